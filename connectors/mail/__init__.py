@@ -1,0 +1,1 @@
+"""Mail: mailboxes over IMAP, maildirs, and the parsing they share."""

@@ -1,0 +1,207 @@
+"""The shape of the one YAML file. `syncd.settings_file` reads it with positions, secrets and all faults at once.
+
+Everything that needs a setting imports these models; they are frozen and hold no live object.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from syncd.durations import Duration
+from syncd.http import check_base_url
+from syncd.signals import CATALOGUE, Exclusions, place_of
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+GROUPS = ("lead", "contact", "deal", "account")
+
+Group = Literal["lead", "contact", "deal", "account"]
+Switch = bool | tuple[Group, ...]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class Server(Model):
+    listen: Annotated[str, Field(description="host:port the daemon listens on")] = "127.0.0.1:8420"
+    public_url: Annotated[str, Field(description="how the vendors reach it, without a path")] = ""
+    max_body: Annotated[int, Field(description="largest webhook body in bytes", ge=1024)] = 5_000_000
+    max_waiting: Annotated[int, Field(description="webhooks waiting for a commit before 503", ge=1)] = 2000
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"{value!r} is not host:port, for example 127.0.0.1:8420")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str) -> str:
+        return check_base_url(value) if value else ""
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+
+class Exclude(Model):
+    domains: Annotated[tuple[str, ...], Field(description="domains (and subdomains) that are never customers")] = ()
+    addresses: Annotated[tuple[str, ...], Field(description="addresses that are never customers")] = ()
+
+    def exclusions(self) -> Exclusions:
+        return Exclusions.of(self.domains, self.addresses)
+
+
+class Retry(Model):
+    schedule: Annotated[
+        tuple[Duration, ...], Field(min_length=1, description="wait before each try; after the last, dead")
+    ] = (
+        timedelta(0),
+        timedelta(seconds=5),
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+        timedelta(hours=2),
+        timedelta(hours=5),
+        timedelta(hours=10),
+        timedelta(hours=10),
+    )
+    jitter: Annotated[str | float, Field(description="added at random on top, as a share of the wait")] = "20%"
+
+    @field_validator("jitter")
+    @classmethod
+    def _jitter(cls, value: str | float) -> float:
+        return parse_share(value)
+
+
+def parse_share(value: str | float) -> float:
+    """`"20%"` or 0.2 -> 0.2. Raises ValueError outside 0..100 %."""
+    if isinstance(value, str):
+        number = value.strip().removesuffix("%")
+        if not value.strip().endswith("%") or not re.fullmatch(r"\d+(\.\d+)?", number):
+            raise ValueError(f"{value!r} is not a share; write it like 20%")
+        value = float(number) / 100
+    if not 0 <= value <= 1:
+        raise ValueError("a share lies between 0% and 100%")
+    return float(value)
+
+
+class Quota(Model):
+    """At most this much of the vendor's daily allowance: a share, or an absolute number in its own unit."""
+
+    share: float | None = None
+    calls: Annotated[int | None, Field(ge=1)] = None
+    credits: Annotated[int | None, Field(ge=1)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"share": parse_share(value)} if isinstance(value, (str, float)) else value
+
+    @property
+    def absolute(self) -> int | None:
+        return self.calls or self.credits
+
+
+class SourceSettings(BaseModel):
+    """One entry of `sources:`. `connector` holds the connector's own keys as its typed settings model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    name: str
+    type: str
+    poll: Duration | None = None
+    cron: str | None = None
+    connector: Any = None
+
+
+class DestinationSettings(BaseModel):
+    """One entry of `destinations:`. `mapping` is the name as written; `connector` the typed settings model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    name: str
+    type: str
+    mapping: str | None = None
+    only: tuple[str, ...] = ("*",)
+    quota: Quota | None = None
+    doubt: Duration | None = None
+    kinds: dict[str, Literal["upsert", "unique", "findable", "at_most_once"]] = {}
+    """Object -> kind of write, where the admin knows better than the connector's table."""
+    connector: Any = None
+
+
+class Settings(BaseModel):
+    """The whole configuration, valid. `channels` maps channel -> switch -> on, off or from whom."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    database: SecretStr = SecretStr("sqlite:///./syncd.db")
+    server: Server = Server()
+    region: str | None = None
+    timezone: str = "UTC"
+    secret_key: SecretStr | None = None
+    live_within: Duration = timedelta(hours=24)
+    retention: Duration = timedelta(days=180)
+    exclude: Exclude = Exclude()
+    channels: dict[str, dict[str, Switch]] = {}
+    sources: dict[str, SourceSettings] = {}
+    destinations: dict[str, DestinationSettings] = {}
+    retry: Retry = Retry()
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Z]{2}", value):
+            raise ValueError(f"{value!r} is not a country code of two capitals, for example VN or DE")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not a time zone name, for example Asia/Ho_Chi_Minh")
+        return value
+
+    @field_validator("channels")
+    @classmethod
+    def _channels(cls, value: dict[str, dict[str, Switch]]) -> dict[str, dict[str, Switch]]:
+        for channel, switches in value.items():
+            known = CATALOGUE.get(channel)
+            if known is None and channel != "custom":
+                raise ValueError(f"there is no channel {channel!r}")
+            for switch in switches:
+                if known is not None and switch not in known:
+                    raise ValueError(f"channel {channel!r} has no switch {switch!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        for name in (*self.sources, *self.destinations):
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r}: names are lower-case letters, digits, '.', '_' and '-'")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    def switch(self, signal_type: str) -> Switch:
+        """Whether signals of this type are wanted: True, False, or the groups they are wanted from. Not listed: off."""
+        channel, switch = place_of(signal_type)
+        switches = self.channels.get(channel, {})
+        return switches.get(switch, switches.get("*", False))
+
+    def webhook_url(self, source: str) -> str:
+        """The public URL of a source's endpoint, "" when `public_url` is not set."""
+        return f"{self.server.public_url}/webhooks/{source}" if self.server.public_url else ""

@@ -1,0 +1,97 @@
+"""What a compiled mapping offers to dispatch and preview: look-ups, strangers, and drafts of records.
+
+All of it is pure: values in, values out; evaluation never raises on any signal (a fault of one field is a `FieldFault`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from syncd.connector import Lookup
+from syncd.signals import Person, Signal
+
+
+class About(StrEnum):
+    """What a record is about: part of its key."""
+
+    SIGNAL = "signal"
+    THREAD = "thread"
+    PERSON = "person"
+    ACCOUNT = "account"
+
+
+class Stranger(StrEnum):
+    CREATE = "create"
+    SKIP = "skip"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerPolicy:
+    """What to do with somebody the CRM does not know. `hold` is set for HOLD only."""
+
+    action: Stranger
+    hold: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFault:
+    """A template that failed on this signal: the write is a dead letter that names the field."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One record, before the CRM is asked anything. `links`: field -> what it points at ("person", "account", or another
+    rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person."""
+
+    rule: str
+    object: str
+    key_field: str
+    about: About
+    fields: dict[str, Any]
+    on_create: dict[str, Any]
+    clear: tuple[str, ...] = ()
+    links: dict[str, str] = field(default_factory=dict)
+    kind: str = ""
+    faults: tuple[FieldFault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A rule that makes no record of this signal, and why: `live_only`, `when` (its condition), ..."""
+
+    rule: str
+    reason: str
+
+
+class CompiledMapping(Protocol):
+    """`syncd.mapping.load_mapping` returns one."""
+
+    name: str
+    fingerprint: str
+
+    @property
+    def knows_people(self) -> bool:
+        """False when the mapping has no `people:` part (the database destination): nobody is resolved."""
+        ...
+
+    def lookups(self, person: Person) -> tuple[Lookup, ...]:
+        """How to find this person; look-ups without a value are left out."""
+        ...
+
+    def strangers(self, signal_type: str) -> StrangerPolicy: ...
+
+    def stranger(self, signal: Signal) -> Draft:
+        """The record of a new person, from the signal that brought them."""
+        ...
+
+    def drafts(self, signal: Signal, *, live: bool) -> Sequence[Draft | Skipped]:
+        """What each rule whose `signals:` match makes of it, in the order of the rules."""
+        ...

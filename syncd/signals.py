@@ -1,0 +1,245 @@
+"""What a customer did, normalised: Signal and Person, the catalogue of types, and ids derived from the vendor's own.
+
+Everybody imports this; it imports nothing of syncd. All values are immutable and serialise with msgspec.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+NAMESPACE = uuid.UUID("6d1f6c1e-53f5-5c0b-9a8e-0f2f3b7a9c51")
+"""Root of every derived id. Changing it would double every record of every user."""
+
+CATALOGUE: dict[str, dict[str, str]] = {
+    "email": {"received": "email.received"},
+    "email_insights": {"opened": "email.opened", "clicked": "email.clicked", "bounced": "email.bounced"},
+    "calls": {"missed": "call.missed"},
+    "survey": {"responded": "survey.responded"},
+    "campaigns": {"opened": "campaign.opened", "clicked": "campaign.clicked", "bounced": "campaign.bounced"},
+    "chat": {"missed": "chat.missed"},
+    "desk": {
+        "created": "ticket.created",
+        "commented": "ticket.commented",
+        "replied": "ticket.replied",
+        "overdue": "ticket.overdue",
+        "escalated": "ticket.escalated",
+        "rated": "ticket.rated",
+    },
+    "facebook": {
+        "posted": "facebook.posted",
+        "commented": "facebook.commented",
+        "liked": "facebook.liked",
+        "messaged": "facebook.messaged",
+    },
+    "x": {"mentioned": "x.mentioned", "messaged": "x.messaged"},
+    "contacts": {"contact_changed": "contact.changed", "account_changed": "account.changed"},
+}
+"""channel -> switch -> signal type. The channel `custom` takes any `custom.NAME`; its switch is NAME."""
+
+_PLACE = {kind: (channel, switch) for channel, switches in CATALOGUE.items() for switch, kind in switches.items()}
+CUSTOM_PREFIX = "custom."
+
+
+def place_of(signal_type: str) -> tuple[str, str]:
+    """(channel, switch) of a signal type. Raises ValueError for a type that is neither catalogued nor `custom.NAME`."""
+    place = _PLACE.get(signal_type)
+    if place is not None:
+        return place
+    if signal_type.startswith(CUSTOM_PREFIX) and len(signal_type) > len(CUSTOM_PREFIX):
+        return "custom", signal_type[len(CUSTOM_PREFIX) :]
+    raise ValueError(f"unknown signal type {signal_type!r}: neither in the catalogue nor custom.NAME")
+
+
+def known_types() -> tuple[str, ...]:
+    """Every catalogued signal type, in catalogue order."""
+    return tuple(_PLACE)
+
+
+class Route(StrEnum):
+    """How a signal reached us. Only webhook and poll may be live (call people to action)."""
+
+    WEBHOOK = "webhook"
+    POLL = "poll"
+    BACKFILL = "backfill"
+    IMPORT = "import"
+
+
+class Person(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Who did it. `email` is lower-cased, `phone` is E.164; both empty when unknown. `handles`: network -> id.
+    `raw` keeps what the vendor said, untouched (a phone that could not be parsed is at raw["phone"])."""
+
+    name: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+    phone: str = ""
+    company: str = ""
+    handles: dict[str, str] = {}
+    raw: dict[str, Any] = {}
+
+    @property
+    def identity(self) -> str:
+        """The normalised identity people are cached, merged and keyed by: `email:…`, else `phone:…`, else ``""``."""
+        if self.email:
+            return f"email:{self.email}"
+        return f"phone:{self.phone}" if self.phone else ""
+
+
+class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One thing a customer did. `id` comes from `derive_id`; times are aware UTC; `title` is one line for a person.
+
+    `data` holds JSON-able values, normalised per type and documented by the connector. `thread` names what belongs
+    together (a ticket, a mail thread), unique across accounts. `source` is the YAML name and never part of the id.
+    """
+
+    id: uuid.UUID
+    type: str
+    source: str
+    occurred_at: datetime
+    received_at: datetime
+    title: str
+    text: str = ""
+    url: str = ""
+    reply: str = ""
+    person: Person = Person()
+    data: dict[str, Any] = {}
+    thread: str = ""
+    route: Route = Route.WEBHOOK
+
+    @property
+    def channel(self) -> str:
+        return place_of(self.type)[0]
+
+
+encode = msgspec.json.Encoder().encode
+decode_signal = msgspec.json.Decoder(Signal).decode
+
+
+def derive_id(family: str, account: str, signal_type: str, native: str) -> uuid.UUID:
+    """The one id of an event on every route: UUIDv5 over (family, account, type, the vendor's name of the event).
+
+    `family` is the connector type, or "mail" for every way to read mail; `account` is the vendor's account id ("" for
+    mail); never a row counter, a clock, a route or the YAML name of the source. Parts are length-framed, so no two
+    different tuples share an id.
+    """
+    return uuid.uuid5(NAMESPACE, frame("signal", family, account, signal_type, native))
+
+
+def frame(*parts: str) -> str:
+    """Joins parts so that different tuples never give the same text (netstring style)."""
+    return "".join(f"{len(part)}:{part}," for part in parts)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """(first, last) by the last word: `Nguyen Van An` -> (`Nguyen Van`, `An`); `Doe, Jane` -> (`Jane`, `Doe`)."""
+    name = " ".join(name.split())
+    if name.count(",") == 1:
+        last, first = (part.strip() for part in name.split(","))
+        if first and last:
+            return first, last
+    first, _, last = name.rpartition(" ")
+    return first, last
+
+
+def normal_email(address: str) -> str:
+    """Lower-cased, trimmed address; ``""`` when it is not one address with a local part and a domain."""
+    address = address.strip().strip("<>").strip().lower()
+    local, at, domain = address.rpartition("@")
+    plain = at and local and domain and "@" not in local and not any(c.isspace() or c in ',;<>"\0' for c in address)
+    return address if plain else ""
+
+
+def normal_phone(number: str, region: str | None) -> str:
+    """E.164 of a number written anyhow, read in `region` (ISO 3166 alpha-2, None: only +… numbers); ``""`` if it is
+    not a possible number (withheld callers, `anonymous`, short codes)."""
+    import phonenumbers  # 25 MB of metadata: only processes that meet a phone number pay for it
+
+    try:
+        parsed = phonenumbers.parse(number, region)
+    except phonenumbers.NumberParseException:
+        return ""
+    if not phonenumbers.is_possible_number(parsed):
+        return ""
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+def make_person(
+    *,
+    name: str = "",
+    first_name: str = "",
+    last_name: str = "",
+    email: str = "",
+    phone: str = "",
+    company: str = "",
+    handles: dict[str, str] | None = None,
+    raw: dict[str, Any] | None = None,
+    region: str | None = None,
+) -> Person:
+    """A Person from what a vendor said: e-mail and phone normalised, names completed from each other, control
+    characters dropped. What could not be normalised is kept in `raw`."""
+    raw = dict(raw or {})
+    clean_email = normal_email(email)
+    if email.strip() and not clean_email:
+        raw.setdefault("email", email)
+    clean_phone = normal_phone(phone, region) if phone.strip() else ""
+    if phone.strip() and not clean_phone:
+        raw.setdefault("phone", phone)
+    name, first_name, last_name, company = (_one_line(part) for part in (name, first_name, last_name, company))
+    if not name:
+        name = f"{first_name} {last_name}".strip()
+    elif not (first_name or last_name):
+        first_name, last_name = split_name(name)
+    return Person(
+        name=name,
+        first_name=first_name,
+        last_name=last_name,
+        email=clean_email,
+        phone=clean_phone,
+        company=company,
+        handles=handles or {},
+        raw=raw,
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+class Exclusions(msgspec.Struct, frozen=True):
+    """Who is never a customer: whole domains (and their subdomains) and single addresses, lower-cased."""
+
+    domains: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, domains: Iterable[str] = (), addresses: Iterable[str] = ()) -> Exclusions:
+        return cls(
+            frozenset(domain.strip().lower().lstrip("@") for domain in domains),
+            frozenset(address.strip().lower() for address in addresses),
+        )
+
+    def covers(self, person: Person) -> bool:
+        """True when this person is one of us, a robot, or otherwise not a customer."""
+        if not person.email:
+            return False
+        if person.email in self.addresses:
+            return True
+        domain = person.email.rpartition("@")[2]
+        while domain:
+            if domain in self.domains:
+                return True
+            domain = domain.partition(".")[2]
+        return False
+
+
+def utc(moment: datetime) -> datetime:
+    """The same moment in UTC. Raises ValueError for a naive datetime: nobody here guesses a zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"a time without a zone: {moment.isoformat()}")
+    return moment.astimezone(UTC)

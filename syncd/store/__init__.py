@@ -1,0 +1,1 @@
+"""The durable store: one set of tables on SQLite or PostgreSQL."""

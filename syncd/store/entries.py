@@ -1,0 +1,108 @@
+"""What goes into the journal: plain values that the intake decides and one writer commits.
+
+An `Entry` is committed whole or not at all; many entries share one transaction and one fsync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from syncd.connector import Hint
+from syncd.signals import Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """The delivery that a new signal starts with at one destination. `skipped`: the reason it ends at once, if it does.
+    `old`: it may be older than our store (backfill, import), so its records are looked up before the first try."""
+
+    destination: str
+    live: bool
+    old: bool = False
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A signal that the switches let in, with its deliveries."""
+
+    signal: Signal
+    seeds: tuple[Seed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An authentic body (or a fetched answer) that could not be understood. `id` is derived from source and payload, so
+    that a vendor's repeats of one bad body are one row."""
+
+    id: UUID
+    source: str
+    payload: bytes
+    error: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The lease this entry was made under: when somebody else holds it by now, the entry is refused (`FenceLost`)."""
+
+    lease: str
+    claim: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The receipt (a hint, or a body retried from quarantine) that this entry answers: removed in the same commit,
+    unless its version moved on meanwhile, in which case it stays and is fetched again."""
+
+    receipt: str
+    version: int
+    claim: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobStep:
+    """How far a job has come with this entry."""
+
+    job: str
+    cursor: bytes | None
+    progress: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One unit of intake. `off`: (type, reason) -> how many the switches or exclusions kept out."""
+
+    source: str
+    arrivals: Sequence[Arrival] = ()
+    hints: Sequence[Hint] = ()
+    received_at: datetime | None = None
+    state: bytes | None = None
+    remember: Mapping[str, str | None] = field(default_factory=dict)
+    quarantined: Sequence[Quarantined] = ()
+    off: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    fence: Fence | None = None
+    fetched: Fetched | None = None
+    job: JobStep | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of an entry. `repeats`: arrivals we already had (also purged ones). `poisoned`: arrivals the database
+    itself refused, found by bisection and put in quarantine with the rest of the entry committed."""
+
+    new: tuple[UUID, ...] = ()
+    repeats: int = 0
+    poisoned: int = 0
+
+
+class FenceLost(Exception):
+    """The lease of this entry is somebody else's: nothing of it was committed."""
+
+
+class StoreUnavailable(Exception):
+    """The database cannot commit now (disk full, read-only, gone). Nothing was committed; the text says why and what to
+    do. A webhook is answered 503, a poll is tried again."""

@@ -1,0 +1,261 @@
+"""The tables. One definition for SQLite and PostgreSQL; migrations create them, everybody queries through them.
+
+Hot and cold are apart: `deliveries` and `writes` hold only what still has work (or waits for a person), `settled` and
+`written` what is done. Times are UTC milliseconds since 1970 (integers sort and compare alike on both databases);
+documents are JSON text or bytes. Ids are UUIDs in canonical text (36 characters).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+Id = String(36)
+Name = String(200)
+Millis = BigInteger
+
+receipts = Table(
+    "receipts",  # inbound work not yet signals: raw bodies in quarantine, and hints waiting to be fetched
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("source", Name, nullable=False),
+    Column("kind", String(8), nullable=False),  # body | hint
+    Column("key", String(500), nullable=False),  # hint key; a body's own id
+    Column("payload", LargeBinary, nullable=False),  # body: msgspec JSON of the request; hint: its data
+    Column("state", String(12), nullable=False),  # pending | quarantined
+    Column("received_at", Millis, nullable=False),
+    Column("not_before", Millis, nullable=False),  # when it is due (0: at once)
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("error", Text, nullable=False, default=""),
+    Column("version", Integer, nullable=False, default=0),  # a hint merged while being fetched is fetched again
+    Column("claim", Id),  # claim id of the worker that is fetching it
+    Column("claimed_until", Millis, nullable=False, default=0),
+    Index("receipts_due", "state", "not_before"),
+    Index("receipts_key", "source", "kind", "key", unique=True),
+)
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("type", Name, nullable=False),
+    Column("channel", Name, nullable=False),
+    Column("source", Name, nullable=False),
+    Column("route", String(10), nullable=False),
+    Column("occurred_at", Millis, nullable=False),
+    Column("received_at", Millis, nullable=False),
+    Column("identity", String(330), nullable=False),  # Person.identity
+    Column("body", LargeBinary, nullable=False),  # msgspec JSON of the Signal
+    Index("signals_received", "received_at"),
+    Index("signals_identity", "identity"),
+)
+
+tombstones = Table(
+    "tombstones",  # ids of purged and forgotten signals: a late repeat is still known
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", Millis, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",  # one signal on its way to one destination; only pending and held ones
+    metadata,
+    Column("destination", Name, nullable=False),
+    Column("signal_id", Id, nullable=False),
+    Column("channel", Name, nullable=False),
+    Column("state", String(8), nullable=False),  # pending | held
+    Column("reason", Text, nullable=False, default=""),
+    Column("live", Boolean, nullable=False),  # by webhook or scheduled poll, and within live_within
+    Column("old", Boolean, nullable=False, default=False),  # may be older than our store (backfill, replay): look first
+    Column("priority", Integer, nullable=False),  # 0 live, 1 backfill/import/replay: live goes first
+    Column("due_at", Millis, nullable=False),
+    Column("created_at", Millis, nullable=False),
+    Column("claim", Id),
+    Column("claimed_until", Millis, nullable=False, default=0),
+    PrimaryKeyConstraint("destination", "signal_id"),
+    Index("deliveries_due", "destination", "state", "priority", "due_at"),
+    Index("deliveries_signal", "signal_id"),
+)
+
+settled = Table(
+    "settled",  # deliveries that have ended
+    metadata,
+    Column("destination", Name, nullable=False),
+    Column("signal_id", Id, nullable=False),
+    Column("channel", Name, nullable=False),
+    Column("state", String(12), nullable=False),  # delivered | skipped | dead | discarded | unconfirmed
+    Column("reason", Text, nullable=False, default=""),
+    Column("settled_at", Millis, nullable=False),
+    PrimaryKeyConstraint("destination", "signal_id"),
+    Index("settled_state", "destination", "state", "channel"),
+    Index("settled_signal", "signal_id"),
+)
+
+writes = Table(
+    "writes",  # one record that a delivery makes, by one rule
+    metadata,
+    Column("destination", Name, nullable=False),
+    Column("signal_id", Id, nullable=False),
+    Column("rule", Name, nullable=False),
+    Column("key", Id, nullable=False),  # UUIDv5(about, rule): the record's key in the CRM
+    Column("object", Name, nullable=False),
+    Column("kind", String(12), nullable=False),  # upsert | unique | findable | at_most_once
+    # pending | sending | doubt | held | written | skipped | dead | discarded | unconfirmed
+    Column("state", String(12), nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("crm_id", String(100), nullable=False, default=""),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("sent_at", Millis, nullable=False, default=0),  # when the last try left, committed before it leaves
+    Column("due_at", Millis, nullable=False, default=0),
+    Column("stale_once", Boolean, nullable=False, default=False),  # the person was resolved afresh for it already
+    Column("updated_at", Millis, nullable=False),
+    PrimaryKeyConstraint("destination", "signal_id", "rule"),
+    Index("writes_key", "destination", "key"),
+    Index("writes_state", "destination", "state"),
+)
+
+attempts = Table(
+    "attempts",  # what was tried and what the CRM said, for `explain`
+    metadata,
+    Column("destination", Name, nullable=False),
+    Column("signal_id", Id, nullable=False),
+    Column("rule", Name, nullable=False),
+    Column("at", Millis, nullable=False),
+    Column("outcome", String(20), nullable=False),  # written | a failure class, lower-case
+    Column("code", String(200), nullable=False, default=""),
+    Column("message", Text, nullable=False, default=""),
+    Index("attempts_signal", "signal_id"),
+)
+
+people = Table(
+    "people",  # who is who in a destination; also that somebody is nobody there (object "")
+    metadata,
+    Column("destination", Name, nullable=False),
+    Column("identity", String(330), nullable=False),
+    Column("object", Name, nullable=False, default=""),
+    Column("crm_id", String(100), nullable=False, default=""),
+    Column("role", String(10), nullable=False, default=""),
+    Column("account", String(100), nullable=False, default=""),
+    Column("open_deal", Boolean),
+    # known | creating (sent, no answer yet) | rejected (the CRM refuses the record: see reason)
+    Column("state", String(10), nullable=False, default="known"),
+    Column("reason", Text, nullable=False, default=""),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("sent_at", Millis, nullable=False, default=0),
+    Column("checked_at", Millis, nullable=False),
+    PrimaryKeyConstraint("destination", "identity"),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("source", Name, primary_key=True),
+    Column("state", LargeBinary, nullable=False),
+    Column("updated_at", Millis, nullable=False),
+)
+
+memory = Table(
+    "memory",  # what connectors remember between steps, by source and key
+    metadata,
+    Column("source", Name, nullable=False),
+    Column("key", String(500), nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("source", "key"),
+)
+
+leases = Table(
+    "leases",  # one holder of a poll, a lane, a purge, a token refresh, at a time
+    metadata,
+    Column("name", String(300), primary_key=True),
+    Column("holder", Name, nullable=False),
+    Column("claim", Id, nullable=False),
+    Column("expires_at", Millis, nullable=False),
+)
+
+tokens = Table(
+    "tokens",  # access and refresh tokens, encrypted
+    metadata,
+    Column("grant_id", String(64), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("updated_at", Millis, nullable=False),
+)
+
+lanes = Table(
+    "lanes",  # what a destination's lane must remember over a restart
+    metadata,
+    Column("destination", Name, primary_key=True),
+    Column("paused_until", Millis, nullable=False, default=0),
+    Column("reason", Text, nullable=False, default=""),
+    Column("failures", Integer, nullable=False, default=0),  # consecutive failed calls, for the breaker
+    Column("state", LargeBinary, nullable=False, default=b""),  # pacing's own document
+    Column("updated_at", Millis, nullable=False),
+)
+
+spending = Table(
+    "spending",  # units spent per account and hour: 24 rolling hours are a sum of 24 rows
+    metadata,
+    Column("destination", Name, nullable=False),
+    Column("hour", Millis, nullable=False),
+    Column("units", Float, nullable=False),
+    Column("calls", Integer, nullable=False, default=0),
+    PrimaryKeyConstraint("destination", "hour"),
+)
+
+tally = Table(
+    "tally",  # signals that got a delivery, counted at the intake: the other side of the balance sheet
+    metadata,
+    Column("destination", Name, nullable=False),
+    Column("channel", Name, nullable=False),
+    Column("signals", BigInteger, nullable=False),
+    PrimaryKeyConstraint("destination", "channel"),
+)
+
+switched_off = Table(
+    "switched_off",  # what the switches and `exclude` kept out, counted, for `status`
+    metadata,
+    Column("source", Name, nullable=False),
+    Column("type", Name, nullable=False),
+    Column("reason", String(20), nullable=False),  # switch | exclude
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source", "type", "reason"),
+)
+
+jobs = Table(
+    "jobs",  # backfill, import, replay: durable, resumable
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("subject", Name, nullable=False),  # source or destination
+    Column("args", Text, nullable=False),  # JSON
+    Column("state", String(10), nullable=False),  # waiting | running | done | failed | stopped
+    Column("progress", Text, nullable=False, default="{}"),  # JSON: counts, position as a date, error
+    Column("cursor", LargeBinary),
+    Column("created_at", Millis, nullable=False),
+    Column("updated_at", Millis, nullable=False),
+    Index("jobs_state", "state"),
+)
+
+source_health = Table(
+    "source_health",  # how each source fares, for `status`
+    metadata,
+    Column("source", Name, primary_key=True),
+    Column("last_ok_at", Millis, nullable=False, default=0),
+    Column("last_signal_at", Millis, nullable=False, default=0),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("next_at", Millis, nullable=False, default=0),
+    Column("error", Text, nullable=False, default=""),
+)
