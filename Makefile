@@ -1,0 +1,48 @@
+# Everything sets itself up in .venv: `make demo` and `make test` are all a fresh machine needs (Python >= 3.11 with venv).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock wheel clean
+
+help:
+	@echo "make demo    run the whole thing on embedded parts: sample events in, a stand-in CRM out"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff, mypy --strict, import-linter"
+	@echo "make bench   print the benchmarks' ratios"
+	@echo "make lock    pin the dependencies anew (requirements.lock)"
+	@echo "make wheel   build dist/*.whl"
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/syncd demo
+
+test: $(STAMP)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(TESTS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+lock: $(STAMP)
+	$(BIN)/uv pip compile pyproject.toml --group test --group lint --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-emit-index-url --no-annotate --quiet --upgrade --output-file requirements.lock
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+clean:
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,93 @@
+"""What one command works with: where the configuration is, how to print, and the open store. Everything is made when it
+is first asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from syncd.cli.output import Output
+from syncd.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncd.config import Settings
+    from syncd.settings_file import Loaded
+    from syncd.store import Store
+
+
+@dataclass
+class Session:
+    """The global options of one command line."""
+
+    given: str | None
+    as_json: bool
+    cwd: Path
+
+    @cached_property
+    def config_path(self) -> Path:
+        from syncd.settings_file import find_config
+
+        return find_config(self.given, os.environ, self.cwd)
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The configuration with its secrets. Raises ConfigError with all faults."""
+        from syncd.settings_file import load_settings
+
+        return load_settings(self.config_path)
+
+    @property
+    def settings(self) -> Settings:
+        settings = self.loaded.settings
+        if settings is None:
+            raise UsageError(f"{self.config_path}: incomplete")
+        return settings
+
+    @property
+    def out(self) -> Output:
+        """Printing in the configuration's time zone, or UTC where none can be read."""
+        from zoneinfo import ZoneInfo
+
+        return Output(self.as_json, self.settings.zone if "loaded" in self.__dict__ else ZoneInfo("UTC"))
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        from syncd.assembly import open_store
+
+        store = open_store(self.settings, self.config_path.parent)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def moment(self, text: str | None, option: str) -> datetime | None:
+        """A date or time as typed, in UTC: ISO 8601; without a zone in the configured one; `7d` means seven days ago."""
+        if text is None:
+            return None
+        from syncd.durations import parse_duration
+
+        if text[:1].isdigit() and text[-1:] in "smhdw":
+            try:
+                return datetime.now(UTC) - parse_duration(text)
+            except ValueError:
+                pass
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise UsageError(f"{option}: {text!r} is no date; write it like 2026-11-22, 2026-11-22T08:30 or 7d") from None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=self.settings.zone)).astimezone(UTC)
+
+
+def session(context: typer.Context) -> Session:
+    """The session of this command line."""
+    found = context.find_root().obj
+    assert isinstance(found, Session)
+    return found

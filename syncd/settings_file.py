@@ -1,0 +1,307 @@
+"""Reads the one YAML file into `Settings`: positions, secrets, connector keys, and every fault at once.
+
+The CLI, the daemon and its reload call `load_settings`. Nothing here talks to a network or opens the store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from syncd import registry
+from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.errors import ConfigError, Fault, UsageError
+from syncd.secret_refs import resolve
+from syncd.yaml_positions import Document, read_yaml
+
+Path_ = tuple[str | int, ...]
+LOOKED_FOR = ("config.yaml", "/etc/syncd/config.yaml")
+PLACEHOLDER = "unset"
+SOURCE_KEYS = frozenset(SourceSettings.model_fields) - {"name", "connector"}
+DESTINATION_KEYS = frozenset(DestinationSettings.model_fields) - {"name", "connector"}
+
+PLAIN_WORDS = {
+    "missing": "this key is required",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "dict_type": "must be keys and values",
+    "model_type": "must be keys and values",
+    "model_attributes_type": "must be keys and values",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+}
+"""Pydantic's error types in the words of somebody who edits YAML; others keep pydantic's own sentence."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A read configuration. `settings` is None only when nothing but unset secrets keeps it from being complete.
+    `missing`: what `run` will need (faults, one an unset reference). `warnings`: it works, but mend it."""
+
+    path: Path
+    settings: Settings | None
+    document: Document
+    missing: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+
+
+def find_config(given: str | None, env: Mapping[str, str], cwd: Path) -> Path:
+    """The configuration file: --config, else $SYNCD_CONFIG, ./config.yaml, /etc/syncd/config.yaml. UsageError if none."""
+    named = given or env.get("SYNCD_CONFIG")
+    if named:
+        path = cwd / named
+        if path.is_file():
+            return path
+        raise UsageError(f"no configuration file at {named}; give --config FILE, or make one with `syncd init`")
+    for name in LOOKED_FOR:
+        if (cwd / name).is_file():
+            return cwd / name
+    raise UsageError(f"no configuration found (looked for {', '.join(LOOKED_FOR)}); make one with `syncd init`")
+
+
+def read_text(path: Path) -> str:
+    """The file's text. Raises UsageError with one line for what cannot be read or is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def load_settings(path: Path, env: Mapping[str, str] | None = None, *, need_secrets: bool = True) -> Loaded:
+    """Reads and validates. Raises ConfigError with all faults at once; with `need_secrets`, unset references are among
+    them, else they are only listed in `missing` (what `check` shows)."""
+    return parse_settings(read_text(path), path, os.environ if env is None else env, need_secrets=need_secrets)
+
+
+def parse_settings(text: str, path: Path, env: Mapping[str, str], *, need_secrets: bool = True) -> Loaded:
+    """`load_settings` on text already read."""
+    document = read_yaml(text, str(path))
+    reading = _Reading(document, str(path), env, path.parent)
+    data = reading.fill(document.data if document.data is not None else {}, ())
+    if not isinstance(data, dict):
+        raise ConfigError([Fault(str(path), 1, 1, "", "the configuration must be keys and values")])
+    settings = reading.validate(data)
+    faults = [*reading.faults, *(reading.missing if need_secrets else ())]
+    if faults:
+        raise ConfigError(faults)
+    warnings = [*reading.warnings, *(reading.plain_secrets(settings) if settings else ())]
+    return Loaded(path, settings, document, tuple(reading.missing), tuple(warnings))
+
+
+@dataclass
+class _Reading:
+    document: Document
+    file: str
+    env: Mapping[str, str]
+    base: Path
+    faults: list[Fault] = field(default_factory=list)
+    missing: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+    referenced: set[Path_] = field(default_factory=set)
+    unset: set[Path_] = field(default_factory=set)
+
+    def fault(self, path: Path_, message: str, hint: str = "") -> Fault:
+        line, column = self.document.place(path)
+        return Fault(self.file, line, column, _dotted(path), message, hint)
+
+    def fill(self, node: Any, path: Path_) -> Any:
+        """The data with every `${…}` filled; an unset one becomes a placeholder and is noted."""
+        if isinstance(node, dict):
+            return {key: self.fill(value, (*path, key)) for key, value in node.items()}
+        if isinstance(node, list):
+            return [self.fill(value, (*path, index)) for index, value in enumerate(node)]
+        if not isinstance(node, str):
+            return node
+        found = resolve(node, self.env, self.base)
+        if found.used:
+            self.referenced.add(path)
+        self.faults += [self.fault(path, message) for message in found.wrong]
+        if found.missing:
+            self.unset.add(path)
+            self.missing += [self.fault(path, message) for message in found.missing]
+            return found.text or PLACEHOLDER
+        return found.text
+
+    def validate(self, data: dict[str, Any]) -> Settings | None:
+        parts = dict(data)
+        sources = self._entries(parts, "sources", "source", SOURCE_KEYS)
+        destinations = self._entries(parts, "destinations", "destination", DESTINATION_KEYS)
+        settings: Settings | None = None
+        try:
+            settings = Settings(**parts)
+        except ValidationError as error:
+            self._explain(error, (), Settings)
+        except TypeError:
+            self.faults.append(self.fault((), "keys must be text"))
+        built_sources = {name: self._build(SourceSettings, ("sources", name), entry) for name, entry in sources.items()}
+        built_destinations = {
+            name: self._build(DestinationSettings, ("destinations", name), entry) for name, entry in destinations.items()
+        }
+        complete = [*built_sources.values(), *built_destinations.values()]
+        if settings is None or self.faults or None in complete:
+            return None
+        try:
+            return Settings(**parts, sources=built_sources, destinations=built_destinations)
+        except ValidationError as error:
+            self._explain(error, (), Settings)
+            return None
+
+    def _entries(self, data: dict[str, Any], section: str, role: registry.Role, common: frozenset[str]) -> dict[str, Any]:
+        """Takes `section` out of `data`, each entry split into common keys and the connector's own, validated."""
+        entries = data.pop(section, None)
+        if entries is None:
+            return {}
+        if not isinstance(entries, dict):
+            self.faults.append(self.fault((section,), "must be names, each with its keys"))
+            return {}
+        return {name: self._entry(section, str(name), entry, role, common) for name, entry in entries.items()}
+
+    def _entry(self, section: str, name: str, entry: Any, role: registry.Role, common: frozenset[str]) -> dict[str, Any] | None:
+        path: Path_ = (section, name)
+        if not isinstance(entry, dict):
+            self.faults.append(self.fault(path, "must be keys and values, with a `type:`"))
+            return None
+        kind = entry.get("type")
+        if not isinstance(kind, str):
+            known = ", ".join(registry.names(role))
+            self.faults.append(self.fault(path, f"this key is required: type ({role} types: {known})"))
+            return None
+        try:
+            connector = registry.load(role, kind)
+        except UsageError as error:
+            self.faults.append(self.fault((*path, "type"), str(error)))
+            return None
+        own = {key: value for key, value in entry.items() if key not in common}
+        fields = {key: value for key, value in entry.items() if key in common}
+        try:
+            fields["connector"] = connector.settings(**own)
+        except ValidationError as error:
+            self._explain(error, path, connector.settings, also=common)
+            return None
+        except TypeError:
+            self.faults.append(self.fault(path, "keys must be text"))
+            return None
+        return {"name": name, **fields}
+
+    def _build(self, model: type[BaseModel], path: Path_, entry: dict[str, Any] | None) -> Any:
+        if entry is None:
+            return None
+        try:
+            return model(**entry)
+        except ValidationError as error:
+            self._explain(error, path, model)
+            return None
+
+    def _explain(self, error: ValidationError, prefix: Path_, model: type[BaseModel], also: frozenset[str] = frozenset()) -> None:
+        """Pydantic's errors as faults, without those whose only cause is an unset secret."""
+        seen: set[tuple[Path_, str]] = set()
+        for item in error.errors(include_url=False, include_input=False):
+            path, inside = self._where(prefix, item["loc"])
+            if any(path[: len(gap)] == gap for gap in self.unset):
+                continue
+            message, hint = _sentence(item["type"], item["msg"]), ""
+            if item["type"] == "extra_forbidden":
+                known = (*sorted(_fields(model, inside[:-1])), *(sorted(also) if len(inside) == 1 else ()))
+                near = registry.closest(str(path[-1]), known)
+                message, hint = "unknown key", f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
+            if (path, message) not in seen:
+                seen.add((path, message))
+                self.faults.append(self.fault(path, message, hint))
+
+    def _where(self, prefix: Path_, loc: Sequence[str | int]) -> tuple[Path_, Path_]:
+        """Pydantic's location as a path of the YAML: its names of union branches are left out."""
+        node = self._at(prefix)
+        kept: list[str | int] = []
+        for index, part in enumerate(loc):
+            present = (isinstance(node, dict) and part in node) or (
+                isinstance(node, list) and isinstance(part, int) and part < len(node)
+            )
+            if present:
+                node = node[part]
+                kept.append(part)
+            elif index == len(loc) - 1 and isinstance(node, dict) and isinstance(part, str) and part.isidentifier():
+                kept.append(part)
+        return (*prefix, *kept), tuple(kept)
+
+    def _at(self, path: Path_) -> Any:
+        node = self.document.data
+        for part in path:
+            node = node[part] if isinstance(node, (dict, list)) else None
+        return node
+
+    def plain_secrets(self, settings: Settings) -> Iterator[Fault]:
+        """A warning for each secret written in clear."""
+        for path, _ in _secrets(settings, ()):
+            path = tuple(part for part in path if part != "connector") if path[0] in ("sources", "destinations") else path
+            if path == ("database",) and "@" not in settings.database.get_secret_value():
+                continue
+            if path not in self.referenced and self._at_or_none(path) is not None:
+                yield self.fault(path, "a secret in clear text", "better ${NAME}, ${file:/path} or ${credential:NAME}")
+
+    def _at_or_none(self, path: Path_) -> Any:
+        node = self.document.data
+        for part in path:
+            if isinstance(node, dict) and part in node:
+                node = node[part]
+            elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+                node = node[part]
+            else:
+                return None
+        return node
+
+
+def _secrets(value: Any, path: Path_) -> Iterator[tuple[Path_, SecretStr]]:
+    if isinstance(value, SecretStr):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(getattr(value, name), (*path, name))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _secrets(item, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _secrets(item, (*path, index))
+
+
+def _sentence(kind: str, message: str) -> str:
+    if kind in PLAIN_WORDS:
+        return PLAIN_WORDS[kind]
+    message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return message[:1].lower() + message[1:] if message[:2].istitle() and not message.isupper() else message
+
+
+def _dotted(path: Path_) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _fields(model: type[BaseModel], path: Path_) -> set[str]:
+    """The keys a model knows at `path` (all branches of a union together)."""
+    models = {model}
+    for part in path:
+        if isinstance(part, int):
+            continue
+        models = {inner for m in models if part in m.model_fields for inner in _models_in(m.model_fields[part].annotation)}
+    return {name for m in models for name in m.model_fields}
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    if get_origin(annotation) in (Union, UnionType, Annotated, tuple, list, dict):
+        return {model for inner in get_args(annotation) for model in _models_in(inner)}
+    return set()
