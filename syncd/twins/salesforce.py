@@ -1,0 +1,464 @@
+"""The Salesforce twin: REST API calls over real HTTP, with daily limits, tokens and the answers of recorded traffic.
+
+Routes are in `_ROUTES`; composite calls are in salesforce_composite.py, rows in salesforce_rows.py, SOQL in salesforce_soql.py.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import orjson
+
+from syncd.twins import salesforce_composite, salesforce_people, salesforce_rows, salesforce_schema, salesforce_soql
+from syncd.twins.salesforce_auth import ORG, Tokens
+from syncd.twins.salesforce_rows import RowError, full_id
+from syncd.twins.salesforce_schema import Field, SObject
+from syncd.twins.server import Handler, Named, Twin
+from syncd.twins.state import Record
+from syncd.twins.wire import Answer, Call
+
+URI_LIMIT = 16_384  # bytes of URI and headers together [D]
+VERSIONS = range(31, 69)
+PAGE = 2_000  # rows of a query answer [D]
+_RESOURCES = "/services/data/{version}/"
+
+# (method, path below /services/data/vNN.N, `*` for any one segment) -> operation. The handler is the method of that name.
+_ROUTES: tuple[tuple[str, str, str], ...] = (
+    ("GET", "limits", "limits"),
+    ("GET", "query", "query"),
+    ("GET", "queryAll", "query_all"),
+    ("GET", "query/*", "query_more"),
+    ("POST", "composite", "composite"),
+    ("POST", "composite/sobjects", "insert_collection"),
+    ("PATCH", "composite/sobjects", "update_collection"),
+    ("DELETE", "composite/sobjects", "delete_collection"),
+    ("PATCH", "composite/sobjects/*/*", "upsert_collection"),
+    ("GET", "sobjects", "describe_global"),
+    ("POST", "sobjects/*", "insert"),
+    ("GET", "sobjects/*/describe", "describe"),
+    ("GET", "sobjects/*/*", "get"),
+    ("PATCH", "sobjects/*/*", "update"),
+    ("DELETE", "sobjects/*/*", "delete_record"),
+    ("GET", "sobjects/*/*/*", "get_by_key"),
+    ("PATCH", "sobjects/*/*/*", "upsert"),
+)
+ROW_OPERATIONS = frozenset(
+    {"insert_collection", "update_collection", "upsert_collection", "insert", "update", "upsert"}
+)
+LOCKED = "unable to obtain exclusive access to this record or 1 records: {0}"
+
+
+def _answer(status: int, code: str, message: str) -> Named:
+    return lambda twin, call: twin.error(status, code, message, operation=call.operation)
+
+
+class SalesforceTwin(Twin):
+    """Options beside those of Twin: `daily_limit`, `max_concurrent`, `page_size`, `custom_fields`, `token_life` (seconds), `client_id`,
+    `client_secret`, `refresh_token`, `public_key` (PEM; each checked only when given), `rotate_refresh`, `unique_activity_key`."""
+
+    name = "salesforce"
+    key_field = "Syncd_Key__c"
+    row_operations = ROW_OPERATIONS
+    indexes: ClassVar[Mapping[str, Iterable[str]]] = {
+        "Contact": ("Email", "Syncd_Key__c", "AccountId"),
+        "Lead": ("Email", "Syncd_Key__c"),
+        "Task": ("Syncd_Key__c", "WhoId"),
+        "Event": ("Syncd_Key__c", "WhoId"),
+        "Case": ("Syncd_Key__c", "CaseNumber"),
+        "Account": (),
+        "Opportunity": (),
+        "User": (),
+    }
+    # The two meanings of REQUEST_LIMIT_EXCEEDED and the rest of the error table of salesforce.md [D].
+    named: ClassVar[Mapping[str, Named]] = {
+        "daily_limit": _answer(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."),
+        "concurrent_limit": _answer(403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."),
+        "storage_limit": _answer(403, "STORAGE_LIMIT_EXCEEDED", "storage limit exceeded"),
+        "lock": _answer(400, "UNABLE_TO_LOCK_ROW", LOCKED.format("unknown record")),
+        "unavailable": _answer(503, "SERVER_UNAVAILABLE", "Server is temporarily unavailable. Please try again later."),
+        "too_long": _answer(
+            503, "REQUEST_RUNNING_TOO_LONG", "Your request was running for too long, and has been stopped."
+        ),
+        "query_timeout": _answer(400, "QUERY_TIMEOUT", "Your query request was running for too long."),
+        "api_disabled": _answer(403, "API_DISABLED_FOR_ORG", "API is disabled for this Organization or Partner"),
+        "invalid_grant": _answer(400, "invalid_grant", "expired access/refresh token"),
+        "login_rate": _answer(400, "invalid_grant", "login rate exceeded"),
+        "maintenance": _answer(
+            503, "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", "The org is in read-only mode."
+        ),
+    }
+
+    def __init__(
+        self,
+        *,
+        daily_limit: int = 15_000,
+        max_concurrent: int | None = None,
+        page_size: int = PAGE,
+        custom_fields: Mapping[str, tuple[Field, ...]] | None = None,
+        token_life: float = 7_200.0,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        refresh_token: str | None = None,
+        public_key: str | None = None,
+        rotate_refresh: bool = False,
+        unique_activity_key: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.schema = salesforce_schema.schema(custom_fields)
+        if unique_activity_key:
+            for name in ("Task", "Event"):
+                self.schema[name].add(
+                    Field("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True)
+                )
+        self.daily_limit, self.max_concurrent, self.page_size = daily_limit, max_concurrent, page_size
+        self.usage = 0
+        self.tokens = Tokens(
+            self.clock,
+            client_id=client_id,
+            client_secret=client_secret,
+            refresh_token=refresh_token,
+            public_key=public_key,
+            life=token_life,
+            rotate=rotate_refresh,
+        )
+        self.user = "005dM00000awSFJQA2"
+        self.rows = salesforce_rows.Rows(self.store, self.schema, self.clock, self.user)
+        self._cursors: dict[str, list[Any]] = {}
+        self.forget()
+
+    # What the server asks of a twin.
+
+    def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
+        if operation == "token":
+            return Answer(status, {"error": code, "error_description": message})
+        body: dict[str, Any] = {"message": message, "errorCode": code}
+        names = list(fields)
+        return Answer(status, [body | {"fields": names} if names else body])
+
+    def refused(self) -> Answer:
+        return self.error(401, "INVALID_SESSION_ID", "Session expired or invalid")  # salesforce.md, Auth
+
+    def expire_tokens(self) -> None:
+        self.tokens.expire_all()
+
+    def clashes(self, object_: str, record: Record) -> bool:
+        return self.rows.clashes(object_, record)
+
+    def alive(self, record: Record) -> bool:
+        return not record.get("IsDeleted")
+
+    def forget(self) -> None:
+        self.usage = 0
+        self._cursors.clear()
+        self.tokens.expire_all()
+        now = salesforce_rows.stamp(self.clock())
+        integration = {
+            "Id": self.user,
+            "IsDeleted": False,
+            "Username": "integration@twin.example.com",
+            "Email": "integration@twin.example.com",
+            "FirstName": "Integration",
+            "LastName": "User",
+            "Name": "Integration User",
+            "Alias": "integ",
+            "IsActive": True,
+            "ProfileId": "00edM00000Qj7rCQAR",
+            "CreatedDate": now,
+            "SystemModstamp": now,
+        }
+        if self.store.get("User", self.user) is None:
+            self.store.table("User").put(self.user, integration)
+
+    def add(self, object_: str, /, **fields: Any) -> str:
+        with self.lock:
+            return salesforce_people.add(self, object_, fields)
+
+    def delete(self, id_: str) -> bool:
+        with self.lock:
+            return salesforce_people.delete(self, id_)
+
+    def convert(self, id_: str) -> dict[str, Any]:
+        with self.lock:
+            return salesforce_people.convert(self, id_)
+
+    def merge(self, master: str, loser: str) -> None:
+        """Merges two records as a user would: the loser is deleted, its activities move to the master."""
+        with self.lock:
+            salesforce_people.merge(self, master, loser)
+
+    def stats(self) -> dict[str, Any]:
+        return super().stats() | {
+            "api_usage": self.usage,
+            "daily_limit": self.daily_limit,
+            "tokens_issued": self.tokens.issued,
+        }
+
+    def route(self, call: Call) -> Handler | None:
+        path = call.segments
+        if path == ("services", "oauth2", "token") and call.method == "POST":
+            call.operation = "token"
+            return lambda c: self.tokens.grant(c, self.url, self.user)
+        if path == ("services", "oauth2", "userinfo"):
+            call.operation = "userinfo"
+            return lambda c: self._admitted(c, self._userinfo)
+        if path == ("services", "data"):
+            call.operation = "versions"
+            return lambda c: Answer(200, self._versions())
+        if (
+            path[:2] != ("services", "data")
+            or not re.fullmatch(r"v\d\d\.0", path[2])
+            or int(path[2][1:3]) not in VERSIONS
+        ):
+            return None
+        call.operation, handler = self.resource(call.method, path[3:])
+        if call.operation == "composite":
+            call.inner = salesforce_composite.operations(self, call)
+        return None if handler is None else lambda c: self._admitted(c, handler)
+
+    def resource(self, method: str, path: tuple[str, ...]) -> tuple[str, Handler | None]:
+        """(operation, handler) of a path below the version."""
+        for known, pattern, operation in _ROUTES:
+            parts = pattern.split("/")
+            if (
+                known == method
+                and len(parts) == len(path)
+                and all(p in ("*", s) for p, s in zip(parts, path, strict=True))
+            ):
+                return operation, getattr(self, f"on_{operation}")
+        return "", None
+
+    def _admitted(self, call: Call, handler: Handler) -> Answer:
+        """The checks before any work: size, token, limits. A refused call is not billed."""
+        head = call.uri_length + sum(len(k) + len(v) + 4 for k, v in call.headers.items())
+        if call.uri_length > URI_LIMIT:
+            return Answer(
+                414, b"<h1>Bad Message 414</h1><pre>reason: URI Too Long</pre>", content_type="text/html"
+            )  # [D] 414/431
+        if head > URI_LIMIT:
+            return Answer(
+                431,
+                b"<h1>Bad Message 431</h1><pre>reason: Request Header Fields Too Large</pre>",
+                content_type="text/html",
+            )
+        if not self.tokens.valid(call.bearer):
+            return self.refused()
+        if self.usage >= self.daily_limit:
+            return self.named["daily_limit"](self, call)
+        if self.max_concurrent is not None and self.in_flight > self.max_concurrent:
+            return self.named["concurrent_limit"](self, call)
+        self.usage += 1
+        answer = self.guarded(call, handler)
+        if answer.status != 204:  # [R]: absent on 204
+            answer.headers["Sforce-Limit-Info"] = f"api-usage={self.usage}/{self.daily_limit}"
+        return answer
+
+    def guarded(self, call: Call, handler: Handler) -> Answer:
+        """A handler's answer; a row it refuses as a whole becomes the error body."""
+        savepoint = self.store.savepoint()
+        try:
+            return handler(call)
+        except RowError as error:
+            self.store.rollback(savepoint)
+            return self.error(error.status, error.code, error.message, error.fields)
+        except orjson.JSONDecodeError as error:
+            return self.error(400, "JSON_PARSER_ERROR", f"{error} at [line:1, column:1]")
+
+    # Single records.
+
+    def on_insert(self, call: Call) -> Answer:
+        made = self.rows.object(call.segments[-1])
+        given = self.given(call)
+        if "Id" in given or "id" in given:
+            raise RowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
+        id_ = self.spare(call, 0, given, lambda: self.rows.insert(made, given))
+        path = f"/{'/'.join(call.segments)}/{id_}"
+        return Answer(201, {"id": id_, "success": True, "errors": []}, {"Location": path})
+
+    def on_get(self, call: Call) -> Answer:
+        made = self.rows.object(call.segments[-2])
+        return self._whole(call, made, self.addressed(made, call.segments[-1]))
+
+    def on_get_by_key(self, call: Call) -> Answer:
+        made = self.rows.object(call.segments[-3])
+        found = self.rows.matches(made, self.key(made, call.segments[-2]), call.segments[-1])
+        if not found:
+            raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
+        if len(found) > 1:
+            return self._several(call, made, found)
+        return self._whole(call, made, found[0])
+
+    def on_update(self, call: Call) -> Answer:
+        made = self.rows.object(call.segments[-2])
+        id_ = full_id(call.segments[-1])
+        if id_ is None or self.store.get(made.name, id_) is None:
+            raise RowError(
+                "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", status=404
+            )  # salesforce.md: 404 = addressed id
+        given = self.given(call)
+        self.spare(call, 0, given, lambda: self.rows.update(made, id_, given))
+        return Answer(204)
+
+    def on_upsert(self, call: Call) -> Answer:
+        made = self.rows.object(call.segments[-3])
+        key, value = self.key(made, call.segments[-2]), call.segments[-1]
+        given = self.given(call)
+        if "Id" in given or "id" in given:
+            raise RowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
+        if any(name.casefold() == key.name.casefold() for name in given):
+            raise RowError("INVALID_FIELD", f"The {key.name} field should not be specified in the sobject data.")
+        found = self.rows.matches(made, key, value)
+        if len(found) > 1:
+            return self._several(call, made, found)
+        if not found and call.query.get("updateOnly") == "true":
+            raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
+        id_, created = self.spare(call, 0, given, lambda: self.rows.upsert(made, key, value, given))
+        return Answer(201 if created else 200, {"id": id_, "success": True, "errors": [], "created": created})
+
+    def on_delete_record(self, call: Call) -> Answer:
+        made = self.rows.object(call.segments[-2])
+        self._bury(made, self.addressed(made, call.segments[-1]))
+        return Answer(204)
+
+    def key(self, made: SObject, name: str) -> Field:
+        """The field a record may be addressed by: Id, an external id or any idLookup field [D]."""
+        one = made.field(name)
+        if one is None or not (one.external or one.lookup):
+            text = f"Provided external ID field does not exist or is not accessible: {name}"  # salesforce.md, collections upsert
+            raise RowError("NOT_FOUND", text, status=404)
+        return one
+
+    def addressed(self, made: SObject, value: str) -> Record:
+        id_ = full_id(value)
+        if id_ is None:
+            text = f"Provided external ID field does not exist or is not accessible: {value}"
+            raise RowError("NOT_FOUND", text, status=404)
+        record = self.store.get(made.name, id_)
+        if record is None:
+            raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
+        if record["IsDeleted"]:
+            raise RowError("ENTITY_IS_DELETED", "entity is deleted", status=404)
+        return record
+
+    def given(self, call: Call) -> dict[str, Any]:
+        body = call.json()
+        if not isinstance(body, dict):
+            raise RowError("JSON_PARSER_ERROR", "Unexpected token: the body must be an object at [line:1, column:1]")
+        call.rows = 1
+        return body
+
+    def spare(self, call: Call, index: int, given: Mapping[str, Any], work: Callable[[], Any]) -> Any:
+        """Does the work on one row unless a row fault spoils it."""
+        for fault in call.row_faults:
+            if fault.hits_row(index, given):
+                code = fault.params.get("code", "UNABLE_TO_LOCK_ROW")
+                message = fault.params.get("message", LOCKED.format(given.get("WhoId", "unknown record")))
+                raise RowError(code, message, fault.params.get("fields", ()))
+        return work()
+
+    def _whole(self, call: Call, made: SObject, record: Record) -> Answer:
+        wanted = call.query.get("fields")
+        names = [n.strip() for n in wanted.split(",")] if wanted else list(made.fields)
+        for name in names:
+            if made.field(name) is None:
+                raise RowError("INVALID_FIELD", f"No such column '{name}' on sobject of type {made.name}")
+        row = {"attributes": salesforce_soql.attributes(made.name, record["Id"], call.segments[2])}
+        return Answer(200, row | {n: record.get(n) for n in names})
+
+    def _several(self, call: Call, made: SObject, found: Iterable[Record]) -> Answer:
+        base = _RESOURCES.format(version=call.segments[2])
+        return Answer(300, [f"{base}sobjects/{made.name}/{r['Id']}" for r in found])  # [D]: body = list of URLs
+
+    def _bury(self, made: SObject, record: Record) -> None:
+        self.store.put(made.name, record["Id"], {**record, "IsDeleted": True})
+
+    # Collections.
+
+    def on_upsert_collection(self, call: Call) -> Answer:
+        return salesforce_composite.upsert_collection(self, call)
+
+    def on_insert_collection(self, call: Call) -> Answer:
+        return salesforce_composite.insert_collection(self, call)
+
+    def on_update_collection(self, call: Call) -> Answer:
+        return salesforce_composite.update_collection(self, call)
+
+    def on_delete_collection(self, call: Call) -> Answer:
+        return salesforce_composite.delete_collection(self, call)
+
+    def on_composite(self, call: Call) -> Answer:
+        return salesforce_composite.composite(self, call)
+
+    # Queries and descriptions.
+
+    def on_query(self, call: Call) -> Answer:
+        return self._query(call, deleted=False)
+
+    def on_query_all(self, call: Call) -> Answer:
+        return self._query(call, deleted=True)
+
+    def on_query_more(self, call: Call) -> Answer:
+        locator, _, start = call.segments[-1].rpartition("-")
+        rows = self._cursors.get(locator)
+        if rows is None or not start.isdigit():
+            raise RowError("INVALID_QUERY_LOCATOR", "invalid query locator")
+        return self._page(call, locator, rows, int(start), len(rows))
+
+    def _query(self, call: Call, deleted: bool) -> Answer:
+        if "q" not in call.query:
+            raise RowError("MALFORMED_QUERY", "unexpected token: '<EOF>'")
+        total, rows = salesforce_soql.execute(call.query["q"], self.store, self.schema, call.segments[2], deleted)
+        locator = f"0r8{secrets.token_hex(8)}"[:18]
+        return self._page(call, locator, rows, 0, total)
+
+    def _page(self, call: Call, locator: str, rows: list[Any], start: int, total: int) -> Answer:
+        option = re.search(r"batchSize=(\d+)", call.headers.get("sforce-query-options", ""))
+        size = min(self.page_size, max(200, int(option.group(1)))) if option else self.page_size
+        end = start + size
+        body: dict[str, Any] = {"totalSize": total, "done": end >= len(rows)}
+        if end < len(rows):
+            self._cursors[locator] = rows
+            body["nextRecordsUrl"] = f"{_RESOURCES.format(version=call.segments[2])}query/{locator}-{end}"
+        return Answer(200, body | {"records": rows[start:end]})
+
+    def on_describe(self, call: Call) -> Answer:
+        return Answer(200, salesforce_schema.describe(self.rows.object(call.segments[-2]), call.segments[2]))
+
+    def on_describe_global(self, call: Call) -> Answer:
+        known = [
+            {"name": o.name, "label": o.name, "keyPrefix": o.prefix, "queryable": True} for o in self.schema.values()
+        ]
+        return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": known})
+
+    def on_limits(self, call: Call) -> Answer:
+        return Answer(
+            200, {"DailyApiRequests": {"Max": self.daily_limit, "Remaining": max(0, self.daily_limit - self.usage)}}
+        )
+
+    def _versions(self) -> list[dict[str, str]]:
+        return [{"label": f"Release {n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"} for n in VERSIONS]
+
+    def _userinfo(self, call: Call) -> Answer:
+        user = self.store.get("User", self.user) or {}
+        body = {
+            "user_id": self.user,
+            "organization_id": ORG,
+            "preferred_username": user.get("Username"),
+            "name": user.get("Name"),
+        }
+        extra = {
+            "sub": f"{self.url}/id/{ORG}/{self.user}",
+            "email": user.get("Email"),
+            "active": True,
+            "user_type": "STANDARD",
+        }
+        names = {
+            "given_name": user.get("FirstName"),
+            "family_name": user.get("LastName"),
+            "locale": "en_US",
+            "language": "en_US",
+        }
+        return Answer(200, body | extra | names)

@@ -1,0 +1,136 @@
+"""OAuth of the Salesforce twin: JWT bearer, client credentials, refresh token; access tokens that can expire and be revoked.
+
+Used by salesforce.py. Error bodies are {"error", "error_description"} with 400, as recorded for refresh tokens (salesforce.md, Auth).
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from syncd.twins.wire import Answer, Call
+
+ORG = "00DdM00000vfgTuUAI"
+AUDIENCES = (
+    "https://login.salesforce.com",
+    "https://test.salesforce.com",
+)  # [D]; the twin's own URL stands for an Experience site
+JWT_LIFE = 300.0  # seconds; "exp <= ~3 min" (salesforce.md) plus room for clocks that differ
+JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
+class OAuthError(Exception):
+    def __init__(self, code: str, description: str, status: int = 400) -> None:
+        super().__init__(description)
+        self.code, self.status = code, status
+
+    def answer(self) -> Answer:
+        return Answer(self.status, {"error": self.code, "error_description": str(self)})
+
+
+class Tokens:
+    """Grants and live tokens. A client id, secret, key or refresh token that is not set is not checked, only asked for."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        client_id: str | None,
+        client_secret: str | None,
+        refresh_token: str | None,
+        public_key: str | None,
+        life: float,
+        rotate: bool,
+    ) -> None:
+        self._clock, self._life, self._rotate = clock, life, rotate
+        self.client_id, self.client_secret = client_id, client_secret
+        self.refresh_token, self.public_key = refresh_token, public_key
+        self.issued = 0
+        self._live: dict[str, float] = {}
+        self._grants: Mapping[str, Callable[[Call, dict[str, str], str], None]] = {
+            JWT_GRANT: self._jwt,
+            "client_credentials": self._client_credentials,
+            "refresh_token": self._refresh,
+        }
+
+    def valid(self, token: str) -> bool:
+        return self._live.get(token, 0.0) > self._clock()
+
+    def expire_all(self) -> None:
+        self._live.clear()
+
+    def grant(self, call: Call, url: str, user: str) -> Answer:
+        """Answers the token endpoint."""
+        form = call.form()
+        check = self._grants.get(form.get("grant_type", ""))
+        if check is None:
+            return OAuthError("unsupported_grant_type", "grant type not supported").answer()
+        try:
+            check(call, form, url)
+        except OAuthError as error:
+            return error.answer()
+        self.issued += 1
+        token = f"{ORG[:15]}!{secrets.token_urlsafe(48)}"
+        self._live[token] = self._clock() + self._life
+        # No expires_in: a token is good until a 401 says otherwise (salesforce.md, Auth [M]).
+        body: dict[str, Any] = {
+            "access_token": token,
+            "scope": "api",
+            "instance_url": url,
+            "id": f"{url}/id/{ORG}/{user}",
+            "token_type": "Bearer",
+        }
+        if form["grant_type"] != JWT_GRANT:
+            body |= {
+                "signature": base64.b64encode(secrets.token_bytes(32)).decode(),
+                "issued_at": str(int(self._clock() * 1000)),
+            }
+        if form["grant_type"] == "refresh_token" and self._rotate:
+            body["refresh_token"] = self.refresh_token = secrets.token_urlsafe(32)
+        return Answer(200, body)
+
+    def _client(self, call: Call, form: Mapping[str, str], secret: bool) -> None:
+        id_, given = form.get("client_id", ""), form.get("client_secret", "")
+        if call.headers.get("authorization", "").lower().startswith("basic "):
+            id_, _, given = base64.b64decode(call.bearer).decode("utf-8", "replace").partition(":")
+        if not id_ or self.client_id not in (None, id_):
+            raise OAuthError("invalid_client_id", "client identifier invalid")
+        if secret and (not given or self.client_secret not in (None, given)):
+            raise OAuthError("invalid_client", "invalid client credentials")
+
+    def _client_credentials(self, call: Call, form: dict[str, str], url: str) -> None:
+        self._client(call, form, secret=True)
+
+    def _refresh(self, call: Call, form: dict[str, str], url: str) -> None:
+        self._client(call, form, secret=False)
+        given = form.get("refresh_token", "")
+        if not given or self.refresh_token not in (None, given):
+            raise OAuthError("invalid_grant", "expired access/refresh token")
+
+    def _jwt(self, call: Call, form: dict[str, str], url: str) -> None:
+        import jwt
+
+        options: Any = {
+            "verify_signature": self.public_key is not None,
+            "verify_exp": False,
+            "verify_aud": False,
+            "verify_iat": False,
+        }
+        try:
+            header = jwt.get_unverified_header(form.get("assertion", ""))
+            claims = jwt.decode(
+                form.get("assertion", ""), key=self.public_key or "", algorithms=["RS256"], options=options
+            )
+        except jwt.InvalidTokenError as error:
+            raise OAuthError("invalid_grant", "invalid assertion") from error
+        if header.get("alg") != "RS256" or not claims.get("sub"):
+            raise OAuthError("invalid_grant", "invalid assertion")
+        if not claims.get("iss") or self.client_id not in (None, claims["iss"]):
+            raise OAuthError("invalid_client_id", "client identifier invalid")
+        if claims.get("aud") not in (*AUDIENCES, url):
+            raise OAuthError("invalid_grant", "audience is invalid")
+        expires = claims.get("exp")
+        if not isinstance(expires, int | float) or not self._clock() < expires <= self._clock() + JWT_LIFE:
+            raise OAuthError("invalid_grant", "assertion is expired or valid for too long")  # wording [M]

@@ -1,0 +1,399 @@
+"""The SELECT dialect that SOQL and COQL have in common: tokens, a parser, and conditions compiled to functions over records.
+
+Used by salesforce_soql.py and zoho_coql.py, which add what their vendor forbids. Raises QueryError with the place of the mistake.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from operator import ge, gt, le, lt
+from typing import Any
+
+from syncd.twins.state import Table, fold
+
+Predicate = Callable[[dict[str, Any]], bool]
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<string>'(?:\\.|[^'\\])*')"
+    r"|(?P<moment>\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))?)"
+    r"|(?P<number>-?\d+(?:\.\d+)?)"
+    r"|(?P<word>[A-Za-z$_!][\w.$]*)"
+    r"|(?P<sign><=|>=|!=|<>|=|<|>|\(|\)|,))"
+)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
+_ORDERED: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+class QueryError(ValueError):
+    """The statement is wrong. `code`: the kind of mistake, for the vendor's table; `at`: its column, from 1."""
+
+    def __init__(self, code: str, message: str, at: int = 1, field: str = "") -> None:
+        super().__init__(message)
+        self.code, self.at, self.field = code, at, field
+
+
+@dataclass(slots=True, frozen=True)
+class Token:
+    kind: str
+    text: str
+    at: int
+
+
+@dataclass(slots=True, frozen=True)
+class Compare:
+    """`field op value`; op is one of = != < <= > >= like in `not in` `not like`; the value of in is a tuple."""
+
+    field: str
+    op: str
+    value: Any
+    at: int = 1
+
+
+@dataclass(slots=True, frozen=True)
+class Both:
+    """Several conditions joined by one word, `and` or `or`."""
+
+    word: str
+    parts: tuple[Condition, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Not:
+    part: Condition
+
+
+Condition = Compare | Both | Not
+
+
+@dataclass(slots=True)
+class Select:
+    columns: list[Token]
+    object: Token
+    where: Condition | None = None
+    order: list[tuple[Token, bool]] = field(default_factory=list)  # (field, descending)
+    limit: int | None = None
+    offset: int = 0
+    count: bool = False
+    criteria: int = 0
+    longest_in: int = 0
+
+
+def tokens(text: str) -> Iterator[Token]:
+    place = 0
+    while place < len(text.rstrip()):
+        match = _TOKEN.match(text, place)
+        if match is None:
+            at = place + len(text[place:]) - len(text[place:].lstrip())
+            raise QueryError("syntax", f"line 1:{at} no viable alternative at character '{text[at]}'", at + 1)
+        yield Token(match.lastgroup or "", match.group(match.lastgroup or 0), match.start(match.lastgroup or 0) + 1)
+        place = match.end()
+
+
+def unquote(token: Token) -> str:
+    """The text of a string literal; `\\%` and `\\_` stay escaped for LIKE."""
+
+    def one(match: re.Match[str]) -> str:
+        sign = match.group(1)
+        if sign in "%_":
+            return match.group(0)
+        if sign not in _ESCAPES:
+            raise QueryError("syntax", f"Illegal string literal: invalid escape \\{sign}", token.at)
+        return _ESCAPES[sign]
+
+    return re.sub(r"\\(.)", one, token.text[1:-1], flags=re.DOTALL)
+
+
+class Parser:
+    """One pass over the tokens. `commas_in_limit`: COQL's `limit offset, count`. `strict_mix`: AND beside OR needs parentheses."""
+
+    def __init__(self, text: str, *, commas_in_limit: bool = False, pairwise: bool = False) -> None:
+        self._tokens = list(tokens(text))
+        self._place = 0
+        self._commas_in_limit = commas_in_limit
+        self._pairwise = pairwise
+        self._criteria = 0
+        self._longest_in = 0
+
+    def parse(self) -> Select:
+        self._word("select")
+        columns, count = self._columns()
+        self._word("from")
+        select = Select(columns, self._take("word"), count=count)
+        if self._maybe("where"):
+            select.where = self._condition()
+        if self._maybe("order"):
+            self._word("by")
+            select.order = self._order()
+        if self._maybe("limit"):
+            self._limit(select)
+        if self._maybe("offset"):
+            select.offset = int(self._take("number").text)
+        if self._place < len(self._tokens):
+            self._unexpected()
+        select.criteria, select.longest_in = self._criteria, self._longest_in
+        return select
+
+    def _limit(self, select: Select) -> None:
+        first = int(self._take("number").text)
+        if self._commas_in_limit and self._sign(","):
+            select.offset, select.limit = first, int(self._take("number").text)
+        else:
+            select.limit = first
+
+    def _columns(self) -> tuple[list[Token], bool]:
+        first = self._take("word")
+        if fold(first.text) == "count" and self._sign("("):
+            if not self._sign(")"):
+                self._take("word")
+                self._need(")")
+            return [], True
+        columns = [first]
+        while self._sign(","):
+            columns.append(self._take("word"))
+        return columns, False
+
+    def _order(self) -> list[tuple[Token, bool]]:
+        order = []
+        while True:
+            name = self._take("word")
+            descending = self._maybe("desc")
+            if not descending:
+                self._maybe("asc")
+            if self._maybe("nulls") and not (self._maybe("first") or self._maybe("last")):
+                self._unexpected()
+            order.append((name, descending))
+            if not self._sign(","):
+                return order
+
+    def _condition(self) -> Condition:
+        parts = [self._operand()]
+        word = ""
+        while token := self._peek("and", "or"):
+            if word and fold(token.text) != word:
+                raise QueryError("syntax", f"unexpected token: '{token.text}'", token.at)
+            if self._pairwise and len(parts) == 2:
+                raise QueryError("pairwise", "more than two criteria need brackets, two by two", token.at)
+            word = fold(token.text)
+            self._place += 1
+            parts.append(self._operand())
+        return parts[0] if len(parts) == 1 else Both(word, tuple(parts))
+
+    def _operand(self) -> Condition:
+        if self._maybe("not"):
+            return Not(self._operand())
+        if self._sign("("):
+            inner = self._condition()
+            self._need(")")
+            return inner
+        return self._comparison()
+
+    def _comparison(self) -> Compare:
+        name = self._take("word")
+        self._criteria += 1
+        if self._maybe("is"):
+            op = "!=" if self._maybe("not") else "="
+            self._word("null")
+            return Compare(name.text, op, None, name.at)
+        negate = "not " if self._maybe("not") else ""
+        if self._maybe("in"):
+            return Compare(name.text, f"{negate}in", self._list(), name.at)
+        if self._maybe("like"):
+            return Compare(name.text, f"{negate}like", self._value(), name.at)
+        token = self._take("sign")
+        op = "!=" if token.text == "<>" else token.text
+        if negate or op not in ("=", "!=", *_ORDERED):
+            raise QueryError("syntax", f"unexpected token: '{token.text}'", token.at)
+        return Compare(name.text, op, self._value(), name.at)
+
+    def _list(self) -> tuple[Any, ...]:
+        self._need("(")
+        values = [self._value()]
+        while self._sign(","):
+            values.append(self._value())
+        self._need(")")
+        self._longest_in = max(self._longest_in, len(values))
+        return tuple(values)
+
+    def _value(self) -> Any:
+        token = self._tokens[self._place] if self._place < len(self._tokens) else self._end()
+        self._place += 1
+        if token.kind == "string":
+            return unquote(token)
+        if token.kind == "number":
+            return float(token.text) if "." in token.text else int(token.text)
+        if token.kind == "moment":
+            return token.text
+        words = {"null": None, "true": True, "false": False}
+        if token.kind == "word" and fold(token.text) in words:
+            return words[fold(token.text)]
+        self._place -= 1
+        return self._unexpected()
+
+    def _peek(self, *words: str) -> Token | None:
+        if self._place < len(self._tokens):
+            token = self._tokens[self._place]
+            if token.kind == "word" and fold(token.text) in words:
+                return token
+        return None
+
+    def _maybe(self, word: str) -> bool:
+        found = self._peek(word) is not None
+        self._place += found
+        return found
+
+    def _word(self, word: str) -> None:
+        if not self._maybe(word):
+            self._unexpected()
+
+    def _sign(self, sign: str) -> bool:
+        found = self._place < len(self._tokens) and self._tokens[self._place].text == sign
+        self._place += found
+        return found
+
+    def _need(self, sign: str) -> None:
+        if not self._sign(sign):
+            self._unexpected()
+
+    def _take(self, kind: str) -> Token:
+        if self._place >= len(self._tokens):
+            self._end()
+        token = self._tokens[self._place]
+        if token.kind != kind:
+            self._unexpected()
+        self._place += 1
+        return token
+
+    def _end(self) -> Token:
+        raise QueryError("syntax", "unexpected token: '<EOF>'", self._tokens[-1].at if self._tokens else 1)
+
+    def _unexpected(self) -> Any:
+        if self._place >= len(self._tokens):
+            self._end()
+        token = self._tokens[self._place]
+        raise QueryError("syntax", f"unexpected token: '{token.text}'", token.at)
+
+
+def fields_of(condition: Condition | None) -> Iterator[Compare]:
+    """Every comparison in a condition, in the order of the text."""
+    if isinstance(condition, Compare):
+        yield condition
+    elif isinstance(condition, Both):
+        for part in condition.parts:
+            yield from fields_of(part)
+    elif isinstance(condition, Not):
+        yield from fields_of(condition.part)
+
+
+def predicate(condition: Condition | None, get: Callable[[dict[str, Any], str], Any] = dict.get) -> Predicate:
+    """A condition as a function of a record; `get(record, field)` reads a field."""
+    if condition is None:
+        return lambda record: True
+    if isinstance(condition, Not):
+        inner = predicate(condition.part, get)
+        return lambda record: not inner(record)
+    if isinstance(condition, Both):
+        return _joined(condition, get)
+    return _compare(condition, get)
+
+
+def _joined(condition: Both, get: Callable[[dict[str, Any], str], Any]) -> Predicate:
+    if condition.word == "and":
+        parts = [predicate(p, get) for p in condition.parts]
+        return lambda record: all(p(record) for p in parts)
+    suffixes: dict[str, list[str]] = {}  # many `LIKE '%tail'` on one field are one endswith
+    rest: list[Predicate] = []
+    for part in condition.parts:
+        if isinstance(part, Compare) and part.op == "like" and _is_suffix(part.value):
+            suffixes.setdefault(part.field, []).append(fold(part.value[1:]))
+        else:
+            rest.append(predicate(part, get))
+    rest.extend(_ends(name, tuple(ends), get) for name, ends in suffixes.items())
+    return lambda record: any(p(record) for p in rest)
+
+
+def _is_suffix(pattern: Any) -> bool:
+    return isinstance(pattern, str) and pattern[:1] == "%" and not set(pattern[1:]) & {"%", "_", "\\"}
+
+
+def _ends(name: str, ends: tuple[str, ...], get: Callable[[dict[str, Any], str], Any]) -> Predicate:
+    def test(record: dict[str, Any]) -> bool:
+        value = get(record, name)
+        return value is not None and fold(value).endswith(ends)
+
+    return test
+
+
+def _compare(c: Compare, get: Callable[[dict[str, Any], str], Any]) -> Predicate:
+    if c.op.startswith("not "):
+        inner = _compare(Compare(c.field, c.op[4:], c.value), get)
+        return lambda record: not inner(record)
+    if c.op == "in":
+        wanted = {None if v is None else fold(v) for v in c.value}
+        return lambda record: (None if (v := get(record, c.field)) is None else fold(v)) in wanted
+    if c.op == "like":
+        pattern = _like(str(c.value))
+        return lambda record: (v := get(record, c.field)) is not None and pattern.fullmatch(str(v)) is not None
+    if c.op in _ORDERED:
+        order = _ORDERED[c.op]
+        return lambda record: (v := get(record, c.field)) is not None and order(*_alike(v, c.value))
+    same = None if c.value is None else fold(c.value)
+    if c.op == "=":
+        return lambda record: (None if (v := get(record, c.field)) is None else fold(v)) == same
+    return lambda record: (None if (v := get(record, c.field)) is None else fold(v)) != same
+
+
+def _alike(a: Any, b: Any) -> tuple[Any, Any]:
+    return (a, b) if isinstance(a, int | float) and isinstance(b, int | float) else (fold(a), fold(b))
+
+
+def _like(pattern: str) -> re.Pattern[str]:
+    signs = {"%": ".*", "_": "."}
+    parts = re.findall(r"\\[%_]|.", pattern, flags=re.DOTALL)
+    text = "".join(signs.get(p) or re.escape(p[-1]) for p in parts)
+    return re.compile(text, re.IGNORECASE | re.DOTALL)
+
+
+def candidates(condition: Condition | None, table: Table) -> Iterable[str] | None:
+    """The ids a condition can be true for, from the indexes; None when only a full scan tells."""
+    if isinstance(condition, Compare) and condition.op in ("=", "in"):
+        values = condition.value if condition.op == "in" else (condition.value,)
+        if any(v is None for v in values):
+            return None
+        if condition.field in ("Id", "id"):
+            return [v for v in values if isinstance(v, str)]
+        index = table.indexes.get(condition.field)
+        if index is None:
+            return None
+        return [i for v in dict.fromkeys(map(fold, values)) for i in index.get(v, ())]
+    if isinstance(condition, Both):
+        found = [candidates(p, table) for p in condition.parts]
+        if condition.word == "and":
+            return next((f for f in found if f is not None), None)
+        if all(f is not None for f in found):
+            return dict.fromkeys(i for f in found for i in f or ())
+    return None
+
+
+def run(
+    select: Select, table: Table, alive: Predicate, get: Callable[[dict[str, Any], str], Any] = dict.get
+) -> list[dict[str, Any]]:
+    """The matching live records, sorted, not yet cut by LIMIT; in the order of creation when nothing is asked."""
+    ids = candidates(select.where, table)
+    records: Iterable[dict[str, Any]] = table.records.values()
+    if ids is not None:
+        records = [table.records[i] for i in dict.fromkeys(ids) if i in table.records]
+    test = predicate(select.where, get)
+    found = [r for r in records if alive(r) and test(r)]
+    for name, descending in reversed(select.order):
+        found.sort(key=lambda r: _sortable(get(r, name.text)), reverse=descending)
+    return found
+
+
+def _sortable(value: Any) -> tuple[int, Any, str]:
+    if value is None:
+        return (0, 0, "")
+    if isinstance(value, int | float):
+        return (1, value, "")
+    return (2, 0, fold(value))

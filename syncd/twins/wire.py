@@ -1,0 +1,145 @@
+"""What goes over the wire: a request as the twins see it, an answer, and the ways in which a connection can break.
+
+Used by the server and by every twin; knows no vendor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+import orjson
+
+if TYPE_CHECKING:
+    from syncd.twins.faults import Fault
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, or one sub-request of a composite one (`sub`), with what the twin learns of it on the way."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+    number: int = 0
+    sub: bool = False
+    operation: str = ""
+    rows: int = 0
+    inner: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    uri_length: int = 0
+    row_faults: list[Fault] = field(default_factory=list)
+    _parsed: Any = None
+
+    def json(self) -> Any:
+        """The body as JSON, parsed once; raises orjson.JSONDecodeError (a ValueError)."""
+        if self._parsed is None:
+            self._parsed = orjson.loads(self.body)
+        return self._parsed
+
+    def form(self) -> dict[str, str]:
+        """The body as a urlencoded form, joined with the query: vendors accept either."""
+        return {**self.query, **dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))}
+
+    @property
+    def bearer(self) -> str:
+        """The token of the Authorization header, whatever its scheme is called; empty when there is none."""
+        return self.headers.get("authorization", "").partition(" ")[2].strip()
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response. `body`: bytes as they are, None for an empty body, anything else becomes JSON."""
+
+    status: int
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json;charset=UTF-8"
+
+    def payload(self) -> bytes:
+        if self.body is None:
+            return b""
+        return self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
+
+
+async def read_call(scope: Message, receive: Receive, number: int) -> Call:
+    """The whole request of an ASGI scope; raises ConnectionError when the client leaves before it is complete."""
+    chunks: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client left before its request was complete")
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            break
+    query = scope.get("query_string", b"").decode("latin-1")
+    raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+    call = make_call(scope["method"], f"{raw}?{query}" if query else raw, b"".join(chunks))
+    call.headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+    call.number = number
+    return call
+
+
+def make_call(method: str, url: str, body: bytes = b"", sub: bool = False) -> Call:
+    """A call from a path with query as it stands in a request line; its `segments` are decoded one by one."""
+    raw, _, query = url.partition("?")
+    return Call(
+        method=method,
+        path=unquote(raw),
+        query=dict(parse_qsl(query, keep_blank_values=True)),
+        headers={},
+        body=body,
+        sub=sub,
+        segments=tuple(unquote(s) for s in raw.split("/") if s),
+        uri_length=len(url),
+    )
+
+
+def _start(answer: Answer, length: int) -> Message:
+    headers = [(k.lower().encode(), v.encode()) for k, v in answer.headers.items()]
+    if answer.status != 204:
+        headers.append((b"content-length", str(length).encode()))
+        if length:
+            headers.append((b"content-type", answer.content_type.encode()))
+    return {"type": "http.response.start", "status": answer.status, "headers": headers}
+
+
+async def send_answer(send: Send, answer: Answer) -> None:
+    payload = b"" if answer.status == 204 else answer.payload()
+    await send(_start(answer, len(payload)))
+    await send({"type": "http.response.body", "body": payload})
+
+
+async def send_cut(send: Send, answer: Answer) -> None:
+    """Promises the whole body, sends half of it, and resets the connection."""
+    payload = answer.payload()
+    await send(_start(answer, len(payload)))
+    await send({"type": "http.response.body", "body": payload[: len(payload) // 2], "more_body": True})
+    await asyncio.sleep(0.01)  # lets the half reach the client before the reset discards the send buffer
+    await reset(send)
+
+
+async def reset(send: Send) -> None:
+    """Drops the connection with a TCP RST, as a dying proxy or server does.
+
+    ASGI has no word for this: the transport is taken from uvicorn's request cycle, of which `send` is a bound method.
+    """
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        raise RuntimeError("a connection can be reset only under uvicorn")
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    await asyncio.sleep(0)
