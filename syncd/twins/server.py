@@ -61,6 +61,7 @@ class Twin(ABC):
         self.calls: deque[dict[str, Any]] = deque(maxlen=self.log_size)
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
+        self.in_lane: Counter[str] = Counter()
         self._late: list[list[Change]] = []
         self._arrived = 0
         self._server: uvicorn.Server | None = None
@@ -238,10 +239,12 @@ class Twin(ABC):
             await self._serve(call, send, started)
         finally:
             self.in_flight -= 1
+            self.in_lane[call.lane] -= 1
 
     async def _serve(self, call: Call, send: Send, started: float) -> None:
         with self.lock:
             handler = self.route(call)
+            self.in_lane[call.lane] += 1
             struck = self.plan.fire(call, has_rows=call.operation in self.row_operations)
         call.row_faults = [f for f in struck if f.do == "row"]
         decisive = next((f for f in struck if f.do not in ("row", "slow", "delete", "convert", "expire_tokens")), None)

@@ -15,13 +15,14 @@ from syncd.twins.state import Table, fold
 
 Predicate = Callable[[dict[str, Any]], bool]
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<string>'(?:\\.|[^'\\])*')"
+_STRINGS = (r"'(?:\\.|[^'\\])*'", r"'(?:''|[^'])*'")  # a quote inside: after a backslash, or doubled
+_REST = (
     r"|(?P<moment>\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))?)"
     r"|(?P<number>-?\d+(?:\.\d+)?)"
     r"|(?P<word>[A-Za-z$_!][\w.$]*)"
     r"|(?P<sign><=|>=|!=|<>|=|<|>|\(|\)|,))"
 )
+_TOKENS = tuple(re.compile(rf"\s*(?:(?P<string>{string}){_REST}") for string in _STRINGS)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
 _ORDERED: dict[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
 
@@ -80,19 +81,23 @@ class Select:
     longest_in: int = 0
 
 
-def tokens(text: str) -> Iterator[Token]:
+def tokens(text: str, doubled_quotes: bool = False) -> Iterator[Token]:
     place = 0
+    pattern = _TOKENS[doubled_quotes]
     while place < len(text.rstrip()):
-        match = _TOKEN.match(text, place)
+        match = pattern.match(text, place)
         if match is None:
             at = place + len(text[place:]) - len(text[place:].lstrip())
             raise QueryError("syntax", f"line 1:{at} no viable alternative at character '{text[at]}'", at + 1)
-        yield Token(match.lastgroup or "", match.group(match.lastgroup or 0), match.start(match.lastgroup or 0) + 1)
+        kind = match.lastgroup or ""
+        yield Token(kind, match.group(kind), match.start(kind) + 1)
         place = match.end()
 
 
-def unquote(token: Token) -> str:
+def unquote(token: Token, doubled_quotes: bool = False) -> str:
     """The text of a string literal; `\\%` and `\\_` stay escaped for LIKE."""
+    if doubled_quotes:
+        return token.text[1:-1].replace("''", "'")
 
     def one(match: re.Match[str]) -> str:
         sign = match.group(1)
@@ -106,10 +111,13 @@ def unquote(token: Token) -> str:
 
 
 class Parser:
-    """One pass over the tokens. `commas_in_limit`: COQL's `limit offset, count`. `strict_mix`: AND beside OR needs parentheses."""
+    """One pass over the tokens. COQL's ways: `commas_in_limit` (`limit offset, count`), `pairwise` brackets, `doubled_quotes`."""
 
-    def __init__(self, text: str, *, commas_in_limit: bool = False, pairwise: bool = False) -> None:
-        self._tokens = list(tokens(text))
+    def __init__(
+        self, text: str, *, commas_in_limit: bool = False, pairwise: bool = False, doubled_quotes: bool = False
+    ) -> None:
+        self._tokens = list(tokens(text, doubled_quotes))
+        self._doubled_quotes = doubled_quotes
         self._place = 0
         self._commas_in_limit = commas_in_limit
         self._pairwise = pairwise
@@ -220,7 +228,7 @@ class Parser:
         token = self._tokens[self._place] if self._place < len(self._tokens) else self._end()
         self._place += 1
         if token.kind == "string":
-            return unquote(token)
+            return unquote(token, self._doubled_quotes)
         if token.kind == "number":
             return float(token.text) if "." in token.text else int(token.text)
         if token.kind == "moment":

@@ -39,6 +39,7 @@ class Call:
     inner: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     uri_length: int = 0
+    lane: str = ""  # a vendor's class of calls that share a limit of their own
     row_faults: list[Fault] = field(default_factory=list)
     _parsed: Any = None
 

@@ -1,0 +1,387 @@
+"""The Zoho CRM twin: accounts and CRM calls over real HTTP, with credits, concurrency limits and per-row outcomes.
+
+Routes are in `_ROUTES`; rows in zoho_rows.py, COQL in zoho_coql.py, reads in zoho_reads.py. v2 to v8 answer alike here [REC].
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import orjson
+
+from syncd.twins import zoho_people, zoho_reads, zoho_rows, zoho_schema, zoho_signals
+from syncd.twins.server import Handler, Named, Twin
+from syncd.twins.state import Record
+from syncd.twins.wire import Answer, Call
+from syncd.twins.zoho_auth import LIFE, PER_WINDOW, THROTTLED, Accounts
+from syncd.twins.zoho_coql import CoqlError
+from syncd.twins.zoho_rows import RowError
+from syncd.twins.zoho_schema import Field, Module
+
+ROWS = 100  # records in one write [DOC]
+DAY = 86_400.0  # credits are counted over 24 rolling hours [DOC]
+HEAVY_ROWS = 10  # writes of more records than this share the sub-concurrency [DOC]
+
+# (method, path below /crm/vN, `*` for any one segment) -> operation; the first that fits
+_ROUTES: tuple[tuple[str, str, str], ...] = (
+    ("GET", "users", "users"),
+    ("GET", "org", "org"),
+    ("GET", "settings/fields", "fields"),
+    ("GET", "settings/modules", "modules"),
+    ("GET", "settings/signals", "signal_namespaces"),
+    ("POST", "signals/notifications", "notify"),
+    ("POST", "coql", "coql"),
+    ("POST", "Leads/*/actions/convert", "convert"),
+    ("POST", "*/upsert", "upsert"),
+    ("GET", "*/search", "search"),
+    ("GET", "*/*", "get"),
+    ("PUT", "*/*", "update_one"),
+    ("DELETE", "*/*", "delete"),
+    ("GET", "*", "list"),
+    ("POST", "*", "create"),
+    ("PUT", "*", "update"),
+    ("DELETE", "*", "delete_many"),
+)
+WRITES = frozenset({"create", "update", "update_one", "upsert"})
+_WORDS = {"create": "record added", "update": "record updated", "update_one": "record updated"}
+
+
+def _answer(status: int, code: str, message: str) -> Named:
+    return lambda twin, call: twin.error(status, code, message, operation=call.operation)
+
+
+class ZohoTwin(Twin):
+    """Options beside those of Twin: `credits` (a day), `concurrency`, `sub_concurrency`, `per_window` (tokens in ten minutes),
+    `token_life` (seconds), `client_id`, `client_secret`, `refresh_token` (each checked only when given), `zone_hours`, `duplicate_id`,
+    `mixed_status`, `failed_status`, `search_lag` (seconds), `custom_fields`, `namespaces` (of signals)."""
+
+    name = "zoho"
+    key_field = "Syncd_Key"
+    row_operations = WRITES
+    indexes: ClassVar[Mapping[str, Iterable[str]]] = {
+        "Leads": ("Email", "Syncd_Key"),
+        "Contacts": ("Email", "Syncd_Key"),
+        "Accounts": ("Account_Name", "Syncd_Key"),
+        "Deals": ("Deal_Name", "Syncd_Key"),
+        "Tasks": ("Syncd_Key", "Who_Id", "What_Id"),
+        "Calls": ("Syncd_Key",),
+        "Events": ("Syncd_Key",),
+        "Notes": (),
+        "Products": (),
+        "Vendors": (),
+    }
+    # zoho.md, "Error classes to implement" and OAuth. The message texts are not on that page [UNV].
+    named: ClassVar[Mapping[str, Named]] = {
+        "token_throttle": lambda twin, call: Answer(400, THROTTLED),
+        "invalid_code": lambda twin, call: Answer(200, {"error": "invalid_code"}),
+        "invalid_client": lambda twin, call: Answer(200, {"error": "invalid_client"}),
+        "concurrency": _answer(429, "TOO_MANY_REQUESTS", "too many requests at the same time"),
+        "credits": _answer(429, "THRESHOLD_EXCEEDED", "the API credits of the last 24 hours are used up"),
+        "internal": _answer(500, "INTERNAL_ERROR", "internal server error"),
+        "locked": _answer(400, "RECORD_LOCKED", "the record is locked"),
+        "scope": _answer(401, "OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL"),
+        "no_permission": _answer(403, "NO_PERMISSION", "permission denied"),
+        "wrong_dc": _answer(404, "INVALID_URL_PATTERN", "Please check if the URL trying to access is a correct one"),
+    }
+
+    def __init__(
+        self,
+        *,
+        credits: int = 50_000,
+        concurrency: int = 15,
+        sub_concurrency: int = 10,
+        per_window: int = PER_WINDOW,
+        token_life: float = LIFE,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        refresh_token: str | None = None,
+        zone_hours: float = 3.0,
+        duplicate_id: bool = True,
+        mixed_status: int = 207,
+        failed_status: int = 202,
+        search_lag: float = 0.0,
+        custom_fields: Mapping[str, tuple[Field, ...]] | None = None,
+        namespaces: Iterable[str] = (),
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.schema = zoho_schema.schema(custom_fields)
+        self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life)
+        self.user = zoho_reads.user()
+        self.rows = zoho_rows.Rows(self.store, self.schema, self.clock, self.user, zone_hours, duplicate_id)
+        self.credits, self.concurrency, self.sub_concurrency = credits, concurrency, sub_concurrency
+        self.mixed_status, self.failed_status, self.search_lag = mixed_status, failed_status, search_lag
+        self.namespaces = frozenset(namespaces) or zoho_signals.NAMESPACES
+        self.spent_total = 0
+        self._spent: deque[tuple[float, int]] = deque()
+        self.forget()
+
+    # What the server asks of a twin.
+
+    def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
+        details = {"api_name": name for name in fields}
+        return Answer(status, {"code": code, "details": details, "message": message, "status": "error"})
+
+    def refused(self) -> Answer:
+        return self.error(401, "INVALID_TOKEN", "invalid oauth token")
+
+    def expire_tokens(self) -> None:
+        self.accounts.expire_all()
+
+    def clashes(self, object_: str, record: Record) -> bool:
+        return object_ in self.schema and self.rows.clashes(object_, record)
+
+    def alive(self, record: Record) -> bool:
+        return not record.get("_deleted")
+
+    def forget(self) -> None:
+        self.accounts.forget()
+        self._spent.clear()
+        self.spent_total = 0
+        self.store.table("users").put(self.user["id"], self.user)
+
+    def add(self, object_: str, /, **fields: Any) -> str:
+        with self.lock:
+            return zoho_people.add(self, object_, fields)
+
+    def delete(self, id_: str) -> bool:
+        with self.lock:
+            return zoho_people.delete(self, id_)
+
+    def convert(self, id_: str) -> dict[str, Any]:
+        with self.lock:
+            return zoho_people.convert(self, id_)
+
+    def merge(self, master: str, loser: str) -> None:
+        """Merges two records as a user would: the loser is deleted, its activities move to the master."""
+        with self.lock:
+            zoho_people.merge(self, master, loser)
+
+    def stats(self) -> dict[str, Any]:
+        own = {"credits_spent": self.spent_total, "credits": self.credits, "tokens_issued": self.accounts.issued}
+        return super().stats() | own | {"ignored_fields": sorted(self.rows.ignored)}
+
+    def route(self, call: Call) -> Handler | None:
+        path = call.segments
+        if path == ("oauth", "v2", "token") and call.method == "POST":
+            call.operation = "token"
+            return lambda c: self.accounts.grant(c, self.url)
+        if len(path) < 3 or path[0] != "crm" or not re.fullmatch(r"v[2-8](\.1)?", path[1]):
+            return None
+        for method, pattern, operation in _ROUTES:
+            parts = pattern.split("/")
+            if (
+                method == call.method
+                and len(parts) == len(path) - 2
+                and all(p in ("*", s) for p, s in zip(parts, path[2:], strict=True))
+            ):
+                call.operation = operation
+                self._weigh(call)
+                handler: Handler = getattr(self, f"on_{operation}")
+                return lambda c: self._admitted(c, handler)
+        return None
+
+    def _weigh(self, call: Call) -> None:
+        """Counts the rows of a write, and puts the call into the sub-concurrency where Zoho does [DOC]."""
+        if call.operation in WRITES:
+            try:
+                data = call.json().get("data")
+                call.rows = len(data) if isinstance(data, list) else 0
+            except (ValueError, AttributeError):
+                call.rows = 0  # the handler says what is wrong with it
+        if call.operation in ("coql", "search", "convert") or call.rows > HEAVY_ROWS:
+            call.lane = "heavy"
+
+    def _admitted(self, call: Call, handler: Handler) -> Answer:
+        """The checks before any work: token, concurrency, credits."""
+        if not self.accounts.valid(call.bearer) or not call.headers["authorization"].startswith("Zoho-oauthtoken "):
+            return self.refused()
+        if self.in_flight > self.concurrency or self.in_lane["heavy"] > self.sub_concurrency:
+            return self.named["concurrency"](self, call)
+        if self.spent() >= self.credits:
+            return self.named["credits"](self, call)
+        self.spend(
+            1 + max(0, (call.rows - 1) // 10) if call.operation in WRITES else 5 if call.operation == "convert" else 1
+        )
+        try:
+            answer = handler(call)
+        except RowError as error:
+            answer = Answer(400, error.body())
+        except CoqlError as error:
+            answer = Answer(
+                400, {"code": error.code, "details": error.details, "message": error.message, "status": "error"}
+            )
+        except orjson.JSONDecodeError:
+            answer = self.error(400, "INVALID_DATA", "body is not valid JSON")
+        answer.headers["X-API-CREDITS-REMAINING"] = str(max(0, self.credits - self.spent()))
+        answer.headers["X-AccessToken-Reset"] = self.rows.stamp(self.accounts.expires(call.bearer))  # [REC]
+        return answer
+
+    def spent(self) -> int:
+        """Credits of the last 24 hours."""
+        while self._spent and self._spent[0][0] <= self.clock() - DAY:
+            self._spent.popleft()
+        return sum(cost for _, cost in self._spent)
+
+    def spend(self, cost: int) -> None:
+        """Books credits; one booking a second and cost is enough to let them leave the window."""
+        now = self.clock()
+        self.spent_total += cost
+        if self._spent and now - self._spent[-1][0] < 1.0:
+            at, before = self._spent.pop()
+            self._spent.append((at, before + cost))
+        else:
+            self._spent.append((now, cost))
+
+    def module(self, name: str) -> Module:
+        """The module of a path; raises RowError for one that does not exist."""
+        found = self.schema.get(name)
+        if found is None:
+            raise RowError("INVALID_MODULE", "the module name given seems to be invalid", {"resource_path_index": 0})
+        return found
+
+    # Writes.
+
+    def on_create(self, call: Call) -> Answer:
+        module = self.module(call.segments[2])
+        return self._write(call, lambda given, index: (self.rows.insert(module, given, index), {}), 201)
+
+    def on_update(self, call: Call) -> Answer:
+        module = self.module(call.segments[2])
+        return self._write(
+            call, lambda given, index: (self.rows.update(module, str(given.get("id", "")), given, index), {}), 200
+        )
+
+    def on_update_one(self, call: Call) -> Answer:
+        module, id_ = self.module(call.segments[2]), call.segments[3]
+        return self._write(call, lambda given, index: (self.rows.update(module, id_, given, index), {}), 200)
+
+    def on_upsert(self, call: Call) -> Answer:
+        module = self.module(call.segments[2])
+        if not module.check:  # zoho.md: upsert does NOT support Tasks, Calls, Events, Notes; the code is [UNV]
+            raise RowError("INVALID_MODULE", "the module name given seems to be invalid", {"resource_path_index": 0})
+        check = call.json().get("duplicate_check_fields") or [module.check]
+        for name in check:
+            if name not in module.unique and name != module.check:
+                raise RowError(
+                    "INVALID_DATA",
+                    "the field given is no duplicate check field",
+                    {"api_name": "duplicate_check_fields"},
+                )
+
+        def work(given: Mapping[str, Any], index: int) -> tuple[Record, dict[str, Any]]:
+            record, found = self.rows.upsert(module, given, index, check)
+            return record, {"duplicate_field": found, "action": "update" if found else "insert"}
+
+        return self._write(call, work, 200)
+
+    def _write(self, call: Call, work: Any, success: int) -> Answer:
+        """One outcome a record, in the order of the records; the HTTP status says little (zoho.md: never trust it)."""
+        body = call.json()
+        data = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(data, list) or not data:
+            raise RowError(
+                "MANDATORY_NOT_FOUND", "required field not found", {"api_name": "data", "json_path": "$.data"}
+            )
+        if len(data) > ROWS:
+            raise RowError(
+                "LIMIT_EXCEEDED", "the limit of records in one call is exceeded", {"limit": ROWS, "json_path": "$.data"}
+            )
+        results = [self._outcome(call, given, index, work) for index, given in enumerate(data)]
+        failed = sum(r["status"] == "error" for r in results)
+        status = success if not failed else self.failed_status if failed == len(results) else self.mixed_status
+        return Answer(status, {"data": results})
+
+    def _outcome(self, call: Call, given: Any, index: int, work: Any) -> dict[str, Any]:
+        savepoint = self.store.savepoint()
+        try:
+            if not isinstance(given, dict):
+                raise RowError(
+                    "INVALID_DATA",
+                    "invalid data",
+                    {"expected_data_type": "jsonobject", "json_path": f"$.data[{index}]"},
+                )
+            self._spare(call, given, index)
+            record, extra = work(given, index)
+        except RowError as error:
+            self.store.rollback(savepoint)
+            return error.body()
+        message = _WORDS.get(call.operation) or (
+            "record updated" if extra.get("action") == "update" else "record added"
+        )
+        return {
+            "code": "SUCCESS",
+            **extra,
+            "details": self.rows.details(record),
+            "message": message,
+            "status": "success",
+        }
+
+    def _spare(self, call: Call, given: Mapping[str, Any], index: int) -> None:
+        for fault in call.row_faults:
+            if fault.hits_row(index, given):
+                names = fault.params.get("fields", ())
+                details = {"api_name": names[0], "json_path": f"$.data[{index}].{names[0]}"} if names else {}
+                raise RowError(
+                    fault.params.get("code", "INTERNAL_ERROR"),
+                    fault.params.get("message", "internal server error"),
+                    details,
+                )
+
+    def on_delete(self, call: Call) -> Answer:
+        return self._bury(call, [call.segments[3]])
+
+    def on_delete_many(self, call: Call) -> Answer:
+        return self._bury(call, [i for i in call.query.get("ids", "").split(",") if i])
+
+    def _bury(self, call: Call, ids: list[str]) -> Answer:
+        module = self.module(call.segments[2])
+        results = []
+        for id_ in ids:
+            record = self.rows.live(module.name, id_)
+            if record is None:
+                results.append(RowError("INVALID_DATA", "record not deleted", {"id": id_}).body())
+                continue
+            self.store.put(module.name, id_, {**record, "_deleted": True})
+            results.append(
+                {"code": "SUCCESS", "details": {"id": id_}, "message": "record deleted", "status": "success"}
+            )
+        return Answer(200, {"data": results})
+
+    def on_convert(self, call: Call) -> Answer:
+        return zoho_people.on_convert(self, call)
+
+    # Reads.
+
+    def on_get(self, call: Call) -> Answer:
+        return zoho_reads.get(self, call)
+
+    def on_list(self, call: Call) -> Answer:
+        return zoho_reads.list_(self, call)
+
+    def on_search(self, call: Call) -> Answer:
+        return zoho_reads.search(self, call)
+
+    def on_coql(self, call: Call) -> Answer:
+        return zoho_reads.coql(self, call)
+
+    def on_fields(self, call: Call) -> Answer:
+        return Answer(200, zoho_schema.describe(self.module(call.query.get("module", ""))))
+
+    def on_modules(self, call: Call) -> Answer:
+        return zoho_reads.modules(self)
+
+    def on_users(self, call: Call) -> Answer:
+        return zoho_reads.users(self, call)
+
+    def on_org(self, call: Call) -> Answer:
+        return zoho_reads.org()
+
+    def on_signal_namespaces(self, call: Call) -> Answer:
+        return zoho_signals.list_(self)
+
+    def on_notify(self, call: Call) -> Answer:
+        return zoho_signals.notify(self, call)

@@ -1,0 +1,85 @@
+"""SalesSignals of the Zoho CRM twin: the v2 notification call and the list of namespaces.
+
+Used by zoho.py. Facts: zoho.md, SalesSignals. There is no idempotency key: a repeated call notifies twice, and is stored twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from syncd.twins.wire import Answer, Call
+from syncd.twins.zoho_coql import alive
+from syncd.twins.zoho_rows import PEOPLE, RowError
+
+if TYPE_CHECKING:
+    from syncd.twins.zoho import ZohoTwin
+
+SUBJECT, MESSAGE = 100, 1_000  # characters [DOC]
+NAMESPACES = frozenset(  # those of Zoho's sample answer that syncd's channels have [DOC]
+    "Email_Incoming__s EmailInsight_Open__s EmailInsight_Click__s EmailInsight_Bounce__s Telephony_Missed__s Survey_Responded__s "
+    "Campaign_Open__s Campaign_Click__s Campaign_Bounce__s Livedesk_MissedChat__s Support_NewTicket__s Support_NewComment__s "
+    "Support_NewResponse__s Support_TicketOverdue__s Support_TicketEscalated__s Support_NewRating__s Facebook_NewPost__s "
+    "Facebook_NewComment__s Facebook_NewLike__s Facebook_Message__s Twitter_Mention__s Twitter_Message__s".split()
+)
+
+
+def list_(twin: ZohoTwin) -> Answer:
+    return Answer(
+        200, {"signals": [{"namespace": n, "display_label": n, "enabled": True} for n in sorted(twin.namespaces)]}
+    )
+
+
+def notify(twin: ZohoTwin, call: Call) -> Answer:
+    if call.segments[1] != "v2":
+        return twin.named["wrong_dc"](twin, call)  # "the notification call is still v2"
+    body = call.json()
+    signals = body.get("signals") if isinstance(body, dict) else None
+    if not isinstance(signals, list) or not signals:  # [3P live]: what a flat body is told
+        raise RowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "signals"})
+    call.rows = len(signals)
+    results = []
+    for index, signal in enumerate(signals):
+        try:
+            results.append(_one(twin, signal, index))
+        except RowError as error:
+            results.append(error.body())
+    return Answer(200, {"signals": results})  # the success body is [UNV]
+
+
+def _one(twin: ZohoTwin, signal: Any, index: int) -> dict[str, Any]:
+    where = f"$.signals[{index}]"
+    for name, length in (("signal_namespace", 255), ("subject", SUBJECT), ("message", MESSAGE)):
+        value = signal.get(name) if isinstance(signal, dict) else None
+        if not value and name != "message":
+            raise RowError(
+                "MANDATORY_NOT_FOUND", "required field not found", {"api_name": name, "json_path": f"{where}.{name}"}
+            )
+        if len(str(value or "")) > length:
+            raise RowError(
+                "INVALID_DATA",
+                "invalid data",
+                {"maximum_length": length, "api_name": name, "json_path": f"{where}.{name}"},
+            )
+    if signal["signal_namespace"] not in twin.namespaces:
+        raise RowError(
+            "INVALID_DATA", "invalid data", {"api_name": "signal_namespace", "json_path": f"{where}.signal_namespace"}
+        )
+    key = "id" if "id" in signal else "email"
+    person = _person(twin, signal)
+    if person is None:  # "unknown e-mail => needs a record first"
+        raise RowError("INVALID_DATA", "invalid data", {"api_name": key, "json_path": f"{where}.{key}"})
+    id_ = twin.rows.new_id()
+    twin.store.put("Signals", id_, {"id": id_, "person": person, **signal})
+    return {"code": "SUCCESS", "details": {}, "message": "signal notification added", "status": "success"}
+
+
+def _person(twin: ZohoTwin, signal: dict[str, Any]) -> str | None:
+    for module in PEOPLE:
+        if "id" in signal:
+            if twin.rows.live(module, str(signal["id"])) is not None:
+                return str(signal["id"])
+            continue
+        for record in twin.store.find(module, "Email", signal.get("email", "")):
+            if alive(record):
+                return str(record["id"])
+    return None
