@@ -91,8 +91,10 @@ def parse_share(value: str | float) -> float:
         if not value.strip().endswith("%") or not re.fullmatch(r"\d+(\.\d+)?", number):
             raise ValueError(f"{value!r} is not a share; write it like 20%")
         value = float(number) / 100
+    elif value > 1:
+        raise ValueError(f"{value:g} is not a share; write it like 20%")
     if not 0 <= value <= 1:
-        raise ValueError("a share lies between 0% and 100%")
+        raise ValueError(f"{value:.0%} is not between 0% and 100%")
     return float(value)
 
 

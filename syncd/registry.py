@@ -13,6 +13,7 @@ from syncd.errors import UsageError
 
 GROUP = "syncd.connectors"
 Role = Literal["source", "destination"]
+ROLES: tuple[Role, ...] = ("source", "destination")
 
 
 @cache

@@ -51,7 +51,9 @@ def _value(reference: str, env: Mapping[str, str], base: Path, found: _Found) ->
     kind, colon, name = reference.partition(":")
     if not colon:
         if not _VARIABLE.fullmatch(reference):
-            found.wrong.append(f"${{{reference}}} is no reference; write ${{NAME}}, ${{file:/path}} or ${{credential:NAME}}")
+            found.wrong.append(
+                f"${{{reference}}} is no reference; write ${{NAME}}, ${{file:/path}} or ${{credential:NAME}}"
+            )
             return ""
         if reference not in env:
             found.missing.append(f"environment variable {reference} is not set")
@@ -62,10 +64,14 @@ def _value(reference: str, env: Mapping[str, str], base: Path, found: _Found) ->
     if kind == "credential":
         directory = env.get("CREDENTIALS_DIRECTORY")
         if not directory:
-            found.missing.append(f"credential {name} needs systemd (LoadCredential={name}:…, CREDENTIALS_DIRECTORY is not set)")
+            found.missing.append(
+                f"credential {name} needs systemd (LoadCredential={name}:…, CREDENTIALS_DIRECTORY is not set)"
+            )
             return ""
         return _read(Path(directory) / name.strip(), f"credential {name.strip()}", found)
-    found.wrong.append(f"${{{kind}:…}} is no source of secrets; there are ${{NAME}}, ${{file:/path}} and ${{credential:NAME}}")
+    found.wrong.append(
+        f"${{{kind}:…}} is no source of secrets; there are ${{NAME}}, ${{file:/path}} and ${{credential:NAME}}"
+    )
     return ""
 
 

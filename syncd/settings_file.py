@@ -18,6 +18,7 @@ from syncd import registry
 from syncd.config import DestinationSettings, Settings, SourceSettings
 from syncd.errors import ConfigError, Fault, UsageError
 from syncd.secret_refs import resolve
+from syncd.signals import CATALOGUE
 from syncd.yaml_positions import Document, read_yaml
 
 Path_ = tuple[str | int, ...]
@@ -135,6 +136,7 @@ class _Reading:
 
     def validate(self, data: dict[str, Any]) -> Settings | None:
         parts = dict(data)
+        self._channels(parts.get("channels"))
         sources = self._entries(parts, "sources", "source", SOURCE_KEYS)
         destinations = self._entries(parts, "destinations", "destination", DESTINATION_KEYS)
         settings: Settings | None = None
@@ -146,7 +148,8 @@ class _Reading:
             self.faults.append(self.fault((), "keys must be text"))
         built_sources = {name: self._build(SourceSettings, ("sources", name), entry) for name, entry in sources.items()}
         built_destinations = {
-            name: self._build(DestinationSettings, ("destinations", name), entry) for name, entry in destinations.items()
+            name: self._build(DestinationSettings, ("destinations", name), entry)
+            for name, entry in destinations.items()
         }
         complete = [*built_sources.values(), *built_destinations.values()]
         if settings is None or self.faults or None in complete:
@@ -157,7 +160,9 @@ class _Reading:
             self._explain(error, (), Settings)
             return None
 
-    def _entries(self, data: dict[str, Any], section: str, role: registry.Role, common: frozenset[str]) -> dict[str, Any]:
+    def _entries(
+        self, data: dict[str, Any], section: str, role: registry.Role, common: frozenset[str]
+    ) -> dict[str, Any]:
         """Takes `section` out of `data`, each entry split into common keys and the connector's own, validated."""
         entries = data.pop(section, None)
         if entries is None:
@@ -167,7 +172,9 @@ class _Reading:
             return {}
         return {name: self._entry(section, str(name), entry, role, common) for name, entry in entries.items()}
 
-    def _entry(self, section: str, name: str, entry: Any, role: registry.Role, common: frozenset[str]) -> dict[str, Any] | None:
+    def _entry(
+        self, section: str, name: str, entry: Any, role: registry.Role, common: frozenset[str]
+    ) -> dict[str, Any] | None:
         path: Path_ = (section, name)
         if not isinstance(entry, dict):
             self.faults.append(self.fault(path, "must be keys and values, with a `type:`"))
@@ -177,22 +184,26 @@ class _Reading:
             known = ", ".join(registry.names(role))
             self.faults.append(self.fault(path, f"this key is required: type ({role} types: {known})"))
             return None
+        fields = {key: value for key, value in entry.items() if key in common}
+        own = {key: value for key, value in entry.items() if key not in common}
+        return {"name": name, **fields, "connector": self._connector(path, role, kind, own, common)}
+
+    def _connector(
+        self, path: Path_, role: registry.Role, kind: str, own: dict[str, Any], common: frozenset[str]
+    ) -> Any:
+        """The connector's own keys as its typed settings; None when they are faulty."""
         try:
-            connector = registry.load(role, kind)
+            model = registry.load(role, kind).settings
         except UsageError as error:
             self.faults.append(self.fault((*path, "type"), str(error)))
             return None
-        own = {key: value for key, value in entry.items() if key not in common}
-        fields = {key: value for key, value in entry.items() if key in common}
         try:
-            fields["connector"] = connector.settings(**own)
+            return model(**own)
         except ValidationError as error:
-            self._explain(error, path, connector.settings, also=common)
-            return None
+            self._explain(error, path, model, also=common)
         except TypeError:
             self.faults.append(self.fault(path, "keys must be text"))
-            return None
-        return {"name": name, **fields}
+        return None
 
     def _build(self, model: type[BaseModel], path: Path_, entry: dict[str, Any] | None) -> Any:
         if entry is None:
@@ -203,13 +214,17 @@ class _Reading:
             self._explain(error, path, model)
             return None
 
-    def _explain(self, error: ValidationError, prefix: Path_, model: type[BaseModel], also: frozenset[str] = frozenset()) -> None:
+    def _explain(
+        self, error: ValidationError, prefix: Path_, model: type[BaseModel], also: frozenset[str] = frozenset()
+    ) -> None:
         """Pydantic's errors as faults, without those whose only cause is an unset secret."""
         seen: set[tuple[Path_, str]] = set()
         for item in error.errors(include_url=False, include_input=False):
             path, inside = self._where(prefix, item["loc"])
             if any(path[: len(gap)] == gap for gap in self.unset):
                 continue
+            if item["type"] == "value_error" and path == ("channels",):
+                continue  # said already, where it stands
             message, hint = _sentence(item["type"], item["msg"]), ""
             if item["type"] == "extra_forbidden":
                 known = (*sorted(_fields(model, inside[:-1])), *(sorted(also) if len(inside) == 1 else ()))
@@ -224,10 +239,7 @@ class _Reading:
         node = self._at(prefix)
         kept: list[str | int] = []
         for index, part in enumerate(loc):
-            present = (isinstance(node, dict) and part in node) or (
-                isinstance(node, list) and isinstance(part, int) and part < len(node)
-            )
-            if present:
+            if _has(node, part):
                 node = node[part]
                 kept.append(part)
             elif index == len(loc) - 1 and isinstance(node, dict) and isinstance(part, str) and part.isidentifier():
@@ -235,30 +247,30 @@ class _Reading:
         return (*prefix, *kept), tuple(kept)
 
     def _at(self, path: Path_) -> Any:
+        """What the YAML says at `path`, None for nothing."""
         node = self.document.data
         for part in path:
-            node = node[part] if isinstance(node, (dict, list)) else None
+            if not _has(node, part):
+                return None
+            node = node[part]
         return node
 
     def plain_secrets(self, settings: Settings) -> Iterator[Fault]:
         """A warning for each secret written in clear."""
         for path, _ in _secrets(settings, ()):
-            path = tuple(part for part in path if part != "connector") if path[0] in ("sources", "destinations") else path
+            path = (
+                tuple(part for part in path if part != "connector") if path[0] in ("sources", "destinations") else path
+            )
             if path == ("database",) and "@" not in settings.database.get_secret_value():
                 continue
-            if path not in self.referenced and self._at_or_none(path) is not None:
+            if path not in self.referenced and self._at(path) is not None:
                 yield self.fault(path, "a secret in clear text", "better ${NAME}, ${file:/path} or ${credential:NAME}")
 
-    def _at_or_none(self, path: Path_) -> Any:
-        node = self.document.data
-        for part in path:
-            if isinstance(node, dict) and part in node:
-                node = node[part]
-            elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-                node = node[part]
-            else:
-                return None
-        return node
+
+def _has(node: Any, part: str | int) -> bool:
+    if isinstance(node, dict):
+        return part in node
+    return isinstance(node, list) and isinstance(part, int) and 0 <= part < len(node)
 
 
 def _secrets(value: Any, path: Path_) -> Iterator[tuple[Path_, SecretStr]]:
@@ -295,7 +307,9 @@ def _fields(model: type[BaseModel], path: Path_) -> set[str]:
     for part in path:
         if isinstance(part, int):
             continue
-        models = {inner for m in models if part in m.model_fields for inner in _models_in(m.model_fields[part].annotation)}
+        models = {
+            inner for m in models if part in m.model_fields for inner in _models_in(m.model_fields[part].annotation)
+        }
     return {name for m in models for name in m.model_fields}
 
 

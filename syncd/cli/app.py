@@ -33,10 +33,14 @@ def _session(
     context: typer.Context,
     config: Annotated[
         str | None,
-        typer.Option("--config", "-c", metavar="FILE", help="else $SYNCD_CONFIG, ./config.yaml, /etc/syncd/config.yaml"),
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="else $SYNCD_CONFIG, ./config.yaml, /etc/syncd/config.yaml"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print data for programs: one object, or one a line")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     context.obj = Session(given=config, as_json=as_json, cwd=Path.cwd())
 

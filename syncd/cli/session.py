@@ -82,7 +82,9 @@ class Session:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise UsageError(f"{option}: {text!r} is no date; write it like 2026-11-22, 2026-11-22T08:30 or 7d") from None
+            raise UsageError(
+                f"{option}: {text!r} is no date; write it like 2026-11-22, 2026-11-22T08:30 or 7d"
+            ) from None
         return (moment if moment.tzinfo else moment.replace(tzinfo=self.settings.zone)).astimezone(UTC)
 
 

@@ -1,0 +1,175 @@
+"""`check`, `config`, `connectors`, `channels`: what is configured, whether it holds, and what there is to configure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd.cli.session import Session, session
+from syncd.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+config_app = typer.Typer(no_args_is_help=True, help="Shows the effective configuration, or the schema of the file.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command("check")(check)
+    app.add_typer(config_app, name="config")
+    app.command("connectors")(connectors)
+    app.command("channels")(channels)
+
+
+def check(
+    context: typer.Context,
+) -> None:
+    """All faults of the configuration and the mappings, at once."""
+    from syncd.assembly import check_configuration
+
+    here = session(context)
+    report = check_configuration(here.config_path)
+    if report.faults:
+        if here.as_json:
+            here.out.rows([{"level": "fault", **_fault(fault)} for fault in report.faults], [])
+        raise ConfigError(report.faults)
+    if here.as_json:
+        rows = [("warning", fault) for fault in report.warnings] + [("needed", fault) for fault in report.missing]
+        here.out.rows([{"level": level, **_fault(fault)} for level, fault in rows], [])
+        return
+    for warning in report.warnings:
+        here.out.say(f"warning: {warning}")
+    for missing in report.missing:
+        here.out.say(f"needed by run: {missing}")
+    here.out.say(f"{here.config_path}: {report.summary}")
+
+
+def _fault(fault: Any) -> dict[str, Any]:
+    return {name: getattr(fault, name) for name in ("file", "line", "column", "key", "message", "hint")}
+
+
+@config_app.command("show")
+def show(context: typer.Context) -> None:
+    """The effective values, with secrets masked."""
+    import yaml
+
+    here = session(context)
+    values = masked(here)
+    if here.as_json:
+        here.out.record(values)
+    else:
+        here.out.text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+@config_app.command("schema")
+def schema(context: typer.Context) -> None:
+    """A JSON Schema of the configuration file, for editors."""
+    import json
+
+    from syncd.config_schema import config_schema
+
+    session(context).out.text(json.dumps(config_schema(), indent=2))
+
+
+def masked(here: Session) -> dict[str, Any]:
+    """The settings as YAML would hold them: secrets are ******, connector keys beside the common ones."""
+    import orjson
+
+    settings = here.settings
+    values: dict[str, Any] = orjson.loads(settings.model_dump_json(exclude={"sources", "destinations"}))
+    values["database"] = mask_url(settings.database.get_secret_value())
+    values["sources"] = {name: _entry(entry) for name, entry in settings.sources.items()}
+    values["destinations"] = {name: _entry(entry) for name, entry in settings.destinations.items()}
+    return values
+
+
+def _entry(entry: BaseModel) -> dict[str, Any]:
+    import orjson
+
+    common: dict[str, Any] = orjson.loads(entry.model_dump_json(exclude={"name", "connector"}, exclude_none=True))
+    own: dict[str, Any] = orjson.loads(entry.connector.model_dump_json(exclude_none=True))  # type: ignore[attr-defined]
+    return common | own
+
+
+def mask_url(url: str) -> str:
+    """A database URL without its password."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, host = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{separator}{user}{':******' if colon else ''}{at}{host}" if at else url
+
+
+def connectors(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="one connector, with its keys and signals")] = None,
+) -> None:
+    """What connectors exist; with NAME: its keys, the signals it makes and what their ids are made of."""
+    from syncd import registry
+
+    out = session(context).out
+    if name is None:
+        roles: tuple[registry.Role, ...] = ("source", "destination")
+        rows = [
+            {"type": kind, "role": role, "summary": registry.load(role, kind).summary}
+            for role in roles
+            for kind in registry.names(role)
+        ]
+        out.rows(rows, ["type", "role", "summary"])
+        return
+    found = [role for role in registry.ROLES if name in registry.names(role)]
+    if not found:
+        near = registry.closest(name, tuple(kind for role in registry.ROLES for kind in registry.names(role)))
+        raise UsageError(
+            f"no connector {name!r}" + (f"; did you mean {near}?" if near else "; `syncd connectors` lists them")
+        )
+    for role in found:
+        connector = registry.load(role, name)
+        keys = list(key_rows(connector.settings))
+        if out.as_json:
+            made = [{"type": s.type, "key": s.key, "backfill": s.backfill} for s in connector.signals]
+            out.record({"type": name, "role": role, "summary": connector.summary, "keys": keys, "signals": made})
+            continue
+        out.text(f"{name} ({role}): {connector.summary}")
+        out.rows(keys, ["key", "type", "default", "description"], title="keys")
+        if connector.signals:
+            made = [{"signal": s.type, "id_made_of": s.key, "backfill": s.backfill} for s in connector.signals]
+            out.rows(made, ["signal", "id_made_of", "backfill"], title="signals")
+
+
+def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[dict[str, Any]]:
+    """One row a key of a settings model, nested ones dotted."""
+    from syncd.config_schema import models_in, type_words
+
+    for key, field in model.model_fields.items():
+        required = field.is_required()
+        yield {
+            "key": prefix + key,
+            "type": type_words(field.annotation),
+            "default": "(required)" if required else field.get_default(call_default_factory=True),
+            "description": field.description or "",
+        }
+        for inner in models_in(field.annotation):
+            yield from key_rows(inner, f"{prefix}{key}.")
+
+
+def channels(
+    context: typer.Context,
+    action: Annotated[str | None, typer.Argument(help="enable or disable")] = None,
+    patterns: Annotated[
+        list[str] | None, typer.Argument(help="signal types: email.received, ticket.*, custom.order")
+    ] = None,
+) -> None:
+    """Shows the switches, or edits them in the YAML, keeping its comments."""
+    from syncd.channels import edit_switches, switch_rows
+
+    here = session(context)
+    if action is None:
+        here.out.rows(switch_rows(here.settings), ["channel", "switch", "type", "wanted"])
+        return
+    if action not in ("enable", "disable") or not patterns:
+        raise UsageError("write `syncd channels enable PATTERN...` or `syncd channels disable PATTERN...`")
+    changed = edit_switches(here.config_path, patterns, on=action == "enable")
+    here.out.say(f"{here.config_path}: {action}d {', '.join(changed)}" if changed else "nothing to change")

@@ -1,0 +1,92 @@
+"""The JSON Schema of the configuration file, made from the same models that validate it, and the words for a key's type.
+
+Called by `syncd config schema` and `syncd connectors NAME`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+
+from syncd import registry
+from syncd.config import DestinationSettings, Settings, SourceSettings
+
+_WORDS: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true/false",
+    SecretStr: "secret",
+    timedelta: "duration",
+    NoneType: "nothing",
+    Any: "anything",
+}
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The settings models inside a type, in order."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in models_in(inner)]
+
+
+def type_words(annotation: Any) -> str:
+    """A type as an admin would say it: `secret`, `one of imap, pop`, `list of text`."""
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_words(inner[0])
+    if origin is Literal:
+        return "one of " + ", ".join(str(choice) for choice in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(type_words(choice) for choice in inner if choice is not NoneType))
+    if origin in (tuple, list, set, frozenset):
+        return f"list of {type_words(inner[0])}" if inner else "list"
+    if origin is dict:
+        return f"keys with {type_words(inner[1])}" if inner else "keys and values"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "keys and values"
+    return getattr(annotation, "__name__", str(annotation)).lower()
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the file: connectors' own keys beside the common ones, chosen by `type`."""
+    schema = Settings.model_json_schema(mode="validation")
+    definitions: dict[str, Any] = schema.setdefault("$defs", {})
+    definitions.pop("SourceSettings", None)
+    definitions.pop("DestinationSettings", None)
+    properties: dict[str, Any] = schema["properties"]
+    for section, role, common in (
+        ("sources", "source", SourceSettings),
+        ("destinations", "destination", DestinationSettings),
+    ):
+        choices = [_entry_schema(role, name, common, definitions) for name in registry.names(_role(role))]
+        properties[section] = {"type": "object", "additionalProperties": {"oneOf": choices}}
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "syncd configuration"
+    return schema
+
+
+def _role(role: str) -> registry.Role:
+    return "source" if role == "source" else "destination"
+
+
+def _entry_schema(role: str, name: str, common: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
+    own = registry.load(_role(role), name).settings.model_json_schema(mode="validation")
+    shared = common.model_json_schema(mode="validation")
+    for part in (own, shared):
+        definitions.update(part.pop("$defs", {}))
+    keys = {key: value for key, value in shared["properties"].items() if key not in ("name", "connector")}
+    keys |= own.get("properties", {})
+    keys["type"] = {"const": name}
+    return {
+        "type": "object",
+        "title": f"{role} {name}",
+        "properties": keys,
+        "required": ["type", *own.get("required", [])],
+        "additionalProperties": False,
+    }
