@@ -160,6 +160,23 @@ class _Reading:
             self._explain(error, (), Settings)
             return None
 
+    def _channels(self, channels: Any) -> None:
+        """Unknown channels and switches, each where it stands."""
+        for channel, switches in channels.items() if isinstance(channels, dict) else ():
+            if channel == "custom":
+                continue
+            known = CATALOGUE.get(channel, {})
+            if not known:
+                self.faults.append(self._stranger(("channels", channel), "no such channel", (*CATALOGUE, "custom")))
+                continue
+            for switch in switches if isinstance(switches, dict) else ():
+                if switch not in known:
+                    self.faults.append(self._stranger(("channels", channel, switch), "no such switch", tuple(known)))
+
+    def _stranger(self, path: Path_, message: str, known: tuple[str, ...]) -> Fault:
+        near = registry.closest(str(path[-1]), known)
+        return self.fault(path, message, f"did you mean {near}?" if near else f"there are: {', '.join(known)}")
+
     def _entries(
         self, data: dict[str, Any], section: str, role: registry.Role, common: frozenset[str]
     ) -> dict[str, Any]:
@@ -217,21 +234,22 @@ class _Reading:
     def _explain(
         self, error: ValidationError, prefix: Path_, model: type[BaseModel], also: frozenset[str] = frozenset()
     ) -> None:
-        """Pydantic's errors as faults, without those whose only cause is an unset secret."""
-        seen: set[tuple[Path_, str]] = set()
+        """Pydantic's errors as faults, without those whose only cause is an unset secret, and without what a union's
+        other branches say of a value whose inside is what is wrong."""
+        found: dict[tuple[Path_, str], str] = {}
         for item in error.errors(include_url=False, include_input=False):
             path, inside = self._where(prefix, item["loc"])
-            if any(path[: len(gap)] == gap for gap in self.unset):
+            if any(path[: len(gap)] == gap for gap in self.unset) or (
+                item["type"] == "value_error" and path == ("channels",)
+            ):
                 continue
-            if item["type"] == "value_error" and path == ("channels",):
-                continue  # said already, where it stands
             message, hint = _sentence(item["type"], item["msg"]), ""
             if item["type"] == "extra_forbidden":
                 known = (*sorted(_fields(model, inside[:-1])), *(sorted(also) if len(inside) == 1 else ()))
-                near = registry.closest(str(path[-1]), known)
-                message, hint = "unknown key", f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
-            if (path, message) not in seen:
-                seen.add((path, message))
+                message, hint = "unknown key", self._stranger(path, "", known).hint
+            found.setdefault((path, message), hint)
+        for (path, message), hint in found.items():
+            if not any(len(other) > len(path) and other[: len(path)] == path for other, _ in found):
                 self.faults.append(self.fault(path, message, hint))
 
     def _where(self, prefix: Path_, loc: Sequence[str | int]) -> tuple[Path_, Path_]:
