@@ -1,0 +1,136 @@
+"""The `verify:` keys of the generic webhook, and the verifier they describe.
+
+`scheme` is a row of `syncd.verify.STYLES` (`standard_webhooks`, `hmac`, `zendesk`, …), or `bearer`, `basic`, `path`, `jwt`,
+or `none` with `insecure: true`. Every fault of the keys is a ValueError at load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+
+from syncd.connector import ConnectorSettings, Verifier
+from syncd.durations import Duration
+from syncd.http import check_base_url
+from syncd.jwks import KeySet, jwt
+from syncd.shared_secret import anybody, basic, bearer, path
+from syncd.verify import STYLES, Encoding, Style, Unit, check_secrets, check_style, verifier
+
+PLAIN = ("bearer", "basic", "path", "jwt", "none")
+SCHEMES = (*STYLES, *PLAIN)
+
+
+_Secrets = SecretStr | list[SecretStr] | None
+
+
+def _known(scheme: str) -> str:
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}")
+    return scheme
+
+
+def _url(url: str) -> str:
+    return check_base_url(url) if url else ""
+
+
+def _texts(secret: _Secrets) -> list[str]:
+    held = secret if isinstance(secret, list) else [secret] if secret is not None else []
+    return [one.get_secret_value() for one in held]
+
+
+class Verify(ConnectorSettings):
+    """How a request proves that it is authentic."""
+
+    scheme: Annotated[str, AfterValidator(_known)] = Field(
+        description=f"how the sender proves itself: {', '.join(SCHEMES)}"
+    )
+    secret: _Secrets = Field(None, description="the shared secret or public key; a list while it is being rotated")
+    username: str = Field("", description="basic: the user name; the password is `secret`")
+    header: str = Field("", description="hmac, bearer, jwt: the header that carries the signature or token")
+    prefix: str = Field(
+        "", description="hmac: text before the signature, such as `sha256=`; bearer: `none` for no word Bearer"
+    )
+    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] | None = Field(
+        None, description="hmac: the hash, default sha256"
+    )
+    encoding: Encoding | None = Field(None, description="hmac: how the signature is written, default hex")
+    signed: str = Field(
+        "", description="hmac: what is signed: literal text and {body} {timestamp} {id} {url} {form}; default {body}"
+    )
+    timestamp_header: str = Field("", description="hmac: the header that carries the signed time")
+    timestamp_unit: Unit | None = Field(None, description="hmac: s, ms or iso; default s")
+    id_header: str = Field("", description="hmac: the header that carries the signed id")
+    tolerance: Duration | None = Field(None, description="how far the signed time may be from now")
+    jwks_url: Annotated[str, AfterValidator(_url)] = Field("", description="jwt: where the sender publishes its keys")
+    issuer: str = Field("", description="jwt: the `iss` that is accepted")
+    audience: list[str] = Field([], description="jwt: the `aud` values that are accepted; empty: any")
+    insecure: bool = Field(False, description="needed with `scheme: none`: anybody may post events")
+
+    @field_validator("secret")
+    @classmethod
+    def _usable(cls, value: _Secrets, info: ValidationInfo) -> _Secrets:
+        scheme = info.data.get("scheme", "")
+        if value is not None and scheme in STYLES:
+            check_secrets(scheme, _texts(value))
+        elif value is not None and scheme == "path":
+            path(_texts(value))
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Verify:
+        """Faults of the keys together. What the secret itself must be is checked at its own key."""
+        given = {name for name in self.model_fields_set if getattr(self, name)}
+        if self.scheme != "hmac" and (extra := sorted(given & _HMAC_ONLY - _ALSO.get(self.scheme, frozenset()))):
+            raise ValueError(f"{', '.join(extra)}: only for scheme hmac, not {self.scheme}")
+        if (self.secret is None or self.secret == []) and self.scheme not in ("jwt", "none"):
+            raise ValueError(f"scheme {self.scheme} needs a secret")
+        if self.scheme == "basic" and not self.username:
+            raise ValueError("scheme basic needs a username beside the secret")
+        if self.scheme == "jwt" and not (self.jwks_url and self.issuer):
+            raise ValueError("scheme jwt needs jwks_url, where the sender publishes its keys, and issuer")
+        if self.scheme == "none" and not self.insecure:
+            raise ValueError("scheme none lets anybody post events; write `insecure: true` beside it if that is meant")
+        if self.scheme in STYLES:
+            check_style(self._style())
+        return self
+
+    def build(self, keys: KeySet | None) -> Verifier:
+        """The verifier of these keys; `keys` for scheme jwt."""
+        secrets = _texts(self.secret)
+        match self.scheme:
+            case "none":
+                return anybody
+            case "bearer":
+                word = "" if self.prefix == "none" else "Bearer"
+                return bearer(secrets, header=self.header or "authorization", scheme=word)
+            case "basic":
+                return basic([(self.username, secret) for secret in secrets])
+            case "path":
+                return path(secrets)
+            case "jwt":
+                header = self.header or "authorization"
+                return jwt(keys or KeySet(), header=header, issuer=self.issuer, audiences=self.audience)
+        return verifier(self._style(), secrets)
+
+    def _style(self) -> Style:
+        style = STYLES[self.scheme]
+        changes: dict[str, Any] = {
+            "signature": f"header:{self.header}" if self.header else None,
+            "prefix": self.prefix or None,
+            "algorithm": self.algorithm,
+            "encoding": self.encoding,
+            "signed": self.signed or None,
+            "timestamp": f"header:{self.timestamp_header}" if self.timestamp_header else None,
+            "unit": self.timestamp_unit,
+            "id": f"header:{self.id_header}" if self.id_header else None,
+            "tolerance": self.tolerance,
+        }
+        return replace(style, **{name: value for name, value in changes.items() if value is not None})
+
+
+_HMAC_ONLY = frozenset(
+    {"header", "prefix", "algorithm", "encoding", "signed", "timestamp_header", "timestamp_unit", "id_header"}
+)
+_ALSO: dict[str, frozenset[str]] = {"bearer": frozenset({"header", "prefix"}), "jwt": frozenset({"header"})}

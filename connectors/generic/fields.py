@@ -1,0 +1,148 @@
+"""The `signal:` map of the generic webhook: from a JSON or form body to drafts of signals, by templates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from connectors.generic.bodies import digest, read_form, read_json
+from connectors.generic.making import Draft, signal_type_of
+from connectors.generic.paths import Template, as_text, compile_template, empty
+from syncd.connector import ConnectorSettings, Request
+from syncd.errors import Malformed
+
+MOST_ITEMS = 10_000
+
+
+def _checked(text: str) -> str:
+    compile_template(text)
+    return text
+
+
+def _one_expression(text: str) -> str:
+    if not compile_template(text).whole:
+        raise ValueError("write one whole {{ … }}")
+    return text
+
+
+Expression = Annotated[str, AfterValidator(_checked)]
+Whole = Annotated[str, AfterValidator(_one_expression)]
+
+
+def _known_type(text: str) -> str:
+    if not compile_template(text).roots and "{{" not in text:
+        try:
+            signal_type_of(text, "signal")
+        except Malformed as error:
+            raise ValueError(str(error)) from None
+    return _checked(text)
+
+
+class PersonMap(ConnectorSettings):
+    """Who did it."""
+
+    name: Expression = Field("", description="full name")
+    first_name: Expression = Field("", description="given name")
+    last_name: Expression = Field("", description="family name")
+    email: Expression = Field("", description="e-mail address")
+    phone: Expression = Field("", description="phone number, in any form")
+    company: Expression = Field("", description="company")
+    handles: dict[str, Expression] = Field({}, description="network -> id there")
+
+
+class SignalMap(ConnectorSettings):
+    """What of the body becomes what of the signal. Values are text or {{ body.path }}, {{ item.path }},
+    {{ headers['name'] }}, {{ query.name }}."""
+
+    type: Annotated[str, AfterValidator(_known_type)] = Field(
+        description="signal type; one that is not in the catalogue gets custom. before it"
+    )
+    each: Whole | None = Field(None, description="a list in the body: one signal per `item` of it")
+    id: Expression = Field("", description="the sender's id of the event; empty: a hash of the body or item")
+    occurred_at: Expression = Field("", description="when; ISO 8601, RFC 2822, unix seconds or ms; empty: now")
+    title: Expression = Field("", description="one line for a person")
+    text: Expression = Field("", description="what was said")
+    url: Expression = Field("", description="where to look at it")
+    thread: Expression = Field("", description="what belongs together")
+    reply: Expression = Field("", description="how to answer; default mailto: or tel: of the person")
+    person: PersonMap = Field(PersonMap(), description="who did it")
+    data: dict[str, Expression] | Whole = Field(
+        "{{ item or body }}", description="what else to keep; default: the whole item or body"
+    )
+
+    @model_validator(mode="after")
+    def _item_has_each(self) -> SignalMap:
+        if self.each is None and (users := sorted(name for name, text in _texts(self) if _uses_item(text))):
+            raise ValueError(f"{', '.join(users)}: there is an item only with each:")
+        if self.each is not None and "item" in compile_template(self.each).roots:
+            raise ValueError("each: names a list in the body, so it cannot use item")
+        return self
+
+
+def _texts(fields: SignalMap) -> Iterator[tuple[str, str]]:
+    dumped = fields.model_dump(exclude_unset=True)
+    for name, value in dumped.items():
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, dict):
+            flat = {**value, **value.get("handles", {})} if name == "person" else value
+            yield from ((f"{name}.{key}", text) for key, text in flat.items() if isinstance(text, str))
+
+
+def _uses_item(text: str) -> bool:
+    return "item" in compile_template(text).roots
+
+
+class FieldMap:
+    """A compiled SignalMap."""
+
+    def __init__(self, fields: SignalMap, form: bool) -> None:
+        self._form = form
+        self._each = compile_template(fields.each) if fields.each else None
+        names = ("type", "id", "occurred_at", "title", "text", "url", "thread", "reply")
+        self._plain: dict[str, Template] = {name: compile_template(getattr(fields, name)) for name in names}
+        self._person = {
+            name: compile_template(text) for name, text in fields.person.model_dump(exclude={"handles"}).items() if text
+        }
+        self._handles = {name: compile_template(text) for name, text in fields.person.handles.items()}
+        self._data: Template | dict[str, Template] = (
+            compile_template(fields.data)
+            if isinstance(fields.data, str)
+            else {name: compile_template(text) for name, text in fields.data.items()}
+        )
+
+    def read(self, request: Request) -> list[Draft]:
+        """Raises Malformed."""
+        body = read_form(request) if self._form else read_json(request.body)
+        scope = {"body": body, "headers": request.headers, "query": dict(request.query)}
+        if self._each is None:
+            return [self._draft(scope, body, "the body")]
+        items = self._each(scope)
+        if items is None:
+            raise Malformed(f"each: there is nothing at {self._each.text}")
+        if not isinstance(items, list):
+            raise Malformed(f"each: {self._each.text} is no list but {type(items).__name__}")
+        if len(items) > MOST_ITEMS:
+            raise Malformed(f"each: {len(items)} items, more than {MOST_ITEMS}")
+        return [self._draft({**scope, "item": item}, item, f"item {index}") for index, item in enumerate(items)]
+
+    def _draft(self, scope: dict[str, Any], whole: Any, where: str) -> Draft:
+        said = {name: template(scope) for name, template in self._plain.items()}
+        occurred_at = said.pop("occurred_at")
+        texts = {name: as_text(value) for name, value in said.items()}
+        native = texts.pop("id").strip() or digest(whole)
+        person: dict[str, Any] = {name: template(scope) for name, template in self._person.items()}
+        person["handles"] = {
+            name: as_text(value) for name, template in self._handles.items() if not empty(value := template(scope))
+        }
+        return Draft(
+            native=native, where=where, occurred_at=occurred_at, person=person, data=self._kept(scope), **texts
+        )
+
+    def _kept(self, scope: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(self._data, dict):
+            return {name: value for name, template in self._data.items() if (value := template(scope)) is not None}
+        value = self._data(scope)
+        return value if isinstance(value, dict) else {} if value is None else {"value": value}

@@ -1,0 +1,92 @@
+"""`type: webhook`: any sender's signed POST becomes signals. CloudEvents by their own rule, JSON and forms by a field map.
+
+Ids: UUIDv5 over ("webhook", `account:`, type, the event's id). CloudEvents: source and id; a field map: its `id:`; without
+one, a hash of the body (of the item, with `each:`). A retried POST is therefore the same signal.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from connectors.generic.auth import Verify
+from connectors.generic.cloudevents import read_cloudevents
+from connectors.generic.fields import FieldMap, SignalMap
+from connectors.generic.making import Maker
+from connectors.jwks import JwksKeys
+from syncd.connector import Batch, Connector, ConnectorSettings, Context, Reply, Request, SignalSpec, Verifier
+from syncd.verify import FORM
+
+
+class WebhookSettings(ConnectorSettings):
+    """Keys of a generic webhook source."""
+
+    verify: Verify = Field(description="how a request proves that it is authentic")
+    account: str = Field("", description="part of the ids; default: the source's name, which then must stay")
+    format: Literal["cloudevents", "json", "form"] = Field("cloudevents", description="what the body is")
+    signal: SignalMap | None = Field(None, description="json and form: what of the body becomes what of the signal")
+    allowed_rate: int | None = Field(
+        None, ge=1, description="requests a minute we tell a CloudEvents sender it may make; default: no limit"
+    )
+
+    @model_validator(mode="after")
+    def _map_fits(self) -> WebhookSettings:
+        if self.format == "cloudevents" and self.signal is not None:
+            raise ValueError("signal: is for format json or form; a CloudEvent says itself what it is")
+        if self.format != "cloudevents" and self.signal is None:
+            raise ValueError(f"format {self.format} needs signal:, the map from the body to the signal")
+        return self
+
+
+class Webhook:
+    """A WebhookSource; also a KeyFetchingSource for `scheme: jwt`."""
+
+    def __init__(self, settings: WebhookSettings, context: Context) -> None:
+        self._settings = settings
+        self._maker = Maker("webhook", settings.account or context.name, context)
+        self._fields = FieldMap(settings.signal, settings.format == "form") if settings.signal else None
+        self._jwks = JwksKeys(settings.verify.jwks_url) if settings.verify.jwks_url else None
+
+    def handshake(self, request: Request) -> Reply | None:
+        if request.method == "HEAD":
+            return Reply()
+        if request.method != "OPTIONS":
+            return None
+        headers = {"Allow": "POST, HEAD, OPTIONS"}
+        origin = request.headers.get("webhook-request-origin", "").strip()
+        if origin:  # CloudEvents http-webhook.md, 4: permission to send; deliveries are verified all the same
+            rate = self._settings.allowed_rate
+            headers |= {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": str(rate) if rate else "*"}
+        return Reply(headers=headers)
+
+    def verifier(self) -> Verifier:
+        return self._settings.verify.build(self._jwks.keys if self._jwks else None)
+
+    def fetch_keys(self, now: datetime) -> None:
+        """Fills the keys of `scheme: jwt`; nothing for the others. Raises a Failure."""
+        if self._jwks is not None:
+            self._jwks.fetch(now)
+
+    def parse(self, request: Request) -> Batch:
+        if self._fields is None:
+            drafts = read_cloudevents(request)
+        else:
+            drafts = self._fields.read(request)
+        return Batch(signals=[self._maker.make(draft, request.received_at) for draft in drafts])
+
+
+CONNECTOR = Connector(
+    name="webhook",
+    summary="any sender's signed POST: CloudEvents, or JSON and forms with a field map",
+    settings=WebhookSettings,
+    build=Webhook,
+    signals=(
+        SignalSpec(
+            "*", "webhook: CloudEvents source and id; else the map's id; else a hash of the body", backfill=False
+        ),
+    ),
+)
+
+__all__ = ["CONNECTOR", "FORM", "Webhook", "WebhookSettings"]

@@ -1,0 +1,399 @@
+"""Was it really the vendor? One table of signature styles and the verifiers made from its rows.
+
+Webhook sources call `verifier(style, secrets)` once (`syncd.shared_secret` and `syncd.jwks` make the other kinds); the
+intake runs the result on every request before anything is parsed. Failure policy: closed. A missing header, a bad
+encoding, a wrong length or a stale time raises NotAuthentic, with a reason for the log that never holds a secret, and
+nothing else is ever raised. Signatures are computed over the raw bytes and compared in constant time.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import orjson
+
+from syncd.connector import Request, Verifier
+from syncd.errors import NotAuthentic
+from syncd.shared_secret import as_bytes, same, unbase64
+
+Algorithm = Literal["sha1", "sha256", "sha384", "sha512", "ecdsa-sha256", "rsa-sha256", "ed25519"]
+Encoding = Literal["hex", "base64"]
+Unit = Literal["s", "ms", "iso"]
+KeyForm = Literal["text", "standard", "public_key"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one vendor signs. A *place* is `header:NAME` or `json:path.in.body`. `signed` is made of literal text and
+    {body} {timestamp} {id} {url} {form} (form: each pair of the body, sorted, name and value run together).
+
+    `versions`: the signature is a list `v1,SIG v1a,SIG`, its versions naming algorithms (Standard Webhooks).
+    `tolerance`: how far the signed time may be from now; None where the vendor sets no limit, since a replay has a known
+    id and is dropped, while a late retry that is refused is lost. `binds`: the signature does not cover the body, so one
+    `id` is good for one body.
+    """
+
+    name: str
+    signature: str
+    algorithm: Algorithm = "sha256"
+    encoding: Encoding = "hex"
+    signed: str = "{body}"
+    prefix: str = ""
+    timestamp: str = ""
+    unit: Unit = "s"
+    id: str = ""
+    tolerance: timedelta | None = None
+    key: KeyForm = "text"
+    versions: Mapping[str, Algorithm] = field(default_factory=dict)
+    binds: bool = False
+
+
+_STYLES = (
+    Style(
+        "standard_webhooks",  # spec/standard-webhooks.md; the timestamp's limit is the spec's
+        "header:webhook-signature",
+        encoding="base64",
+        signed="{id}.{timestamp}.{body}",
+        id="header:webhook-id",
+        timestamp="header:webhook-timestamp",
+        tolerance=timedelta(minutes=5),
+        key="standard",
+        versions={"v1": "sha256", "v1a": "ed25519"},
+    ),
+    Style("hmac", "header:x-signature"),
+    Style("twilio", "header:x-twilio-signature", algorithm="sha1", encoding="base64", signed="{url}{form}"),
+    Style("mandrill", "header:x-mandrill-signature", algorithm="sha1", encoding="base64", signed="{url}{form}"),
+    Style("facebook", "header:x-hub-signature-256", prefix="sha256="),
+    Style("intercom", "header:x-hub-signature", algorithm="sha1", prefix="sha1="),
+    Style("x", "header:x-twitter-webhooks-signature", encoding="base64", prefix="sha256="),
+    Style("typeform", "header:typeform-signature", encoding="base64", prefix="sha256="),
+    Style("surveymonkey", "header:sm-signature", algorithm="sha1", encoding="base64"),  # secret: api_key&api_secret
+    Style(
+        "zendesk",  # the order of today's docs; an older page's worked example has it the other way round
+        "header:x-zendesk-webhook-signature",
+        encoding="base64",
+        signed="{timestamp}{body}",
+        timestamp="header:x-zendesk-webhook-signature-timestamp",
+        unit="iso",
+    ),
+    Style(
+        "crisp",  # unverified: the bracket form is from docs.crisp.chat
+        "header:x-crisp-signature",
+        signed="[{timestamp};{body}]",
+        timestamp="header:x-crisp-request-timestamp",
+        unit="ms",
+    ),
+    Style(
+        "sendgrid",
+        "header:x-twilio-email-event-webhook-signature",
+        algorithm="ecdsa-sha256",
+        encoding="base64",
+        signed="{timestamp}{body}",
+        timestamp="header:x-twilio-email-event-webhook-timestamp",
+        key="public_key",
+    ),
+    Style(
+        "mailgun",  # retries go on for 8 h; whether they are signed anew is not documented
+        "json:signature.signature",
+        signed="{timestamp}{id}",
+        timestamp="json:signature.timestamp",
+        id="json:signature.token",
+        tolerance=timedelta(hours=12),
+        binds=True,
+    ),
+    Style("salesiq", "header:x-siqsignature", algorithm="rsa-sha256", encoding="base64", key="public_key"),
+)
+STYLES: dict[str, Style] = {style.name: style for style in _STYLES}
+"""Every signature style by name, from the vendors' own pages. `hmac` is the one to be adapted (`dataclasses.replace`)."""
+
+_DIGESTS: dict[str, int] = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
+_PART = re.compile(r"\{(\w+)\}")
+_NAMES = ("body", "timestamp", "id", "url", "form")
+_MOST_SIGNATURES = 16
+_MOST_FIELDS = 1000
+_BOUND_IDS = 10_000
+FORM = "application/x-www-form-urlencoded"
+
+Check = Callable[[bytes, bytes], bool]
+
+
+# ------------------------------------------------------------------------------------------------------ signatures
+
+
+def verifier(style: Style | str, secrets: Sequence[str]) -> Verifier:
+    """The verifier of one style; a request is authentic under any of the `secrets` (rotation). Raises ValueError for a
+    style that cannot work or a secret that is no key of its kind."""
+    row = STYLES[style] if isinstance(style, str) else style
+    checks = _checks(row, secrets)
+    signed_parts = _compile(row)
+    bound: dict[str, bytes] = {}
+
+    def verify(request: Request, now: datetime) -> None:
+        places = _Places(request)
+        text = places.read(row.signature)
+        stamp = places.read(row.timestamp) if row.timestamp else ""
+        if row.timestamp:
+            _check_age(stamp, row.unit, row.tolerance, now)
+        named = {"timestamp": stamp, "id": places.read(row.id) if row.id else ""}
+        candidates = _candidates(row, text)
+        for signed in _signed(signed_parts, request, named):
+            if any(check(signed, sent) for algorithm, sent in candidates for check in checks.get(algorithm, ())):
+                break
+        else:
+            raise NotAuthentic(f"{row.name}: the signature does not match (another secret, or another body or URL)")
+        if row.binds:
+            _bind(bound, named["id"], request.body)
+
+    return verify
+
+
+def check_secrets(style: Style | str, secrets: Sequence[str]) -> None:
+    """Raises ValueError, without showing it, for a secret that is no key of this style."""
+    _checks(STYLES[style] if isinstance(style, str) else style, secrets)
+
+
+def check_style(style: Style) -> None:
+    """Raises ValueError for an adapted style that names parts it cannot fill or does not cover the body."""
+    _compile(style)
+
+
+def _checks(row: Style, secrets: Sequence[str]) -> dict[str, list[Check]]:
+    """Algorithm -> one check per secret that is a key for it."""
+    if not secrets or not all(secret.strip() for secret in secrets):
+        raise ValueError(f"{row.name} needs a secret that is not empty")
+    made: dict[str, list[Check]] = {}
+    for secret in secrets:
+        algorithm, key = _key(row, secret.strip())
+        made.setdefault(algorithm, []).append(_check(algorithm, key))
+    return made
+
+
+def _key(row: Style, secret: str) -> tuple[str, bytes]:
+    if row.key == "text":
+        return row.algorithm, secret.encode()
+    if row.key == "public_key":
+        return row.algorithm, _pem_or_base64(secret)
+    if secret.startswith("whsk_"):
+        raise ValueError("a whsk_ key is the sender's private key; put its public half (whpk_…) here")
+    algorithm = "ed25519" if secret.startswith("whpk_") else row.algorithm
+    try:
+        key = unbase64(secret.removeprefix("whsec_").removeprefix("whpk_"), padded=False)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError("a Standard Webhooks secret is whsec_ (or whpk_) followed by base64")
+    return algorithm, key
+
+
+def _pem_or_base64(secret: str) -> bytes:
+    lines = [line.strip() for line in secret.splitlines()]
+    text = "".join(line for line in lines if not line.startswith("-----"))
+    try:
+        return unbase64(text)
+    except ValueError:
+        raise ValueError("the public key is neither PEM nor base64 of DER") from None
+
+
+def _check(algorithm: str, key: bytes) -> Check:
+    if algorithm in _DIGESTS:
+        return lambda signed, sent: hmac.compare_digest(hmac.digest(key, signed, algorithm), sent)
+    return _public_key_check(algorithm, key)
+
+
+def _public_key_check(algorithm: str, key: bytes) -> Check:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    try:
+        public = ed25519.Ed25519PublicKey.from_public_bytes(key) if algorithm == "ed25519" else load_der_public_key(key)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"the key is no {algorithm} public key") from None
+    attempt: Callable[[bytes, bytes], None]
+    if isinstance(public, ed25519.Ed25519PublicKey):
+        one = public
+        attempt = lambda signed, sent: one.verify(sent, signed)  # noqa: E731
+    elif isinstance(public, ec.EllipticCurvePublicKey) and algorithm == "ecdsa-sha256":
+        curve = public
+        attempt = lambda signed, sent: curve.verify(sent, signed, ec.ECDSA(hashes.SHA256()))  # noqa: E731
+    elif isinstance(public, rsa.RSAPublicKey) and algorithm == "rsa-sha256":
+        modulus = public
+        attempt = lambda signed, sent: modulus.verify(sent, signed, padding.PKCS1v15(), hashes.SHA256())  # noqa: E731
+    else:
+        raise ValueError(f"the key is no {algorithm} public key")
+
+    def check(signed: bytes, sent: bytes) -> bool:
+        try:
+            attempt(signed, sent)
+        except InvalidSignature:
+            return False
+        return True
+
+    return check
+
+
+def _candidates(row: Style, text: str) -> list[tuple[str, bytes]]:
+    """The signatures a header carries, decoded, each with its algorithm; an unknown version is passed over."""
+    if not row.versions:
+        if not text.startswith(row.prefix):
+            raise NotAuthentic(f"{row.name}: the signature does not begin with {row.prefix!r}")
+        return [(row.algorithm, _decode(row, row.algorithm, text.removeprefix(row.prefix)))]
+    words = text.split(" ")
+    if len(words) > _MOST_SIGNATURES:
+        raise NotAuthentic(f"{row.name}: more than {_MOST_SIGNATURES} signatures")
+    found: list[tuple[str, bytes]] = []
+    for word in words:
+        version, comma, encoded = word.partition(",")
+        if not comma:
+            raise NotAuthentic(f"{row.name}: a signature without a version")
+        if version in row.versions:
+            algorithm = row.versions[version]
+            found.append((algorithm, _decode(row, algorithm, encoded)))
+    if not found:
+        raise NotAuthentic(f"{row.name}: no signature of a known version ({', '.join(row.versions)})")
+    return found
+
+
+def _decode(row: Style, algorithm: str, text: str) -> bytes:
+    try:
+        raw = binascii.unhexlify(text) if row.encoding == "hex" else unbase64(text)
+    except ValueError:
+        raise NotAuthentic(f"{row.name}: the signature is not {row.encoding}") from None
+    wanted = _DIGESTS.get(algorithm)
+    if wanted is not None and len(raw) != wanted:
+        raise NotAuthentic(f"{row.name}: the signature has {len(raw)} bytes, {algorithm} has {wanted}")
+    return raw
+
+
+# ----------------------------------------------------------------------------------------------- what is signed
+
+
+def _compile(row: Style) -> list[tuple[str, str]]:
+    """`signed` as (kind, text) parts; kind "" is a literal. Raises ValueError for a name it cannot fill."""
+    parts: list[tuple[str, str]] = []
+    for index, text in enumerate(_PART.split(row.signed)):
+        if index % 2 == 0:
+            parts += [("", text)] if text else []
+            continue
+        if text not in _NAMES:
+            raise ValueError(
+                f"signed: unknown part {{{text}}}; there are {', '.join(f'{{{name}}}' for name in _NAMES)}"
+            )
+        if text in ("timestamp", "id") and not getattr(row, text):
+            raise ValueError(f"signed: {{{text}}} needs a header that carries it")
+        parts.append((text, ""))
+    if not row.binds and not {"body", "form"} & {kind for kind, _ in parts}:
+        raise ValueError("signed: a signature that covers neither {body} nor {form} proves nothing about the body")
+    return parts
+
+
+def _signed(parts: list[tuple[str, str]], request: Request, named: Mapping[str, str]) -> Iterator[bytes]:
+    """What may have been signed: one text, or one per spelling of the URL."""
+    kinds = {kind for kind, _ in parts}
+    form = _form(request) if "form" in kinds else b""
+    for url in _spellings(request.url) if "url" in kinds else ("",):
+        values = {"body": request.body, "form": form, "url": as_bytes(url)}
+        yield b"".join(
+            as_bytes(literal) if not kind else values[kind] if kind in values else as_bytes(named[kind])
+            for kind, literal in parts
+        )
+
+
+def _form(request: Request) -> bytes:
+    """Sorted pairs of a form body. Another body is not in the signed text: the signed URL must carry its SHA-256."""
+    if request.content_type == FORM:
+        try:
+            text = request.body.decode()
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError:
+            raise NotAuthentic("the form body is not UTF-8 or has too many fields") from None
+        return b"".join(as_bytes(name) + as_bytes(value) for name, value in sorted(set(pairs)))
+    sent = [value for name, value in request.query if name == "bodySHA256"]
+    if len(sent) != 1 or not same(sent[0].lower(), hashlib.sha256(request.body).hexdigest()):
+        raise NotAuthentic("the body is no form, and the URL's bodySHA256 does not match it")
+    return b""
+
+
+def _spellings(url: str) -> tuple[str, ...]:
+    """The URL with and without its port: Twilio signs either."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.netloc
+    except ValueError:
+        raise NotAuthentic("the request's URL cannot be read") from None
+    bare = host.rpartition(":")[0] if port is not None else host
+    full = host if port is not None else f"{host}:{443 if parts.scheme == 'https' else 80}"
+    return urlunsplit(parts._replace(netloc=bare)), urlunsplit(parts._replace(netloc=full))
+
+
+class _Places:
+    """Reads the places of a Style in one request; an absent or empty one is NotAuthentic."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._json: Any = None
+
+    def read(self, place: str) -> str:
+        kind, _, name = place.partition(":")
+        value = self._request.headers.get(name.lower(), "").strip() if kind == "header" else self._in_body(name)
+        if not value:
+            raise NotAuthentic(f"no {name} in the {'headers' if kind == 'header' else 'body'}")
+        return value
+
+    def _in_body(self, path: str) -> str:
+        if self._json is None:
+            try:
+                self._json = orjson.loads(self._request.body)
+            except orjson.JSONDecodeError:
+                raise NotAuthentic("the body, which carries the signature, is no JSON") from None
+        value = self._json
+        for step in path.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+
+
+def _check_age(stamp: str, unit: Unit, tolerance: timedelta | None, now: datetime) -> None:
+    moment = _moment(stamp, unit)
+    if moment is None:
+        raise NotAuthentic("the signature's time cannot be read")
+    if tolerance is not None and abs(now - moment) > tolerance:
+        raise NotAuthentic(f"signed at {moment:%Y-%m-%dT%H:%M:%SZ}, too far from our clock ({now:%Y-%m-%dT%H:%M:%SZ})")
+
+
+def _moment(stamp: str, unit: Unit) -> datetime | None:
+    if unit == "iso":
+        try:
+            moment = datetime.fromisoformat(stamp)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+    return _unix(int(stamp) / (1000 if unit == "ms" else 1)) if _plain_number(stamp) else None
+
+
+def _plain_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 15
+
+
+def _unix(seconds: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _bind(bound: dict[str, bytes], token: str, body: bytes) -> None:
+    """The same token with the same body is a retry; with another it is a forgery."""
+    digest = hashlib.sha256(body).digest()
+    if bound.setdefault(token, digest) != digest:
+        raise NotAuthentic("this signature was used for another body before")
+    if len(bound) > _BOUND_IDS:
+        del bound[next(iter(bound))]

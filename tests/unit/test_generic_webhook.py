@@ -1,0 +1,324 @@
+"""The generic webhook: CloudEvents, JSON and forms into signals; the handshakes; faults of its keys at load."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import ValidationError
+
+from connectors.generic.webhook import CONNECTOR, Webhook, WebhookSettings
+from syncd.connector import Context, KeyFetchingSource, Request, WebhookSource
+from syncd.errors import Malformed, NotAuthentic
+from syncd.oauth import MemoryTokens
+from syncd.signals import Signal, derive_id, encode, frame
+
+NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
+BEARER = {"scheme": "bearer", "secret": "s3cret"}
+
+
+def source(**keys: Any) -> Webhook:
+    settings = WebhookSettings.model_validate({"verify": BEARER, "account": "shop", **keys})
+    zone = ZoneInfo("Asia/Ho_Chi_Minh")
+    built = CONNECTOR.build(settings, Context(name="forms", tokens=MemoryTokens(), region="VN", timezone=zone))
+    assert isinstance(built, Webhook)
+    return built
+
+
+def post(body: Any, kind: str = "application/json", *, method: str = "POST", url: str = "", **headers: str) -> Request:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lowered = {name.replace("_", "-"): value for name, value in headers.items()}
+    url = url or "https://syncd.example.com/webhooks/forms"
+    query = parse_qsl(urlsplit(url).query)
+    return Request(
+        method=method, url=url, headers={"content-type": kind, **lowered}, body=raw, received_at=NOW, query=query
+    )
+
+
+def signals(made: Webhook, request: Request) -> list[Signal]:
+    found = list(made.parse(request).signals)
+    assert encode(found)
+    return found
+
+
+def test_it_is_a_webhook_source() -> None:
+    assert isinstance(source(), WebhookSource)
+    assert isinstance(source(), KeyFetchingSource)
+
+
+# ---- CloudEvents
+
+EVENT = {
+    "specversion": "1.0",
+    "type": "com.example.order",
+    "source": "/shop/7",
+    "id": "A-1",
+    "time": "2026-11-22T10:00:00+07:00",
+    "subject": "Order\n42",
+    "datacontenttype": "application/json",
+    "data": {
+        "person": {"email": " Ann@Example.COM ", "phone": "0912 345 678"},
+        "text": "hi",
+        "url": "https://x.example/42",
+        "sum": 3,
+    },
+}
+
+
+def check_event(signal: Signal) -> None:
+    assert signal.id == derive_id("webhook", "shop", "custom.com.example.order", frame("/shop/7", "A-1"))
+    assert (signal.type, signal.channel) == ("custom.com.example.order", "custom")
+    assert signal.occurred_at == datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+    assert (signal.title, signal.text, signal.url) == ("Order 42", "hi", "https://x.example/42")
+    assert (signal.person.email, signal.person.phone) == ("ann@example.com", "+84912345678")
+    assert signal.reply == "mailto:ann@example.com"
+    assert signal.data["sum"] == 3
+    assert signal.data["cloudevent"]["source"] == "/shop/7"
+    assert "text" not in signal.data
+
+
+def test_a_structured_cloudevent() -> None:
+    (signal,) = signals(source(), post(EVENT, "application/cloudevents+json; charset=utf-8"))
+    check_event(signal)
+
+
+def test_a_binary_cloudevent() -> None:
+    headers = {f"ce_{name}": str(value) for name, value in EVENT.items() if name not in ("data", "datacontenttype")}
+    headers["ce_subject"] = "Order%20%0A42"
+    (signal,) = signals(source(), post(EVENT["data"], "application/json", **headers))
+    check_event(signal)
+
+
+def test_a_batch_of_cloudevents() -> None:
+    made = signals(source(), post([EVENT, EVENT | {"id": "A-2"}], "application/cloudevents-batch+json"))
+    check_event(made[0])
+    assert made[1].id != made[0].id
+    assert signals(source(), post([], "application/cloudevents-batch+json")) == []
+
+
+def test_a_catalogued_type_stays_as_it_is_and_the_type_is_part_of_the_id() -> None:
+    (signal,) = signals(source(), post(EVENT | {"type": "survey.responded"}, "application/cloudevents+json"))
+    assert signal.type == "survey.responded"
+    assert signal.id == derive_id("webhook", "shop", "survey.responded", frame("/shop/7", "A-1"))
+
+
+def test_data_in_base64_and_data_that_is_text_and_no_data() -> None:
+    bare = {name: value for name, value in EVENT.items() if name != "data"}
+    encoded = base64.b64encode(json.dumps(EVENT["data"]).encode()).decode()
+    (signal,) = signals(source(), post(bare | {"data_base64": encoded}, "application/cloudevents+json"))
+    check_event(signal)
+    (signal,) = signals(source(), post(bare | {"data": "just text"}, "application/cloudevents+json"))
+    assert signal.text == "just text"
+    (signal,) = signals(source(), post({k: v for k, v in bare.items() if k not in ("time", "subject")}))
+    assert (signal.occurred_at, signal.title) == (NOW, "com.example.order")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "says"),
+    [
+        (b"", "application/cloudevents+json", "no JSON"),
+        (b"[]", "application/cloudevents+json", "no JSON object"),
+        (b"{}", "application/cloudevents-batch+json", "no JSON array"),
+        (b"{}", "application/cloudevents+json", "specversion"),
+        (EVENT | {"id": 7}, "application/cloudevents+json", "the event, id: required"),
+        (EVENT | {"time": "yesterday"}, "application/cloudevents+json", "occurred_at: 'yesterday'"),
+        (EVENT | {"data_base64": "!", "data": None}, "application/cloudevents+json", "data_base64"),
+        (b"<xml/>", "application/cloudevents+xml", "not understood"),
+        (b"a=b", "application/x-www-form-urlencoded", "no CloudEvent"),
+        ([EVENT, EVENT | {"type": ""}], "application/cloudevents-batch+json", "event 1, type"),
+        (b"[" * 100 + b"]" * 100, "application/json", "nested deeper"),
+        (b"[" * 100_000, "application/json", "nested too deep"),
+    ],
+)
+def test_what_is_no_cloudevent_says_what_and_where(body: Any, kind: str, says: str) -> None:
+    with pytest.raises(Malformed, match=says):
+        source().parse(post(body, kind))
+
+
+def test_the_options_handshake_and_head() -> None:
+    reply = source().handshake(post(b"", method="OPTIONS", webhook_request_origin="events.example"))
+    assert reply is not None
+    assert (reply.status, reply.headers["WebHook-Allowed-Origin"]) == (200, "events.example")
+    assert reply.headers["WebHook-Allowed-Rate"] == "*"
+    limited = source(allowed_rate=120).handshake(post(b"", method="OPTIONS", webhook_request_origin="e"))
+    assert limited is not None
+    assert limited.headers["WebHook-Allowed-Rate"] == "120"
+    head = source().handshake(post(b"", method="HEAD"))
+    assert head is not None
+    assert head.status == 200
+    assert source().handshake(post(b"")) is None
+
+
+# ---- a field map
+
+MAP = {
+    "type": "custom.order",
+    "id": "{{ body.id }}",
+    "occurred_at": "{{ body.at }}",
+    "title": "Order {{ body.id }} by {{ body.who.name or body.mail or 'nobody' }}",
+    "thread": "{{ headers['X-Cart'] }}",
+    "person": {"email": "{{ body.mail }}", "name": "{{ body.who.name }}", "handles": {"shop": "{{ body.who.id }}"}},
+}
+ORDER = {
+    "id": 12345678901234567890123,
+    "at": "2026-11-22 10:00:00",
+    "mail": "a@b.example",
+    "who": {"name": "Nguyen Van An", "id": 0},
+}
+
+
+def test_json_by_a_field_map() -> None:
+    (signal,) = signals(source(format="json", signal=MAP), post(ORDER, x_cart="c9"))
+    assert signal.id == derive_id("webhook", "shop", "custom.order", "12345678901234567890123")
+    assert signal.occurred_at == datetime(2026, 11, 22, 3, 0, tzinfo=UTC), "a time without a zone is in ours"
+    assert signal.title == "Order 12345678901234567890123 by Nguyen Van An"
+    assert (signal.person.first_name, signal.person.last_name) == ("Nguyen Van", "An")
+    assert signal.person.handles == {"shop": "0"}
+    assert signal.thread == "webhook:shop:c9"
+    assert signal.data["who"]["id"] == 0
+
+
+def test_one_signal_per_item_of_a_list() -> None:
+    mapped = {
+        "type": "{{ item.kind }}",
+        "each": "{{ body.events }}",
+        "id": "{{ item.n }}",
+        "data": {"n": "{{ item.n }}", "all": "{{ body.all }}"},
+    }
+    body = {"events": [{"kind": "email.opened", "n": 1}, {"kind": "odd", "n": 2}], "all": True}
+    made = signals(source(format="json", signal=mapped), post(body))
+    assert [signal.type for signal in made] == ["email.opened", "custom.odd"]
+    assert made[0].data == {"n": 1, "all": True}
+
+
+def test_a_list_inside_a_form_as_mandrill_sends_it() -> None:
+    mapped = {"type": "email.opened", "each": "{{ body.mandrill_events | json }}", "id": "{{ item._id }}"}
+    body = urlencode({"mandrill_events": json.dumps([{"_id": "e1"}, {"_id": "e2"}])}).encode()
+    made = signals(source(format="form", signal=mapped), post(body, "application/x-www-form-urlencoded"))
+    assert len({signal.id for signal in made}) == 2
+
+
+def test_forms_urlencoded_and_multipart() -> None:
+    mapped = {
+        "type": "custom.form",
+        "id": "{{ body.id }}",
+        "text": "{{ body.note }}",
+        "data": {"tags": "{{ body.tag }}"},
+    }
+    made = source(format="form", signal=mapped)
+    (one,) = signals(made, post(b"id=7&note=Xin+ch%C3%A0o&tag=a&tag=b", "application/x-www-form-urlencoded"))
+    parts = [("id", "7"), ("note", "Xin chào"), ("tag", "a"), ("tag", "b")]
+    lines = (
+        "".join(f'--xx\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in parts) + "--xx--\r\n"
+    )
+    (two,) = signals(made, post(lines.encode(), "multipart/form-data; boundary=xx"))
+    assert one == two
+    assert (one.text, one.data) == ("Xin chào", {"tags": ["a", "b"]})
+
+
+def test_without_an_id_the_same_content_is_the_same_signal() -> None:
+    made = source(format="json", signal={"type": "custom.ping"})
+    (one,) = signals(made, post(b'{"a":1,"b":2}'))
+    (two,) = signals(made, post(b'{"b":2, "a":1}'))
+    (other,) = signals(made, post(b'{"a":1,"b":3}'))
+    assert one.id == two.id != other.id
+
+
+def test_a_link_that_is_no_web_address_is_kept_as_data_only() -> None:
+    (signal,) = signals(
+        source(format="json", signal={"type": "custom.a", "url": "{{ body.u }}", "data": {}}),
+        post({"u": "javascript:x"}),
+    )
+    assert (signal.url, signal.data) == ("", {"url": "javascript:x"})
+
+
+def test_the_account_is_the_sources_name_by_default() -> None:
+    (signal,) = signals(source(account="", format="json", signal={"type": "custom.a", "id": "1"}), post({}))
+    assert signal.id == derive_id("webhook", "forms", "custom.a", "1")
+
+
+@pytest.mark.parametrize(
+    ("mapped", "body", "says"),
+    [
+        ({"type": "{{ body.kind }}"}, {}, "the body, type: empty"),
+        ({"type": "custom.a", "each": "{{ body.list }}"}, {}, "nothing at"),
+        ({"type": "custom.a", "each": "{{ body.list }}"}, {"list": {}}, "no list but dict"),
+        (
+            {"type": "custom.a", "each": "{{ body }}", "occurred_at": "{{ item.t }}"},
+            [{}, {"t": []}],
+            "item 1, occurred_at",
+        ),
+    ],
+)
+def test_a_body_the_map_does_not_fit(mapped: dict[str, Any], body: Any, says: str) -> None:
+    with pytest.raises(Malformed, match=says):
+        source(format="json", signal=mapped).parse(post(body))
+
+
+# ---- faults at load
+
+
+@pytest.mark.parametrize(
+    ("keys", "where", "says"),
+    [
+        ({"format": "json"}, (), "needs signal"),
+        ({"signal": {"type": "custom.a"}}, (), "format json or form"),
+        ({"format": "json", "signal": {"type": "custom."}}, ("signal", "type"), "unknown signal type"),
+        ({"format": "json", "signal": {"type": "custom.a", "id": "{{ body..x }}"}}, ("signal", "id"), "cannot read"),
+        (
+            {"format": "json", "signal": {"type": "custom.a", "id": "{{ boddy.x }}"}},
+            ("signal", "id"),
+            "unknown name 'boddy'",
+        ),
+        ({"format": "json", "signal": {"type": "custom.a", "id": "{{ body.x"}}, ("signal", "id"), "without its"),
+        (
+            {"format": "json", "signal": {"type": "custom.a", "id": "{{ body.x | lower }}"}},
+            ("signal", "id"),
+            "unknown filter",
+        ),
+        ({"format": "json", "signal": {"type": "custom.a", "id": "{{ }}"}}, ("signal", "id"), "expected"),
+        ({"format": "json", "signal": {"type": "custom.a", "id": "{{ item.x }}"}}, ("signal",), "only with each"),
+        (
+            {"format": "json", "signal": {"type": "custom.a", "person": {"mail": "x"}}},
+            ("signal", "person", "mail"),
+            "Extra",
+        ),
+        ({"format": "json", "signal": {"type": "custom.a", "data": "x {{ body }}"}}, ("signal", "data"), "one whole"),
+        ({"verify": {"scheme": "hmak", "secret": "x"}}, ("verify", "scheme"), "unknown scheme 'hmak'"),
+        ({"verify": {"scheme": "hmac"}}, ("verify",), "needs a secret"),
+        ({"verify": {"scheme": "none"}}, ("verify",), "insecure"),
+        ({"verify": {"scheme": "basic", "secret": "x"}}, ("verify",), "username"),
+        ({"verify": {"scheme": "path", "secret": "short"}}, ("verify", "secret"), "guessed"),
+        ({"verify": {"scheme": "standard_webhooks", "secret": "whsec_!"}}, ("verify", "secret"), "base64"),
+        ({"verify": {"scheme": "zendesk", "secret": "x", "prefix": "a"}}, ("verify",), "only for scheme hmac"),
+        (
+            {"verify": {"scheme": "hmac", "secret": "x", "signed": "{timestamp}{body}"}},
+            ("verify",),
+            "header that carries",
+        ),
+        (
+            {"verify": {"scheme": "jwt", "jwks_url": "http://keys.example", "issuer": "i"}},
+            ("verify", "jwks_url"),
+            "plain http",
+        ),
+    ],
+)
+def test_faults_of_the_keys_are_found_at_load(keys: dict[str, Any], where: tuple[str, ...], says: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        WebhookSettings.model_validate({"verify": BEARER, **keys})
+    errors = caught.value.errors()
+    assert any(error["loc"][: len(where)] == where and says in error["msg"] for error in errors), errors
+
+
+def test_the_verifier_is_the_one_the_keys_describe() -> None:
+    source().verifier()(post(b"", authorization="Bearer s3cret"), NOW)
+    with pytest.raises(NotAuthentic):
+        source().verifier()(post(b"", authorization="Bearer other"), NOW)
+    source(verify={"scheme": "none", "insecure": True}).verifier()(post(b""), NOW)
+    two = {"scheme": "bearer", "secret": ["old", "new"], "header": "x-key", "prefix": "none"}
+    source(verify=two).verifier()(post(b"", x_key="new"), NOW)
