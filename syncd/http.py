@@ -4,27 +4,30 @@ error. It classifies what happened on the wire; what the vendor *said* is classi
 
 from __future__ import annotations
 
-import time
+import re
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import requests
-from requests.adapters import HTTPAdapter
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
-from urllib3.util.retry import Retry
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from syncd import __version__
+from syncd.deadline import Exchange, TimedAdapter
 from syncd.errors import Ambiguous, AuthExpired, Failure, Misconfigured, RateLimited, Transient
 from syncd.oauth import Mint, Token, TokenStore
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 LARGEST_ANSWER = 64 * 1024 * 1024
+_TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 
 
 def check_base_url(url: str) -> str:
@@ -49,7 +52,8 @@ class Bearer:
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Seconds: to connect, between two bytes of the answer, and for the whole answer."""
+    """Seconds: to connect (each address), between two bytes of the answer, and for the whole exchange however slowly it
+    drips. Resolving the host's name is the system's business and not bounded here."""
 
     connect: float = 5.0
     read: float = 30.0
@@ -58,11 +62,12 @@ class Deadlines:
 
 @dataclass(frozen=True)
 class Response:
-    """What came back. `write`: whether the request may have changed something (decides what unreadable means)."""
+    """What came back. `headers` have lower-case names. `write`: whether the request may have changed something (decides
+    what unreadable means). Redirects are not followed: a 3xx comes back like any other status."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
     write: bool
 
     @property
@@ -78,8 +83,15 @@ class Response:
             return self._unreadable()
 
     def _unreadable(self) -> Any:
-        seen = self.body[:60].decode("utf-8", "replace")
-        raise unclear(f"HTTP {self.status} with a body that is no JSON: {seen!r}", write=self.write)
+        raise unclear(f"HTTP {self.status} with {self._looks()}, not JSON", write=self.write, code="unreadable")
+
+    def _looks(self) -> str:
+        """What the body is, without showing it: half a token answer holds a secret. An HTML page tells its title."""
+        title = _TITLE.search(self.body[:4096])
+        if title is not None:
+            return f"an HTML page {title[1].decode('utf-8', 'replace').strip()[:60]!r}"
+        kind = self.headers.get("content-type", "").partition(";")[0].strip() or "no type"
+        return f"a body of {len(self.body)} bytes ({kind})"
 
     def retry_after(self, now: datetime) -> float | None:
         """Seconds the vendor asked us to wait (Retry-After as seconds or date), or None."""
@@ -106,11 +118,13 @@ def unclear(message: str, *, write: bool, code: str = "") -> Failure:
 
 class HttpClient:
     """Calls one vendor. `base_url` may be a function of the newest token (instance_url, api_domain). One session per
-    client, safe for a few threads. `headers` are sent with every request.
+    client, safe for a few threads; it keeps no cookies and reads no ~/.netrc. `headers` are sent with every request.
+    `exchanges` counts the requests made so far, replays and those without an answer included.
 
     `request` raises: Transient (never left; or a read that failed), Ambiguous (a write whose answer is missing),
-    AuthExpired (401 again after one refresh), and whatever `mint` raises. Every answer else is returned, whatever its
-    status. Reads are tried up to 3 times on wire trouble; a write is sent once.
+    AuthExpired (401 again after one refresh), Misconfigured (TLS that cannot work), and whatever `mint` raises. Every
+    answer else is returned, whatever its status. Reads are tried up to 3 times on wire trouble; a write is sent once.
+    No message shows a query string, a header, or the part of a URL that stands in the base URL.
     """
 
     def __init__(
@@ -131,11 +145,14 @@ class HttpClient:
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": f"syncd/{__version__}", "Accept": "application/json"})
         self._session.headers.update(headers or {})
-        self._session.auth = basic
-        self._session.trust_env = True
-        adapter = HTTPAdapter(pool_connections=pool, pool_maxsize=pool, max_retries=Retry(0, read=False))
+        # An auth of our own, even an empty one, keeps requests from putting ~/.netrc over our Authorization header.
+        self._session.auth = basic or _as_it_is
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        adapter = TimedAdapter(pool_connections=pool, pool_maxsize=pool)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
+        self._counting = threading.Lock()
+        self.exchanges = 0
 
     def request(
         self,
@@ -165,7 +182,7 @@ class HttpClient:
         retrying = Retrying(
             retry=retry_if_exception_type(Transient),
             stop=stop_after_attempt(3),
-            wait=wait_exponential_jitter(initial=0.2, max=2.0),
+            wait=wait_exponential(multiplier=0.2, max=2.0) + wait_random(0, 0.2),
             reraise=True,
         )
         return retrying(once)
@@ -185,11 +202,14 @@ class HttpClient:
             token = self._token(refused)
             if token is not None and self._bearer is not None:
                 headers = {**headers, "Authorization": f"{self._bearer.scheme} {token.access}"}
-            response = self._exchange(method, self._url(path, token), params, body, form, headers, write)
+            where = f"{method} {_shown(path)}"
+            response = self._exchange(where, method, self._url(path, token), params, body, form, headers, write)
             if response.status not in self._refused or token is None:
                 return response
             refused = token.access
-        raise AuthExpired(f"{method} {path}: the access token was refused again right after a refresh", code="401")
+        raise AuthExpired(
+            f"{method} {_shown(path)}: the access token was refused again right after a refresh", code="401"
+        )
 
     def _token(self, refused: str) -> Token | None:
         if self._bearer is None:
@@ -207,6 +227,7 @@ class HttpClient:
 
     def _exchange(
         self,
+        where: str,
         method: str,
         url: str,
         params: Mapping[str, str] | None,
@@ -215,33 +236,28 @@ class HttpClient:
         headers: Mapping[str, str],
         write: bool,
     ) -> Response:
-        where = f"{method} {urlsplit(url).hostname}{urlsplit(url).path}"
+        where = f"{where} at {urlsplit(url).hostname}"
         limits = self._deadlines
-        try:
-            answer = self._session.request(
-                method,
-                url,
-                params=params,
-                data=body if form is None else form,
-                headers=headers,
-                timeout=(limits.connect, limits.read),
-                allow_redirects=False,
-                stream=True,
-            )
-            with answer:
-                received = _read_all(answer, limits.total, where)
-        except requests.exceptions.SSLError as error:
-            raise Misconfigured(f"{where}: TLS failed: {_wire(error)}", code="tls") from None
-        except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as error:
-            raise Transient(f"{where}: no connection: {_wire(error)}", code="connect") from None
-        except requests.exceptions.ConnectionError as error:
-            if _never_left(error):
-                raise Transient(f"{where}: no connection: {_wire(error)}", code="connect") from None
-            raise unclear(f"{where}: the connection broke: {_wire(error)}", write=write, code="reset") from None
-        except requests.exceptions.Timeout as error:
-            raise unclear(f"{where}: no answer in time: {_wire(error)}", write=write, code="timeout") from None
-        except requests.exceptions.RequestException as error:
-            raise unclear(f"{where}: {_wire(error)}", write=write, code="wire") from None
+        with self._counting:
+            self.exchanges += 1
+        with Exchange(limits.total) as exchange:
+            try:
+                answer = self._session.request(
+                    method,
+                    url,
+                    params=params,
+                    data=body if form is None else form,
+                    headers=headers,
+                    timeout=(limits.connect, min(limits.read, limits.total)),
+                    allow_redirects=False,
+                    stream=True,
+                )
+                with answer:
+                    received = _read_all(answer)
+            except requests.exceptions.RequestException as error:
+                raise _wire_failure(error, exchange, where, write=write) from None
+            if exchange.expired:
+                raise unclear(f"{where}: no whole answer within {limits.total:g} s", write=write, code="timeout")
         lowered = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, lowered, received, write)
 
@@ -249,34 +265,76 @@ class HttpClient:
         self._session.close()
 
 
-def _read_all(answer: requests.Response, total: float, where: str) -> bytes:
-    """The whole body within `total` seconds and LARGEST_ANSWER bytes."""
-    deadline = time.monotonic() + total
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _shown(path: str) -> str:
+    """A path for a message: without its query, and a whole URL without its host (named elsewhere)."""
+    bare = path.partition("?")[0]
+    return urlsplit(bare).path if bare.startswith(("http://", "https://")) else bare
+
+
+def _read_all(answer: requests.Response) -> bytes:
+    """The whole body, of at most LARGEST_ANSWER bytes."""
     parts: list[bytes] = []
     size = 0
     for part in answer.iter_content(65536):
         parts.append(part)
         size += len(part)
         if size > LARGEST_ANSWER:
-            raise requests.exceptions.RequestException(f"{where}: an answer over {LARGEST_ANSWER} bytes")
-        if time.monotonic() > deadline:
-            raise requests.exceptions.Timeout(f"{where}: the answer took over {total:g} s")
+            raise requests.exceptions.RequestException(AnswerTooLarge())
     return b"".join(parts)
 
 
-def _never_left(error: requests.exceptions.ConnectionError) -> bool:
+class AnswerTooLarge(Exception):
+    """An answer over LARGEST_ANSWER bytes."""
+
+
+def _wire_failure(
+    error: requests.exceptions.RequestException, exchange: Exchange, where: str, *, write: bool
+) -> Failure:
+    """What trouble on the wire means: whether the request can have reached the vendor decides."""
+    what = _wire(error)
+    if exchange.expired:
+        return unclear(f"{where}: no whole answer in time", write=write and exchange.sending, code="timeout")
+    if isinstance(error, requests.exceptions.SSLError) and not exchange.sending:
+        if "EOF" in what or "Zero" in what:
+            return Transient(f"{where}: the connection broke in the TLS handshake", code="connect")
+        return Misconfigured(f"{where}: TLS failed ({what}); check the URL and the host's certificate", code="tls")
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
+        return Misconfigured(f"{where}: cannot be sent: {type(error).__name__}", code="request")
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError) or _never_left(error):
+        return Transient(f"{where}: no connection: {what}", code="connect")
+    if isinstance(error, requests.exceptions.Timeout) or "ReadTimeout" in what:
+        return unclear(f"{where}: no answer in time: {what}", write=write, code="timeout")
+    if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError):
+        return unclear(f"{where}: the connection broke: {what}", write=write, code="reset")
+    return unclear(f"{where}: {what}", write=write, code="wire")
+
+
+_BEFORE_SENDING = (NewConnectionError, ConnectTimeoutError)
+
+
+def _never_left(error: BaseException) -> bool:
     """True when no byte of the request can have reached the vendor (refused, unresolved)."""
-    text = repr(error)
-    return "NewConnectionError" in text or "NameResolutionError" in text or "ConnectTimeoutError" in text
+    return any(isinstance(inner, _BEFORE_SENDING) for inner in _chain(error))
 
 
-def _wire(error: Exception) -> str:
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error and what it wraps, outermost first."""
+    found: list[BaseException] = []
+    inner: Any = error
+    while isinstance(inner, BaseException) and inner not in found:
+        found.append(inner)
+        reason = getattr(inner, "reason", None)
+        inner = reason if isinstance(reason, BaseException) else inner.args[-1] if inner.args else None
+    return found
+
+
+def _wire(error: BaseException) -> str:
     """The class of trouble, without URLs or headers that could carry a secret."""
-    inner: BaseException = error
-    while inner.args and isinstance(inner.args[-1], BaseException):
-        inner = inner.args[-1]
-    reason = getattr(inner, "reason", None)
-    return type(reason if isinstance(reason, BaseException) else inner).__name__
+    return type(_chain(error)[-1]).__name__
 
 
 def throttled(response: Response, now: datetime) -> RateLimited | None:

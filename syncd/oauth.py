@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -29,6 +30,15 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     def fresh(self, now: datetime) -> bool:
         return self.expires_at is None or now < self.expires_at - EARLY
+
+    def __repr__(self) -> str:
+        """Without the secrets: a token may end up in a traceback."""
+        return f"Token(expires_at={self.expires_at!r}, refresh={'yes' if self.refresh else 'no'})"
+
+    __str__ = __repr__
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("expires_at", self.expires_at), ("refresh", "yes" if self.refresh else "no")]
 
 
 Mint = Callable[[Token | None], Token]
@@ -56,15 +66,32 @@ class MemoryTokens:
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
         self._tokens: dict[str, Token] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._flights: dict[str, Future[Token]] = {}
         self._guard = threading.Lock()
 
     def token(self, grant: str, mint: Mint, *, refused: str = "") -> Token:
         with self._guard:
-            lock = self._locks.setdefault(grant, threading.Lock())
-        with lock:
             held = self._tokens.get(grant)
-            if held is None or held.access == refused or not held.fresh(self._clock()):
-                held = mint(held)
-                self._tokens[grant] = held
-            return held
+            if held is not None and held.access != refused and held.fresh(self._clock()):
+                return held
+            flight = self._flights.get(grant)
+            if flight is None:
+                mine = self._flights[grant] = Future()
+        if flight is not None:
+            return flight.result()
+        return self._mint(grant, mint, held, mine)
+
+    def _mint(self, grant: str, mint: Mint, held: Token | None, flight: Future[Token]) -> Token:
+        """Mints for everybody who waits for `flight`, whether it ends with a token or a failure."""
+        try:
+            token = mint(held)
+        except BaseException as error:
+            with self._guard:
+                del self._flights[grant]
+            flight.set_exception(error)
+            raise
+        with self._guard:
+            self._tokens[grant] = token
+            del self._flights[grant]
+        flight.set_result(token)
+        return token

@@ -1,0 +1,103 @@
+"""How a Salesforce access token is minted: client credentials, JWT bearer, or refresh token.
+
+The TokenStore decides when; `minter` gives it the how. A token has no told life: it is good until a 401.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from connectors.crm.salesforce.errors import token_failure
+from connectors.crm.salesforce.settings import SalesforceAuth, SalesforceSettings
+from syncd.errors import Ambiguous, Misconfigured, Transient
+from syncd.http import HttpClient, Response, check_base_url
+from syncd.oauth import Mint, Token, grant_id
+
+TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 a path, no secret
+JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+ASSERTION_LIFE = timedelta(minutes=3)
+
+
+def grant_of(settings: SalesforceSettings) -> str:
+    """The same for every connector that signs in to the same org in the same way as the same user."""
+    auth = settings.auth
+    refresh = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
+    return grant_id("salesforce", settings.login_url, auth.flow, auth.client_id, auth.username, refresh)
+
+
+def minter(settings: SalesforceSettings, http: HttpClient, clock: Callable[[], datetime]) -> Mint:
+    """Asks Salesforce for a token through `http` (a client of login_url). The Mint raises Misconfigured, RateLimited
+    (3,600 logins an hour and user) or Transient; never Ambiguous, since a token too many does no harm."""
+
+    def mint(held: Token | None) -> Token:
+        form = _form(settings, held, clock())
+        try:
+            answer = http.request("POST", TOKEN_PATH, form=form, write=True)
+        except Ambiguous as lost:
+            raise Transient(lost.message, code=lost.code) from None
+        if not answer.ok:
+            raise token_failure(answer, clock())
+        return _token(answer, held)
+
+    return mint
+
+
+def _form(settings: SalesforceSettings, held: Token | None, now: datetime) -> dict[str, str]:
+    auth = settings.auth
+    if auth.flow == "jwt_bearer":
+        return {"grant_type": JWT_GRANT, "assertion": _assertion(settings, now)}
+    form = {"grant_type": auth.flow, "client_id": auth.client_id}
+    if auth.client_secret is not None:
+        form["client_secret"] = auth.client_secret.get_secret_value()
+    if auth.flow == "refresh_token":
+        first = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
+        form["refresh_token"] = (held.refresh if held else "") or first
+    return form
+
+
+def _assertion(settings: SalesforceSettings, now: datetime) -> str:
+    import jwt  # loads cryptography: only where JWT is used
+
+    auth = settings.auth
+    claims = {
+        "iss": auth.client_id,
+        "sub": auth.username,
+        "aud": settings.audience,
+        "exp": int((now + ASSERTION_LIFE).timestamp()),
+    }
+    try:
+        return jwt.encode(claims, private_key(auth), algorithm="RS256")
+    except (ValueError, TypeError, jwt.PyJWTError):
+        raise Misconfigured(
+            "auth.private_key is no unencrypted RSA private key in PEM form; it must begin with -----BEGIN",
+            code="private_key",
+        ) from None
+
+
+def private_key(auth: SalesforceAuth) -> str:
+    """The PEM text, read from its file when a path is configured. Raises Misconfigured for an unreadable file."""
+    given = auth.private_key.get_secret_value() if auth.private_key else ""
+    if given.lstrip().startswith("-----BEGIN"):
+        return given
+    try:
+        return Path(given).expanduser().read_text("ascii")
+    except (OSError, ValueError) as error:
+        reason = (error.strerror or "unreadable") if isinstance(error, OSError) else "not a PEM text file"
+        raise Misconfigured(f"auth.private_key: its file cannot be read: {reason}", code="private_key") from None
+
+
+def _token(answer: Response, held: Token | None) -> Token:
+    try:
+        given = answer.json()
+    except Ambiguous as unreadable:
+        raise Transient(f"the token endpoint answered nonsense: {unreadable.message}", code="token") from None
+    if not isinstance(given, dict) or not given.get("access_token") or not given.get("instance_url"):
+        raise Transient("the token endpoint answered 200 without access_token and instance_url", code="token")
+    try:
+        instance = check_base_url(str(given["instance_url"]))
+    except ValueError as error:
+        raise Misconfigured(f"instance_url of the token: {error}", code="instance_url") from None
+    refresh = str(given.get("refresh_token") or (held.refresh if held else ""))
+    return Token(access=str(given["access_token"]), refresh=refresh, extra={"instance_url": instance})

@@ -1,0 +1,231 @@
+"""The Salesforce destination: resolve, plan, send and find on the thin client. Built by `syncd` for `type: salesforce`.
+
+Records are upserted by external id in collections, five of them to a composite call: 1,000 writes are one API call.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from connectors.crm.salesforce import pack, soql
+from connectors.crm.salesforce.client import HEAVY, Answer, Client
+from connectors.crm.salesforce.errors import answer_failure, failure
+from connectors.crm.salesforce.pack import Collection, Packed, Way
+from connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
+from connectors.crm.salesforce.settings import SalesforceSettings
+from syncd.connector import (
+    Allowance,
+    Call,
+    Connector,
+    Context,
+    DestinationDefaults,
+    Found,
+    Keying,
+    Kind,
+    Outcome,
+    Spend,
+    Wanted,
+    Write,
+    Written,
+)
+from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Rejected, Scope
+
+log = logging.getLogger(__name__)
+
+ACTIVITIES = frozenset({"Task", "Event"})
+"""Their custom fields live on Activity, where "Unique" is believed unavailable [M]: an upsert there is not enforced."""
+EVENT_SUFFIX = "__e"
+
+
+class Salesforce(DestinationDefaults):
+    """One org. `doubt` is Salesforce's own call timeout; SOQL reads after write, so nothing lags."""
+
+    capacity: ClassVar[int] = pack.ROWS * HEAVY
+    doubt: ClassVar[float] = 600.0
+
+    def __init__(self, settings: SalesforceSettings, context: Context) -> None:
+        self._client = Client(settings, context)
+        self._region = context.region
+        self._composite = settings.composite
+        self._headers = _headers(settings)
+
+    def keying(self, object: str, key_field: str) -> Keying:
+        """Upsert by external id; on Task and Event Salesforce does not refuse a second record with the key. Without a key,
+        and for platform events, nothing can be found again."""
+        if not key_field or object.endswith(EVENT_SUFFIX):
+            return Keying(Kind.AT_MOST_ONCE, enforced=False)
+        return Keying(Kind.UPSERT, enforced=object not in ACTIVITIES)
+
+    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> list[Found | None]:
+        """One call for a thousand people (objects x (e-mail, phone) queries, five to a call); `deals` costs one more."""
+        asked = ask(people, get=not self._composite)
+        answers = self._ask_people(asked.statements)
+        directory = Directory(asked.objects, answers, self._region)
+        found = [directory.find(person) for person in people]
+        return self._with_deals(found) if deals else found
+
+    def _ask_people(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
+        try:
+            return self._client.query(statements)
+        except Misconfigured as wrong:
+            # Nobody can be found with a wrong look-up: that concerns every rule, not one.
+            raise Misconfigured(
+                f"people.match: {_one_line(wrong.message)}", code=wrong.code, scope=Scope.DESTINATION, field=wrong.field
+            ) from None
+
+    def _with_deals(self, found: list[Found | None]) -> list[Found | None]:
+        statements = ask_deals(found, get=not self._composite)
+        held = open_deals(self._client.query(statements)) if statements else frozenset()
+        return [
+            f and msgspec.structs.replace(f, open_deal=f.id[:15] in held or (f.account[:15] or "-") in held)
+            for f in found
+        ]
+
+    def plan(self, writes: Sequence[Write]) -> list[Call]:
+        return pack.pack(writes, composite=self._composite)
+
+    def send(self, call: Call) -> list[Outcome]:
+        """Performs the call. A collection that is refused as a whole because of some of its records is sent again without
+        them (a few extra calls), so that a bad row harms only itself."""
+        packed: Packed = call.payload
+        outcomes: dict[int, Outcome] = dict(packed.refused)
+        if packed.collections:
+            answers = self._client.send([c.part(self._headers) for c in packed.collections])
+            suspects: list[Collection] = []
+            for collection, answer in zip(packed.collections, answers, strict=True):
+                outcomes.update(_outcomes(collection, answer, suspects))
+            while suspects:
+                outcomes.update(self._again(suspects))
+        _raise_if_all(outcomes)
+        return [outcomes[place] for place in range(len(call.writes))]
+
+    def _again(self, suspects: list[Collection]) -> dict[int, Outcome]:
+        """Sends as many suspects as a call takes, taking them off the list and putting smaller ones on it."""
+        size = HEAVY if self._composite else 1
+        now = suspects[:size]
+        del suspects[:size]
+        outcomes: dict[int, Outcome] = {}
+        try:
+            answers = self._client.send([c.part(self._headers) for c in now])
+        except Failure as failed:  # what the first call settled stays settled: this speaks of these rows alone
+            return {row: failed for c in now for row in c.rows}
+        for collection, answer in zip(now, answers, strict=True):
+            outcomes.update(_outcomes(collection, answer, suspects))
+        return outcomes
+
+    def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
+        """By SOQL, thousands of keys a call. Of several records with one key (possible on activities) the oldest counts."""
+        archived = object in ACTIVITIES
+        tail = " AND IsDeleted = false" if archived else ""
+        if not (soql.is_name(object) and soql.is_name(key_field)):
+            raise Misconfigured(
+                f"{object}.{key_field} is no name of a field", code="key", scope=Scope.RULE, field=key_field
+            )
+        head = soql.select(("Id", key_field), object)
+        statements = list(soql.selects(head, key_field, keys, tail, get=not self._composite))
+        held: dict[str, str] = {}
+        for rows in self._client.query(statements, archived=archived):
+            for row in sorted(rows, key=lambda r: str(r["Id"])):
+                key, id_ = str(row.get(key_field, "")).lower(), str(row["Id"])
+                if held.setdefault(key, id_) != id_:
+                    log.warning("two %s records have the key %s: %s and %s", object, key, held[key], id_)
+        return {key: held[key.lower()] for key in keys if key.lower() in held}
+
+    def allowance(self) -> Allowance | None:
+        return self._client.allowance()
+
+    def spend(self) -> Spend:
+        return self._client.spend()
+
+    def url(self, object: str, id: str) -> str:
+        return f"{self._client.home}/lightning/r/{object}/{id}/view"
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _headers(settings: SalesforceSettings) -> dict[str, str]:
+    assign = settings.auto_assign
+    allow = "true" if settings.duplicate_rules == "allow_save" else "false"
+    return {
+        "Sforce-Duplicate-Rule-Header": f"allowSave={allow}; includeRecordDetails=false; runAsCurrentUser=true",
+        "Sforce-Auto-Assign": str(assign).upper() if isinstance(assign, bool) else assign,
+    }
+
+
+def _outcomes(collection: Collection, answer: Answer, suspects: list[Collection]) -> dict[int, Outcome]:
+    """What an answer means for each record; records to send again, in smaller collections, go to `suspects`."""
+    if not answer.ok:
+        return _refused(collection, answer, suspects)
+    rows = answer.body
+    if not isinstance(rows, list) or len(rows) != len(collection.rows):
+        lost = Ambiguous(
+            f"{len(collection.rows)} {collection.object} records were answered with other than so many rows"
+        )
+        return dict.fromkeys(collection.rows, lost)
+    return {place: _row(collection, row) for place, row in zip(collection.rows, rows, strict=True)}
+
+
+def _row(collection: Collection, row: Any) -> Outcome:
+    if not isinstance(row, Mapping):
+        return Ambiguous("a row was answered with something that is no object", code="row")
+    if row.get("success") is True and row.get("id"):
+        known = {Way.CREATE: True, Way.UPDATE: False}.get(collection.way)
+        created = row.get("created")
+        return Written(str(row["id"]), created if isinstance(created, bool) else known)
+    if row.get("errors"):
+        return failure(row["errors"], key_field=collection.key_field)
+    return Ambiguous("a row was answered without an id and without an error", code="row")
+
+
+def _refused(collection: Collection, answer: Answer, suspects: list[Collection]) -> dict[int, Outcome]:
+    """A collection refused as a whole wrote nothing. Where records can be to blame, those that have the field named are
+    blamed and the others sent again; where no field is named, halves are tried."""
+    meant = answer_failure(answer.status, answer.body, write=True, key_field=collection.key_field)
+    blameable = isinstance(meant, Rejected | Misconfigured) and getattr(meant, "scope", Scope.RULE) is Scope.RULE
+    if not blameable or len(collection.rows) == 1:
+        return dict.fromkeys(collection.rows, meant)
+    name = str(getattr(meant, "field", ""))
+    if name and name.lower() != collection.key_field.lower():
+        having = [any(k.lower() == name.lower() for k in record) for record in collection.records]
+        if any(having):
+            rest = [place for place, has in enumerate(having) if not has]
+            if rest:
+                suspects.append(collection.only(rest))
+            return {collection.rows[place]: meant for place, has in enumerate(having) if has}
+    if isinstance(meant, Misconfigured):
+        return dict.fromkeys(collection.rows, meant)
+    step = -(-len(collection.rows) // HEAVY)
+    for start in range(0, len(collection.rows), step):
+        suspects.append(collection.only(range(start, min(start + step, len(collection.rows)))))
+    return {}
+
+
+def _raise_if_all(outcomes: Mapping[int, Outcome]) -> None:
+    """A limit that struck every row speaks of the whole call."""
+    kinds = {type(outcome) for outcome in outcomes.values()}
+    if len(kinds) == 1 and kinds <= {RateLimited, QuotaExhausted}:
+        worst = next(iter(outcomes.values()))
+        if isinstance(worst, Failure):
+            raise worst
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _build(settings: SalesforceSettings, context: Context) -> Salesforce:
+    return Salesforce(settings, context)
+
+
+CONNECTOR = Connector(
+    name="salesforce",
+    summary="Salesforce: people by SOQL, every record upserted by external id, up to 1,000 records a call",
+    settings=SalesforceSettings,
+    build=_build,
+    secrets_note="auth.client_secret, auth.private_key and auth.refresh_token are secrets",
+)

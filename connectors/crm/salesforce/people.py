@@ -1,0 +1,203 @@
+"""Who is this in Salesforce: the queries that ask for many people at once, and the join of their rows. Pure.
+
+The destination's `resolve` runs the queries in between. Rows are joined on lower-cased text and on E.164 numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.crm.salesforce import soql
+from syncd.connector import Found, Lookup, Term, Wanted
+from syncd.errors import Misconfigured
+
+log = logging.getLogger(__name__)
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an object knows of a person. `account`: its field with the company's id ("" none)."""
+
+    role: str
+    account: str = ""
+    extra: tuple[str, ...] = ()
+
+
+OBJECTS: dict[str, Facts] = {
+    "Contact": Facts("contact", "AccountId"),
+    "Lead": Facts("lead", extra=("IsConverted", "ConvertedContactId", "ConvertedAccountId")),
+    "Account": Facts("contact", "Id"),
+}
+OTHER = Facts("contact")
+"""An object of the org's own that is looked up as a person."""
+
+
+@dataclass
+class Asked:
+    """The statements to run for some people, and which object each is about (parallel)."""
+
+    statements: list[str] = field(default_factory=list)
+    objects: list[str] = field(default_factory=list)
+
+
+def ask(people: Sequence[Wanted], *, get: bool = False) -> Asked:
+    """Statements that find all these people: per object one for each text field and one for phones, in the order in which
+    the look-ups name the objects; more only where a statement would be too long. `get`: each must fit into a URI."""
+    texts: dict[str, dict[str, dict[str, None]]] = {}
+    phones: dict[str, dict[str, dict[str, None]]] = {}
+    fields: dict[str, dict[str, None]] = {}
+    for lookup in _lookups(people):
+        _checked(lookup)
+        for term in lookup.terms:
+            fields.setdefault(lookup.object, {})[term.field] = None
+            kind = phones if term.phone else texts
+            kind.setdefault(lookup.object, {}).setdefault(term.field, {})[term.value] = None
+    asked = Asked()
+    for object_ in fields:
+        head = _head(object_, fields[object_])
+        for name, values in texts.get(object_, {}).items():
+            _add(asked, object_, soql.selects(head, name, values, get=get))
+        for names, numbers in _by_values(phones.get(object_, {})):
+            patterns = [p for p in map(soql.phone_pattern, numbers) if p]
+            _add(asked, object_, soql.likes(head, names, patterns, get=get))
+    return asked
+
+
+def _lookups(people: Iterable[Wanted]) -> Iterator[Lookup]:
+    return (lookup for person in people for lookup in person.lookups)
+
+
+def _checked(lookup: Lookup) -> None:
+    for name in (lookup.object, *(term.field for term in lookup.terms)):
+        if not soql.is_name(name):
+            raise Misconfigured(f"people.match: {name!r} is no name of an object or field", code="people.match")
+
+
+def _by_values(fields: Mapping[str, Mapping[str, None]]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Phone fields that are asked for the same numbers share a statement."""
+    grouped: dict[tuple[str, ...], list[str]] = {}
+    for name, values in fields.items():
+        grouped.setdefault(tuple(values), []).append(name)
+    return [(tuple(names), values) for values, names in grouped.items()]
+
+
+def _head(object_: str, fields: Iterable[str]) -> str:
+    facts = OBJECTS.get(object_, OTHER)
+    account = (facts.account,) if facts.account else ()
+    columns = {name.lower(): name for name in ("Id", *account, *facts.extra, *fields)}
+    return soql.select(columns.values(), object_)
+
+
+def _add(asked: Asked, object_: str, statements: Iterator[str]) -> None:
+    for statement in statements:
+        asked.statements.append(statement)
+        asked.objects.append(object_)
+
+
+class Directory:
+    """The rows that came back, findable by term. `region` helps to read numbers written without a country."""
+
+    def __init__(self, objects: Sequence[str], answers: Sequence[Sequence[Row]], region: str | None) -> None:
+        self._rows: dict[str, dict[str, Row]] = {}
+        self._texts: dict[tuple[str, str], dict[str, list[str]]] = {}
+        self._phones: dict[tuple[str, str], dict[str, list[str]]] = {}
+        self._region = region
+        for object_, rows in zip(objects, answers, strict=True):
+            for row in rows:
+                self._rows.setdefault(object_, {})[str(row["Id"])] = row
+
+    def find(self, wanted: Wanted) -> Found | None:
+        """The first look-up's first term that hits; of several records the one created first."""
+        for lookup in wanted.lookups:
+            for term in lookup.terms:
+                ids = sorted(self._matching(lookup.object, term))
+                found = [f for id_ in ids if (f := _found(lookup.object, self._rows[lookup.object][id_]))]
+                if len(found) > 1:
+                    rest = ", ".join(ids[1:])
+                    log.warning("several %s records are %s: took %s, not %s", lookup.object, term.field, ids[0], rest)
+                if found:
+                    return found[0]
+        return None
+
+    def _matching(self, object_: str, term: Term) -> list[str]:
+        place = (object_, term.field)
+        if term.phone:
+            if place not in self._phones:
+                self._phones[place] = self._index(place, lambda text: e164(text, self._region))
+            return self._phones[place].get(term.value, [])
+        if place not in self._texts:
+            self._texts[place] = self._index(place, folded)
+        return self._texts[place].get(folded(term.value), [])
+
+    def _index(self, place: tuple[str, str], form: Any) -> dict[str, list[str]]:
+        index: dict[str, list[str]] = {}
+        for id_, row in self._rows.get(place[0], {}).items():
+            key = form(str(_column(row, place[1]) or ""))
+            if key:
+                index.setdefault(key, []).append(id_)
+        return index
+
+
+def folded(text: str) -> str:
+    """Text as SOQL compares it: without case."""
+    return text.strip().lower()
+
+
+def e164(text: str, region: str | None) -> str:
+    """A number written in any form as E.164, "" when it cannot be read."""
+    import phonenumbers  # large tables: only where phones are compared
+
+    if not text:
+        return ""
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return ""
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _column(row: Row, name: str) -> Any:
+    """A column by its name as the mapping spells it (Salesforce answers with its own case; `Owner.Email` is nested)."""
+    value: Any = row
+    for part in name.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value[part] if part in value else next((v for k, v in value.items() if k.lower() == part.lower()), None)
+    return value
+
+
+def _found(object_: str, row: Row) -> Found | None:
+    """The person a row is; a converted lead is the contact it became. None: converted into nobody (contact deleted)."""
+    facts = OBJECTS.get(object_, OTHER)
+    if row.get("IsConverted"):
+        if not row.get("ConvertedContactId"):
+            return None
+        account = str(row.get("ConvertedAccountId") or "")
+        return Found(object="Contact", id=str(row["ConvertedContactId"]), role="contact", account=account)
+    account = str(row.get(facts.account) or "") if facts.account else ""
+    return Found(object=object_, id=str(row["Id"]), role=facts.role, account=account)
+
+
+CONTACT_DEALS = soql.select(("ContactId",), "OpportunityContactRole")
+ACCOUNT_DEALS = soql.select(("AccountId",), "Opportunity")
+
+
+def ask_deals(found: Sequence[Found | None], *, get: bool = False) -> list[str]:
+    """Statements for the open opportunities of these people and of the companies they belong to."""
+    contacts = [f.id for f in found if f is not None and f.object == "Contact"]
+    accounts = [f.account for f in found if f is not None and f.account]
+    return [
+        *soql.selects(CONTACT_DEALS, "ContactId", contacts, " AND Opportunity.IsClosed = false", get=get),
+        *soql.selects(ACCOUNT_DEALS, "AccountId", accounts, " AND IsClosed = false", get=get),
+    ]
+
+
+def open_deals(answers: Iterable[Sequence[Row]]) -> frozenset[str]:
+    """Ids (15 characters) of the contacts and accounts that have one."""
+    return frozenset(
+        str(row.get("ContactId") or row.get("AccountId") or "")[:15] for rows in answers for row in rows
+    ) - {""}

@@ -1,0 +1,84 @@
+"""SOQL text, pure: quoting, statements that stay within Salesforce's limits, and phone patterns.
+
+Used by people.py and destination.py. Limits: 100,000 characters a statement, 4,000 a literal, and 16,384 bytes of
+URI and headers where a statement travels in a GET of its own (salesforce.md, Limits).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import quote as percent
+
+STATEMENT = 100_000
+LITERAL = 4_000
+GET_BYTES = 12_000
+"""What of the 16,384 bytes a statement may take, percent-encoded; the rest is for the host, path and headers."""
+PHONE_DIGITS = 8
+"""Digits a phone pattern asks for: enough to be rare, few enough that trunk prefixes (0, 15, 1) do not hide a match."""
+PHONES_A_QUERY = 200
+"""LIKE with a leading wildcard reads the table: fewer patterns a statement keep it below QUERY_TIMEOUT."""
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"})
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
+
+
+def literal(value: str) -> str:
+    """A quoted string literal of any text."""
+    return f"'{value.translate(_ESCAPES)}'"
+
+
+def is_name(text: str) -> bool:
+    """Whether this can stand as an object or field name: anything else never reaches a statement."""
+    return _NAME.fullmatch(text) is not None
+
+
+def encoded(statement: str) -> str:
+    """The statement as the value of `q=`."""
+    return percent(statement, safe="")
+
+
+def select(columns: Iterable[str], object_: str) -> str:
+    """The head of a statement; the names must have passed `is_name`."""
+    return " ".join(("SELECT", ", ".join(columns), "FROM", object_))
+
+
+def phone_pattern(e164: str) -> str:
+    """A LIKE pattern that matches the number however it is written: its last digits with anything between them."""
+    digits = re.sub(r"\D", "", e164)[-PHONE_DIGITS:]
+    return "%" + "%".join(digits) + "%" if digits else ""
+
+
+def selects(head: str, field: str, values: Iterable[str], tail: str = "", *, get: bool = False) -> Iterator[str]:
+    """Statements `{head} WHERE {field} IN (…){tail}` that together ask for all values, each as long as allowed.
+    `get`: they must fit into a URI. Values too long for a literal cannot be in the CRM and are left out."""
+    frame = f"{head} WHERE {field} IN ({{}}){tail}"
+    quoted = [literal(value) for value in dict.fromkeys(values) if len(value) < LITERAL // 2]
+    for part in _filled(quoted, ",", len(frame), get):
+        yield frame.format(part)
+
+
+def likes(head: str, fields: Sequence[str], patterns: Iterable[str], *, get: bool = False) -> Iterator[str]:
+    """Statements `{head} WHERE field LIKE pattern OR …` over every field and pattern."""
+    wanted = list(dict.fromkeys(patterns))
+    for start in range(0, len(wanted), PHONES_A_QUERY):
+        tests = [f"{f} LIKE {literal(p)}" for p in wanted[start : start + PHONES_A_QUERY] for f in fields]
+        for part in _filled(tests, " OR ", len(head) + 7, get):
+            yield f"{head} WHERE {part}"
+
+
+def _filled(items: Sequence[str], glue: str, frame: int, get: bool) -> Iterator[str]:
+    """The items joined into as few texts as fit beside `frame` characters."""
+    limit = GET_BYTES if get else STATEMENT
+    spare = 3 if get else 1
+    held: list[str] = []
+    size = frame * spare
+    for item in items:
+        cost = len(encoded(item + glue)) if get else len(item + glue)
+        if held and size + cost > limit:
+            yield glue.join(held)
+            held, size = [], frame * spare
+        held.append(item)
+        size += cost
+    if held:
+        yield glue.join(held)

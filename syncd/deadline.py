@@ -1,0 +1,111 @@
+"""A total deadline for one HTTP exchange, however slowly the other side drips: at its end the socket is shut down.
+
+Used by `syncd.http` alone. A read timeout bounds the wait for the next byte; only this bounds the wait for the last one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+_current = threading.local()
+
+
+class Exchange:
+    """Covers the exchange that this thread makes within the `with`. `sending`: the connection stood and the request
+    began to leave. `expired`: the deadline came first, and the socket was shut down."""
+
+    def __init__(self, seconds: float) -> None:
+        self.sending = False
+        self.expired = False
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        _current.exchange = self
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        _current.exchange = None
+        with self._lock:
+            self._socket = None
+
+    def watch(self, connected: socket.socket | None) -> None:
+        """The request is about to leave through this socket."""
+        with self._lock:
+            self.sending = True
+            self._socket = connected
+            if self.expired:
+                _shut(connected)
+
+    def _expire(self) -> None:
+        with self._lock:
+            self.expired = True
+            _shut(self._socket)
+
+
+def _shut(connected: socket.socket | None) -> None:
+    if connected is None:
+        return
+    with contextlib.suppress(OSError):  # already closed by the other side
+        # Not SSLSocket.shutdown, which would drop the TLS state under the thread that reads.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+def _watch(connection: Any) -> None:
+    exchange = getattr(_current, "exchange", None)
+    if isinstance(exchange, Exchange):
+        exchange.watch(connection.sock)
+
+
+class _TimedHTTP(HTTPConnection):
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _watch(self)
+        super().endheaders(*args, **kwargs)
+
+
+class _TimedHTTPS(HTTPSConnection):
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _watch(self)
+        super().endheaders(*args, **kwargs)
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _TimedHTTP
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _TimedHTTPS
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class TimedAdapter(HTTPAdapter):
+    """An adapter whose connections tell the current Exchange their socket; it never retries by itself."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
