@@ -1,0 +1,215 @@
+"""Webhooks: from an HTTP request to an answer that is sent only when what it brought is durable.
+
+The web room builds a `Request` and awaits `Doors.receive`; the daemon fills the doors and swaps them on reload. Promise: 2xx
+means committed (or nothing to keep); what is not authentic is 401 and leaves no trace; an authentic body that cannot be
+understood is 200 and in quarantine; when the store cannot commit, 503. Failure policy: closed, and never a 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from syncd.connector import Reply, Request, Verifier, WebhookSource
+from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
+from syncd.intake.admit import Policy, admit, empty
+from syncd.intake.counts import Counts
+from syncd.intake.loop_journal import LoopJournal
+from syncd.intake.quarantine import quarantined_request
+from syncd.intake.seldom import Seldom
+from syncd.signals import Route
+from syncd.store.entries import Committed, Entry, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+POST = "POST"
+PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
+SMALL_BODY = 128 * 1024  # above it verifying and parsing would hold up the other requests: a thread does it
+BYTES_IN_FLIGHT = 64 * 1024 * 1024
+
+
+class Answer(NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+STORED = Answer(200, b"ok\n")
+NOT_AUTHENTIC = Answer(401, b"not authentic\n")
+NO_SUCH_SOURCE = Answer(404, b"no such source\n")
+WRONG_METHOD = Answer(405, b"post events here\n", ((b"allow", b"POST, GET, HEAD, OPTIONS"),))
+TOO_SLOW = Answer(408, b"the body did not come in time\n")
+TOO_LARGE = Answer(413, b"too large\n")
+BUSY = Answer(503, b"too much at once; again in a moment\n", ((b"retry-after", b"2"),))
+NO_KEY = Answer(503, b"the key to verify this is being fetched; again in a moment\n", ((b"retry-after", b"5"),))
+NO_STORE = Answer(503, b"cannot be stored now; again later\n", ((b"retry-after", b"10"),))
+
+
+class Journal(Protocol):
+    """What the intake needs of `syncd.store`'s journal: durable, grouped commits."""
+
+    @property
+    def depth(self) -> int: ...
+
+    def submit(self, entry: Entry) -> Future[Committed]: ...
+
+    def commit(self, entry: Entry) -> Committed: ...
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The door of one webhook source. `verify` is built once, with the source."""
+
+    name: str
+    source: WebhookSource
+    verify: Verifier
+    seldom: Seldom = field(default_factory=Seldom, compare=False)
+
+    @classmethod
+    def of(cls, name: str, source: WebhookSource) -> Endpoint:
+        return cls(name, source, source.verifier())
+
+
+def judge(endpoint: Endpoint, request: Request, policy: Policy, now: datetime) -> Answer | Entry:
+    """What a request deserves: an answer at once, or an entry that must be committed before the 200. No I/O."""
+    reply = _handshake(endpoint, request)
+    if reply is not None:
+        return Answer(
+            reply.status, reply.body, tuple((k.lower().encode(), v.encode()) for k, v in reply.headers.items())
+        )
+    if request.method != POST:
+        return WRONG_METHOD
+    try:
+        endpoint.verify(request, now)
+    except NotAuthentic as error:
+        endpoint.seldom(log.warning, "webhook not authentic", source=endpoint.name, why=str(error))
+        return NOT_AUTHENTIC
+    except KeyUnavailable as error:
+        endpoint.seldom(log.warning, "webhook key unavailable", source=endpoint.name, why=str(error))
+        return NO_KEY
+    except Exception:  # noqa: BLE001  whatever a verifier trips over, the request has not been proved authentic
+        endpoint.seldom(log.error, "verifier failed: a bug of ours", source=endpoint.name, exc_info=True)
+        return NOT_AUTHENTIC
+    try:
+        entry = admit(endpoint.source.parse(request), endpoint.name, Route.WEBHOOK, policy, now)
+    except Malformed as error:
+        return _quarantine(endpoint, request, str(error), now)
+    except Exception as error:  # noqa: BLE001  an authentic body is kept, whatever its parser trips over
+        endpoint.seldom(log.error, "parser failed: a bug of ours", source=endpoint.name, exc_info=True)
+        return _quarantine(endpoint, request, f"{type(error).__name__}: {error}", now)
+    return STORED if empty(entry) else entry
+
+
+def _handshake(endpoint: Endpoint, request: Request) -> Reply | None:
+    try:
+        return endpoint.source.handshake(request)
+    except Exception:  # noqa: BLE001  a probe we cannot read is no probe; verification decides
+        endpoint.seldom(log.warning, "handshake failed", source=endpoint.name, exc_info=True)
+        return None
+
+
+def _quarantine(endpoint: Endpoint, request: Request, error: str, now: datetime) -> Entry:
+    endpoint.seldom(log.warning, "webhook in quarantine", source=endpoint.name, why=error)
+    kept = quarantined_request(request, endpoint.name, error, now)
+    return Entry(endpoint.name, received_at=now, quarantined=(kept,))
+
+
+@dataclass(frozen=True)
+class _Open:
+    """Everything a reload swaps, as one."""
+
+    policy: Policy
+    endpoints: Mapping[str, Endpoint]
+
+
+class Doors:
+    """The endpoints of all webhook sources. `receive` belongs to one event loop; `open` may be called from any thread.
+
+    `max_waiting`: requests that may wait for a commit at once. `threads` runs what is too big for the loop.
+    `key_wanted(source)` must return at once; it is told when a verifier lacked a key.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        policy: Policy,
+        *,
+        max_body: int = 5_000_000,
+        max_waiting: int = 2000,
+        threads: Executor | None = None,
+        key_wanted: Callable[[str], None] = lambda source: None,
+        counts: Counts | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.max_body = max_body
+        self.max_waiting = max_waiting
+        self.max_bytes = max(BYTES_IN_FLIGHT, 2 * max_body)
+        self.counts = counts or Counts()
+        self.waiting = 0
+        self.bytes_held = 0
+        self.clock = clock
+        self._journal = journal
+        self._commits = LoopJournal(journal)
+        self._threads = threads
+        self._key_wanted = key_wanted
+        self._open = _Open(policy, {})
+
+    def open(self, policy: Policy, endpoints: Mapping[str, Endpoint]) -> None:
+        """Takes new endpoints and a new policy, at once and together; requests under way end under the old ones."""
+        self._open = _Open(policy, dict(endpoints))
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        return self._open.endpoints.get(name)
+
+    def refusal(self, length: int) -> Answer | None:
+        """The answer for a body of `length` bytes that must not be read (further), or None: go on."""
+        if length > self.max_body:
+            return TOO_LARGE
+        if (
+            self.waiting >= self.max_waiting
+            or self._journal.depth >= self.max_waiting
+            or self.bytes_held + length > self.max_bytes
+        ):
+            return BUSY
+        return None
+
+    async def receive(self, endpoint: Endpoint, request: Request) -> Answer:
+        """Judges a whole request and, when there is something to keep, answers after its commit. Never raises."""
+        size = len(request.body)
+        self.waiting += 1
+        self.bytes_held += size
+        try:
+            policy = self._open.policy
+            if size <= SMALL_BODY:
+                verdict = judge(endpoint, request, policy, request.received_at)
+            else:
+                loop = asyncio.get_running_loop()
+                verdict = await loop.run_in_executor(
+                    self._threads, judge, endpoint, request, policy, request.received_at
+                )
+            if verdict is NO_KEY:
+                self._key_wanted(endpoint.name)
+            return verdict if isinstance(verdict, Answer) else await self._commit(endpoint, verdict)
+        finally:
+            self.waiting -= 1
+            self.bytes_held -= size
+
+    async def _commit(self, endpoint: Endpoint, entry: Entry) -> Answer:
+        try:
+            committed = await self._commits.commit(entry)
+        except StoreUnavailable as error:
+            endpoint.seldom(log.error, "webhook refused: the store cannot commit", source=endpoint.name, why=str(error))
+            return NO_STORE
+        except Exception:  # noqa: BLE001  not committed, so not acknowledged: the vendor sends it again
+            endpoint.seldom(log.error, "commit failed: a bug of ours", source=endpoint.name, exc_info=True)
+            return NO_STORE
+        self.counts.committed(endpoint.name, committed)
+        return STORED

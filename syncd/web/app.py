@@ -1,0 +1,68 @@
+"""The ASGI application: the hot webhook route in front of a Starlette app with health and metrics.
+
+The daemon builds it with `make_app` and gives it to `syncd.web.server.Server`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from syncd.intake.webhooks import Doors
+from syncd.web.metrics import MEDIA_TYPE, page
+from syncd.web.webhooks import PREFIX, Receive, Scope, Send, WebhookRoute
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether the store commits now (`fault`: why not, "" when it does) and what else is not well, one line each."""
+
+    fault: str = ""
+    degraded: Sequence[str] = ()
+
+
+def make_app(
+    doors: Doors,
+    registry: CollectorRegistry,
+    ready: Callable[[], Readiness],
+    *,
+    public_url: str = "",
+    routes: Sequence[Route] = (),
+) -> App:
+    """`ready` may block (it asks the database): it runs in a thread. `routes` are further pages."""
+    return App(WebhookRoute(doors, public_url=public_url), _pages(registry, ready, routes))
+
+
+class App:
+    """Sends /webhooks/… to the hot route, all else to the pages."""
+
+    def __init__(self, webhooks: WebhookRoute, pages: Starlette) -> None:
+        self._webhooks = webhooks
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await self._webhooks(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
+
+
+def _pages(registry: CollectorRegistry, ready: Callable[[], Readiness], routes: Sequence[Route]) -> Starlette:
+    async def healthz(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    def readyz(request: Request) -> Response:
+        state = ready()
+        body = {"ready": not state.fault, "fault": state.fault, "degraded": list(state.degraded)}
+        return JSONResponse(body, 503 if state.fault else 200, {"retry-after": "10"} if state.fault else None)
+
+    def metrics(request: Request) -> Response:
+        return Response(page(registry), media_type=MEDIA_TYPE)
+
+    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics), *routes])

@@ -1,0 +1,148 @@
+"""uvicorn in a thread: one port, a clear line when it is taken, and a stop that lets requests under way end.
+
+The daemon and the tests start it. Connections that dawdle over their headers are closed, so that a few hundred of them cannot
+keep everybody else out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from syncd.errors import SyncdError, UsageError
+
+HEADER_SECONDS = 20.0
+KEEP_ALIVE_SECONDS = 30
+DRAIN_SECONDS = 15
+BACKLOG = 1024
+MOST_CONNECTIONS = 8000  # each may hold 64 KiB of a body nobody has asked for yet
+
+
+class Protocol(HttpToolsProtocol):
+    """Remembers since when a request's head has been awaited, for the sweep."""
+
+    head_since: float | None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.head_since = self.loop.time()
+
+    def on_message_begin(self) -> None:
+        self.head_since = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self.head_since = None
+        super().on_headers_complete()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Sweeps slow connections on uvicorn's own tick."""
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 20 == 0:
+            oldest = asyncio.get_running_loop().time() - HEADER_SECONDS
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Protocol) and (connection.head_since or oldest + 1) < oldest:
+                    connection.transport.close()
+        return await super().on_tick(counter)
+
+
+class Server:
+    """One listening HTTP server. `port` 0 takes a free one, to be read from `port` after the construction.
+
+    Raises UsageError when the address cannot be had. Connections are accepted from `start` on, and `stop` waits for the
+    requests under way, at most `drain` seconds.
+    """
+
+    def __init__(self, app: Any, host: str, port: int, *, drain: int = DRAIN_SECONDS) -> None:
+        self._socket = _bind(host, port)
+        self.host = host
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            app,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=drain,
+            limit_concurrency=MOST_CONNECTIONS,
+            backlog=BACKLOG,
+        )
+        self._drain = drain
+        self._uvicorn = _Uvicorn(config)
+        self._fault: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="syncd-web", daemon=True)
+        self._up = threading.Event()
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def start(self) -> None:
+        """Returns when requests are answered. Raises SyncdError when the server could not come up."""
+        self._thread.start()
+        self._up.wait()
+        if self._fault is not None:
+            raise SyncdError(f"the web server did not start: {self._fault}") from self._fault
+
+    def stop(self) -> None:
+        """No new connections; requests under way are answered; returns when the thread has ended."""
+        self._uvicorn.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(self._drain + 5)
+        self._socket.close()
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:  # noqa: BLE001  told to whoever waits in start()
+            self._fault = error
+        finally:
+            self._up.set()
+
+    async def _serve(self) -> None:
+        serving = asyncio.ensure_future(self._uvicorn.serve(sockets=[self._socket]))
+        while not self._uvicorn.started and not serving.done():
+            await asyncio.sleep(0.005)
+        self._up.set()
+        await serving
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise UsageError(f"server.listen: {host}:{port} is no address of this machine: {error}") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise UsageError(f"server.listen: cannot listen on {host}:{port}: {_why(error)}") from error
+    return listening
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program (or another syncd) uses this port; stop it or choose another port"
+    if error.errno == errno.EACCES:
+        return "this user may not; ports below 1024 need CAP_NET_BIND_SERVICE"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine has no such address"
+    return str(error.strerror or error)
