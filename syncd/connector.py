@@ -95,12 +95,13 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True)
 class Batch:
     """What one step of a source saw, committed as one: signals, hints, the new cursor (`state`, None: unchanged) and
-    what to `remember` (value None forgets the key)."""
+    what to `remember` (value None forgets the key). `dropped` counts, by reason, what was read and is no signal."""
 
     signals: Sequence[Signal] = ()
     hints: Sequence[Hint] = ()
     state: bytes | None = None
     remember: Mapping[str, str | None] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""Address lists of mail headers (RFC 5322, read leniently) and the mailto link that answers a mail (RFC 6068).
+
+Pure and linear: an own scanner, since the standard library's is recursive on comments and differs between Pythons.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
+
+from connectors.mail.text import decode_header, one_line
+from syncd.signals import normal_email
+
+LIST_CAP = 200
+"""Addresses kept of one header."""
+
+MAILTO_CAP = 50
+"""Addresses put in a reply link: mail programs give up on links of many kilobytes."""
+
+_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|\(([^()]*)\)|<([^<>]*)>|([,;:])|([^",;:<>()]+|.)', re.DOTALL)
+_BARE = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
+
+
+class Address(NamedTuple):
+    """`email` is normalised (lower case) or ``""``; `name` is clean text."""
+
+    name: str
+    email: str
+
+
+def parse_addresses(value: str) -> tuple[Address, ...]:
+    """The addresses of a header value as the parser keeps it. Entries without any address are left out."""
+    found: list[Address] = []
+    phrase: list[str] = []
+    comment = angle = ""
+
+    def close() -> None:
+        nonlocal comment, angle
+        text = "".join(phrase).strip()
+        email = normal_email(angle)
+        if not email and (bare := _BARE.search(angle or text)):
+            email = normal_email(bare[0])
+            text = "" if not angle else text
+        if email:
+            found.append(Address(decode_header(text) or decode_header(comment), email))
+        phrase.clear()
+        comment = angle = ""
+
+    for quoted, note, route, mark, other in _TOKEN.findall(value):
+        if len(found) >= LIST_CAP:
+            break
+        if mark == ":":
+            phrase.clear()
+        elif mark:
+            close()
+        elif route:
+            angle = angle or route
+        elif note:
+            comment = comment or note
+        else:
+            phrase.append(re.sub(r"\\(.)", r"\1", quoted) if quoted else other)
+    close()
+    return tuple(found[:LIST_CAP])
+
+
+def unique(addresses: Iterable[Address], without: Iterable[str] = ()) -> list[str]:
+    """Plain addresses in order, each once, leaving out `without`."""
+    seen = set(without)
+    return [a.email for a in addresses if not (a.email in seen or seen.add(a.email))]  # type: ignore[func-returns-value]
+
+
+def mailto(to: Sequence[str], cc: Sequence[str], subject: str, message_id: str) -> str:
+    """A reply-all link: `mailto:a@x?cc=b@y&subject=Re%3A%20…&In-Reply-To=%3Cid%3E`; ``""`` without a recipient."""
+    if not to:
+        return ""
+    subject = one_line(subject)
+    fields = {
+        "cc": ",".join(quote(address, safe="@") for address in cc[:MAILTO_CAP]),
+        "subject": quote(subject if subject[:3].lower() == "re:" else f"Re: {subject}".strip(), safe=""),
+        "In-Reply-To": quote(f"<{message_id}>", safe="@") if message_id else "",
+    }
+    query = "&".join(f"{name}={value}" for name, value in fields.items() if value)
+    return f"mailto:{','.join(quote(address, safe='@') for address in to[:MAILTO_CAP])}?{query}"

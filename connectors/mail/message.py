@@ -1,0 +1,240 @@
+"""Raw bytes of a mail to `Mail`: headers, best text, attachments by name, a stable key. `reading` and `bounces` use it.
+
+Pure, and total: any bytes give a Mail. Structure comes from the standard library's parser, kept from its worst cases (deep
+nesting is read as plain text); headers are decoded here, since its header parser is slow and raises on broken ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email import policy
+from email.message import Message
+from email.parser import BytesHeaderParser, BytesParser
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeAlias
+
+from connectors.mail.addresses import Address, parse_addresses
+from connectors.mail.text import MIME_FAULTS, clean, decode, decode_header, html_to_text, one_line, tidy
+from syncd.signals import frame
+
+HEAD_BYTES = 256 * 1024
+"""How much of an over-large mail is read; transports fetch this much and set `truncated`."""
+
+HEADER_CAP = 60_000
+"""Characters of one header that are looked at."""
+
+TEXT_CAP = 100_000
+"""Characters of text kept."""
+
+_HASHED_BYTES = 64 * 1024
+_NESTING_CAP = 100
+_PARTS_CAP = 1000
+_ATTACHMENTS_CAP = 100
+_ID_CAP = 500
+_EPOCH = datetime(1990, 1, 1, tzinfo=UTC)
+_FUTURE = timedelta(days=1)
+_NESTING = re.compile(rb"multipart/|message/rfc822", re.IGNORECASE)
+_MESSAGE_ID = re.compile(r"<\s*([^<>]+?)\s*>")
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+
+RawMessage: TypeAlias = "Message[str, str]"
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail as read. Strings are clean; ids are without angle brackets and blanks, ``""`` when absent. `date` is aware UTC,
+    None when absent or unreadable. `key` names the mail on every route: its Message-ID, else a hash of its stable parts.
+    `part` is the parsed structure."""
+
+    part: RawMessage
+    key: str
+    subject: str = ""
+    sender: Address = Address("", "")
+    reply_to: tuple[Address, ...] = ()
+    to: tuple[Address, ...] = ()
+    cc: tuple[Address, ...] = ()
+    date: datetime | None = None
+    message_id: str = ""
+    in_reply_to: str = ""
+    references: tuple[str, ...] = ()
+    text: str = ""
+    attachments: tuple[dict[str, Any], ...] = ()
+    size: int = 0
+    truncated: bool = False
+    headers: dict[str, list[str]] = field(default_factory=dict)
+
+    def header(self, name: str) -> str:
+        """The first header of this (lower-case) name, decoded to one line; ``""`` when absent."""
+        values = self.headers.get(name)
+        return decode_header(values[0]) if values else ""
+
+    @property
+    def thread_root(self) -> str:
+        """Key of the first mail of the thread, as far as this mail knows."""
+        return (*self.references, self.in_reply_to, self.key)[0] or self.key
+
+    def occurred_at(self, fallback: datetime) -> datetime:
+        """The Date header when it is believable: not before 1990, at most a day after `fallback` (arrival); else `fallback`."""
+        if self.date is None or not _EPOCH <= self.date <= fallback + _FUTURE:
+            return fallback
+        return self.date
+
+
+def parse(raw: bytes, *, size: int | None = None, truncated: bool = False) -> Mail:
+    """Reads a mail. `size` is its whole size in bytes when `raw` is only its head (then `truncated`)."""
+    part = _structure(raw)
+    headers = headers_of(part)
+
+    def first(name: str) -> str:
+        values = headers.get(name)
+        return values[0] if values else ""
+
+    message_id = (message_ids(first("message-id"), loose=True) or ("",))[0]
+    text, attachments = _content(part)
+    return Mail(
+        part=part,
+        key=message_id or _fingerprint(raw, first),
+        subject=decode_header(first("subject")),
+        sender=(parse_addresses(first("from")) or (Address(decode_header(first("from")), ""),))[0],
+        reply_to=parse_addresses(first("reply-to")),
+        to=parse_addresses(first("to")),
+        cc=parse_addresses(first("cc")),
+        date=parse_date(first("date")),
+        message_id=message_id,
+        in_reply_to=(message_ids(first("in-reply-to")) or ("",))[0],
+        references=message_ids(first("references")),
+        text=text,
+        attachments=attachments,
+        size=len(raw) if size is None else size,
+        truncated=truncated,
+        headers=headers,
+    )
+
+
+def headers_of(part: RawMessage) -> dict[str, list[str]]:
+    """Lower-case name -> values, unfolded, each cut at a sane length, 8-bit bytes as surrogates."""
+    headers: dict[str, list[str]] = {}
+    for name, value in part.raw_items():
+        values = headers.setdefault(name.lower(), [])
+        if len(values) < 20:
+            values.append(" ".join(str(value)[:HEADER_CAP].splitlines()).replace("\t", " ").strip())
+    return headers
+
+
+def message_ids(value: str, *, loose: bool = False) -> tuple[str, ...]:
+    """The ids in angle brackets; with `loose`, a value without any is one id itself."""
+    value = one_line(value)
+    ids = ["".join(found.split()) for found in _MESSAGE_ID.findall(value)]
+    if not ids and loose:
+        ids = ["".join(value.strip("<> ").split())]
+    return tuple(found[:_ID_CAP] for found in ids if found)
+
+
+def parse_date(value: str) -> datetime | None:
+    """A Date header in UTC; without a zone it is read as UTC."""
+    try:
+        moment = parsedate_to_datetime(clean(value)[:200])
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
+    except MIME_FAULTS:
+        return None
+
+
+def leaves(part: RawMessage) -> Iterator[RawMessage]:
+    """The parts that are no multipart, in order, a bounded number; attached mails are leaves, not entered."""
+    stack, seen = [part], 0
+    while stack and seen < _PARTS_CAP:
+        current = stack.pop()
+        seen += 1
+        children = current.get_payload()
+        if current.get_content_maintype() == "multipart" and isinstance(children, list):
+            stack.extend(child for child in reversed(children) if isinstance(child, Message))
+        else:
+            yield current
+
+
+def payload(part: RawMessage) -> bytes:
+    """The decoded bytes of a leaf; of an attached mail, nothing."""
+    try:
+        raw = part.get_payload(decode=True)
+    except MIME_FAULTS:
+        raw = str(part.get_payload()).encode("utf-8", "surrogateescape")
+    return raw if isinstance(raw, bytes) else b""
+
+
+def part_text(part: RawMessage) -> str:
+    """The text of a text part, whatever its charset says."""
+    return decode(payload(part), parameter(part, "content-type", "charset"))
+
+
+def parameter(part: RawMessage, header: str, name: str) -> str:
+    """One parameter of a header, decoded (RFC 2231 and, as senders do, encoded words); ``""`` when absent or broken."""
+    try:
+        value = part.get_param(name, "", header)
+        if isinstance(value, tuple):
+            charset, _, raw = value
+            return decode(str(raw).encode("latin-1", "replace"), charset or "")
+        return decode_header(str(value)[:HEADER_CAP])
+    except MIME_FAULTS:
+        return ""
+
+
+def _structure(raw: bytes) -> RawMessage:
+    """Parsed with every level, or, when nesting is absurd or the parser gives up, its headers with the rest as its text."""
+    if sum(1 for _ in _NESTING.finditer(raw)) <= _NESTING_CAP:
+        try:
+            return BytesParser(policy=policy.compat32).parsebytes(raw)
+        except MIME_FAULTS:
+            pass  # read flat instead, below
+    flat = BytesHeaderParser(policy=policy.compat32).parsebytes(raw[: HEAD_BYTES * 4])
+    if flat.get_content_maintype() in {"multipart", "message"}:
+        del flat["content-type"]
+    return flat
+
+
+def _content(part: RawMessage) -> tuple[str, tuple[dict[str, Any], ...]]:
+    """(best text, attachments): the plain texts that are no attachments, else the HTML ones."""
+    plain: list[str] = []
+    html: list[str] = []
+    attachments: list[dict[str, Any]] = []
+    room = TEXT_CAP
+    for leaf in leaves(part):
+        kind = leaf.get_content_type()
+        name = parameter(leaf, "content-disposition", "filename") or parameter(leaf, "content-type", "name")
+        attached = str(leaf.get("content-disposition", "")).strip().lower().startswith("attachment")
+        if kind in {"text/plain", "text/html"} and not attached and not (name and (plain or html)):
+            if room > 0:
+                text = part_text(leaf)
+                room -= min(len(text), room) if kind == "text/plain" else 0
+                (plain if kind == "text/plain" else html).append(text)
+        elif len(attachments) < _ATTACHMENTS_CAP:
+            attachments.append({"name": one_line(name)[:255], "type": clean(kind)[:100], "size": _size(leaf)})
+    text = tidy("\n\n".join(plain)[:TEXT_CAP])
+    if not text.strip() and html:
+        text = html_to_text("\n".join(html[:5]))[:TEXT_CAP]
+    return text.strip(), tuple(attachments)
+
+
+def _size(leaf: RawMessage) -> int:
+    """Bytes of an attachment, reckoned from its encoded form without decoding it."""
+    content = leaf.get_payload()
+    if not isinstance(content, str):
+        return 0
+    if "base64" in str(leaf.get("content-transfer-encoding", "")).lower():
+        digits = len(content) - content.count("\n") - content.count("\r")
+        return max(0, digits * 3 // 4 - content[-4:].count("="))
+    return len(content)
+
+
+def _fingerprint(raw: bytes, first: Any) -> str:
+    """A name for a mail without Message-ID that every transport agrees on: what the sender wrote, with line ends and
+    trailing blanks made equal; never what was added on the way (Received, Return-Path, Delivered-To)."""
+    split = _END_OF_HEADERS.search(raw)
+    body = raw[split.end() : split.end() + 2 * _HASHED_BYTES] if split else b""
+    body = body.replace(b"\r\n", b"\n")[:_HASHED_BYTES].rstrip()
+    stable = frame(*(" ".join(first(name).split()) for name in ("date", "from", "to", "subject")))
+    digest = hashlib.sha256(stable.encode("utf-8", "surrogateescape") + b"\0" + body)
+    return f"sha256:{digest.hexdigest()}"

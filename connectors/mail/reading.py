@@ -1,0 +1,175 @@
+"""A mail's bytes to its signals, or to the reason why it is none. `imap` and `maildir` call `read_mail`.
+
+Pure and total. Ids are of family "mail" and are the same by every transport, folder and account.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from connectors.mail.addresses import Address, mailto, unique
+from connectors.mail.bounces import Report, read_report
+from connectors.mail.message import HEAD_BYTES, TEXT_CAP, Mail, parse
+from connectors.mail.reply import latest_reply
+from connectors.mail.text import shorten
+from syncd.connector import SignalSpec
+from syncd.signals import Route, Signal, derive_id, frame, make_person
+
+FAMILY = "mail"
+RECEIVED = "email.received"
+BOUNCED = "email.bounced"
+
+SIGNALS = (
+    SignalSpec(RECEIVED, "poll, backfill: Message-ID, else a hash of Date, From, To, Subject and body", backfill=True),
+    SignalSpec(BOUNCED, "poll, backfill: the report's Message-ID (else the hash) and the recipient", backfill=True),
+)
+
+_NO_REPLY = re.compile(
+    r"(?:no|do[-_.]?not)[-_.]?reply|noreply|mailer|notifications?|webforms?|forms?|wordpress", re.IGNORECASE
+)
+_BULK = frozenset({"bulk", "list", "junk"})
+_SUPPRESSED = re.compile(r"\b(?:all|oof|autoreply)\b", re.IGNORECASE)  # [MS-OXCMAIL] X-Auto-Response-Suppress
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a mailbox wants: `source` is its YAML name, `own` the addresses it sends from (lower case)."""
+
+    source: str
+    own: frozenset[str] = frozenset()
+    lists: bool = False
+    auto_replies: bool = False
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the transport knows of a mail: when it arrived (UTC), its whole size, whether it was read in the mailbox,
+    whether `raw` is only its head."""
+
+    arrived_at: datetime
+    size: int
+    seen: bool = False
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Signals, or none and why: own, list, auto_reply, delivery_report."""
+
+    signals: tuple[Signal, ...] = ()
+    dropped: str = ""
+
+
+def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Reading:
+    """What this mail means. Bounces come first: they look like automatic mail."""
+    mail = parse(raw[:HEAD_BYTES] if envelope.truncated else raw, size=envelope.size, truncated=envelope.truncated)
+    report = read_report(mail)
+    if report.is_report:
+        bounced = _bounced(mail, report, envelope, rules, now, route)
+        return Reading(bounced, "" if bounced else "delivery_report")
+    reason = unwanted(mail, rules)
+    return Reading((), reason) if reason else Reading((_received(mail, envelope, rules, now, route),))
+
+
+def unwanted(mail: Mail, rules: Rules) -> str:
+    """Why a mail is no customer's word, ``""`` when it may be one."""
+    if mail.sender.email in rules.own and not _form_sender(mail, rules.own):
+        return "own"
+    if not rules.lists and ("list-id" in mail.headers or mail.header("precedence").lower() in _BULK):
+        return "list"
+    return "auto_reply" if not rules.auto_replies and _automatic(mail) else ""
+
+
+def _automatic(mail: Mail) -> bool:
+    submitted = mail.header("auto-submitted").partition(";")[0].strip().lower()
+    returned = mail.headers.get("return-path", ["<unknown>"])[0].strip()
+    return (
+        submitted not in {"", "no"}
+        or any(name in mail.headers for name in ("x-autoreply", "x-autorespond", "x-autoresponder"))
+        or mail.header("precedence").lower() == "auto_reply"
+        or _SUPPRESSED.search(mail.header("x-auto-response-suppress")) is not None
+        or returned == "<>"
+    )
+
+
+def _form_sender(mail: Mail, own: Collection[str]) -> Address | None:
+    """The person behind a contact form's mail: sent by our own or a robot's address, with one foreign Reply-To."""
+    if len(mail.reply_to) != 1 or mail.reply_to[0].email in own or mail.reply_to[0].email == mail.sender.email:
+        return None
+    robot = _NO_REPLY.match(mail.sender.email.partition("@")[0])
+    if mail.sender.email in own and not any(address.email in own for address in (*mail.to, *mail.cc)):
+        return None
+    return mail.reply_to[0] if robot or not mail.sender.email or mail.sender.email in own else None
+
+
+def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Signal:
+    form = _form_sender(mail, rules.own)
+    sender = form or mail.sender
+    text = latest_reply(mail.text)
+    answer_to = unique(mail.reply_to or (sender,), without={*rules.own, ""})
+    copies = unique((*mail.to, *mail.cc), without={*rules.own, *answer_to, ""})
+    data: dict[str, Any] = {
+        "to": unique(mail.to),
+        "cc": unique(mail.cc),
+        "message_id": mail.message_id,
+        "in_reply_to": mail.in_reply_to,
+        "references": list(mail.references[:50]),
+        "seen": envelope.seen,
+        "attachments": list(mail.attachments),
+        "size": mail.size,
+        "reply_only": text != mail.text,
+    }
+    if text != mail.text:
+        data["full_text"] = mail.text
+    if mail.reply_to:
+        data["reply_to"] = unique(mail.reply_to)
+    if mail.truncated:
+        data["note"] = f"Only the first {HEAD_BYTES // 1024} KiB of this mail of {mail.size} bytes were read."
+    return Signal(
+        id=derive_id(FAMILY, "", RECEIVED, mail.key),
+        type=RECEIVED,
+        source=rules.source,
+        occurred_at=mail.occurred_at(envelope.arrived_at),
+        received_at=now,
+        title=shorten(mail.subject, 998) or "(no subject)",
+        text=text,
+        reply=mailto(answer_to, copies, mail.subject, mail.message_id),
+        person=make_person(name=sender.name, email=sender.email),
+        data=data,
+        thread=f"mail:{mail.thread_root}",
+        route=route,
+    )
+
+
+def _bounced(
+    mail: Mail, report: Report, envelope: Envelope, rules: Rules, now: datetime, route: Route
+) -> tuple[Signal, ...]:
+    what = report.original_subject or mail.subject or "(no subject)"
+    return tuple(
+        Signal(
+            id=derive_id(FAMILY, "", BOUNCED, frame(mail.key, bounce.recipient)),
+            type=BOUNCED,
+            source=rules.source,
+            occurred_at=mail.occurred_at(envelope.arrived_at),
+            received_at=now,
+            title=shorten(f"Not delivered: {what}", 998),
+            text=shorten(bounce.diagnostic or mail.text, TEXT_CAP // 10),
+            person=make_person(email=bounce.recipient),
+            data={
+                "kind": bounce.kind,
+                "status": bounce.status,
+                "diagnostic": bounce.diagnostic,
+                "final_recipient": bounce.final_recipient,
+                "original_message_id": report.original_id,
+                "original_subject": report.original_subject,
+                "message_id": mail.message_id,
+            },
+            thread=f"mail:{report.original_root or mail.thread_root}",
+            route=route,
+        )
+        for bounce in report.bounces
+    )

@@ -1,0 +1,42 @@
+"""The keys that every way of reading mail shares. `imap` and `maildir` extend them."""
+
+from __future__ import annotations
+
+from pydantic import ByteSize, Field, field_validator
+
+from syncd.connector import ConnectorSettings
+from syncd.signals import normal_email
+
+
+class MailSettings(ConnectorSettings):
+    """Keys of a mail source, whatever the transport."""
+
+    max_size: ByteSize = Field(
+        default=ByteSize(10_000_000),
+        ge=300_000,
+        description="Mails larger than this (`10MB`) are read only in their first 256 KiB: headers and the beginning of the "
+        "text, with a note in `data.note`; attachments behind that are not listed. At least 300kB.",
+    )
+    lists: bool = Field(
+        default=False,
+        description="Also take mail of mailing lists and bulk senders (`List-Id`, `Precedence: bulk|list|junk`). Switch it on "
+        "when the mailbox is fed by a list, such as a Google Group.",
+    )
+    auto_replies: bool = Field(
+        default=False,
+        description="Also take automatic mail (`Auto-Submitted`, out-of-office answers, notifications). Bounces are always "
+        "recognised and make `email.bounced`.",
+    )
+    own_addresses: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses the company itself sends from. Mail from them is dropped, unless it is a contact form's mail "
+        "whose Reply-To is somebody else.",
+    )
+
+    @field_validator("own_addresses")
+    @classmethod
+    def _addresses(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not normal_email(value):
+                raise ValueError(f"{value!r} is not an e-mail address; write it like sales@example.com")
+        return tuple(normal_email(value) for value in values)

@@ -1,0 +1,181 @@
+"""Bytes of any mail to clean text: charsets, encoded words, HTML. `message` and `bounces` call it.
+
+Pure. Nothing here raises on any input or takes more than linear time; what cannot be decoded becomes U+FFFD.
+All text returned is free of NUL, other control characters and lone surrogates, so every store and JSON takes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import quopri
+import re
+from html import unescape
+
+MIME_FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, ArithmeticError)
+"""What the standard library's mail code raises on broken input (UnicodeError, IndexError, KeyError, binascii.Error are
+among these)."""
+
+HTML_CAP = 400_000
+"""Characters of HTML that are rendered; a person's mail is far below, and what is behind it is markup or quotes."""
+
+_CHARSETS = {
+    # Names that mails use and Python does not know, or knows too narrowly (WHATWG Encoding, "names and labels").
+    "us-ascii": "cp1252",
+    "ascii": "cp1252",
+    "ansi_x3.4-1968": "cp1252",
+    "iso-8859-1": "cp1252",
+    "iso8859-1": "cp1252",
+    "latin1": "cp1252",
+    "latin-1": "cp1252",
+    "iso-8859-9": "cp1254",
+    "iso-8859-8-i": "iso-8859-8",
+    "iso-8859-8-e": "iso-8859-8",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "x-gbk": "gb18030",
+    "ks_c_5601-1987": "cp949",
+    "ks_c_5601-1989": "cp949",
+    "euc-kr": "cp949",
+    "x-sjis": "cp932",
+    "shift_jis": "cp932",
+    "shift-jis": "cp932",
+    "windows-31j": "cp932",
+    "windows-874": "cp874",
+    "tis-620": "cp874",
+    "x-euc-jp": "euc_jp",
+    "unicode-1-1-utf-7": "utf-7",
+    "unicode-1-1-utf-8": "utf-8",
+    "utf8mb4": "utf-8",
+    "x-mac-roman": "mac_roman",
+    "macintosh": "mac_roman",
+    "tcvn": "cp1258",
+    "viscii": "cp1258",
+}
+_NOT_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
+_CHARSET_NAME = re.compile(r"[a-z0-9][a-z0-9._:-]{0,39}")
+_UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
+
+
+def clean(text: str) -> str:
+    """Line ends as `\\n`, no control characters but newline and tab, lone surrogates as U+FFFD."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _UNCLEAN.sub(lambda found: "\ufffd" if "\ud800" <= found[0] <= "\udfff" else "", text)
+
+
+def one_line(text: str) -> str:
+    """Clean text with every run of white space as one blank."""
+    return " ".join(clean(text).split())
+
+
+def codec_of(charset: str) -> str:
+    """The Python codec for a mail's charset name, ``""`` for an unknown or unsafe one."""
+    name = charset.strip().strip("\"'").lower().partition("*")[0]
+    if not _CHARSET_NAME.fullmatch(name):
+        return ""
+    try:
+        found = codecs.lookup(_CHARSETS.get(name, name)).name
+        b"".decode(found)  # refuses the codecs that are no charsets (zip, rot13)
+    except (LookupError, ValueError):
+        return ""
+    return "" if found.replace("-", "_") in _NOT_CHARSETS else found
+
+
+def decode(raw: bytes, charset: str = "") -> str:
+    """Text of bytes said to be in `charset`: as said if that fits, else UTF-8 if it fits, else as said with holes, else
+    Windows-1252. UTF-8 is tried before the single-byte charsets, which fit anything."""
+    said = codec_of(charset)
+    guesses = ("utf-8", said) if said in {"", "cp1252", "utf-8"} else (said, "utf-8")
+    for codec in guesses:
+        try:
+            return raw.decode(codec or "cp1252")
+        except ValueError:
+            continue
+    try:
+        return raw.decode(said or "cp1252", "replace")
+    except ValueError:
+        return raw.decode("latin-1")
+
+
+def decode_header(value: str) -> str:
+    """One clean line from a header's value as the parser keeps it: 8-bit bytes as surrogates, encoded words, folding.
+
+    Adjacent words of one charset are joined as bytes first: senders split them inside a character.
+    """
+    plain = decode(value.encode("utf-8", "surrogateescape")) if not value.isascii() else value
+    if "=?" not in plain:
+        return one_line(plain)
+    pieces: list[tuple[str, bytes | str]] = []
+    end = 0
+    for word in _WORD.finditer(plain):
+        between = plain[end : word.start()]
+        if between.strip() or not pieces:
+            pieces.append(("", between))
+        raw = _word_bytes(word[2], word[3])
+        if pieces and pieces[-1][0] == word[1].lower() and isinstance(pieces[-1][1], bytes):
+            pieces[-1] = (word[1].lower(), pieces[-1][1] + raw)
+        else:
+            pieces.append((word[1].lower(), raw))
+        end = word.end()
+    pieces.append(("", plain[end:]))
+    return one_line("".join(part if isinstance(part, str) else decode(part, charset) for charset, part in pieces))
+
+
+def _word_bytes(encoding: str, text: str) -> bytes:
+    raw = text.encode("utf-8", "replace")
+    if encoding in "bB":
+        return unbase64(raw)
+    return quopri.decodestring(raw.replace(b"_", b" "), header=False)
+
+
+def unbase64(raw: bytes) -> bytes:
+    """Lenient base64: foreign characters skipped, missing padding added, a dangling last character dropped."""
+    kept = re.sub(rb"[^A-Za-z0-9+/]", b"", raw)
+    if len(kept) % 4 == 1:
+        kept = kept[:-1]
+    return base64.b64decode(kept + b"=" * (-len(kept) % 4))
+
+
+def html_to_text(html: str) -> str:
+    """What a person would read of an HTML body. Over-long HTML is cut, and HTML that the renderer refuses loses its tags."""
+    import inscriptis  # lxml: 10 MB that only mailboxes pay for
+    from lxml.etree import LxmlError
+
+    html = clean(html)[:HTML_CAP]
+    try:
+        text = inscriptis.get_text(_SPANS.sub("", html), _renderer())
+    except (*MIME_FAULTS, LxmlError, SyntaxError, MemoryError):
+        text = strip_tags(html)
+    return tidy(text)
+
+
+_SPANS = re.compile(r"\b(?:col|row)span\s*=\s*[\"']?\d{3,}[\"']?", re.IGNORECASE)  # absurd spans cost a renderer dearly
+
+
+def _renderer() -> object:
+    from inscriptis.model.config import ParserConfig
+
+    return ParserConfig(display_images=False, display_links=False)
+
+
+def strip_tags(html: str) -> str:
+    """Text of HTML without any understanding of it; linear."""
+    html = re.sub(r"<(script|style|head)\b[^<]*(?:<(?!/\1)[^<]*)*</\1[^>]*>", " ", html, flags=re.IGNORECASE)
+    html = re.sub(r"<(?:br|/p|/div|/tr|/li|/h\d)\b[^<>]*>", "\n", html, flags=re.IGNORECASE)
+    return unescape(re.sub(r"<[^<>]*>", " ", html))
+
+
+def tidy(text: str) -> str:
+    """Clean text without trailing blanks and with at most one empty line in a row."""
+    lines: list[str] = []
+    for line in clean(text).replace("\xa0", " ").split("\n"):
+        line = line.rstrip()
+        if line or (lines and lines[-1]):
+            lines.append(line)
+    return "\n".join(lines).strip("\n")
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters, the last an ellipsis where something was cut."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
