@@ -1,0 +1,31 @@
+"""For connector authors: conformance suites that a test file inherits, and connectors made to hurt.
+
+    class TestAcme(WebhookConformance, PollingConformance):
+        @pytest.fixture
+        def vendor(self) -> Vendor: ...      # makes events happen at a stand-in of the vendor
+        @pytest.fixture
+        def connect(self, vendor): ...       # builds the source afresh, as after a restart
+
+A destination's test inherits `DestinationConformance` with the fixtures `crm` and `connect`.
+"""
+
+from syncd.testing.destination_kit import Crm, DestinationConformance
+from syncd.testing.ledger import Ledger
+from syncd.testing.source_kit import (
+    BackfillConformance,
+    HintConformance,
+    PollingConformance,
+    Vendor,
+    WebhookConformance,
+)
+
+__all__ = [
+    "BackfillConformance",
+    "Crm",
+    "DestinationConformance",
+    "HintConformance",
+    "Ledger",
+    "PollingConformance",
+    "Vendor",
+    "WebhookConformance",
+]

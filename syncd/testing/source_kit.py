@@ -1,0 +1,358 @@
+"""The conformance suites of sources. A test class inherits one for each thing its source can do, and hands in two fixtures:
+`vendor` (a stand-in that makes events happen) and `connect` (builds the source afresh, as after a restart).
+
+They check what the intake relies on: one id on all routes, nothing lost or doubled over restarts at any step, only
+authentic requests let in, and no input that breaks a parser.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pytest
+
+from syncd.connector import (
+    Backfillable,
+    Batch,
+    Connector,
+    HintSource,
+    PollingSource,
+    Request,
+    Verifier,
+    WebhookSource,
+)
+from syncd.errors import Malformed, NotAuthentic, RateLimited, Transient
+from syncd.signals import Signal, place_of
+from syncd.testing.ledger import Ledger
+
+HUGE = 5_000_000
+
+
+class Vendor:
+    """What a suite asks of the stand-in. Events are numbered; number n is the same event on every route. Override what the
+    vendor can do; the defaults say that it cannot.
+
+    `signals_per_event`: how many signals one event makes. `many`: events enough for three pages. `covers_body`: the
+    signature covers the body. `signs_time`: an old request is refused. `auth_headers`: what proves authenticity.
+    """
+
+    signals_per_event: ClassVar[int] = 1
+    many: ClassVar[int] = 7
+    covers_body: ClassVar[bool] = True
+    signs_time: ClassVar[bool] = False
+    auth_headers: ClassVar[tuple[str, ...]] = ()
+    first_moment: ClassVar[datetime] = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+    def moment(self, number: int) -> datetime:
+        """When event `number` happens: a minute after the one before."""
+        return self.first_moment + timedelta(minutes=number)
+
+    def happen(self, number: int) -> None:
+        """The event takes place: from now on polls, fetches and backfills can see it."""
+
+    def request(self, number: int) -> Request:
+        """The vendor's authentic webhook call of the event."""
+        raise AssertionError("this vendor sends no webhooks; do not inherit WebhookConformance")
+
+    def sign(self, body: bytes) -> Request:
+        """An authentic request with any body."""
+        raise AssertionError("this vendor sends no webhooks; do not inherit WebhookConformance")
+
+    def throttle(self) -> bool:
+        """The next call to the vendor is told to slow down. False: this stand-in cannot."""
+        return False
+
+    def expire_token(self) -> bool:
+        """The access token in use is refused from now on, a new one can be had. False: there is none."""
+        return False
+
+    def break_once(self) -> bool:
+        """The next call (or the connection now open) fails on the wire. False: this stand-in cannot."""
+        return False
+
+
+class _Suite:
+    """What all suites share. `connector` is the declaration under test."""
+
+    connector: ClassVar[Connector[Any]]
+
+    @pytest.fixture
+    def ledger(self, connect: Callable[..., Any], vendor: Vendor) -> Ledger:
+        """`connect` may take the ledger's `recall` as its only argument."""
+        ledger = Ledger(connect=lambda: None, now=vendor.first_moment)
+        ledger.connect = _with_recall(connect, ledger)
+        return ledger
+
+    def test_the_suites_cover_what_the_source_can(self, ledger: Ledger) -> None:
+        source = ledger.connect()
+        for protocol, suite in SUITES.items():
+            assert isinstance(source, protocol) == isinstance(self, suite), (
+                f"{type(source).__name__} and {suite.__name__} do not go together: inherit it exactly if the source is a "
+                f"{protocol.__name__}"
+            )
+
+    def well_formed(self, signals: Sequence[Signal]) -> None:
+        declared = {spec.type for spec in self.connector.signals}
+        for signal in signals:
+            place_of(signal.type)
+            assert signal.type in declared or signal.type.startswith("custom."), f"{signal.type} is not declared"
+            assert signal.occurred_at.utcoffset() == timedelta(0), "occurred_at must be UTC"
+            assert signal.received_at.utcoffset() == timedelta(0), "received_at must be UTC"
+            assert signal.title.strip(), "a signal needs a title"
+            assert "\n" not in signal.title, "a title is one line"
+
+
+def _with_recall(connect: Callable[..., Any], ledger: Ledger) -> Callable[[], Any]:
+    import inspect
+
+    takes_recall = bool(inspect.signature(connect).parameters)
+    return (lambda: connect(ledger.recall)) if takes_recall else connect
+
+
+class WebhookConformance(_Suite):
+    """For sources that receive webhooks."""
+
+    def test_an_authentic_request_brings_its_event_once(self, ledger: Ledger, vendor: Vendor) -> None:
+        for number in range(3):
+            vendor.happen(number)
+        for number in (0, 1, 0, 2, 2):
+            ledger.receive(vendor.request(number))
+        if ledger.hints:
+            ledger.fetch()
+        assert len(ledger.signals) == 3 * vendor.signals_per_event
+        self.well_formed(list(ledger.signals.values()))
+
+    def test_parsing_is_pure(self, ledger: Ledger, vendor: Vendor) -> None:
+        vendor.happen(0)
+        request = vendor.request(0)
+        first, second = (ledger.connect().parse(request) for _ in range(2))
+        assert (first.signals, first.hints) == (second.signals, second.hints)
+
+    def test_our_clock_is_not_part_of_the_id(self, ledger: Ledger, vendor: Vendor) -> None:
+        vendor.happen(0)
+        request = vendor.request(0)
+        later = replace(request, received_at=request.received_at + timedelta(minutes=4))
+        one, other = (ledger.connect().parse(each) for each in (request, later))
+        assert [signal.id for signal in one.signals] == [signal.id for signal in other.signals]
+        assert [hint.key for hint in one.hints] == [hint.key for hint in other.hints]
+
+    def test_what_is_not_authentic_is_refused(self, ledger: Ledger, vendor: Vendor) -> None:
+        vendor.happen(0)
+        request = vendor.request(0)
+        verifier = ledger.connect().verifier()
+        verifier(request, ledger.now)
+        for what, forged in forgeries(request, vendor):
+            assert _refused(verifier, forged, ledger.now), f"accepted: {what}"
+
+    def test_an_old_request_is_refused(self, ledger: Ledger, vendor: Vendor) -> None:
+        vendor.happen(0)
+        verifier = ledger.connect().verifier()
+        request = vendor.request(0)
+        if vendor.signs_time:
+            for skew in (timedelta(hours=1), timedelta(hours=-1)):
+                with pytest.raises(NotAuthentic):
+                    verifier(request, ledger.now + skew)
+        else:
+            verifier(request, ledger.now + timedelta(hours=1))
+
+    @pytest.mark.parametrize("body", list(range(12)))
+    def test_no_body_breaks_the_parser(self, ledger: Ledger, vendor: Vendor, body: int) -> None:
+        request = vendor.sign(list(_bodies())[body])
+        source = ledger.connect()
+        source.verifier()(request, ledger.now)
+        try:
+            batch = source.parse(request)
+        except Malformed as error:
+            assert str(error).strip(), "Malformed must say what and where"
+            assert len(str(error)) < 1000, "a message for a person, not the body"
+        else:
+            assert isinstance(batch, Batch)
+            self.well_formed(batch.signals)
+
+    def test_probes_without_an_event_are_answered(self, ledger: Ledger, vendor: Vendor) -> None:
+        for method in ("GET", "HEAD", "OPTIONS"):
+            probe = replace(vendor.sign(b""), method=method, body=b"", headers={}, query=())
+            reply = ledger.connect().handshake(probe)
+            assert reply is None or 200 <= reply.status < 500
+
+
+def _refused(verifier: Verifier, request: Request, now: datetime) -> bool:
+    try:
+        verifier(request, now)
+    except NotAuthentic:
+        return True
+    return False
+
+
+def _bodies() -> Iterator[bytes]:
+    yield b""
+    yield b"{"
+    yield b"null"
+    yield b"[]"
+    yield b"{}"
+    yield b'"text"'
+    yield b"\x00\x01\x02"
+    yield b"\xff\xfe\xfa"
+    yield b"[" * 100_000
+    yield b'{"a":' * 50_000
+    yield b'{"id": "\\u0000", "type": 5, "data": [null]}'
+    yield b'{"pad": "' + b"x" * HUGE + b'"}'
+
+
+def forgeries(request: Request, vendor: Vendor) -> Iterator[tuple[str, Request]]:
+    """The request, spoilt in every way that must be noticed."""
+    headers = dict(request.headers)
+    for name in vendor.auth_headers:
+        value = headers[name]
+        without = {key: kept for key, kept in headers.items() if key != name}
+        yield f"{name} missing", replace(request, headers=without)
+        for what, wrong in (
+            ("empty", ""),
+            ("cut", value[:-3]),
+            ("garbage", "garbage"),
+            ("not ASCII", "ä\udcff"),
+            ("huge", value * 2000),
+            ("reversed", value[::-1]),
+        ):
+            yield f"{name} {what}", replace(request, headers={**headers, name: wrong})
+    if vendor.covers_body:
+        yield "body longer", replace(request, body=request.body + b" ")
+        yield "body empty", replace(request, body=b"")
+
+
+class PollingConformance(_Suite):
+    """For sources that are polled."""
+
+    def test_a_new_source_starts_at_now(self, ledger: Ledger, vendor: Vendor) -> None:
+        vendor.happen(0)
+        ledger.now = vendor.moment(1)
+        ledger.start()
+        assert self.polled(ledger) == []
+
+    def test_everything_after_the_start_is_seen_once(self, ledger: Ledger, vendor: Vendor) -> None:
+        ledger.start()
+        seen: list[UUID] = []
+        for number in range(1, 4):
+            vendor.happen(number)
+            ledger.now = vendor.moment(number) + timedelta(hours=1)
+            seen += [signal.id for signal in self.polled(ledger)]
+        assert len(seen) == len(set(seen)) == 3 * vendor.signals_per_event
+        assert self.polled(ledger) == []
+        self.well_formed(list(ledger.signals.values()))
+
+    def test_pages_are_all_read(self, ledger: Ledger, vendor: Vendor) -> None:
+        self.many(ledger, vendor)
+        assert len(self.polled(ledger)) == vendor.many * vendor.signals_per_event
+        assert all(state is not None for state in ledger.states), "each batch carries its state"
+
+    def test_death_between_any_two_batches_loses_nothing(self, ledger: Ledger, vendor: Vendor) -> None:
+        self.many(ledger, vendor)
+        assert len(self.polled(ledger, restart=True)) == vendor.many * vendor.signals_per_event
+
+    def test_a_batch_that_was_not_committed_comes_again(self, ledger: Ledger, vendor: Vendor) -> None:
+        self.many(ledger, vendor)
+        assert ledger.state is not None
+        next(iter(ledger.connect().poll(ledger.state, ledger.now)), None)
+        assert len(self.polled(ledger)) == vendor.many * vendor.signals_per_event
+
+    def test_our_clock_may_be_wrong(self, ledger: Ledger, vendor: Vendor) -> None:
+        ledger.start()
+        for number, skew in ((1, timedelta(hours=1)), (2, timedelta(minutes=-50)), (3, timedelta(0))):
+            vendor.happen(number)
+            ledger.now = vendor.moment(number) + skew
+            self.polled(ledger)
+        ledger.now = vendor.moment(4) + timedelta(hours=2)
+        self.polled(ledger)
+        assert len(ledger.signals) == 3 * vendor.signals_per_event
+
+    def test_trouble_at_the_vendor_only_delays(self, ledger: Ledger, vendor: Vendor) -> None:
+        self.many(ledger, vendor)
+        for trouble, allowed in (
+            (vendor.throttle, (RateLimited,)),
+            (vendor.break_once, (Transient, RateLimited)),
+            (vendor.expire_token, ()),
+        ):
+            if trouble():
+                with contextlib.suppress(*allowed):
+                    self.polled(ledger)
+        self.polled(ledger)
+        assert len(ledger.signals) == vendor.many * vendor.signals_per_event
+
+    def many(self, ledger: Ledger, vendor: Vendor) -> None:
+        ledger.start()
+        for number in range(1, vendor.many + 1):
+            vendor.happen(number)
+        ledger.now = vendor.moment(vendor.many) + timedelta(hours=1)
+
+    def polled(self, ledger: Ledger, *, restart: bool = False) -> list[Signal]:
+        """What a poll brings, with what its hints bring."""
+        return ledger.poll(restart=restart) + (ledger.fetch(patience=timedelta(hours=2)) if ledger.hints else [])
+
+
+class HintConformance(_Suite):
+    """For sources whose hints are fetched."""
+
+    def test_a_hint_answered_twice_makes_one_signal(self, ledger: Ledger, vendor: Vendor) -> None:
+        vendor.happen(0)
+        for _ in range(2):
+            ledger.receive(vendor.request(0)) if isinstance(self, WebhookConformance) else None
+            ledger.fetch()
+        assert len(ledger.signals) <= vendor.signals_per_event
+
+    def test_a_hint_on_something_that_is_gone_ends(self, ledger: Ledger, vendor: Vendor) -> None:
+        if isinstance(self, WebhookConformance):
+            ledger.receive(vendor.request(0))  # announced, and never to be found
+            ledger.fetch()
+            assert not [hint for hint in ledger.hints.values() if (hint.not_before or ledger.now) <= ledger.now]
+
+
+class BackfillConformance(_Suite):
+    """For sources that can fetch the past."""
+
+    def test_the_range_is_kept(self, ledger: Ledger, vendor: Vendor) -> None:
+        for number in range(6):
+            vendor.happen(number)
+        got = self.filled(ledger, vendor.moment(2), vendor.moment(4))
+        assert len(got) == 2 * vendor.signals_per_event, [signal.occurred_at for signal in got]
+        self.well_formed(got)
+
+    def test_a_stopped_backfill_goes_on(self, ledger: Ledger, vendor: Vendor) -> None:
+        for number in range(1, vendor.many + 1):
+            vendor.happen(number)
+        got = self.filled(ledger, vendor.moment(1), vendor.moment(vendor.many + 1), restart=True)
+        assert len(got) == vendor.many * vendor.signals_per_event
+
+    def test_one_event_has_one_id_on_all_routes(self, ledger: Ledger, vendor: Vendor) -> None:
+        if isinstance(self, PollingConformance):
+            ledger.start()
+        vendor.happen(1)
+        if isinstance(self, WebhookConformance):
+            ledger.receive(vendor.request(1))
+            if ledger.hints:
+                ledger.fetch()
+            assert len(ledger.signals) == vendor.signals_per_event
+        ledger.now = vendor.moment(1) + timedelta(hours=1)
+        if isinstance(self, PollingConformance):
+            ledger.poll()
+            if ledger.hints:
+                ledger.fetch(patience=timedelta(hours=2))
+        self.filled(ledger, vendor.moment(0), vendor.moment(2))
+        assert len(ledger.signals) == vendor.signals_per_event
+
+    def filled(self, ledger: Ledger, since: datetime, until: datetime, *, restart: bool = False) -> list[Signal]:
+        ledger.now = max(ledger.now, until)
+        got = ledger.backfill(since, until, restart=restart)
+        return got + (ledger.fetch(patience=timedelta(hours=2)) if ledger.hints else [])
+
+
+SUITES: dict[Any, type[_Suite]] = {
+    WebhookSource: WebhookConformance,
+    PollingSource: PollingConformance,
+    HintSource: HintConformance,
+    Backfillable: BackfillConformance,
+}
