@@ -7,7 +7,8 @@ A plan is a list (Python, YAML, JSON) of faults, for example:
     - {on: create, do: row, match: {Email: bad@example.com}, code: INVALID_DATA}
     - {on: "*", chance: 0.05, seed: 7, do: html, status: 502}
 
-`on` is the name of an operation (see the twin's routes) or `METHOD path-glob`; a composite call also answers to the operations inside it.
+`on` is the name of an operation (see the twin's routes) or `METHOD path-glob`;
+a composite call also answers to the operations inside it.
 """
 
 from __future__ import annotations

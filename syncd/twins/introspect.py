@@ -1,6 +1,7 @@
 """`/_twin/...`: looking into a twin and steering it over HTTP, so that one in another process can be driven by a test.
 
-GET records/{object}, calls, stats · POST records/{object}, faults, delete/{id}, convert/{id}, release, expire, reset · DELETE faults
+GET records/{object}, calls, stats · POST records/{object}, faults, delete/{id}, convert/{id}, release, expire, reset
+· DELETE faults
 """
 
 from __future__ import annotations

@@ -6,14 +6,13 @@ Routes are in `_ROUTES`; composite calls are in salesforce_composite.py, rows in
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import orjson
 
-from syncd.twins import salesforce_composite, salesforce_people, salesforce_rows, salesforce_schema, salesforce_soql
-from syncd.twins.salesforce_auth import ORG, Tokens
+from syncd.twins import salesforce_composite, salesforce_people, salesforce_reads, salesforce_rows, salesforce_schema
+from syncd.twins.salesforce_auth import Tokens
 from syncd.twins.salesforce_rows import RowError, full_id
 from syncd.twins.salesforce_schema import Field, SObject
 from syncd.twins.server import Handler, Named, Twin
@@ -21,9 +20,6 @@ from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
 
 URI_LIMIT = 16_384  # bytes of URI and headers together [D]
-VERSIONS = range(31, 69)
-PAGE = 2_000  # rows of a query answer [D]
-_RESOURCES = "/services/data/{version}/"
 
 # (method, path below /services/data/vNN.N, `*` for any one segment) -> operation. The handler is the method of that name.
 _ROUTES: tuple[tuple[str, str, str], ...] = (
@@ -56,8 +52,10 @@ def _answer(status: int, code: str, message: str) -> Named:
 
 
 class SalesforceTwin(Twin):
-    """Options beside those of Twin: `daily_limit`, `max_concurrent`, `page_size`, `custom_fields`, `token_life` (seconds), `client_id`,
-    `client_secret`, `refresh_token`, `public_key` (PEM; each checked only when given), `rotate_refresh`, `unique_activity_key`."""
+    """Options beside those of Twin: `daily_limit`, `max_concurrent`, `page_size`, `custom_fields`, `token_life`
+    (seconds), `client_id`,
+    `client_secret`, `refresh_token`, `public_key` (PEM; each checked only when given), `rotate_refresh`,
+    `unique_activity_key`."""
 
     name = "salesforce"
     key_field = "Syncd_Key__c"
@@ -96,7 +94,7 @@ class SalesforceTwin(Twin):
         *,
         daily_limit: int = 15_000,
         max_concurrent: int | None = None,
-        page_size: int = PAGE,
+        page_size: int = salesforce_reads.PAGE,
         custom_fields: Mapping[str, tuple[Field, ...]] | None = None,
         token_life: float = 7_200.0,
         client_id: str | None = None,
@@ -127,7 +125,7 @@ class SalesforceTwin(Twin):
         )
         self.user = "005dM00000awSFJQA2"
         self.rows = salesforce_rows.Rows(self.store, self.schema, self.clock, self.user)
-        self._cursors: dict[str, list[Any]] = {}
+        self.cursors: dict[str, list[Any]] = {}
         self.forget()
 
     # What the server asks of a twin.
@@ -153,41 +151,26 @@ class SalesforceTwin(Twin):
 
     def forget(self) -> None:
         self.usage = 0
-        self._cursors.clear()
+        self.cursors.clear()
         self.tokens.expire_all()
-        now = salesforce_rows.stamp(self.clock())
-        integration = {
-            "Id": self.user,
-            "IsDeleted": False,
-            "Username": "integration@twin.example.com",
-            "Email": "integration@twin.example.com",
-            "FirstName": "Integration",
-            "LastName": "User",
-            "Name": "Integration User",
-            "Alias": "integ",
-            "IsActive": True,
-            "ProfileId": "00edM00000Qj7rCQAR",
-            "CreatedDate": now,
-            "SystemModstamp": now,
-        }
         if self.store.get("User", self.user) is None:
-            self.store.table("User").put(self.user, integration)
+            self.store.table("User").put(self.user, salesforce_reads.integration_user(self))
 
     def add(self, object_: str, /, **fields: Any) -> str:
-        with self.lock:
+        with self.lock, self.settled():
             return salesforce_people.add(self, object_, fields)
 
     def delete(self, id_: str) -> bool:
-        with self.lock:
+        with self.lock, self.settled():
             return salesforce_people.delete(self, id_)
 
     def convert(self, id_: str) -> dict[str, Any]:
-        with self.lock:
+        with self.lock, self.settled():
             return salesforce_people.convert(self, id_)
 
     def merge(self, master: str, loser: str) -> None:
         """Merges two records as a user would: the loser is deleted, its activities move to the master."""
-        with self.lock:
+        with self.lock, self.settled():
             salesforce_people.merge(self, master, loser)
 
     def stats(self) -> dict[str, Any]:
@@ -204,14 +187,14 @@ class SalesforceTwin(Twin):
             return lambda c: self.tokens.grant(c, self.url, self.user)
         if path == ("services", "oauth2", "userinfo"):
             call.operation = "userinfo"
-            return lambda c: self._admitted(c, self._userinfo)
+            return lambda c: self._admitted(c, lambda _: salesforce_reads.userinfo(self))
         if path == ("services", "data"):
             call.operation = "versions"
-            return lambda c: Answer(200, self._versions())
+            return lambda c: salesforce_reads.versions()
         if (
             path[:2] != ("services", "data")
             or not re.fullmatch(r"v\d\d\.0", path[2])
-            or int(path[2][1:3]) not in VERSIONS
+            or int(path[2][1:3]) not in salesforce_reads.VERSIONS
         ):
             return None
         call.operation, handler = self.resource(call.method, path[3:])
@@ -280,7 +263,7 @@ class SalesforceTwin(Twin):
 
     def on_get(self, call: Call) -> Answer:
         made = self.rows.object(call.segments[-2])
-        return self._whole(call, made, self.addressed(made, call.segments[-1]))
+        return salesforce_reads.whole(call, made, self.addressed(made, call.segments[-1]))
 
     def on_get_by_key(self, call: Call) -> Answer:
         made = self.rows.object(call.segments[-3])
@@ -288,8 +271,8 @@ class SalesforceTwin(Twin):
         if not found:
             raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
         if len(found) > 1:
-            return self._several(call, made, found)
-        return self._whole(call, made, found[0])
+            return salesforce_reads.several(call, made, found)
+        return salesforce_reads.whole(call, made, found[0])
 
     def on_update(self, call: Call) -> Answer:
         made = self.rows.object(call.segments[-2])
@@ -312,7 +295,7 @@ class SalesforceTwin(Twin):
             raise RowError("INVALID_FIELD", f"The {key.name} field should not be specified in the sobject data.")
         found = self.rows.matches(made, key, value)
         if len(found) > 1:
-            return self._several(call, made, found)
+            return salesforce_reads.several(call, made, found)
         if not found and call.query.get("updateOnly") == "true":
             raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
         id_, created = self.spare(call, 0, given, lambda: self.rows.upsert(made, key, value, given))
@@ -359,19 +342,6 @@ class SalesforceTwin(Twin):
                 raise RowError(code, message, fault.params.get("fields", ()))
         return work()
 
-    def _whole(self, call: Call, made: SObject, record: Record) -> Answer:
-        wanted = call.query.get("fields")
-        names = [n.strip() for n in wanted.split(",")] if wanted else list(made.fields)
-        for name in names:
-            if made.field(name) is None:
-                raise RowError("INVALID_FIELD", f"No such column '{name}' on sobject of type {made.name}")
-        row = {"attributes": salesforce_soql.attributes(made.name, record["Id"], call.segments[2])}
-        return Answer(200, row | {n: record.get(n) for n in names})
-
-    def _several(self, call: Call, made: SObject, found: Iterable[Record]) -> Answer:
-        base = _RESOURCES.format(version=call.segments[2])
-        return Answer(300, [f"{base}sobjects/{made.name}/{r['Id']}" for r in found])  # [D]: body = list of URLs
-
     def _bury(self, made: SObject, record: Record) -> None:
         self.store.put(made.name, record["Id"], {**record, "IsDeleted": True})
 
@@ -395,70 +365,19 @@ class SalesforceTwin(Twin):
     # Queries and descriptions.
 
     def on_query(self, call: Call) -> Answer:
-        return self._query(call, deleted=False)
+        return salesforce_reads.query(self, call, deleted=False)
 
     def on_query_all(self, call: Call) -> Answer:
-        return self._query(call, deleted=True)
+        return salesforce_reads.query(self, call, deleted=True)
 
     def on_query_more(self, call: Call) -> Answer:
-        locator, _, start = call.segments[-1].rpartition("-")
-        rows = self._cursors.get(locator)
-        if rows is None or not start.isdigit():
-            raise RowError("INVALID_QUERY_LOCATOR", "invalid query locator")
-        return self._page(call, locator, rows, int(start), len(rows))
-
-    def _query(self, call: Call, deleted: bool) -> Answer:
-        if "q" not in call.query:
-            raise RowError("MALFORMED_QUERY", "unexpected token: '<EOF>'")
-        total, rows = salesforce_soql.execute(call.query["q"], self.store, self.schema, call.segments[2], deleted)
-        locator = f"0r8{secrets.token_hex(8)}"[:18]
-        return self._page(call, locator, rows, 0, total)
-
-    def _page(self, call: Call, locator: str, rows: list[Any], start: int, total: int) -> Answer:
-        option = re.search(r"batchSize=(\d+)", call.headers.get("sforce-query-options", ""))
-        size = min(self.page_size, max(200, int(option.group(1)))) if option else self.page_size
-        end = start + size
-        body: dict[str, Any] = {"totalSize": total, "done": end >= len(rows)}
-        if end < len(rows):
-            self._cursors[locator] = rows
-            body["nextRecordsUrl"] = f"{_RESOURCES.format(version=call.segments[2])}query/{locator}-{end}"
-        return Answer(200, body | {"records": rows[start:end]})
+        return salesforce_reads.query_more(self, call)
 
     def on_describe(self, call: Call) -> Answer:
         return Answer(200, salesforce_schema.describe(self.rows.object(call.segments[-2]), call.segments[2]))
 
     def on_describe_global(self, call: Call) -> Answer:
-        known = [
-            {"name": o.name, "label": o.name, "keyPrefix": o.prefix, "queryable": True} for o in self.schema.values()
-        ]
-        return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": known})
+        return salesforce_reads.describe_global(self)
 
     def on_limits(self, call: Call) -> Answer:
-        return Answer(
-            200, {"DailyApiRequests": {"Max": self.daily_limit, "Remaining": max(0, self.daily_limit - self.usage)}}
-        )
-
-    def _versions(self) -> list[dict[str, str]]:
-        return [{"label": f"Release {n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"} for n in VERSIONS]
-
-    def _userinfo(self, call: Call) -> Answer:
-        user = self.store.get("User", self.user) or {}
-        body = {
-            "user_id": self.user,
-            "organization_id": ORG,
-            "preferred_username": user.get("Username"),
-            "name": user.get("Name"),
-        }
-        extra = {
-            "sub": f"{self.url}/id/{ORG}/{self.user}",
-            "email": user.get("Email"),
-            "active": True,
-            "user_type": "STANDARD",
-        }
-        names = {
-            "given_name": user.get("FirstName"),
-            "family_name": user.get("LastName"),
-            "locale": "en_US",
-            "language": "en_US",
-        }
-        return Answer(200, body | extra | names)
+        return salesforce_reads.limits(self)

@@ -1,6 +1,7 @@
 """OAuth of the Salesforce twin: JWT bearer, client credentials, refresh token; access tokens that can expire and be revoked.
 
-Used by salesforce.py. Error bodies are {"error", "error_description"} with 400, as recorded for refresh tokens (salesforce.md, Auth).
+Used by salesforce.py. Error bodies are {"error", "error_description"} with 400, as recorded for refresh tokens
+(salesforce.md, Auth).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What users of the CRM do behind an integration's back: add, delete, convert and merge records of the Salesforce twin.
 
-Used by salesforce.py; reachable from tests and under /_twin/.
+Used by salesforce.py; reachable from tests and under /_twin/. The twin commits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ def add(twin: SalesforceTwin, object_: str, fields: dict[str, Any]) -> str:
         record["Name"] = names
     record |= {k: v for k, v in fields.items() if v is not None}
     twin.store.put(object_, id_, record | {"Id": id_})
-    twin.store.commit()
     return id_
 
 
@@ -42,7 +41,6 @@ def delete(twin: SalesforceTwin, id_: str) -> bool:
     if record is None or record["IsDeleted"]:
         return False
     twin.store.put(twin.rows.prefixes[record["Id"][:3]], record["Id"], {**record, "IsDeleted": True})
-    twin.store.commit()
     return True
 
 
@@ -62,7 +60,6 @@ def convert(twin: SalesforceTwin, id_: str) -> dict[str, Any]:
     }
     twin.store.put("Lead", lead["Id"], {**lead, **done, "ConvertedDate": stamp(twin.clock())[:10]})
     _move(twin, lead["Id"], contact)
-    twin.store.commit()
     return {"AccountId": account, "ContactId": contact}
 
 
@@ -74,7 +71,6 @@ def merge(twin: SalesforceTwin, master: str, loser: str) -> None:
     object_ = twin.rows.prefixes[lost["Id"][:3]]
     twin.store.put(object_, lost["Id"], {**lost, "IsDeleted": True, "MasterRecordId": winner["Id"]})
     _move(twin, lost["Id"], winner["Id"])
-    twin.store.commit()
 
 
 def _move(twin: SalesforceTwin, old: str, new: str) -> None:

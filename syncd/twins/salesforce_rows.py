@@ -170,7 +170,8 @@ class Rows:
             if not one.writable:
                 raise RowError(
                     "INVALID_FIELD_FOR_INSERT_UPDATE",
-                    f"Unable to create/update fields: {one.name}. Please check the security settings of this field and verify that it "
+                    f"Unable to create/update fields: {one.name}. Please check the security settings of this field and "
+                    f"verify that it "
                     "is read/write for your profile or permission set.",
                     [one.name],
                 )

@@ -1,6 +1,7 @@
 """The objects of the Salesforce twin: fields with type, length and rights, and the describe answer made of them.
 
-Used by the Salesforce twin's rows and queries. Lengths and required fields are those of Salesforce's Object Reference; custom fields
+Used by the Salesforce twin's rows and queries. Lengths and required fields are those of Salesforce's Object
+Reference; custom fields
 are added per twin. Labels matter: Salesforce's error messages speak in them.
 """
 
@@ -73,21 +74,26 @@ _ADDRESS = (
     "{0}Street textarea(255); {0}City string(40); {0}State string(80); {0}PostalCode string(20); {0}Country string(80)"
 )
 _PERSON = """
-FirstName string(40); Salutation picklist(40) [Mr.,Ms.,Mrs.,Dr.,Prof.,Mx.]; Name string(121) -; Phone phone(40); MobilePhone phone(40);
+FirstName string(40); Salutation picklist(40) [Mr.,Ms.,Mrs.,Dr.,Prof.,Mx.]; Name string(121) -; Phone phone(40);
+MobilePhone phone(40);
 Fax phone(40); Title string(128); LeadSource picklist(255) [Web,Phone Inquiry,Partner Referral,Purchased List,Other];
 Description textarea(32000); EmailBouncedReason string(255) -; EmailBouncedDate datetime -; HasOptedOutOfEmail boolean =false
 """
 _ACTIVITY = """
-WhoId reference >Contact|Lead; WhatId reference >Account|Opportunity|Case; Subject combobox(255) [Call,Email,Send Letter,Send Quote,Other];
-Description textarea(32000); AccountId reference ->Account; IsArchived boolean -=false; IsReminderSet boolean =false; ReminderDateTime datetime
+WhoId reference >Contact|Lead; WhatId reference >Account|Opportunity|Case;
+Subject combobox(255) [Call,Email,Send Letter,Send Quote,Other];
+Description textarea(32000); AccountId reference ->Account; IsArchived boolean -=false;
+IsReminderSet boolean =false; ReminderDateTime datetime
 """
 _OBJECTS: dict[str, tuple[str, str]] = {
     "Account": (
         "001",
         """
-Name string(255) !; MasterRecordId reference ->Account; Type picklist(255) [Prospect,Customer - Direct,Other]; ParentId reference >Account;
+Name string(255) !; MasterRecordId reference ->Account; Type picklist(255) [Prospect,Customer - Direct,Other];
+ParentId reference >Account;
 Phone phone(40); Fax phone(40); AccountNumber string(40); Website url(255); PhotoUrl url(255) -; Sic string(20);
-Industry picklist(255) [Agriculture,Banking,Electronics,Energy,Technology,Other]; AnnualRevenue currency; NumberOfEmployees int(8);
+Industry picklist(255) [Agriculture,Banking,Electronics,Energy,Technology,Other]; AnnualRevenue currency;
+NumberOfEmployees int(8);
 Ownership picklist(255) [Public,Private,Subsidiary,Other]; TickerSymbol string(20); Description textarea(32000);
 Rating picklist(255) [Hot,Warm,Cold]; Site string(80); AccountSource picklist(255) [Web,Other];
 """
@@ -97,15 +103,18 @@ Rating picklist(255) [Hot,Warm,Cold]; Site string(80); AccountSource picklist(25
     ),
     "Contact": (
         "003",
-        "MasterRecordId reference ->Contact; AccountId reference >Account; LastName string(80) !; Email email(80) ~; Birthdate date;"
+        "MasterRecordId reference ->Contact; AccountId reference >Account; LastName string(80) !; Email "
+        "email(80) ~; Birthdate date;"
         "Department string(80); HomePhone phone(40); OtherPhone phone(40); AssistantName string(40); AssistantPhone phone(40);"
         "ReportsToId reference >Contact;" + _PERSON + ";" + _ADDRESS.format("Mailing") + ";" + _ADDRESS.format("Other"),
     ),
     "Lead": (
         "00Q",
         "MasterRecordId reference ->Lead; LastName string(80) !; Company string(255) !; Email email(80) ~; Website url(255);"
-        "Status picklist(255) =Open - Not Contacted [Open - Not Contacted,Working - Contacted,Closed - Converted,Closed - Not Converted];"
-        "Industry picklist(255) [Banking,Electronics,Technology,Other]; Rating picklist(255) [Hot,Warm,Cold]; AnnualRevenue currency;"
+        "Status picklist(255) =Open - Not Contacted [Open - Not Contacted,Working - Contacted,Closed - "
+        "Converted,Closed - Not Converted];"
+        "Industry picklist(255) [Banking,Electronics,Technology,Other]; Rating picklist(255) [Hot,Warm,Cold];"
+        " AnnualRevenue currency;"
         "NumberOfEmployees int(8); IsConverted boolean -=false; ConvertedDate date -; ConvertedAccountId reference ->Account;"
         "ConvertedContactId reference ->Contact; ConvertedOpportunityId reference ->Opportunity; IsUnreadByOwner boolean =true;"
         + _PERSON
@@ -114,17 +123,18 @@ Rating picklist(255) [Hot,Warm,Cold]; Site string(80); AccountSource picklist(25
     ),
     "Task": (
         "00T",
-        "ActivityDate date; Status picklist(255) =Not Started [Not Started,In Progress,Completed,Waiting on someone else,Deferred];"
+        "ActivityDate date; Status picklist(255) =Not Started [Not Started,In Progress,Completed,Waiting on "
+        "someone else,Deferred];"
         "Priority picklist(255) =Normal [High,Normal,Low]; IsHighPriority boolean -=false; IsClosed boolean -=false;"
         "CallDurationInSeconds int(8); CallType picklist(255) [Internal,Inbound,Outbound]; CallDisposition string(255);"
-        "CallObject string(255); TaskSubtype picklist(40) =Task [Task,Email,ListEmail,Cadence,Call,LinkedIn]; CompletedDateTime datetime -;"
-        + _ACTIVITY,
+        "CallObject string(255); TaskSubtype picklist(40) =Task [Task,Email,ListEmail,Cadence,Call,LinkedIn];"
+        " CompletedDateTime datetime -;" + _ACTIVITY,
     ),
     "Event": (
         "00U",
         "StartDateTime datetime; EndDateTime datetime; ActivityDate date; ActivityDateTime datetime; DurationInMinutes int(8);"
-        "Location string(255); IsAllDayEvent boolean =false; IsPrivate boolean =false; ShowAs picklist(40) =Busy [Busy,OutOfOffice,Free];"
-        + _ACTIVITY,
+        "Location string(255); IsAllDayEvent boolean =false; IsPrivate boolean =false; ShowAs picklist(40) "
+        "=Busy [Busy,OutOfOffice,Free];" + _ACTIVITY,
     ),
     "Case": (
         "500",
@@ -144,10 +154,13 @@ Rating picklist(255) [Hot,Warm,Cold]; Site string(80); AccountSource picklist(25
     ),
     "User": (
         "005",
-        "Username string(80) !; LastName string(80) !; FirstName string(40); Name string(121) -; CompanyName string(80); Title string(80);"
+        "Username string(80) !; LastName string(80) !; FirstName string(40); Name string(121) -; CompanyName "
+        "string(80); Title string(80);"
         "Email email(128) !; Phone phone(40); MobilePhone phone(40); Alias string(8) !; IsActive boolean =true;"
-        "TimeZoneSidKey picklist(40) !; LocaleSidKey picklist(40) !; EmailEncodingKey picklist(40) !; ProfileId reference !>Profile;"
-        "UserRoleId reference >UserRole; UserType picklist(40) -=Standard; LanguageLocaleKey picklist(40) !; EmployeeNumber string(20)",
+        "TimeZoneSidKey picklist(40) !; LocaleSidKey picklist(40) !; EmailEncodingKey picklist(40) !; "
+        "ProfileId reference !>Profile;"
+        "UserRoleId reference >UserRole; UserType picklist(40) -=Standard; LanguageLocaleKey picklist(40) !; "
+        "EmployeeNumber string(20)",
     ),
 }
 _ENTRY = re.compile(

@@ -57,7 +57,8 @@ def _object(select: sql.Select, schema: Mapping[str, SObject]) -> SObject:
     made = folded.get(select.object.text.casefold())
     if made is None:
         text = (  # [R]: the code, on a query of an unknown object inside a composite
-            f"\nFROM {select.object.text}\n     ^\nERROR at Row:1:Column:{select.object.at}\nsObject type '{select.object.text}' is not "
+            f"\nFROM {select.object.text}\n     ^\nERROR at Row:1:Column:{select.object.at}\nsObject type "
+            f"'{select.object.text}' is not "
             "supported. If you are attempting to use a custom object, be sure to append the '__c' after the entity name. "
             "Please reference your WSDL or the describe call for the appropriate names."
         )
@@ -81,8 +82,11 @@ class _Query:
             return None, one.name
         relation = next((f for r, f in self._made.relationships.items() if r.casefold() == head.casefold()), None)
         if relation is None:
-            text = f"Didn't understand relationship '{head}' in field path. If you are attempting to use a custom relationship, be sure to "
-            raise RowError("INVALID_FIELD", f"{text}append the '__r' after the custom relationship name.")
+            text = (
+                f"Didn't understand relationship '{head}' in field path. If you are attempting to use a custom "
+                "relationship, be sure to append the '__r' after the custom relationship name."
+            )
+            raise RowError("INVALID_FIELD", text)
         targets = [self._schema[r] for r in relation.refers if r in self._schema]
         if targets and not any(t.field(tail) for t in targets) and tail not in ("Id", "Name", "Type"):
             raise self._unknown(tail, targets[0].name, at)
@@ -90,7 +94,8 @@ class _Query:
 
     def _unknown(self, name: str, entity: str, at: int) -> RowError:
         text = (
-            f"\nSELECT {name} FROM {entity}\n       ^\nERROR at Row:1:Column:{at}\nNo such column '{name}' on entity '{entity}'. If you are "
+            f"\nSELECT {name} FROM {entity}\n       ^\nERROR at Row:1:Column:{at}\nNo such column '{name}' on "
+            f"entity '{entity}'. If you are "
             "attempting to use a custom field, be sure to append the '__c' after the custom field name. Please reference your "
             "WSDL or the describe call for the appropriate names."
         )

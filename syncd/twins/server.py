@@ -13,7 +13,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -112,6 +113,16 @@ class Twin(ABC):
         return
 
     # Looking in, and steering: for tests in the same process; the same over HTTP is in introspect.py.
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Commits what the block changed, or undoes it when it fails. For changes that come from no call."""
+        try:
+            yield
+        except BaseException:
+            self.store.rollback()
+            raise
+        self.store.commit()
 
     def records(self, object_: str) -> list[Record]:
         """The live records of an object, oldest first, as copies."""
@@ -387,7 +398,8 @@ def serve(
 ) -> None:
     """Runs the twin `name` in the foreground (the command `syncd twin`). `faults`: a plan or its file; `log_path`: the journal.
 
-    `ready` is called with the URL once connections are accepted. Raises ValueError (FaultPlanError) for an unknown name or a bad plan.
+    `ready` is called with the URL once connections are accepted. Raises ValueError (FaultPlanError) for an unknown
+    name or a bad plan.
     """
     from syncd.twins import create
 

@@ -148,7 +148,8 @@ class Store:
         return changes
 
     def reattach(self, changes: Iterable[Change], clashes: Callable[[str, Record], bool]) -> int:
-        """Commits detached changes now; an insert that `clashes` with a unique value meanwhile is refused. Returns how many went in."""
+        """Commits detached changes now; an insert that `clashes` with a unique value meanwhile is refused. "
+        "Returns how many went in."""
         done = 0
         for change in changes:
             current = self.get(change.object, change.id)

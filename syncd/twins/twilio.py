@@ -1,6 +1,7 @@
 """The Twilio twin: the Calls list with its filters and paging, single calls, and signed status callbacks.
 
-Shapes follow Twilio's OpenAPI (twilio_api_v2010: Calls, `readFullPage1`) and sources.md 3.1 [DOC]. Used by source tests and demos.
+Shapes follow Twilio's OpenAPI (twilio_api_v2010: Calls, `readFullPage1`) and sources.md 3.1 [DOC]. Used by source
+tests and demos.
 """
 
 from __future__ import annotations

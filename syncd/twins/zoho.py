@@ -55,7 +55,8 @@ def _answer(status: int, code: str, message: str) -> Named:
 
 class ZohoTwin(Twin):
     """Options beside those of Twin: `credits` (a day), `concurrency`, `sub_concurrency`, `per_window` (tokens in ten minutes),
-    `token_life` (seconds), `client_id`, `client_secret`, `refresh_token` (each checked only when given), `zone_hours`, `duplicate_id`,
+    `token_life` (seconds), `client_id`, `client_secret`, `refresh_token` (each checked only when given),
+    `zone_hours`, `duplicate_id`,
     `mixed_status`, `failed_status`, `search_lag` (seconds), `custom_fields`, `namespaces` (of signals)."""
 
     name = "zoho"
@@ -122,7 +123,8 @@ class ZohoTwin(Twin):
     # What the server asks of a twin.
 
     def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
-        details = {"api_name": name for name in fields}
+        names = list(fields)
+        details = {"api_name": names[0]} if names else {}
         return Answer(status, {"code": code, "details": details, "message": message, "status": "error"})
 
     def refused(self) -> Answer:
@@ -144,20 +146,20 @@ class ZohoTwin(Twin):
         self.store.table("users").put(self.user["id"], self.user)
 
     def add(self, object_: str, /, **fields: Any) -> str:
-        with self.lock:
+        with self.lock, self.settled():
             return zoho_people.add(self, object_, fields)
 
     def delete(self, id_: str) -> bool:
-        with self.lock:
+        with self.lock, self.settled():
             return zoho_people.delete(self, id_)
 
     def convert(self, id_: str) -> dict[str, Any]:
-        with self.lock:
+        with self.lock, self.settled():
             return zoho_people.convert(self, id_)
 
     def merge(self, master: str, loser: str) -> None:
         """Merges two records as a user would: the loser is deleted, its activities move to the master."""
-        with self.lock:
+        with self.lock, self.settled():
             zoho_people.merge(self, master, loser)
 
     def stats(self) -> dict[str, Any]:

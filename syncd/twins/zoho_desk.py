@@ -1,4 +1,5 @@
-"""The Zoho Desk twin: tickets, threads, comments and contacts as its API shows them, with its traps, and signed webhook deliveries.
+"""The Zoho Desk twin: tickets, threads, comments and contacts as its API shows them, with its traps, and signed
+webhook deliveries.
 
 Routes are in `_ROUTES`; shapes in zoho_desk_records.py, the webhook's key in zoho_desk_webhook.py. Facts: zoho.md, Desk.
 """
@@ -60,7 +61,8 @@ class DeskError(Exception):
 
 
 class ZohoDeskTwin(Twin):
-    """Options beside those of Twin: `org_id`, `credits` (a day), `per_window`, `token_life` (seconds), `client_id`, `client_secret`,
+    """Options beside those of Twin: `org_id`, `credits` (a day), `per_window`, `token_life` (seconds), `client_id`,
+    `client_secret`,
     `refresh_token` (each checked only when given)."""
 
     name = "zoho_desk"
@@ -136,7 +138,8 @@ class ZohoDeskTwin(Twin):
         return id_
 
     def modify(self, id_: str, *, touch: bool = True, **fields: Any) -> None:
-        """Changes a ticket or contact. `touch=False` leaves modifiedTime as it was, as becoming overdue may (architecture.md, Hints)."""
+        """Changes a ticket or contact. `touch=False` leaves modifiedTime as it was, as becoming overdue may "
+        "(architecture.md, Hints)."""
         with self.lock:
             object_ = next((o for o in ("tickets", "contacts") if self.store.get(o, id_) is not None), None)
             if object_ is None:

@@ -1,6 +1,7 @@
 """How Zoho Desk shows its records: tickets, contacts, threads and comments in full, in lists and in searches.
 
-Used by zoho_desk.py. Keys and types are those of recorded answers [REC]; those of threads' lists and of comments are [DOC]. The trap
+Used by zoho_desk.py. Keys and types are those of recorded answers [REC]; those of threads' lists and of comments are
+[DOC]. The trap
 is kept: a ticket's `email` is null while its contact has one, and a list row knows neither modifiedTime nor isOverDue.
 """
 
@@ -34,10 +35,11 @@ def ticket(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
     contact = twin.store.get("contacts", str(given.get("contactId"))) or {}
     number = str(101 + len(twin.store.table("tickets").records))
     absent = (
-        "subCategory dueDate onholdTime resolution closedTime productId priority classification phone description channelRelatedInfo "
+        "subCategory dueDate onholdTime resolution closedTime productId priority classification phone "
+        "description channelRelatedInfo "
         "responseDueDate email channelCode slaId assigneeId teamId category"
     )
-    return {name: None for name in absent.split()} | {
+    return dict.fromkeys(absent.split()) | {
         "id": id_,
         "ticketNumber": number,
         "subject": "",
@@ -81,10 +83,11 @@ def ticket(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
 def contact(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
     now = given.get("createdTime") or stamp(twin.clock())
     absent = (
-        "firstName lastName facebook twitter email secondaryEmail mobile phone city country state street zip description title type "
+        "firstName lastName facebook twitter email secondaryEmail mobile phone city country state street zip "
+        "description title type "
         "language accountId zohoCRMContact photoURL"
     )
-    return {name: None for name in absent.split()} | {
+    return dict.fromkeys(absent.split()) | {
         "id": id_,
         "layoutId": "1329983000000074005",
         "layoutDetails": {"id": "1329983000000074005", "layoutName": "Twin"},
@@ -136,7 +139,7 @@ def thread(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
         else _author()
     )
     absent = "replyTo channelRelatedInfo readReceipts impersonatedUser fullContentURL"
-    return {name: None for name in absent.split()} | {
+    return dict.fromkeys(absent.split()) | {
         "id": id_,
         "ticketId": given.get("ticketId"),
         "channel": "EMAIL",
@@ -209,7 +212,8 @@ def thread_row(record: Record) -> Record:
 
 def contact_list_row(record: Record) -> Record:
     kept = (
-        "id firstName lastName accountCount email secondaryEmail mobile phone type createdTime ownerId accountId zohoCRMContact isAnonymous "
+        "id firstName lastName accountCount email secondaryEmail mobile phone type createdTime ownerId "
+        "accountId zohoCRMContact isAnonymous "
         "isEndUser photoURL isSpam webUrl customerHappiness"
     )
     return {k: record[k] for k in kept.split()}

@@ -1,6 +1,6 @@
 """What users of Zoho CRM do behind an integration's back: add, delete, convert and merge records of the twin.
 
-Used by zoho.py; reachable from tests and under /_twin/. Conversion over the API is here too.
+Used by zoho.py; reachable from tests and under /_twin/. The twin commits. Conversion over the API is here too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ def add(twin: ZohoTwin, module: str, fields: dict[str, Any]) -> str:
     if module == "users":
         id_ = str(fields.get("id") or twin.rows.new_id())
         twin.store.put("users", id_, twin.user | fields | {"id": id_})
-        twin.store.commit()
         return id_
     made = twin.schema.get(module)
     if made is None:
@@ -44,7 +43,6 @@ def add(twin: ZohoTwin, module: str, fields: dict[str, Any]) -> str:
     record |= {n: v["id"] if isinstance(v, dict) and "id" in v else v for n, v in fields.items() if v is not None}
     record["id"] = str(fields.get("id") or twin.rows.new_id())
     twin.store.put(module, record["id"], record)
-    twin.store.commit()
     return str(record["id"])
 
 
@@ -62,7 +60,6 @@ def delete(twin: ZohoTwin, id_: str) -> bool:
     if found is None:
         return False
     twin.store.put(found[0], id_, {**found[1], "_deleted": True})
-    twin.store.commit()
     return True
 
 
@@ -80,7 +77,6 @@ def convert(twin: ZohoTwin, id_: str) -> dict[str, Any]:
     made["Contacts"] = add(twin, "Contacts", fields)
     twin.store.put("Leads", id_, {**lead, "$converted": True, "$converted_detail": {"contact": made["Contacts"]}})
     _move(twin, id_, made["Contacts"], to_contact=True)
-    twin.store.commit()
     return made
 
 
@@ -90,7 +86,6 @@ def merge(twin: ZohoTwin, master: str, loser: str) -> None:
         raise ValueError(f"{master} and {loser} cannot be merged")
     twin.store.put(lost[0], loser, {**lost[1], "_deleted": True})
     _move(twin, loser, master, to_contact=False)
-    twin.store.commit()
 
 
 def _move(twin: ZohoTwin, old: str, new: str, to_contact: bool) -> None:
@@ -104,7 +99,8 @@ def _move(twin: ZohoTwin, old: str, new: str, to_contact: bool) -> None:
 
 
 def on_convert(twin: ZohoTwin, call: Call) -> Answer:
-    """POST Leads/{id}/actions/convert: v2 answers with plain ids [REC], later versions with details [OAS]; errors under 202 [OAS]."""
+    """POST Leads/{id}/actions/convert: v2 answers with plain ids [REC], later versions with details "
+    "[OAS]; errors under 202 [OAS]."""
     id_ = call.segments[3]
     lead = twin.rows.live("Leads", id_)
     if lead is None:

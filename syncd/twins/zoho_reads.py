@@ -171,7 +171,8 @@ def user() -> dict[str, Any]:
     """The user the tokens belong to, with the keys of a recorded one [REC]."""
     me = {"name": "Twin Owner", "id": "7328395000000605001"}
     absent = (
-        "fax Reporting_To zip phone Current_Shift__s dob city signature Shift_Effective_From__s street alias status_reason__s website "
+        "fax Reporting_To zip phone Current_Shift__s dob city signature Shift_Effective_From__s street alias "
+        "status_reason__s website "
         "mobile Next_Shift__s"
     )
     views = ("notes_desc", "bc_view", "unpin_recent_item")
@@ -181,7 +182,7 @@ def user() -> dict[str, Any]:
         "background": "#F3F0EB",
     }
     theme |= {"selected_tab": {"font_color": "#FFFFFF", "background": "#222222"}, "screen": "fixed", "type": "default"}
-    return {name: None for name in absent.split()} | {
+    return dict.fromkeys(absent.split()) | {
         "id": me["id"],
         "full_name": me["name"],
         "first_name": "Twin",

@@ -36,7 +36,8 @@ class RowError(Exception):
 
 
 class Rows:
-    """Checked writes into a store. `user`: who the token belongs to; `zone`: that user's, in which all times are answered [REC]."""
+    """Checked writes into a store. `user`: who the token belongs to; `zone`: that user's, in which all "
+    "times are answered [REC]."""
 
     def __init__(
         self,

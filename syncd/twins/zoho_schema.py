@@ -30,7 +30,8 @@ class Field:
 
 @dataclass(slots=True)
 class Module:
-    """`check`: the system's duplicate-check field, "" where upsert is not supported (zoho.md: not Tasks, Calls, Events, Notes)."""
+    """`check`: the system's duplicate-check field, "" where upsert is not supported (zoho.md: not "
+    "Tasks, Calls, Events, Notes)."""
 
     name: str
     check: str = ""
@@ -53,12 +54,17 @@ _RECORD = (
     "Unsubscribed_Mode picklist -; Unsubscribed_Time datetime -"
 )
 _PERSON = (
-    "First_Name text(40); Last_Name text(80) !; Full_Name text(120) -; Email email(100); Secondary_Email email(100); Phone phone(30);"
-    "Mobile phone(30); Fax phone(30); Skype_ID text(50); Twitter text(50); Salutation picklist(120); Email_Opt_Out boolean =false;"
+    "First_Name text(40); Last_Name text(80) !; Full_Name text(120) -; Email email(100); Secondary_Email "
+    "email(100); Phone phone(30);"
+    "Mobile phone(30); Fax phone(30); Skype_ID text(50); Twitter text(50); Salutation picklist(120); "
+    "Email_Opt_Out boolean =false;"
     "Lead_Source picklist(120) [Advertisement,Cold Call,Web Download,Chat]"
 )
 _PLACE = "{0}Street text(250); {0}City text(100); {0}State text(100); {0}Country text(100)"
-_SPOT = "{0}Latitude text; {0}Longitude text; {0}Flat_House_No_Building_Apartment_Name text; {0}Coordinates text -=; {0}Address text -="
+_SPOT = (
+    "{0}Latitude text; {0}Longitude text; {0}Flat_House_No_Building_Apartment_Name text; {0}Coordinates text -=;"
+    "{0}Address text -="
+)
 _ACTIVITY = (
     "Subject text(255) !; Who_Id lookup >Contacts; What_Id lookup >*; Description textarea(32000); Tag list =[];"
     "Last_Activity_Time datetime -; Remind_At text; Recurring_Activity text"
@@ -68,7 +74,8 @@ _FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Email",
         (
             "Company text(200); Designation text(100); Website website(450); Industry picklist(120); Annual_Revenue currency;"
-            "No_of_Employees integer; Rating picklist(120); Lead_Status picklist(120) [Contacted,Not Contacted,Lost Lead]; Zip_Code text(30)",
+            "No_of_Employees integer; Rating picklist(120); Lead_Status picklist(120) [Contacted,Not "
+            "Contacted,Lost Lead]; Zip_Code text(30)",
             _PERSON,
             _PLACE.format(""),
             _SPOT.format(""),
@@ -78,7 +85,8 @@ _FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Contacts": (
         "Email",
         (
-            "Account_Name lookup >Accounts; Vendor_Name lookup >Vendors; Title text(100); Department text(50); Home_Phone phone(30);"
+            "Account_Name lookup >Accounts; Vendor_Name lookup >Vendors; Title text(100); Department text(50); "
+            "Home_Phone phone(30);"
             "Other_Phone phone(30); Asst_Phone phone(30); Assistant text(50); Date_of_Birth date; Reporting_To lookup >Contacts;"
             "Mailing_Zip text(30); Other_Zip text(30)",
             _PERSON,
@@ -93,21 +101,25 @@ _FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Account_Name",
         (
             "Account_Name text(100) !; Website website(30); Ticker_Symbol text(30); Employees integer; Account_Number bigint =0;"
-            "Account_Site text(30); Phone phone(30); Fax phone(30); SIC_Code integer; Annual_Revenue currency; Ownership picklist(120);"
+            "Account_Site text(30); Phone phone(30); Fax phone(30); SIC_Code integer; Annual_Revenue currency; "
+            "Ownership picklist(120);"
             "Industry picklist(120); Account_Type picklist(120); Rating picklist(120); Parent_Account lookup >Accounts;"
             "Billing_Code text(30); Shipping_Code text(30)",
             _PLACE.format("Billing_"),
             _SPOT.format("Billing_"),
             _PLACE.format("Shipping_"),
             _SPOT.format("Shipping_"),
-            "Tag list =[]; Last_Activity_Time datetime -; Locked__s boolean -=false; Record_Image text -; Description textarea(32000)",
+            "Tag list =[]; Last_Activity_Time datetime -; Locked__s boolean -=false; Record_Image text -; "
+            "Description textarea(32000)",
         ),
     ),
     "Deals": (
         "Deal_Name",
         (
-            "Deal_Name text(120) !; Stage picklist(120) ! [Qualification,Needs Analysis,Negotiation,Closed Won,Closed Lost]; Closing_Date date;"
-            "Amount currency; Probability integer; Account_Name lookup >Accounts; Contact_Name lookup >Contacts; Type picklist(120);"
+            "Deal_Name text(120) !; Stage picklist(120) ! [Qualification,Needs Analysis,Negotiation,Closed "
+            "Won,Closed Lost]; Closing_Date date;"
+            "Amount currency; Probability integer; Account_Name lookup >Accounts; Contact_Name lookup >Contacts; "
+            "Type picklist(120);"
             "Next_Step text(100); Lead_Source picklist(120); Pipeline picklist(120)",
             _RECORD,
         ),
@@ -118,14 +130,16 @@ _FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "",
         (
             "Due_Date date; Status picklist(120) [Not Started,Deferred,In Progress,Completed,Waiting on someone else];"
-            "Priority picklist(120) [High,Highest,Low,Lowest,Normal]; Send_Notification_Email boolean =false; Closed_Time datetime -",
+            "Priority picklist(120) [High,Highest,Low,Lowest,Normal]; Send_Notification_Email boolean =false; "
+            "Closed_Time datetime -",
             _ACTIVITY,
         ),
     ),
     "Calls": (
         "",
         (
-            "Call_Type picklist(120) ! [!Inbound,Outbound,Missed]; Call_Start_Time datetime !; Call_Duration text(20) !; Call_Purpose picklist(120);"
+            "Call_Type picklist(120) ! [!Inbound,Outbound,Missed]; Call_Start_Time datetime !; Call_Duration "
+            "text(20) !; Call_Purpose picklist(120);"
             "Call_Result text(500); Outbound_Call_Status picklist(120); Call_Agenda text(255); Call_Duration_in_seconds integer;"
             "Caller_ID text(100)",
             _ACTIVITY,
@@ -134,17 +148,21 @@ _FIELDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Events": (
         "",
         (
-            "Event_Title text(255) !; Start_DateTime datetime !; End_DateTime datetime !; Venue text(255); All_day boolean =false;"
+            "Event_Title text(255) !; Start_DateTime datetime !; End_DateTime datetime !; Venue text(255); "
+            "All_day boolean =false;"
             "Participants list =[]; Who_Id lookup >Contacts; What_Id lookup >*; Description textarea(32000); Tag list =[];"
-            "Last_Activity_Time datetime -; Remind_At text; Recurring_Activity text; Latitude text; Longitude text; ZIP_Code text;"
-            "Check_In_State text; Check_In_City text; Check_In_Comment text; Check_In_Status text =PLANNED; Check_In_Time datetime -;"
+            "Last_Activity_Time datetime -; Remind_At text; Recurring_Activity text; Latitude text; Longitude "
+            "text; ZIP_Code text;"
+            "Check_In_State text; Check_In_City text; Check_In_Comment text; Check_In_Status text =PLANNED; "
+            "Check_In_Time datetime -;"
             "Check_In_Address text; Check_In_By text; Check_In_Country text; Check_In_Sub_Locality text",
         ),
     ),
     "Notes": ("", ("Note_Title text(120); Note_Content textarea(32000) !; Parent_Id parent !",)),
 }
 _ENTRY = re.compile(
-    r"(?P<name>\w+) (?P<type>\w+)(?:\((?P<length>\d+)\))?\s*(?P<flags>[!-]*)(?:(?P<eq>=)(?P<default>[\w ]*|\[\]))?(?:>(?P<refers>[\w*]+))?"
+    r"(?P<name>\w+) (?P<type>\w+)(?:\((?P<length>\d+)\))?\s*(?P<flags>[!-]*)(?:(?P<eq>=)(?P<default>[\w "
+    r"]*|\[\]))?(?:>(?P<refers>[\w*]+))?"
     r"\s*(?:\[(?P<values>[^\]]+)\])?"
 )
 _NO = {"delegate": False, "takeover": False, "approve": False, "reject": False, "resubmit": False}

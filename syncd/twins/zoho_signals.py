@@ -16,10 +16,30 @@ if TYPE_CHECKING:
 
 SUBJECT, MESSAGE = 100, 1_000  # characters [DOC]
 NAMESPACES = frozenset(  # those of Zoho's sample answer that syncd's channels have [DOC]
-    "Email_Incoming__s EmailInsight_Open__s EmailInsight_Click__s EmailInsight_Bounce__s Telephony_Missed__s Survey_Responded__s "
-    "Campaign_Open__s Campaign_Click__s Campaign_Bounce__s Livedesk_MissedChat__s Support_NewTicket__s Support_NewComment__s "
-    "Support_NewResponse__s Support_TicketOverdue__s Support_TicketEscalated__s Support_NewRating__s Facebook_NewPost__s "
-    "Facebook_NewComment__s Facebook_NewLike__s Facebook_Message__s Twitter_Mention__s Twitter_Message__s".split()
+    [
+        "Email_Incoming__s",
+        "EmailInsight_Open__s",
+        "EmailInsight_Click__s",
+        "EmailInsight_Bounce__s",
+        "Telephony_Missed__s",
+        "Survey_Responded__s",
+        "Campaign_Open__s",
+        "Campaign_Click__s",
+        "Campaign_Bounce__s",
+        "Livedesk_MissedChat__s",
+        "Support_NewTicket__s",
+        "Support_NewComment__s",
+        "Support_NewResponse__s",
+        "Support_TicketOverdue__s",
+        "Support_TicketEscalated__s",
+        "Support_NewRating__s",
+        "Facebook_NewPost__s",
+        "Facebook_NewComment__s",
+        "Facebook_NewLike__s",
+        "Facebook_Message__s",
+        "Twitter_Mention__s",
+        "Twitter_Message__s",
+    ]
 )
 
 
