@@ -1,0 +1,149 @@
+"""Reads of the Salesforce twin: whole records, query pages, descriptions, limits, versions and who the user is.
+
+Used by salesforce.py. Shapes are those of recorded answers [R].
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from syncd.twins import salesforce_soql
+from syncd.twins.salesforce_auth import ORG
+from syncd.twins.salesforce_rows import RowError, stamp
+from syncd.twins.salesforce_schema import SObject
+from syncd.twins.state import Record
+from syncd.twins.wire import Answer, Call
+
+if TYPE_CHECKING:
+    from syncd.twins.salesforce import SalesforceTwin
+
+VERSIONS = range(31, 69)
+PAGE = 2_000  # rows of a query answer [D]
+SMALLEST = 200  # rows that Sforce-Query-Options may ask for [D]
+
+
+def whole(call: Call, made: SObject, record: Record) -> Answer:
+    """A record with every field, or those of `fields=`."""
+    wanted = call.query.get("fields")
+    names = [n.strip() for n in wanted.split(",")] if wanted else list(made.fields)
+    for name in names:
+        if made.field(name) is None:
+            raise RowError("INVALID_FIELD", f"No such column '{name}' on sobject of type {made.name}")
+    row: dict[str, Any] = {"attributes": salesforce_soql.attributes(made.name, record["Id"], call.segments[2])}
+    return Answer(200, row | {n: record.get(n) for n in names})
+
+
+def several(call: Call, made: SObject, found: Iterable[Record]) -> Answer:
+    """Several records have the external id: HTTP 300 with their URLs [D]."""
+    return Answer(300, [f"/services/data/{call.segments[2]}/sobjects/{made.name}/{r['Id']}" for r in found])
+
+
+def query(twin: SalesforceTwin, call: Call, deleted: bool) -> Answer:
+    if "q" not in call.query:
+        raise RowError("MALFORMED_QUERY", "unexpected token: '<EOF>'")
+    total, rows = salesforce_soql.execute(call.query["q"], twin.store, twin.schema, call.segments[2], deleted)
+    return _page(twin, call, f"0r8{secrets.token_hex(8)}"[:18], rows, 0, total)
+
+
+def query_more(twin: SalesforceTwin, call: Call) -> Answer:
+    locator, _, start = call.segments[-1].rpartition("-")
+    rows = twin.cursors.get(locator)
+    if rows is None or not start.isdigit():
+        raise RowError("INVALID_QUERY_LOCATOR", "invalid query locator")
+    return _page(twin, call, locator, rows, int(start), len(rows))
+
+
+def _page(twin: SalesforceTwin, call: Call, locator: str, rows: list[Any], start: int, total: int) -> Answer:
+    option = re.search(r"batchSize=(\d+)", call.headers.get("sforce-query-options", ""))
+    size = min(twin.page_size, max(SMALLEST, int(option.group(1)))) if option else twin.page_size
+    end = start + size
+    body: dict[str, Any] = {"totalSize": total, "done": end >= len(rows)}
+    if end < len(rows):
+        twin.cursors[locator] = rows
+        body["nextRecordsUrl"] = f"/services/data/{call.segments[2]}/query/{locator}-{end}"
+    return Answer(200, body | {"records": rows[start:end]})
+
+
+def describe_global(twin: SalesforceTwin) -> Answer:
+    known = [{"name": o.name, "label": o.name, "keyPrefix": o.prefix, "queryable": True} for o in twin.schema.values()]
+    return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": known})
+
+
+def limits(twin: SalesforceTwin) -> Answer:
+    left = max(0, twin.daily_limit - twin.usage)
+    return Answer(200, {"DailyApiRequests": {"Max": twin.daily_limit, "Remaining": left}})
+
+
+def versions() -> Answer:
+    known = [{"label": f"Release {n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"} for n in VERSIONS]
+    return Answer(200, known)
+
+
+def integration_user(twin: SalesforceTwin) -> Record:
+    now = stamp(twin.clock())
+    names = {"FirstName": "Integration", "LastName": "User", "Name": "Integration User", "Alias": "integ"}
+    address = "integration@twin.example.com"
+    rest = {
+        "Username": address,
+        "Email": address,
+        "IsActive": True,
+        "ProfileId": "00edM00000Qj7rCQAR",
+        "UserType": "Standard",
+    }
+    return (
+        {"Id": twin.user, "IsDeleted": False, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now}
+        | names
+        | rest
+    )
+
+
+def userinfo(twin: SalesforceTwin) -> Answer:
+    user = twin.store.get("User", twin.user) or {}
+    picture = f"{twin.url}/profilephoto/005/F"
+    resources = {n: f"{twin.url}/services/data/v{{version}}/{n}/" for n in ("sobjects", "search", "query", "recent")}
+    resources |= {n: f"{twin.url}/services/data/v{{version}}/chatter/{n}" for n in ("feeds", "groups", "users")}
+    resources |= {
+        n: f"{twin.url}/services/data/v{{version}}/chatter/{n.replace('_', '-')}"
+        for n in ("feed_items", "feed_elements")
+    }
+    resources |= {
+        n: f"{twin.url}/services/Soap/{n[0]}/{{version}}/{ORG[:15]}" for n in ("enterprise", "metadata", "partner")
+    }
+    resources["tooling_soap"] = f"{twin.url}/services/Soap/T/{{version}}/{ORG[:15]}"
+    resources["tooling_rest"] = f"{twin.url}/services/data/v{{version}}/tooling/"
+    resources |= {
+        "rest": f"{twin.url}/services/data/v{{version}}/",
+        "profile": f"{twin.url}/{twin.user}",
+        "custom_domain": twin.url,
+    }
+    return Answer(
+        200,
+        {
+            "sub": f"{twin.url}/id/{ORG}/{twin.user}",
+            "user_id": twin.user,
+            "organization_id": ORG,
+            "preferred_username": user.get("Username"),
+            "nickname": user.get("Alias"),
+            "name": user.get("Name"),
+            "email": user.get("Email"),
+            "email_verified": True,
+            "given_name": user.get("FirstName"),
+            "family_name": user.get("LastName"),
+            "zoneinfo": "America/Los_Angeles",
+            "photos": {"picture": picture, "thumbnail": f"{twin.url}/profilephoto/005/T"},
+            "profile": f"{twin.url}/{twin.user}",
+            "picture": picture,
+            "address": {},
+            "is_salesforce_integration_user": False,
+            "urls": resources,
+            "active": True,
+            "user_type": "STANDARD",
+            "language": "en_US",
+            "locale": "en_US",
+            "utcOffset": -28_800_000,
+            "updated_at": stamp(twin.clock())[:19] + "Z",
+        },
+    )
