@@ -1,7 +1,7 @@
 """A small load generator: raw sockets with keep-alive on one event loop, in a process of its own.
 
-`python -m bench.load PORT PATH --requests N --connections C [--sign SECRET]` prints one JSON object: requests, seconds, answers by
-status, latencies in ms. Bodies are about 1 KiB, all different, made and signed before the clock starts.
+`python -m bench.load PORT PATH --requests N --connections C [--sign SECRET]` prints one JSON object: requests, seconds,
+answers by status, latencies in ms. Bodies are about 1 KiB, all different, made and signed before the clock starts.
 """
 
 from __future__ import annotations

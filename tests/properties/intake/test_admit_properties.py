@@ -115,14 +115,7 @@ def test_the_decision_is_a_function_of_its_values(batch: Batch, route: Route | N
 @given(st.timedeltas(timedelta(0), timedelta(days=400)), policies)
 def test_a_clock_ahead_is_judged_as_one_behind(distance: timedelta, policy: Policy) -> None:
     def live(at: datetime) -> list[bool]:
-        made = Signal(
-            id=derive_id("x", "", "custom.x", "1"),
-            type="custom.x",
-            source="s",
-            occurred_at=at,
-            received_at=NOW,
-            title="",
-        )
+        made = make_signal(1, type="custom.x", at=at)
         return [s.live for a in admit(Batch((made,)), "s", Route.POLL, policy, NOW).arrivals for s in a.seeds]
 
     assert live(NOW + distance) == live(NOW - distance)
