@@ -1,0 +1,173 @@
+"""Signing in to Zoho: its data centres, and access tokens under the law of ten. Shared by every Zoho connector.
+
+`bearer(...)` is what a connector hands to its HttpClient. The grant is named by accounts host, client and refresh token, so
+that all connectors of one grant share its token. Zoho gives at most ten tokens in ten minutes per refresh token and then
+blocks it for the rest of the window (accounts docs): nine are spent at most, counted in the stored token itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from syncd.connector import ConnectorSettings
+from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient
+from syncd.http import Bearer, Deadlines, HttpClient, Response, check_base_url, throttled
+from syncd.oauth import Mint, Token, TokenStore, grant_id
+
+BaseUrl = Annotated[str, AfterValidator(check_base_url)]
+DataCentreName = Literal["us", "eu", "in", "au", "jp", "ca", "cn", "sa", "uk", "sg", "ae"]
+
+
+@dataclass(frozen=True)
+class DataCentre:
+    """The hosts of one Zoho data centre."""
+
+    accounts: str
+    crm: str
+    desk: str
+
+
+def _at(domain: str, crm: str = "") -> DataCentre:
+    return DataCentre(f"https://accounts.{domain}", crm or f"https://www.{domain}", f"https://desk.{domain}")
+
+
+DATA_CENTRES: dict[DataCentreName, DataCentre] = {
+    "us": _at("zoho.com", "https://www.zohoapis.com"),
+    "eu": _at("zoho.eu", "https://www.zohoapis.eu"),
+    "in": _at("zoho.in", "https://www.zohoapis.in"),
+    "au": _at("zoho.com.au", "https://www.zohoapis.com.au"),
+    "jp": _at("zoho.jp", "https://www.zohoapis.jp"),
+    "ca": _at("zohocloud.ca", "https://www.zohoapis.ca"),
+    "cn": _at("zoho.com.cn", "https://www.zohoapis.com.cn"),
+    "sa": _at("zoho.sa", "https://www.zohoapis.sa"),
+    "uk": _at("zoho.uk", "https://www.zohoapis.uk"),  # this and the next two are not verified: the token's own
+    "sg": _at("zoho.sg", "https://www.zohoapis.sg"),  # api_domain, which always wins for the CRM, tells the truth
+    "ae": _at("zoho.ae", "https://www.zohoapis.ae"),
+}
+
+SCHEME = "Zoho-oauthtoken"
+WINDOW = timedelta(minutes=10)
+MOST_TOKENS = 9
+_DEADLINES = Deadlines(connect=5, read=15, total=20)  # the token endpoint is known to hang
+_MILLISECONDS_FROM = 100_000  # older answers count a token's hour as 3,600,000
+
+_PERMANENT = {
+    "invalid_code": "the refresh token is revoked, or belongs to another client or data centre; sign in again",
+    "invalid_client": "the client id is unknown in this data centre",
+    "invalid_client_secret": "the client secret is wrong",
+    "unauthorized_client": "this client may not refresh tokens",
+    "invalid_grant": "the refresh token is not accepted",
+    "invalid_scope": "the refresh token's scopes are not accepted",
+    "unsupported_grant_type": "the accounts host does not know this way to sign in",
+}
+_THROTTLED = "Access Denied"
+
+_BLOCKED: dict[str, datetime] = {}
+"""grant -> until when Zoho gives it no token: asking again would only prolong it. Per process, and only advice."""
+
+
+class ZohoAuth(ConnectorSettings):
+    """A self client or a server-based client of api-console.zoho.com."""
+
+    client_id: str = Field(min_length=1, description="client id from Zoho's API console")
+    client_secret: SecretStr = Field(description="client secret")
+    refresh_token: SecretStr = Field(description="refresh token; its scopes are what the connector's page names")
+
+
+def bearer(tokens: TokenStore, accounts_url: str, auth: ZohoAuth, clock: Callable[[], datetime]) -> Bearer:
+    """How a Zoho API client authenticates. The mint raises RateLimited, Misconfigured or Transient."""
+    grant = grant_id("zoho", accounts_url, auth.client_id, auth.refresh_token.get_secret_value())
+    return Bearer(tokens=tokens, grant=grant, mint=_minter(grant, accounts_url, auth, clock), scheme=SCHEME)
+
+
+def api_base(configured: str, default: str) -> str | Callable[[Token], str]:
+    """The CRM's base URL: as configured, else the `api_domain` that came with the token, else the default."""
+    return configured or (lambda token: token.extra.get("api_domain") or default)
+
+
+def _minter(grant: str, accounts_url: str, auth: ZohoAuth, clock: Callable[[], datetime]) -> Mint:
+    def mint(held: Token | None) -> Token:
+        now = clock()
+        spent = _spent(held, now)
+        blocked_until = _BLOCKED.get(grant, now)
+        if len(spent) >= MOST_TOKENS:
+            blocked_until = max(blocked_until, spent[0] + WINDOW)
+        if blocked_until > now:
+            wait = (blocked_until - now).total_seconds()
+            raise RateLimited("Zoho gives this refresh token no new access token yet", code="tokens", retry_after=wait)
+        try:
+            token = _read_token(_ask(accounts_url, auth), now)
+        except RateLimited as error:
+            _BLOCKED[grant] = now + timedelta(seconds=error.retry_after or 0)
+            raise
+        minted = ",".join(f"{moment.timestamp():.0f}" for moment in [*spent, now])
+        return Token(access=token.access, expires_at=token.expires_at, extra={**token.extra, "minted": minted})
+
+    return mint
+
+
+def _spent(held: Token | None, now: datetime) -> list[datetime]:
+    """When tokens were minted within the window, oldest first."""
+    texts = held.extra.get("minted", "").split(",") if held else []
+    moments = [datetime.fromtimestamp(int(text), UTC) for text in texts if text.isdigit()]
+    return sorted(moment for moment in moments if now - WINDOW < moment <= now)
+
+
+def _ask(accounts_url: str, auth: ZohoAuth) -> Response:
+    form = {
+        "grant_type": "refresh_token",
+        "client_id": auth.client_id,
+        "client_secret": auth.client_secret.get_secret_value(),
+        "refresh_token": auth.refresh_token.get_secret_value(),
+    }
+    client = HttpClient(accounts_url, deadlines=_DEADLINES)
+    try:
+        return client.request("POST", "/oauth/v2/token", form=form)
+    except Ambiguous as error:  # a token that was made and lost harms nobody: the caller's own request never left
+        raise Transient(error.message, code=error.code) from None
+    finally:
+        client.close()
+
+
+def _read_token(answer: Response, now: datetime) -> Token:
+    """Failures come as HTTP 200 too, and the throttle as HTTP 400: what counts is the body."""
+    if (slow := throttled(answer, now)) is not None:
+        raise RateLimited(slow.message, code=slow.code, retry_after=max(slow.retry_after or 0, WINDOW.total_seconds()))
+    try:
+        said = answer.json()
+    except Ambiguous as error:
+        raise Transient(error.message, code=str(answer.status)) from None
+    access = said.get("access_token") if isinstance(said, dict) else None
+    if not isinstance(access, str) or not access:
+        raise _refusal(said, answer.status)
+    return Token(access=access, expires_at=now + timedelta(seconds=_life(said)), extra=_domain(said.get("api_domain")))
+
+
+def _domain(told: Any) -> dict[str, str]:
+    try:
+        return {"api_domain": check_base_url(told)} if isinstance(told, str) and told else {}
+    except ValueError:
+        return {}
+
+
+def _refusal(said: Any, status: int) -> Failure:
+    code = str(said.get("error", "")) if isinstance(said, dict) else ""
+    if code == _THROTTLED:
+        return RateLimited("too many access tokens were asked for", code=code, retry_after=WINDOW.total_seconds())
+    if code in _PERMANENT:
+        return Misconfigured(f"Zoho refuses to sign in: {_PERMANENT[code]}", code=code)
+    return Transient(f"the accounts host gave no token (HTTP {status})", code=code or str(status), known=status >= 500)
+
+
+def _life(said: dict[str, Any]) -> float:
+    value = said.get("expires_in_sec", said.get("expires_in", 3600))
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        return 3600.0
+    return seconds / 1000 if seconds >= _MILLISECONDS_FROM else seconds
