@@ -1,0 +1,192 @@
+"""One IMAP connection that only looks: EXAMINE, SEARCH, BODY.PEEK. `imap` drives it.
+
+Never changes the mailbox. Every error leaves as a `Failure`; a refusal that concerns single mails is an answer, not an error.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import ssl
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from connectors.mail.imap_errors import broken, translated
+from connectors.mail.message import HEAD_BYTES
+from connectors.mail.text import MIME_FAULTS
+from syncd.errors import Failure, Misconfigured, Transient
+
+if TYPE_CHECKING:
+    from connectors.mail.imap import ImapSettings
+
+CONNECT_TIMEOUT = 20.0
+READ_TIMEOUT = 90.0
+SEARCH_WINDOW = 50_000
+"""Messages one SEARCH may speak of: its answer is one line, and the standard library reads at most a million bytes."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A folder as EXAMINE showed it: UIDVALIDITY, the next UID to be given, how many messages."""
+
+    validity: int
+    next: int
+    exists: int
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What is known of a message before it is read."""
+
+    size: int
+    arrived_at: datetime
+    seen: bool
+
+
+class Session:
+    """A logged-in connection; use `opened`."""
+
+    def __init__(self, client: Any, where: str) -> None:
+        self._client = client
+        self._where = where
+
+    def examine(self, folder: str) -> Status:
+        """Opens a folder read-only. Raises Misconfigured, listing what exists, when it is not there."""
+        where = f"{self._where} folder {folder}"
+        try:
+            with translated(where):
+                answer = self._client.select_folder(folder, readonly=True)
+        except Failure as failure:
+            raise self._absent(folder, failure) from failure
+        validity, exists = int(answer.get(b"UIDVALIDITY", 0)), int(answer.get(b"EXISTS", 0))
+        following = answer.get(b"UIDNEXT")
+        if following is None:  # RFC 3501 allows its absence
+            last = self._uids(["UID", "*"], where) if exists else []
+            following = max(last, default=0) + 1
+        return Status(validity, int(following), exists)
+
+    def _absent(self, folder: str, failure: Failure) -> Failure:
+        if failure.code == "lost" or not isinstance(failure, Transient):
+            return failure
+        with translated(self._where):
+            listed = self._client.list_folders()
+        names = [str(name) for flags, _, name in listed if b"\\noselect" not in {flag.lower() for flag in flags}]
+        if folder in names:
+            return failure
+        shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+        return Misconfigured(
+            f"{self._where}: there is no folder {folder!r}; set folders to some of: {shown}",
+            code="no_folder",
+            field="folders",
+        )
+
+    def search(self, first: int, exists: int, criteria: Sequence[Any] = ()) -> list[int]:
+        """UIDs from `first` on, ascending. `UID n:*` also names the last message when n is beyond it: filtered here."""
+        base: list[Any] = ["UID", f"{first}:*", *criteria]
+        if exists <= SEARCH_WINDOW:
+            return sorted({uid for uid in self._uids(base, self._where) if uid >= first})
+        # By sequence numbers from the end: an expunge meanwhile shifts messages towards windows still to come.
+        found: set[int] = set()
+        for top in range(exists, 0, -SEARCH_WINDOW):
+            window = f"{max(1, top - SEARCH_WINDOW + 1)}:{'*' if top == exists else top}"
+            found.update(uid for uid in self._uids([window, *base], self._where) if uid >= first)
+        return sorted(found)
+
+    def _uids(self, criteria: Sequence[Any], where: str) -> list[int]:
+        with translated(where):
+            return [int(uid) for uid in self._client.search(list(criteria))]
+
+    def metas(self, uids: Collection[int]) -> dict[int, Meta]:
+        """Size, arrival and flags of those of the messages that still exist."""
+        if not uids:
+            return {}
+        with translated(self._where):
+            answer = self._client.fetch(sorted(uids), ["RFC822.SIZE", "INTERNALDATE", "FLAGS"])
+        return {
+            uid: Meta(
+                int(row.get(b"RFC822.SIZE") or 0), _moment(row.get(b"INTERNALDATE")), b"\\Seen" in row.get(b"FLAGS", ())
+            )
+            for uid, row in answer.items()
+            if b"RFC822.SIZE" in row or b"INTERNALDATE" in row
+        }
+
+    def bodies(self, uids: Collection[int], *, head_only: bool = False) -> dict[int, bytes]:
+        """The bytes of messages (with `head_only` their first 256 KiB), never setting \\Seen; without those that are gone.
+
+        Raises Refused when the server will not give one of them, and a Failure when the connection is lost.
+        """
+        item = f"BODY.PEEK[]<0.{HEAD_BYTES}>" if head_only else "BODY.PEEK[]"
+        try:
+            answer = self._client.fetch(sorted(uids), [item])
+        except (imaplib.IMAP4.abort, OSError, EOFError) as error:
+            raise broken(self._where, error) from error
+        except (imaplib.IMAP4.error, *MIME_FAULTS) as error:
+            raise Refused(str(error)) from error
+        key = b"BODY[]<0>" if head_only else b"BODY[]"
+        return {uid: raw for uid, row in answer.items() if isinstance(raw := row.get(key), bytes) and raw}
+
+
+class Refused(Exception):
+    """The server answers NO (or nonsense) to a fetch: one of the messages is bad, the connection is not."""
+
+
+@contextmanager
+def opened(settings: ImapSettings) -> Iterator[Session]:
+    """A logged-in session, closed whatever happens. Raises Misconfigured, RateLimited or Transient."""
+    where = f"IMAP {settings.host}:{settings.effective_port}"
+    client = _connect(settings, where)
+    try:
+        _login(client, settings, f"{where} as {settings.username}")
+        yield Session(client, where)
+    finally:
+        _close(client)
+
+
+def _connect(settings: ImapSettings, where: str) -> Any:
+    from imapclient import IMAPClient, SocketTimeout
+
+    with translated(where):
+        context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+        client = IMAPClient(
+            settings.host,
+            port=settings.effective_port,
+            ssl=settings.tls == "implicit",
+            ssl_context=context,
+            timeout=SocketTimeout(CONNECT_TIMEOUT, READ_TIMEOUT),
+        )
+        client.normalise_times = False
+        if settings.tls == "starttls":
+            try:
+                client.starttls(context)
+            except BaseException:
+                client.shutdown()
+                raise
+    return client
+
+
+def _login(client: Any, settings: ImapSettings, where: str) -> None:
+    password = settings.password.get_secret_value()
+    with translated(where, otherwise=Misconfigured):
+        if settings.username.isascii() and password.isascii():
+            client.login(settings.username, password)
+        else:
+            client.plain_login(settings.username, password)  # LOGIN carries ASCII only; SASL PLAIN is UTF-8
+
+
+def _close(client: Any) -> None:
+    try:
+        client.logout()
+    except (imaplib.IMAP4.error, OSError, EOFError, *MIME_FAULTS):
+        try:
+            client.shutdown()
+        except (OSError, AttributeError):
+            return
+
+
+def _moment(value: Any) -> datetime:
+    """INTERNALDATE in UTC; the epoch when the server gives none."""
+    if not isinstance(value, datetime):
+        return datetime.fromtimestamp(0, UTC)
+    return (value.replace(tzinfo=UTC) if value.tzinfo is None else value).astimezone(UTC)
