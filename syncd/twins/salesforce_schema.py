@@ -152,6 +152,11 @@ Rating picklist(255) [Hot,Warm,Cold]; Site string(80); AccountSource picklist(25
         "Type picklist(255) [Existing Business,New Business]; NextStep string(255); LeadSource picklist(255) [Web,Other];"
         "IsClosed boolean -=false; IsWon boolean -=false; ContactId reference >Contact",
     ),
+    "OpportunityContactRole": (
+        "00K",
+        "OpportunityId reference !>Opportunity; ContactId reference !>Contact; Role picklist(40) [Decision Maker,Evaluator,Other];"
+        "IsPrimary boolean =false",
+    ),
     "User": (
         "005",
         "Username string(80) !; LastName string(80) !; FirstName string(40); Name string(121) -; CompanyName "
@@ -167,6 +172,7 @@ _ENTRY = re.compile(
     r"(?P<name>\w+) (?P<type>\w+)(?:\((?P<length>\d+)\))?\s*(?P<flags>[!\-~]*)(?:=(?P<default>[^\[>]+?))?(?:>(?P<refers>[\w|]+))?"
     r"\s*(?:\[(?P<values>[^\]]*)\])?$"
 )
+_NOT_USERS = frozenset({"IsDeleted", "OwnerId", "LastActivityDate"})  # [R]: a user has none of these
 _LABELS = {"WhoId": "Name", "WhatId": "Related To", "OwnerId": "Assigned To", "Id": "Record ID"}
 
 # The fields syncd's set-up adds to an org. On Activity "Unique" is believed to be unavailable [M], so the key there is not.
@@ -207,7 +213,7 @@ def schema(custom: Mapping[str, tuple[Field, ...]] | None = None) -> dict[str, S
     for name, (prefix, text) in _OBJECTS.items():
         made = objects[name] = SObject(name, prefix)
         for entry in f"{_COMMON};{text}".replace("\n", " ").split(";"):
-            if entry.strip():
+            if entry.strip() and not (name == "User" and entry.split()[0] in _NOT_USERS):
                 made.add(_field(entry.strip()))
         for one in (CUSTOM_FIELDS if custom is None else custom).get(name, ()):
             made.add(replace(one, label=one.label or one.name.removesuffix("__c").replace("_", " ")))

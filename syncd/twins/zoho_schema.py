@@ -48,7 +48,10 @@ class Module:
 
 
 # name type(length) flags: ! mandatory, - read-only, =default, >Module, [a,b] values, [!a,b] values and no others
-_SYSTEM = "Owner ownerlookup; Created_By ownerlookup -; Modified_By ownerlookup -; Created_Time datetime -; Modified_Time datetime -"
+_SYSTEM = (
+    "Owner ownerlookup; Created_By ownerlookup -; Modified_By ownerlookup -; Created_Time datetime -;"
+    "Modified_Time datetime -"
+)
 _RECORD = (
     "Tag list =[]; Last_Activity_Time datetime -; Locked__s boolean -=false; Record_Image text -; Description textarea(32000);"
     "Unsubscribed_Mode picklist -; Unsubscribed_Time datetime -"
