@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from connectors.crm.salesforce import auth
-from connectors.crm.salesforce.errors import answer_failure, response_failure
+from connectors.crm.salesforce.errors import answer_failure, parsed, response_failure
 from connectors.crm.salesforce.settings import SalesforceSettings
-from connectors.crm.salesforce.soql import encoded
+from connectors.crm.salesforce.soql import GET_BYTES, encoded
 from syncd.connector import Allowance, Context, Spend
-from syncd.errors import Misconfigured, Scope
+from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
 from syncd.http import Bearer, Deadlines, HttpClient, Response, unclear
 from syncd.oauth import Token
 
@@ -78,7 +78,7 @@ class Client:
 
     def send(self, parts: Sequence[Part]) -> list[Answer]:
         """Performs the parts in their order, as one call (at most HEAVY of them; exactly one where composite is off)."""
-        if len(parts) == 1:
+        if len(parts) == 1 and not (self._composite and len(parts[0].path) > GET_BYTES):
             return [self._alone(parts[0])]
         write = any(part.method != "GET" for part in parts)
         requests = [_subrequest(self._base, number, part) for number, part in enumerate(parts)]
@@ -94,10 +94,9 @@ class Client:
         if response.ok:
             return Answer(response.status, response.json())
         failure = response_failure(response, self._clock())
-        if response.status in (400, 404) and not (
-            isinstance(failure, Misconfigured) and failure.scope is not Scope.RULE
-        ):
-            return Answer(response.status, response.json())
+        body = parsed(response)
+        if body is not None and (isinstance(failure, Rejected | StaleReference) or _of_a_rule(failure)):
+            return Answer(response.status, body)
         raise failure
 
     def _call(
@@ -146,6 +145,10 @@ class Client:
     def close(self) -> None:
         self._http.close()
         self._login.close()
+
+
+def _of_a_rule(failure: Failure) -> bool:
+    return isinstance(failure, Misconfigured) and failure.scope is Scope.RULE
 
 
 def _subrequest(base: str, number: int, part: Part) -> dict[str, Any]:

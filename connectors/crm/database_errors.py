@@ -1,0 +1,124 @@
+"""What a database says, as syncd's failure classes: tables by SQLite's error name and by PostgreSQL's SQLSTATE.
+
+Used by the database destination. Nothing said here shows the URL, a statement or a value.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from enum import Enum, auto
+
+import sqlalchemy as sa
+
+from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, Transient
+
+
+class Meaning(Enum):
+    BUSY = auto()
+    LOST = auto()
+    STOP = auto()
+    RULE = auto()
+    WRONG = auto()
+
+
+SQLITE: tuple[tuple[str, Meaning], ...] = (
+    ("SQLITE_BUSY", Meaning.BUSY),
+    ("SQLITE_LOCKED", Meaning.BUSY),
+    ("SQLITE_PROTOCOL", Meaning.BUSY),
+    ("SQLITE_NOMEM", Meaning.BUSY),
+    ("SQLITE_SCHEMA", Meaning.BUSY),
+    ("SQLITE_INTERRUPT", Meaning.BUSY),
+    ("SQLITE_FULL", Meaning.STOP),
+    ("SQLITE_READONLY", Meaning.STOP),
+    ("SQLITE_CANTOPEN", Meaning.STOP),
+    ("SQLITE_PERM", Meaning.STOP),
+    ("SQLITE_AUTH", Meaning.STOP),
+    ("SQLITE_CORRUPT", Meaning.STOP),
+    ("SQLITE_NOTADB", Meaning.STOP),
+    ("SQLITE_IOERR", Meaning.STOP),
+    ("SQLITE_CONSTRAINT", Meaning.WRONG),
+    ("SQLITE_TOOBIG", Meaning.WRONG),
+    ("SQLITE_MISMATCH", Meaning.WRONG),
+    ("SQLITE_RANGE", Meaning.WRONG),
+    ("SQLITE_ERROR", Meaning.RULE),
+)
+"""Beginning of sqlite3's `sqlite_errorname` -> meaning (sqlite.org/rescode.html)."""
+
+POSTGRESQL: tuple[tuple[str, Meaning], ...] = (
+    ("40", Meaning.BUSY),
+    ("55", Meaning.BUSY),
+    ("57014", Meaning.BUSY),
+    ("57", Meaning.LOST),
+    ("08", Meaning.LOST),
+    ("53100", Meaning.STOP),
+    ("53", Meaning.BUSY),
+    ("58", Meaning.STOP),
+    ("XX", Meaning.STOP),
+    ("25006", Meaning.STOP),
+    ("28", Meaning.STOP),
+    ("3D", Meaning.STOP),
+    ("0A", Meaning.RULE),
+    ("42", Meaning.RULE),
+    ("3F", Meaning.RULE),
+    ("22", Meaning.WRONG),
+    ("23", Meaning.WRONG),
+    ("44", Meaning.WRONG),
+    ("P0", Meaning.WRONG),
+)
+"""Beginning of the SQLSTATE -> meaning, first fit (postgresql.org, Appendix A)."""
+
+_FIELD = (
+    re.compile(r"constraint failed: \w+\.(\w+)"),
+    re.compile(r"no such column: (?:\w+\.)?(\w+)"),
+    re.compile(r"has no column named (\w+)"),
+    re.compile(r'column "([^"]+)"'),
+    re.compile(r"Key \(([^)]+)\)="),
+)
+_VALUES = re.compile(r"=\(.*?\)|(?<=: )[\"'].*", re.DOTALL)
+
+
+def classified(error: Exception, *, committing: bool = False) -> Failure:
+    """The failure behind what SQLAlchemy raised. `committing`: it came from COMMIT, so a lost connection leaves the
+    outcome unknown; before COMMIT nothing was written."""
+    wrapped = isinstance(error, sa.exc.DBAPIError)
+    said = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    if said is None or not (wrapped or isinstance(said, sqlite3.Error)):
+        return Rejected(f"the row cannot be stored: {_first_line(error)}", code=type(error).__name__)
+    code, meaning = _meaning(said)
+    text = _first_line(said)
+    if meaning is Meaning.LOST or getattr(error, "connection_invalidated", False):
+        lost = f"the connection to the database broke: {type(said).__name__}"
+        return Ambiguous(lost, code=code) if committing else Transient(lost, code=code)
+    if meaning is Meaning.BUSY:
+        return Transient(text, code=code)
+    if meaning is Meaning.WRONG:
+        return Rejected(text, code=code, field=_field(said))
+    if meaning is Meaning.RULE:
+        return Misconfigured(text, code=code, scope=Scope.RULE, field=_field(said))
+    if meaning is Meaning.STOP:
+        return Misconfigured(f"the database refuses to work: {text}", code=code)
+    return Transient(text, code=code, known=False)
+
+
+def _meaning(error: BaseException) -> tuple[str, Meaning | None]:
+    name = str(getattr(error, "sqlite_errorname", None) or "")
+    state = str(getattr(error, "sqlstate", None) or "")
+    for prefix, meaning in SQLITE if name else POSTGRESQL:
+        if (name or state or "?").startswith(prefix):
+            return name or state, meaning
+    # psycopg gives no SQLSTATE where it never spoke to a server (refused, unresolved) or lost it.
+    return type(error).__name__, Meaning.LOST if type(error).__name__ == "OperationalError" else None
+
+
+def _field(error: BaseException) -> str:
+    diagnosis = getattr(error, "diag", None)
+    named = getattr(diagnosis, "column_name", None)
+    text = f"{error} {getattr(diagnosis, 'message_detail', None) or ''}"
+    return str(named or next((found[1] for pattern in _FIELD if (found := pattern.search(text))), ""))
+
+
+def _first_line(error: BaseException) -> str:
+    """The message without its details and without values of the row."""
+    text = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+    return _VALUES.sub("", text[0]).strip()[:200]
