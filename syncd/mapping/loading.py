@@ -1,0 +1,222 @@
+"""Loads a mapping: YAML in, a compiled `Mapping` out, which dispatch and preview ask for look-ups and drafts.
+
+Everything is compiled once, at load. Evaluation is pure and never raises on any signal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from syncd.connector import Lookup, Term
+from syncd.errors import ConfigError, Fault, UsageError
+from syncd.mapping.compiler import FieldMaker, as_condition, compile_groups, compile_value, explain
+from syncd.mapping.expressions import Sandbox
+from syncd.mapping.filters import make_filters
+from syncd.mapping.language import PEOPLE_CREATE, CreatePart, MappingParts, RulePart, read_mapping
+from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger, StrangerPolicy
+from syncd.mapping.values import clean, to_text
+from syncd.signals import Person, Signal
+from syncd.yaml_positions import Document, read_yaml
+
+Evaluate = Callable[[Signal | None, Person], Any]
+SKIP = StrangerPolicy(Stranger.SKIP)
+_MOST_TYPES = 4_096
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A compiled rule."""
+
+    part: RulePart
+    make: FieldMaker
+    when: Evaluate | None
+    fits: Callable[[str], object]
+
+    def draft(self, signal: Signal, live: bool) -> Draft | Skipped:
+        """What this rule makes of a signal of a type it fits."""
+        part = self.part
+        if part.live_only and not live:
+            return Skipped(part.id, "live_only")
+        person = signal.person
+        unsure: FieldFault | None = None
+        if self.when is not None:
+            try:
+                if not as_condition(self.when(signal, person)):
+                    return Skipped(part.id, "when")
+            except Exception as error:  # noqa: BLE001 - a condition that fails is a dead letter that says so
+                unsure = FieldFault("when", explain(error))
+        (fields, on_create), faults = self.make(signal, person)
+        if unsure:
+            faults.insert(0, unsure)
+        return Draft(
+            part.id,
+            part.object,
+            part.key,
+            part.about,
+            fields,
+            on_create,
+            tuple(name for name in part.clear if name not in fields),
+            part.link,
+            part.kind,
+            tuple(faults),
+        )
+
+
+@dataclass
+class Mapping:
+    """A loaded mapping (`syncd.mapping.model.CompiledMapping`). `fingerprint` changes with anything that can change a
+    record: the rules, the time zone, the country. `document` keeps the places for lint."""
+
+    name: str
+    fingerprint: str
+    parts: MappingParts
+    document: Document
+    rules: tuple[Rule, ...]
+    terms: tuple[tuple[str, tuple[tuple[str, Evaluate, bool], ...]], ...]
+    newcomer: FieldMaker | None
+    region: str | None = None
+    _by_type: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
+
+    @property
+    def knows_people(self) -> bool:
+        """False when there is no `people:` part: nobody is resolved."""
+        return self.parts.match is not None
+
+    def lookups(self, person: Person) -> tuple[Lookup, ...]:
+        """How to find this person, in order; look-ups without a value are left out."""
+        found = []
+        for object_name, terms in self.terms:
+            asked = [Term(name, value, phone) for name, make, phone in terms if (value := _wanted(make, person))]
+            if asked:
+                found.append(Lookup(object_name, tuple(asked)))
+        return tuple(found)
+
+    def strangers(self, signal_type: str) -> StrangerPolicy:
+        """What to do with somebody unknown who sent a signal of this type; skip where nothing is said."""
+        for pattern, policy in self.parts.strangers:
+            if matches(pattern, signal_type):
+                return policy
+        return SKIP
+
+    def stranger(self, signal: Signal) -> Draft:
+        """The record of a new person, from the signal that brought them. Raises ValueError if the mapping creates none."""
+        create = self.parts.create
+        if create is None or self.newcomer is None:
+            raise ValueError(f"the mapping {self.name} has no people.create")
+        (fields, on_create), faults = self.newcomer(signal, signal.person)
+        if create.owners:
+            on_create[create.owner_field] = _owner(create, signal.person)
+        return Draft(
+            rule=PEOPLE_CREATE,
+            object=create.object,
+            key_field=create.key,
+            about=About.PERSON,
+            fields=fields,
+            on_create=on_create,
+            faults=tuple(faults),
+        )
+
+    def drafts(self, signal: Signal, *, live: bool) -> Sequence[Draft | Skipped]:
+        """What each rule whose `signals:` match makes of it, in the order of the rules."""
+        return [rule.draft(signal, live) for rule in self.fitting(signal.type)]
+
+    def fitting(self, signal_type: str) -> tuple[Rule, ...]:
+        """The rules for signals of this type."""
+        found = self._by_type.get(signal_type)
+        if found is None:
+            found = tuple(rule for rule in self.rules if rule.fits(signal_type))
+            if len(self._by_type) < _MOST_TYPES:  # custom types come from outside: no growth without end
+                self._by_type[signal_type] = found
+        return found
+
+
+def load_mapping(
+    source: Path | Traversable | str, *, timezone: tzinfo = UTC, region: str | None = None, name: str = ""
+) -> Mapping:
+    """Reads, checks and compiles a mapping from a file, or from text given as str. `timezone`: of dates in records;
+    `region`: the country of phone numbers without one; `name`: what faults call it (default: the file). Raises
+    ConfigError with every fault at once, UsageError for a file that cannot be read."""
+    text, place = read_source(source)
+    document = read_yaml(text, name or place)
+    sandbox = Sandbox(make_filters(timezone, region))
+    parts, faults = read_mapping(document, sandbox)
+    if faults:
+        raise ConfigError(faults)
+    try:
+        return _compiled(name or place, document, parts, sandbox, _fingerprint(document, timezone, region), region)
+    except (RecursionError, MemoryError, SyntaxError) as error:
+        message = "a template is nested too deeply to be compiled"
+        raise ConfigError([Fault(name or place, 1, 1, "", message)]) from error
+
+
+def read_source(source: Path | Traversable | str) -> tuple[str, str]:
+    """(text, what faults call it)."""
+    if isinstance(source, str):
+        return source, "mapping.yaml"
+    try:
+        return source.read_bytes().decode("utf-8-sig"), str(source)
+    except OSError as error:
+        raise UsageError(f"{source}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{source}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def matches(pattern: str, signal_type: str) -> bool:
+    """Does a pattern (`*` stands for anything) fit a signal type?"""
+    return bool(_pattern((pattern,))(signal_type))
+
+
+def _pattern(patterns: Sequence[str]) -> Callable[[str], object]:
+    either = "|".join(".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
+    return re.compile(either, re.DOTALL).fullmatch
+
+
+def _compiled(
+    name: str, document: Document, parts: MappingParts, sandbox: Sandbox, fingerprint: str, region: str | None
+) -> Mapping:
+    rules = tuple(_rule(part, sandbox) for part in parts.rules)
+    terms = tuple(
+        (
+            match.object,
+            tuple((field_name, compile_value(tree, sandbox), phone) for field_name, tree, phone in match.terms),
+        )
+        for match in parts.match or ()
+    )
+    create = parts.create
+    newcomer = compile_groups([create.fields, create.on_create], sandbox) if create else None
+    return Mapping(name, fingerprint, parts, document, rules, terms, newcomer, region)
+
+
+def _rule(part: RulePart, sandbox: Sandbox) -> Rule:
+    # `create` writes once: what it fills is sent while the record is new, and never again
+    groups = [part.fields, part.on_create] if part.verb == "upsert" else [{}, {**part.fields, **part.on_create}]
+    when = None if part.when is None else compile_value(part.when, sandbox)
+    return Rule(part, compile_groups(groups, sandbox), when, _pattern(part.signals))
+
+
+def _fingerprint(document: Document, timezone: tzinfo, region: str | None) -> str:
+    # version 1 of the language: raise it when the same YAML begins to mean other records
+    meaning = json.dumps([1, document.data, str(timezone), region])
+    return hashlib.sha256(meaning.encode()).hexdigest()[:32]
+
+
+def _wanted(make: Evaluate, person: Person) -> str:
+    """The text to look up, "" for none: a look-up that cannot be made is no look-up."""
+    try:
+        return to_text(clean(make(None, person)))
+    except Exception:  # noqa: BLE001 - such as a phone in raw that is no number
+        return ""
+
+
+def _owner(create: CreatePart, person: Person) -> Any:
+    """Whose turn it is: the same person always falls to the same owner, however often it is asked."""
+    digest = hashlib.sha256(person.identity.encode("utf-8", "surrogatepass")).digest()
+    return create.owners[int.from_bytes(digest[:8]) % len(create.owners)]
