@@ -1,0 +1,205 @@
+"""From settings to live objects: mappings compiled, connectors built with what they are lent, the store opened.
+
+`syncd check` uses it without opening anything; the daemon and the commands with a store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from syncd import registry
+from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.connector import Context, Destination, PollingSource, WebhookSource
+from syncd.errors import ConfigError, Fault, SyncdError, UsageError
+from syncd.mapping import find_mapping, load_mapping
+from syncd.oauth import MemoryTokens, TokenStore
+from syncd.settings_file import Loaded, load_settings
+
+if TYPE_CHECKING:
+    from syncd.mapping import Mapping as CompiledMapping
+    from syncd.store import Store
+
+Recall = Callable[[str, Sequence[str]], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Outlet:
+    """A destination ready to be written to: its settings, its connector, its mapping."""
+
+    settings: DestinationSettings
+    destination: Destination
+    mapping: CompiledMapping
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything a configuration names, built. `sources` holds connector objects by name."""
+
+    settings: Settings
+    sources: Mapping[str, Any]
+    outlets: Mapping[str, Outlet]
+
+    def close(self) -> None:
+        for outlet in self.outlets.values():
+            outlet.destination.close()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found."""
+
+    faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
+    missing: tuple[Fault, ...]
+    summary: str
+
+
+def _no_recall(source: str, keys: Sequence[str]) -> dict[str, str]:
+    return {}
+
+
+def assemble(
+    loaded: Loaded,
+    *,
+    tokens: TokenStore | None = None,
+    recall: Recall = _no_recall,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    only_sources: Iterable[str] | None = None,
+) -> Assembly:
+    """Builds every connector and mapping, without I/O but for reading the mapping files. Raises ConfigError with all faults."""
+    settings = loaded.settings
+    if settings is None:
+        raise ConfigError(loaded.missing)
+    building = _Building(loaded, settings, tokens or MemoryTokens(clock), recall, clock)
+    chosen = settings.sources if only_sources is None else {name: settings.sources[name] for name in only_sources}
+    sources = {name: building.source(entry) for name, entry in chosen.items()}
+    outlets = {name: building.outlet(entry) for name, entry in settings.destinations.items()}
+    if building.faults:
+        raise ConfigError(building.faults)
+    return Assembly(settings, sources, {name: outlet for name, outlet in outlets.items() if outlet is not None})
+
+
+@dataclass
+class _Building:
+    loaded: Loaded
+    settings: Settings
+    tokens: TokenStore
+    recall: Recall
+    clock: Callable[[], datetime]
+
+    def __post_init__(self) -> None:
+        self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
+
+    def context(self, name: str) -> Context:
+        return Context(
+            name=name,
+            tokens=self.tokens,
+            region=self.settings.region,
+            timezone=self.settings.zone,
+            webhook_url=self.settings.webhook_url(name),
+            clock=self.clock,
+            recall=partial(self.recall, name),
+        )
+
+    def source(self, entry: SourceSettings) -> Any:
+        """The connector object, or None with a fault noted."""
+        path = ("sources", entry.name)
+        source = self._build("source", entry, path)
+        if source is None:
+            return None
+        polls = isinstance(source, PollingSource)
+        for key in ("poll", "cron"):
+            if getattr(entry, key) is not None and not polls:
+                self._fault(
+                    (*path, key), f"a {entry.type} source is not polled", "it receives webhooks; leave the key out"
+                )
+        if entry.poll is not None and entry.cron is not None:
+            self._fault((*path, "cron"), "either poll: or cron:, not both")
+        if isinstance(source, WebhookSource) and not self.settings.server.public_url and not polls:
+            self._warn(path, "server.public_url is not set: signatures over the URL use the Host header")
+        return source
+
+    def outlet(self, entry: DestinationSettings) -> Outlet | None:
+        path = ("destinations", entry.name)
+        destination = self._build("destination", entry, path)
+        mapping = self._mapping(entry, path)
+        if destination is None or mapping is None:
+            return None
+        return Outlet(entry, destination, mapping)
+
+    def _build(self, role: registry.Role, entry: SourceSettings | DestinationSettings, path: tuple[str, ...]) -> Any:
+        try:
+            return registry.load(role, entry.type).build(entry.connector, self.context(entry.name))
+        except (SyncdError, ValueError) as error:
+            self._fault(path, str(error))
+            return None
+
+    def _mapping(self, entry: DestinationSettings, path: tuple[str, ...]) -> CompiledMapping | None:
+        name = entry.mapping or f"mappings/{entry.type}.yaml"
+        try:
+            found = find_mapping(name, self.loaded.path.parent)
+            return load_mapping(found, timezone=self.settings.zone, region=self.settings.region)
+        except ConfigError as error:
+            self.faults += error.faults
+        except UsageError as error:
+            self._fault((*path, "mapping"), str(error))
+        return None
+
+    def _fault(self, path: tuple[str, ...], message: str, hint: str = "") -> None:
+        self.faults.append(self._placed(path, message, hint))
+
+    def _warn(self, path: tuple[str, ...], message: str, hint: str = "") -> None:
+        self.warnings.append(self._placed(path, message, hint))
+
+    def _placed(self, path: tuple[str, ...], message: str, hint: str) -> Fault:
+        line, column = self.loaded.document.place(path)
+        return Fault(str(self.loaded.path), line, column, ".".join(path), message, hint)
+
+
+def check_configuration(path: Path) -> Report:
+    """Every fault of the file and its mappings, without a network and without a store. Raises only what reading the file
+    raises for a file that cannot be read at all."""
+    try:
+        loaded = load_settings(path, need_secrets=False)
+    except ConfigError as error:
+        return Report(error.faults, (), (), "")
+    settings = loaded.settings
+    if settings is None:
+        return Report((), loaded.warnings, loaded.missing, "ok as far as can be told without the secrets above")
+    building = _Building(loaded, settings, MemoryTokens(), _no_recall, lambda: datetime.now(UTC))
+    for source in settings.sources.values():
+        building.source(source)
+    for destination in settings.destinations.values():
+        building.outlet(destination)
+    count = f"{len(settings.sources)} sources, {len(settings.destinations)} destinations"
+    unset = [fault for fault in building.faults if loaded.missing and _beside(fault, loaded.missing)]
+    faults = tuple(fault for fault in building.faults if fault not in unset)
+    return Report(faults, (*loaded.warnings, *building.warnings), loaded.missing, f"ok: {count}")
+
+
+def _beside(fault: Fault, missing: Iterable[Fault]) -> bool:
+    """True when a connector could not be built because one of its own secrets is unset."""
+    return any(gap.key.startswith(f"{fault.key}.") for gap in missing)
+
+
+def open_store(settings: Settings, base: Path) -> Store:
+    """The store of this configuration; a relative SQLite path is beside the configuration file."""
+    from syncd.store import Store
+
+    key = settings.secret_key.get_secret_value() if settings.secret_key else None
+    return Store.open(anchored(settings.database.get_secret_value(), base), key_source=key)
+
+
+def anchored(url: str, base: Path) -> str:
+    """A database URL with a relative SQLite path made absolute from `base`."""
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith(prefix + "/") and ":memory:" not in url:
+        return prefix + os.path.normpath(base.resolve() / url.removeprefix(prefix))
+    return url
