@@ -134,19 +134,22 @@ def said(error: Any) -> Said:
     if not isinstance(error, Mapping):
         return Said("", str(error)[:200])
     code = str(error.get("statusCode") or error.get("errorCode") or "")
-    fields = tuple(str(f) for f in error.get("fields") or ())
+    fields = tuple(str(f) for f in _listed(error.get("fields")))
     message = str(error.get("message") or "")
     holder = _HOLDER.search(message)
     existing = _matched_id(error.get("duplicateResult")) or (holder[1] if holder else "")
     return Said(code, message[:500], fields, existing)
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _matched_id(result: Any) -> str:
     """The id of the first record a duplicate rule matched (`duplicateResult.matchResults[].matchRecords[].record.Id`)."""
-    if not isinstance(result, Mapping):
-        return ""
-    for match in result.get("matchResults") or ():
-        for one in match.get("matchRecords") or () if isinstance(match, Mapping) else ():
+    matches = _listed(result.get("matchResults")) if isinstance(result, Mapping) else []
+    for match in matches:
+        for one in _listed(match.get("matchRecords")) if isinstance(match, Mapping) else ():
             record = one.get("record") if isinstance(one, Mapping) else None
             if isinstance(record, Mapping) and record.get("Id"):
                 return str(record["Id"])

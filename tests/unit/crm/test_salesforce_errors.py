@@ -1,0 +1,177 @@
+"""What Salesforce says becomes a failure class: every code of the retry table, by itself and by words of its message."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.crm.salesforce.errors import CODES, answer_failure, failure, response_failure, token_failure
+from syncd.errors import (
+    Ambiguous,
+    AuthExpired,
+    Failure,
+    Misconfigured,
+    QuotaExhausted,
+    RateLimited,
+    Rejected,
+    Scope,
+    StaleReference,
+    Transient,
+)
+from syncd.http import Response
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+TABLE: dict[type[Failure], str] = {
+    Transient: """UNABLE_TO_LOCK_ROW SERVER_UNAVAILABLE QUERY_TIMEOUT REQUEST_RUNNING_TOO_LONG UNKNOWN_EXCEPTION FAILED_WRITE
+        INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE ENTITY_IS_LOCKED ALL_OR_NONE_OPERATION_ROLLED_BACK
+        PROCESSING_HALTED""",
+    QuotaExhausted: "REQUEST_LIMIT_EXCEEDED STORAGE_LIMIT_EXCEEDED",
+    AuthExpired: "INVALID_SESSION_ID INVALID_AUTH_HEADER",
+    Misconfigured: """API_CURRENTLY_DISABLED API_DISABLED_FOR_ORG INVALID_TYPE INVALID_FIELD INVALID_FIELD_FOR_INSERT_UPDATE
+        UNSUPPORTED_API_VERSION""",
+    Rejected: """REQUIRED_FIELD_MISSING STRING_TOO_LONG INVALID_EMAIL_ADDRESS INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST
+        FIELD_CUSTOM_VALIDATION_EXCEPTION FIELD_INTEGRITY_EXCEPTION MALFORMED_ID INSUFFICIENT_ACCESS_OR_READONLY
+        INSUFFICIENT_ACCESS_ANYTHING JSON_PARSER_ERROR DUPLICATE_EXTERNAL_ID TXN_SECURITY_NO_ACCESS""",
+    StaleReference: "ENTITY_IS_DELETED INVALID_CROSS_REFERENCE_KEY CANNOT_UPDATE_CONVERTED_LEAD DUPLICATES_DETECTED",
+}
+KNOWN = [(code, kind) for kind, codes in TABLE.items() for code in codes.split()]
+
+
+@pytest.mark.parametrize(("code", "kind"), KNOWN, ids=[code for code, _ in KNOWN])
+@pytest.mark.parametrize("shape", ["statusCode", "errorCode"])
+def test_codes(code: str, kind: type[Failure], shape: str) -> None:
+    got = failure([{shape: code, "message": "m", "fields": []}])
+    assert type(got) is kind
+    assert got.code == code
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind", "told"),
+    [
+        ("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", QuotaExhausted, {}),
+        ("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded.", RateLimited, {"retry_after": 10.0}),
+        ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "x: UNABLE_TO_LOCK_ROW, unable to", Transient, {"known": True}),
+        ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "System.LimitException: Too many SOQL queries: 101", Transient, {}),
+        (
+            "NOT_FOUND",
+            "Provided external ID field does not exist or is not accessible: X__c",
+            Misconfigured,
+            {"scope": Scope.RULE, "field": "X__c"},
+        ),
+        ("INVALID_FIELD", "No such column 'F__c' on sobject of type Task", Misconfigured, {"field": "F__c"}),
+        ("API_DISABLED_FOR_ORG", "API is disabled", Misconfigured, {"scope": Scope.DESTINATION}),
+        (
+            "DUPLICATE_VALUE",
+            "duplicate value found: K__c duplicates value on record with id: 003000000000001",
+            Transient,
+            {},
+        ),
+        (
+            "DUPLICATE_VALUE",
+            "duplicate value found: No__c duplicates value on record with id: 003000000000001",
+            Rejected,
+            {"field": "No__c", "existing_id": "003000000000001"},
+        ),
+        ("DUPLICATE_VALUE", "Duplicate external id specified: k", Transient, {}),
+        ("SOMETHING_NEW", "?", Transient, {"known": False, "code": "SOMETHING_NEW"}),
+    ],
+)
+def test_messages_decide_where_a_code_has_two_meanings(
+    code: str, message: str, kind: type[Failure], told: dict[str, Any]
+) -> None:
+    got = failure([{"statusCode": code, "message": message}], key_field="K__c")
+    assert type(got) is kind
+    assert {name: getattr(got, name) for name in told} == told
+
+
+def test_a_duplicate_rule_tells_which_record_is_there() -> None:
+    record = {"attributes": {"type": "Lead"}, "Id": "00Q000000000001AAA"}
+    result = {"allowSave": False, "matchResults": [{"matchRecords": [{"record": record}]}]}
+    got = failure([{"statusCode": "DUPLICATES_DETECTED", "message": "Use one of these", "duplicateResult": result}])
+    assert isinstance(got, Rejected)
+    assert got.existing_id == "00Q000000000001AAA"
+
+
+def test_the_first_known_of_several_errors_decides() -> None:
+    errors = [
+        {"statusCode": "NEVER_SEEN", "message": ""},
+        {"statusCode": "STRING_TOO_LONG", "message": "", "fields": ["F"]},
+    ]
+    got = failure(errors)
+    assert isinstance(got, Rejected)
+    assert got.field == "F"
+
+
+def answer(status: int, body: Any, *, write: bool = True, **headers: str) -> Response:
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw, write)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "write", "kind"),
+    [
+        (500, [{"errorCode": "UNKNOWN_EXCEPTION", "message": "x"}], True, Ambiguous),
+        (500, [{"errorCode": "UNKNOWN_EXCEPTION", "message": "x"}], False, Transient),
+        (503, [{"errorCode": "SERVER_UNAVAILABLE", "message": "x"}], True, Transient),
+        (503, b"<html><title>Down</title></html>", True, Ambiguous),
+        (502, b"", False, Transient),
+        (406, b"", True, Transient),
+        (420, b"", True, RateLimited),
+        (429, b"", True, RateLimited),
+        (404, b"<html></html>", True, Misconfigured),
+        (302, b"", True, Misconfigured),
+        (418, b"{}", True, Transient),
+        (400, [], True, Transient),
+        (400, {"errorCode": "INVALID_TYPE", "message": "x"}, True, Misconfigured),
+    ],
+)
+def test_whole_answers(status: int, body: Any, write: bool, kind: type[Failure]) -> None:
+    assert type(response_failure(answer(status, body, write=write), NOW)) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text", "kind"),
+    [
+        (400, "invalid_grant", "expired access/refresh token", Misconfigured),
+        (400, "invalid_grant", "user hasn't approved this consumer", Misconfigured),
+        (400, "invalid_grant", "no client credentials user enabled", Misconfigured),
+        (400, "inactive_user", "user is inactive", Misconfigured),
+        (400, "invalid_client", "invalid client credentials", Misconfigured),
+        (400, "invalid_grant", "ip restricted", Misconfigured),
+        (400, "invalid_grant", "login rate exceeded", RateLimited),
+        (400, "unknown_error", "retry your request", Transient),
+        (503, "server_error", "", Transient),
+    ],
+)
+def test_token_endpoint(status: int, error: str, text: str, kind: type[Failure]) -> None:
+    got = token_failure(answer(status, {"error": error, "error_description": text}), NOW)
+    assert type(got) is kind
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=5) | st.sampled_from(sorted(CODES)),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["errorCode", "statusCode", "message", "fields", "duplicateResult", "matchResults", "matchRecords"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.integers(200, 599), json, st.booleans())
+def test_no_answer_breaks_the_table(status: int, body: Any, write: bool) -> None:
+    assert isinstance(answer_failure(status, body, write=write), Failure)
+    assert isinstance(failure(body), Failure)
+    assert isinstance(token_failure(answer(status, body), NOW), Failure)
