@@ -19,7 +19,7 @@ _STRINGS = (r"'(?:\\.|[^'\\])*'", r"'(?:''|[^'])*'")  # a quote inside: after a 
 _REST = (
     r"|(?P<moment>\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))?)"
     r"|(?P<number>-?\d+(?:\.\d+)?)"
-    r"|(?P<word>[A-Za-z$_!][\w.$]*)"
+    r"|(?P<word>!?[A-Za-z$_][\w.$]*)"
     r"|(?P<sign><=|>=|!=|<>|=|<|>|\(|\)|,))"
 )
 _TOKENS = tuple(re.compile(rf"\s*(?:(?P<string>{string}){_REST}") for string in _STRINGS)
