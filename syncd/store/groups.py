@@ -1,0 +1,217 @@
+"""Writing a group of entries in one transaction, and finding the poison in one that the database refuses.
+
+The journal calls `commit_group`. Promise: every entry ends as committed whole, or refused with its own reason; a bad row goes to
+the quarantine and harms nobody else; no path repeats for ever.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from syncd.store.engine import is_row_fault
+from syncd.store.entries import Committed, FenceLost, StoreUnavailable
+from syncd.store.leases import still_held
+from syncd.store.pens import Pen, pen_for
+from syncd.store.rows import ArrivalRows, Part, Prepared, only, parts, without
+
+if TYPE_CHECKING:
+    from syncd.store.store import Store
+
+Outcome = Committed | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Stir:
+    """What a commit gave others to do: destinations with new deliveries, and whether hints came."""
+
+    destinations: frozenset[str] = frozenset()
+    hints: bool = False
+
+    def __or__(self, other: Stir) -> Stir:
+        return Stir(self.destinations | other.destinations, self.hints or other.hints)
+
+    def __bool__(self) -> bool:
+        return bool(self.destinations or self.hints)
+
+
+@dataclass(slots=True)
+class Result:
+    """Outcomes parallel to the group."""
+
+    outcomes: list[Outcome]
+    stir: Stir = field(default_factory=Stir)
+
+
+def commit_group(store: Store, group: Sequence[Prepared]) -> Result:
+    """Commits the entries, in one transaction if none of them is poison. Raises nothing of the database: each outcome is
+    Committed, FenceLost, StoreUnavailable, or the fault of an entry that cannot be stored at all."""
+    try:
+        return store.apply(lambda connection: _write(store, connection, group))
+    except StoreUnavailable as error:
+        return Result([error] * len(group))
+    except Exception as error:
+        if not is_row_fault(error):
+            raise
+        if len(group) == 1:
+            return _commit_alone(store, group[0])
+    middle = len(group) // 2
+    left, right = commit_group(store, group[:middle]), commit_group(store, group[middle:])
+    return Result(left.outcomes + right.outcomes, left.stir | right.stir)
+
+
+def _commit_alone(store: Store, prepared: Prepared) -> Result:
+    """An entry that is refused: its poison rows go to the quarantine, the rest is committed with them."""
+    try:
+        poison = list(_poison(store, prepared, parts(prepared)))
+        cured = without(prepared, poison)
+        return store.apply(lambda connection: _write(store, connection, [cured]))
+    except StoreUnavailable as error:
+        return Result([error])
+    except Exception as error:
+        if not is_row_fault(error):
+            raise
+        return Result([error])  # not one row but the entry itself: whoever submitted it hears of it
+
+
+def _poison(store: Store, prepared: Prepared, suspects: list[Part]) -> Iterable[tuple[Part, Exception]]:
+    error = _trial(store, only(prepared, suspects))
+    if error is None or not suspects:
+        return
+    if len(suspects) == 1:
+        yield suspects[0], error
+        return
+    middle = len(suspects) // 2
+    yield from _poison(store, prepared, suspects[:middle])
+    yield from _poison(store, prepared, suspects[middle:])
+
+
+class _RolledBack(Exception):
+    pass
+
+
+def _trial(store: Store, prepared: Prepared) -> Exception | None:
+    """The fault this entry would meet, in a transaction that is rolled back."""
+
+    def attempt(connection: Connection) -> None:
+        _write(store, connection, [prepared])
+        raise _RolledBack
+
+    try:
+        store.apply(attempt)
+    except _RolledBack:
+        return None
+    except Exception as error:
+        if not is_row_fault(error):
+            raise
+        return error
+    return None
+
+
+def _write(store: Store, connection: Connection, group: Sequence[Prepared]) -> Result:
+    pen = pen_for(connection)
+    if any(prepared.arrivals for prepared in group):
+        pen.guard()
+    lost = _lost_fences(store, connection, group)
+    accepted = [prepared for prepared in group if id(prepared) not in lost]
+    fresh, stir = _write_arrivals(pen, accepted)
+    _write_receipts(pen, accepted)
+    _write_states(pen, accepted)
+    outcomes: list[Outcome] = [lost.get(id(prepared)) or _committed(prepared, fresh) for prepared in group]
+    return Result(outcomes, stir | Stir(hints=any(prepared.hints for prepared in accepted)))
+
+
+def _lost_fences(store: Store, connection: Connection, group: Sequence[Prepared]) -> dict[int, FenceLost]:
+    held: dict[tuple[str, str], bool] = {}
+    lost: dict[int, FenceLost] = {}
+    for prepared in group:
+        fence = prepared.entry.fence
+        if fence is None:
+            continue
+        key = (fence.lease, fence.claim)
+        if key not in held:
+            held[key] = still_held(store, connection, *key)
+        if not held[key]:
+            lost[id(prepared)] = FenceLost(f"the lease {fence.lease!r} is no longer held by this claim")
+    return lost
+
+
+def _committed(prepared: Prepared, fresh: dict[str, int]) -> Committed:
+    """`fresh`: new id -> the entry (by identity) that brought it first."""
+    new = tuple(rows.id for rows in prepared.arrivals if fresh.pop(rows.signal.id, None) == id(prepared))
+    return Committed(new, len(prepared.arrivals) - len(new), prepared.poisoned)
+
+
+def _write_arrivals(pen: Pen, accepted: Sequence[Prepared]) -> tuple[dict[str, int], Stir]:
+    first: dict[str, tuple[ArrivalRows, int]] = {}
+    for prepared in accepted:
+        for rows in prepared.arrivals:
+            first.setdefault(rows.signal.id, (rows, id(prepared)))
+    if not first:
+        return {}, Stir()
+    new = pen.new_signals([first[key][0].signal for key in sorted(first)])
+    deliveries, settled = [], []
+    tally: Counter[tuple[str, str]] = Counter()
+    for key in sorted(new):
+        rows = first[key][0]
+        row = rows.signal
+        for seed in rows.seeds:
+            tally[seed.destination, row.channel] += 1
+            head = (seed.destination, row.id, row.channel)
+            if seed.skipped:
+                settled.append((*head, "skipped", seed.skipped, row.received_at))
+            else:
+                at = row.received_at
+                deliveries.append((*head, "pending", "", seed.live, seed.old, rows.priority, at, at, 0))
+    if deliveries:
+        pen.insert("deliveries", deliveries)
+    if settled:
+        pen.insert("settled", settled)
+    if tally:
+        pen.run("tally", [(*key, tally[key]) for key in sorted(tally)])
+    return {key: first[key][1] for key in new}, Stir(frozenset(row[0] for row in deliveries))
+
+
+def _write_receipts(pen: Pen, accepted: Sequence[Prepared]) -> None:
+    fetched = [done for prepared in accepted if (done := prepared.entry.fetched)]
+    if fetched:
+        pen.run("fetched", [(done.receipt, done.version, done.claim) for done in fetched])
+        pen.run("fetch_again", [(done.receipt, done.claim) for done in fetched])
+    hints = sorted((row for prepared in accepted for row in prepared.hints), key=lambda row: row.key)
+    if hints:
+        pen.run("hints", hints)
+    quarantined = sorted(row for prepared in accepted for row in prepared.quarantined)
+    if quarantined:
+        pen.run("quarantine", quarantined)
+
+
+def _write_states(pen: Pen, accepted: Sequence[Prepared]) -> None:
+    states: dict[str, tuple[bytes, int]] = {}
+    memory: dict[tuple[str, str], str | None] = {}
+    off: Counter[tuple[str, str, str]] = Counter()
+    jobs: dict[str, tuple[bytes | None, str, int]] = {}
+    for prepared in accepted:
+        entry = prepared.entry
+        if entry.state is not None:
+            states[entry.source] = (entry.state, prepared.at)
+        memory.update(((entry.source, key), value) for key, value in prepared.memory.items())
+        off.update({(entry.source, *key): count for key, count in entry.off.items()})
+        if entry.job is not None:
+            before = jobs.get(entry.job.job, (None, "", 0))
+            cursor = entry.job.cursor if entry.job.cursor is not None else before[0]
+            jobs[entry.job.job] = (cursor, entry.job.progress, prepared.at)
+    remember = [(*key, value) for key, value in sorted(memory.items()) if value is not None]
+    forget = [key for key, value in sorted(memory.items()) if value is None]
+    for statement, rows in (
+        ("cursors", [(source, *value) for source, value in sorted(states.items())]),
+        ("remember", remember),
+        ("forget", forget),
+        ("switched_off", [(*key, off[key]) for key in sorted(off)]),
+        ("job", [(*value, job) for job, value in sorted(jobs.items())]),
+    ):
+        if rows:
+            pen.run(statement, rows)

@@ -1,0 +1,146 @@
+"""The journal: everything the intake decides becomes durable here, many entries to one transaction and one fsync.
+
+The doors submit, polls and jobs commit. Promise: a future that ends well was fsynced; one that fails with FenceLost or
+StoreUnavailable left nothing behind, unless the connection broke inside the commit, and then a repeat is harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from syncd.crashpoints import point
+from syncd.store.entries import Committed, Entry, StoreUnavailable
+from syncd.store.groups import Outcome, Stir, commit_group
+from syncd.store.rows import Prepared, prepare
+
+if TYPE_CHECKING:
+    from syncd.store.store import Store
+
+_log = logging.getLogger(__name__)
+
+LARGEST_GROUP = 500
+LARGEST_GROUP_BYTES = 4_000_000
+
+Listener = Callable[[Stir], None]
+
+
+class Journal:
+    """The one writer of a process for what comes in. Threads may share it; never commit from an event loop (`submit` is
+    fine there), nor from a done callback of its futures."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: deque[tuple[Prepared, Future[Committed]]] = deque()
+        self._arrived = threading.Condition()
+        self._turn = threading.Lock()  # held by whoever commits: the writer, or a lonely `commit`
+        self._committing = 0
+        self._closed = False
+        self._writer: threading.Thread | None = None
+        self._listeners: list[Listener] = []
+
+    @property
+    def depth(self) -> int:
+        """Entries waiting or being committed, for back-pressure and `/metrics`."""
+        return len(self._waiting) + self._committing
+
+    def listen(self, listener: Listener) -> None:
+        """`listener(stir)` is called after each commit that gave somebody work, in the committing thread: be quick. It is
+        a hint; another process's commits are found by looking."""
+        self._listeners.append(listener)
+
+    def submit(self, entry: Entry) -> Future[Committed]:
+        """Queues an entry; its future ends when it is durable, or with FenceLost or StoreUnavailable. It cannot be
+        cancelled. Raises StoreUnavailable once the journal is closed."""
+        return self._enqueue(prepare(entry, self._store.clock()))
+
+    def commit(self, entry: Entry) -> Committed:
+        """Commits an entry and waits for it: in this thread if nobody else is waiting, else with the others. Raises
+        FenceLost, StoreUnavailable."""
+        prepared = prepare(entry, self._store.clock())
+        if not self._turn.acquire(blocking=False):
+            return self._enqueue(prepared).result()
+        try:
+            alone = not self._waiting and not self._closed
+            if alone:
+                (outcome,) = self._commit([prepared])
+        finally:
+            self._turn.release()
+        if not alone:
+            return self._enqueue(prepared).result()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def close(self) -> None:
+        """Commits what waits, then ends the writer. Later submissions are refused."""
+        with self._arrived:
+            self._closed = True
+            self._arrived.notify_all()
+            writer = self._writer
+        if writer is not None:
+            writer.join()
+
+    def _enqueue(self, prepared: Prepared) -> Future[Committed]:
+        future: Future[Committed] = Future()
+        future.set_running_or_notify_cancel()
+        with self._arrived:
+            if self._closed:
+                raise StoreUnavailable(f"database {self._store.place}: syncd is stopping")
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+                self._writer.start()
+            self._waiting.append((prepared, future))
+            self._arrived.notify()
+        return future
+
+    def _write(self) -> None:
+        while True:
+            with self._arrived:
+                while not self._waiting and not self._closed:
+                    self._arrived.wait()
+                if not self._waiting:
+                    return
+            with self._turn:
+                group = self._take()
+                outcomes = self._commit([prepared for prepared, _ in group])
+            for (_, future), outcome in zip(group, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+
+    def _take(self) -> list[tuple[Prepared, Future[Committed]]]:
+        group: list[tuple[Prepared, Future[Committed]]] = []
+        size = 0
+        while self._waiting and len(group) < LARGEST_GROUP:
+            size += self._waiting[0][0].size
+            if group and size > LARGEST_GROUP_BYTES:
+                break
+            group.append(self._waiting.popleft())
+            self._committing += 1
+        return group
+
+    def _commit(self, group: list[Prepared]) -> list[Outcome]:
+        self._committing = len(group)
+        try:
+            result = commit_group(self._store, group)
+        except Exception as error:  # noqa: BLE001 - our own bug must reach those who wait, and not end the writer
+            return [error] * len(group)
+        finally:
+            self._committing = 0
+        point("after_commit")
+        if result.stir:
+            self._tell(result.stir)
+        return result.outcomes
+
+    def _tell(self, stir: Stir) -> None:
+        for listener in self._listeners:
+            try:
+                listener(stir)
+            except Exception:  # noqa: BLE001 - the commit stands; listeners are only told early what they would find anyway
+                _log.exception("a listener of the journal failed")

@@ -1,0 +1,196 @@
+"""Leases: one holder of a poll, a lane, a purge, a token refresh, at a time, over threads, processes and machines.
+
+A claim is fenced: whatever is committed under it checks `Claim.claim` again (`Fence` in the journal, `still_held` elsewhere),
+so a stalled holder's late work is refused. On PostgreSQL the server's clock decides, on SQLite the store's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import ColumnElement, Connection, delete, literal_column, select, update
+
+from syncd.store import engine as engines
+from syncd.store.entries import StoreUnavailable
+from syncd.store.schema import leases
+
+if TYPE_CHECKING:
+    from syncd.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease held. `claim` is what settling statements check."""
+
+    lease: str
+    holder: str
+    claim: str
+    ttl: timedelta
+
+
+def _machine() -> str:
+    """This boot of this machine as this process sees it: process ids of two equal ones can be compared."""
+    parts = [socket.gethostname()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        try:
+            parts.append(os.readlink(path) if path.endswith("pid") else Path(path).read_text().strip())
+        except OSError:  # no Linux: the lease just runs out
+            return f"{parts[0]}/{uuid.uuid4().hex[:8]}"
+    return f"{parts[0]}/{uuid.uuid5(uuid.NAMESPACE_OID, ' '.join(parts)).hex[:8]}"
+
+
+_MACHINE = lru_cache(maxsize=1)(_machine)
+
+
+def this_process() -> str:
+    """The holder's name: machine:pid:random."""
+    return f"{_MACHINE()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"[:200]
+
+
+def is_dead(holder: str) -> bool:
+    """Whether the holder was a process of this machine that is surely gone: its leases are free at once after a kill."""
+    machine, _, rest = holder.rpartition(":")[0].rpartition(":")
+    if machine != _MACHINE() or not rest.isdigit() or int(rest) == os.getpid():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
+
+
+class Leases:
+    """The lease table of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def acquire(self, name: str, ttl: timedelta, *, holder: str = "") -> Claim | None:
+        """Takes the lease, or None while somebody (this process included) holds it. Raises StoreUnavailable."""
+        claim = Claim(name, holder or self._store.holder, str(uuid.uuid4()), ttl)
+        return claim if self._store.apply(lambda connection: self._take(connection, claim)) else None
+
+    def _take(self, connection: Connection, claim: Claim) -> bool:
+        now = now_of(self._store)
+        values = {"holder": claim.holder, "claim": claim.claim, "expires_at": now + _millis(claim.ttl)}
+        where = leases.c.name == claim.lease
+        if connection.execute(update(leases).where(where, leases.c.expires_at <= now).values(values)).rowcount:
+            return True
+        row = connection.execute(select(leases.c.holder, leases.c.claim).where(where)).one_or_none()
+        if row is None:
+            made = connection.execute(_insert_if_absent(self._store, {"name": claim.lease, **values}))
+            return made.rowcount == 1
+        if is_dead(row.holder):
+            taken = connection.execute(update(leases).where(where, leases.c.claim == row.claim).values(values))
+            return taken.rowcount == 1
+        return False
+
+    def renew(self, claim: Claim, ttl: timedelta | None = None) -> bool:
+        """Another `ttl` from now; False when the lease is somebody else's or has run out (then it is lost for good)."""
+        now = now_of(self._store)
+        statement = (
+            update(leases)
+            .where(leases.c.name == claim.lease, leases.c.claim == claim.claim, leases.c.expires_at > now)
+            .values(expires_at=now + _millis(ttl or claim.ttl))
+        )
+        return self._store.apply(lambda connection: connection.execute(statement).rowcount == 1)
+
+    def release(self, claim: Claim) -> None:
+        """Gives the lease back; nothing happens if it is not ours any more."""
+        statement = delete(leases).where(leases.c.name == claim.lease, leases.c.claim == claim.claim)
+        self._store.apply(lambda connection: connection.execute(statement))
+
+    def holder(self, name: str) -> str:
+        """Who holds it now, "" if nobody."""
+        with self._store.read() as connection:
+            return str(
+                connection.execute(
+                    select(leases.c.holder).where(leases.c.name == name, leases.c.expires_at > now_of(self._store))
+                ).scalar()
+                or ""
+            )
+
+    def heartbeat(self, claim: Claim) -> Heartbeat:
+        """Keeps the claim while the `with` block runs; see `Heartbeat`."""
+        return Heartbeat(self, claim)
+
+
+def still_held(store: Store, connection: Connection, lease: str, claim: str) -> bool:
+    """Whether this claim holds the lease, for the rest of this transaction: nobody can take it before the commit."""
+    query = select(leases.c.claim).where(
+        leases.c.name == lease, leases.c.claim == claim, leases.c.expires_at > now_of(store)
+    )
+    if store.postgresql:
+        query = query.with_for_update(read=True)
+    return connection.execute(query).first() is not None
+
+
+def now_of(store: Store) -> Any:
+    """The time that leases and due rows are judged by: PostgreSQL's own (an SQL expression), else the store's clock."""
+    column: ColumnElement[int] = literal_column(engines.DB_NOW)
+    return column if store.postgresql else store.now()
+
+
+def _millis(span: timedelta) -> int:
+    return round(span.total_seconds() * 1000)
+
+
+def _insert_if_absent(store: Store, values: dict[str, Any]) -> Any:
+    if store.postgresql:
+        from sqlalchemy.dialects.postgresql import insert as pg_insert
+
+        return pg_insert(leases).values(values).on_conflict_do_nothing()
+    from sqlalchemy.dialects.sqlite import insert
+
+    return insert(leases).values(values).on_conflict_do_nothing()
+
+
+class Heartbeat:
+    """Renews a claim from a thread of its own, and releases it at the end. `lost` is set when the lease is somebody else's,
+    or could not be renewed for its whole term: stop what you do, your commits are refused."""
+
+    def __init__(self, leases: Leases, claim: Claim) -> None:
+        self.claim = claim
+        self.lost = threading.Event()
+        self._leases = leases
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease {claim.lease}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if not self.lost.is_set():
+            try:
+                self._leases.release(self.claim)
+            except StoreUnavailable:  # it runs out by itself
+                self.lost.set()
+
+    def _beat(self) -> None:
+        term = self.claim.ttl.total_seconds()
+        good_until = time.monotonic() + term
+        while not self._stop.wait(term / 3):
+            asked = time.monotonic()
+            try:
+                held = self._leases.renew(self.claim)
+            except StoreUnavailable:
+                held = asked < good_until  # nobody else can write either; judged again at the next beat
+            else:
+                good_until = asked + term
+            if not held:
+                self.lost.set()
+                return

@@ -1,0 +1,164 @@
+"""How rows get into the two databases: the hot inserts in each driver's fastest way, the seldom ones as plain upserts.
+
+The journal's group commit writes through a `Pen`. Statements run raw on the driver's connection, inside the transaction that
+SQLAlchemy holds; rows come sorted, so that two daemons lock them in one order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from syncd.store.engine import PURGE_LOCK
+from syncd.store.rows import SignalRow
+
+Rows = Sequence[tuple[Any, ...]]
+
+HOT = {
+    "deliveries": {
+        "destination": "text",
+        "signal_id": "text",
+        "channel": "text",
+        "state": "text",
+        "reason": "text",
+        "live": "bool",
+        "old": "bool",
+        "priority": "int",
+        "due_at": "bigint",
+        "created_at": "bigint",
+        "claimed_until": "bigint",
+    },
+    "settled": {
+        "destination": "text",
+        "signal_id": "text",
+        "channel": "text",
+        "state": "text",
+        "reason": "text",
+        "settled_at": "bigint",
+    },
+}
+"""Columns of the tables written for every new signal, with their types for PostgreSQL's unnest."""
+
+_SIGNAL = dict(zip(SignalRow._fields, ("text",) * 5 + ("bigint",) * 2 + ("text", "bytea"), strict=True))
+
+UPSERTS = {
+    "tally": """INSERT INTO tally (destination, channel, signals) VALUES (?, ?, ?)
+        ON CONFLICT (destination, channel) DO UPDATE SET signals = tally.signals + excluded.signals""",
+    "switched_off": """INSERT INTO switched_off (source, type, reason, count) VALUES (?, ?, ?, ?)
+        ON CONFLICT (source, type, reason) DO UPDATE SET count = switched_off.count + excluded.count""",
+    "cursors": """INSERT INTO cursors (source, state, updated_at) VALUES (?, ?, ?)
+        ON CONFLICT (source) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at""",
+    "remember": """INSERT INTO memory (source, key, value) VALUES (?, ?, ?)
+        ON CONFLICT (source, key) DO UPDATE SET value = excluded.value""",
+    "forget": "DELETE FROM memory WHERE source = ? AND key = ?",
+    # The latest data, the earliest time; the version tells a fetch in flight that it has seen old data. A hint that had
+    # failed for good is tried again: something new happened.
+    "hints": """INSERT INTO receipts (id, source, kind, key, payload, state, received_at, not_before, error,
+            attempts, version, claimed_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)
+        ON CONFLICT (source, kind, key) DO UPDATE SET payload = excluded.payload, version = receipts.version + 1,
+            not_before = LEAST(receipts.not_before, excluded.not_before),
+            attempts = CASE WHEN receipts.state = 'pending' THEN receipts.attempts ELSE 0 END,
+            state = 'pending', error = ''""",
+    "quarantine": """INSERT INTO receipts (id, source, kind, key, payload, state, received_at, not_before, error,
+            attempts, version, claimed_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0) ON CONFLICT DO NOTHING""",
+    "fetched": "DELETE FROM receipts WHERE id = ? AND version = ? AND claim = ?",
+    "fetch_again": "UPDATE receipts SET claim = NULL, claimed_until = 0 WHERE id = ? AND claim = ?",
+    "job": "UPDATE jobs SET cursor = COALESCE(?, cursor), progress = ?, updated_at = ? WHERE id = ?",
+}
+"""The seldom statements, in SQLite's spelling; PostgreSQL's is made of it."""
+
+
+class Pen(Protocol):
+    """Writes rows in one open transaction."""
+
+    def guard(self) -> None:
+        """Keeps the purge out until the commit: a repeat must find either the signal or its tombstone."""
+        ...
+
+    def new_signals(self, rows: Sequence[SignalRow]) -> set[str]:
+        """Inserts those we never had; their ids. No id may come twice."""
+        ...
+
+    def insert(self, table: str, rows: Rows) -> None:
+        """Rows of a hot table; one that is there already stays as it is."""
+        ...
+
+    def run(self, statement: str, rows: Rows) -> None:
+        """One of UPSERTS for each row."""
+        ...
+
+
+def pen_for(connection: Connection) -> Pen:
+    """The pen of this connection's database."""
+    raw = connection.connection.driver_connection
+    return PostgresPen(raw) if connection.dialect.name == "postgresql" else SqlitePen(raw)
+
+
+def _values(table: str, columns: Collection[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our names
+
+
+class SqlitePen:
+    """The one writer of the file: what it reads in its transaction stays true."""
+
+    _KNOWN = """SELECT value FROM json_each(?) WHERE value IN (SELECT id FROM signals)
+        OR value IN (SELECT id FROM tombstones)"""
+    _SIGNALS = _values("signals", SignalRow._fields)
+    _INSERTS = {table: f"{_values(table, columns)} ON CONFLICT DO NOTHING" for table, columns in HOT.items()}
+    _UPSERTS = {name: sql.replace("LEAST(", "MIN(") for name, sql in UPSERTS.items()}
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def guard(self) -> None:
+        return None  # BEGIN IMMEDIATE is guard enough
+
+    def new_signals(self, rows: Sequence[SignalRow]) -> set[str]:
+        known = {found for (found,) in self._raw.execute(self._KNOWN, (json.dumps([row.id for row in rows]),))}
+        fresh = [row for row in rows if row.id not in known] if known else rows
+        self._raw.executemany(self._SIGNALS, fresh)
+        return {row.id for row in fresh}
+
+    def insert(self, table: str, rows: Rows) -> None:
+        self._raw.executemany(self._INSERTS[table], rows)
+
+    def run(self, statement: str, rows: Rows) -> None:
+        self._raw.executemany(self._UPSERTS[statement], rows)
+
+
+def _unnest(table: str, columns: dict[str, str]) -> str:
+    arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
+    names = ", ".join(columns)
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM unnest({arrays}) AS new ({names})"  # noqa: S608 - our names
+
+
+class PostgresPen:
+    """One of several writers: the database says who was first."""
+
+    _GUARD = f"SELECT pg_advisory_xact_lock_shared({PURGE_LOCK})"
+    _SIGNALS = (
+        f"{_unnest('signals', _SIGNAL)} WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) "  # noqa: S608
+        "ON CONFLICT (id) DO NOTHING RETURNING id"
+    )
+    _INSERTS = {table: f"{_unnest(table, columns)} ON CONFLICT DO NOTHING" for table, columns in HOT.items()}
+    _UPSERTS = {name: sql.replace("?", "%s") for name, sql in UPSERTS.items()}
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def guard(self) -> None:
+        self._raw.execute(self._GUARD)
+
+    def new_signals(self, rows: Sequence[SignalRow]) -> set[str]:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        return {found for (found,) in self._raw.execute(self._SIGNALS, columns)}
+
+    def insert(self, table: str, rows: Rows) -> None:
+        self._raw.execute(self._INSERTS[table], [list(column) for column in zip(*rows, strict=True)])
+
+    def run(self, statement: str, rows: Rows) -> None:
+        with self._raw.cursor() as cursor:
+            cursor.executemany(self._UPSERTS[statement], rows)

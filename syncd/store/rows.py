@@ -1,0 +1,194 @@
+"""An Entry as the rows it becomes: encoded once, in the thread that submits it, before it waits for its commit.
+
+The journal uses it. Pure. Promise: an arrival that cannot even be encoded becomes a row of the quarantine, never an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import UUID, uuid5
+
+import msgspec
+
+from syncd.connector import Hint
+from syncd.signals import NAMESPACE, Route, encode, frame
+from syncd.store.engine import millis
+from syncd.store.entries import Arrival, Entry, Seed
+
+LONGEST_ERROR = 2000
+
+
+class SignalRow(NamedTuple):
+    """A row of `signals`, in the order of its columns."""
+
+    id: str
+    type: str
+    channel: str
+    source: str
+    route: str
+    occurred_at: int
+    received_at: int
+    identity: str
+    body: bytes
+
+
+class ReceiptRow(NamedTuple):
+    """A row of `receipts`, as far as an entry decides it."""
+
+    id: str
+    source: str
+    kind: str
+    key: str
+    payload: bytes
+    state: str
+    received_at: int
+    not_before: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalRows:
+    """A signal and the deliveries it starts with, once it proves new."""
+
+    id: UUID
+    signal: SignalRow
+    seeds: tuple[Seed, ...]
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An entry ready to be written. `poisoned` counts the arrivals and rows that are in `quarantined` instead."""
+
+    entry: Entry
+    at: int
+    arrivals: tuple[ArrivalRows, ...]
+    hints: tuple[ReceiptRow, ...]
+    quarantined: tuple[ReceiptRow, ...]
+    memory: dict[str, str | None] = field(default_factory=dict)
+    poisoned: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes, roughly: what bounds a group."""
+        bodies = sum(len(rows.signal.body) for rows in self.arrivals)
+        receipts = sum(len(row.payload) for row in (*self.hints, *self.quarantined))
+        return 500 + bodies + receipts + len(self.entry.state or b"")
+
+
+def prepare(entry: Entry, now: datetime) -> Prepared:
+    """Encodes an entry; `now` stands in for a missing `received_at`."""
+    at = millis(entry.received_at or now)
+    good: list[ArrivalRows] = []
+    bad: list[ReceiptRow] = []
+    for arrival in entry.arrivals:
+        try:
+            good.append(_arrival_rows(arrival))
+        except (ValueError, TypeError, OverflowError) as error:
+            bad.append(poison_row(entry.source, arrival.signal, at, error))
+    hints: list[ReceiptRow] = []
+    for hint in entry.hints:
+        try:
+            hints.append(_hint_row(entry.source, hint, at))
+        except (ValueError, TypeError, OverflowError) as error:
+            bad.append(poison_row(entry.source, hint, at, error))
+    kept = (
+        ReceiptRow(
+            str(q.id), q.source, "body", str(q.id), q.payload, "quarantined", millis(q.received_at), 0, plain(q.error)
+        )
+        for q in entry.quarantined
+    )
+    return Prepared(entry, at, tuple(good), tuple(hints), (*kept, *bad), dict(entry.remember), len(bad))
+
+
+def _arrival_rows(arrival: Arrival) -> ArrivalRows:
+    signal = arrival.signal
+    row = SignalRow(
+        str(signal.id),
+        signal.type,
+        signal.channel,
+        signal.source,
+        signal.route.value,
+        millis(signal.occurred_at),
+        millis(signal.received_at),
+        signal.person.identity,
+        encode(signal),
+    )
+    history = signal.route in (Route.BACKFILL, Route.IMPORT)
+    return ArrivalRows(signal.id, row, arrival.seeds, 1 if history else 0)
+
+
+def _hint_row(source: str, hint: Hint, at: int) -> ReceiptRow:
+    due = millis(hint.not_before) if hint.not_before else 0
+    identity = str(uuid5(NAMESPACE, frame("hint", source, hint.key)))
+    return ReceiptRow(identity, source, "hint", hint.key, encode(hint.data), "pending", at, due, "")
+
+
+def poison_row(source: str, what: Any, at: int, error: BaseException) -> ReceiptRow:
+    """The row of the quarantine for something the database (or its encoding) refuses; itself it is refused by none."""
+    try:
+        payload = encode(what)  # JSON in a column of bytes: a NUL is an escape there
+    except (ValueError, TypeError, OverflowError):  # an unpaired surrogate, a value no JSON knows
+        builtin = msgspec.to_builtins(what, str_keys=True, enc_hook=repr)
+        payload = json.dumps(builtin, default=repr).encode("ascii")
+    identity = str(uuid5(NAMESPACE, frame("quarantine", plain(source), sha256(payload).hexdigest())))
+    reason = plain(f"cannot be stored: {type(error).__name__}: {error}")
+    return ReceiptRow(identity, plain(source)[:200], "body", identity, payload, "quarantined", at, 0, reason)
+
+
+def plain(text: str) -> str:
+    """Text that any database takes: no NUL, no unpaired surrogate, not endless."""
+    return text[:LONGEST_ERROR].replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")
+
+
+# ------------------------------------------------------------------------------------------- taking an entry to pieces
+
+
+class Part(NamedTuple):
+    """One row of an entry that can be left out of it."""
+
+    kind: str  # arrivals | hints | quarantined | memory
+    at: Any
+
+
+def parts(prepared: Prepared) -> list[Part]:
+    """Every row that may be poison. What is not among them (cursor, job, fence) stands or falls with the entry."""
+    return [
+        *(Part("arrivals", index) for index in range(len(prepared.arrivals))),
+        *(Part("hints", index) for index in range(len(prepared.hints))),
+        *(Part("quarantined", index) for index in range(len(prepared.quarantined))),
+        *(Part("memory", key) for key in prepared.memory),
+    ]
+
+
+def only(prepared: Prepared, wanted: Sequence[Part]) -> Prepared:
+    """The entry with these parts alone."""
+    return replace(
+        prepared,
+        arrivals=tuple(prepared.arrivals[part.at] for part in wanted if part.kind == "arrivals"),
+        hints=tuple(prepared.hints[part.at] for part in wanted if part.kind == "hints"),
+        quarantined=tuple(prepared.quarantined[part.at] for part in wanted if part.kind == "quarantined"),
+        memory={part.at: prepared.memory[part.at] for part in wanted if part.kind == "memory"},
+    )
+
+
+def without(prepared: Prepared, poison: Sequence[tuple[Part, BaseException]]) -> Prepared:
+    """The entry with its poison put into quarantine instead."""
+    refused = {part for part, _ in poison}
+    kept = only(prepared, [part for part in parts(prepared) if part not in refused])
+    rows = tuple(poison_row(prepared.entry.source, _raw(prepared, part), prepared.at, error) for part, error in poison)
+    return replace(kept, quarantined=kept.quarantined + rows, poisoned=prepared.poisoned + len(rows))
+
+
+def _raw(prepared: Prepared, part: Part) -> Any:
+    if part.kind == "arrivals":
+        return msgspec.Raw(prepared.arrivals[part.at].signal.body)
+    if part.kind == "memory":
+        return {"remember": {part.at: prepared.memory[part.at]}}
+    row = (prepared.hints if part.kind == "hints" else prepared.quarantined)[part.at]
+    return {"key": row.key, "data": row.payload.decode("utf-8", "replace")}

@@ -1,0 +1,181 @@
+"""The open store: connections, short write transactions, and the rooms built on them.
+
+The daemon opens one; commands beside it open their own on the same database. Promise: whatever the database cannot do comes
+out as `StoreUnavailable` with one clear line, and nothing of that transaction was committed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from syncd.store import engine as engines
+from syncd.store.entries import StoreUnavailable
+from syncd.store.leases import Leases, this_process
+from syncd.store.revisions import DbInfo, migrate_if_due, read_info
+
+if TYPE_CHECKING:
+    from syncd.store.journal import Journal
+    from syncd.store.tokens import StoredTokens
+
+T = TypeVar("T")
+Clock = Callable[[], datetime]
+TRIES = 5
+"""How often a transaction that lost a deadlock, or its connection, is tried again."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """One open database. Threads may share it."""
+
+    def __init__(self, engine: Engine, *, clock: Clock = utc_now, key_source: str | bytes | None = None) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.url = engine.url
+        self.postgresql = engine.dialect.name == "postgresql"
+        self.place = engines.place(engine.url)
+        self.holder = this_process()
+        self._key_source = key_source
+        self._writing = threading.Lock()  # SQLite: fairer and quicker than letting threads poll for the file's lock
+        self._inode: tuple[int, int] | None = None
+
+    @classmethod
+    def open(
+        cls, url: str, *, key_source: str | bytes | None = None, clock: Clock = utc_now, migrate: bool = True
+    ) -> Self:
+        """Opens (SQLite: creates) the database and brings its tables up to date; `migrate=False` only checks that they are.
+
+        `key_source` encrypts tokens at rest: the text of `secret_key:`; None on SQLite makes a file `<database>.key`.
+        Raises StoreUnavailable, or UsageError for a wrong URL, a missing migration, or a database newer than this syncd.
+        """
+        parsed = engines.parse_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            engines.prepare_sqlite(parsed)
+        engine = engines.make_engine(parsed)
+        try:
+            with engines.translated(engines.place(parsed)):
+                migrate_if_due(engine, allowed=migrate)
+            store = cls(engine, clock=clock, key_source=key_source)
+            store._inode = store._file_identity()
+        except BaseException:
+            engine.dispose()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Commits what waits in the journal and closes every connection."""
+        if "journal" in self.__dict__:
+            self.journal.close()
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def now(self) -> int:
+        """This store's clock in milliseconds."""
+        return engines.millis(self.clock())
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; on SQLite one snapshot."""
+        with engines.translated(self.place), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A short write transaction, committed at the end of the block. Never hold one over an HTTP call or another
+        `write()`. Raises StoreUnavailable; a fault of the values themselves (too long, NUL) comes as SQLAlchemy's."""
+        self.check_present()
+        with self._one_writer(), engines.translated(self.place), self._writer() as connection:
+            yield connection
+
+    def apply(self, work: Callable[[Connection], T]) -> T:
+        """Runs `work` in a write transaction, again when it lost a deadlock or its connection before the commit. `work` may
+        run several times: it must only touch the database."""
+        for tries_left in reversed(range(TRIES)):
+            committing = False
+            try:
+                self.check_present()
+                with self._one_writer(), self._writer() as connection:
+                    result = work(connection)
+                    committing = True
+                return result
+            except Exception as error:  # looked at and raised again, or tried again
+                # A connection lost while committing leaves the answer open: the caller must hear of it.
+                if tries_left and not committing and engines.is_passing(error):
+                    continue
+                with engines.translated(self.place):
+                    raise
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _writer(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            if not self.postgresql:
+                connection = connection.execution_options(**{engines.WRITES: True})
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        if self.postgresql:
+            yield
+            return
+        if not self._writing.acquire(timeout=engines.BUSY_SECONDS):
+            raise StoreUnavailable(f"database {self.place}: a write has taken longer than {engines.BUSY_SECONDS} s")
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def check_present(self) -> None:
+        """Raises StoreUnavailable when the SQLite file was removed or replaced under us: commits would go to a file that
+        nobody will ever see again."""
+        if self._inode is not None and self._file_identity() != self._inode:
+            raise StoreUnavailable(
+                f"database {self.place}: the file was removed or replaced while syncd runs; put it back and restart syncd"
+            )
+
+    def _file_identity(self) -> tuple[int, int] | None:
+        if self.postgresql:
+            return None
+        try:
+            status = os.stat(str(self.url.database))
+        except FileNotFoundError:
+            return (0, 0)
+        return status.st_dev, status.st_ino
+
+    def info(self) -> DbInfo:
+        """What `syncd db info` shows."""
+        with engines.translated(self.place):
+            return read_info(self.engine)
+
+    @cached_property
+    def journal(self) -> Journal:
+        from syncd.store.journal import Journal
+
+        return Journal(self)
+
+    @cached_property
+    def leases(self) -> Leases:
+        return Leases(self)
+
+    @cached_property
+    def tokens(self) -> StoredTokens:
+        """Encrypted tokens. The key is looked for when the first token is; `tokens.check()` does so at start."""
+        from syncd.store.tokens import StoredTokens
+
+        return StoredTokens(self, self._key_source)

@@ -1,0 +1,249 @@
+"""Tokens at rest: encrypted, refreshed once however many threads, processes or machines find them expired.
+
+The HTTP clients of connectors ask here through `syncd.oauth.TokenStore`. Promise: a rotated refresh token is durable before
+anybody uses it; nothing here logs or shows a token; waiting for somebody else's refresh is bounded.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from concurrent.futures import Future
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select
+
+from syncd.errors import Misconfigured, Transient, UsageError
+from syncd.oauth import Mint, Token
+from syncd.store.entries import StoreUnavailable
+from syncd.store.leases import Claim, still_held
+from syncd.store.schema import tokens
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
+
+    from syncd.store.store import Store
+
+LEASE = timedelta(seconds=60)
+"""A mint may take this long without a heartbeat (it has one); a dead refresher's lease ends after it."""
+PATIENCE = timedelta(seconds=75)
+"""How long one waits for another process to refresh: longer than its lease, so that a dead one is succeeded."""
+GLANCE = 0.05
+SHORTEST_SECRET = 32
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Token).decode
+
+
+class StoredTokens:
+    """The `TokenStore` on the database."""
+
+    def __init__(
+        self,
+        store: Store,
+        key_source: str | bytes | None = None,
+        *,
+        patience: timedelta = PATIENCE,
+        glance: float = GLANCE,
+    ) -> None:
+        self._store = store
+        self._key_source = key_source
+        self._patience = patience.total_seconds()
+        self._glance = glance
+        self._guard = threading.Lock()
+        self._seen: dict[str, Token] = {}
+        self._unsaved: dict[str, Token] = {}  # minted, but the database could not take it: kept, or a rotation is lost
+        self._flights: dict[str, Future[Token]] = {}
+        self._pause = threading.Event()
+
+    def token(self, grant: str, mint: Mint, *, refused: str = "") -> Token:
+        """See `syncd.oauth.TokenStore`. Raises the Failure of `mint`; Misconfigured when the key is absent or wrong;
+        Transient when another process has been refreshing for too long; StoreUnavailable."""
+        while True:
+            with self._guard:
+                held = self._seen.get(grant)
+                if held is not None and self._good(held, refused):
+                    return held
+                flight = self._flights.get(grant)
+                leading = flight is None
+                if flight is None:
+                    flight = self._flights[grant] = Future()
+            if leading:
+                self._fly(grant, mint, refused, flight)
+            found = flight.result()
+            if leading or found.access != refused:
+                return found
+
+    def put(self, grant: str, token: Token) -> None:
+        """Stores a token that somebody signed in for (`syncd auth`)."""
+        sealed = self._seal(token)
+        self._store.apply(lambda connection: _put(connection, grant, sealed, self._store.now()))
+        with self._guard:
+            self._seen.pop(grant, None)
+
+    def forget(self, grant: str) -> None:
+        self._store.apply(lambda connection: connection.execute(delete(tokens).where(tokens.c.grant_id == grant)))
+        with self._guard:
+            self._seen.pop(grant, None)
+
+    def check(self) -> None:
+        """Makes sure that there is a key and that it opens what is stored. Raises UsageError with one line."""
+        _ = self._cipher
+        with self._store.read() as connection:
+            for row in connection.execute(select(tokens.c.grant_id)):
+                self._read(row.grant_id)
+
+    def _good(self, token: Token, refused: str) -> bool:
+        return token.access != refused and token.fresh(self._store.clock())
+
+    def _fly(self, grant: str, mint: Mint, refused: str, flight: Future[Token]) -> None:
+        """One thread of this process looks and mints for all; a failure is everybody's."""
+        try:
+            found = self._find_or_mint(grant, mint, refused)
+        except BaseException as error:  # noqa: BLE001 - raised to everybody who waits, this thread included
+            with self._guard:
+                del self._flights[grant]
+            flight.set_exception(_as_failure(error))
+        else:
+            with self._guard:
+                self._seen[grant] = found
+                del self._flights[grant]
+            flight.set_result(found)
+
+    def _find_or_mint(self, grant: str, mint: Mint, refused: str) -> Token:
+        deadline = time.monotonic() + self._patience
+        while True:
+            held = self._read(grant)
+            if held is not None and self._good(held, refused) and grant not in self._unsaved:
+                return held
+            claim = self._store.leases.acquire(f"token:{grant}", LEASE)
+            if claim is not None:
+                with self._store.leases.heartbeat(claim):
+                    return self._mint(grant, mint, refused, claim)
+            if time.monotonic() > deadline:
+                holder = self._store.leases.holder(f"token:{grant}")
+                raise Transient(f"another process ({holder}) has been refreshing this token for {self._patience:.0f} s")
+            self._pause.wait(self._glance)
+
+    def _mint(self, grant: str, mint: Mint, refused: str, claim: Claim) -> Token:
+        held = self._unsaved.get(grant) or self._read(
+            grant
+        )  # read again under the lease: somebody may have been quicker
+        made = held
+        if made is None or not self._good(made, refused):
+            made = mint(held)
+            if held is not None and not made.refresh:
+                made = msgspec.structs.replace(made, refresh=held.refresh)
+        if made is held and grant not in self._unsaved:
+            return made
+        sealed = self._seal(made)
+        self._unsaved[grant] = made
+        saved = self._store.apply(
+            lambda connection: (
+                still_held(self._store, connection, claim.lease, claim.claim)
+                and _put(connection, grant, sealed, self._store.now())
+            )
+        )
+        del self._unsaved[grant]
+        if not saved:  # we stalled beyond the lease: whoever took it has the last word
+            made = self._read(grant) or made
+        return made
+
+    # ------------------------------------------------------------------------------------------------ encryption
+
+    @cached_property
+    def _cipher(self) -> Fernet:
+        from cryptography.fernet import Fernet
+
+        return Fernet(_fernet_key(self._key_source or self._key_file()))
+
+    def _key_file(self) -> bytes:
+        if self._store.postgresql:
+            raise UsageError(
+                "secret_key: tokens are stored encrypted, and PostgreSQL has no place for the key; put 32 or more random "
+                "characters into a file on every machine and write secret_key: ${file:/path}"
+            )
+        return key_beside(Path(str(self._store.url.database)))
+
+    def _seal(self, token: Token) -> bytes:
+        return self._cipher.encrypt(_encode(token))
+
+    def _read(self, grant: str) -> Token | None:
+        from cryptography.fernet import InvalidToken
+
+        with self._store.read() as connection:
+            sealed = connection.execute(select(tokens.c.sealed).where(tokens.c.grant_id == grant)).scalar()
+        if sealed is None:
+            return None
+        try:
+            return _decode(self._cipher.decrypt(bytes(sealed)))
+        except (InvalidToken, msgspec.DecodeError) as error:
+            raise UsageError(
+                "secret_key: the stored tokens were encrypted with another key; put the former key back "
+                "(on SQLite: the file DATABASE.key), or sign in afresh with `syncd auth NAME`"
+            ) from error
+
+
+def _as_failure(error: BaseException) -> BaseException:
+    """Lanes and polls speak in failures: a wrong key holds them and is shown."""
+    return Misconfigured(str(error)) if isinstance(error, UsageError) else error
+
+
+def _put(connection: Connection, grant: str, sealed: bytes, now: int) -> bool:
+    connection.execute(delete(tokens).where(tokens.c.grant_id == grant))
+    connection.execute(insert(tokens).values(grant_id=grant, sealed=sealed, updated_at=now))
+    return True
+
+
+def _fernet_key(source: str | bytes) -> bytes:
+    """A Fernet key as it is; any other secret of at least 32 characters through SHA-256."""
+    secret = (source.encode() if isinstance(source, str) else source).strip()
+    with contextlib.suppress(ValueError):
+        if len(base64.urlsafe_b64decode(secret)) == 32:
+            return secret
+    if len(secret) < SHORTEST_SECRET:
+        raise UsageError(
+            f"secret_key: {len(secret)} characters are too few to be secret; use {SHORTEST_SECRET} or more random ones "
+            "(for example from `openssl rand -base64 32`)"
+        )
+    return base64.urlsafe_b64encode(hashlib.sha256(b"syncd secret key\0" + secret).digest())
+
+
+def key_beside(database: Path) -> bytes:
+    """The key in `<database>.key`, made (0600, whole or not at all) when absent. Raises StoreUnavailable."""
+    path = database.with_name(database.name + ".key")
+    try:
+        if not path.exists():
+            _make_key(path)
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreUnavailable(f"secret_key: {path}: {error.strerror}; grant syncd reading and writing it") from error
+
+
+def _make_key(path: Path) -> None:
+    from cryptography.fernet import Fernet
+
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(Fernet.generate_key() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was quicker: its key is the key
+            os.link(name, path)
+    finally:
+        os.unlink(name)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
