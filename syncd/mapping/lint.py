@@ -1,0 +1,131 @@
+"""What is wrong with a mapping, and what is probably not meant: `syncd mapping lint` and `syncd check` print it.
+
+Faults keep a mapping from being loaded; warnings do not. Both carry file, line, column and key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import nodes
+
+from syncd.errors import ConfigError, Fault
+from syncd.mapping.compiler import Tree
+from syncd.mapping.expressions import Expression
+from syncd.mapping.language import RulePart
+from syncd.mapping.loading import Mapping, load_mapping, matches
+from syncd.mapping.model import Stranger
+from syncd.signals import CUSTOM_PREFIX, known_types
+from syncd.yaml_positions import KeyPath
+
+OPEN_STATES = frozenset({"not started", "open", "in progress", "waiting on someone else", "deferred", "new"})
+"""Task states that ask somebody to act (Salesforce's and Zoho's standard picklists)."""
+
+
+@dataclass(frozen=True)
+class Lint:
+    """`mapping` is None exactly when there are faults."""
+
+    mapping: Mapping | None
+    faults: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+
+
+def lint_mapping(
+    source: Path | Traversable | str, *, timezone: tzinfo = UTC, region: str | None = None, name: str = ""
+) -> Lint:
+    """Loads a mapping and looks it over. Raises UsageError only for a file that cannot be read."""
+    try:
+        mapping = load_mapping(source, timezone=timezone, region=region, name=name)
+    except ConfigError as error:
+        return Lint(None, faults=error.faults)
+    return Lint(mapping, warnings=warnings_of(mapping))
+
+
+def warnings_of(mapping: Mapping) -> tuple[Fault, ...]:
+    """What a loaded mapping says that is probably not meant, in file order."""
+    found = [*_people(mapping), *(fault for rule in mapping.parts.rules for fault in _rule(mapping, rule))]
+    return tuple(sorted(found, key=lambda fault: (fault.line, fault.column)))
+
+
+def _people(mapping: Mapping) -> Iterator[Fault]:
+    place, parts = mapping.document.fault, mapping.parts
+    create = parts.create
+    if create is not None:
+        if not create.key:
+            yield place(("people", "create"), "has no key: a lost answer may leave a new person twice", "add key:")
+        if not any(policy.action is Stranger.CREATE for _, policy in parts.strangers):
+            yield place(("people", "create"), "is never used: no strangers are created", "strangers: create")
+        yield from _loose_shortening(mapping, ("people", "create", "fields"), create.fields)
+    seen: list[str] = []
+    for pattern, _ in parts.strangers:
+        path = ("people", "strangers", pattern)
+        if "*" in seen:
+            yield place(path, "is never reached: the pattern * above fits everything", "move * to the end")
+        else:
+            yield from _fits_nothing(mapping, path, pattern)
+        seen.append(pattern)
+    if parts.match is not None and parts.strangers and "*" not in seen:
+        yield place(("people", "strangers"), "strangers who send other signals are skipped", 'say so: add "*": skip')
+
+
+def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
+    place = mapping.document.fault
+    for index, pattern in enumerate(rule.signals):
+        yield from _fits_nothing(mapping, (*rule.place, "signals", index), pattern)
+    if rule.verb == "create" and not rule.key:
+        message = f"has no key: its {rule.object} cannot be found again, so an attempt in doubt is never repeated"
+        yield place(rule.place, message, "name the field that holds syncd's key")
+    if rule.when is False:
+        yield place((*rule.place, "when"), "never holds")
+    state = rule.on_create.get("Status", rule.fields.get("Status"))
+    if not rule.live_only and isinstance(state, str) and state.lower() in OPEN_STATES:
+        message = f"opens a {rule.object} for somebody to act on, also for signals of the past"
+        yield place(rule.place, message, "add live_only: true")
+    if not rule.name:
+        yield place(rule.place, f"the rule {rule.id} has no name", "say in a line what it is for")
+    for part, fields in (("fields", rule.fields), ("on_create", rule.on_create)):
+        yield from _loose_shortening(mapping, (*rule.place, part), fields)
+
+
+def _fits_nothing(mapping: Mapping, path: KeyPath, pattern: str) -> Iterator[Fault]:
+    if pattern.startswith(CUSTOM_PREFIX) or any(matches(pattern, known) for known in known_types()):
+        return
+    near = difflib.get_close_matches(pattern, known_types(), n=1)
+    hint = f"did you mean {near[0]}?" if near else "types of your own are called custom.NAME"
+    yield mapping.document.fault(path, f"{pattern} fits no signal type", hint)
+
+
+def _loose_shortening(mapping: Mapping, path: KeyPath, fields: dict[str, Tree]) -> Iterator[Fault]:
+    """`a or b | shorten(80)` shortens b alone."""
+    for name, tree in fields.items():
+        for expression in _expressions(tree):
+            for either in _ors(expression):
+                if _shortens(either.right) and not _shortens(either.left):
+                    message = "only the last alternative is shortened: | binds closer than or"
+                    yield mapping.document.fault((*path, name), message, "write (a or b) | shorten(…)")
+
+
+def _expressions(tree: Any) -> Iterator[Expression]:
+    if isinstance(tree, Expression):
+        yield tree
+    elif isinstance(tree, (list, dict)):
+        for each in tree.values() if isinstance(tree, dict) else tree:
+            yield from _expressions(each)
+
+
+def _ors(expression: Expression) -> Iterator[nodes.Or]:
+    for root in [expression.node] if expression.node is not None else expression.body:
+        if isinstance(root, nodes.Or):
+            yield root
+        yield from root.find_all(nodes.Or)
+
+
+def _shortens(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Filter) and node.name == "shorten"

@@ -1,0 +1,106 @@
+"""What a mapping would write for one signal, field by field, touching nothing: `syncd preview` and mapping tests use it.
+
+Pure: the person as found (or not) goes in, what each rule makes comes out. It decides as dispatch does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from syncd.connector import Found
+from syncd.durations import format_duration
+from syncd.mapping.language import PEOPLE_CREATE
+from syncd.mapping.loading import Mapping
+from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger
+from syncd.signals import Signal
+
+NOBODY = "nobody"
+STRANGER = "stranger"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One field of a record: `note` is "" (always sent), `on create`, `link` or `cleared`."""
+
+    name: str
+    value: Any
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """What one rule makes of the signal; `skipped` says why it makes nothing. `title` is the rule's own name."""
+
+    rule: str
+    title: str
+    object: str = ""
+    key_field: str = ""
+    about: str = ""
+    fields: tuple[Shown, ...] = ()
+    faults: tuple[FieldFault, ...] = ()
+    skipped: str = ""
+
+
+def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, live: bool = True) -> list[Previewed]:
+    """The records of a signal, in the order in which they would be written. `found`: the person's record in the CRM,
+    None for somebody it does not know."""
+    titles = {rule.id: rule.name for rule in mapping.parts.rules}
+    records: list[Previewed] = []
+    person, why_not = _person(mapping, signal, found)
+    if person is None and not why_not:
+        new = mapping.stranger(signal)
+        records.append(_record(new, "A new person", {}))
+        person = f"the new {new.object}"
+    targets = {"person": person or "", "account": _account(found), "deal": "the open deal" if found else ""}
+    for made in mapping.drafts(signal, live=live):
+        title = titles.get(made.rule, "")
+        if isinstance(made, Skipped):
+            records.append(Previewed(made.rule, title, skipped=made.reason))
+        elif why_not and needs_person(made):
+            records.append(Previewed(made.rule, title, made.object, skipped=why_not))
+        else:
+            records.append(_record(made, title, targets))
+    return records
+
+
+def needs_person(draft: Draft) -> bool:
+    """Is it skipped when there is nobody to link it to?"""
+    return bool(draft.links) or draft.about in (About.PERSON, About.ACCOUNT)
+
+
+def _person(mapping: Mapping, signal: Signal, found: Found | None) -> tuple[str | None, str]:
+    """(the person's record, why there is none); (None, "") when a new one is made."""
+    if not mapping.knows_people:
+        return "", ""
+    if not signal.person.identity:
+        return None, NOBODY
+    if found is not None:
+        return f"{found.object} {found.id}", ""
+    policy = mapping.strangers(signal.type)
+    if policy.action is Stranger.HOLD and policy.hold is not None:
+        return None, f"{STRANGER}: held for {format_duration(policy.hold)}"
+    return None, "" if policy.action is Stranger.CREATE else STRANGER
+
+
+def _account(found: Found | None) -> str:
+    return found.account if found else ""
+
+
+def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
+    links = [Shown(name, targets.get(target, target), "link") for name, target in draft.links.items()]
+    fields = [Shown(name, value) for name, value in draft.fields.items()]
+    new = [Shown(name, value, "on create") for name, value in draft.on_create.items()]
+    cleared = [Shown(name, None, "cleared") for name in draft.clear]
+    return Previewed(
+        rule=draft.rule,
+        title=title,
+        object=draft.object,
+        key_field=draft.key_field,
+        about=draft.about.value,
+        fields=tuple(each for each in (*links, *fields, *new, *cleared) if each.note != "link" or each.value),
+        faults=draft.faults,
+    )
+
+
+__all__ = ["NOBODY", "PEOPLE_CREATE", "STRANGER", "Previewed", "Shown", "needs_person", "preview"]

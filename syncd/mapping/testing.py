@@ -1,0 +1,281 @@
+"""A mapping's own tests, written in YAML beside it (`salesforce.tests.yaml`), run by `syncd mapping test`.
+
+    - name: A missed call is logged, and somebody must call back
+      signal: {type: call.missed, title: Missed call, person: {phone: "+84912345678"}}   # what is left out has a default
+      known: {object: Contact, id: "003000000000001"}       # the person's record; or stranger (the default)
+      live: true                                            # the default
+      expect:
+        timeline: {object: Task, fields: {Subject: Missed call}, links: {WhoId: person}}
+        callback: {fields: {ActivityDate: 2026-01-16}}      # only the fields named are compared, unless exact: true
+        people.create: nothing                              # or {skipped: live_only}
+
+Pure: texts in, results out. Times and dates are compared as ISO 8601 text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import uuid
+from collections.abc import Iterable
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from syncd.connector import Found
+from syncd.errors import ConfigError, Fault
+from syncd.mapping.filters import moment
+from syncd.mapping.language import PEOPLE_CREATE
+from syncd.mapping.loading import Mapping, read_source
+from syncd.mapping.preview import Previewed, preview
+from syncd.mapping.values import ValueFault
+from syncd.signals import NAMESPACE, Person, Route, Signal, make_person, place_of
+from syncd.yaml_positions import Document, KeyPath, read_yaml
+
+CASE_KEYS = ("name", "signal", "known", "live", "expect")
+SIGNAL_KEYS = (
+    *("type", "source", "occurred_at", "received_at", "title", "text", "url", "reply", "person", "data", "thread"),
+    *("id", "route"),
+)
+PERSON_KEYS = ("name", "first_name", "last_name", "email", "phone", "company", "handles", "raw")
+KNOWN_KEYS = ("object", "id", "role", "account")
+RECORD_KEYS = ("object", "fields", "on_create", "links", "clear", "faults", "skipped", "exact")
+STRANGER, NOTHING = "stranger", "nothing"
+DAY = datetime(2026, 1, 15, 9, 0, tzinfo=UTC)
+"""When a signal of a test happened, unless it says so: Thursday, 15 January 2026, 09:00 UTC."""
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """`differences` are faults with the place of the expectation that does not hold; empty when the case passed."""
+
+    name: str
+    line: int
+    differences: tuple[Fault, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.differences
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    place: KeyPath
+    signal: Signal
+    known: Found | None
+    live: bool
+    expect: dict[str, Any]
+
+
+def run_tests(mapping: Mapping, source: Path | Traversable | str, *, name: str = "") -> list[CaseResult]:
+    """Runs every case against the mapping. Raises ConfigError for tests that are not written right, with every fault."""
+    text, place = read_source(source)
+    document = read_yaml(text, name or place)
+    cases = _Reading(document, mapping).cases(document.data)
+    return [_run(mapping, document, case) for case in cases]
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+@dataclass
+class _Reading:
+    document: Document
+    mapping: Mapping
+    faults: list[Fault] = field(default_factory=list)
+
+    def cases(self, node: Any) -> list[Case]:
+        if not isinstance(node, list):
+            raise ConfigError([self.document.fault((), "must be a list of cases, each with signal: and expect:")])
+        found = [self.case(entry, (index,)) for index, entry in enumerate(node)]
+        if self.faults:
+            raise ConfigError(self.faults)
+        return [case for case in found if case is not None]
+
+    def case(self, node: Any, path: KeyPath) -> Case | None:
+        parts = self.keys(node, path, CASE_KEYS, ("name", "signal", "expect"))
+        if not {"name", "signal", "expect"} <= parts.keys():
+            return None
+        signal = self.signal(parts["signal"], (*path, "signal"))
+        known = self.known(parts.get("known", STRANGER), (*path, "known"))
+        live = parts.get("live", True)
+        if not isinstance(live, bool):
+            self.fault((*path, "live"), "must be true or false")
+        expect = self.expect(parts["expect"], (*path, "expect"))
+        return Case(str(parts["name"]), path, signal, known, live is True, expect) if signal else None
+
+    def fault(self, path: KeyPath, message: str, hint: str = "") -> None:
+        self.faults.append(self.document.fault(path, message, hint))
+
+    def keys(self, node: Any, path: KeyPath, known: Iterable[str], needed: Iterable[str] = ()) -> dict[str, Any]:
+        known = tuple(known)
+        if not isinstance(node, dict):
+            self.fault(path, f"must be keys and values ({', '.join(known)})")
+            return {}
+        for key in node:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                self.fault(
+                    (*path, key),
+                    "unknown key",
+                    f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}",
+                )
+        for key in needed:
+            if key not in node:
+                self.fault(path, f"the key {key} is required here")
+        return node
+
+    def signal(self, node: Any, path: KeyPath) -> Signal | None:
+        parts = self.keys(node, path, SIGNAL_KEYS, ("type",))
+        kind = parts.get("type", "")
+        try:
+            place_of(str(kind))
+        except ValueError as error:
+            if "type" in parts:
+                self.fault((*path, "type"), str(error))
+            return None
+        occurred = self.moment(parts, path, "occurred_at", DAY)
+        words = {
+            key: str(parts[key]) for key in ("source", "title", "text", "url", "reply", "thread") if parts.get(key)
+        }
+        route = parts.get("route", Route.WEBHOOK)
+        data = parts.get("data") or {}
+        if not isinstance(data, dict):
+            self.fault((*path, "data"), "must be keys and values")
+            return None
+        if route not in tuple(Route):
+            self.fault((*path, "route"), f"must be one of {', '.join(Route)}")
+            return None
+        return Signal(
+            id=self.identifier(parts, path),
+            type=str(kind),
+            source=words.pop("source", "test"),
+            occurred_at=occurred,
+            received_at=self.moment(parts, path, "received_at", occurred),
+            title=words.pop("title", f"A test of {kind}"),
+            person=self.person(parts.get("person") or {}, (*path, "person")),
+            data=data,
+            route=Route(route),
+            **words,
+        )
+
+    def identifier(self, parts: AnyMapping[str, Any], path: KeyPath) -> uuid.UUID:
+        if "id" not in parts:
+            return uuid.uuid5(NAMESPACE, repr(path))
+        try:
+            return uuid.UUID(str(parts["id"]))
+        except ValueError:
+            self.fault((*path, "id"), "must be a UUID")
+            return NAMESPACE
+
+    def moment(self, parts: AnyMapping[str, Any], path: KeyPath, key: str, default: datetime) -> datetime:
+        if key not in parts:
+            return default
+        try:
+            found = moment(parts[key], UTC)
+        except ValueFault as error:
+            self.fault((*path, key), str(error))
+            return default
+        return found.astimezone(UTC) if isinstance(found, datetime) else default
+
+    def person(self, node: Any, path: KeyPath) -> Person:
+        parts = self.keys(node, path, PERSON_KEYS)
+        texts: dict[str, Any] = {key: str(parts[key]) for key in PERSON_KEYS[:6] if parts.get(key) is not None}
+        texts |= {key: value for key in ("handles", "raw") if isinstance(value := parts.get(key), dict)}
+        return make_person(**texts, region=self.mapping.region)
+
+    def known(self, node: Any, path: KeyPath) -> Found | None:
+        if node in (STRANGER, None):
+            return None
+        parts = self.keys(node, path, KNOWN_KEYS, ("object",))
+        texts = {key: str(value) for key, value in parts.items() if key in KNOWN_KEYS}
+        role = texts.pop("role", "lead" if "lead" in texts.get("object", "").lower() else "contact")
+        return Found(
+            object=texts.get("object", ""), id=texts.get("id", "1"), role=role, account=texts.get("account", "")
+        )
+
+    def expect(self, node: Any, path: KeyPath) -> dict[str, Any]:
+        rules = [*(rule.id for rule in self.mapping.parts.rules), PEOPLE_CREATE]
+        parts = self.keys(node, path, rules)
+        for rule, wanted in parts.items():
+            if wanted != NOTHING:
+                self.keys(wanted, (*path, rule), RECORD_KEYS)
+                for part in ("fields", "on_create", "links"):
+                    if isinstance(wanted, dict) and not isinstance(wanted.get(part, {}), dict):
+                        self.fault((*path, rule, part), "must be fields and their values")
+        return parts
+
+
+# -------------------------------------------------------------------------------------------------------- comparing
+
+
+def _run(mapping: Mapping, document: Document, case: Case) -> CaseResult:
+    records = {record.rule: record for record in preview(mapping, case.signal, case.known, live=case.live)}
+    targets = {rule.id: rule.link for rule in mapping.parts.rules}
+    differences: list[Fault] = []
+    for rule, wanted in case.expect.items():
+        path = (*case.place, "expect", rule)
+        record = records.get(rule)
+        for inner, message in _differences(record, wanted, targets.get(rule, {})):
+            differences.append(document.fault((*path, *inner), message))
+    return CaseResult(case.name, document.place(case.place)[0], tuple(differences))
+
+
+Difference = tuple[KeyPath, str]
+
+
+def _differences(record: Previewed | None, wanted: Any, links: dict[str, str]) -> list[Difference]:
+    if wanted == NOTHING:
+        return [((), f"expected nothing, got {_outcome(record)}")] if record and not record.skipped else []
+    if record is None:
+        return [((), "expected a record, but the rule makes nothing of this signal")]
+    if "skipped" in wanted or record.skipped:
+        return _compare(("skipped",), wanted.get("skipped", ""), record.skipped)
+    got = {
+        note: {f.name: f.value for f in record.fields if f.note == note}
+        for note in ("", "on create", "link", "cleared")
+    }
+    got["link"] = {name: links.get(name, value) for name, value in got["link"].items()}
+    exact = wanted.get("exact") is True
+    found: list[Difference] = []
+    if "object" in wanted:
+        found += _compare(("object",), wanted["object"], record.object)
+    for part, note in (("fields", ""), ("on_create", "on create"), ("links", "link")):
+        if part in wanted or (exact and part == "fields"):
+            found += _fields(part, wanted.get(part, {}), got[note], exact=exact)
+    if "clear" in wanted:
+        found += _compare(("clear",), sorted(wanted["clear"]), sorted(got["cleared"]))
+    faulty = [fault.field for fault in record.faults]
+    found += _compare(("faults",), wanted.get("faults", []), faulty)
+    return found
+
+
+def _fields(part: str, wanted: dict[str, Any], got: dict[str, Any], *, exact: bool) -> list[Difference]:
+    found = [each for name, value in wanted.items() for each in _compare((part, name), value, got.get(name))]
+    if exact:
+        found += [((part,), f"{name}: not expected, got {_shown(got[name])}") for name in got.keys() - wanted.keys()]
+    return found
+
+
+def _compare(path: KeyPath, wanted: Any, got: Any) -> list[Difference]:
+    if _plain(wanted) == _plain(got) and isinstance(wanted, bool) == isinstance(got, bool):
+        return []
+    return [(path, f"expected {_shown(wanted)}, got {_shown(got)}")]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    return "" if value is None else value
+
+
+def _shown(value: Any) -> str:
+    value = _plain(value)
+    return "nothing" if value in ("", []) else repr(value)
+
+
+def _outcome(record: Previewed) -> str:
+    return f"a {record.object} with {', '.join(f'{f.name}={_shown(f.value)}' for f in record.fields[:3])}"
