@@ -19,7 +19,8 @@ LIST_CAP = 200
 MAILTO_CAP = 50
 """Addresses put in a reply link: mail programs give up on links of many kilobytes."""
 
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|\(([^()]*)\)|<([^<>]*)>|([,;:])|([^",;:<>()]+|.)', re.DOTALL)
+# Quoted names are bounded, or a header of nothing but open quotes would take quadratic time.
+_TOKEN = re.compile(r'"((?:[^"\\]|\\.){0,250})"|\(([^()]*)\)|<([^<>]*)>|([,;:])|([^",;:<>()]+|.)', re.DOTALL)
 _BARE = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
 
 

@@ -5,6 +5,7 @@ Pure, never raises. Only `Action: failed` is a bounce; delayed, delivered, relay
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from email import policy
@@ -17,6 +18,9 @@ from connectors.mail.text import MIME_FAULTS, decode_header, one_line
 from syncd.signals import normal_email
 
 RECIPIENTS_CAP = 500
+
+HEURISTIC_BYTES = 2_000_000
+"""Larger mails are not searched for the wordings of old mail servers, which quote little."""
 
 _STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _ROBOT = re.compile(r"(?:mailer-daemon|postmaster|mail-daemon|bounce|mdaemon|double-bounce)\b", re.IGNORECASE)
@@ -165,8 +169,9 @@ def _heuristic(mail: Mail) -> tuple[Bounce, ...]:
     """flufl.bounce's detectors (Exim, qmail, Exchange, ... from before RFC 3464), and the X-Failed-Recipients header."""
     from flufl.bounce import all_failures
 
+    logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)  # it logs a traceback before raising what we expect
     try:
-        _, permanent = all_failures(mail.part)
+        permanent = all_failures(mail.part)[1] if mail.size <= HEURISTIC_BYTES else frozenset()
     except MIME_FAULTS:
         permanent = frozenset()
     recipients = {decode_header(found.decode("utf-8", "surrogateescape")): "" for found in permanent}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import imaplib
 import ssl
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -161,7 +161,8 @@ def _connect(settings: ImapSettings, where: str) -> Any:
             try:
                 client.starttls(context)
             except BaseException:
-                client.shutdown()
+                with suppress(OSError):
+                    client.shutdown()
                 raise
     return client
 
@@ -179,10 +180,8 @@ def _close(client: Any) -> None:
     try:
         client.logout()
     except (imaplib.IMAP4.error, OSError, EOFError, *MIME_FAULTS):
-        try:
+        with suppress(OSError, AttributeError):
             client.shutdown()
-        except (OSError, AttributeError):
-            return
 
 
 def _moment(value: Any) -> datetime:

@@ -203,6 +203,8 @@ def _content(part: RawMessage) -> tuple[str, tuple[dict[str, Any], ...]]:
     room = TEXT_CAP
     for leaf in leaves(part):
         kind = leaf.get_content_type()
+        if kind.startswith("multipart/"):  # its boundary is missing or never comes: what is there is text
+            kind = "text/plain"
         name = parameter(leaf, "content-disposition", "filename") or parameter(leaf, "content-type", "name")
         attached = str(leaf.get("content-disposition", "")).strip().lower().startswith("attachment")
         if kind in {"text/plain", "text/html"} and not attached and not (name and (plain or html)):
@@ -211,11 +213,19 @@ def _content(part: RawMessage) -> tuple[str, tuple[dict[str, Any], ...]]:
                 room -= min(len(text), room) if kind == "text/plain" else 0
                 (plain if kind == "text/plain" else html).append(text)
         elif len(attachments) < _ATTACHMENTS_CAP:
+            name = name or _forwarded_subject(leaf)
             attachments.append({"name": one_line(name)[:255], "type": clean(kind)[:100], "size": _size(leaf)})
     text = tidy("\n\n".join(plain)[:TEXT_CAP])
     if not text.strip() and html:
         text = html_to_text("\n".join(html[:5]))[:TEXT_CAP]
     return text.strip(), tuple(attachments)
+
+
+def _forwarded_subject(leaf: RawMessage) -> str:
+    """What to call a mail that is attached to another."""
+    children = leaf.get_payload()
+    first = children[0] if isinstance(children, list) and children else None
+    return decode_header((headers_of(first).get("subject") or [""])[0]) if isinstance(first, Message) else ""
 
 
 def _size(leaf: RawMessage) -> int:
