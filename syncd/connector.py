@@ -327,10 +327,17 @@ class Destination(Protocol):
     `search_lag`: seconds until a written record is found by `find`.
     """
 
-    capacity: int
-    concurrency: int
-    doubt: float
-    search_lag: float
+    @property
+    def capacity(self) -> int: ...
+
+    @property
+    def concurrency(self) -> int: ...
+
+    @property
+    def doubt(self) -> float: ...
+
+    @property
+    def search_lag(self) -> float: ...
 
     def keying(self, object: str, key_field: str) -> Keying:
         """What writes of this object by this key are. Pure."""

@@ -68,6 +68,9 @@ POSTGRESQL: tuple[tuple[str, Meaning], ...] = (
 )
 """Beginning of the SQLSTATE -> meaning, first fit (postgresql.org, Appendix A)."""
 
+PASSING = ("starting up", "shutting down", "recovery mode", "too many clients", "connection slots")
+"""Words of a server's refusal to connect that time cures; wrong names and passwords need a person."""
+_FATAL = re.compile(r"FATAL:\s+(.+)")
 _FIELD = (
     re.compile(r"constraint failed: \w+\.(\w+)"),
     re.compile(r"no such column: (?:\w+\.)?(\w+)"),
@@ -107,8 +110,12 @@ def _meaning(error: BaseException) -> tuple[str, Meaning | None]:
     for prefix, meaning in SQLITE if name else POSTGRESQL:
         if (name or state or "?").startswith(prefix):
             return name or state, meaning
-    # psycopg gives no SQLSTATE where it never spoke to a server (refused, unresolved) or lost it.
-    return type(error).__name__, Meaning.LOST if type(error).__name__ == "OperationalError" else None
+    # psycopg gives no SQLSTATE to what happened before there was a connection, nor to its loss.
+    if type(error).__name__ != "OperationalError":
+        return type(error).__name__, None
+    refused = _FATAL.search(str(error))
+    passing = refused is None or any(word in refused[1] for word in PASSING)
+    return "connection", Meaning.LOST if passing else Meaning.STOP
 
 
 def _field(error: BaseException) -> str:
@@ -120,5 +127,9 @@ def _field(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     """The message without its details and without values of the row."""
-    text = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+    full = str(getattr(error, "orig", None) or error)
+    fatal = _FATAL.search(full)
+    if fatal is not None:
+        return fatal[1].strip()[:200]
+    text = full.strip().splitlines() or [type(error).__name__]
     return _VALUES.sub("", text[0]).strip()[:200]

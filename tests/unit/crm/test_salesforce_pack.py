@@ -67,8 +67,8 @@ def check(call: Call, composite: bool) -> None:
     assert all(isinstance(failure, Rejected) and failure.field for failure in payload.refused.values())
 
 
-def many(count: int, **more: str) -> list[Write]:
-    return [Write(key=str(n), object="Task", key_field="K__c", fields={"S": n}, **more) for n in range(count)]
+def many(count: int) -> list[Write]:
+    return [Write(key=str(n), object="Task", key_field="K__c", fields={"S": n}) for n in range(count)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,270 @@
+"""The database destination on SQLite and PostgreSQL: tables made, rows upserted, bad rows alone, faults classified."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from connectors.crm.database import ROWS, Database, DatabaseSettings
+from syncd.connector import Kind, Link, Wanted, Write, Written
+from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
+from tests.postgres_server import postgres_server
+
+Connect = Callable[..., Database]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'out.db'}"
+    server: str = request.getfixturevalue("postgres")
+    name = f"t{uuid.uuid4().hex}"
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    return f"{server.rpartition('/')[0]}/{name}"
+
+
+@pytest.fixture
+def connect(url: str) -> Iterator[Connect]:
+    made: list[Database] = []
+
+    def build(**keys: Any) -> Database:
+        made.append(Database(DatabaseSettings.model_validate({"url": url, **keys})))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def rows(url: str) -> Iterator[Callable[[str], list[dict[str, Any]]]]:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+
+    def read(statement: str) -> list[dict[str, Any]]:
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(statement)
+            return [dict(row) for row in result.mappings()] if result.returns_rows else []
+
+    yield read
+    engine.dispose()
+
+
+Rows = Callable[[str], list[dict[str, Any]]]
+
+
+def write(name: object, table: str = "signals", **more: Any) -> Write:
+    fields = {"title": f"Signal {name}", **more.pop("fields", {})}
+    return Write(key=str(name), object=table, key_field=more.pop("key_field", "key"), fields=fields, **more)
+
+
+def push(database: Database, *writes: Write) -> list[Any]:
+    return [outcome for call in database.plan(writes) for outcome in database.send(call)]
+
+
+def test_a_table_is_made_of_what_is_written(connect: Connect, rows: Rows) -> None:
+    at = datetime(2026, 11, 22, 8, 30, tzinfo=ZoneInfo("Asia/Ho_Chi_Minh"))
+    values = {
+        "id": uuid.UUID(int=7),
+        "occurred_at": at,
+        "day": date(2026, 11, 22),
+        "count": 2**60 + 1,
+        "score": 1.5,
+        "seen": True,
+        "data": {"to": ["a@example.com"], "n": 1},
+        "select": "a reserved word",
+    }
+    database = connect()
+    outcome = push(database, write(1, fields=values, links={"person": Link("people", "p-1")}))
+    assert outcome == [Written("1", True)]
+    [row] = rows("SELECT * FROM signals")
+    assert row["title"] == "Signal 1"
+    assert row["id"] == str(uuid.UUID(int=7))
+    assert row["count"] == 2**60 + 1
+    assert float(row["score"]) == 1.5
+    assert bool(row["seen"]) is True
+    assert row["person"] == "p-1"
+    assert row["select"] == "a reserved word"
+    assert str(row["day"]) == "2026-11-22"
+    moment = datetime.fromisoformat(str(row["occurred_at"]))
+    assert (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) == at
+    assert database.keying("signals", "key").kind is Kind.UPSERT
+    assert database.keying("signals", "").kind is Kind.AT_MOST_ONCE
+    assert database.resolve([Wanted("x", ())]) == [None]
+
+
+def test_a_later_write_changes_the_row_but_not_what_is_set_at_first(connect: Connect, rows: Rows) -> None:
+    first = write(1, fields={"text": "old"}, on_create={"status": "new"})
+    assert push(connect(), first) == [Written("1", True)]
+    rows("UPDATE signals SET status = 'a person changed it'")
+    again = write(1, fields={"title": "Better"}, on_create={"status": "new"}, clear=("text",))
+    assert push(connect(), again) == [Written("1", False)]
+    [row] = rows("SELECT title, text, status FROM signals")
+    assert row == {"title": "Better", "text": None, "status": "a person changed it"}
+    bare = Write(key="1", object="signals", key_field="key", on_create={"status": "new"})
+    assert push(connect(), bare) == [Written("1", False)]
+
+
+def test_columns_that_come_later_are_added(connect: Connect, rows: Rows) -> None:
+    database = connect()
+    push(database, write(1))
+    push(database, write(2, fields={"late": 5}))
+    assert rows("SELECT key, late FROM signals ORDER BY key") == [{"key": "1", "late": None}, {"key": "2", "late": 5}]
+    assert push(database, write(3, fields={"late": 5.5}))[0] == Written("3", True)
+
+
+def test_a_thousand_rows_twice_are_a_thousand(connect: Connect, rows: Rows) -> None:
+    database = connect()
+    many = [write(n) for n in range(1000)]
+    assert all(o.created for o in push(database, *many))
+    assert not any(o.created for o in push(database, *many))
+    assert rows("SELECT count(*) AS n FROM signals") == [{"n": 1000}]
+    assert len(database.plan(many)) == 1000 / ROWS
+    assert [len(c.writes) for c in database.plan([write(1), write(2), write(1)])] == [2, 1]
+    assert database.find("signals", "key", ["5", "nobody", "999"]) == {"5": "5", "999": "999"}
+    assert database.find("nothing", "key", ["5"]) == {}
+
+
+def test_a_bad_row_harms_only_itself(connect: Connect, rows: Rows) -> None:
+    rows(
+        "CREATE TABLE signals (key TEXT PRIMARY KEY, title TEXT NOT NULL, count INTEGER, at TIMESTAMP, CHECK (count < 10))"
+    )
+    database = connect()
+    outcomes = push(
+        database,
+        write("good"),
+        write("null", clear=("title",), fields={"title": None}),
+        write("big", fields={"count": 11}),
+        write("text", fields={"count": "many"}),
+        write("huge", fields={"count": 2**64}),
+        write("when", fields={"at": "yesterday"}),
+        write("half", fields={"title": "\ud800"}),
+        write("fine", fields={"count": 9, "at": "2026-01-01T00:00:00Z"}),
+    )
+    assert [type(o) for o in outcomes] == [Written, *[Rejected] * 6, Written]
+    assert [o.field for o in outcomes[1:7] if o is not outcomes[2]] == ["title", "count", "count", "at", "title"]
+    assert [r["key"] for r in rows("SELECT key FROM signals ORDER BY key")] == ["fine", "good"]
+    assert all("Signal" not in str(o) for o in outcomes if isinstance(o, Failure))
+
+
+def test_what_is_missing_is_a_fault_of_the_rule(connect: Connect, rows: Rows) -> None:
+    rows("CREATE TABLE signals (key TEXT UNIQUE, title TEXT)")
+    rows("CREATE TABLE loose (key TEXT, title TEXT)")
+    database = connect(create_tables=False)
+    good, column, table, key = push(
+        database, write("good"), write(1, fields={"wrong": 1}), write(2, "nowhere"), write(3, "loose")
+    )
+    assert isinstance(good, Written)
+    for fault, field in ((column, "wrong"), (table, ""), (key, "key")):
+        assert isinstance(fault, Misconfigured)
+        assert (fault.scope, fault.field) == (Scope.RULE, field)
+    rows("ALTER TABLE signals ADD COLUMN wrong INTEGER")
+    assert isinstance(push(database, write(1, fields={"wrong": 1}))[0], Written), "seen without a restart"
+
+
+def test_a_key_that_cannot_be_unique_holds_only_its_table(connect: Connect, rows: Rows) -> None:
+    rows("CREATE TABLE loose (key TEXT, title TEXT)")
+    rows("INSERT INTO loose VALUES ('1', 'a'), ('1', 'b')")
+    good, held = push(connect(), write("good"), write(1, "loose"))
+    assert isinstance(good, Written)
+    assert isinstance(held, Misconfigured)
+    assert held.scope is Scope.RULE
+
+
+def test_a_table_of_the_users_own_gets_its_unique_index(connect: Connect, rows: Rows) -> None:
+    rows('CREATE TABLE loose ("Key" TEXT, title TEXT)')
+    assert push(connect(), write(1, "loose"), write(2, "loose")) == [Written("1", True), Written("2", True)]
+    assert push(connect(), write(1, "loose")) == [Written("1", False)]
+
+
+def test_rows_without_a_key(connect: Connect, rows: Rows) -> None:
+    database = connect()
+    first, second = push(database, write(1, "log", key_field=""), write(2, "log", key_field=""))
+    assert {first.id, second.id} == {"1", "2"}
+    changed = write(1, "log", key_field="", id=first.id, fields={"title": "Changed"})
+    assert push(database, changed) == [Written(first.id, False)]
+    assert rows("SELECT title FROM log ORDER BY id") == [{"title": "Changed"}, {"title": "Signal 2"}]
+    gone = write(9, "log", key_field="", id="77", fields={"title": "x"})
+    assert isinstance(push(database, gone)[0], StaleReference)
+
+
+def test_order_of_writes_of_one_key(connect: Connect, rows: Rows) -> None:
+    push(connect(), *(write(n % 3, fields={"title": str(n)}) for n in range(30)))
+    assert {r["title"] for r in rows("SELECT title FROM signals")} == {"27", "28", "29"}
+
+
+def test_a_locked_sqlite_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.crm.database.CONNECT", 0)
+    file = tmp_path / "out.db"
+    database = Database(DatabaseSettings.model_validate({"url": f"sqlite:///{file}"}))
+    push(database, write(1))
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Transient, match="locked"):
+        push(database, write(2))
+    other.execute("ROLLBACK")
+    assert isinstance(push(database, write(2))[0], Written)
+    other.close()
+    database.close()
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    file = tmp_path / "out.db"
+    database = Database(DatabaseSettings.model_validate({"url": f"sqlite:///{file}"}))
+    push(database, write(1))
+    assert database._open is not None
+    engine = database._open[0]
+    with engine.connect() as connection:
+        used = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {used}")
+    with pytest.raises(Misconfigured, match="full") as caught:
+        push(database, *(write(n, fields={"text": "x" * 5000}) for n in range(50)))
+    assert caught.value.scope is Scope.DESTINATION
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    assert len(push(database, *(write(n, fields={"text": "x" * 5000}) for n in range(50)))) == 50
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected", "said"),
+    [
+        ("sqlite:////proc/nowhere/out.db", Misconfigured, "unable to open"),
+        ("postgresql://nobody:hush@127.0.0.1:1/x", Transient, "connection"),
+    ],
+)
+def test_a_database_that_is_not_there(url: str, expected: type[Failure], said: str) -> None:
+    database = Database(DatabaseSettings.model_validate({"url": url}))
+    with pytest.raises(expected, match=said) as caught:
+        push(database, write(1))
+    assert "hush" not in str(caught.value)
+    database.close()
+
+
+def test_no_database_of_that_name(postgres: str) -> None:
+    database = Database(DatabaseSettings.model_validate({"url": postgres.rpartition("/")[0] + "/absent"}))
+    with pytest.raises(Misconfigured, match='database "absent" does not exist'):
+        push(database, write(1))
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "what", "oracle+nothing://x", ""])
+def test_wrong_urls(url: str) -> None:
+    with pytest.raises(ValidationError, match="sqlite:///FILE"):
+        DatabaseSettings.model_validate({"url": url})
