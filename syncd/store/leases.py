@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, Connection, delete, literal_column, select
 from syncd.store import engine as engines
 from syncd.store.entries import StoreUnavailable
 from syncd.store.schema import leases
+from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -89,7 +90,7 @@ class Leases:
             return True
         row = connection.execute(select(leases.c.holder, leases.c.claim).where(where)).one_or_none()
         if row is None:
-            made = connection.execute(_insert_if_absent(self._store, {"name": claim.lease, **values}))
+            made = connection.execute(upsert(self._store, leases, {"name": claim.lease, **values}, {}))
             return made.rowcount == 1
         if is_dead(row.holder):
             taken = connection.execute(update(leases).where(where, leases.c.claim == row.claim).values(values))
@@ -144,16 +145,6 @@ def now_of(store: Store) -> Any:
 
 def _millis(span: timedelta) -> int:
     return round(span.total_seconds() * 1000)
-
-
-def _insert_if_absent(store: Store, values: dict[str, Any]) -> Any:
-    if store.postgresql:
-        from sqlalchemy.dialects.postgresql import insert as pg_insert
-
-        return pg_insert(leases).values(values).on_conflict_do_nothing()
-    from sqlalchemy.dialects.sqlite import insert
-
-    return insert(leases).values(values).on_conflict_do_nothing()
 
 
 class Heartbeat:

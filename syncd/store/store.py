@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from sqlalchemy import Connection, Engine
 
 from syncd.store import engine as engines
+from syncd.store.cursors import Cursors, Sources
 from syncd.store.entries import StoreUnavailable
+from syncd.store.jobs import Jobs
 from syncd.store.leases import Leases, this_process
+from syncd.store.receipts import Receipts
 from syncd.store.revisions import DbInfo, migrate_if_due, read_info
 
 if TYPE_CHECKING:
@@ -168,6 +171,22 @@ class Store:
         from syncd.store.journal import Journal
 
         return Journal(self)
+
+    @cached_property
+    def cursors(self) -> Cursors:
+        return Cursors(self)
+
+    @cached_property
+    def sources(self) -> Sources:
+        return Sources(self)
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        return Receipts(self)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self)
 
     @cached_property
     def leases(self) -> Leases:

@@ -1,0 +1,158 @@
+"""Jobs in the store: backfill, import, replay, verify. Durable, resumable, done by whoever holds their lease.
+
+`syncd.jobs` runs them, commands make and watch them. Progress of an intake job travels in the journal (`JobStep`), with the
+signals it speaks of; other jobs report through `step`.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from syncd.store.engine import moment
+from syncd.store.leases import Claim, still_held
+from syncd.store.schema import jobs
+
+if TYPE_CHECKING:
+    from syncd.store.store import Store
+
+OPEN = ("waiting", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`subject`: the source or destination. `state`: waiting, running, done, failed, stopped. `cursor`: where to go on."""
+
+    id: str
+    kind: str
+    subject: str
+    args: dict[str, Any]
+    state: str
+    progress: dict[str, Any]
+    cursor: bytes | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def lease(self) -> str:
+        return f"job:{self.id}"
+
+
+class Jobs:
+    """The table of jobs. Everything raises StoreUnavailable."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(self, kind: str, subject: str, args: Mapping[str, Any]) -> Job:
+        """A new job, waiting. `args` must be JSON-able."""
+        id, now = str(uuid.uuid4()), self._store.now()
+        values = {"id": id, "kind": kind, "subject": subject, "args": _text(args), "state": "waiting", "progress": "{}"}
+        statement = insert(jobs).values(**values, created_at=now, updated_at=now)
+        self._store.apply(lambda connection: connection.execute(statement))
+        made = self.get(id)
+        assert made is not None
+        return made
+
+    def same(self, kind: str, subject: str, args: Mapping[str, Any]) -> Job | None:
+        """The newest unfinished (or failed, or stopped) job that asks for the same: a command resumes it."""
+        query = select(jobs).where(
+            jobs.c.kind == kind, jobs.c.subject == subject, jobs.c.args == _text(args), jobs.c.state != "done"
+        )
+        with self._store.read() as connection:
+            row = connection.execute(query.order_by(jobs.c.created_at.desc()).limit(1)).one_or_none()
+        return None if row is None else _job(row)
+
+    def get(self, id: str) -> Job | None:
+        with self._store.read() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.id == id)).one_or_none()
+        return None if row is None else _job(row)
+
+    def list(self, *, states: Sequence[str] = (), kinds: Sequence[str] = (), limit: int = 100) -> list[Job]:
+        """The newest first."""
+        query = select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
+        if states:
+            query = query.where(jobs.c.state.in_(list(states)))
+        if kinds:
+            query = query.where(jobs.c.kind.in_(list(kinds)))
+        with self._store.read() as connection:
+            return [_job(row) for row in connection.execute(query)]
+
+    def claim(self, ttl: timedelta, *, kinds: Sequence[str] = (), id: str = "") -> tuple[Job, Claim] | None:
+        """Takes the oldest open job that nobody does (or the job `id`): with its lease, as `running`. None: nothing to do.
+        A running job whose worker died is taken over where it stood."""
+        for job in reversed(self.list(states=OPEN, kinds=kinds, limit=1000)):
+            if id and job.id != id:
+                continue
+            claim = self._store.leases.acquire(job.lease, ttl)
+            if claim is None:
+                continue
+            if self._set(job.id, {"state": "running"}, claim=claim, among=OPEN):
+                fresh = self.get(job.id)
+                assert fresh is not None
+                return fresh, claim
+            self._store.leases.release(claim)  # finished or stopped between the two looks
+        return None
+
+    def step(self, job: str, claim: Claim, *, cursor: bytes | None = None, progress: Mapping[str, Any]) -> bool:
+        """How far a job has come that commits nothing else. False when the lease is lost: stop."""
+        values: dict[str, Any] = {"progress": _text(progress)}
+        if cursor is not None:
+            values["cursor"] = cursor
+        return self._set(job, values, claim=claim)
+
+    def finish(self, job: str, claim: Claim, state: str, *, progress: Mapping[str, Any] | None = None) -> bool:
+        """`state`: done, failed, stopped. False when the lease was lost, or somebody stopped the job meanwhile."""
+        values: dict[str, Any] = {"state": state}
+        if progress is not None:
+            values["progress"] = _text(progress)
+        return self._set(job, values, claim=claim, among=OPEN)
+
+    def stop(self, job: str) -> bool:
+        """Asks whoever does it to stop: the worker sees the state at its next step. False if it had ended already."""
+        return self._set(job, {"state": "stopped"}, among=OPEN)
+
+    def resume(self, job: str, *, restart: bool = False) -> bool:
+        """Makes a failed or stopped job wait again, where it stood or (`restart`) from the beginning."""
+        values: dict[str, Any] = {"state": "waiting"}
+        if restart:
+            values |= {"cursor": None, "progress": "{}"}
+        return self._set(job, values, among=("failed", "stopped", *OPEN))
+
+    def _set(
+        self, job: str, values: Mapping[str, Any], *, claim: Claim | None = None, among: Sequence[str] = ()
+    ) -> bool:
+        statement = update(jobs).where(jobs.c.id == job).values(**values, updated_at=self._store.now())
+        if among:
+            statement = statement.where(jobs.c.state.in_(list(among)))
+
+        def change(connection: Connection) -> bool:
+            if claim is not None and not still_held(self._store, connection, claim.lease, claim.claim):
+                return False
+            return connection.execute(statement).rowcount == 1
+
+        return self._store.apply(change)
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values), sort_keys=True, default=str)  # ASCII: a NUL is an escape in it
+
+
+def _job(row: Any) -> Job:
+    return Job(
+        row.id,
+        row.kind,
+        row.subject,
+        json.loads(row.args),
+        row.state,
+        json.loads(row.progress or "{}"),
+        None if row.cursor is None else bytes(row.cursor),
+        moment(row.created_at),
+        moment(row.updated_at),
+    )

@@ -1,0 +1,99 @@
+"""Retention: settled signals older than the limit go, in small bites, and leave their id so that a late repeat is still known.
+
+The daemon calls `purge` now and then; a lease sees to it that one does. Promise: the books balance before, between and after
+the bites; what waits for a person (dead, unconfirmed, held) or has work left is never purged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, and_, delete, exists, func, insert, select, text, tuple_, update
+
+from syncd.store.engine import PURGE_LOCK, millis
+from syncd.store.leases import Claim, still_held
+from syncd.store.schema import attempts, deliveries, jobs, settled, signals, spending, tally, tombstones, writes
+
+if TYPE_CHECKING:
+    from syncd.store.store import Store
+
+BITE = 500
+LEASE = timedelta(seconds=60)
+SPENDING_KEPT = timedelta(hours=48)
+KEPT_STATES = ("dead", "unconfirmed")
+
+Place = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    signals: int = 0
+    jobs: int = 0
+
+
+def purge(store: Store, before: datetime, *, bite: int = BITE) -> Purged | None:
+    """Removes what was settled of the signals received before that; None when another process is at it. Raises
+    StoreUnavailable; what was purged until then stays purged."""
+    claim = store.leases.acquire("purge", LEASE)
+    if claim is None:
+        return None
+    limit, count = millis(before), 0
+    with store.leases.heartbeat(claim) as beat:
+        place: Place | None = (0, "")
+        while place is not None and not beat.lost.is_set():
+            place, done = store.apply(partial(_bite, store, claim, limit, place, bite))
+            count += done
+        ended = store.apply(lambda connection: _rest(store, connection, limit))
+    return Purged(count, ended)
+
+
+def _bite(
+    store: Store, claim: Claim, limit: int, after: Place, bite: int, connection: Connection
+) -> tuple[Place | None, int]:
+    """One transaction: (where to go on, how many went)."""
+    if not still_held(store, connection, claim.lease, claim.claim):
+        return None, 0
+    if store.postgresql:  # the journal holds it shared: no repeat may come between the signal and its tombstone
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({PURGE_LOCK})"))
+    seen = connection.execute(
+        select(signals.c.received_at, signals.c.id)
+        .where(signals.c.received_at < limit, tuple_(signals.c.received_at, signals.c.id) > after)
+        .order_by(signals.c.received_at, signals.c.id)
+        .limit(bite)
+    ).all()
+    if not seen:
+        return None, 0
+    among = signals.c.id.in_([row.id for row in seen])
+    at_work = exists().where(deliveries.c.signal_id == signals.c.id)
+    for_a_person = exists().where(and_(settled.c.signal_id == signals.c.id, settled.c.state.in_(KEPT_STATES)))
+    gone = list(connection.execute(select(signals.c.id).where(among, ~at_work, ~for_a_person)).scalars())
+    if gone:
+        _remove(store, connection, gone)
+    return (seen[-1].received_at, seen[-1].id), len(gone)
+
+
+def _remove(store: Store, connection: Connection, ids: list[str]) -> None:
+    counted = connection.execute(
+        select(settled.c.destination, settled.c.channel, func.count())
+        .where(settled.c.signal_id.in_(ids))
+        .group_by(settled.c.destination, settled.c.channel)
+        .order_by(settled.c.destination, settled.c.channel)
+    ).tuples()
+    for destination, channel, count in counted.all():
+        line = and_(tally.c.destination == destination, tally.c.channel == channel)
+        connection.execute(update(tally).where(line).values(signals=tally.c.signals - count))
+    for table in (settled, writes, attempts):
+        connection.execute(delete(table).where(table.c.signal_id.in_(ids)))
+    connection.execute(delete(signals).where(signals.c.id.in_(ids)))
+    now = store.now()
+    connection.execute(insert(tombstones), [{"id": id, "at": now} for id in ids])
+
+
+def _rest(store: Store, connection: Connection, limit: int) -> int:
+    old = store.now() - round(SPENDING_KEPT.total_seconds() * 1000)
+    connection.execute(delete(spending).where(spending.c.hour < old))
+    ended = jobs.c.state.in_(("done", "failed", "stopped"))
+    return connection.execute(delete(jobs).where(ended, jobs.c.updated_at < limit)).rowcount
