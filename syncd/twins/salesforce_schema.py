@@ -154,7 +154,8 @@ Rating picklist(255) [Hot,Warm,Cold]; Site string(80); AccountSource picklist(25
     ),
     "OpportunityContactRole": (
         "00K",
-        "OpportunityId reference !>Opportunity; ContactId reference !>Contact; Role picklist(40) [Decision Maker,Evaluator,Other];"
+        "OpportunityId reference !>Opportunity; ContactId reference !>Contact;"
+        "Role picklist(40) [Decision Maker,Evaluator,Other];"
         "IsPrimary boolean =false",
     ),
     "User": (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from syncd.twins import sql
+from syncd.twins import sql, sql_run
 from syncd.twins.salesforce_rows import RowError, full_id
 from syncd.twins.salesforce_schema import Field, SObject
 from syncd.twins.state import Record, Store
@@ -39,7 +39,7 @@ def execute(
     for name, _ in select.order:
         query.path(name.text, name.at)
     columns = [query.path(c.text, c.at) for c in select.columns]
-    found = sql.run(select, store.table(made.name), (lambda r: True) if deleted else _alive, query.get)
+    found = sql_run.run(select, store.table(made.name), (lambda r: True) if deleted else _alive, query.get)
     if select.limit is not None or select.offset:
         end = None if select.limit is None else select.offset + select.limit
         found = found[select.offset : end]

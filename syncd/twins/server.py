@@ -19,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from syncd.twins import introspect
+from syncd.twins import introspect, spoil
 from syncd.twins.faults import Fault, FaultPlan, load, matches
 from syncd.twins.state import Change, Record, Store
-from syncd.twins.wire import Answer, Call, Message, Receive, Send, read_call, reset, send_answer, send_cut
+from syncd.twins.wire import Answer, Call, Message, Receive, Send, read_call, send_answer
 
 if TYPE_CHECKING:
     import uvicorn
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Call], Answer]
 Named = Callable[[Any, Call], Answer]
-
-FOREVER = 3600.0  # seconds; a hang without `seconds:` outlives every client
 
 
 class Twin(ABC):
@@ -43,7 +41,7 @@ class Twin(ABC):
     row_operations: ClassVar[frozenset[str]] = frozenset()
     named: ClassVar[Mapping[str, Named]] = {}  # answers a plan may ask for by name: `do: daily_limit`
     indexes: ClassVar[Mapping[str, Iterable[str]]] = {}
-    log_size: ClassVar[int] = 100_000
+    log_size: ClassVar[int] = 20_000
 
     def __init__(
         self,
@@ -261,14 +259,14 @@ class Twin(ABC):
         decisive = next((f for f in struck if f.do not in ("row", "slow", "delete", "convert", "expire_tokens")), None)
         delay = self.latency + sum(f.params.get("seconds", 1.0) for f in struck if f.do == "slow")
         if delay:
-            await self._pause(delay)
+            await self.pause(delay)
         with self.lock:
             self._meddle(struck)
             answer = self._execute(call, handler, decisive)
             self._note(call, answer, struck, started)
-        await self._reply(send, answer, decisive)
+        await spoil.reply(self, send, answer, decisive)
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """Sleeps, but not beyond the end of the server."""
         assert self._stopping is not None  # set by __call__
         try:
@@ -324,29 +322,8 @@ class Twin(ABC):
                 self.store.reattach(changes, self.clashes)
 
     def spoil(self, call: Call, fault: Fault) -> Answer:
-        """The answer that a fault puts in the place of the true one."""
-        what = fault.params.get("answer", "reset") if fault.do == "late" else fault.do
-        retry = fault.params.get("retry_after")
-        headers = {} if retry is None else {"Retry-After": str(retry)}
-        if what in self.named:
-            answer = self.named[what](self, call)
-        elif what == "refuse_tokens":
-            answer = self.refused()
-        elif what == "html":
-            page = b"<!DOCTYPE html><html><body><h1>Service Unavailable</h1><p>We are down for maintenance.</p></body></html>"
-            answer = Answer(fault.params.get("status", 503), page, content_type="text/html; charset=utf-8")
-        elif what == "error":
-            answer = self.error(
-                fault.params.get("status", 500),
-                fault.params.get("code", "UNKNOWN_EXCEPTION"),
-                fault.params.get("message", "An unexpected error occurred."),
-                fault.params.get("fields", ()),
-                call.operation,
-            )
-        else:  # reset, hang: nothing is sent, this is for the log
-            answer = Answer(0)
-        answer.headers |= headers
-        return answer
+        """The answer that a fault puts in the place of the true one; status 0 stands for none at all."""
+        return spoil.answer(self, call, fault)
 
     def _note(self, call: Call, answer: Answer, struck: Iterable[Fault], started: float) -> None:
         self.counts["calls"] += 1
@@ -368,24 +345,6 @@ class Twin(ABC):
                 "seconds": round(time.perf_counter() - started, 6),
             }
         )
-
-    async def _reply(self, send: Send, answer: Answer, fault: Fault | None) -> None:
-        what = "" if fault is None else fault.params.get("answer", "reset") if fault.do == "late" else fault.do
-        if what == "hang":
-            await self._pause(
-                fault.params.get("seconds", FOREVER) if fault is not None and fault.do == "hang" else FOREVER
-            )
-            await reset(send)
-        elif what == "reset":
-            await reset(send)
-        elif what == "cut":
-            await send_cut(send, answer)
-        elif what == "truncate":
-            payload = answer.payload()
-            answer.body = payload[: len(payload) // 2]
-            await send_answer(send, answer)
-        else:
-            await send_answer(send, answer)
 
 
 def serve(

@@ -116,7 +116,7 @@ class ZohoTwin(Twin):
         self.credits, self.concurrency, self.sub_concurrency = credits, concurrency, sub_concurrency
         self.mixed_status, self.failed_status, self.search_lag = mixed_status, failed_status, search_lag
         self.namespaces = frozenset(namespaces) or zoho_signals.NAMESPACES
-        self.spent_total = 0
+        self.spent_total = self._in_window = 0
         self._spent: deque[tuple[float, int]] = deque()
         self.forget()
 
@@ -142,7 +142,7 @@ class ZohoTwin(Twin):
     def forget(self) -> None:
         self.accounts.forget()
         self._spent.clear()
-        self.spent_total = 0
+        self.spent_total = self._in_window = 0
         self.store.table("users").put(self.user["id"], self.user)
 
     def add(self, object_: str, /, **fields: Any) -> str:
@@ -225,13 +225,14 @@ class ZohoTwin(Twin):
     def spent(self) -> int:
         """Credits of the last 24 hours."""
         while self._spent and self._spent[0][0] <= self.clock() - DAY:
-            self._spent.popleft()
-        return sum(cost for _, cost in self._spent)
+            self._in_window -= self._spent.popleft()[1]
+        return self._in_window
 
     def spend(self, cost: int) -> None:
-        """Books credits; one booking a second and cost is enough to let them leave the window."""
+        """Books credits; bookings of one second are kept as one."""
         now = self.clock()
         self.spent_total += cost
+        self._in_window += cost
         if self._spent and now - self._spent[-1][0] < 1.0:
             at, before = self._spent.pop()
             self._spent.append((at, before + cost))

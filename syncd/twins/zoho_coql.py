@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from syncd.twins import sql
+from syncd.twins import sql, sql_run
 from syncd.twins.state import Record
 from syncd.twins.zoho_rows import Rows
 from syncd.twins.zoho_schema import Module
@@ -100,7 +100,7 @@ def run(select: sql.Select, module: Module, rows: Rows) -> dict[str, Any] | None
         )
         return None if other is None else other.get(tail)
 
-    found = sql.run(select, rows.store.table(module.name), alive, get)
+    found = sql_run.run(select, rows.store.table(module.name), alive, get)
     if select.count:
         return {"data": [{"count(id)": len(found)}], "info": {"count": 1, "more_records": False}}
     if not select.order:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from syncd.twins import sql, zoho_coql
+from syncd.twins import sql_run, zoho_coql
 from syncd.twins.state import Record, fold
 from syncd.twins.wire import Answer, Call
 from syncd.twins.zoho_coql import alive
@@ -69,7 +69,7 @@ def search(twin: ZohoTwin, call: Call) -> Answer:
     return Answer(200, {"data": [twin.rows.shape(module, r, _names(call)) for r in rows], "info": info})
 
 
-def _search_test(call: Call) -> sql.Predicate:
+def _search_test(call: Call) -> sql_run.Predicate:
     query = call.query
     if "email" in query:
         email = fold(query["email"])
@@ -90,7 +90,7 @@ def _phone(record: Record, name: str, digits: str) -> bool:
     return bool(own) and bool(digits) and (own.endswith(digits[-9:]) or digits.endswith(own[-9:]))
 
 
-def _criteria(text: str) -> sql.Predicate:
+def _criteria(text: str) -> sql_run.Predicate:
     parts = [(n, op, re.sub(r"\\(.)", r"\1", v)) for n, op, v in _CRITERION.findall(text)]
     if not parts:
         raise RowError("INVALID_QUERY", "Invalid query formed", {"reason": "invalid criteria"})

@@ -25,7 +25,11 @@ class Client:
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         options.setdefault("timeout", 10)
-        url = path if path.startswith("http") else self.twin.url + (path if path.startswith("/") else f"{self.base}/{path}")
+        url = (
+            path
+            if path.startswith("http")
+            else self.twin.url + (path if path.startswith("/") else f"{self.base}/{path}")
+        )
         return self.session.request(method, url, **options)
 
     def get(self, path: str, **params: Any) -> requests.Response:
@@ -41,7 +45,11 @@ class Client:
         if isinstance(self.twin, SalesforceTwin):
             path, scheme, grant = "/services/oauth2/token", "Bearer", {"grant_type": "client_credentials"}
         else:
-            path, scheme, grant = "/oauth/v2/token", "Zoho-oauthtoken", {"grant_type": "refresh_token", "refresh_token": "r"}
+            path, scheme, grant = (
+                "/oauth/v2/token",
+                "Zoho-oauthtoken",
+                {"grant_type": "refresh_token", "refresh_token": "r"},
+            )
         answer = self.call("POST", path, data={"client_id": "id", "client_secret": "secret", **grant})
         if answer.ok and "access_token" in answer.text:
             self.session.headers["Authorization"] = f"{scheme} {answer.json()['access_token']}"

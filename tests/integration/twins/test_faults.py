@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from syncd.twins.faults import KINDS, Fault, FaultPlan, FaultPlanError, load
+from syncd.twins.faults import KINDS, Fault
 from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.wire import make_call
 from syncd.twins.zoho import ZohoTwin
 
 LOST = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
@@ -164,7 +163,9 @@ def test_named_answers_of_salesforce(salesforce: Any, name: str, status: int, co
     assert message in body["message"]
 
 
-@pytest.mark.parametrize(("name", "words"), [("login_rate", "login rate exceeded"), ("invalid_grant", "expired access/refresh token")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("login_rate", "login rate exceeded"), ("invalid_grant", "expired access/refresh token")]
+)
 def test_salesforce_refuses_a_login(salesforce: Any, name: str, words: str) -> None:
     salesforce.twin.plan.add([{"on": "token", "do": name}])
     answer = salesforce.login()
@@ -191,7 +192,11 @@ def test_named_answers_of_zoho(zoho: Any, name: str, status: int, code: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "status", "error"),
-    [("token_throttle", 400, "Access Denied"), ("invalid_code", 200, "invalid_code"), ("invalid_client", 200, "invalid_client")],
+    [
+        ("token_throttle", 400, "Access Denied"),
+        ("invalid_code", 200, "invalid_code"),
+        ("invalid_client", 200, "invalid_client"),
+    ],
 )
 def test_zoho_refuses_a_token(zoho: Any, name: str, status: int, error: str) -> None:
     zoho.twin.plan.add([{"on": "POST */oauth/v2/token", "do": name, "times": 2}])
@@ -237,7 +242,9 @@ def test_a_row_error(crm: Crm, choose: dict[str, Any]) -> None:
     if crm.kind == "salesforce":
         results = crm.client.upsert("Task", key, *rows).json()
         assert [r["success"] for r in results] == [True, False, True]
-        assert results[1]["errors"] == [{"statusCode": "UNABLE_TO_LOCK_ROW", "message": "locked", "fields": ["Subject"]}]
+        assert results[1]["errors"] == [
+            {"statusCode": "UNABLE_TO_LOCK_ROW", "message": "locked", "fields": ["Subject"]}
+        ]
     else:
         results = crm.client.insert("Tasks", *rows).json()["data"]
         assert [r["status"] for r in results] == ["success", "error", "success"]
@@ -259,7 +266,12 @@ def test_rows_inside_a_composite_call(salesforce: Any) -> None:
     salesforce.twin.plan.add([{"on": "upsert_collection", "do": "row", "row": 0, "times": 1}])
     url = "/services/data/v62.0/composite/sobjects/Task/Syncd_Key__c"
     parts = [
-        {"referenceId": r, "method": "PATCH", "url": url, "body": {"records": [{"attributes": {"type": "Task"}, "Syncd_Key__c": r}]}}
+        {
+            "referenceId": r,
+            "method": "PATCH",
+            "url": url,
+            "body": {"records": [{"attributes": {"type": "Task"}, "Syncd_Key__c": r}]},
+        }
         for r in ("a", "b")
     ]
     answers = salesforce.post("composite", {"compositeRequest": parts}).json()["compositeResponse"]
@@ -279,7 +291,9 @@ def test_a_fault_of_the_inner_operation_strikes_the_composite_call(salesforce: A
     url = "/services/data/v62.0/composite/sobjects/Task/Syncd_Key__c"
     body = {"records": [{"attributes": {"type": "Task"}, "Syncd_Key__c": "k"}]}
     with pytest.raises(LOST):
-        salesforce.post("composite", {"compositeRequest": [{"referenceId": "a", "method": "PATCH", "url": url, "body": body}]})
+        salesforce.post(
+            "composite", {"compositeRequest": [{"referenceId": "a", "method": "PATCH", "url": url, "body": body}]}
+        )
     assert len(salesforce.twin.records("Task")) == 1
 
 
@@ -289,7 +303,9 @@ def test_a_fault_of_the_inner_operation_strikes_the_composite_call(salesforce: A
 @pytest.mark.parametrize(("do", "code"), [("delete", "ENTITY_IS_DELETED"), ("convert", "CANNOT_UPDATE_CONVERTED_LEAD")])
 def test_salesforce_people_vanish_before_the_write(salesforce: Any, do: str, code: str) -> None:
     lead = salesforce.twin.add("Lead", LastName="L", Company="X", Email="l@x.com")
-    salesforce.twin.plan.add([{"on": "upsert_collection", "do": do, "object": "Lead", "match": {"Email": "L@x.com"}, "nth": 1}])
+    salesforce.twin.plan.add(
+        [{"on": "upsert_collection", "do": do, "object": "Lead", "match": {"Email": "L@x.com"}, "nth": 1}]
+    )
     answer = salesforce.upsert("Task", "Syncd_Key__c", {"Syncd_Key__c": "k", "WhoId": lead})
     assert answer.json()[0]["errors"][0]["statusCode"] == code
 
@@ -377,82 +393,6 @@ def test_a_late_update_keeps_what_came_between(salesforce: Any) -> None:
     salesforce.twin.release()
     (lead,) = salesforce.twin.records("Lead")
     assert (lead["Title"], lead["City"]) == ("late", "now")
-
-
-# The plan.
-
-
-@pytest.mark.parametrize(
-    ("which", "struck"),
-    [
-        ({}, [1, 2, 3, 4, 5, 6]),
-        ({"nth": 3}, [3]),
-        ({"every": 2}, [2, 4, 6]),
-        ({"every": 2, "times": 2}, [2, 4]),
-        ({"after": 2, "times": 1}, [3]),
-        ({"after": 1, "nth": 2}, [3]),
-        ({"chance": 0.0}, []),
-        ({"chance": 1.0, "times": 2}, [1, 2]),
-    ],
-)
-def test_when_a_fault_strikes(which: dict[str, Any], struck: list[int]) -> None:
-    plan = FaultPlan([{"on": "GET /a/*", "do": "reset", **which}])
-    found = []
-    for number in range(1, 7):
-        assert plan.fire(make_call("POST", "/a/b")) == []
-        if plan.fire(make_call("GET", "/a/b?x=1")):
-            found.append(number)
-    assert found == struck
-
-
-def test_chance_is_repeatable() -> None:
-    def run(seed: int) -> list[bool]:
-        plan = FaultPlan([{"on": "*", "do": "reset", "chance": 0.5, "seed": seed}])
-        return [bool(plan.fire(make_call("GET", "/"))) for _ in range(50)]
-
-    assert run(1) == run(1)
-    assert run(1) != run(2)
-
-
-def test_one_answer_a_call_but_several_that_stack() -> None:
-    plan = FaultPlan([{"do": "slow"}, {"do": "reset"}, {"do": "html"}, {"do": "expire_tokens"}])
-    assert [f.do for f in plan.fire(make_call("GET", "/"))] == ["slow", "reset", "expire_tokens"]
-    assert [f.seen for f in plan.faults] == [1, 1, 0, 1]
-
-
-def test_a_wrong_plan_names_every_mistake() -> None:
-    plan = FaultPlan([{"do": "hang"}], named=["lock"])
-    with pytest.raises(FaultPlanError) as caught:
-        plan.add(
-            [
-                {"do": "nope"},
-                {"do": "reset", "colour": 1},
-                {"do": "lock", "nth": 0},
-                {"do": "lock", "chance": 2},
-                {"do": "error", "when": "never"},
-                {"do": "late", "answer": "smile"},
-                {"do": "delete", "object": "Lead"},
-                "reset",  # type: ignore[list-item]
-            ]
-        )
-    lines = str(caught.value).splitlines()
-    assert [line.partition(":")[0] for line in lines] == [f"fault {n}" for n in range(1, 9)]
-    assert "'nope' is none of" in lines[0]
-    assert "does not take colour" in lines[1]
-    assert len(plan.faults) == 1
-
-
-def test_a_plan_from_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "faults.yaml"
-    path.write_text("seed: 7\nfaults:\n  - {on: query, do: reset, every: 3}\n  - {do: slow, seconds: 0.1}\n")
-    entries = load(path)
-    assert entries == [{"seed": 7, "on": "query", "do": "reset", "every": 3}, {"seed": 8, "do": "slow", "seconds": 0.1}]
-    path.write_text("just text")
-    with pytest.raises(FaultPlanError, match="must be a list of faults"):
-        load(path)
-    path.write_text("{")
-    with pytest.raises(FaultPlanError, match="not valid YAML"):
-        load(path)
 
 
 def test_a_fault_object_is_a_plan_entry_too(connect: Callable[..., Any]) -> None:

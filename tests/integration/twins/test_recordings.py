@@ -40,7 +40,7 @@ def exchanges(vendor: str, name: str) -> list[dict[str, Any]]:
 
 
 def differences(recorded: Any, answered: Any, fewer: bool = False, at: str = "$") -> list[str]:
-    """Where the shapes differ. None fits everything; of a list the first rows count; `fewer`: the twin may know less, never more."""
+    """Where the shapes differ. None fits everything; of a list the first row counts; `fewer`: the twin may know less."""
     if recorded is None or answered is None:
         return []
     if isinstance(recorded, dict) and isinstance(answered, dict):
@@ -50,7 +50,11 @@ def differences(recorded: Any, answered: Any, fewer: bool = False, at: str = "$"
     numbers = (int, float)
     if isinstance(recorded, numbers) and isinstance(answered, numbers) and bool not in (type(recorded), type(answered)):
         return []
-    return [] if type(recorded) is type(answered) else [f"{at}: recorded {type(recorded).__name__}, twin {type(answered).__name__}"]
+    return (
+        []
+        if type(recorded) is type(answered)
+        else [f"{at}: recorded {type(recorded).__name__}, twin {type(answered).__name__}"]
+    )
 
 
 def _keys(recorded: dict[str, Any], answered: dict[str, Any], fewer: bool, at: str) -> list[str]:
@@ -127,7 +131,9 @@ def test_salesforce_query_more(salesforce: Any, salesforce_twin: SalesforceTwin)
 
 def test_salesforce_records(salesforce: Any, salesforce_twin: SalesforceTwin) -> None:
     (record,) = exchanges("salesforce", "get-record")
-    salesforce_twin.add("Account", Id=record["path"].rpartition("/")[2], Name="Edge", Phone="(512) 757-6000", AnnualRevenue=1)
+    salesforce_twin.add(
+        "Account", Id=record["path"].rpartition("/")[2], Name="Edge", Phone="(512) 757-6000", AnnualRevenue=1
+    )
     replay(salesforce, record, fewer=True)
     (user,) = exchanges("salesforce", "get-record-by-external-id")
     path = user["path"].rpartition("/")[0]
@@ -163,7 +169,9 @@ def test_zoho_creates(zoho: Any, name: str) -> None:
 
 def test_zoho_notes(zoho: Any, zoho_twin: ZohoTwin) -> None:
     (create,) = exchanges("zoho-crm", "create-note")
-    zoho_twin.add("Contacts", id=create["request"]["data"]["data"][0]["Parent_Id"], Last_Name="Foller", First_Name="Donette")
+    zoho_twin.add(
+        "Contacts", id=create["request"]["data"]["data"][0]["Parent_Id"], Last_Name="Foller", First_Name="Donette"
+    )
     id_ = replay(zoho, create)["data"][0]["details"]["id"]
     for name in ("get-note", "update-note", "delete-note"):
         (exchange,) = exchanges("zoho-crm", name)
@@ -185,7 +193,9 @@ def test_zoho_notes(zoho: Any, zoho_twin: ZohoTwin) -> None:
         ("delete-task", "Tasks", {"Subject": "Old"}),
     ],
 )
-def test_zoho_reads_updates_deletes(zoho: Any, zoho_twin: ZohoTwin, name: str, module: str, fields: dict[str, Any]) -> None:
+def test_zoho_reads_updates_deletes(
+    zoho: Any, zoho_twin: ZohoTwin, name: str, module: str, fields: dict[str, Any]
+) -> None:
     (exchange,) = exchanges("zoho-crm", name)
     zoho_twin.add(module, id=exchange["path"].rpartition("/")[2], **fields)
     replay(zoho, exchange)

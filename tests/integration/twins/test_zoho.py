@@ -1,5 +1,7 @@
 """The Zoho CRM twin is as strict as Zoho: outcomes a row, the limits of COQL, the law of ten tokens, credits and concurrency."""
 
+# ruff: noqa: S608 - the statements go to a twin; there is no database behind them
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -33,7 +35,11 @@ def test_upsert_by_email_then_by_a_unique_field(zoho: Any, zoho_twin: ZohoTwin) 
     assert [(r["action"], r["duplicate_field"]) for r in first.json()["data"]] == [("insert", None)] * 3
     ids = [r["details"]["id"] for r in first.json()["data"]]
     again = zoho.post("Leads/upsert", {"data": [{**rows[1], "Email": "A1@X.com"}]})
-    assert (outcome(again)["action"], outcome(again)["duplicate_field"], outcome(again)["details"]["id"]) == ("update", "Email", ids[1])
+    assert (outcome(again)["action"], outcome(again)["duplicate_field"], outcome(again)["details"]["id"]) == (
+        "update",
+        "Email",
+        ids[1],
+    )
     moved = {"Last_Name": "L0", "Email": "a2@x.com", "Syncd_Key": "k0"}
     keyed = zoho.post("Leads/upsert", {"data": [moved], "duplicate_check_fields": ["Syncd_Key"]})
     assert (outcome(keyed)["duplicate_field"], outcome(keyed)["details"]["id"]) == ("Syncd_Key", ids[0])
@@ -52,19 +58,44 @@ def whole_row(answer: Any) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("module", "row", "code", "details"),
     [
-        ("Leads", {"Company": "x"}, "MANDATORY_NOT_FOUND", {"api_name": "Last_Name", "json_path": "$.data[1].Last_Name"}),
+        (
+            "Leads",
+            {"Company": "x"},
+            "MANDATORY_NOT_FOUND",
+            {"api_name": "Last_Name", "json_path": "$.data[1].Last_Name"},
+        ),
         ("Tasks", {"Subject": "s" * 256}, "INVALID_DATA", {"maximum_length": 255, "api_name": "Subject"}),
         ("Tasks", {"Subject": 7}, "INVALID_DATA", {"expected_data_type": "text"}),
         ("Tasks", {"Subject": "a\x00b"}, "INVALID_DATA", {"api_name": "Subject"}),
         ("Tasks", {"Subject": "s", "Due_Date": "11.8.2026"}, "INVALID_DATA", {"expected_data_type": "date"}),
         ("Leads", {"Last_Name": "a", "Email": "nope"}, "INVALID_DATA", {"expected_data_type": "email"}),
         ("Leads", {"Last_Name": "a", "Owner": {"id": "7328395000000999999"}}, "INVALID_DATA", {"api_name": "Owner"}),
-        ("Calls", {**CALL, "Call_Start_Time": "2026-08-11T10:00:00.761Z"}, "INVALID_DATA", {"expected_data_type": "datetime"}),
-        ("Calls", {**CALL, "Call_Start_Time": "2026-02-30T10:00:00+00:00"}, "INVALID_DATA", {"expected_data_type": "datetime"}),
+        (
+            "Calls",
+            {**CALL, "Call_Start_Time": "2026-08-11T10:00:00.761Z"},
+            "INVALID_DATA",
+            {"expected_data_type": "datetime"},
+        ),
+        (
+            "Calls",
+            {**CALL, "Call_Start_Time": "2026-02-30T10:00:00+00:00"},
+            "INVALID_DATA",
+            {"expected_data_type": "datetime"},
+        ),
         ("Calls", {**CALL, "Call_Type": "Lost"}, "INVALID_DATA", {"api_name": "Call_Type"}),
         ("Calls", {"Subject": "s", "Call_Type": "Missed"}, "MANDATORY_NOT_FOUND", {"api_name": "Call_Start_Time"}),
-        ("Tasks", {"Subject": "s", "Who_Id": {"id": "7328395000000999999"}}, "INVALID_DATA", {"json_path": "$.data[1].Who_Id.id"}),
-        ("Tasks", {"Subject": "s", "What_Id": {"id": "7328395000000999999"}}, "MANDATORY_NOT_FOUND", {"api_name": "$se_module"}),
+        (
+            "Tasks",
+            {"Subject": "s", "Who_Id": {"id": "7328395000000999999"}},
+            "INVALID_DATA",
+            {"json_path": "$.data[1].Who_Id.id"},
+        ),
+        (
+            "Tasks",
+            {"Subject": "s", "What_Id": {"id": "7328395000000999999"}},
+            "MANDATORY_NOT_FOUND",
+            {"api_name": "$se_module"},
+        ),
     ],
 )
 def test_a_wrong_row_harms_only_itself(
@@ -97,7 +128,9 @@ def test_links_to_people(zoho: Any, zoho_twin: ZohoTwin) -> None:
     lead = zoho_twin.add("Leads", Last_Name="L", Company="X", Email="l@x.com")
     contact = zoho_twin.add("Contacts", Last_Name="C")
     to_lead = {"Subject": "s", "What_Id": {"id": lead}, "$se_module": "Leads"}
-    answer = zoho.insert("Tasks", to_lead, {"Subject": "s", "Who_Id": {"id": contact}}, {"Subject": "s", "Who_Id": {"id": lead}})
+    answer = zoho.insert(
+        "Tasks", to_lead, {"Subject": "s", "Who_Id": {"id": contact}}, {"Subject": "s", "Who_Id": {"id": lead}}
+    )
     assert [r["code"] for r in answer.json()["data"]] == ["SUCCESS", "SUCCESS", "INVALID_DATA"]
     task = outcome(answer)["details"]["id"]
     shown = outcome(zoho.get(f"Tasks/{task}"))
@@ -238,7 +271,13 @@ def test_permanent_refusals_are_http_200(connect: Callable[..., Any]) -> None:
     client = connect(ZohoTwin(client_id="id", client_secret="secret", refresh_token="good"), V8)
 
     def grant(**change: str) -> tuple[int, Any]:
-        form = {"grant_type": "refresh_token", "client_id": "id", "client_secret": "secret", "refresh_token": "good", **change}
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": "id",
+            "client_secret": "secret",
+            "refresh_token": "good",
+            **change,
+        }
         answer = client.call("POST", "/oauth/v2/token", data=form)
         return answer.status_code, answer.json().get("error")
 
@@ -274,9 +313,15 @@ def test_too_many_calls_at_once(connect: Callable[..., Any]) -> None:
         import requests
 
         with ThreadPoolExecutor(count) as pool:
-            made = [pool.submit(requests.request, request[0], client.twin.url + request[1], headers=headers, timeout=10, **options)]
+            made = [
+                pool.submit(
+                    requests.request, request[0], client.twin.url + request[1], headers=headers, timeout=10, **options
+                )
+            ]
             made += [
-                pool.submit(requests.request, request[0], client.twin.url + request[1], headers=headers, timeout=10, **options)
+                pool.submit(
+                    requests.request, request[0], client.twin.url + request[1], headers=headers, timeout=10, **options
+                )
                 for _ in range(count - 1)
             ]
             return sorted(m.result().status_code for m in made)
