@@ -25,7 +25,7 @@ def add(twin: SalesforceTwin, object_: str, fields: dict[str, Any]) -> str:
     if id_ is None or not id_.startswith(made.prefix):
         raise ValueError(f"{fields['Id']!r} is not the id of a {object_}")
     now = stamp(twin.clock())
-    record = {f.name: f.default for f in made.fields.values() if f.default is not None}
+    record = dict(made.defaults)
     record |= {"OwnerId": twin.user, "CreatedDate": now, "CreatedById": twin.user, "LastModifiedById": twin.user}
     record |= {"LastModifiedDate": now, "SystemModstamp": now, "IsDeleted": False}
     names = " ".join(filter(None, (fields.get("FirstName"), fields.get("LastName"))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 from syncd.twins.salesforce_schema import Field, SObject
@@ -39,6 +40,7 @@ class RowError(Exception):
         return {key: self.code, "message": self.message, "fields": self.fields}
 
 
+@lru_cache(maxsize=4_096)
 def checksum(id15: str) -> str:
     """The three letters that make a case-sensitive 15-character id safe to compare without case."""
     return "".join(_ALPHABET[sum(1 << i for i, c in enumerate(id15[k : k + 5]) if "A" <= c <= "Z")] for k in (0, 5, 10))
@@ -53,7 +55,12 @@ def full_id(value: str) -> str | None:
 
 
 def stamp(at: float) -> str:
-    """A moment as the REST API writes it [R]."""
+    """A moment as the REST API writes it [R]: to the second."""
+    return _stamp(int(at))
+
+
+@lru_cache(maxsize=16)
+def _stamp(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
@@ -92,7 +99,7 @@ class Rows:
         missing = [n for n in made.required if fields.get(n) is None and made.fields[n].default is None]
         if missing:
             raise RowError("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", missing)
-        record = {f.name: f.default for f in made.fields.values() if f.default is not None}
+        record = dict(made.defaults)
         record.update({k: v for k, v in fields.items() if v is not None})
         self._unique(made, record, None)
         id_ = self.new_id(made)
@@ -274,13 +281,13 @@ class Rows:
             )
 
     def _unique(self, made: SObject, record: Mapping[str, Any], own: str | None) -> None:
-        for one in made.fields.values():
-            if not one.unique or record.get(one.name) is None:
+        for name in made.unique:
+            if record.get(name) is None:
                 continue
-            for other in self.store.find(made.name, one.name, record[one.name]):
+            for other in self.store.find(made.name, name, record[name]):
                 if other["Id"] != own and not other["IsDeleted"]:
-                    text = f"duplicate value found: {one.name} duplicates value on record with id: {other['Id']}"
-                    raise RowError("DUPLICATE_VALUE", text, [one.name])
+                    text = f"duplicate value found: {name} duplicates value on record with id: {other['Id']}"
+                    raise RowError("DUPLICATE_VALUE", text, [name])
 
     def _derive(self, made: SObject, record: Record, now: str) -> None:
         """What Salesforce fills in by itself."""

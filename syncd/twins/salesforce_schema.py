@@ -49,6 +49,8 @@ class SObject:
     prefix: str
     fields: dict[str, Field] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    unique: tuple[str, ...] = ()
+    defaults: dict[str, Any] = field(default_factory=dict)
     folded: dict[str, Field] = field(default_factory=dict)
     relationships: dict[str, Field] = field(default_factory=dict)
 
@@ -59,6 +61,8 @@ class SObject:
         if one.relationship:
             self.relationships[one.relationship] = one
         self.required = tuple(f.name for f in self.fields.values() if f.required)
+        self.unique = tuple(f.name for f in self.fields.values() if f.unique)
+        self.defaults = {f.name: f.default for f in self.fields.values() if f.default is not None}
 
     def field(self, name: str) -> Field | None:
         return self.fields.get(name) or self.folded.get(name.casefold())

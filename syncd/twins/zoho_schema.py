@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 
@@ -28,7 +29,7 @@ class Field:
     default: Any = None
 
 
-@dataclass(slots=True)
+@dataclass
 class Module:
     """`check`: the system's duplicate-check field, "" where upsert is not supported (zoho.md: not "
     "Tasks, Calls, Events, Notes)."""
@@ -38,11 +39,11 @@ class Module:
     fields: dict[str, Field] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def mandatory(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.fields.values() if f.mandatory)
 
-    @property
+    @cached_property
     def unique(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.fields.values() if f.unique)
 
