@@ -19,10 +19,11 @@ _current = threading.local()
 
 
 class Exchange:
-    """Covers the exchange that this thread makes within the `with`. `sending`: the connection stood and the request
-    began to leave. `expired`: the deadline came first, and the socket was shut down."""
+    """Covers the exchange that this thread makes within the `with`. `connecting`: a connection was begun. `sending`: it
+    stood and the request began to leave. `expired`: the deadline came first, and the socket was shut down."""
 
     def __init__(self, seconds: float) -> None:
+        self.connecting = False
         self.sending = False
         self.expired = False
         self._lock = threading.Lock()
@@ -56,6 +57,11 @@ class Exchange:
             self.expired = True
             _shut(self._socket)
 
+    @property
+    def never_left(self) -> bool:
+        """No byte of the request can have reached the other side."""
+        return self.connecting and not self.sending
+
 
 def _shut(connected: socket.socket | None) -> None:
     if connected is None:
@@ -65,26 +71,37 @@ def _shut(connected: socket.socket | None) -> None:
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
-def _watch(connection: Any) -> None:
+def _exchange() -> Exchange | None:
     exchange = getattr(_current, "exchange", None)
-    if isinstance(exchange, Exchange):
-        exchange.watch(connection.sock)
+    return exchange if isinstance(exchange, Exchange) else None
 
 
-class _TimedHTTP(HTTPConnection):
+class _Timed:
+    """Tells the thread's Exchange how far a connection has come."""
+
+    sock: Any
+
+    def connect(self) -> None:
+        exchange = _exchange()
+        if exchange is not None:
+            exchange.connecting = True
+        super().connect()  # type: ignore[misc]
+
     def endheaders(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
             self.connect()
-        _watch(self)
-        super().endheaders(*args, **kwargs)
+        exchange = _exchange()
+        if exchange is not None:
+            exchange.watch(self.sock)
+        super().endheaders(*args, **kwargs)  # type: ignore[misc]
 
 
-class _TimedHTTPS(HTTPSConnection):
-    def endheaders(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        _watch(self)
-        super().endheaders(*args, **kwargs)
+class _TimedHTTP(_Timed, HTTPConnection):
+    pass
+
+
+class _TimedHTTPS(_Timed, HTTPSConnection):
+    pass
 
 
 class _HTTPPool(HTTPConnectionPool):

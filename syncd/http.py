@@ -297,14 +297,16 @@ def _wire_failure(
     """What trouble on the wire means: whether the request can have reached the vendor decides."""
     what = _wire(error)
     if exchange.expired:
-        return unclear(f"{where}: no whole answer in time", write=write and exchange.sending, code="timeout")
+        return unclear(f"{where}: no whole answer in time", write=write and not exchange.never_left, code="timeout")
     if isinstance(error, requests.exceptions.SSLError) and not exchange.sending:
         if "EOF" in what or "Zero" in what:
             return Transient(f"{where}: the connection broke in the TLS handshake", code="connect")
         return Misconfigured(f"{where}: TLS failed ({what}); check the URL and the host's certificate", code="tls")
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
         return Misconfigured(f"{where}: cannot be sent: {type(error).__name__}", code="request")
-    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError) or _never_left(error):
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError):
+        return Transient(f"{where}: no connection: {what}", code="connect")
+    if exchange.never_left or _never_left(error):
         return Transient(f"{where}: no connection: {what}", code="connect")
     if isinstance(error, requests.exceptions.Timeout) or "ReadTimeout" in what:
         return unclear(f"{where}: no answer in time: {what}", write=write, code="timeout")
