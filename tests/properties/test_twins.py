@@ -1,5 +1,7 @@
 """Properties of the twins' own machinery: queries never crash, a literal survives quoting, undoing leaves nothing behind."""
 
+# ruff: noqa: S608, SIM905 - no database behind the statements; the words read better as one line
+
 from __future__ import annotations
 
 import copy
@@ -22,7 +24,7 @@ WORDS = st.sampled_from(
     "2026-01-01 Id Email Lead Leads Contact Name Description Owner.Name id".split()
 )
 STATEMENTS = st.one_of(st.text(max_size=60), st.lists(WORDS, max_size=14).map(" ".join))
-VALUES = st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12)
+VALUES = st.text(alphabet=st.characters(codec="utf-8"), max_size=12)
 
 
 @pytest.fixture(scope="module")
@@ -41,23 +43,27 @@ def zoho() -> ZohoTwin:
 
 @given(text=STATEMENTS)
 def test_any_soql_is_answered_or_refused(salesforce: SalesforceTwin, text: str) -> None:
+    refused = None
+    total, rows = 0, list[Any]()
     try:
         total, rows = execute(text, salesforce.store, salesforce.schema, "v62.0")
     except RowError as error:
-        assert error.status == 400
-        assert error.code.isupper()
-    else:
-        assert total >= len(rows)
+        refused = error
+    assert refused is None or (refused.status == 400 and refused.code.isupper())
+    assert total >= len(rows)
 
 
 @given(text=STATEMENTS)
 def test_any_coql_is_parsed_or_refused(zoho: ZohoTwin, text: str) -> None:
+    refused = None
+    limit: int | None = 0
     try:
-        select, _ = parse(text, zoho.schema)
+        limit = parse(text, zoho.schema)[0].limit
     except CoqlError as error:
-        assert error.code.isupper()
-    else:
-        assert (select.limit or 0) <= 2_000
+        refused = error
+    assert refused is None or refused.code.isupper()
+    assert limit is not None
+    assert limit <= 2_000
 
 
 @given(value=VALUES)
@@ -67,9 +73,7 @@ def test_a_literal_survives_quoting(value: str) -> None:
     for text, twice in ((escaped, False), (doubled, True)):
         select = sql.Parser(f"select a from b where c = '{text}'", doubled_quotes=twice).parse()
         assert isinstance(select.where, sql.Compare)
-        assert (
-            select.where.value == value.replace("\\%", "\\\\%").replace("\\_", "\\\\_") or select.where.value == value
-        )
+        assert select.where.value == value
 
 
 CONDITIONS = st.recursive(
