@@ -14,7 +14,7 @@ from email.parser import HeaderParser
 
 from connectors.mail.addresses import parse_addresses
 from connectors.mail.message import Mail, RawMessage, headers_of, leaves, message_ids, parameter, part_text
-from connectors.mail.text import MIME_FAULTS, decode_header, one_line
+from connectors.mail.text import MIME_FAULTS, decode, decode_header, one_line, unbase64
 from syncd.signals import normal_email
 
 RECIPIENTS_CAP = 500
@@ -118,6 +118,8 @@ def _groups(status: RawMessage) -> list[RawMessage]:
         if any("action" in headers_of(group) for group in groups):
             return groups
         text = "\n\n".join(part_text(group) for group in groups)
+        if "base64" in str(status.get("content-transfer-encoding", "")).lower():
+            text = decode(unbase64(text.encode("ascii", "ignore")))
     else:
         text = part_text(status)
     parser = HeaderParser(policy=policy.compat32)

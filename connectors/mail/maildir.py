@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 
 import msgspec
 from pydantic import Field, field_validator
@@ -160,12 +161,14 @@ class MaildirSource:
         return signals, dropped, done
 
     def _open(self, file: _File) -> tuple[bytes, Envelope]:
-        # O_NOATIME is not for us to use on others' files; reading changes at most atime.
         path = file.path
         if not os.path.exists(path):
             path = self._moved(file)
-        with open(path, "rb") as opened:
+        # Not waiting: a name that leads to a pipe must not stop the source.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
             stat = os.fstat(opened.fileno())
+            if not S_ISREG(stat.st_mode):
+                raise OSError(f"{path} is no file")
             truncated = stat.st_size > self._settings.max_size
             raw = opened.read(HEAD_BYTES if truncated else int(self._settings.max_size))
         arrived = _moment(stat.st_mtime)
@@ -186,7 +189,7 @@ class MaildirSource:
                 with os.scandir(root / part) as entries:
                     for entry in entries:
                         name = entry.name.partition(":")[0]
-                        if name and not name.startswith(".") and entry.is_file():
+                        if name and not name.startswith(".") and _may_be_mail(entry):
                             files[name] = _File(entry.path, name)
             except FileNotFoundError:
                 if part == "cur" and not root.is_dir():
@@ -240,6 +243,11 @@ class MaildirSource:
             return []
         inbox = ["INBOX"] if (root / "cur").is_dir() else []
         return inbox + sorted(decode(name.removeprefix(".").encode("utf-8", "replace")) for name in names)[:20]
+
+
+def _may_be_mail(entry: os.DirEntry[str]) -> bool:
+    """By what the listing says, without following links: a broken one is found, and counted, when it is opened."""
+    return entry.is_file(follow_symlinks=False) or entry.is_symlink()
 
 
 def _hash(name: str) -> bytes:

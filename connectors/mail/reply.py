@@ -21,6 +21,7 @@ _WROTE = re.compile(
     re.IGNORECASE,
 )
 _DATE_OR_ADDRESS = re.compile(r"\d|@")
+_STARTS = re.compile(r"(?:on|am|le|el|il|op|em|den|dne|dnia|w dniu|vào|\d|\w{2,3}[.,])", re.IGNORECASE)
 _ORIGINAL = re.compile(
     r"[-_=]{2,}\s*(?:original message|originalnachricht|ursprüngliche nachricht|message d'origine|messaggio originale"
     r"|mensaje original|mensagem original|oorspronkelijk bericht|original(?:t)? meddelande|oprindelig meddelelse"
@@ -58,16 +59,17 @@ def latest_reply(text: str) -> str:
 
 
 def _boundary(lines: list[str]) -> tuple[int, int]:
-    """(line where the quoted mail's introduction begins, line after it); the number of lines where there is none."""
+    """(line where the quoted mail's introduction begins, line from which own words may stand between quoted ones); the
+    number of lines where there is none."""
     for index, line in enumerate(lines):
         bare = line.strip("*_ \t>")[:_LINE_CAP]
         if not bare:
             continue
         if _ORIGINAL.match(line.strip("* \t")[:_LINE_CAP]):
-            return index, index + 1
+            return index, len(lines)
         if _FROM.match(bare) and _header_block(lines, index):
             above = index and re.fullmatch(r"[_\-]{5,}", lines[index - 1].strip())
-            return index - 1 if above else index, index + 1
+            return index - 1 if above else index, len(lines)
         for joined in (1, 2, 3):
             if _introduces(lines, index, joined):
                 return index, index + joined
@@ -84,6 +86,8 @@ def _introduces(lines: list[str], index: int, joined: int) -> bool:
     if len(part) < joined or any(not line.strip() or line.startswith(">") for line in part):
         return False
     text = " ".join(part).strip()
+    if joined > 1 and not _STARTS.match(text):
+        return False
     if len(text) > _LINE_CAP or not text.endswith((":", "：")) or not _WROTE.search(text):
         return False
     following = next((line for line in lines[index + joined : index + joined + 3] if line.strip()), "")
@@ -96,9 +100,8 @@ def _unquoted(lines: list[str]) -> str:
 
 def _interleaved(lines: list[str]) -> str:
     """Own words below quoted ones, only when the quotation is marked line by line."""
-    if not any(line.startswith(">") for line in lines[:3]):
-        return ""
-    return _unquoted(lines)
+    first = next((line for line in lines if line.strip()), "")
+    return _unquoted(lines) if first.startswith(">") else ""
 
 
 def _unsigned(text: str) -> str:
