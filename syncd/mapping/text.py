@@ -85,6 +85,8 @@ def _flags_before(text: str, place: int) -> int:
 
 _MARKUP = re.compile(r"<(?:[a-zA-Z][^<>]*|/[a-zA-Z][^<>]*|!--|!doctype[^<>]*)>|&(?:#\d+|#x[0-9a-f]+|[a-z]+\d*);", re.I)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_TAG = re.compile(r"<(/?)(?!(?:br|hr|img|meta|link|input|area|col|wbr)\b)[a-z][^<>]*(?<!/)>", re.I)
+_DEEPEST_HTML = 200
 _UNSEEN = re.compile(r"<(script|style|head|title)\b.*?(?:</\1\s*>|\Z)", re.I | re.S)
 
 
@@ -105,11 +107,25 @@ def plain(text: str) -> str:
 def _laid_out(source: str) -> str:
     from inscriptis import get_text
 
-    try:
-        return str(get_text(source))
-    except Exception:  # noqa: BLE001 - lxml and inscriptis fail in many ways on broken markup; the words still matter
-        source = _UNSEEN.sub(" ", source)
-        return html.unescape(re.sub(r"<[^<>]{0,10000}>", " ", source))
+    if _depth(source) < _DEEPEST_HTML:
+        try:
+            return str(get_text(source))
+        except Exception:  # noqa: BLE001 - lxml and inscriptis fail in many ways on broken markup; the words matter
+            return _stripped(source)
+    return _stripped(source)
+
+
+def _depth(source: str) -> int:
+    """How deeply tags nest, at most: lxml silently drops what lies deeper than 256."""
+    depth = deepest = 0
+    for tag in _TAG.finditer(source):
+        depth += -1 if tag[1] else 1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _stripped(source: str) -> str:
+    return html.unescape(re.sub(r"<[^<>]{0,10000}>", " ", _UNSEEN.sub(" ", source)))
 
 
 def _tidy(text: str) -> str:

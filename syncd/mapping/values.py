@@ -168,7 +168,9 @@ def _at_most(left: Any, right: Any) -> bool:
 def _within(needle: Any, hay: Any) -> bool:
     if isinstance(hay, str):
         return to_text(needle) in hay
-    return needle in hay if isinstance(hay, (list, tuple, dict)) else False
+    if isinstance(hay, dict):
+        return isinstance(needle, str) and needle in hay
+    return needle in hay if isinstance(hay, (list, tuple)) else False
 
 
 def _arithmetic(name: str, apply: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
