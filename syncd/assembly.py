@@ -189,12 +189,12 @@ def _beside(fault: Fault, missing: Iterable[Fault]) -> bool:
     return any(gap.key.startswith(f"{fault.key}.") for gap in missing)
 
 
-def open_store(settings: Settings, base: Path) -> Store:
+def open_store(settings: Settings, base: Path, *, migrate: bool = True) -> Store:
     """The store of this configuration; a relative SQLite path is beside the configuration file."""
     from syncd.store import Store
 
     key = settings.secret_key.get_secret_value() if settings.secret_key else None
-    return Store.open(anchored(settings.database.get_secret_value(), base), key_source=key)
+    return Store.open(anchored(settings.database.get_secret_value(), base), key_source=key, migrate=migrate)
 
 
 def anchored(url: str, base: Path) -> str:

@@ -21,7 +21,7 @@ def run(args: list[str]) -> int:
     from syncd.cli.app import app
     from syncd.errors import SyncdError, UsageError
 
-    usage = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+    usage: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
     try:
         result = app(args, standalone_mode=False, prog_name="syncd")
     except UsageError as error:

@@ -44,6 +44,14 @@ class Output:
         else:
             self.say(empty)
 
+    def line(self, row: Row, columns: Sequence[str]) -> None:
+        """One row of a list that does not end (`tail`), at once."""
+        if self.as_json:
+            self._line(row)
+        else:
+            sys.stdout.write("  ".join(self.cell(row.get(column, "")) for column in columns) + "\n")
+        sys.stdout.flush()
+
     def record(self, record: Row, *, title: str = "") -> None:
         """One thing: its keys and values, or one JSON object."""
         if self.as_json:

@@ -18,6 +18,7 @@ from syncd.cli.output import Output
 from syncd.errors import UsageError
 
 if TYPE_CHECKING:
+    from syncd.assembly import Assembly
     from syncd.config import Settings
     from syncd.settings_file import Loaded
     from syncd.store import Store
@@ -58,11 +59,19 @@ class Session:
 
         return Output(self.as_json, self.settings.zone if "loaded" in self.__dict__ else ZoneInfo("UTC"))
 
+    @cached_property
+    def assembly(self) -> Assembly:
+        """Destinations and mappings built, without sources: for what needs no polling."""
+        from syncd.assembly import assemble
+
+        return assemble(self.loaded, only_sources=())
+
     @contextmanager
-    def store(self) -> Iterator[Store]:
+    def store(self, *, migrate: bool = True) -> Iterator[Store]:
+        """The open store, closed at the end."""
         from syncd.assembly import open_store
 
-        store = open_store(self.settings, self.config_path.parent)
+        store = open_store(self.settings, self.config_path.parent, migrate=migrate)
         try:
             yield store
         finally:

@@ -1,0 +1,73 @@
+"""The filters that `signals`, `replay` and `dead` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncd.cli.session import Session
+from syncd.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncd.signals import Signal
+    from syncd.store import Store
+    from syncd.store.queries import Filter
+
+Since = Annotated[str | None, typer.Option("--since", metavar="D", help="from this time on (2026-11-01, or 7d ago)")]
+Until = Annotated[str | None, typer.Option("--until", metavar="D", help="before this time")]
+Channel = Annotated[str, typer.Option("--channel", help="email, calls, desk, ...")]
+Type = Annotated[str, typer.Option("--type", help="signal type, with * for any: ticket.*")]
+Person = Annotated[str, typer.Option("--person", help="e-mail address or phone number, or a part")]
+State = Annotated[str, typer.Option("--state", help="pending, held, delivered, skipped, dead, discarded, unconfirmed")]
+Source = Annotated[str, typer.Option("--source", help="the name of a source")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="at most this many")]
+
+STATES = ("pending", "held", "delivered", "skipped", "dead", "discarded", "unconfirmed")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The filters as typed."""
+
+    since: str | None = None
+    until: str | None = None
+    channel: str = ""
+    type: str = ""
+    person: str = ""
+    state: str = ""
+    source: str = ""
+
+    @property
+    def empty(self) -> bool:
+        return self == Chosen()
+
+    def filter(self, here: Session, *, destination: str = "", states: tuple[str, ...] = STATES) -> Filter:
+        """For the queries. UsageError for a state that does not exist or a date that is none."""
+        from syncd.store.queries import Filter
+
+        if self.state and self.state not in states:
+            raise UsageError(f"--state {self.state!r}: there are {', '.join(states)}")
+        return Filter(
+            since=here.moment(self.since, "--since"),
+            until=here.moment(self.until, "--until"),
+            channel=self.channel,
+            type=self.type,
+            person=self.person,
+            state=self.state,
+            source=self.source,
+            destination=destination,
+        )
+
+
+def one_signal(store: Store, id: str) -> Signal:
+    """The signal with this id, or the only one whose id begins so. UsageError otherwise."""
+    from syncd.store.queries import Filter, newest
+
+    found = newest(store, Filter(id=id.strip().lower()), limit=2)
+    if not found:
+        raise UsageError(f"no signal {id}; `syncd signals list` shows their ids")
+    if len(found) > 1:
+        raise UsageError(f"several signals begin with {id}; give more of the id")
+    return found[0].signal

@@ -1,0 +1,144 @@
+"""`mapping lint|test` and `preview`: mappings tried without touching anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd.cli.session import Session, session
+from syncd.errors import ConfigError, SyncdError, UsageError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+    from syncd.errors import Fault
+    from syncd.mapping.preview import Previewed
+    from syncd.signals import Signal
+
+mapping_app = typer.Typer(no_args_is_help=True, help="Checks mappings, and runs the tests beside them.")
+FileArgument = Annotated[
+    str | None, typer.Argument(metavar="[FILE]", help="a mapping; default: those of the configuration")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.add_typer(mapping_app, name="mapping")
+    app.command("preview")(preview)
+
+
+@mapping_app.command("lint")
+def lint_mappings(context: typer.Context, file: FileArgument = None) -> None:
+    """What is wrong with a mapping, and what is probably not meant."""
+    from syncd.mapping.lint import lint_mapping
+
+    here = session(context)
+    faults: list[Fault] = []
+    for found in _mappings(here, file):
+        report = lint_mapping(found)
+        faults += report.faults
+        for warning in report.warnings:
+            here.out.say(f"warning: {warning}")
+        if not report.faults:
+            here.out.say(f"{found}: ok")
+    if faults:
+        raise ConfigError(faults)
+
+
+@mapping_app.command("test")
+def beside(context: typer.Context, file: FileArgument = None) -> None:
+    """Runs NAME.tests.yaml beside each mapping."""
+    from syncd.mapping import load_mapping
+    from syncd.mapping.testing import run_tests, tests_beside
+
+    here = session(context)
+    rows: list[dict[str, Any]] = []
+    failures: list[Fault] = []
+    for found in _mappings(here, file):
+        beside = tests_beside(found)
+        if beside is None:
+            here.out.say(f"{found}: has no tests beside it")
+            continue
+        for result in run_tests(load_mapping(found), beside):
+            rows.append({"mapping": found.name, "test": result.name, "result": "ok" if result.passed else "failed"})
+            failures += result.differences
+    here.out.rows(rows, ["mapping", "test", "result"], empty="no tests")
+    if failures:
+        raise SyncdError("\n".join(str(failure) for failure in failures))
+
+
+def _mappings(here: Session, file: str | None) -> list[Path | Traversable]:
+    from syncd.mapping import find_mapping
+
+    if file is not None:
+        return [find_mapping(file, here.cwd)]
+    names = {entry.mapping or f"mappings/{entry.type}.yaml" for entry in here.settings.destinations.values()}
+    return [find_mapping(name, here.config_path.parent) for name in sorted(names)]
+
+
+def preview(
+    context: typer.Context,
+    signal_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="a stored signal")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="a signal as JSON or YAML")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="DESTINATION", help="default: every destination")] = None,
+    find: Annotated[bool, typer.Option("--find", help="ask the CRM who the person is (reads only)")] = False,
+) -> None:
+    """The records a signal would write, field by field; touches nothing."""
+    from syncd.connector import Wanted
+    from syncd.mapping.preview import preview as records_of
+
+    here = session(context)
+    if (signal_id is None) == (file is None):
+        raise UsageError("give a signal: its ID, or --file F")
+    signal = _signal_of(here, file) if file is not None else _stored(here, signal_id or "")
+    outlets = here.assembly.outlets
+    if to is not None and to not in outlets:
+        raise UsageError(f"no destination {to!r}; there are: {', '.join(outlets)}")
+    for name, outlet in outlets.items():
+        if to is not None and name != to:
+            continue
+        found = None
+        if find and signal.person.identity and outlet.mapping.knows_people:
+            wanted = Wanted(signal.person.identity, outlet.mapping.lookups(signal.person))
+            found = outlet.destination.resolve([wanted])[0]
+        for record in records_of(outlet.mapping, signal, found):
+            _show(here, name, record)
+
+
+def _show(here: Session, destination: str, record: Previewed) -> None:
+    title = f"{destination} · {record.rule}: {record.title or record.object}"
+    if here.as_json:
+        fields = [{"field": field.name, "value": field.value, "note": field.note} for field in record.fields]
+        here.out.record(
+            {"destination": destination, "rule": record.rule, "object": record.object, "key": record.key_field}
+            | {"about": record.about, "skipped": record.skipped, "fields": fields}
+        )
+        return
+    if record.skipped:
+        here.out.text(f"{title} (skipped: {record.skipped})\n")
+        return
+    rows: list[dict[str, Any]] = [
+        {"field": field.name, "value": field.value, "note": field.note} for field in record.fields
+    ]
+    rows += [{"field": fault.field, "value": "", "note": f"fault: {fault.message}"} for fault in record.faults]
+    here.out.rows(
+        rows, ["field", "value", "note"], title=f"{title} ({record.object}, key {record.key_field or 'none'})"
+    )
+
+
+def _signal_of(here: Session, file: Path) -> Signal:
+    """A signal from a file: the keys of `signals show --json`, those that matter for the mapping are enough."""
+    from syncd.mapping.testing import sample_signal
+    from syncd.settings_file import read_text
+    from syncd.yaml_positions import read_yaml
+
+    return sample_signal(read_yaml(read_text(file), str(file)), str(file))
+
+
+def _stored(here: Session, signal_id: str) -> Signal:
+    from syncd.cli.filters import one_signal
+
+    with here.store() as store:
+        return one_signal(store, signal_id)

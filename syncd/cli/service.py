@@ -1,0 +1,70 @@
+"""`run`, `demo`, `twin`: what stays in the foreground."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syncd.cli.session import session
+from syncd.errors import UsageError
+
+
+class Crm(enum.StrEnum):
+    """The twins that the demo can write to."""
+
+    SALESFORCE = "salesforce"
+    ZOHO = "zoho"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command("run")(run)
+    app.command("demo")(demo)
+    app.command("twin")(twin)
+
+
+def run(
+    context: typer.Context,
+    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error")] = "info",
+) -> int:
+    """The service, in the foreground; SIGTERM drains and leaves 0."""
+    from syncd.daemon import Daemon, run_until_stopped
+    from syncd.logs import set_up_logs
+
+    if log_level not in ("debug", "info", "warning", "error"):
+        raise UsageError(f"--log-level {log_level!r}: write debug, info, warning or error")
+    here = session(context)
+    set_up_logs(level=log_level)
+    return run_until_stopped(Daemon(here.loaded))
+
+
+def demo(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="one round, the balance sheet, and out")] = False,
+    crm: Annotated[Crm, typer.Option("--crm", help="which CRM to stand in for")] = Crm.SALESFORCE,
+) -> int:
+    """The whole thing on embedded parts: sample events in by the public doors, a twin CRM out."""
+    from syncd.demo.run import run_demo
+
+    return run_demo(crm.value, once=once, out=session(context).out)
+
+
+def twin(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="salesforce, zoho, zoho_desk or twilio")],
+    port: Annotated[int, typer.Option(help="0: any free port")] = 0,
+    faults: Annotated[Path | None, typer.Option(metavar="F", help="a plan of faults (YAML)")] = None,
+    journal: Annotated[Path | None, typer.Option(metavar="F", help="keep the records in this file")] = None,
+    latency: Annotated[float, typer.Option(help="seconds added to every answer")] = 0.0,
+) -> None:
+    """A stand-in CRM to try mappings against, also in CI."""
+    from syncd.twins import TWINS
+    from syncd.twins.server import serve
+
+    if name not in TWINS:
+        raise UsageError(f"there is no twin called {name!r}; there are: {', '.join(sorted(TWINS))}")
+    out = session(context).out
+    serve(name, port, faults=faults, log_path=journal, latency=latency, ready=lambda url: out.text(url))

@@ -1,0 +1,174 @@
+"""`signals`, `explain`: what came in, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd.cli import filters
+from syncd.cli.filters import Chosen, one_signal
+from syncd.cli.session import session
+
+if TYPE_CHECKING:
+    from syncd.store.queries import Explained, Stored
+
+signals_app = typer.Typer(no_args_is_help=True, help="The signals that were stored.")
+COLUMNS = ("occurred_at", "type", "person", "title", "state", "id")
+FOLLOW_EVERY = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.add_typer(signals_app, name="signals")
+    app.command("explain")(explain)
+
+
+@signals_app.command("list")
+def list_(
+    context: typer.Context,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    channel: filters.Channel = "",
+    type: filters.Type = "",
+    person: filters.Person = "",
+    state: filters.State = "",
+    source: filters.Source = "",
+    limit: filters.Limit = 50,
+) -> None:
+    """The newest signals, the newest first."""
+    from syncd.store.queries import newest
+
+    here = session(context)
+    chosen = Chosen(since, until, channel, type, person, state, source).filter(here)
+    with here.store() as store:
+        here.out.rows([row(found) for found in newest(store, chosen, limit)], COLUMNS, empty="no signals")
+
+
+@signals_app.command("show")
+def show(context: typer.Context, id: Annotated[str, typer.Argument(help="its id, or the beginning of it")]) -> None:
+    """One signal with everything it carries."""
+    import msgspec
+
+    here = session(context)
+    with here.store() as store:
+        signal = one_signal(store, id)
+    here.out.record(msgspec.to_builtins(signal))
+
+
+@signals_app.command("tail")
+def tail(
+    context: typer.Context,
+    since: filters.Since = None,
+    channel: filters.Channel = "",
+    type: filters.Type = "",
+    person: filters.Person = "",
+    state: filters.State = "",
+    source: filters.Source = "",
+) -> None:
+    """Prints signals as they come in, until Ctrl-C."""
+    from syncd.store.queries import Tail
+
+    here = session(context)
+    chosen = Chosen(since, None, channel, type, person, state, source).filter(here)
+    with here.store() as store:
+        following = Tail(store, chosen, chosen.since or datetime.now(UTC))
+        while True:
+            for found in following.new():
+                here.out.line(row(found), COLUMNS)
+            time.sleep(FOLLOW_EVERY)
+
+
+def row(found: Stored) -> dict[str, Any]:
+    """One line of a list of signals."""
+    signal = found.signal
+    states = {name: state for name, (state, _) in found.states.items()}
+    return {
+        "id": str(signal.id),
+        "type": signal.type,
+        "source": signal.source,
+        "occurred_at": signal.occurred_at,
+        "received_at": signal.received_at,
+        "person": signal.person.name or signal.person.email or signal.person.phone,
+        "email": signal.person.email,
+        "phone": signal.person.phone,
+        "title": signal.title,
+        "state": ", ".join(f"{name}: {state}" for name, state in states.items()),
+        "states": states,
+    }
+
+
+def explain(context: typer.Context, id: Annotated[str, typer.Argument(help="its id, or the beginning of it")]) -> None:
+    """Where a signal came from, who it is of, and each write with its attempts, ids and links."""
+    import msgspec
+
+    from syncd.store import queries
+
+    here = session(context)
+    with here.store() as store:
+        signal = one_signal(store, id)
+        known = queries.explain(store, str(signal.id))
+    assert known is not None
+    writes = [write | {"url": _url(here, write)} for write in _timed(known.writes)]
+    deliveries = [
+        {"destination": part["destination"], "state": part["state"], "reason": part["reason"]}
+        for part in (*known.deliveries, *known.settled)
+    ]
+    if here.as_json:
+        parts: dict[str, Any] = {
+            "signal": msgspec.to_builtins(signal),
+            "deliveries": deliveries,
+            "people": _timed(known.people),
+            "writes": writes,
+            "attempts": _timed(known.attempts),
+        }
+        here.out.record(parts)
+        return
+    _show(here.out, known, deliveries, writes)
+
+
+def _show(out: Any, known: Explained, deliveries: list[dict[str, Any]], writes: list[dict[str, Any]]) -> None:
+    signal = known.signal
+    out.record(
+        {
+            "signal": f"{signal.type}: {signal.title}",
+            "id": str(signal.id),
+            "came by": f"{signal.route.value} of {signal.source}",
+            "occurred": signal.occurred_at,
+            "received": signal.received_at,
+            "person": f"{signal.person.name} <{signal.person.email or signal.person.phone or 'unknown'}>",
+        }
+    )
+    out.rows(deliveries, ["destination", "state", "reason"], title="\ndeliveries", empty="no destination took it")
+    if known.people:
+        out.rows(
+            _timed(known.people), ["destination", "identity", "object", "crm_id", "checked_at"], title="\nperson found"
+        )
+    if writes:
+        columns = ["destination", "rule", "object", "state", "crm_id", "url", "attempts", "reason", "due_at"]
+        out.rows(writes, columns, title="\nwrites")
+    if known.attempts:
+        columns = ["at", "destination", "rule", "outcome", "code", "message"]
+        out.rows(_timed(known.attempts), columns, title="\nattempts")
+
+
+def _timed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the store with their milliseconds as times."""
+    from syncd.store.engine import moment
+
+    def value(key: str, raw: Any) -> Any:
+        if key == "at" or key.endswith("_at"):
+            return moment(raw) if raw else None
+        return raw
+
+    return [{key: value(key, raw) for key, raw in row.items()} for row in rows]
+
+
+def _url(here: Any, write: dict[str, Any]) -> str:
+    """Where the record is looked at, "" when its destination is not configured any more."""
+    if not write["crm_id"]:
+        return ""
+    outlet = here.assembly.outlets.get(write["destination"])
+    return outlet.destination.url(write["object"], write["crm_id"]) if outlet else ""

@@ -1,0 +1,72 @@
+"""`db`: the database, and `status`: how everything is, with the balance sheet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from syncd.cli.session import Session, session
+
+db_app = typer.Typer(no_args_is_help=True, help="The database of syncd itself.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.add_typer(db_app, name="db")
+    app.command("status")(status)
+
+
+@db_app.command("info")
+def info(context: typer.Context) -> None:
+    """Which database, which revision, how much is in it."""
+    from dataclasses import asdict
+
+    here = session(context)
+    with here.store(migrate=False) as store:
+        here.out.record(asdict(store.info()))
+
+
+@db_app.command("upgrade")
+def upgrade(context: typer.Context) -> None:
+    """Brings the tables up to date; `run` does so by itself."""
+    here = session(context)
+    with here.store() as store:
+        here.out.say(f"{store.place}: up to date (revision {store.info().revision})")
+
+
+def status(context: typer.Context) -> None:
+    """Sources with their lag, destinations with queue, breaker and quota, what waits for a person, the balance sheet."""
+    from syncd.status import gather
+
+    here = session(context)
+    with here.store() as store:
+        found = gather(store, here.settings)
+    if here.as_json:
+        here.out.record(found.as_dict())
+        return
+    _show(here, found)
+
+
+def _show(here: Session, found: Any) -> None:
+    out = here.out
+    out.rows(
+        found.sources, ["source", "type", "last_ok", "last_signal", "failures", "next_try", "error"], title="sources"
+    )
+    columns = [
+        "destination",
+        "type",
+        "pending",
+        "held",
+        "dead",
+        "unconfirmed",
+        "oldest",
+        "spent_24h",
+        "paused_until",
+        "reason",
+    ]
+    out.rows(found.destinations, columns, title="\ndestinations", empty="no destinations")
+    columns = ["destination", "channel", "signals", "delivered", "skipped", "pending", "held", "dead", "discarded"]
+    out.rows(found.books, [*columns, "unconfirmed", "balanced"], title="\nbalance sheet", empty="\nno signals yet")
+    for line in found.advice:
+        out.say(line)

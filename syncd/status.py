@@ -1,0 +1,155 @@
+"""How everything is, as plain values: sources with their lag, destinations with queue, breaker and quota, the books, and what
+a person should do now. `syncd status` prints it, `/readyz` lists what is degraded. Reads only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from syncd.config import Settings
+from syncd.store.books import balance, kept_out
+from syncd.store.engine import millis, moment
+from syncd.store.schema import deliveries, lanes, receipts, spending, writes
+
+if TYPE_CHECKING:
+    from syncd.store import Store
+
+DAY = timedelta(days=1)
+QUIET_FAILURES = 3
+"""A source that failed fewer times in a row is not worth a person's look."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Rows for people and programs; `advice`: one line each, what is wrong and what to do; empty when all is well."""
+
+    sources: Sequence[Mapping[str, Any]]
+    destinations: Sequence[Mapping[str, Any]]
+    books: Sequence[Mapping[str, Any]]
+    kept_out: Sequence[Mapping[str, Any]]
+    quarantine: int
+    advice: Sequence[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def gather(store: Store, settings: Settings) -> Status:
+    """Everything at one moment. Raises StoreUnavailable."""
+    now = store.clock()
+    sources = _sources(store, settings)
+    destinations = _destinations(store, settings, now)
+    books = [asdict(line) | {"balanced": line.balanced} for line in balance(store)]
+    with store.read() as connection:
+        waiting = select(func.count()).select_from(receipts).where(receipts.c.state == "quarantined")
+        quarantined = int(connection.execute(waiting).scalar_one())
+    out = [
+        {"source": source, "type": kind, "reason": reason, "count": count}
+        for (source, kind, reason), count in kept_out(store).items()
+    ]
+    advice = [
+        *_advice_sources(sources),
+        *_advice_destinations(destinations, settings),
+        *_advice_books(books, quarantined),
+    ]
+    return Status(sources, destinations, books, out, quarantined, advice)
+
+
+def _sources(store: Store, settings: Settings) -> list[dict[str, Any]]:
+    health = store.sources.all()
+    rows = []
+    for name, entry in settings.sources.items():
+        known = health.get(name)
+        rows.append(
+            {
+                "source": name,
+                "type": entry.type,
+                "last_ok": known.last_ok_at if known else None,
+                "last_signal": known.last_signal_at if known else None,
+                "failures": known.failures if known else 0,
+                "next_try": known.next_at if known and known.failures else None,
+                "error": known.error if known else "",
+            }
+        )
+    return rows
+
+
+def _destinations(store: Store, settings: Settings, now: datetime) -> list[dict[str, Any]]:
+    queued = select(deliveries.c.destination, deliveries.c.state, func.count(), func.min(deliveries.c.created_at))
+    stuck = select(writes.c.destination, writes.c.state, func.count())
+    spent = select(spending.c.destination, func.sum(spending.c.units)).where(spending.c.hour > millis(now - DAY))
+    with store.read() as connection:
+        queue = connection.execute(queued.group_by(deliveries.c.destination, deliveries.c.state)).tuples().all()
+        letters = connection.execute(
+            stuck.where(writes.c.state.in_(("dead", "unconfirmed"))).group_by(writes.c.destination, writes.c.state)
+        ).tuples()
+        counts = {(name, state): count for name, state, count in letters}
+        used = dict(connection.execute(spent.group_by(spending.c.destination)).tuples().all())
+        lane: dict[str, Mapping[str, Any]] = {
+            row["destination"]: dict(row) for row in connection.execute(select(lanes)).mappings()
+        }
+    waiting = {(name, state): count for name, state, count, _ in queue}
+    oldest = {name: moment(first) for name, state, _, first in queue if state == "pending"}
+    names = [*settings.destinations, *sorted({name for name, *_ in queue} - set(settings.destinations))]
+    return [
+        {
+            "destination": name,
+            "type": settings.destinations[name].type if name in settings.destinations else "(parked)",
+            "pending": waiting.get((name, "pending"), 0),
+            "held": waiting.get((name, "held"), 0),
+            "dead": counts.get((name, "dead"), 0),
+            "unconfirmed": counts.get((name, "unconfirmed"), 0),
+            "oldest": oldest.get(name),
+            "spent_24h": used.get(name, 0.0),
+            "paused_until": _still(lane.get(name, {}).get("paused_until", 0), now),
+            "reason": lane.get(name, {}).get("reason", ""),
+        }
+        for name in names
+    ]
+
+
+def _still(stamp: int, now: datetime) -> datetime | None:
+    until = moment(stamp) if stamp else None
+    return until if until is not None and until > now else None
+
+
+def _advice_sources(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"source {row['source']}: failing ({row['failures']} times in a row): {row['error']}"
+        for row in rows
+        if row["failures"] >= QUIET_FAILURES
+    ]
+
+
+def _advice_destinations(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[str]:
+    lines = []
+    for row in rows:
+        name = row["destination"]
+        if name not in settings.destinations:
+            lines.append(
+                f"destination {name}: not configured any more, {row['pending'] + row['held']} deliveries are parked"
+            )
+        if row["paused_until"] is not None:
+            lines.append(f"destination {name}: paused until {row['paused_until']:%H:%M:%S} UTC: {row['reason']}")
+        if row["dead"]:
+            lines.append(
+                f"destination {name}: {row['dead']} dead; see `syncd dead list`, mend the mapping, `syncd dead retry --all`"
+            )
+        if row["unconfirmed"]:
+            lines.append(
+                f"destination {name}: {row['unconfirmed']} unconfirmed; look in the CRM, then `syncd dead retry` or `discard`"
+            )
+    return lines
+
+
+def _advice_books(books: Sequence[Mapping[str, Any]], quarantined: int) -> list[str]:
+    lines = [f"{quarantined} in quarantine; see `syncd quarantine list`"] if quarantined else []
+    for line in books:
+        if not line["balanced"]:
+            lines.append(f"the books of {line['destination']}/{line['channel']} do not balance: please report this")
+    return lines
