@@ -56,7 +56,7 @@ def balance(store: Store) -> list[Line]:
     )
     counts: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     with store.read() as connection:
-        for destination, channel, state, count in connection.execute(statement).tuples():
+        for destination, channel, state, count in connection.execute(statement):
             counts[destination, channel][state] = int(count)
     return [Line(key[0], key[1], **counts[key]) for key in sorted(counts) if any(counts[key].values())]
 

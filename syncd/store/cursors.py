@@ -76,7 +76,7 @@ class Sources:
         newest = select(signals.c.source, func.max(signals.c.received_at).label("at")).group_by(signals.c.source)
         with self._store.read() as connection:
             found = {row.source: _health(row) for row in connection.execute(select(source_health))}
-            for source, at in connection.execute(newest).tuples():
+            for source, at in connection.execute(newest):
                 known = found.get(source, Health(source))
                 found[source] = Health(source, known.last_ok_at, moment(at), known.failures, known.next_at, known.error)
         return found

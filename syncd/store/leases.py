@@ -90,8 +90,8 @@ class Leases:
             return True
         row = connection.execute(select(leases.c.holder, leases.c.claim).where(where)).one_or_none()
         if row is None:
-            made = connection.execute(upsert(self._store, leases, {"name": claim.lease, **values}, {}))
-            return made.rowcount == 1
+            made = upsert(self._store, leases, {"name": claim.lease, **values}, {}).returning(leases.c.claim)
+            return connection.execute(made).first() is not None
         if is_dead(row.holder):
             taken = connection.execute(update(leases).where(where, leases.c.claim == row.claim).values(values))
             return taken.rowcount == 1

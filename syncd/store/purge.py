@@ -81,7 +81,7 @@ def _remove(store: Store, connection: Connection, ids: list[str]) -> None:
         .where(settled.c.signal_id.in_(ids))
         .group_by(settled.c.destination, settled.c.channel)
         .order_by(settled.c.destination, settled.c.channel)
-    ).tuples()
+    )
     for destination, channel, count in counted.all():
         line = and_(tally.c.destination == destination, tally.c.channel == channel)
         connection.execute(update(tally).where(line).values(signals=tally.c.signals - count))

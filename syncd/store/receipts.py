@@ -154,7 +154,7 @@ class Receipts:
         """(source, state) -> how many, for `status`."""
         query = select(receipts.c.source, receipts.c.state, func.count()).group_by(receipts.c.source, receipts.c.state)
         with self._store.read() as connection:
-            return {(source, state): count for source, state, count in connection.execute(query).tuples()}
+            return {(source, state): count for source, state, count in connection.execute(query)}
 
     def next_due(self) -> datetime | None:
         """When the earliest unclaimed hint is due; None when none waits."""

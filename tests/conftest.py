@@ -1,0 +1,88 @@
+"""Fixtures everybody shares: a database of each kind, one test at a time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from syncd.store import Store
+from tests.servers import NoPostgres, Server, execute, postgres_server
+
+_serial = itertools.count(1)
+TEMPLATE = "template_syncd"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A private PostgreSQL for the whole run, with a template database that has our tables."""
+    try:
+        with postgres_server() as server:
+            execute(server.url, f"CREATE DATABASE {TEMPLATE}")
+            Store.open(server.database(TEMPLATE)).close()
+            yield server
+    except NoPostgres as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def empty_postgres_url(postgres: Server) -> Iterator[str]:
+    """A new database without any table."""
+    yield from _database(postgres, "template1")
+
+
+@pytest.fixture
+def postgres_url(postgres: Server) -> Iterator[str]:
+    """A new database with our tables, empty."""
+    yield from _database(postgres, TEMPLATE)
+
+
+def _database(server: Server, template: str) -> Iterator[str]:
+    name = f"test_{os.getpid()}_{next(_serial)}"
+    execute(server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.database(name)
+    execute(server.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A new SQLite file, not there yet."""
+    return f"sqlite:///{tmp_path / 'syncd.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A database of its own for this test, on SQLite and again on PostgreSQL."""
+    fixture = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """A database without our tables, of each kind."""
+    fixture = "sqlite_url" if request.param == "sqlite" else "empty_postgres_url"
+    return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture
+def open_store(store_url: str) -> Iterator[Callable[..., Store]]:
+    """Opens stores on this test's database (the keywords of `Store.open`); they are closed at the end."""
+    stores: list[Store] = []
+
+    def opened(**options: object) -> Store:
+        store = Store.open(store_url, **options)  # type: ignore[arg-type]
+        stores.append(store)
+        return store
+
+    yield opened
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: Callable[..., Store]) -> Store:
+    """An open store with a key."""
+    return open_store(key_source="k" * 40)

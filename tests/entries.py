@@ -1,0 +1,30 @@
+"""Short ways to make signals and journal entries for tests of the store and of what stands on it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from syncd.signals import Signal, derive_id
+from syncd.store.entries import Arrival, Entry, Seed
+
+MOMENT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+CRM = (Seed("crm", live=True),)
+
+
+def a_signal(native: str | int = "1", **changes: Any) -> Signal:
+    """A missed call; the same `native` gives the same id."""
+    values: dict[str, Any] = {
+        "id": derive_id("test", "account", "call.missed", str(native)),
+        "type": "call.missed",
+        "source": "phones",
+        "occurred_at": MOMENT,
+        "received_at": MOMENT,
+        "title": f"call {native}",
+    }
+    return Signal(**{**values, **changes})
+
+
+def an_entry(*natives: str | int, seeds: tuple[Seed, ...] = CRM, **changes: Any) -> Entry:
+    """An entry with these calls."""
+    return Entry("phones", [Arrival(a_signal(native), seeds) for native in natives], **changes)
