@@ -247,4 +247,4 @@ def _writer(contact: Record | None, author: Any) -> Record | None:
 
 def _text(told: Any, kind: str) -> str:
     text = str(told or "")
-    return html_to_text(text) if "plain" not in kind and "<" in text else clean(text).strip()
+    return (html_to_text(text) if "plain" not in kind and "<" in text else clean(text)).strip()
