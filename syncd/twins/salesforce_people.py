@@ -49,7 +49,7 @@ def convert(twin: SalesforceTwin, id_: str) -> dict[str, Any]:
     lead = twin.store.get("Lead", full_id(id_) or "")
     if lead is None or lead["IsDeleted"] or lead.get("IsConverted"):
         raise ValueError(f"{id_} is not a lead that can be converted")
-    account = add(twin, "Account", {"Name": lead["Company"]})
+    account = add(twin, "Account", {"Name": lead.get("Company") or "[not provided]"})
     shared = ("FirstName", "LastName", "Email", "Phone", "MobilePhone", "Title", "Salutation")
     contact = add(twin, "Contact", {"AccountId": account, **{n: lead[n] for n in shared if n in lead}})
     done = {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 VERSIONS = range(31, 69)
 PAGE = 2_000  # rows of a query answer [D]
+CURSORS = 50  # open query locators kept; the oldest ends first
 SMALLEST = 200  # rows that Sforce-Query-Options may ask for [D]
 
 
@@ -63,6 +64,8 @@ def _page(twin: SalesforceTwin, call: Call, locator: str, rows: list[Any], start
     body: dict[str, Any] = {"totalSize": total, "done": end >= len(rows)}
     if end < len(rows):
         twin.cursors[locator] = rows
+        if len(twin.cursors) > CURSORS:
+            twin.cursors.pop(next(iter(twin.cursors)))
         body["nextRecordsUrl"] = f"/services/data/{call.segments[2]}/query/{locator}-{end}"
     return Answer(200, body | {"records": rows[start:end]})
 

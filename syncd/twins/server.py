@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from syncd.twins import introspect, spoil
 from syncd.twins.faults import Fault, FaultPlan, load, matches
@@ -245,12 +245,12 @@ class Twin(ABC):
         started = time.perf_counter()
         self.in_flight += 1
         try:
-            await self._serve(call, send, started)
+            await self._serve(call, receive, send, started)
         finally:
             self.in_flight -= 1
             self.in_lane[call.lane] -= 1
 
-    async def _serve(self, call: Call, send: Send, started: float) -> None:
+    async def _serve(self, call: Call, receive: Receive, send: Send, started: float) -> None:
         with self.lock:
             handler = self.route(call)
             self.in_lane[call.lane] += 1
@@ -264,15 +264,20 @@ class Twin(ABC):
             self._meddle(struck)
             answer = self._execute(call, handler, decisive)
             self._note(call, answer, struck, started)
-        await spoil.reply(self, send, answer, decisive)
+        await spoil.reply(self, receive, send, answer, decisive)
 
-    async def pause(self, seconds: float) -> None:
-        """Sleeps, but not beyond the end of the server."""
-        assert self._stopping is not None  # set by __call__
+    async def pause(self, seconds: float, receive: Receive | None = None) -> None:
+        """Sleeps, but not beyond the end of the server, nor (given `receive`) beyond the patience of the client."""
+        if self._stopping is None:
+            raise RuntimeError("the twin is not serving")
+        waits = [asyncio.ensure_future(self._stopping.wait())]
+        if receive is not None:
+            waits.append(asyncio.ensure_future(_gone(receive)))
         try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _meddle(self, struck: Iterable[Fault]) -> None:
         """State faults: people deleted or converted behind the client's back, tokens expired."""
@@ -345,6 +350,13 @@ class Twin(ABC):
                 "seconds": round(time.perf_counter() - started, 6),
             }
         )
+
+
+async def _gone(receive: Receive) -> Literal[True]:
+    """Returns when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        continue
+    return True
 
 
 def serve(

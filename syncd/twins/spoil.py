@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from syncd.twins.faults import Fault
-from syncd.twins.wire import Answer, Call, Send, reset, send_answer, send_cut
+from syncd.twins.wire import Answer, Call, Receive, Send, reset, send_answer, send_cut
 
 if TYPE_CHECKING:
     from syncd.twins.server import Twin
@@ -46,12 +46,12 @@ def answer(twin: Twin, call: Call, fault: Fault) -> Answer:
     return made
 
 
-async def reply(twin: Twin, send: Send, made: Answer, fault: Fault | None) -> None:
+async def reply(twin: Twin, receive: Receive, send: Send, made: Answer, fault: Fault | None) -> None:
     """Sends the answer, or does to the connection what the fault wants."""
     what = "" if fault is None else kind(fault)
     if what == "hang":
         seconds = fault.params.get("seconds", FOREVER) if fault is not None and fault.do == "hang" else FOREVER
-        await twin.pause(seconds)
+        await twin.pause(seconds, receive)
         await reset(send)
     elif what == "reset":
         await reset(send)

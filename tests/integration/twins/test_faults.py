@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,18 @@ def test_hang(crm: Crm, when: str, left: list[str]) -> None:
         crm.write(timeout=0.3)
     assert crm.written == left
     assert crm.write("k2").ok
+
+
+def test_a_hanging_call_ends_with_its_client(crm: Crm) -> None:
+    """Otherwise a few of them would use up the concurrency that the vendor allows."""
+    crm.fault("hang")
+    for _ in range(3):
+        with pytest.raises(requests.ReadTimeout):
+            crm.write(timeout=0.05)
+    deadline = time.monotonic() + 5
+    while crm.twin.in_flight and time.monotonic() < deadline:
+        crm.client.get("/_twin/stats")
+    assert crm.twin.in_flight == 0
 
 
 def test_hang_that_ends(crm: Crm) -> None:

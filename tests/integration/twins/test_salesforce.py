@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
 import pytest
+import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -296,6 +298,19 @@ def test_the_daily_limit(connect: Callable[..., Any]) -> None:
         "REQUEST_LIMIT_EXCEEDED",
         "TotalRequests Limit exceeded.",
     )
+
+
+def test_too_many_calls_at_once(connect: Callable[..., Any]) -> None:
+    client = connect(SalesforceTwin(max_concurrent=2, latency=0.2))
+
+    def ask(_: int) -> tuple[int, str]:
+        answer = requests.get(f"{client.twin.url}{client.base}/limits", headers=client.session.headers, timeout=10)
+        return answer.status_code, answer.text
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = sorted(pool.map(ask, range(4)))
+    assert [status for status, _ in answers] == [200, 200, 403, 403]
+    assert "ConcurrentPerOrgLongTxn Limit exceeded" in answers[-1][1]
 
 
 def test_tokens_are_needed_and_end(connect: Callable[..., Any]) -> None:
