@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections import Counter
+from typing import cast
 
 import uvloop
 
@@ -71,8 +72,7 @@ class Connection(asyncio.Protocol):
         self._sent = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop has a class of its own
         self._next()
 
     def _next(self) -> None:

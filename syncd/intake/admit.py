@@ -24,6 +24,7 @@ OFF_SWITCH = "switch"
 OFF_EXCLUDED = "exclude"
 NOT_ASKED_FOR = "its type is not in `only:` of this destination"
 PAST = frozenset({Route.BACKFILL, Route.IMPORT})
+_LONGEST_REASON = 20  # the column's width
 _REMEMBERED_TYPES = 500  # custom.* names come from outside: the memory of them is bounded
 
 Seeds = tuple[Seed, ...]
@@ -107,10 +108,11 @@ def admit(
 ) -> Entry:
     """The journal entry of a batch. `route` is stamped on its signals (None: each keeps its own), and so is `source`.
 
-    A signal whose type does not exist (a connector's mistake) is quarantined alone; its neighbours pass.
+    A signal whose type does not exist (a connector's mistake) is quarantined alone; its neighbours pass. What the source
+    itself dropped is counted in `off` under the type "".
     """
     arrivals: list[Arrival] = []
-    off: dict[tuple[str, str], int] = {}
+    off = {("", reason[:_LONGEST_REASON]): count for reason, count in batch.dropped.items()}
     odd: list[Quarantined] = []
     for signal in batch.signals:
         try:

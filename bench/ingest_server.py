@@ -1,0 +1,111 @@
+"""The server under test of `bench.ingest`: the daemon's own doors and web server, the generic webhook source with HMAC,
+and a store; beside them a no-op route that reads the body.
+
+`python -m bench.ingest_server DATABASE_URL [--one-by-one]` prints its port and runs until stdin closes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from connectors.generic.webhook import CONNECTOR
+from syncd.connector import Context
+from syncd.intake.admit import Outlet, Policy
+from syncd.intake.webhooks import Doors, Endpoint, Journal
+from syncd.oauth import MemoryTokens
+from syncd.store import Store
+from syncd.store.entries import Committed, Entry
+from syncd.web.app import App, Readiness, make_app
+from syncd.web.metrics import Gauges, registry_of
+from syncd.web.server import Server
+
+POLICY = Policy(switches={"custom": {"*": True}}, outlets=(Outlet("crm"),))
+SETTINGS = {
+    "verify": {"scheme": "hmac", "secret": "bench"},
+    "account": "shop",
+    "format": "json",
+    "signal": {
+        "type": "custom.order",
+        "id": "{{ body.id }}",
+        "occurred_at": "{{ body.at }}",
+        "title": "{{ body.what }}",
+        "person": {"email": "{{ body.mail }}", "name": "{{ body.name }}"},
+    },
+}
+_HEAD = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"3")],
+}
+_BODY = {"type": "http.response.body", "body": b"ok\n"}
+
+
+async def noop(request: Request) -> Response:
+    """The no-op route: one more route of the daemon's own app, that reads the body."""
+    await request.body()
+    return PlainTextResponse("ok\n")
+
+
+class WithRawNoOp:
+    """The app, and POST /raw beside it: a no-op without any framework, the hardest one to be held against."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/raw":
+            while (await receive()).get("more_body"):
+                pass
+            await send(_HEAD)
+            await send(_BODY)
+        else:
+            await self._app(scope, receive, send)
+
+
+class OneByOne:
+    """The same journal with a transaction for every entry, as a pool of threads would commit them."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._pool = ThreadPoolExecutor(1)
+
+    @property
+    def depth(self) -> int:
+        return self._journal.depth
+
+    def submit(self, entry: Entry) -> Future[Committed]:
+        return self._pool.submit(self._journal.commit, entry)
+
+    def commit(self, entry: Entry) -> Committed:
+        return self._journal.commit(entry)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("database")
+    parser.add_argument("--one-by-one", action="store_true")
+    asked = parser.parse_args()
+    store = Store.open(asked.database)
+    journal: Journal = OneByOne(store.journal) if asked.one_by_one else store.journal
+    doors = Doors(journal, POLICY)
+    source = CONNECTOR.build(CONNECTOR.settings(**SETTINGS), Context(name="shop", tokens=MemoryTokens()))
+    doors.open(POLICY, {"shop": Endpoint.of("shop", source)})
+    gauges = Gauges(doors.counts, lambda: journal.depth, lambda: doors.waiting)
+    app = make_app(doors, registry_of(gauges), Readiness, routes=[Route("/noop", noop, methods=["POST"])])
+    server = Server(WithRawNoOp(app), "127.0.0.1", 0)
+    server.start()
+    print(server.port, flush=True)
+    sys.stdin.read()
+    server.stop()
+    store.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""A source's history as a job: read batch by batch, each committed with how far the job has come.
+
+The daemon's job runner and `syncd backfill` call it. Promise: killed at any instant, at most one batch is read again and nothing
+is doubled; a dry run touches nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import select
+
+from syncd.connector import Backfillable, Batch
+from syncd.crashpoints import point
+from syncd.errors import Failure, QuotaExhausted, RateLimited
+from syncd.intake.admit import Policy, admit
+from syncd.intake.counts import Counts
+from syncd.signals import Route
+from syncd.store import Store
+from syncd.store.entries import Entry, Fence, FenceLost, JobStep, StoreUnavailable
+from syncd.store.jobs import Job
+from syncd.store.leases import Claim
+from syncd.store.schema import signals, tombstones
+
+log = structlog.get_logger(__name__)
+
+KIND = "backfill"
+LEASE = timedelta(seconds=60)
+LONGEST_WAIT = timedelta(minutes=5)  # longer, and the job stops with what the vendor said; it resumes later
+PAUSE = timedelta(seconds=30)
+_IN_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a backfill has come. `position`: the time of the latest event read, ISO 8601."""
+
+    batches: int = 0
+    read: int = 0
+    new: int = 0
+    repeats: int = 0
+    off: int = 0
+    quarantined: int = 0
+    position: str = ""
+    error: str = ""
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Progress:
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in document.items() if name in known})
+
+    def after(self, batch: Batch, entry: Entry) -> Progress:
+        """With one more batch read; new and repeats are known only after the commit."""
+        times = [signal.occurred_at for signal in batch.signals]
+        return replace(
+            self,
+            batches=self.batches + 1,
+            read=self.read + len(batch.signals),
+            off=self.off + sum(entry.off.values()),
+            quarantined=self.quarantined + len(entry.quarantined),
+            position=max(times).isoformat() if times else self.position,
+            error="",
+        )
+
+    def counting(self, new: int, repeats: int) -> Progress:
+        return replace(self, new=self.new + new, repeats=self.repeats + repeats)
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """since <= occurred_at < until."""
+
+    since: datetime
+    until: datetime
+
+    @classmethod
+    def of(cls, args: dict[str, Any]) -> Range:
+        return cls(datetime.fromisoformat(args["since"]), datetime.fromisoformat(args["until"]))
+
+    def args(self) -> dict[str, str]:
+        return {"since": self.since.astimezone(UTC).isoformat(), "until": self.until.astimezone(UTC).isoformat()}
+
+
+Told = Callable[[Progress], None]
+Pause = Callable[[threading.Event, float], object]
+
+
+def open_job(store: Store, source: str, wanted: Range, *, restart: bool = False) -> Job:
+    """The job of this backfill: an unfinished one of the same range goes on (from the beginning with `restart`), else a new
+    one. It waits for whoever claims it."""
+    args = wanted.args()
+    job = store.jobs.same(KIND, source, args)
+    if job is None:
+        return store.jobs.create(KIND, source, args)
+    if restart or job.state not in ("waiting", "running"):
+        store.jobs.resume(job.id, restart=restart)
+    return store.jobs.get(job.id) or job
+
+
+def run_backfill(
+    job: Job,
+    claim: Claim,
+    source: Backfillable,
+    store: Store,
+    policy: Callable[[], Policy],
+    *,
+    stop: threading.Event | None = None,
+    told: Told = lambda progress: None,
+    counts: Counts | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    pause: Pause = lambda stop, seconds: stop.wait(seconds),
+    leave_open: bool = False,
+) -> Progress:
+    """Does a claimed job to its end and settles its state: done, failed (with the reason in `progress.error`) or, when
+    `stop` is set or somebody stopped the job, stopped (waiting again with `leave_open`: a daemon that ends leaves the job
+    to the next). After a kill the counts of the last batch may be missing, never its signals. Raises StoreUnavailable:
+    the job stays `running`, and whoever claims it next takes it over.
+    """
+    run = _Run(
+        job, claim, source, store, policy, stop or threading.Event(), told, counts or Counts(), clock, pause, leave_open
+    )
+    with store.leases.heartbeat(claim) as beat:
+        return run.to_its_end(beat.lost)
+
+
+@dataclass
+class _Run:
+    job: Job
+    claim: Claim
+    source: Backfillable
+    store: Store
+    policy: Callable[[], Policy]
+    stop: threading.Event
+    told: Told
+    counts: Counts
+    clock: Callable[[], datetime]
+    pause: Pause
+    leave_open: bool
+
+    def __post_init__(self) -> None:
+        self.progress = Progress.of(self.job.progress)
+        self.cursor = self.job.cursor
+        self.range = Range.of(self.job.args)
+
+    def to_its_end(self, lost: threading.Event) -> Progress:
+        try:
+            while True:
+                try:
+                    state = self._read_on(lost)
+                    break
+                except (RateLimited, QuotaExhausted) as error:
+                    self._wait_for(error)
+                    if self.stop.is_set():
+                        state = self._stopped()
+                        break
+        except FenceLost:
+            log.warning("backfill given up: its lease is somebody else's", source=self.job.subject)
+            return self.progress
+        except StoreUnavailable:
+            raise
+        except Failure as error:
+            return self._end("failed", f"{type(error).__name__}: {error}")
+        except Exception as error:
+            log.error("backfill failed: a bug in the connector", source=self.job.subject, exc_info=True)
+            return self._end("failed", f"bug in the connector: {error!r}")
+        return self._end(state)
+
+    def _read_on(self, lost: threading.Event) -> str:
+        """Reads from the cursor to the end; the state the job ends in."""
+        name, fence = self.job.subject, Fence(self.claim.lease, self.claim.claim)
+        with closing(_batches(self.source, self.range, self.cursor)) as batches:
+            for batch in batches:
+                point("after_fetch")
+                if lost.is_set():
+                    raise FenceLost(fence.lease)
+                entry = admit(replace(batch, state=None), name, Route.BACKFILL, self.policy(), self.clock())
+                progress = self.progress.after(batch, entry)
+                committed = self.store.journal.commit(
+                    replace(entry, fence=fence, job=JobStep(self.job.id, batch.state, _text(progress)))
+                )
+                self.counts.committed(name, committed)
+                self.cursor = batch.state if batch.state is not None else self.cursor
+                self.progress = progress.counting(len(committed.new), committed.repeats)
+                self.told(self.progress)
+                if self.stop.is_set():
+                    return self._stopped()
+                if self._stopped_by_somebody():
+                    return "stopped"
+        return "done"
+
+    def _stopped(self) -> str:
+        return "waiting" if self.leave_open else "stopped"
+
+    def _stopped_by_somebody(self) -> bool:
+        now = self.store.jobs.get(self.job.id)
+        return now is None or now.state == "stopped"
+
+    def _wait_for(self, error: RateLimited | QuotaExhausted) -> None:
+        """Sits out a short pause; a long one ends the run (Failure), to be resumed. Only the job itself waits."""
+        now = self.clock()
+        if isinstance(error, RateLimited):
+            wait = PAUSE if error.retry_after is None else timedelta(seconds=max(error.retry_after, 0))
+        else:
+            wait = timedelta(hours=1) if error.resets_at is None else error.resets_at - now
+        if wait > LONGEST_WAIT:
+            raise Failure(f"{error}; go on after {(now + wait).isoformat(timespec='seconds')}") from error
+        log.info("backfill pauses", source=self.job.subject, seconds=wait.total_seconds(), why=str(error))
+        self.pause(self.stop, wait.total_seconds())
+
+    def _end(self, state: str, error: str = "") -> Progress:
+        self.progress = replace(self.progress, error=error)
+        self.store.jobs.finish(self.job.id, self.claim, state, progress=self.progress.document())
+        self.told(self.progress)
+        if error:
+            log.warning("backfill failed", source=self.job.subject, why=error)
+        return self.progress
+
+
+def dry_run(
+    name: str,
+    source: Backfillable,
+    store: Store,
+    policy: Policy,
+    wanted: Range,
+    *,
+    stop: threading.Event | None = None,
+    told: Told = lambda progress: None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Progress:
+    """What a backfill would do, counted; reads the vendor and the store, writes nothing. Raises the source's Failures."""
+    progress = Progress()
+    seen: set[str] = set()
+    with closing(_batches(source, wanted, None)) as batches:
+        for batch in batches:
+            entry = admit(batch, name, Route.BACKFILL, policy, clock())
+            ids = [str(arrival.signal.id) for arrival in entry.arrivals]
+            fresh = set(ids) - seen - _known(store, ids)
+            seen |= fresh
+            progress = progress.after(batch, entry).counting(len(fresh), len(ids) - len(fresh))
+            told(progress)
+            if stop is not None and stop.is_set():
+                break
+    return progress
+
+
+def _batches(source: Backfillable, wanted: Range, cursor: bytes | None) -> Any:
+    found: Iterator[Batch] = iter(source.backfill(wanted.since, wanted.until, cursor))
+    return found if hasattr(found, "close") else _closable(found)
+
+
+def _closable(found: Iterator[Batch]) -> Iterator[Batch]:
+    yield from found
+
+
+def _known(store: Store, ids: list[str]) -> set[str]:
+    found: set[str] = set()
+    with store.read() as connection:
+        for start in range(0, len(ids), _IN_CHUNK):
+            chunk = ids[start : start + _IN_CHUNK]
+            for table in (signals, tombstones):
+                found.update(connection.execute(select(table.c.id).where(table.c.id.in_(chunk))).scalars())
+    return found
+
+
+def _text(progress: Progress) -> str:
+    return orjson.dumps(progress.document()).decode()

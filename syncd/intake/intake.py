@@ -1,0 +1,147 @@
+"""All that brings signals in, as one: doors, polls, fetches of hints and keys, over the sources of a configuration.
+
+The daemon builds it, starts it, hands it a new configuration on reload, and stops it. Promise: a reload swaps policy and
+endpoints at once and leaves unchanged sources alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from syncd.config import Settings, SourceSettings
+from syncd.connector import HintSource, KeyFetchingSource, PollingSource, WebhookSource
+from syncd.intake.admit import Policy
+from syncd.intake.counts import Counts
+from syncd.intake.fetches import Fetches, RetryLaw
+from syncd.intake.keys import KeyFetch
+from syncd.intake.polls import Poll
+from syncd.intake.schedule import FETCH_EVERY, Schedule, Times
+from syncd.intake.webhooks import Doors, Endpoint
+from syncd.store import Store
+from syncd.store.groups import Stir
+
+log = structlog.get_logger(__name__)
+
+BIG_BODY_THREADS = 2
+RETRIES_EVERY = timedelta(minutes=1)  # of a source without hints: what somebody set free from quarantine
+KEYS_EVERY = timedelta(hours=24)
+
+
+class Intake:
+    """`sources`: connector objects by name, as the configuration built them. `doors` goes to the web app."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        sources: Mapping[str, Any],
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.counts = Counts()
+        self.schedule = Schedule(settings.zone, clock=clock)
+        self._store = store
+        self._clock = clock
+        self._policy = Policy.of(settings)
+        self._threads = ThreadPoolExecutor(BIG_BODY_THREADS, thread_name_prefix="syncd-bodies")
+        self._settings: dict[str, SourceSettings] = {}
+        self._sources: dict[str, Any] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._polls: dict[str, Poll] = {}
+        self._fetches: dict[str, Fetches] = {}
+        self._law = RetryLaw(settings.retry.schedule, float(settings.retry.jitter))
+        self.doors = Doors(
+            store.journal,
+            self._policy,
+            max_body=settings.server.max_body,
+            max_waiting=settings.server.max_waiting,
+            threads=self._threads,
+            key_wanted=self._key_wanted,
+            counts=self.counts,
+            clock=clock,
+        )
+        self._take_up(settings, sources)
+        store.journal.listen(self._stirred)
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy
+
+    @property
+    def sources(self) -> Mapping[str, Any]:
+        """The connector objects in use."""
+        return dict(self._sources)
+
+    def start(self) -> None:
+        """Polls and fetches begin. The doors are open as soon as a server stands before them."""
+        self.schedule.start()
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """Ends between two batches; what still runs after `seconds` is left, its lease runs out."""
+        left = self.schedule.stop(seconds)
+        if left:
+            log.warning("work left unfinished, it goes on after the next start", work=left)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def reload(self, settings: Settings, sources: Mapping[str, Any]) -> None:
+        """Another configuration: switches at once, changed and new sources afresh, removed ones end."""
+        self._policy = Policy.of(settings)
+        self._law = RetryLaw(settings.retry.schedule, float(settings.retry.jitter))
+        self._take_up(settings, sources)
+        for name in self._sources:
+            # What was misconfigured may be right now.
+            if name in self._polls and self._store.sources.health(name).error:
+                self._polls[name].forgive()
+                self.schedule.wake(f"poll:{name}")
+            if name in self._fetches:
+                self._fetches[name].forget_pause()
+                self.schedule.wake(f"fetch:{name}")
+
+    def wake(self, source: str) -> bool:
+        """Polls a source now; False if it is not one that is polled."""
+        return self.schedule.wake(f"poll:{source}")
+
+    def fetches(self, source: str) -> Fetches | None:
+        """The worker of a source's receipts, for `retry_quarantined`; None for a source without."""
+        return self._fetches.get(source)
+
+    def _take_up(self, settings: Settings, sources: Mapping[str, Any]) -> None:
+        for name in [name for name in self._settings if self._settings[name] != settings.sources.get(name)]:
+            self._drop(name)
+        for name, entry in settings.sources.items():
+            if name not in self._settings and name in sources:
+                self._add(name, entry, sources[name])
+        self.doors.open(self._policy, self._endpoints)
+
+    def _drop(self, name: str) -> None:
+        for kind in ("poll", "fetch", "keys"):
+            self.schedule.remove(f"{kind}:{name}")
+        for table in (self._settings, self._sources, self._endpoints, self._polls, self._fetches):
+            table.pop(name, None)
+
+    def _add(self, name: str, entry: SourceSettings, source: Any) -> None:
+        self._settings[name] = entry
+        self._sources[name] = source
+        common: dict[str, Any] = {"counts": self.counts, "clock": self._clock}
+        if isinstance(source, WebhookSource):
+            self._endpoints[name] = Endpoint.of(name, source)
+        if isinstance(source, KeyFetchingSource):
+            self.schedule.add(f"keys:{name}", KeyFetch(name, source, clock=self._clock).run, Times(every=KEYS_EVERY))
+        if isinstance(source, PollingSource):
+            self._polls[name] = Poll(name, source, self._store, lambda: self._policy, **common)
+            self.schedule.add(f"poll:{name}", self._polls[name].work, Times(entry.poll, entry.cron))
+        self._fetches[name] = Fetches(name, source, self._store, lambda: self._policy, self._law, **common)
+        every = FETCH_EVERY if isinstance(source, HintSource) else RETRIES_EVERY
+        self.schedule.add(f"fetch:{name}", self._fetches[name].run, Times(every=every))
+
+    def _key_wanted(self, source: str) -> None:
+        self.schedule.wake(f"keys:{source}")
+
+    def _stirred(self, stir: Stir) -> None:
+        if stir.hints:
+            self.schedule.wake_all("fetch:")

@@ -1,0 +1,199 @@
+"""One poll of one source, under its lease: every batch committed with its cursor, before the next is read.
+
+The schedule runs it; commands may. Promise: what a source has yielded is durable or will be read again; the cursor never
+runs ahead of its data; of all machines one polls at a time; a failure decides, by its class, when the next try is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import structlog
+
+from syncd.connector import PollingSource
+from syncd.crashpoints import point
+from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited
+from syncd.intake.admit import Policy, admit, empty
+from syncd.intake.counts import Counts
+from syncd.signals import Route
+from syncd.store import Store
+from syncd.store.entries import Entry, Fence, FenceLost, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=60)
+HOUR = timedelta(hours=1)
+FIRST_PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not how long
+LONGEST_PAUSE = timedelta(minutes=30)
+
+
+class Ended(StrEnum):
+    """How a poll ended."""
+
+    OK = "ok"
+    STOPPED = "stopped"  # between two batches, because it was asked to; the rest comes next time
+    ELSEWHERE = "elsewhere"  # another thread or machine polls this source
+    TOO_EARLY = "too_early"  # the source pauses after a failure
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What one poll did. `not_before`: when a failed one is worth trying again, be it before its next scheduled time."""
+
+    ended: Ended
+    batches: int = 0
+    new: int = 0
+    repeats: int = 0
+    error: str = ""
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """What a failure means for a source: not before `pause` from now; `counts`: one more failure in a row."""
+
+    pause: timedelta
+    counts: bool
+    error: str
+
+
+def setback(error: Exception, failures: int, now: datetime) -> Setback:
+    """Decides by the class of the failure alone. `failures`: in a row, before this one."""
+    text = f"{type(error).__name__}: {error}" if isinstance(error, Failure) else f"bug in the connector: {error!r}"
+    growing = min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE)
+    match error:
+        case RateLimited():
+            told = error.retry_after
+            return Setback(growing if told is None else timedelta(seconds=max(told, 0)), told is None, text)
+        case QuotaExhausted():
+            return Setback(HOUR if error.resets_at is None else max(error.resets_at - now, timedelta(0)), False, text)
+        case Misconfigured() | AuthExpired():
+            return Setback(HOUR, True, text)
+        case _:
+            return Setback(growing, True, text)
+
+
+class Poll:
+    """Polls one source. `policy` is asked before every batch, so that a switch takes effect at once."""
+
+    def __init__(
+        self,
+        name: str,
+        source: PollingSource,
+        store: Store,
+        policy: Callable[[], Policy],
+        *,
+        counts: Counts | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        lease: timedelta = LEASE,
+    ) -> None:
+        self.name = name
+        self._source = source
+        self._store = store
+        self._policy = policy
+        self._counts = counts or Counts()
+        self._clock = clock
+        self._lease = lease
+        self._forgiven = threading.Event()
+
+    def work(self, stop: threading.Event) -> datetime | None:
+        """`run` as the schedule wants it."""
+        return self.run(stop).not_before
+
+    def forgive(self) -> None:
+        """After a reload: the next run does not wait for the end of a pause."""
+        self._forgiven.set()
+
+    def run(self, stop: threading.Event | None = None, *, forced: bool = False) -> Polled:
+        """One poll to its end, or until `stop`. `forced` ignores a pause after a failure. Never raises a Failure."""
+        stop = stop or threading.Event()
+        if self._forgiven.is_set():
+            self._forgiven.clear()
+            forced = True
+        try:
+            health = self._store.sources.health(self.name)
+            if not forced and health.next_at is not None and health.next_at > self._clock():
+                return Polled(Ended.TOO_EARLY, error=health.error, not_before=health.next_at)
+            claim = self._store.leases.acquire(f"poll:{self.name}", self._lease)
+            if claim is None:
+                return Polled(Ended.ELSEWHERE)
+            with self._store.leases.heartbeat(claim) as beat:
+                polled = self._under_lease(Fence(claim.lease, claim.claim), beat.lost, stop)
+        except StoreUnavailable as error:
+            polled = Polled(Ended.FAILED, error=str(error))
+            log.error("poll failed: the store cannot commit", source=self.name, why=str(error))
+        self._counts.polled(self.name, polled.ended)
+        return polled
+
+    def _under_lease(self, fence: Fence, lost: threading.Event, stop: threading.Event) -> Polled:
+        reading = _Reading(self, fence)
+        try:
+            ended = reading.all_of_it(lost, stop)
+        except FenceLost:
+            log.warning("poll given up: its lease is somebody else's", source=self.name)
+            return reading.polled(Ended.ELSEWHERE)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  a broken source harms only itself; its class decides what happens
+            back = self._set_back(error)
+            return reading.polled(Ended.FAILED, back.error, self._clock() + back.pause)
+        self._store.sources.succeeded(self.name, self._clock())
+        return reading.polled(ended)
+
+    def _set_back(self, error: Exception) -> Setback:
+        now = self._clock()
+        health = self._store.sources.health(self.name)
+        back = setback(error, health.failures, now)
+        self._store.sources.failed(self.name, back.error, now + back.pause, count=back.counts)
+        log.warning(
+            "poll failed",
+            source=self.name,
+            why=back.error,
+            not_before=(now + back.pause).isoformat(),
+            exc_info=not isinstance(error, Failure),
+        )
+        return back
+
+
+class _Reading:
+    """The batches of one poll, and what came of them so far."""
+
+    def __init__(self, poll: Poll, fence: Fence) -> None:
+        self._poll = poll
+        self._fence = fence
+        self._batches = 0
+        self._new = 0
+        self._repeats = 0
+
+    def polled(self, ended: Ended, error: str = "", not_before: datetime | None = None) -> Polled:
+        return Polled(ended, self._batches, self._new, self._repeats, error, not_before)
+
+    def all_of_it(self, lost: threading.Event, stop: threading.Event) -> Ended:
+        """Raises FenceLost, StoreUnavailable, and whatever the source raises."""
+        poll = self._poll
+        state = poll._store.cursors.read(poll.name)
+        if state is None:
+            state = poll._source.start(poll._clock())
+            # Durable before anything is read: a restart goes on from this "now", not from a later one.
+            poll._store.journal.commit(Entry(poll.name, state=state, fence=self._fence))
+        with closing(iter(poll._source.poll(state, poll._clock()))) as batches:  # type: ignore[type-var]
+            for batch in batches:
+                point("after_fetch")
+                if lost.is_set():
+                    raise FenceLost(self._fence.lease)
+                entry = admit(batch, poll.name, Route.POLL, poll._policy(), poll._clock(), fence=self._fence)
+                if not empty(entry):
+                    committed = poll._store.journal.commit(entry)
+                    poll._counts.committed(poll.name, committed)
+                    self._new += len(committed.new)
+                    self._repeats += committed.repeats
+                self._batches += 1
+                if stop.is_set():
+                    return Ended.STOPPED
+        return Ended.OK
