@@ -33,7 +33,7 @@ class ConnectorSettings(BaseModel):
     `doubt`, which syncd reads itself). Unknown keys are faults; field descriptions become the docs. Secrets are
     `pydantic.SecretStr`; durations `syncd.durations.Duration` (accepts `30s 5m 2h 7d`)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
 
 
 S = TypeVar("S", bound=ConnectorSettings)

@@ -1,0 +1,141 @@
+"""SOQL as text (quoting, lengths, phone patterns) and the join of people with the rows that came back."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.crm.salesforce import soql
+from connectors.crm.salesforce.people import Directory, ask, ask_deals, e164, open_deals
+from syncd.connector import Found, Lookup, Term, Wanted
+from syncd.errors import Misconfigured
+
+LITERALS = re.compile(r"'((?:[^'\\]|\\.)*)'")
+UNESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+
+
+def read_literals(statement: str) -> list[str]:
+    """The values of a statement's string literals, by SOQL's own rules."""
+    return [
+        re.sub(r"\\(.)", lambda m: UNESCAPED.get(m[1], m[1]), found, flags=re.DOTALL)
+        for found in LITERALS.findall(statement)
+    ]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), max_size=40), st.booleans())
+def test_every_value_is_asked_for_once_and_none_escapes(values: list[str], get: bool) -> None:
+    head = soql.select(("Id",), "Contact")
+    statements = list(soql.selects(head, "Email", values, get=get))
+    asked = [value for statement in statements for value in read_literals(statement)]
+    assert asked == list(dict.fromkeys(values))
+    for statement in statements:
+        assert re.fullmatch(r"SELECT Id FROM Contact WHERE Email IN \((?:,?'')*\)", LITERALS.sub("''", statement))
+        assert len(statement) <= soql.STATEMENT
+        assert not get or len(soql.encoded(statement)) <= 16_384 - 3_000
+
+
+def test_many_values_make_few_statements() -> None:
+    emails = [f"somebody.with.a.long.name{n}@customer-{n}.example.com" for n in range(4000)]
+    assert len(list(soql.selects("SELECT Id FROM Contact", "Email", emails[:400]))) == 1
+    assert len(list(soql.selects("SELECT Id FROM Contact", "Email", emails))) == 3
+    assert 2 <= len(list(soql.selects("SELECT Id FROM Contact", "Email", emails[:400], get=True))) <= 4
+    assert list(soql.selects("SELECT Id FROM Contact", "Email", ["x" * 5000])) == []
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["0912345678", "091 234 5678", "(091) 234-56-78", "+84 91 234 5678", "0084.912.345.678", "+84912345678 ext. 12"],
+)
+def test_a_number_is_found_however_it_is_written(written: str) -> None:
+    pattern = soql.phone_pattern("+84912345678")
+    like = re.compile(".*".join(map(re.escape, pattern.split("%"))), re.DOTALL)
+    assert like.fullmatch(written)
+    assert e164(written, "VN") == "+84912345678"
+    assert soql.phone_pattern("") == ""
+
+
+@pytest.mark.parametrize("name", ["Email; DROP", "a b", "", "1x", "Email'", "Owner..Email"])
+def test_what_is_no_name_never_reaches_a_statement(name: str) -> None:
+    with pytest.raises(Misconfigured, match="no name"):
+        ask([Wanted("x", (Lookup("Contact", (Term(name, "v"),)),))])
+    with pytest.raises(Misconfigured, match="no name"):
+        ask([Wanted("x", (Lookup(name, (Term("Email", "v"),)),))])
+
+
+def wanted(*lookups: Lookup) -> Wanted:
+    return Wanted("x", lookups)
+
+
+MAIL = Term("Email", "a@example.com")
+PHONE = Term("Phone", "+84912345678", phone=True)
+MOBILE = Term("MobilePhone", "+84912345678", phone=True)
+
+
+def test_statements() -> None:
+    asked = ask(
+        [wanted(Lookup("Contact", (MAIL, PHONE, MOBILE)), Lookup("Lead", (MAIL,))), wanted(Lookup("Lead", (MAIL,)))]
+    )
+    assert asked.objects == ["Contact", "Contact", "Lead"]
+    assert asked.statements == [
+        "SELECT Id, AccountId, Email, Phone, MobilePhone FROM Contact WHERE Email IN ('a@example.com')",
+        "SELECT Id, AccountId, Email, Phone, MobilePhone FROM Contact "
+        "WHERE Phone LIKE '%1%2%3%4%5%6%7%8%' OR MobilePhone LIKE '%1%2%3%4%5%6%7%8%'",
+        "SELECT Id, IsConverted, ConvertedContactId, ConvertedAccountId, Email FROM Lead WHERE Email IN ('a@example.com')",
+    ]
+    assert ask([]).statements == []
+    assert ask([Wanted("nobody", ())]).statements == []
+
+
+def found(
+    rows: list[dict[str, Any]], *lookups: Lookup, object_: str = "Contact", region: str | None = "VN"
+) -> Found | None:
+    return Directory([object_], [rows], region).find(wanted(*lookups))
+
+
+def test_the_terms_count_in_their_order() -> None:
+    rows: list[dict[str, Any]] = [
+        {"Id": "0031", "Phone": "0912 345 678", "Email": "other@example.com"},
+        {"Id": "0032", "Phone": None, "Email": "A@Example.com "},
+    ]
+    by_mail_first, by_phone_first = Lookup("Contact", (MAIL, PHONE)), Lookup("Contact", (PHONE, MAIL))
+    assert found(rows, by_mail_first) == Found(object="Contact", id="0032", role="contact")
+    assert found(rows, by_phone_first) == Found(object="Contact", id="0031", role="contact")
+    assert found(rows, Lookup("Lead", (MAIL,)), by_phone_first) == Found(object="Contact", id="0031", role="contact")
+    assert found(rows, Lookup("Lead", (MAIL,))) is None
+
+
+def test_a_number_without_country_needs_a_region() -> None:
+    rows = [{"Id": "0031", "Phone": "0912345678"}]
+    assert found(rows, Lookup("Contact", (PHONE,)), region=None) is None
+    assert found(rows, Lookup("Contact", (PHONE,)), region="DE") is None
+    assert found([{"Id": "1", "Phone": "+84 912345678"}], Lookup("Contact", (PHONE,)), region=None) is not None
+
+
+def test_a_lead_converted_into_nobody_is_passed_over() -> None:
+    rows = [
+        {"Id": "00Q1", "Email": "a@example.com", "IsConverted": True, "ConvertedContactId": None},
+        {"Id": "00Q2", "Email": "a@example.com", "IsConverted": False},
+    ]
+    assert found(rows, Lookup("Lead", (MAIL,)), object_="Lead") == Found(object="Lead", id="00Q2", role="lead")
+
+
+def test_deals() -> None:
+    people = [
+        Found(object="Contact", id="003A", role="contact", account="001A"),
+        Found(object="Lead", id="00QB", role="lead"),
+        None,
+    ]
+    assert ask_deals(people) == [
+        "SELECT ContactId FROM OpportunityContactRole WHERE ContactId IN ('003A') AND Opportunity.IsClosed = false",
+        "SELECT AccountId FROM Opportunity WHERE AccountId IN ('001A') AND IsClosed = false",
+    ]
+    assert ask_deals([None]) == []
+    rows: list[list[dict[str, Any]]] = [
+        [{"ContactId": "003000000000001AAA"}],
+        [{"AccountId": "001000000000001AAA"}, {"AccountId": None}],
+    ]
+    assert open_deals(rows) == {"003000000000001", "001000000000001"}
