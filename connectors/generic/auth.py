@@ -111,7 +111,9 @@ class Verify(ConnectorSettings):
                 return path(secrets)
             case "jwt":
                 header = self.header or "authorization"
-                return jwt(keys or KeySet(), header=header, issuer=self.issuer, audiences=self.audience)
+                return jwt(
+                    KeySet() if keys is None else keys, header=header, issuer=self.issuer, audiences=self.audience
+                )
         return verifier(self._style(), secrets)
 
     def _style(self) -> Style:
