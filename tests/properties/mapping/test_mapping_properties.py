@@ -143,21 +143,17 @@ def test_mapping_never_raises_on_any_signal(mapping: Any, signal: Signal, live: 
 
 leaves = st.sampled_from(
     [
-        "person.email",
-        "person.name",
-        "signal.title",
-        "signal.text",
-        "signal.data.x",
-        "signal.data.items",
-        "person.raw.x.y[0]",
-        "signal.type",
-        "signal.data['y']",
-        "signal.data.x[-1]",
-        "signal.id",
-        "signal.route",
-        "signal.occurred_at",
-        "'a'",
-        "3",
+        *(
+            "person.email",
+            "person.name",
+            "person.raw.x.y[0]",
+            "signal.title",
+            "signal.text",
+            "signal.type",
+            "signal.id",
+        ),
+        *("signal.route", "signal.occurred_at", "signal.data.x", "signal.data.items", "signal.data['y']"),
+        *("signal.data.x[-1]", "'a'", "3"),
     ]
 )
 

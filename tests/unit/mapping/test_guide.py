@@ -1,0 +1,59 @@
+"""Every YAML block of docs/mapping.md loads, its tests hold, and it names every filter and test of the language."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+
+from syncd.mapping import load_mapping
+from syncd.mapping.filters import make_filters
+from syncd.mapping.language import CREATE_KEYS, LATER, RULE_KEYS
+from syncd.mapping.lint import warnings_of
+from syncd.mapping.testing import run_tests
+from syncd.mapping.values import PERSON_PARTS, SIGNAL_PARTS, TESTS
+from syncd.signals import Signal
+from syncd.yaml_positions import read_yaml
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "mapping.md").read_text()
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+PEOPLE = 'people: {match: [{object: Contact, by: {Email: "{{ person.email }}"}}]}\n'
+RULE = "rules:\n- id: a\n  name: A\n  signals: ['*']\n  upsert: Task\n  key: K\n  fields:\n"
+
+
+def whole(block: str) -> str:
+    """The mapping a block is, or is a part of."""
+    data = read_yaml(block, "guide").data
+    if isinstance(data, list):
+        return f"{PEOPLE}rules:\n{block}"
+    if "rules" in data:
+        return block
+    return f"{block}{RULE}    A: 1\n" if "people" in data else RULE + textwrap.indent(block, "    ")
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[str(number) for number, _ in enumerate(BLOCKS)])
+def test_every_block_means_something(block: str) -> None:
+    if "expect:" in block:
+        results = run_tests(load_mapping(BLOCKS[0]), block)
+        assert [result.differences for result in results if not result.passed] == []
+    else:
+        assert warnings_of(load_mapping(whole(block))) == ()
+
+
+def test_the_guide_names_everything() -> None:
+    names = [
+        *make_filters(UTC, None),
+        *TESTS,
+        *SIGNAL_PARTS,
+        *PERSON_PARTS,
+        *CREATE_KEYS,
+        *(set(RULE_KEYS) - set(LATER)),
+    ]
+    assert [name for name in names if not re.search(rf"\b{name}\b", GUIDE)] == []
+
+
+def test_the_parts_are_all_of_a_signal() -> None:
+    assert {*Signal.__struct_fields__, "channel"} == SIGNAL_PARTS
