@@ -116,6 +116,14 @@ def unclear(message: str, *, write: bool, code: str = "") -> Failure:
     return Ambiguous(message, code=code) if write else Transient(message, code=code)
 
 
+class _NoToken(Exception):
+    """No access token could be had, and why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__()
+        self.failure = failure
+
+
 class HttpClient:
     """Calls one vendor. `base_url` may be a function of the newest token (instance_url, api_domain). One session per
     client, safe for a few threads; it keeps no cookies and reads no ~/.netrc. `headers` are sent with every request.
@@ -177,8 +185,13 @@ class HttpClient:
         def once() -> Response:
             return self._authorised(method, path, params, body, form, sent_headers, writes)
 
-        if writes:
-            return once()
+        try:
+            return once() if writes else self._persistently(once)
+        except _NoToken as no_token:
+            raise no_token.failure from None
+
+    def _persistently(self, once: Callable[[], Response]) -> Response:
+        """A read, again on wire trouble. Never because no token could be had: logins are rationed by the vendors."""
         retrying = Retrying(
             retry=retry_if_exception_type(Transient),
             stop=stop_after_attempt(3),
@@ -214,7 +227,10 @@ class HttpClient:
     def _token(self, refused: str) -> Token | None:
         if self._bearer is None:
             return None
-        return self._bearer.tokens.token(self._bearer.grant, self._bearer.mint, refused=refused)
+        try:
+            return self._bearer.tokens.token(self._bearer.grant, self._bearer.mint, refused=refused)
+        except Failure as failure:
+            raise _NoToken(failure) from None
 
     def _url(self, path: str, token: Token | None) -> str:
         base = self._base_url if isinstance(self._base_url, str) else self._base_url(token or Token(access=""))

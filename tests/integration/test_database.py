@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from connectors.crm.database import ROWS, Database, DatabaseSettings
 from syncd.connector import Kind, Link, Wanted, Write, Written
-from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
+from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
 from tests.postgres_server import postgres_server
 
 Connect = Callable[..., Database]
@@ -261,6 +261,41 @@ def test_no_database_of_that_name(postgres: str) -> None:
     database = Database(DatabaseSettings.model_validate({"url": postgres.rpartition("/")[0] + "/absent"}))
     with pytest.raises(Misconfigured, match='database "absent" does not exist'):
         push(database, write(1))
+    database.close()
+
+
+def test_connections_the_server_has_dropped_are_replaced(postgres: str) -> None:
+    database = Database(DatabaseSettings.model_validate({"url": postgres}))
+    push(database, write(1, "dropped"))
+    engine = sa.create_engine(postgres, poolclass=sa.NullPool)
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'test' AND pid <> pg_backend_pid()"
+    with engine.connect() as connection:
+        connection.exec_driver_sql(others)
+    assert push(database, write(2, "dropped")) == [Written("2", True)]
+    database.close()
+
+
+def test_a_connection_lost_in_the_middle_wrote_nothing_and_in_commit_is_in_doubt(postgres: str) -> None:
+    database = Database(DatabaseSettings.model_validate({"url": postgres}))
+    push(database, write(1, "lost"))
+    assert database._open is not None
+    engine = database._open[0]
+
+    def cut(connection: Any) -> None:
+        killer = sa.create_engine(postgres, poolclass=sa.NullPool)
+        with killer.connect() as other:
+            pid = connection.connection.dbapi_connection.info.backend_pid
+            other.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
+
+    sa.event.listen(engine, "commit", cut)
+    with pytest.raises(Ambiguous):
+        push(database, write(2, "lost"))
+    sa.event.remove(engine, "commit", cut)
+    sa.event.listen(engine, "begin", cut)
+    with pytest.raises(Transient):
+        push(database, write(2, "lost"))
+    sa.event.remove(engine, "begin", cut)
+    assert isinstance(push(database, write(2, "lost"))[0], Written)
     database.close()
 
 

@@ -402,3 +402,18 @@ def test_base_urls(url: str) -> None:
         check_base_url(url)
     assert check_base_url("https://crm.example.com/") == "https://crm.example.com"
     assert check_base_url("http://127.0.0.1:1/") == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_token_is_asked_for_once(serve: Callable[..., Server], method: str) -> None:
+    asked: list[Token | None] = []
+
+    def mint(held: Token | None) -> Token:
+        asked.append(held)
+        raise Transient("the login host is down", code="login")
+
+    client = HttpClient(serve(answering(OK)).url, bearer=Bearer(MemoryTokens(), "g", mint))
+    with pytest.raises(Transient, match="login host"):
+        client.request(method, "/x")
+    assert len(asked) == 1
+    assert client.exchanges == 0
