@@ -1,0 +1,122 @@
+"""Leases on both databases: one holder, fencing, take-over, and two processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from syncd.store import Store
+from syncd.store.leases import Heartbeat, is_dead, still_held, this_process
+from tests.entries import MOMENT
+
+MINUTE = timedelta(minutes=1)
+BRIEF = timedelta(milliseconds=60)
+
+
+def test_one_holder_at_a_time_this_process_included(store: Store) -> None:
+    claim = store.leases.acquire("lane:crm", MINUTE)
+    assert claim is not None
+    assert store.leases.acquire("lane:crm", MINUTE) is None
+    assert store.leases.holder("lane:crm") == claim.holder == store.holder
+    assert store.leases.acquire("lane:other", MINUTE) is not None
+    store.leases.release(claim)
+    assert store.leases.holder("lane:crm") == ""
+    assert store.leases.acquire("lane:crm", MINUTE) is not None
+
+
+def test_only_one_of_many_threads_gets_it(open_store: Callable[..., Store]) -> None:
+    stores = [open_store(), open_store()]
+    start, won = threading.Barrier(8), []
+
+    def grab(store: Store) -> None:
+        start.wait(10)
+        won.append(store.leases.acquire("poll:x", MINUTE))
+
+    threads = [threading.Thread(target=grab, args=(stores[n % 2],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(won) == 8
+    assert sum(claim is not None for claim in won) == 1
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_the_late_holder_refused(open_store: Callable[..., Store]) -> None:
+    now = [MOMENT]
+    first, second = open_store(clock=lambda: now[0]), open_store(clock=lambda: now[0])
+    stalled = first.leases.acquire("lane:crm", BRIEF)
+    assert stalled is not None
+    successor = None
+    while successor is None:  # PostgreSQL's own clock decides there, and moves by itself
+        now[0] += BRIEF
+        successor = second.leases.acquire("lane:crm", MINUTE)
+    assert not first.leases.renew(stalled)
+    with first.write() as connection:
+        assert not still_held(first, connection, "lane:crm", stalled.claim)
+        assert still_held(first, connection, "lane:crm", successor.claim)
+    first.leases.release(stalled)  # gives nothing of the successor's away
+    assert second.leases.holder("lane:crm") == successor.holder
+
+
+def test_a_lease_once_run_out_cannot_be_renewed(open_store: Callable[..., Store]) -> None:
+    now = [MOMENT]
+    store = open_store(clock=lambda: now[0])
+    claim = store.leases.acquire("lane:crm", timedelta(0))
+    assert claim is not None
+    now[0] += BRIEF
+    assert not store.leases.renew(claim, MINUTE)
+
+
+def test_a_heartbeat_keeps_the_lease_and_gives_it_back(store: Store) -> None:
+    claim = store.leases.acquire("lane:crm", timedelta(milliseconds=600))
+    assert claim is not None
+    term = threading.Event()
+    with store.leases.heartbeat(claim) as beat:
+        for _ in range(12):  # twice the term, asked all along
+            term.wait(0.1)
+            assert store.leases.acquire("lane:crm", MINUTE) is None
+        assert not beat.lost.is_set()
+    assert store.leases.holder("lane:crm") == ""
+
+
+def test_a_heartbeat_tells_of_the_loss(store: Store) -> None:
+    claim = store.leases.acquire("lane:crm", timedelta(milliseconds=300))
+    assert claim is not None
+    with Heartbeat(store.leases, claim) as beat:
+        store.leases.release(claim)
+        assert store.leases.acquire("lane:crm", MINUTE) is not None
+        assert beat.lost.wait(20)
+    assert store.leases.holder("lane:crm") != ""
+
+
+HOLD = """
+import os, signal, sys
+from datetime import timedelta
+from syncd.store import Store
+store = Store.open(sys.argv[1])
+print(store.leases.acquire("lane:crm", timedelta(hours=1)) is not None, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(store: Store, store_url: str) -> None:
+    command = [sys.executable, "-c", HOLD, store_url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        assert store.leases.acquire("lane:crm", MINUTE) is None
+        process.kill()
+    claim = store.leases.acquire("lane:crm", MINUTE)
+    assert claim is not None
+    assert claim.holder == store.holder
+
+
+def test_only_a_sure_death_counts() -> None:
+    assert not is_dead(this_process())
+    assert not is_dead("another-machine/12345678:999999:abcd")
+    assert not is_dead("")
+    machine = this_process().rpartition(":")[0].rpartition(":")[0]
+    assert not is_dead(f"{machine}:1:abcd")  # not ours to signal, perhaps, but alive

@@ -1,0 +1,89 @@
+"""Migrations on both databases: equal to the schema, run once, safe from kills, and only when due."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from syncd import crashpoints
+from syncd.errors import UsageError
+from syncd.store import Store
+from syncd.store.revisions import HEAD, SCRIPTS, db_info, upgrade
+from syncd.store.schema import metadata
+
+OPEN = "import sys; from syncd.store import Store; Store.open(sys.argv[1]).close(); print('alembic' in sys.modules)"
+
+
+def open_in_process(url: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", OPEN, url],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_head_is_the_newest_script() -> None:
+    assert ScriptDirectory(str(SCRIPTS)).get_current_head() == HEAD
+
+
+def test_the_migrations_make_the_schema(empty_url: str) -> None:
+    with Store.open(empty_url) as store, store.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_alembic_is_loaded_only_when_something_is_due(empty_url: str) -> None:
+    for due in ("True", "False"):
+        process = open_in_process(empty_url)
+        output, errors = process.communicate(timeout=60)
+        assert (output.strip(), process.returncode) == (due, 0), errors
+
+
+def test_four_daemons_starting_at_once_migrate_once(empty_url: str) -> None:
+    processes = [open_in_process(empty_url) for _ in range(4)]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert db_info(empty_url).revision == HEAD
+
+
+def test_a_kill_in_mid_migration_leaves_nothing_and_the_next_start_goes_on(empty_url: str) -> None:
+    process = open_in_process(empty_url, **{crashpoints.VARIABLE: "in_migration"})
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    info = db_info(empty_url)
+    assert (info.revision, info.tables, info.due) == ("", {}, True)
+    with Store.open(empty_url) as store:
+        assert store.info().revision == HEAD
+
+
+def test_a_newer_database_is_refused_in_one_line(store_url: str) -> None:
+    with Store.open(store_url) as store, store.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UsageError, match=r"newer syncd \(revision 9999, this one knows") as caught:
+        Store.open(store_url)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_leave_to_migrate_the_command_is_named(empty_url: str) -> None:
+    with pytest.raises(UsageError, match="syncd db upgrade"):
+        Store.open(empty_url, migrate=False)
+    assert upgrade(empty_url)
+    assert not upgrade(empty_url)
+    Store.open(empty_url, migrate=False).close()
+
+
+def test_info_changes_nothing(empty_url: str) -> None:
+    info = db_info(empty_url)
+    assert (info.revision, info.due) == ("", True)
+    assert db_info(empty_url) == info
