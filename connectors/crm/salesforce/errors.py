@@ -54,17 +54,13 @@ _CODES: dict[Meaning, str] = {
     ),
     Meaning.QUOTA: "REQUEST_LIMIT_EXCEEDED STORAGE_LIMIT_EXCEEDED",
     Meaning.SESSION: "INVALID_SESSION_ID INVALID_AUTH_HEADER",
-    Meaning.STOP: (
-        "API_CURRENTLY_DISABLED API_DISABLED_FOR_ORG UNSUPPORTED_API_VERSION INVALID_LOGIN LOGIN_MUST_USE_SECURITY_TOKEN "
-        "ORG_LOCKED INACTIVE_OWNER_OR_USER FUNCTIONALITY_NOT_ENABLED URL_NOT_RESET"
-    ),
+    Meaning.STOP: "API_CURRENTLY_DISABLED API_DISABLED_FOR_ORG UNSUPPORTED_API_VERSION",
     Meaning.RULE: "INVALID_TYPE INVALID_FIELD INVALID_FIELD_FOR_INSERT_UPDATE MALFORMED_QUERY INVALID_QUERY_FILTER_OPERATOR",
     Meaning.WRONG: (
         "REQUIRED_FIELD_MISSING STRING_TOO_LONG INVALID_EMAIL_ADDRESS INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST "
-        "FIELD_CUSTOM_VALIDATION_EXCEPTION FIELD_INTEGRITY_EXCEPTION MALFORMED_ID INSUFFICIENT_ACCESS "
-        "INSUFFICIENT_ACCESS_OR_READONLY INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY JSON_PARSER_ERROR "
+        "FIELD_CUSTOM_VALIDATION_EXCEPTION FIELD_INTEGRITY_EXCEPTION MALFORMED_ID JSON_PARSER_ERROR "
         "DUPLICATE_EXTERNAL_ID TXN_SECURITY_NO_ACCESS CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY NUMBER_OUTSIDE_VALID_RANGE "
-        "INVALID_TYPE_ON_FIELD_IN_RECORD DUPLICATE_VALUE_ON_FIELD DELETE_FAILED INVALID_STATUS"
+        "MISSING_ARGUMENT"
     ),
     Meaning.STALE: "ENTITY_IS_DELETED INVALID_CROSS_REFERENCE_KEY CANNOT_UPDATE_CONVERTED_LEAD NOT_FOUND",
     Meaning.DUPLICATE_RULE: "DUPLICATES_DETECTED",
@@ -72,6 +68,8 @@ _CODES: dict[Meaning, str] = {
 }
 CODES: dict[str, Meaning] = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
 """Code -> meaning, where the message does not say otherwise."""
+FAMILIES: tuple[tuple[str, Meaning], ...] = (("INSUFFICIENT_ACCESS", Meaning.WRONG),)
+"""Beginning of a code -> meaning, for codes that come in many forms."""
 
 MESSAGES: tuple[tuple[str, str, Meaning], ...] = (
     ("*", "UNABLE_TO_LOCK_ROW", Meaning.RETRY),
@@ -124,9 +122,8 @@ class Said:
         for code, words, meaning in MESSAGES:
             if code in ("*", self.code) and words in self.message:
                 return meaning
-        if self.code.startswith("INSUFFICIENT_ACCESS"):
-            return Meaning.WRONG
-        return CODES.get(self.code)
+        family = next((meaning for start, meaning in FAMILIES if self.code.startswith(start)), None)
+        return CODES.get(self.code, family)
 
 
 def said(error: Any) -> Said:
