@@ -1,0 +1,114 @@
+"""Group commit against one transaction an entry, on SQLite and PostgreSQL: `python -m bench.journal [--rounds N]`.
+
+Entries of one signal of about 1 KiB and one delivery come from 64 waiting threads' worth of submissions (64 are in flight at any
+moment); every answered one is on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from bench.sidebyside import Way, compare, table
+from syncd.store import Store
+from syncd.store.entries import Committed, Entry
+from syncd.store.groups import commit_group
+from syncd.store.rows import prepare
+from tests.entries import a_signal, an_entry
+from tests.servers import NoPostgres, postgres_server
+
+IN_FLIGHT = 64
+TEXT = "x" * 800
+_serial = itertools.count()
+
+
+def entry() -> Entry:
+    made = an_entry(native := next(_serial))
+    (arrival,) = made.arrivals
+    return Entry("phones", [type(arrival)(a_signal(native, text=TEXT), arrival.seeds)])
+
+
+def grouped(store: Store, count: int) -> Way:
+    """64 in flight: the journal's own thread commits what has gathered."""
+
+    def way() -> float:
+        entries = [entry() for _ in range(count)]
+        waiting: deque[Future[Committed]] = deque()
+        started = time.perf_counter()
+        for made in entries:
+            if len(waiting) == IN_FLIGHT:
+                waiting.popleft().result()
+            waiting.append(store.journal.submit(made))
+        for future in waiting:
+            future.result()
+        return count / (time.perf_counter() - started)
+
+    return way
+
+
+def one_by_one(store: Store, count: int) -> Way:
+    """A transaction and an fsync for each, through the same statements."""
+
+    def way() -> float:
+        entries = [entry() for _ in range(count)]
+        started = time.perf_counter()
+        for made in entries:
+            commit_group(store, [prepare(made, store.clock())])
+        return count / (time.perf_counter() - started)
+
+    return way
+
+
+def batches(store: Store, count: int, size: int = 200) -> Way:
+    """Entries of 200 signals, as a poll or a backfill commits them: signals a second."""
+
+    def way() -> float:
+        entries = []
+        for _ in range(count // size):
+            arrivals = [entry().arrivals[0] for _ in range(size)]
+            entries.append(Entry("phones", arrivals, state=b"page"))
+        started = time.perf_counter()
+        for made in entries:
+            store.journal.commit(made)
+        return count / (time.perf_counter() - started)
+
+    return way
+
+
+@contextmanager
+def stores() -> Iterator[dict[str, Store]]:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        opened = {"SQLite": stack.enter_context(Store.open(f"sqlite:///{Path(folder) / 'bench.db'}"))}
+        try:
+            server = stack.enter_context(postgres_server())
+            opened["PostgreSQL"] = stack.enter_context(Store.open(server.url))
+        except NoPostgres as error:
+            print(error)
+        yield opened
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--entries", type=int, default=2000)
+    given = arguments.parse_args()
+    with stores() as opened:
+        for name, store in opened.items():
+            ways = {
+                "one transaction an entry": one_by_one(store, given.entries // 4),
+                "group commit, 64 in flight": grouped(store, given.entries),
+                "entries of 200 signals": batches(store, given.entries),
+            }
+            print(table(f"{name}: durable signals a second", compare(ways, rounds=given.rounds), "/s"))
+
+
+if __name__ == "__main__":
+    main()
