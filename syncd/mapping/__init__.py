@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from syncd.mapping.loading import Mapping, load_mapping
+    from syncd.mapping.shipped import find_mapping
 
-__all__ = ["Mapping", "load_mapping"]
+__all__ = ["Mapping", "find_mapping", "load_mapping"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in ("Mapping", "load_mapping"):
         from syncd.mapping import loading
 
         return getattr(loading, name)
+    if name == "find_mapping":
+        from syncd.mapping.shipped import find_mapping
+
+        return find_mapping
     raise AttributeError(name)

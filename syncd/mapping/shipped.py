@@ -41,7 +41,7 @@ def shipped_mappings() -> dict[str, Traversable]:
     return dict(sorted(found.items()))
 
 
-def find_tests(mapping: Path | Traversable) -> Path | Traversable | None:
+def tests_beside(mapping: Path | Traversable) -> Path | Traversable | None:
     """The tests that lie beside a mapping: salesforce.tests.yaml beside salesforce.yaml. None if there are none."""
     name = mapping.name.removesuffix(SUFFIX) + TESTS_SUFFIX
     beside = mapping.with_name(name) if isinstance(mapping, Path) else files(PACKAGE) / name

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -30,6 +30,7 @@ from syncd.mapping.filters import moment
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping, read_source
 from syncd.mapping.preview import Previewed, preview
+from syncd.mapping.shipped import tests_beside
 from syncd.mapping.values import ValueFault
 from syncd.signals import NAMESPACE, Person, Route, Signal, make_person, place_of
 from syncd.yaml_positions import Document, KeyPath, read_yaml
@@ -43,6 +44,7 @@ PERSON_KEYS = ("name", "first_name", "last_name", "email", "phone", "company", "
 KNOWN_KEYS = ("object", "id", "role", "account")
 RECORD_KEYS = ("object", "fields", "on_create", "links", "clear", "faults", "skipped", "exact")
 STRANGER, NOTHING = "stranger", "nothing"
+__all__ = ["Case", "CaseResult", "run_tests", "sample_signal", "tests_beside"]
 DAY = datetime(2026, 1, 15, 9, 0, tzinfo=UTC)
 """When a signal of a test happened, unless it says so: Thursday, 15 January 2026, 09:00 UTC."""
 
@@ -74,8 +76,19 @@ def run_tests(mapping: Mapping, source: Path | Traversable | str, *, name: str =
     """Runs every case against the mapping. Raises ConfigError for tests that are not written right, with every fault."""
     text, place = read_source(source)
     document = read_yaml(text, name or place)
-    cases = _Reading(document, mapping).cases(document.data)
+    rules = [*(rule.id for rule in mapping.parts.rules), PEOPLE_CREATE]
+    cases = _Reading(document, mapping.region, rules).cases(document.data)
     return [_run(mapping, document, case) for case in cases]
+
+
+def sample_signal(document: Document, file: str = "", *, region: str | None = None) -> Signal:
+    """A signal to try mappings on: a document with the keys of a case's `signal:` (those of `signals show --json`; all
+    but `type` have a default). Raises ConfigError with every fault; `file` is named where the document names none."""
+    reading = _Reading(document, region)
+    signal = reading.signal(document.data, ())
+    if reading.faults or signal is None:
+        raise ConfigError(reading.faults or [Fault(document.file or file, 1, 1, "", "must be a signal")])
+    return signal
 
 
 # ---------------------------------------------------------------------------------------------------------- reading
@@ -84,7 +97,8 @@ def run_tests(mapping: Mapping, source: Path | Traversable | str, *, name: str =
 @dataclass
 class _Reading:
     document: Document
-    mapping: Mapping
+    region: str | None
+    rules: Sequence[str] = ()
     faults: list[Fault] = field(default_factory=list)
 
     def cases(self, node: Any) -> list[Case]:
@@ -185,7 +199,7 @@ class _Reading:
         parts = self.keys(node, path, PERSON_KEYS)
         texts: dict[str, Any] = {key: str(parts[key]) for key in PERSON_KEYS[:6] if parts.get(key) is not None}
         texts |= {key: value for key in ("handles", "raw") if isinstance(value := parts.get(key), dict)}
-        return make_person(**texts, region=self.mapping.region)
+        return make_person(**texts, region=self.region)
 
     def known(self, node: Any, path: KeyPath) -> Found | None:
         if node in (STRANGER, None):
@@ -198,8 +212,7 @@ class _Reading:
         )
 
     def expect(self, node: Any, path: KeyPath) -> dict[str, Any]:
-        rules = [*(rule.id for rule in self.mapping.parts.rules), PEOPLE_CREATE]
-        parts = self.keys(node, path, rules)
+        parts = self.keys(node, path, self.rules)
         for rule, wanted in parts.items():
             if wanted != NOTHING:
                 self.keys(wanted, (*path, rule), RECORD_KEYS)

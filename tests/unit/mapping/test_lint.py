@@ -10,12 +10,13 @@ import pytest
 
 from syncd.connector import Found
 from syncd.errors import ConfigError, UsageError
-from syncd.mapping import load_mapping
+from syncd.mapping import load_mapping, shipped
 from syncd.mapping.lint import lint_mapping
 from syncd.mapping.preview import Shown, preview
-from syncd.mapping.shipped import find_mapping, find_tests, shipped_mappings
-from syncd.mapping.testing import run_tests
-from syncd.signals import Person, Signal, known_types, make_person
+from syncd.mapping.shipped import find_mapping, shipped_mappings
+from syncd.mapping.testing import run_tests, sample_signal
+from syncd.signals import Person, Signal, encode, known_types, make_person
+from syncd.yaml_positions import read_yaml
 
 SHIPPED = sorted(shipped_mappings())
 MAPPING = """\
@@ -111,7 +112,7 @@ def test_shipped_mappings_hold_what_their_tests_say(name: str) -> None:
     found = lint_mapping(find_mapping(name, Path("/nonexistent")))
     assert found.faults == found.warnings == ()
     assert found.mapping is not None
-    tests = find_tests(find_mapping(name, Path("/nonexistent")))
+    tests = shipped.tests_beside(find_mapping(name, Path("/nonexistent")))
     assert tests is not None
     results = run_tests(found.mapping, tests)
     assert [str(difference) for result in results for difference in result.differences] == []
@@ -183,7 +184,7 @@ def test_finding_mappings(tmp_path: Path) -> None:
     assert find_mapping("salesforce", tmp_path) == own
     assert find_mapping("mappings/salesforce.yaml", tmp_path) == own
     assert find_mapping(str(own), tmp_path) == own
-    assert find_tests(own) is None
+    assert shipped.tests_beside(own) is None
     with pytest.raises(
         UsageError, match=r"did you mean zoho\? with syncd come: database, salesforce, zoho; in .* lie: salesforce"
     ):
@@ -192,3 +193,14 @@ def test_finding_mappings(tmp_path: Path) -> None:
         find_mapping("/elsewhere/salesforce.yaml", tmp_path)
     with pytest.raises(UsageError, match="no mapping"):
         find_mapping("salesforce.tests.yaml", tmp_path)
+
+
+def test_a_sample_signal_is_what_show_prints() -> None:
+    given = signal()
+    assert sample_signal(read_yaml(encode(given).decode(), "s.json"), "s.json") == given
+    few = sample_signal(read_yaml("type: call.missed\nperson: {phone: 0912 345 678}\n", "s.yaml"), region="VN")
+    assert (few.person.phone, few.source) == ("+84912345678", "test")
+    with pytest.raises(ConfigError, match=r"s\.yaml:1:1 typ: unknown key"):
+        sample_signal(read_yaml("typ: call.missed", "s.yaml"))
+    with pytest.raises(ConfigError, match="must be keys and values"):
+        sample_signal(read_yaml("- 1", "s.yaml"))
