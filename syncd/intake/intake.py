@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from syncd.config import Settings, SourceSettings
+from syncd.config import Settings, SourceSettings, parse_share
 from syncd.connector import HintSource, KeyFetchingSource, PollingSource, WebhookSource
 from syncd.intake.admit import Policy
 from syncd.intake.counts import Counts
@@ -54,7 +54,7 @@ class Intake:
         self._endpoints: dict[str, Endpoint] = {}
         self._polls: dict[str, Poll] = {}
         self._fetches: dict[str, Fetches] = {}
-        self._law = RetryLaw(settings.retry.schedule, float(settings.retry.jitter))
+        self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
         self.doors = Doors(
             store.journal,
             self._policy,
@@ -91,7 +91,7 @@ class Intake:
     def reload(self, settings: Settings, sources: Mapping[str, Any]) -> None:
         """Another configuration: switches at once, changed and new sources afresh, removed ones end."""
         self._policy = Policy.of(settings)
-        self._law = RetryLaw(settings.retry.schedule, float(settings.retry.jitter))
+        self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
         self._take_up(settings, sources)
         for name in self._sources:
             # What was misconfigured may be right now.

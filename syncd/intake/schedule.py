@@ -162,10 +162,12 @@ class Schedule:
         self._scheduler.start()
 
     def stop(self, seconds: float = 10.0) -> list[str]:
-        """Begins nothing new, asks what runs to end, waits at most `seconds`. Returns what still runs (it is left)."""
+        """Begins nothing new, asks what runs to end, waits at most `seconds`. Returns what still runs: it is left to
+        itself. May be called twice."""
         for line in list(self._lines.values()):
             line.end()
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
         until = time.monotonic() + seconds
         return [
             name for name, line in sorted(self._lines.items()) if not line.idle.wait(max(until - time.monotonic(), 0))
