@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from connectors.mail.text import decode_header, one_line
+from connectors.mail.text import clean_header, decode_header, one_line
 from syncd.signals import normal_email
 
 LIST_CAP = 200
@@ -33,6 +33,7 @@ class Address(NamedTuple):
 
 def parse_addresses(value: str) -> tuple[Address, ...]:
     """The addresses of a header value as the parser keeps it. Entries without any address are left out."""
+    value = clean_header(value)
     found: list[Address] = []
     phrase: list[str] = []
     comment = angle = ""

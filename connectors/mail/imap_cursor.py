@@ -18,6 +18,9 @@ HOLE_AGE = timedelta(hours=1).total_seconds()
 RESYNC_MARGIN = timedelta(days=2).total_seconds()
 """How far before the last look a resync reads: SEARCH knows only days, in the server's zone, and clocks differ."""
 
+START_MARGIN = timedelta(hours=1).total_seconds()
+"""How far before the source's start a resync reads: the server's clock may differ from ours, and more would be history."""
+
 CAREFUL_AFTER, HEAD_AFTER, SKIP_AFTER = 1, 3, 6
 """Losses of the connection at one mail after which mails are fetched singly, that one only by its head, or not at all."""
 
@@ -66,7 +69,7 @@ class Folder(msgspec.Struct):
 
     def recreated(self, validity: int, started: float) -> None:
         """Begins a resync: all UIDs are new. It reads back to the last look, never to before the source's start."""
-        window = max(self.at, started) - RESYNC_MARGIN
+        window = max(self.at - RESYNC_MARGIN, started - START_MARGIN)
         self.floor = window if self.floor is None else min(self.floor, window)
         self.validity, self.next, self.holes, self.stuck = validity, 1, {}, Stuck()
 

@@ -166,8 +166,8 @@ def payload(part: RawMessage) -> bytes:
 
 
 def part_text(part: RawMessage) -> str:
-    """The text of a text part, whatever its charset says."""
-    return decode(payload(part), parameter(part, "content-type", "charset"))
+    """The clean text of a text part, whatever its charset says."""
+    return clean(decode(payload(part), parameter(part, "content-type", "charset")))
 
 
 def parameter(part: RawMessage, header: str, name: str) -> str:

@@ -98,14 +98,24 @@ def decode(raw: bytes, charset: str = "") -> str:
         return raw.decode("latin-1")
 
 
+def clean_header(value: str) -> str:
+    """One clean line from a header's value as the parser keeps it: 8-bit bytes as surrogates, folding."""
+    if value.isascii():
+        return one_line(value)
+    try:
+        return one_line(decode(value.encode("utf-8", "surrogateescape")))
+    except ValueError:  # surrogates that stand for no byte
+        return one_line(value)
+
+
 def decode_header(value: str) -> str:
-    """One clean line from a header's value as the parser keeps it: 8-bit bytes as surrogates, encoded words, folding.
+    """As `clean_header`, with encoded words (RFC 2047) read.
 
     Adjacent words of one charset are joined as bytes first: senders split them inside a character.
     """
-    plain = decode(value.encode("utf-8", "surrogateescape")) if not value.isascii() else value
+    plain = clean_header(value)
     if "=?" not in plain:
-        return one_line(plain)
+        return plain
     pieces: list[tuple[str, bytes | str]] = []
     end = 0
     for word in _WORD.finditer(plain):

@@ -39,6 +39,8 @@ anything = st.one_of(st.binary(max_size=2000), mutated(), st.lists(st.sampled_fr
 
 
 @given(anything)
+@example(b"From:\x01@\x80")
+@example(b":\rTo:\x01@\x80")
 def test_any_bytes_are_read(raw: bytes) -> None:
     reading = read_mail(raw, Envelope(MOMENT, len(raw)), Rules("s"), MOMENT, Route.POLL)
     assert bool(reading.signals) != bool(reading.dropped)

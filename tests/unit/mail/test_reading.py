@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -12,6 +14,18 @@ from connectors.mail.reading import Envelope, Reading, Rules, read_mail
 from syncd.signals import Route, Signal, encode
 from tests.mails import BROKEN, MOMENT, mail
 
+
+def _cpython() -> dict[str, bytes]:
+    """The mails Python's own tests use, where that package is installed."""
+    try:
+        spec = find_spec("test.test_email")
+    except ImportError:
+        return {}
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    return {path.name: path.read_bytes() for place in places for path in sorted(Path(place, "data").glob("*.txt"))}
+
+
+CORPUS = BROKEN | _cpython()
 RULES = Rules("inbox", own=frozenset({"sales@ourcompany.example"}))
 
 
@@ -81,7 +95,8 @@ def test_the_reply_goes_where_the_sender_wants_it() -> None:
     "sender", ["noreply@forms.example", "sales@ourcompany.example", "WordPress <wordpress@x.example>"]
 )
 def test_the_person_behind_a_contact_form_is_in_reply_to(sender: str) -> None:
-    signal = received(mail(1, **{"from": sender, "reply_to": "Bob <bob@customer.example>"}))
+    headers: dict[str, Any] = {"from": sender, "reply_to": "Bob <bob@customer.example>"}
+    signal = received(mail(1, **headers))
     assert (signal.person.email, signal.person.name) == ("bob@customer.example", "Bob")
 
 
@@ -132,9 +147,9 @@ def test_only_the_head_of_a_large_mail_says_so() -> None:
     assert "256 KiB" in signal.data["note"]
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", CORPUS)
 def test_broken_mail_becomes_a_clean_signal_or_a_reason(name: str) -> None:
-    reading = read(BROKEN[name])
+    reading = read(CORPUS[name])
     assert bool(reading.signals) != bool(reading.dropped)
     for signal in reading.signals:
         encoded = encode(signal)
