@@ -26,6 +26,7 @@ from syncd.errors import (
     StaleReference,
     Transient,
 )
+from syncd.http import Deadlines
 from syncd.oauth import MemoryTokens
 from syncd.twins.salesforce import SalesforceTwin
 
@@ -417,3 +418,29 @@ def test_a_wrong_lookup_is_a_fault_of_the_destination(connect: Connect) -> None:
     assert caught.value.scope is Scope.DESTINATION
     with pytest.raises(Misconfigured, match="no name"):
         connect().resolve([Wanted("x", (Lookup("Contact WHERE", (Term("Email", "x"),)),))])
+
+
+def test_a_call_that_hangs_is_in_doubt_when_our_deadline_comes(
+    twin: SalesforceTwin, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.crm.salesforce.client.DEADLINES", Deadlines(connect=2.0, read=0.3, total=0.5))
+    crm = connect()
+    twin.plan.add([{"on": "upsert_collection", "do": "hang", "when": "after", "times": 1}])
+    with pytest.raises(Ambiguous) as caught:
+        push(crm, lead(1))
+    assert caught.value.code == "timeout"
+    assert push(crm, lead(1))[0].created is False, "it had been written all the same"
+    assert crm.spend().calls == 2
+
+
+def test_a_lead_that_comes_late_is_no_second_lead(twin: SalesforceTwin, connect: Connect) -> None:
+    crm = connect()
+    twin.plan.add([{"on": "upsert_collection", "do": "late", "times": 1}])
+    with pytest.raises(Ambiguous):
+        push(crm, lead(1))
+    assert crm.find("Lead", KEY, [lead(1).key]) == {}
+    assert crm.keying("Lead", KEY).enforced
+    assert isinstance(push(crm, lead(1))[0], Written)
+    twin.release()
+    assert twin.doubled() == {}
+    assert not crm.keying("Task", KEY).enforced, "which is why a task in doubt waits until `doubt` is over"
