@@ -82,6 +82,9 @@ def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
     if rule.verb == "create" and not rule.key:
         message = f"has no key: its {rule.object} cannot be found again, so an attempt in doubt is never repeated"
         yield place(rule.place, message, "name the field that holds syncd's key")
+    for name, target in rule.link.items():
+        if target == "deal":
+            yield place((*rule.place, "link", name), "is always skipped: no CRM tells a person's open deal yet")
     if rule.when is False:
         yield place((*rule.place, "when"), "never holds")
     state = rule.on_create.get("Status", rule.fields.get("Status"))

@@ -17,6 +17,8 @@ from syncd.signals import Signal
 
 NOBODY = "nobody"
 STRANGER = "stranger"
+NO_ACCOUNT = "no account"
+NO_DEAL = "no deal"
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, liv
         new = mapping.stranger(signal)
         records.append(_record(new, "A new person", {}))
         person = f"the new {new.object}"
-    targets = {"person": person or "", "account": _account(found), "deal": "the open deal" if found else ""}
+    targets = {"person": person or "", "account": _account(found)}
     for made in mapping.drafts(signal, live=live):
         title = titles.get(made.rule, "")
         if isinstance(made, Skipped):
             records.append(Previewed(made.rule, title, skipped=made.reason))
-        elif why_not and needs_person(made):
-            records.append(Previewed(made.rule, title, made.object, skipped=why_not))
+        elif reason := _skipped(made, signal, found, why_not):
+            records.append(Previewed(made.rule, title, made.object, skipped=reason))
         else:
             records.append(_record(made, title, targets))
     return records
@@ -66,7 +68,18 @@ def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, liv
 
 def needs_person(draft: Draft) -> bool:
     """Is it skipped when there is nobody to link it to?"""
-    return bool(draft.links) or draft.about in (About.PERSON, About.ACCOUNT)
+    return bool(draft.links) or draft.about is About.ACCOUNT
+
+
+def _skipped(draft: Draft, signal: Signal, found: Found | None, why_not: str) -> str:
+    """Why dispatch would not write this record, "" when it would."""
+    if why_not and needs_person(draft):
+        return why_not
+    if "deal" in draft.links.values():
+        return NO_DEAL
+    if draft.about is About.ACCOUNT and not _account(found):
+        return NO_ACCOUNT
+    return NOBODY if draft.about is About.PERSON and not signal.person.identity else ""
 
 
 def _person(mapping: Mapping, signal: Signal, found: Found | None) -> tuple[str | None, str]:
@@ -103,4 +116,14 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
     )
 
 
-__all__ = ["NOBODY", "PEOPLE_CREATE", "STRANGER", "Previewed", "Shown", "needs_person", "preview"]
+__all__ = [
+    "NOBODY",
+    "NO_ACCOUNT",
+    "NO_DEAL",
+    "PEOPLE_CREATE",
+    "STRANGER",
+    "Previewed",
+    "Shown",
+    "needs_person",
+    "preview",
+]

@@ -93,6 +93,17 @@ def test_preview_of_somebody_known() -> None:
     assert preview(load_mapping(MAPPING), signal(), found, live=False)[1].skipped == "live_only"
 
 
+def test_preview_skips_what_dispatch_skips() -> None:
+    text = MAPPING.replace("W: person", "W: deal").replace("upsert: Row", "about: account, upsert: Row")
+    linted = lint_mapping(text.replace("[call.missed]", '["*"]'))
+    assert [warning.key for warning in linted.warnings] == ["rules[1].link.W"]
+    found = Found(object="Contact", id="003", role="contact")
+    assert [record.skipped for record in preview(load_mapping(text), signal(), found)] == ["", "no deal", "no account"]
+    person = load_mapping(MAPPING.replace("upsert: Row", "about: person, upsert: Row"))
+    assert preview(person, signal(person=make_person(name="?")))[-1].skipped == "nobody"
+    assert preview(person, signal("email.bounced"))[-1].skipped == ""
+
+
 def test_preview_of_strangers_and_nobody() -> None:
     mapping = load_mapping(MAPPING)
     new, log, *_ = preview(mapping, signal())
