@@ -18,8 +18,9 @@ HOLE_AGE = timedelta(hours=1).total_seconds()
 RESYNC_MARGIN = timedelta(days=2).total_seconds()
 """How far before the last look a resync reads: SEARCH knows only days, in the server's zone, and clocks differ."""
 
-START_MARGIN = timedelta(hours=1).total_seconds()
-"""How far before the source's start a resync reads: the server's clock may differ from ours, and more would be history."""
+START_MARGIN = timedelta(days=1).total_seconds()
+"""How far before the source's start a resync reads: losing mail to a clock that is hours wrong, ours or the server's, is
+worse than a day of history."""
 
 CAREFUL_AFTER, HEAD_AFTER, SKIP_AFTER = 1, 3, 6
 """Losses of the connection at one mail after which mails are fetched singly, that one only by its head, or not at all."""
