@@ -255,10 +255,14 @@ class ZohoDesk:
         cursor = _read_cursor(state)
         fresh_from = cursor.floor
         for rows, after, last in self._walk(cursor, max(now, cursor.since) + AHEAD):
-            state = _encode(msgspec.structs.replace(after, floor=after.since) if last else after)
+            reached = _encode(msgspec.structs.replace(after, floor=after.since) if last else after)
             new = {str(row["id"]) for row in rows if (moment(row.get("createdTime")) or fresh_from) >= fresh_from}
             batch = self._look(rows, now, Route.POLL, new, cursor.began)
-            yield replace(batch, state=state, remember={**batch.remember, "began": cursor.began.isoformat()})
+            if not self._context.recall(["began"]):
+                batch = replace(batch, remember={**batch.remember, "began": cursor.began.isoformat()})
+            if batch != Batch() or reached != state:
+                state = reached
+                yield replace(batch, state=state)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         """Created, replied and commented; whatever was said in the range, its ticket was modified since."""
@@ -273,7 +277,9 @@ class ZohoDesk:
                 if made is not None and since <= made:
                     signals.append(self._desk.created(ticket, self._contact(ticket), now, Route.BACKFILL))
                 signals += self._talk(ticket, since, until, now, Route.BACKFILL)
-            yield Batch(signals=signals, state=_encode(after))
+            if signals or after != cursor:
+                cursor = after
+                yield Batch(signals=signals, state=_encode(cursor))
 
     def _walk(self, cursor: Cursor, until: datetime) -> Iterator[tuple[list[dict[str, Any]], Cursor, bool]]:
         """Pages of tickets not seen yet, the cursor after each, and whether it is the last. A page begins where the last
@@ -315,11 +321,13 @@ class ZohoDesk:
                 after = msgspec.structs.replace(after, threads=heard[0], comments=heard[1])
             elif (after.threads, after.comments) != heard:
                 hints.append(Hint(key=f"talk:{ticket['id']}", data={"route": str(route)}))
-            remember[_memory(ticket)] = _encode(after).decode() if is_open(ticket) or after.escalations else None
+            noted = _encode(after).decode() if is_open(ticket) or after.escalations else None
+            if noted != held:
+                remember[_memory(ticket)] = noted
             due = moment(ticket.get("dueDate"))
             if is_open(ticket) and due is not None and not after.overdue and due > now - DUE_GRACE:
                 hints.append(Hint(key=f"due:{ticket['id']}", data={"route": str(route)}, not_before=max(due, now)))
-        return Batch(signals=signals, hints=hints, remember=remember, dropped=dropped)
+        return Batch(tuple(signals), tuple(hints), None, remember, dropped)
 
     def _changes(
         self,

@@ -106,4 +106,6 @@ def _plain(value: Any) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_LONGEST_TITLE]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())[:_LONGEST_TITLE]

@@ -48,8 +48,11 @@ class Template:
         return len(self.parts) == 1 and not isinstance(self.parts[0], str)
 
     def __call__(self, scope: Scope) -> Any:
-        values = [part if isinstance(part, str) else part(scope) for part in self.parts]
-        return values[0] if self.whole else "".join(as_text(value) for value in values)
+        parts = self.parts
+        if len(parts) == 1:
+            only = parts[0]
+            return only if isinstance(only, str) else only(scope)
+        return "".join([part if isinstance(part, str) else as_text(part(scope)) for part in parts])
 
 
 def compile_template(text: str) -> Template:

@@ -6,6 +6,7 @@ one, a hash of the body (of the item, with `each:`). A retried POST is therefore
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import Literal
 
@@ -17,7 +18,9 @@ from connectors.generic.fields import FieldMap, SignalMap
 from connectors.generic.making import Maker
 from connectors.jwks import JwksKeys
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Reply, Request, SignalSpec, Verifier
-from syncd.verify import FORM
+
+
+log = logging.getLogger(__name__)
 
 
 class WebhookSettings(ConnectorSettings):
@@ -48,6 +51,8 @@ class Webhook:
         self._maker = Maker("webhook", settings.account or context.name, context)
         self._fields = FieldMap(settings.signal, settings.format == "form") if settings.signal else None
         self._jwks = JwksKeys(settings.verify.jwks_url) if settings.verify.jwks_url else None
+        if settings.verify.scheme == "none":
+            log.warning("source %s takes events from anybody: its verify.scheme is none", context.name)
 
     def handshake(self, request: Request) -> Reply | None:
         if request.method == "HEAD":
@@ -88,5 +93,3 @@ CONNECTOR = Connector(
         ),
     ),
 )
-
-__all__ = ["CONNECTOR", "FORM", "Webhook", "WebhookSettings"]

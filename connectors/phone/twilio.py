@@ -146,8 +146,9 @@ class Twilio:
             inbound = [call for call in calls if call.inbound and not _before(call, cursor.since)]
             fresh = [call for call in inbound if call.sid not in cursor.seen]
             signals, hints = self._sort(fresh, calls, vendor_now, now, Route.POLL)
-            cursor = advance(cursor, inbound) if last else Cursor(until)
-            yield Batch(signals=signals, hints=hints, state=_encode(cursor))
+            before, cursor = cursor, advance(cursor, inbound) if last else Cursor(until)
+            if signals or hints or cursor != before:
+                yield Batch(signals=signals, hints=hints, state=_encode(cursor))
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         begin = _read_cursor(state).since if state is not None else since

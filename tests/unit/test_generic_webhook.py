@@ -315,10 +315,11 @@ def test_faults_of_the_keys_are_found_at_load(keys: dict[str, Any], where: tuple
     assert any(error["loc"][: len(where)] == where and says in error["msg"] for error in errors), errors
 
 
-def test_the_verifier_is_the_one_the_keys_describe() -> None:
+def test_the_verifier_is_the_one_the_keys_describe(caplog: pytest.LogCaptureFixture) -> None:
     source().verifier()(post(b"", authorization="Bearer s3cret"), NOW)
     with pytest.raises(NotAuthentic):
         source().verifier()(post(b"", authorization="Bearer other"), NOW)
     source(verify={"scheme": "none", "insecure": True}).verifier()(post(b""), NOW)
+    assert "takes events from anybody" in caplog.text
     two = {"scheme": "bearer", "secret": ["old", "new"], "header": "x-key", "prefix": "none"}
     source(verify=two).verifier()(post(b"", x_key="new"), NOW)

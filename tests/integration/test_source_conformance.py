@@ -1,0 +1,236 @@
+"""The generic webhook, Twilio and Zoho Desk keep what the intake relies on: they inherit the conformance suites."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import msgspec
+import pytest
+import standardwebhooks
+from twilio.request_validator import RequestValidator
+
+from connectors.desk import zoho
+from connectors.desk.zoho_api import PAGE
+from connectors.generic import webhook
+from connectors.phone import twilio
+from syncd.connector import Context, Request
+from syncd.oauth import MemoryTokens
+from syncd.testing import BackfillConformance, HintConformance, PollingConformance, Vendor, WebhookConformance
+from syncd.twins.server import Twin
+from syncd.twins.twilio import TwilioTwin
+from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.verify import FORM
+
+URL = "https://syncd.example.com/webhooks/door"
+Connect = Callable[..., Any]
+
+
+def arrived(body: bytes, headers: dict[str, str], at: datetime, url: str = URL) -> Request:
+    lowered = {name.lower(): value for name, value in headers.items()}
+    query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    return Request(method="POST", url=url, headers=lowered, body=body, received_at=at, query=query)
+
+
+class CloudEventsSender(Vendor):
+    """Signs by the official Standard Webhooks package."""
+
+    signs_time = True
+    auth_headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+    def request(self, number: int) -> Request:
+        event = {
+            "specversion": "1.0",
+            "type": "shop.order",
+            "source": "/shop",
+            "id": f"n{number}",
+            "data": {"text": "hi"},
+        }
+        return self.sign(msgspec.json.encode({**event, "time": self.moment(number).isoformat()}))
+
+    def sign(self, body: bytes) -> Request:
+        text = body.decode("latin-1")  # the package signs text as UTF-8: only ASCII bodies come out the same
+        stamp = f"{self.first_moment.timestamp():.0f}"
+        signature = standardwebhooks.Webhook(self.secret).sign("msg_1", self.first_moment, text)
+        if not body.isascii():
+            signature = self._sign_bytes(body, stamp)
+        headers = {"webhook-id": "msg_1", "webhook-timestamp": stamp, "webhook-signature": signature}
+        return arrived(body, {**headers, "content-type": "application/cloudevents+json"}, self.first_moment)
+
+    def _sign_bytes(self, body: bytes, stamp: str) -> str:
+        key = base64.b64decode(self.secret.removeprefix("whsec_"))
+        return "v1," + base64.b64encode(hmac.digest(key, f"msg_1.{stamp}.".encode() + body, "sha256")).decode()
+
+
+class TestGenericWebhook(WebhookConformance):
+    connector = webhook.CONNECTOR
+
+    @pytest.fixture
+    def vendor(self) -> CloudEventsSender:
+        return CloudEventsSender()
+
+    @pytest.fixture
+    def connect(self) -> Connect:
+        keys = {"verify": {"scheme": "standard_webhooks", "secret": CloudEventsSender.secret}, "account": "shop"}
+        settings = webhook.WebhookSettings.model_validate(keys)
+        return lambda: webhook.CONNECTOR.build(settings, Context(name="door", tokens=MemoryTokens()))
+
+
+class TwinVendor(Vendor):
+    """Events around the real time, since a twin's Date header is that."""
+
+    def __init__(self, twin: Twin) -> None:
+        self.twin = twin
+        self.first_moment = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=30)  # type: ignore[misc]
+
+    def strike(self, **fault: Any) -> bool:
+        self.twin.plan.add([{"times": 1, **fault}])
+        return True
+
+
+class TwilioAccount(TwinVendor):
+    """Even events are calls nobody took, odd ones ring groups."""
+
+    twin: TwilioTwin
+    many = 20
+    auth_headers = ("x-twilio-signature",)
+
+    def happen(self, number: int) -> None:
+        start = self.moment(number).timestamp()
+        status = "completed" if number % 2 else "no-answer"
+        caller = {"from": "+84912345678", "to": "+842412345678"}
+        self.twin.add("calls", sid=_sid(number), status=status, start=start, end=start + 20, **caller)
+        for leg in range(2 if number % 2 else 0):
+            fields = {"parent_call_sid": _sid(number), "direction": "outbound-dial", "status": "no-answer"}
+            self.twin.add("calls", sid=f"{_sid(number)}L{leg}", start=start + 1, end=start + 15, **caller, **fields)
+
+    def request(self, number: int) -> Request:
+        form = {
+            "AccountSid": self.twin.account_sid,
+            "From": "+84912345678",
+            "To": "+842412345678",
+            "CallStatus": "no-answer",
+        }
+        if number % 2:
+            form |= {"CallSid": f"{_sid(number)}L0", "ParentCallSid": _sid(number), "Direction": "outbound-dial"}
+        else:
+            form |= {"CallSid": _sid(number), "Direction": "inbound"}
+        signature = RequestValidator(self.twin.auth_token).compute_signature(URL, form)
+        return arrived(
+            urlencode(form).encode(), {"content-type": FORM, "x-twilio-signature": signature}, self.moment(number)
+        )
+
+    def sign(self, body: bytes) -> Request:
+        url = f"{URL}?bodySHA256={hashlib.sha256(body).hexdigest()}"
+        signature = RequestValidator(self.twin.auth_token).compute_signature(url, {})
+        headers = {"content-type": "application/json", "x-twilio-signature": signature}
+        return arrived(body, headers, self.first_moment, url)
+
+    def throttle(self) -> bool:
+        return self.strike(on="list", do="too_many")
+
+    def break_once(self) -> bool:
+        return self.strike(on="list", do="cut")
+
+
+def _sid(number: int) -> str:
+    return f"CA{number:032x}"
+
+
+@pytest.fixture(scope="module")
+def twilio_twin() -> Iterator[TwilioTwin]:
+    with TwilioTwin() as twin:
+        yield twin
+
+
+@pytest.fixture(scope="module")
+def desk_twin() -> Iterator[ZohoDeskTwin]:
+    with ZohoDeskTwin(credits=1_000_000) as twin:
+        yield twin
+
+
+class TestTwilio(WebhookConformance, PollingConformance, HintConformance, BackfillConformance):
+    connector = twilio.CONNECTOR
+
+    @pytest.fixture
+    def vendor(self, twilio_twin: TwilioTwin) -> TwilioAccount:
+        twilio_twin.reset()
+        return TwilioAccount(twilio_twin)
+
+    @pytest.fixture
+    def connect(self, twilio_twin: TwilioTwin) -> Connect:
+        twin = twilio_twin
+        keys = {"account_sid": twin.account_sid, "auth_token": twin.auth_token, "base_url": twin.url}
+        settings = twilio.TwilioSettings.model_validate(keys)
+
+        def build(recall: Any) -> Any:
+            context = Context(name="phones", tokens=MemoryTokens(), region="VN", recall=recall)
+            return twilio.CONNECTOR.build(settings, context)
+
+        return build
+
+
+class DeskOrganisation(TwinVendor):
+    """Event n is ticket n being made."""
+
+    twin: ZohoDeskTwin
+    many = 2 * PAGE + 20
+    covers_body = False
+    signs_time = True
+    auth_headers = ("x-zdesk-jwt",)
+
+    def happen(self, number: int) -> None:
+        at = self.moment(number).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        fields = {"contact_email": "jane@x.example", "contact_name": "Jane Doe", "subject": f"No. {number}"}
+        self.twin.add("tickets", id=_ticket(number), createdTime=at, modifiedTime=at, **fields)
+
+    def request(self, number: int) -> Request:
+        headers, body = self.twin.webhook({"eventType": "Ticket_Add", "payload": {"id": _ticket(number)}})
+        return arrived(body, headers, self.moment(number))
+
+    def sign(self, body: bytes) -> Request:
+        return arrived(body, {"X-ZDesk-JWT": self.twin.signer.token("1")}, self.first_moment)
+
+    def throttle(self) -> bool:
+        return self.strike(on="search_tickets", do="concurrency")
+
+    def break_once(self) -> bool:
+        return self.strike(on="search_tickets", do="cut")
+
+    def expire_token(self) -> bool:
+        self.twin.expire_tokens()
+        return True
+
+
+def _ticket(number: int) -> str:
+    return str(1329983000000500000 + number)
+
+
+class TestZohoDesk(WebhookConformance, PollingConformance, HintConformance, BackfillConformance):
+    connector = zoho.CONNECTOR
+
+    @pytest.fixture
+    def vendor(self, desk_twin: ZohoDeskTwin) -> DeskOrganisation:
+        desk_twin.reset()
+        return DeskOrganisation(desk_twin)
+
+    @pytest.fixture
+    def connect(self, desk_twin: ZohoDeskTwin) -> Connect:
+        twin = desk_twin
+        auth = {"client_id": "id", "client_secret": "s3cret", "refresh_token": uuid.uuid4().hex}
+        keys = {"org_id": twin.org_id, "base_url": twin.url, "accounts_url": twin.url, "auth": auth}
+        settings, tokens = zoho.ZohoDeskSettings.model_validate(keys), MemoryTokens()
+
+        def build(recall: Any) -> Any:
+            source = zoho.CONNECTOR.build(settings, Context(name="desk", tokens=tokens, region="VN", recall=recall))
+            source.fetch_keys(datetime.now(UTC))  # as the daemon does at start
+            return source
+
+        return build
