@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.requests import Request
@@ -70,21 +71,21 @@ class WithRawNoOp:
 
 
 class OneByOne:
-    """The same journal with a transaction for every entry, as a pool of threads would commit them."""
+    """The same journal with a transaction of its own for every request."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._pool = ThreadPoolExecutor(1)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._thread = ThreadPoolExecutor(1)
 
     @property
     def depth(self) -> int:
-        return self._journal.depth
+        return self._store.journal.depth
 
-    def submit(self, entry: Entry) -> Future[Committed]:
-        return self._pool.submit(self._journal.commit, entry)
+    def submit_then(self, entry: Entry, done: Callable[[Committed | Exception], None]) -> None:
+        self._thread.submit(self._commit, entry, done)
 
-    def commit(self, entry: Entry) -> Committed:
-        return self._journal.commit(entry)
+    def _commit(self, entry: Entry, done: Callable[[Committed | Exception], None]) -> None:
+        done(self._store.journal.commit(entry))
 
 
 def main() -> None:
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument("--one-by-one", action="store_true")
     asked = parser.parse_args()
     store = Store.open(asked.database)
-    journal: Journal = OneByOne(store.journal) if asked.one_by_one else store.journal
+    journal: Journal = OneByOne(store) if asked.one_by_one else store.journal
     doors = Doors(journal, POLICY)
     source = CONNECTOR.build(CONNECTOR.settings(**SETTINGS), Context(name="shop", tokens=MemoryTokens()))
     doors.open(POLICY, {"shop": Endpoint.of("shop", source)})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
@@ -59,9 +59,7 @@ class Journal(Protocol):
     @property
     def depth(self) -> int: ...
 
-    def submit(self, entry: Entry) -> Future[Committed]: ...
-
-    def commit(self, entry: Entry) -> Committed: ...
+    def submit_then(self, entry: Entry, done: Callable[[Committed | Exception], None]) -> None: ...
 
 
 @dataclass(frozen=True)

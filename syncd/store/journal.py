@@ -27,6 +27,7 @@ LARGEST_GROUP = 500
 LARGEST_GROUP_BYTES = 4_000_000
 
 Listener = Callable[[Stir], None]
+Done = Callable[[Outcome], None]
 
 
 class Journal:
@@ -35,7 +36,7 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: deque[tuple[Prepared, Future[Committed]]] = deque()
+        self._waiting: deque[tuple[Prepared, Done]] = deque()
         self._arrived = threading.Condition()
         self._turn = threading.Lock()  # held by whoever commits: the writer, or a lonely `commit`
         self._committing = 0
@@ -56,14 +57,18 @@ class Journal:
     def submit(self, entry: Entry) -> Future[Committed]:
         """Queues an entry; its future ends when it is durable, or with FenceLost or StoreUnavailable. It cannot be
         cancelled. Raises StoreUnavailable once the journal is closed."""
-        return self._enqueue(prepare(entry, self._store.clock()))
+        return self._promise(prepare(entry, self._store.clock()))
+
+    def submit_then(self, entry: Entry, done: Done) -> None:
+        """`submit` for the hot path: `done` is called with the outcome, in the writer's thread; be quick, raise nothing."""
+        self._enqueue(prepare(entry, self._store.clock()), done)
 
     def commit(self, entry: Entry) -> Committed:
         """Commits an entry and waits for it: in this thread if nobody else is waiting, else with the others. Raises
         FenceLost, StoreUnavailable."""
         prepared = prepare(entry, self._store.clock())
         if not self._turn.acquire(blocking=False):
-            return self._enqueue(prepared).result()
+            return self._promise(prepared).result()
         try:
             alone = not self._waiting and not self._closed
             if alone:
@@ -71,7 +76,7 @@ class Journal:
         finally:
             self._turn.release()
         if not alone:
-            return self._enqueue(prepared).result()
+            return self._promise(prepared).result()
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -85,18 +90,28 @@ class Journal:
         if writer is not None:
             writer.join()
 
-    def _enqueue(self, prepared: Prepared) -> Future[Committed]:
+    def _promise(self, prepared: Prepared) -> Future[Committed]:
         future: Future[Committed] = Future()
         future.set_running_or_notify_cancel()
+
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self._enqueue(prepared, done)
+        return future
+
+    def _enqueue(self, prepared: Prepared, done: Done) -> None:
         with self._arrived:
             if self._closed:
                 raise StoreUnavailable(f"database {self._store.place}: syncd is stopping")
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
                 self._writer.start()
-            self._waiting.append((prepared, future))
+            self._waiting.append((prepared, done))
             self._arrived.notify()
-        return future
 
     def _write(self) -> None:
         while True:
@@ -108,14 +123,11 @@ class Journal:
             with self._turn:
                 group = self._take()
                 outcomes = self._commit([prepared for prepared, _ in group])
-            for (_, future), outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, Exception):
-                    future.set_exception(outcome)
-                else:
-                    future.set_result(outcome)
+            for (_, done), outcome in zip(group, outcomes, strict=True):
+                done(outcome)
 
-    def _take(self) -> list[tuple[Prepared, Future[Committed]]]:
-        group: list[tuple[Prepared, Future[Committed]]] = []
+    def _take(self) -> list[tuple[Prepared, Done]]:
+        group: list[tuple[Prepared, Done]] = []
         size = 0
         while self._waiting and len(group) < LARGEST_GROUP:
             size += self._waiting[0][0].size

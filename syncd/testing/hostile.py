@@ -206,6 +206,9 @@ class HostileJournal:
         self._settle(entry, future)
         return future
 
+    def submit_then(self, entry: Entry, done: Callable[[Committed | Exception], None]) -> None:
+        self.submit(entry).add_done_callback(lambda future: done(future.exception() or future.result()))  # type: ignore[arg-type]
+
     def commit(self, entry: Entry) -> Committed:
         return self.submit(entry).result(30)
 
