@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from connectors.times import read_time
@@ -70,16 +71,21 @@ class Maker:
 
 def signal_type_of(text: str, where: str) -> str:
     """A catalogued type or custom.NAME as it is, else custom.TEXT. Raises Malformed for an empty one."""
+    try:
+        return _type_of(text)
+    except ValueError as error:
+        raise Malformed(f"{where}, type: {error}") from None
+
+
+@lru_cache(maxsize=1000)
+def _type_of(text: str) -> str:
     text = _one_line(text)
     if not text:
-        raise Malformed(f"{where}, type: empty")
+        raise ValueError("empty")
     if text in _KNOWN:
         return text
     made = text if text.startswith("custom.") else f"custom.{text}"
-    try:
-        place_of(made)
-    except ValueError as error:
-        raise Malformed(f"{where}, type: {error}") from None
+    place_of(made)
     return made
 
 

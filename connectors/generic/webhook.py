@@ -19,7 +19,6 @@ from connectors.generic.making import Maker
 from connectors.jwks import JwksKeys
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Reply, Request, SignalSpec, Verifier
 
-
 log = logging.getLogger(__name__)
 
 
