@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, delete, exists, func, insert, select, t
 
 from syncd.store.engine import PURGE_LOCK, millis
 from syncd.store.leases import Claim, still_held
-from syncd.store.schema import attempts, deliveries, jobs, settled, signals, spending, tally, tombstones, writes
+from syncd.store.schema import attempts, deliveries, jobs, leases, settled, signals, spending, tally, tombstones, writes
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -95,5 +95,6 @@ def _remove(store: Store, connection: Connection, ids: list[str]) -> None:
 def _rest(store: Store, connection: Connection, limit: int) -> int:
     old = store.now() - round(SPENDING_KEPT.total_seconds() * 1000)
     connection.execute(delete(spending).where(spending.c.hour < old))
+    connection.execute(delete(leases).where(leases.c.expires_at < min(limit, old)))
     ended = jobs.c.state.in_(("done", "failed", "stopped"))
     return connection.execute(delete(jobs).where(ended, jobs.c.updated_at < limit)).rowcount

@@ -23,6 +23,8 @@ from syncd.store.jobs import Jobs
 from syncd.store.leases import Leases, this_process
 from syncd.store.receipts import Receipts
 from syncd.store.revisions import DbInfo, migrate_if_due, read_info
+from syncd.store.schema import leases
+from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
     from syncd.store.journal import Journal
@@ -160,6 +162,12 @@ class Store:
         except FileNotFoundError:
             return (0, 0)
         return status.st_dev, status.st_ino
+
+    def probe(self) -> None:
+        """Commits a trifle to disk, for `/readyz`. Raises StoreUnavailable."""
+        row = {"name": "probe", "holder": self.holder, "claim": "", "expires_at": 0}
+        changes = {"holder": self.holder, "claim": str(self.now())}
+        self.apply(lambda connection: connection.execute(upsert(self, leases, row, changes)))
 
     def info(self) -> DbInfo:
         """What `syncd db info` shows."""

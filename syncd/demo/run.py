@@ -1,0 +1,260 @@
+"""The demo itself: a twin CRM, a configuration as a user would write it, a daemon, sample events, and a table of what became of
+them. It takes no short cut: it reads its configuration from a file and speaks to the daemon's own port.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from syncd.cli.output import Output
+from syncd.demo.samples import FORMS_SECRET, KNOWN, SHOP_SECRET, TWILIO_ACCOUNT, TWILIO_TOKEN, Doors, samples
+from syncd.errors import SyncdError
+
+if TYPE_CHECKING:
+    from syncd.daemon import Daemon
+    from syncd.twins.server import Twin
+
+PATIENCE = 60.0
+PAUSE_BETWEEN_ROUNDS = 20.0
+LOOK_EVERY = 0.1
+QUIET_FOR = 1.5
+"""Seconds without news before a round counts as over: longer than the maildir's poll."""
+
+CONFIG = """\
+# What the demo runs: the same keys as in your own file.
+database: sqlite:///./syncd.db
+server: {{listen: 127.0.0.1:{port}, public_url: "{public_url}"}}
+region: VN
+timezone: Asia/Ho_Chi_Minh
+exclude: {{domains: [ourcompany.example]}}
+
+channels:
+  email: {{received: true}}
+  email_insights: {{bounced: true}}
+  calls: {{missed: true}}
+  survey: {{responded: true}}
+  custom: {{"*": true}}
+
+sources:
+  forms:
+    type: webhook
+    verify: {{scheme: standard_webhooks, secret: "${{DEMO_FORMS_SECRET}}"}}
+    account: website
+    format: cloudevents
+  shop:
+    type: webhook
+    verify: {{scheme: hmac, secret: "${{DEMO_SHOP_SECRET}}", header: x-shop-signature}}
+    format: json
+    signal:
+      type: custom.order
+      id: "{{{{ body.id }}}}"
+      occurred_at: "{{{{ body.at }}}}"
+      title: "{{{{ body.what }}}}"
+      person: {{email: "{{{{ body.mail }}}}", name: "{{{{ body.name }}}}"}}
+  phones:
+    type: twilio
+    poll: 1h
+    account_sid: {twilio_account}
+    auth_token: ${{DEMO_TWILIO_TOKEN}}
+    base_url: {twilio_url}
+  inbox:
+    type: maildir
+    poll: 1s
+    path: ./Maildir
+
+destinations:
+  crm:
+{crm}
+"""
+
+CRMS = {
+    "salesforce": """\
+    type: salesforce
+    mapping: mappings/salesforce.yaml
+    login_url: {url}
+    auth: {{flow: client_credentials, client_id: demo, client_secret: "${{DEMO_CRM_SECRET}}"}}
+""",
+    "zoho": """\
+    type: zoho
+    mapping: mappings/zoho.yaml
+    accounts_url: {url}
+    base_url: {url}
+    auth: {{client_id: demo, client_secret: "${{DEMO_CRM_SECRET}}", refresh_token: "${{DEMO_CRM_SECRET}}"}}
+""",
+}
+PEOPLE = {
+    "salesforce": ("Contact", {"FirstName": "FirstName", "LastName": "LastName", "Email": "Email", "Phone": "Phone"}),
+    "zoho": ("Contacts", {"FirstName": "First_Name", "LastName": "Last_Name", "Email": "Email", "Phone": "Phone"}),
+}
+SECRETS = {
+    "DEMO_FORMS_SECRET": FORMS_SECRET,
+    "DEMO_SHOP_SECRET": SHOP_SECRET,
+    "DEMO_TWILIO_TOKEN": TWILIO_TOKEN,
+    "DEMO_CRM_SECRET": "demo",
+}
+
+
+def run_demo(crm: str, *, once: bool, out: Output) -> int:
+    """Runs the demo; with `once` a single round. Ctrl-C stops it cleanly. Returns the exit code: 0 when everything ended
+    where it should and the books balance."""
+    stopping = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(_interruptible(stopping))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncd-demo-")))
+        twin = stack.enter_context(_twin(crm))
+        phones = stack.enter_context(_twin("twilio"))
+        daemon = stack.enter_context(_daemon(folder, crm, twin, phones))
+        out.say(f"the daemon listens on {daemon.url} with SQLite in {folder}")
+        out.say(f"a stand-in for {crm} answers on {twin.url}\n")
+        doors = Doors(daemon.url, daemon.settings.server.public_url, folder / "Maildir")
+        round_, balanced = 0, True
+        while not stopping.is_set():
+            _play(doors, round_, out)
+            _settled(daemon, stopping)
+            _table(daemon, out)
+            balanced = _balance(daemon, out)
+            round_ += 1
+            if once:
+                break
+            out.say(f"\nonce more in {PAUSE_BETWEEN_ROUNDS:.0f} s; Ctrl-C stops it")
+            stopping.wait(PAUSE_BETWEEN_ROUNDS)
+    out.say("stopped cleanly" if balanced else "the books do not balance")
+    return 0 if balanced else 1
+
+
+@contextmanager
+def _interruptible(stopping: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask for an end instead of breaking off; off the main thread signals are somebody else's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {n: signal.signal(n, lambda *_: stopping.set()) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _twin(name: str) -> Iterator[Twin]:
+    from syncd.twins import create
+
+    options = {"account_sid": TWILIO_ACCOUNT, "auth_token": TWILIO_TOKEN} if name == "twilio" else {}
+    twin = create(name, **options)
+    twin.start()
+    if name in PEOPLE:
+        kind, fields = PEOPLE[name]
+        for person in KNOWN:
+            twin.add(kind, **{fields[key]: value for key, value in person.items()})
+    try:
+        yield twin
+    finally:
+        twin.stop()
+
+
+@contextmanager
+def _daemon(folder: Path, crm: str, twin: Twin, phones: Twin) -> Iterator[Daemon]:
+    from syncd.daemon import Daemon
+    from syncd.logs import set_up_logs
+    from syncd.settings_file import load_settings
+
+    for part in ("tmp", "new", "cur"):
+        (folder / "Maildir" / part).mkdir(parents=True)
+    port = _free_port()
+    config = folder / "config.yaml"
+    text = CONFIG.format(
+        port=port,
+        public_url=f"http://127.0.0.1:{port}",
+        twilio_account=TWILIO_ACCOUNT,
+        twilio_url=phones.url,
+        crm=CRMS[crm].format(url=twin.url),
+    )
+    config.write_text(text, encoding="utf-8")
+    with (folder / "syncd.log").open("a", encoding="utf-8") as log:
+        set_up_logs(stream=log, as_json=True)
+        daemon = Daemon(load_settings(config, SECRETS))
+        daemon.start()
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _play(doors: Doors, round_: int, out: Output) -> None:
+    for sample in samples(doors, datetime.now(UTC), round_):
+        out.say(f"  {sample.what:<58} {sample.send()}")
+    out.say("")
+
+
+def _settled(daemon: Daemon, stopping: threading.Event) -> None:
+    """Waits until nothing is pending and nothing new has come for a while."""
+    from syncd.store.books import balance
+
+    deadline = time.monotonic() + PATIENCE
+    seen, quiet_since = -1, time.monotonic()
+    while not stopping.is_set():
+        lines = balance(daemon.store)
+        total, pending = sum(line.signals for line in lines), sum(line.pending for line in lines)
+        if total != seen or pending:
+            seen, quiet_since = total, time.monotonic()
+        if time.monotonic() - quiet_since >= QUIET_FOR:
+            return
+        if time.monotonic() > deadline:
+            raise SyncdError(f"the demo did not settle within {PATIENCE:.0f} s: {pending} pending")
+        stopping.wait(LOOK_EVERY)
+
+
+def _table(daemon: Daemon, out: Output) -> None:
+    """Each signal with the records it became."""
+    from syncd.store.queries import Filter, every, explain
+
+    rows: list[dict[str, Any]] = []
+    for found in every(daemon.store, Filter()):
+        known = explain(daemon.store, str(found.signal.id))
+        if known is None:
+            continue
+        person = found.signal.person
+        state, _ = found.states.get("crm", ("", ""))
+        rows.append(
+            {
+                "signal": found.signal.type,
+                "person": person.name or person.email or person.phone,
+                "title": found.signal.title,
+                "is": ", ".join(f"{who['object']} {who['crm_id']}" for who in known.people if who["crm_id"]),
+                "became": ", ".join(_record(write) for write in known.writes),
+                "state": state,
+                "id": str(found.signal.id),
+            }
+        )
+    out.rows(rows, ["signal", "person", "title", "is", "became", "state"], title="each signal and the record it became")
+
+
+def _record(write: dict[str, Any]) -> str:
+    return f"{write['object']} {write['crm_id']}" if write["crm_id"] else f"{write['rule']}: {write['state']}"
+
+
+def _balance(daemon: Daemon, out: Output) -> bool:
+    from syncd.store.books import balance
+
+    lines = balance(daemon.store)
+    columns: Sequence[str] = ("channel", "signals", "delivered", "skipped", "pending", "held", "dead", "unconfirmed")
+    rows = [asdict(line) | {"balanced": line.balanced} for line in lines]
+    out.rows(rows, [*columns, "balanced"], title="\nthe balance sheet")
+    return all(line.balanced and not line.pending and not line.dead for line in lines)

@@ -1,0 +1,78 @@
+"""Backfills and replays as durable jobs: a running daemon does them, a command alone does them itself.
+
+`JobRunner` is the daemon's side. Promise: a job is done once, by whoever holds its lease, and goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from syncd.connector import Backfillable
+from syncd.intake.backfill import KIND, LEASE, Progress, Told, run_backfill
+from syncd.intake.intake import Intake
+from syncd.store import Store
+from syncd.store.jobs import Job
+from syncd.store.leases import Claim
+
+log = structlog.get_logger(__name__)
+
+
+class JobRunner:
+    """Does the waiting jobs of the store, one at a time. Runs on the intake's schedule."""
+
+    def __init__(
+        self, store: Store, intake: Intake, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._store = store
+        self._intake = intake
+        self._clock = clock
+
+    def work(self, stop: threading.Event) -> datetime | None:
+        """Does what waits, until nothing does or `stop` is set."""
+        while not stop.is_set():
+            claimed = self._store.jobs.claim(LEASE, kinds=(KIND,))
+            if claimed is None:
+                return None
+            job, claim = claimed
+            log.info("job begins", job=job.id, kind=job.kind, source=job.subject)
+            progress = perform(
+                job,
+                claim,
+                self._intake.sources,
+                self._store,
+                self._intake,
+                stop=stop,
+                clock=self._clock,
+                leave_open=True,
+            )
+            log.info("job ends", job=job.id, kind=job.kind, source=job.subject, **progress.document())
+        return None
+
+
+def perform(
+    job: Job,
+    claim: Claim,
+    sources: Mapping[str, Any],
+    store: Store,
+    intake: Intake,
+    *,
+    stop: threading.Event,
+    told: Told = lambda progress: None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    leave_open: bool = False,
+) -> Progress:
+    """Does one claimed job to its end. A source that is gone or cannot look back fails it with a clear line."""
+    source = sources.get(job.subject)
+    if not isinstance(source, Backfillable):
+        why = "is not configured any more" if source is None else "cannot fetch the past"
+        failed = Progress(error=f"source {job.subject} {why}")
+        store.jobs.finish(job.id, claim, "failed", progress=failed.document())
+        return failed
+    return run_backfill(
+        job, claim, source, store, lambda: intake.policy, stop=stop, told=told, clock=clock, leave_open=leave_open
+    )
