@@ -91,6 +91,7 @@ BROKEN: dict[str, bytes] = {
     "charset with a nul": b"Content-Type: text/plain; charset=\"utf\0-8\"\r\n\r\nx",
     "punycode bomb": b"Content-Type: text/plain; charset=punycode\r\n\r\n" + b"a-" + b"z" * 50_000,
     "utf-7 surrogates": b"Content-Type: text/plain; charset=utf-7\r\n\r\n+2AA-",
+    "charset that is a tuple": b"Content-type:;charset*\n\x80",
     "broken base64": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n####abc=d",
     "broken quoted-printable": b"Content-Transfer-Encoding: quoted-printable\r\n\r\n=ZZ=\r\n=E4=",
     "unknown transfer encoding": b"Content-Transfer-Encoding: rot13\r\n\r\nuryyb",

@@ -9,11 +9,10 @@ import logging
 import re
 from dataclasses import dataclass
 from email import policy
-from email.message import Message
 from email.parser import HeaderParser
 
 from connectors.mail.addresses import parse_addresses
-from connectors.mail.message import Mail, RawMessage, headers_of, leaves, message_ids, parameter, part_text
+from connectors.mail.message import Mail, RawMessage, children, headers_of, leaves, message_ids, parameter, part_text
 from connectors.mail.text import MIME_FAULTS, decode, decode_header, one_line, unbase64
 from syncd.signals import normal_email
 
@@ -112,9 +111,8 @@ def _per_recipient(status: RawMessage) -> tuple[Bounce, ...]:
 
 def _groups(status: RawMessage) -> list[RawMessage]:
     """The field groups. The parser makes them sub-messages; where it could not (base64, truncated), the text is split."""
-    children = status.get_payload()
-    if isinstance(children, list):
-        groups = [child for child in children if isinstance(child, Message)]
+    groups = children(status)
+    if groups:
         if any("action" in headers_of(group) for group in groups):
             return groups
         text = "\n\n".join(part_text(group) for group in groups)
@@ -150,10 +148,8 @@ def _original(parts: list[RawMessage], mail: Mail) -> dict[str, list[str]]:
     """Headers of the mail that was sent, from the report's last part, or from its text."""
     for part in parts:
         kind = part.get_content_type()
-        if kind == "message/rfc822":
-            children = part.get_payload()
-            if isinstance(children, list) and children and isinstance(children[0], Message):
-                return headers_of(children[0])
+        if kind == "message/rfc822" and (returned := children(part)):
+            return headers_of(returned[0])
         if kind in {"text/rfc822-headers", "message/rfc822", "message/global-headers", "text/rfc822"}:
             return headers_of(HeaderParser(policy=policy.compat32).parsestr(part_text(part).lstrip()))
     quoted = re.search(r"^(?:> ?)?message-id:\s*(<[^<>\s]{1,400}>)", mail.text, re.IGNORECASE | re.MULTILINE)

@@ -149,11 +149,18 @@ def leaves(part: RawMessage) -> Iterator[RawMessage]:
     while stack and seen < _PARTS_CAP:
         current = stack.pop()
         seen += 1
-        children = current.get_payload()
-        if current.get_content_maintype() == "multipart" and isinstance(children, list):
-            stack.extend(child for child in reversed(children) if isinstance(child, Message))
+        inside = children(current) if current.get_content_maintype() == "multipart" else []
+        if inside:
+            stack.extend(reversed(inside))
         else:
             yield current
+
+
+def children(part: RawMessage) -> list[RawMessage]:
+    """The parts inside a part, of an attached mail that mail; none in a leaf (whose undecoded payload may not be asked
+    for: the library decodes it by a charset that it has not checked)."""
+    inside = part.get_payload() if part.is_multipart() else []
+    return [child for child in inside if isinstance(child, Message)]
 
 
 def payload(part: RawMessage) -> bytes:
@@ -161,7 +168,8 @@ def payload(part: RawMessage) -> bytes:
     try:
         raw = part.get_payload(decode=True)
     except MIME_FAULTS:
-        raw = str(part.get_payload()).encode("utf-8", "surrogateescape")
+        del part["content-transfer-encoding"]  # it does not hold: the bytes as they stand
+        raw = part.get_payload(decode=True)
     return raw if isinstance(raw, bytes) else b""
 
 
@@ -214,7 +222,7 @@ def _content(part: RawMessage) -> tuple[str, tuple[dict[str, Any], ...]]:
                 (plain if kind == "text/plain" else html).append(text)
         elif len(attachments) < _ATTACHMENTS_CAP:
             name = name or _forwarded_subject(leaf)
-            attachments.append({"name": one_line(name)[:255], "type": clean(kind)[:100], "size": _size(leaf)})
+            attachments.append({"name": one_line(name)[:255], "type": clean(kind)[:100], "size": len(payload(leaf))})
     text = tidy("\n\n".join(plain)[:TEXT_CAP])
     if not text.strip() and html:
         text = html_to_text("\n".join(html[:5]))[:TEXT_CAP]
@@ -223,20 +231,7 @@ def _content(part: RawMessage) -> tuple[str, tuple[dict[str, Any], ...]]:
 
 def _forwarded_subject(leaf: RawMessage) -> str:
     """What to call a mail that is attached to another."""
-    children = leaf.get_payload()
-    first = children[0] if isinstance(children, list) and children else None
-    return decode_header((headers_of(first).get("subject") or [""])[0]) if isinstance(first, Message) else ""
-
-
-def _size(leaf: RawMessage) -> int:
-    """Bytes of an attachment, reckoned from its encoded form without decoding it."""
-    content = leaf.get_payload()
-    if not isinstance(content, str):
-        return 0
-    if "base64" in str(leaf.get("content-transfer-encoding", "")).lower():
-        digits = len(content) - content.count("\n") - content.count("\r")
-        return max(0, digits * 3 // 4 - content[-4:].count("="))
-    return len(content)
+    return next((decode_header((headers_of(mail).get("subject") or [""])[0]) for mail in children(leaf)), "")
 
 
 def _fingerprint(raw: bytes, first: Any) -> str:
