@@ -16,6 +16,7 @@ _KNOWN = frozenset(known_types())
 _PERSON_TEXTS = ("name", "first_name", "last_name", "email", "phone", "company")
 PERSON_KEYS = (*_PERSON_TEXTS, "handles")
 _LONGEST_TITLE = 500
+_LONGEST_TYPE = 200
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Maker:
 
 def signal_type_of(text: str, where: str) -> str:
     """A catalogued type or custom.NAME as it is, else custom.TEXT. Raises Malformed for an empty one."""
+    if len(text) > _LONGEST_TYPE:
+        raise Malformed(f"{where}, type: {len(text)} characters, more than {_LONGEST_TYPE}")
     try:
         return _type_of(text)
     except ValueError as error:

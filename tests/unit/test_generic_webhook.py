@@ -246,6 +246,7 @@ def test_the_account_is_the_sources_name_by_default() -> None:
     ("mapped", "body", "says"),
     [
         ({"type": "{{ body.kind }}"}, {}, "the body, type: empty"),
+        ({"type": "{{ body.kind }}"}, {"kind": "k" * 201}, "the body, type: 201 characters"),
         ({"type": "custom.a", "each": "{{ body.list }}"}, {}, "nothing at"),
         ({"type": "custom.a", "each": "{{ body.list }}"}, {"list": {}}, "no list but dict"),
         (
