@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from syncd.store.engine import millis, moment
 from syncd.store.rows import plain
-from syncd.store.schema import cursors, memory, signals, source_health
+from syncd.store.schema import cursors, memory, source_health
 from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
@@ -72,14 +72,9 @@ class Sources:
         return Health(source) if row is None else _health(row)
 
     def all(self) -> dict[str, Health]:
-        """Every source that was ever asked, with the arrival of its last signal."""
-        newest = select(signals.c.source, func.max(signals.c.received_at).label("at")).group_by(signals.c.source)
+        """Every source that was ever asked or heard of."""
         with self._store.read() as connection:
-            found = {row.source: _health(row) for row in connection.execute(select(source_health))}
-            for source, at in connection.execute(newest):
-                known = found.get(source, Health(source))
-                found[source] = Health(source, known.last_ok_at, moment(at), known.failures, known.next_at, known.error)
-        return found
+            return {row.source: _health(row) for row in connection.execute(select(source_health))}
 
     def succeeded(self, source: str, at: datetime) -> None:
         """It answered: failures and pause are over."""

@@ -26,6 +26,9 @@ from syncd.store.entries import StoreUnavailable
 BUSY_SECONDS = 15
 """How long a writer waits for another process on one SQLite file (a command beside the daemon)."""
 
+_ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+"""A server that vanished without a word is noticed within half a minute (libpq; the last in milliseconds)."""
+
 WRITES = "syncd_writes"
 PURGE_LOCK = 0x53594E4344_01  # advisory lock numbers on PostgreSQL: "SYNCD" and a serial
 MIGRATION_LOCK = 0x53594E4344_02
@@ -63,7 +66,7 @@ def make_engine(url: URL) -> Engine:
             max_overflow=24,
             pool_timeout=BUSY_SECONDS,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 10, "application_name": "syncd", "options": "-c timezone=UTC"},
+            connect_args={"connect_timeout": 10, "application_name": "syncd", **_ALIVE},
         )
     except (ImportError, NoSuchModuleError) as error:
         raise UsageError("database: PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'") from error
@@ -73,6 +76,8 @@ def make_engine(url: URL) -> Engine:
         # Somebody may have set synchronous_commit=off for the role: an acknowledged event must be on disk.
         connection.autocommit = True
         connection.execute("SET synchronous_commit = on")
+        connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        connection.execute("SET timezone = 'UTC'")
         connection.autocommit = False
 
     return engine
@@ -151,6 +156,7 @@ _POSTGRES_TELLS: tuple[tuple[str, str], ...] = (  # by the beginning of the SQLS
     ("25006", "the server is read-only (a standby?); point `database:` at the primary"),
     ("42501", "this user lacks a privilege; grant it all privileges on the database and its schema"),
     ("42P01", "its tables are missing; restart syncd, or run `syncd db upgrade`"),
+    ("55P03", f"rows have stayed locked for {BUSY_SECONDS} s; is something else (a migration, a backup) at work?"),
     ("57", "the server is shutting down or starting up"),
     ("58", "the server cannot read or write its files"),
     ("XX", "the server reports damaged data"),
@@ -249,5 +255,11 @@ def translated(where: str) -> Iterator[None]:
 def prepare_sqlite(url: URL) -> None:
     """The directory must be there: SQLite's own message does not say so."""
     folder = Path(str(url.database)).absolute().parent
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except OSError as error:
+        raise StoreUnavailable(
+            f"database {url.database}: {folder} cannot be reached ({error.strerror}); grant it"
+        ) from error
+    if not there:
         raise StoreUnavailable(f"database {url.database}: the directory {folder} does not exist; create it")

@@ -156,9 +156,11 @@ def _write_arrivals(pen: Pen, accepted: Sequence[Prepared]) -> tuple[dict[str, i
     new = pen.new_signals([first[key][0].signal for key in sorted(first)])
     deliveries, settled = [], []
     tally: Counter[tuple[str, str]] = Counter()
+    heard: dict[str, int] = {}
     for key in sorted(new):
         rows = first[key][0]
         row = rows.signal
+        heard[row.source] = max(heard.get(row.source, 0), row.received_at)
         for seed in rows.seeds:
             tally[seed.destination, row.channel] += 1
             head = (seed.destination, row.id, row.channel)
@@ -173,6 +175,8 @@ def _write_arrivals(pen: Pen, accepted: Sequence[Prepared]) -> tuple[dict[str, i
         pen.insert("settled", settled)
     if tally:
         pen.run("tally", [(*key, tally[key]) for key in sorted(tally)])
+    if heard:
+        pen.run("heard", sorted(heard.items()))
     return {key: first[key][1] for key in new}, Stir(frozenset(row[0] for row in deliveries))
 
 

@@ -51,6 +51,10 @@ UPSERTS = {
         ON CONFLICT (source, type, reason) DO UPDATE SET count = switched_off.count + excluded.count""",
     "cursors": """INSERT INTO cursors (source, state, updated_at) VALUES (?, ?, ?)
         ON CONFLICT (source) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at""",
+    "heard": """INSERT INTO source_health (source, last_ok_at, last_signal_at, failures, next_at, error)
+            VALUES (?, 0, ?, 0, 0, '')
+        ON CONFLICT (source) DO UPDATE SET
+            last_signal_at = GREATEST(source_health.last_signal_at, excluded.last_signal_at)""",
     "remember": """INSERT INTO memory (source, key, value) VALUES (?, ?, ?)
         ON CONFLICT (source, key) DO UPDATE SET value = excluded.value""",
     "forget": "DELETE FROM memory WHERE source = ? AND key = ?",
@@ -108,7 +112,7 @@ class SqlitePen:
         OR value IN (SELECT id FROM tombstones)"""
     _SIGNALS = _values("signals", SignalRow._fields)
     _INSERTS = {table: f"{_values(table, columns)} ON CONFLICT DO NOTHING" for table, columns in HOT.items()}
-    _UPSERTS = {name: sql.replace("LEAST(", "MIN(") for name, sql in UPSERTS.items()}
+    _UPSERTS = {name: sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(") for name, sql in UPSERTS.items()}
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw

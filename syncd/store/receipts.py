@@ -158,7 +158,8 @@ class Receipts:
 
     def next_due(self) -> datetime | None:
         """When the earliest unclaimed hint is due; None when none waits."""
-        query = select(func.min(receipts.c.not_before)).where(receipts.c.state == "pending")
+        free = receipts.c.claimed_until <= now_of(self._store)
+        query = select(func.min(receipts.c.not_before)).where(receipts.c.state == "pending", free)
         with self._store.read() as connection:
             stamp = connection.execute(query).scalar()
         return None if stamp is None else moment(stamp)

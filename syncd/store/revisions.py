@@ -89,6 +89,7 @@ def _upgrade(engine: Engine) -> bool:
         connection = plain.execution_options(**{engines.WRITES: True})
         with connection.begin():
             if engine.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = 0"))  # another's migration may take its time
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({engines.MIGRATION_LOCK})"))
             if revision(connection) == HEAD:  # somebody was quicker
                 return False

@@ -159,7 +159,7 @@ class Store:
             return None
         try:
             status = os.stat(str(self.url.database))
-        except FileNotFoundError:
+        except OSError:  # not there, or not ours to reach any more: in either case not the file we opened
             return (0, 0)
         return status.st_dev, status.st_ino
 

@@ -120,6 +120,7 @@ class StoredTokens:
             flight.set_result(found)
 
     def _find_or_mint(self, grant: str, mint: Mint, refused: str) -> Token:
+        _ = self._cipher  # without a key nothing is minted: a rotated token that cannot be stored is lost
         deadline = time.monotonic() + self._patience
         while True:
             held = self._read(grant)

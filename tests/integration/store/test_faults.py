@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -85,6 +86,10 @@ def test_a_file_that_is_read_only(sqlite_url: str, tmp_path: Path) -> None:
         with store.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA query_only = 1")
         refused(lambda: store.journal.commit(an_entry(1)), "read-only for this user")
+        refused(store.probe, "read-only for this user")
+        with store.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA query_only = 0")
+        store.probe()
 
 
 AS_ANOTHER = """
@@ -104,19 +109,24 @@ except StoreUnavailable as error:
 """
 
 
-def test_a_directory_that_is_read_only(sqlite_url: str, tmp_path: Path) -> None:
-    Store.open(sqlite_url).close()
-    for path in tmp_path.iterdir():
-        path.chmod(0o444)
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o555)
-    root = str(Path(__file__).parents[3])
-    command = [sys.executable, "-c", AS_ANOTHER, sqlite_url]
-    run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
-    for path in (*reversed(tmp_path.parents[:2]), tmp_path):
-        path.chmod(0o755)
+@pytest.mark.parametrize(("mode", "message"), [(0o555, "read-only for this user; grant writing"), (0o444, "grant it")])
+def test_a_directory_that_is_not_ours(mode: int, message: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "data"
+        folder.mkdir()
+        Path(name).chmod(0o755)
+        Store.open(f"sqlite:///{folder}/syncd.db").close()
+        (folder / "syncd.db").chmod(0o444)
+        folder.chmod(mode)
+        if mode == 0o444:
+            Path(name).chmod(0o600)  # not even to be passed through
+        root = str(Path(__file__).parents[3])
+        command = [sys.executable, "-c", AS_ANOTHER, f"sqlite:///{folder}/syncd.db"]
+        run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+        Path(name).chmod(0o755)
+        folder.chmod(0o755)
     assert run.stdout.count("\n") == 1, run.stderr
-    assert "read-only for this user; grant writing" in run.stdout
+    assert message in run.stdout
 
 
 def test_a_path_that_cannot_be(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def test_quarantine_is_shown_retried_and_discarded(store: Store) -> None:
     assert [due.id for due in store.receipts.claim(10, MINUTE)] == [shown[0].id]
     assert store.receipts.discard(source="other") == 0
     assert store.receipts.discard() == 1
+    assert store.receipts.next_due() is None
+    hints(store, "c")
     assert store.receipts.next_due() is not None
 
 
