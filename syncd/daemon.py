@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
@@ -19,7 +20,7 @@ from syncd.dispatch import Lane
 from syncd.errors import SyncdError
 from syncd.intake.intake import Intake
 from syncd.intake.schedule import Times
-from syncd.jobs import JobRunner
+from syncd.jobs import JobRunner, show_presence
 from syncd.settings_file import Loaded
 from syncd.store.books import balance
 from syncd.store.entries import StoreUnavailable
@@ -44,6 +45,7 @@ class Daemon:
     def __init__(self, loaded: Loaded, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
         self._loaded = loaded
+        self._running = ExitStack()
         if loaded.settings is None:
             raise SyncdError(f"{loaded.path}: incomplete; `syncd check` says what is missing")
         self.settings = loaded.settings
@@ -84,6 +86,9 @@ class Daemon:
 
     def start(self) -> None:
         """Everything begins; the doors open first, so that no vendor waits for a CRM."""
+        presence = show_presence(self.store)
+        if presence is not None:
+            self._running.enter_context(presence)
         self.store.journal.listen(self._stirred)
         self._server.start()
         self.intake.start()
@@ -106,6 +111,7 @@ class Daemon:
         self.intake.stop(DRAIN.total_seconds() / 2)
         for lane in self.lanes.values():
             lane.stop(DRAIN.total_seconds())
+        self._running.close()
         self.assembly.close()
         self.store.close()
         log.info("stopped")

@@ -7,19 +7,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
 from syncd.connector import Backfillable
+from syncd.intake.admit import Policy
 from syncd.intake.backfill import KIND, LEASE, Progress, Told, run_backfill
 from syncd.intake.intake import Intake
 from syncd.store import Store
 from syncd.store.jobs import Job
-from syncd.store.leases import Claim
+from syncd.store.leases import Claim, Heartbeat
 
 log = structlog.get_logger(__name__)
+
+PRESENCE = "daemon:"
+"""A running daemon holds a lease of this prefix: commands leave their jobs to it."""
+PRESENT_FOR = timedelta(seconds=30)
+
+
+def daemon_runs(store: Store) -> bool:
+    """Whether some daemon on this store is alive."""
+    return bool(store.leases.holders(PRESENCE))
+
+
+def show_presence(store: Store) -> Heartbeat | None:
+    """Takes this process's lease of presence; enter the heartbeat while the daemon runs."""
+    claim = store.leases.acquire(PRESENCE + store.holder, PRESENT_FOR)
+    return store.leases.heartbeat(claim) if claim is not None else None
 
 
 class JobRunner:
@@ -45,7 +61,7 @@ class JobRunner:
                 claim,
                 self._intake.sources,
                 self._store,
-                self._intake,
+                lambda: self._intake.policy,
                 stop=stop,
                 clock=self._clock,
                 leave_open=True,
@@ -59,7 +75,7 @@ def perform(
     claim: Claim,
     sources: Mapping[str, Any],
     store: Store,
-    intake: Intake,
+    policy: Callable[[], Policy],
     *,
     stop: threading.Event,
     told: Told = lambda progress: None,
@@ -73,6 +89,4 @@ def perform(
         failed = Progress(error=f"source {job.subject} {why}")
         store.jobs.finish(job.id, claim, "failed", progress=failed.document())
         return failed
-    return run_backfill(
-        job, claim, source, store, lambda: intake.policy, stop=stop, told=told, clock=clock, leave_open=leave_open
-    )
+    return run_backfill(job, claim, source, store, policy, stop=stop, told=told, clock=clock, leave_open=leave_open)

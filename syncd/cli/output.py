@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Row = Mapping[str, Any]
+Tell = Callable[[float | None, str], None]
+MINUTE = 60.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,15 @@ class Output:
         """Talk, on stderr."""
         sys.stderr.write(text + "\n")
 
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Tell]:
+        """Long work: a bar with rate and remaining time on a terminal, a line a minute elsewhere. `tell(share, text)`:
+        share of the whole (0..1, None: unknown)."""
+        if sys.stderr.isatty():
+            yield from _bar(what)
+        else:
+            yield from _minutes(what, self.say)
+
     def cell(self, value: Any) -> str:
         from rich.markup import escape
 
@@ -96,3 +109,32 @@ def _stdout() -> Console:
     from rich.console import Console
 
     return Console(soft_wrap=False, width=None if sys.stdout.isatty() else 160)
+
+
+def _bar(what: str) -> Iterator[Tell]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None, said="")
+
+        def tell(share: float | None, text: str) -> None:
+            if share is None:
+                bar.update(task, said=text)
+            else:
+                bar.update(task, total=1.0, completed=min(max(share, 0.0), 1.0), said=text)
+
+        yield tell
+
+
+def _minutes(what: str, say: Callable[[str], None]) -> Iterator[Tell]:
+    last = time.monotonic()
+
+    def tell(share: float | None, text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= MINUTE:
+            last = time.monotonic()
+            say(f"{what}: {text}" + ("" if share is None else f" ({share:.0%})"))
+
+    yield tell

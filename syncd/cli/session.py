@@ -4,6 +4,8 @@ is first asked for."""
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,6 +78,18 @@ class Session:
             yield store
         finally:
             store.close()
+
+    @contextmanager
+    def interrupts(self, stop: threading.Event) -> Iterator[None]:
+        """Within it Ctrl-C and SIGTERM set `stop`, so that work ends between two steps; then the command is interrupted."""
+        before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if stop.is_set():
+            raise KeyboardInterrupt
 
     def moment(self, text: str | None, option: str) -> datetime | None:
         """A date or time as typed, in UTC: ISO 8601; without a zone in the configured one; `7d` means seven days ago."""

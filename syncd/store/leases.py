@@ -122,6 +122,14 @@ class Leases:
                 or ""
             )
 
+    def holders(self, prefix: str) -> list[str]:
+        """Who holds leases whose names begin with `prefix` now, processes that are surely gone left out."""
+        query = select(leases.c.holder).where(
+            leases.c.name.startswith(prefix, autoescape=True), leases.c.expires_at > now_of(self._store)
+        )
+        with self._store.read() as connection:
+            return [holder for holder in connection.execute(query).scalars() if not is_dead(holder)]
+
     def heartbeat(self, claim: Claim) -> Heartbeat:
         """Keeps the claim while the `with` block runs; see `Heartbeat`."""
         return Heartbeat(self, claim)

@@ -1,0 +1,150 @@
+"""`backfill`: the past of a source, as a durable job with progress."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd.cli.session import Session, session
+from syncd.errors import SyncdError, UsageError
+
+if TYPE_CHECKING:
+    from syncd.intake.backfill import Progress, Range
+    from syncd.store import Store
+    from syncd.store.jobs import Job
+
+WATCH_EVERY = 0.5
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command("backfill")(backfill)
+
+
+def backfill(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="the name of a source")],
+    since: Annotated[str, typer.Option("--since", metavar="D", help="from this time on (2026-11-01, or 30d ago)")],
+    until: Annotated[str | None, typer.Option("--until", metavar="D", help="before this time; default: now")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="count what it would bring; touch nothing")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="from the beginning, not from where it was stopped")
+    ] = False,
+) -> None:
+    """Fetches a source's past, one shot; goes on where it was stopped. A running daemon does it, else this command."""
+    from syncd.intake.backfill import Range
+
+    here = session(context)
+    wanted = Range(_required(here, since, "--since"), here.moment(until, "--until") or datetime.now(UTC))
+    if wanted.since >= wanted.until:
+        raise UsageError("--since must lie before --until")
+    _backfillable(here, source)
+    with here.store() as store:
+        if dry_run:
+            _show(here, _dry(here, store, source, wanted), "would bring")
+            return
+        progress = _do(here, store, source, wanted, restart=restart)
+    if progress.error:
+        raise SyncdError(f"backfill of {source}: {progress.error}; the same command goes on from there")
+    _show(here, progress, "brought")
+
+
+def _required(here: Session, text: str, option: str) -> datetime:
+    moment = here.moment(text, option)
+    assert moment is not None
+    return moment
+
+
+def _backfillable(here: Session, name: str) -> None:
+    from syncd.assembly import assemble
+    from syncd.connector import Backfillable
+
+    if name not in here.settings.sources:
+        raise UsageError(f"no source {name!r}; there are: {', '.join(here.settings.sources) or 'none'}")
+    if not isinstance(assemble(here.loaded, only_sources=(name,)).sources[name], Backfillable):
+        kind = here.settings.sources[name].type
+        raise UsageError(f"source {name} ({kind}) cannot fetch the past; `syncd connectors {kind}` says what can")
+
+
+def _dry(here: Session, store: Store, name: str, wanted: Range) -> Progress:
+    from syncd.assembly import assemble
+    from syncd.errors import Failure
+    from syncd.intake.admit import Policy
+    from syncd.intake.backfill import dry_run
+
+    assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=(name,))
+    with here.out.progress(f"looking back at {name}") as told:
+        try:
+            return dry_run(
+                name, assembly.sources[name], store, Policy.of(here.settings), wanted, told=_telling(told, wanted)
+            )
+        except Failure as error:
+            raise SyncdError(f"source {name}: {error}") from error
+
+
+def _do(here: Session, store: Store, name: str, wanted: Range, *, restart: bool) -> Progress:
+    """Leaves the job to a running daemon and watches it, or does it here."""
+    from syncd.intake.backfill import LEASE, open_job
+    from syncd.jobs import daemon_runs
+
+    job = open_job(store, name, wanted, restart=restart)
+    with here.out.progress(f"backfill of {name}") as told:
+        if not daemon_runs(store):
+            claimed = store.jobs.claim(LEASE, id=job.id)
+            if claimed is not None:
+                return _alone(here, store, claimed, _telling(told, wanted))
+        return _watch(store, job, _telling(told, wanted))
+
+
+def _alone(here: Session, store: Store, claimed: Any, told: Any) -> Progress:
+    from syncd.assembly import assemble
+    from syncd.intake.admit import Policy
+    from syncd.jobs import perform
+
+    job, claim = claimed
+    policy = Policy.of(here.settings)
+    assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=(job.subject,))
+    stop = threading.Event()
+    with here.interrupts(stop):
+        return perform(job, claim, assembly.sources, store, lambda: policy, stop=stop, told=told)
+
+
+def _watch(store: Store, job: Job, told: Any) -> Progress:
+    """Follows a job that a daemon does. Ctrl-C leaves it running."""
+    from syncd.intake.backfill import Progress
+
+    while True:
+        now = store.jobs.get(job.id)
+        if now is None:
+            return Progress(error="the job was removed")
+        progress = Progress.of(now.progress)
+        told(progress)
+        if now.state in ("done", "failed", "stopped"):
+            return progress
+        time.sleep(WATCH_EVERY)
+
+
+def _telling(told: Any, wanted: Range) -> Any:
+    """Progress in time: how much of the range has been read."""
+    span = (wanted.until - wanted.since).total_seconds()
+
+    def tell(progress: Progress) -> None:
+        share = None
+        if progress.position:
+            share = (datetime.fromisoformat(progress.position) - wanted.since).total_seconds() / span
+        told(share, f"{progress.read} read, {progress.new} new, {progress.repeats} known")
+
+    return tell
+
+
+def _show(here: Session, progress: Progress, verb: str) -> None:
+    if here.as_json:
+        here.out.record(progress.document())
+        return
+    extra = f", {progress.off} switched off" if progress.off else ""
+    extra += f", {progress.quarantined} in quarantine" if progress.quarantined else ""
+    here.out.say(f"{verb} {progress.new} new signals ({progress.read} read, {progress.repeats} known{extra})")
