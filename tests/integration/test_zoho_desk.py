@@ -3,124 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from connectors.desk.zoho import CONNECTOR, ZohoDesk, ZohoDeskSettings
 from connectors.desk.zoho_api import PAGE
 from syncd.connector import (
     Backfillable,
-    Batch,
-    Context,
-    Hint,
     HintSource,
     KeyFetchingSource,
-    NotYet,
     PollingSource,
-    Request,
     WebhookSource,
 )
 from syncd.errors import (
     Failure,
-    KeyUnavailable,
-    Malformed,
     Misconfigured,
-    NotAuthentic,
     QuotaExhausted,
     RateLimited,
     Transient,
 )
-from syncd.oauth import MemoryTokens
-from syncd.signals import Route, Signal, derive_id
+from syncd.signals import Route, derive_id
 from syncd.twins.zoho_desk import ZohoDeskTwin
-
-ORG = "927523540"
-NOW = datetime.now(UTC).replace(microsecond=0)
-
-
-def at(**ago: float) -> str:
-    return (NOW - timedelta(**ago)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-class House:
-    """What the daemon does around a source, in memory: commits batches, keeps hints until they are due."""
-
-    def __init__(self, twin: ZohoDeskTwin, **keys: Any) -> None:
-        self.now = NOW
-        self.memory: dict[str, str] = {}
-        self.hints: dict[str, Hint] = {}
-        self.signals: dict[Any, Signal] = {}
-        self.dropped: dict[str, int] = {}
-        auth = {"client_id": "id", "client_secret": "s3cret", "refresh_token": f"r{id(self)}"}
-        named = {"org_id": ORG, "base_url": twin.url, "accounts_url": twin.url, "auth": auth, **keys}
-        context = Context(
-            name="desk",
-            tokens=MemoryTokens(lambda: self.now),
-            region="VN",
-            clock=lambda: self.now,
-            recall=lambda names: {name: self.memory[name] for name in names if name in self.memory},
-        )
-        made = CONNECTOR.build(ZohoDeskSettings.model_validate(named), context)
-        assert isinstance(made, ZohoDesk)
-        self.source, self.state = made, b""
-
-    def commit(self, batch: Batch) -> list[Signal]:
-        fresh = [one for one in batch.signals if one.id not in self.signals]
-        self.signals |= {one.id: one for one in fresh}
-        self.hints |= {hint.key: hint for hint in batch.hints}
-        for name, value in batch.remember.items():
-            self.memory.pop(name, None)
-            self.memory |= {name: value} if value is not None else {}
-        for reason, count in batch.dropped.items():
-            self.dropped[reason] = self.dropped.get(reason, 0) + count
-        self.state = batch.state or self.state
-        return fresh
-
-    def start(self, **ago: float) -> None:
-        """As if the source had begun then."""
-        moment = at(**ago)
-        self.state = json.dumps({"since": moment, "floor": moment, "began": moment}).encode()
-
-    def poll(self) -> list[Signal]:
-        return [one for batch in self.source.poll(self.state, self.now) for one in self.commit(batch)]
-
-    def work(self) -> list[Signal]:
-        """Fetches every hint that is due, until none is."""
-        made: list[Signal] = []
-        for _ in range(20):
-            due = [hint for hint in self.hints.values() if (hint.not_before or self.now) <= self.now]
-            if not due:
-                return made
-            for hint in due:
-                del self.hints[hint.key]
-                found = self.source.fetch(hint, self.now)
-                if isinstance(found, NotYet):
-                    self.hints[hint.key] = Hint(key=hint.key, data=hint.data, not_before=found.at)
-                else:
-                    made += self.commit(found)
-        raise AssertionError("hints without end")
-
-    def round(self) -> list[Signal]:
-        return [*self.poll(), *self.work()]
-
-    def deliver(self, headers: dict[str, str], body: bytes) -> list[Signal]:
-        request = post(headers, body)
-        self.source.verifier()(request, self.now)
-        self.commit(self.source.parse(request))
-        return self.work()
-
-
-def post(headers: dict[str, str], body: bytes, method: str = "POST") -> Request:
-    lowered = {name.lower(): value for name, value in headers.items()}
-    url = "https://syncd.example.com/webhooks/desk"
-    return Request(method=method, url=url, headers=lowered, body=body, received_at=NOW)
-
-
-def types(signals: Iterable[Signal]) -> list[str]:
-    return sorted(one.type for one in signals)
+from tests.desk import NOW, ORG, House, at, comment, reply, ticket, types
 
 
 @pytest.fixture(scope="module")
@@ -140,25 +46,6 @@ def contact(twin: ZohoDeskTwin) -> str:
     account = twin.add("accounts", accountName="Acme")
     return twin.add(
         "contacts", firstName="Jane", lastName="Doe", email="Jane@X.example", phone="0912 345 678", accountId=account
-    )
-
-
-def ticket(twin: ZohoDeskTwin, contact: str, minutes_ago: float = 30, **more: Any) -> str:
-    fields = {"subject": "It is broken", "contactId": contact, "createdTime": at(minutes=minutes_ago), **more}
-    fields.setdefault("modifiedTime", fields["createdTime"])
-    return twin.add("tickets", **fields)
-
-
-def reply(twin: ZohoDeskTwin, ticket_id: str, minutes_ago: float = 5, **more: Any) -> str:
-    fields = {"content": "<p>Still <b>broken</b></p>", "contentType": "text/html", **more}
-    return twin.add("threads", ticketId=ticket_id, createdTime=at(minutes=minutes_ago), **fields)
-
-
-def comment(twin: ZohoDeskTwin, ticket_id: str, minutes_ago: float = 5, kind: str = "END_USER") -> str:
-    commenter = {"type": kind, "name": "Jane Doe", "email": "jane@x.example"}
-    when = at(minutes=minutes_ago)
-    return twin.add(
-        "comments", ticketId=ticket_id, commentedTime=when, content="Any news?", isPublic=True, commenter=commenter
     )
 
 
@@ -346,118 +233,6 @@ def test_spam_and_other_departments_are_counted_and_dropped(twin: ZohoDeskTwin, 
     ticket(twin, contact, departmentId="7")
     assert types(house.round()) == ["ticket.created"]
     assert house.dropped == {"spam or trash": 1, "another department": 1}
-
-
-# ---- webhook
-
-
-def test_a_webhook_is_a_hint_that_is_read_again(twin: ZohoDeskTwin, contact: str) -> None:
-    house = House(twin)
-    id_ = ticket(twin, contact)
-    answered, noted = reply(twin, id_), comment(twin, id_)
-    house.source.fetch_keys(NOW)
-    payload = {"id": answered, "ticketId": id_, "direction": "in", "isDescriptionThread": False, "content": "forged"}
-    made = house.deliver(
-        *twin.webhook(
-            {"eventType": "Ticket_Add", "payload": {"id": id_, "subject": "forged"}},
-            {"eventType": "Ticket_Thread_Add", "payload": payload},
-            {"eventType": "Ticket_Comment_Add", "payload": {"id": noted, "ticketId": id_}},
-            {"eventType": "Ticket_Thread_Add", "payload": payload | {"direction": "out"}},
-            {"eventType": "Contact_Add", "payload": {"id": contact}},
-        )
-    )
-    assert types(made) == ["ticket.commented", "ticket.created", "ticket.replied"]
-    assert "forged" not in str(made)
-    assert {one.route for one in made} == {Route.WEBHOOK}
-    assert house.dropped == {"not a customer's reply": 1, "event Contact_Add": 1}
-    house.start(hours=1)
-    assert house.round() == [], "the poll says the same"
-    backfilled = list(house.source.backfill(NOW - timedelta(hours=1), NOW, None))
-    assert {one.id for batch in backfilled for one in batch.signals} == set(house.signals), "and so does a backfill"
-
-
-def test_an_update_tells_of_overdue_and_escalated(twin: ZohoDeskTwin, contact: str) -> None:
-    house = House(twin)
-    house.source.fetch_keys(NOW)
-    id_ = ticket(twin, contact, isEscalated=True, dueDate=at(minutes=3), isOverDue=True)
-    event = {"eventType": "Ticket_Update", "payload": {"id": id_}}
-    assert types(house.deliver(*twin.webhook(event))) == ["ticket.escalated", "ticket.overdue"]
-    assert house.deliver(*twin.webhook(event)) == []
-
-
-def test_keys_are_fetched_outside_verification(twin: ZohoDeskTwin) -> None:
-    house = House(twin)
-    check = house.source.verifier()
-    headers, body = twin.webhook({"eventType": "Ticket_Add", "payload": {"id": "1"}})
-    with pytest.raises(KeyUnavailable):
-        check(post(headers, body), NOW)
-    house.source.fetch_keys(NOW)
-    check(post(headers, body), NOW)
-    twin.signer.rotate()
-    headers, body = twin.webhook({"eventType": "Ticket_Add", "payload": {"id": "1"}}, milliseconds=True)
-    with pytest.raises(KeyUnavailable):
-        check(post(headers, body), NOW)
-    house.source.fetch_keys(NOW + timedelta(minutes=1))
-    check(post(headers, body), NOW)
-
-
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"iss": "orgId:1"},
-        {"aud": "webhookId:9"},
-        {"exp": 1},
-        {"exp": "soon"},
-        {"exp": None},
-        {"iat": 99_999_999_999},
-    ],
-)
-def test_a_token_that_is_not_for_us_is_refused(twin: ZohoDeskTwin, claims: dict[str, Any]) -> None:
-    house = House(twin, webhook_ids=["1"])
-    house.source.fetch_keys(NOW)
-    with pytest.raises(NotAuthentic):
-        house.source.verifier()(post({"X-ZDesk-JWT": twin.signer.token("1", **claims)}, b"[]"), NOW)
-
-
-@pytest.mark.parametrize("token", ["", "a.b.c", "....", "é.é.é", "e30.e30.e30", "a" * 20_000])
-def test_a_token_that_is_none_is_refused(twin: ZohoDeskTwin, token: str) -> None:
-    house = House(twin)
-    house.source.fetch_keys(NOW)
-    with pytest.raises(NotAuthentic):
-        house.source.verifier()(post({"X-ZDesk-JWT": token}, b"[{}]"), NOW)
-
-
-def test_the_validation_by_get_and_by_post_is_answered(twin: ZohoDeskTwin) -> None:
-    source = House(twin).source
-    for request in (post({}, b"", "GET"), post({}, b""), post({}, b"[]"), post({}, b"{}")):
-        reply = source.handshake(request)
-        assert reply is not None
-        assert reply.status == 200
-    assert source.handshake(post({}, b'[{"eventType": "Ticket_Add"}]')) is None
-
-
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        (b"", "no JSON"),
-        (b"{", "no JSON"),
-        (b"{}", "no JSON array"),
-        (b"[1]", "event 0, payload"),
-        (b'[{"eventType":"Ticket_Add","payload":{"id":"../1"}}]', "payload.id"),
-        (b'[{"eventType":"Ticket_Comment_Add","payload":{"id":"1"}}]', "payload.ticketId"),
-        (b"[" * 100_000, "no JSON"),
-    ],
-)
-def test_a_body_that_cannot_be_understood(twin: ZohoDeskTwin, body: bytes, says: str) -> None:
-    with pytest.raises(Malformed, match=says):
-        House(twin).source.parse(post({}, body))
-
-
-def test_a_hint_on_a_ticket_that_is_gone(twin: ZohoDeskTwin) -> None:
-    house = House(twin)
-    house.commit(Batch(hints=[Hint(key="created:1"), Hint(key="thread:1:2")]))
-    assert house.work() == []
-    assert house.dropped == {"a ticket that is gone": 2}
 
 
 # ---- backfill

@@ -213,7 +213,7 @@ def test_what_is_not_final_by_itself_is_a_hint_on_the_parent(fields: dict[str, s
 )
 def test_what_says_nothing_of_a_missed_call(fields: dict[str, str]) -> None:
     batch = source().parse(callback(**fields))
-    assert not (batch.signals or batch.hints or batch.remember)
+    assert [*batch.signals, *batch.hints, *batch.remember] == []
 
 
 @pytest.mark.parametrize(
