@@ -6,10 +6,11 @@ Called by `syncd config schema` and `syncd connectors NAME`.
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, ByteSize, SecretStr
 
 from syncd import registry
 from syncd.config import DestinationSettings, Settings, SourceSettings
@@ -21,6 +22,8 @@ _WORDS: dict[Any, str] = {
     bool: "true/false",
     SecretStr: "secret",
     timedelta: "duration",
+    ByteSize: "size",
+    Path: "file",
     NoneType: "nothing",
     Any: "anything",
 }

@@ -42,7 +42,7 @@ def load(role: Role, type_name: str) -> Connector[Any]:
         raise UsageError(f"no {role} connector of type {type_name!r}; {hint}")
     try:
         found = entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise UsageError(f"{role} connector {type_name!r} does not load: {error}; install what it needs") from error
     if not isinstance(found, Connector):
         raise UsageError(f"{role} connector {type_name!r} ({entry.value}) is not a syncd Connector")

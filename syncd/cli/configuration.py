@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from syncd import registry
 from syncd.cli.session import Session, session
 from syncd.errors import ConfigError, UsageError
 
@@ -107,14 +108,11 @@ def connectors(
     name: Annotated[str | None, typer.Argument(help="one connector, with its keys and signals")] = None,
 ) -> None:
     """What connectors exist; with NAME: its keys, the signals it makes and what their ids are made of."""
-    from syncd import registry
-
     out = session(context).out
     if name is None:
-        roles: tuple[registry.Role, ...] = ("source", "destination")
         rows = [
-            {"type": kind, "role": role, "summary": registry.load(role, kind).summary}
-            for role in roles
+            {"type": kind, "role": role, "summary": _summary(role, kind)}
+            for role in registry.ROLES
             for kind in registry.names(role)
         ]
         out.rows(rows, ["type", "role", "summary"])
@@ -137,6 +135,13 @@ def connectors(
         if connector.signals:
             made = [{"signal": s.type, "id_made_of": s.key, "backfill": s.backfill} for s in connector.signals]
             out.rows(made, ["signal", "id_made_of", "backfill"], title="signals")
+
+
+def _summary(role: registry.Role, kind: str) -> str:
+    try:
+        return registry.load(role, kind).summary
+    except UsageError as error:  # somebody's broken package must not hide the others
+        return str(error)
 
 
 def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[dict[str, Any]]:
