@@ -6,6 +6,7 @@ the bites; what waits for a person (dead, unconfirmed, held) or has work left is
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +21,7 @@ from syncd.store.schema import attempts, deliveries, jobs, leases, settled, sign
 if TYPE_CHECKING:
     from syncd.store.store import Store
 
-BITE = 500
+BITE = 100
 LEASE = timedelta(seconds=60)
 SPENDING_KEPT = timedelta(hours=48)
 KEPT_STATES = ("dead", "unconfirmed")
@@ -44,8 +45,10 @@ def purge(store: Store, before: datetime, *, bite: int = BITE) -> Purged | None:
     with store.leases.heartbeat(claim) as beat:
         place: Place | None = (0, "")
         while place is not None and not beat.lost.is_set():
+            started = time.monotonic()
             place, done = store.apply(partial(_bite, store, claim, limit, place, bite))
             count += done
+            beat.lost.wait(time.monotonic() - started)  # half of the time the database is everybody else's
         ended = store.apply(lambda connection: _rest(store, connection, limit))
     return Purged(count, ended)
 
