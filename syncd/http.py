@@ -127,7 +127,8 @@ class _NoToken(Exception):
 class HttpClient:
     """Calls one vendor. `base_url` may be a function of the newest token (instance_url, api_domain). One session per
     client, safe for a few threads; it keeps no cookies and reads no ~/.netrc. `headers` are sent with every request.
-    `exchanges` counts the requests made so far, replays and those without an answer included.
+    `exchanges` counts the requests made so far, replays and those without an answer included. An answer means that the token
+    was refused when its status is one of `refused_statuses` and `refuses_token` agrees (vendors say "no permission" with 401 too).
 
     `request` raises: Transient (never left; or a read that failed), Ambiguous (a write whose answer is missing),
     AuthExpired (401 again after one refresh), Misconfigured (TLS that cannot work), and whatever `mint` raises. Every
@@ -145,11 +146,13 @@ class HttpClient:
         basic: tuple[str, str] | None = None,
         pool: int = 8,
         refused_statuses: frozenset[int] = frozenset({401}),
+        refuses_token: Callable[[Response], bool] = lambda response: True,
     ) -> None:
         self._base_url = base_url
         self._bearer = bearer
         self._deadlines = deadlines or Deadlines()
         self._refused = refused_statuses
+        self._refuses_token = refuses_token
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": f"syncd/{__version__}", "Accept": "application/json"})
         self._session.headers.update(headers or {})
@@ -217,7 +220,7 @@ class HttpClient:
                 headers = {**headers, "Authorization": f"{self._bearer.scheme} {token.access}"}
             where = f"{method} {_shown(path)}"
             response = self._exchange(where, method, self._url(path, token), params, body, form, headers, write)
-            if response.status not in self._refused or token is None:
+            if token is None or response.status not in self._refused or not self._refuses_token(response):
                 return response
             refused = token.access
         raise AuthExpired(

@@ -5,17 +5,14 @@ The destination's `resolve` runs the queries in between. Rows are joined on lowe
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from connectors.crm import directory
+from connectors.crm.directory import Row
 from connectors.crm.salesforce import soql
-from syncd.connector import Found, Lookup, Term, Wanted
+from syncd.connector import Found, Lookup, Wanted
 from syncd.errors import Misconfigured
-
-log = logging.getLogger(__name__)
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -98,76 +95,13 @@ def _add(asked: Asked, object_: str, statements: Iterator[str]) -> None:
         asked.objects.append(object_)
 
 
-class Directory:
-    """The rows that came back, findable by term. `region` helps to read numbers written without a country."""
+class Directory(directory.Directory):
+    """The rows that came back (parallel to `objects`), findable by term."""
 
     def __init__(self, objects: Sequence[str], answers: Sequence[Sequence[Row]], region: str | None) -> None:
-        self._rows: dict[str, dict[str, Row]] = {}
-        self._texts: dict[tuple[str, str], dict[str, list[str]]] = {}
-        self._phones: dict[tuple[str, str], dict[str, list[str]]] = {}
-        self._region = region
+        super().__init__(_found, region, id_field="Id")
         for object_, rows in zip(objects, answers, strict=True):
-            for row in rows:
-                self._rows.setdefault(object_, {})[str(row["Id"])] = row
-
-    def find(self, wanted: Wanted) -> Found | None:
-        """The first look-up's first term that hits; of several records the one created first."""
-        for lookup in wanted.lookups:
-            for term in lookup.terms:
-                ids = sorted(self._matching(lookup.object, term))
-                found = [f for id_ in ids if (f := _found(lookup.object, self._rows[lookup.object][id_]))]
-                if len(found) > 1:
-                    rest = ", ".join(ids[1:])
-                    log.warning("several %s records are %s: took %s, not %s", lookup.object, term.field, ids[0], rest)
-                if found:
-                    return found[0]
-        return None
-
-    def _matching(self, object_: str, term: Term) -> list[str]:
-        place = (object_, term.field)
-        if term.phone:
-            if place not in self._phones:
-                self._phones[place] = self._index(place, lambda text: e164(text, self._region))
-            return self._phones[place].get(term.value, [])
-        if place not in self._texts:
-            self._texts[place] = self._index(place, folded)
-        return self._texts[place].get(folded(term.value), [])
-
-    def _index(self, place: tuple[str, str], form: Any) -> dict[str, list[str]]:
-        index: dict[str, list[str]] = {}
-        for id_, row in self._rows.get(place[0], {}).items():
-            key = form(str(_column(row, place[1]) or ""))
-            if key:
-                index.setdefault(key, []).append(id_)
-        return index
-
-
-def folded(text: str) -> str:
-    """Text as SOQL compares it: without case."""
-    return text.strip().lower()
-
-
-def e164(text: str, region: str | None) -> str:
-    """A number written in any form as E.164, "" when it cannot be read."""
-    import phonenumbers  # large tables: only where phones are compared
-
-    if not text:
-        return ""
-    try:
-        number = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return ""
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
-def _column(row: Row, name: str) -> Any:
-    """A column by its name as the mapping spells it (Salesforce answers with its own case; `Owner.Email` is nested)."""
-    value: Any = row
-    for part in name.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = value[part] if part in value else next((v for k, v in value.items() if k.lower() == part.lower()), None)
-    return value
+            self.add(object_, rows)
 
 
 def _found(object_: str, row: Row) -> Found | None:

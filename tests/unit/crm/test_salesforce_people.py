@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.crm.directory import e164
 from connectors.crm.salesforce import soql
-from connectors.crm.salesforce.people import Directory, ask, ask_deals, e164, open_deals
+from connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
 from syncd.connector import Found, Lookup, Term, Wanted
 from syncd.errors import Misconfigured
 
