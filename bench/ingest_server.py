@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -81,8 +81,9 @@ class OneByOne:
     def depth(self) -> int:
         return self._store.journal.depth
 
-    def submit_then(self, entry: Entry, done: Callable[[Committed | Exception], None]) -> None:
-        self._thread.submit(self._commit, entry, done)
+    def submit_all(self, entries: Sequence[tuple[Entry, Callable[[Committed | Exception], None]]]) -> None:
+        for entry, done in entries:
+            self._thread.submit(self._commit, entry, done)
 
     def _commit(self, entry: Entry, done: Callable[[Committed | Exception], None]) -> None:
         done(self._store.journal.commit(entry))

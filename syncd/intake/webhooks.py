@@ -8,7 +8,7 @@ understood is 200 and in quarantine; when the store cannot commit, 503. Failure 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -59,7 +59,7 @@ class Journal(Protocol):
     @property
     def depth(self) -> int: ...
 
-    def submit_then(self, entry: Entry, done: Callable[[Committed | Exception], None]) -> None: ...
+    def submit_all(self, entries: Sequence[tuple[Entry, Callable[[Committed | Exception], None]]]) -> None: ...
 
 
 @dataclass(frozen=True)

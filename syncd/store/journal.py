@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -59,9 +59,11 @@ class Journal:
         cancelled. Raises StoreUnavailable once the journal is closed."""
         return self._promise(prepare(entry, self._store.clock()))
 
-    def submit_then(self, entry: Entry, done: Done) -> None:
-        """`submit` for the hot path: `done` is called with the outcome, in the writer's thread; be quick, raise nothing."""
-        self._enqueue(prepare(entry, self._store.clock()), done)
+    def submit_all(self, entries: Sequence[tuple[Entry, Done]]) -> None:
+        """`submit` for the hot path: many at once, and each `done` is called with its outcome in the writer's thread; be
+        quick there, raise nothing. Raises StoreUnavailable once the journal is closed."""
+        now = self._store.clock()
+        self._enqueue([(prepare(entry, now), done) for entry, done in entries])
 
     def commit(self, entry: Entry) -> Committed:
         """Commits an entry and waits for it: in this thread if nobody else is waiting, else with the others. Raises
@@ -100,17 +102,17 @@ class Journal:
             else:
                 future.set_result(outcome)
 
-        self._enqueue(prepared, done)
+        self._enqueue([(prepared, done)])
         return future
 
-    def _enqueue(self, prepared: Prepared, done: Done) -> None:
+    def _enqueue(self, waiting: Sequence[tuple[Prepared, Done]]) -> None:
         with self._arrived:
             if self._closed:
                 raise StoreUnavailable(f"database {self._store.place}: syncd is stopping")
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
                 self._writer.start()
-            self._waiting.append((prepared, done))
+            self._waiting.extend(waiting)
             self._arrived.notify()
 
     def _write(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import orjson
@@ -206,8 +207,9 @@ class HostileJournal:
         self._settle(entry, future)
         return future
 
-    def submit_then(self, entry: Entry, done: Callable[[Committed | Exception], None]) -> None:
-        self.submit(entry).add_done_callback(lambda future: done(future.exception() or future.result()))  # type: ignore[arg-type]
+    def submit_all(self, entries: Sequence[tuple[Entry, Callable[[Committed | Exception], None]]]) -> None:
+        for entry, done in entries:
+            self.submit(entry).add_done_callback(partial(_tell, done))
 
     def commit(self, entry: Entry) -> Committed:
         return self.submit(entry).result(30)
@@ -225,3 +227,8 @@ class HostileJournal:
                     new.append(arrival.signal.id)
             self.entries.append(entry)
         future.set_result(Committed(tuple(new), len(entry.arrivals) - len(new)))
+
+
+def _tell(done: Callable[[Committed | Exception], None], future: Future[Committed]) -> None:
+    error = future.exception()
+    done(future.result() if error is None else error if isinstance(error, Exception) else RuntimeError(repr(error)))
