@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from syncd.cli.output import Output
+from syncd.output import Output
 from syncd.errors import UsageError
 
 if TYPE_CHECKING:
