@@ -127,8 +127,8 @@ class _NoToken(Exception):
 class HttpClient:
     """Calls one vendor. `base_url` may be a function of the newest token (instance_url, api_domain). One session per
     client, safe for a few threads; it keeps no cookies and reads no ~/.netrc. `headers` are sent with every request.
-    `exchanges` counts the requests made so far, replays and those without an answer included. An answer means that the token
-    was refused when its status is one of `refused_statuses` and `refuses_token` agrees (vendors say "no permission" with 401 too).
+    `exchanges` counts the requests made so far, replays and those without an answer included. The token counts as
+    refused when the status is one of `refused_statuses` and `refuses_token` agrees (some say 401 to a missing scope too).
 
     `request` raises: Transient (never left; or a read that failed), Ambiguous (a write whose answer is missing),
     AuthExpired (401 again after one refresh), Misconfigured (TLS that cannot work), and whatever `mint` raises. Every

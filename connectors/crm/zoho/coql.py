@@ -1,0 +1,119 @@
+"""COQL text, pure: quoting, brackets, and statements that stay within Zoho's limits.
+
+Used by people.py and destination.py. Limits (zoho.md, Finding people; Zoho's COQL pages): IN takes 50 values, WHERE 25 criteria
+bracketed two by two, a call 2,000 rows; LIKE knows starts with, ends with and contains only; a quote inside a string is doubled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+IN_VALUES = 50
+CRITERIA = 25
+DEEPEST = 100_000
+"""Rows that paging reaches."""
+PAGE, LARGE_PAGE = 200, 2_000
+"""Rows asked for first (one credit), and of every later page (three credits)."""
+LONGEST = 255
+"""Characters of a single-line field: a longer value cannot be in the CRM."""
+TAIL = 4
+"""Last digits that every way to write a phone number leaves together, but for those that `phone_forms` lists."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
+_SEPARATORS = re.compile(r"[ .\-]+")
+
+
+def literal(value: str) -> str:
+    """A quoted string literal of any text that is `askable`."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def is_name(text: str) -> bool:
+    """Whether this can stand as a module or field name: anything else never reaches a statement."""
+    return _NAME.fullmatch(text) is not None
+
+
+def askable(value: str) -> bool:
+    """Whether a value can be asked for. What a backslash or a control character means inside a string is nowhere
+    documented, and a statement that does not parse would take its 49 neighbours with it."""
+    return 0 < len(value) <= LONGEST and value.isprintable() and "\\" not in value
+
+
+def select(columns: Iterable[str], module: str) -> str:
+    return " ".join(("select", ", ".join(dict.fromkeys(columns)), "from", module))
+
+
+def bracketed(word: str, tests: Sequence[str]) -> str:
+    """Tests joined two by two, as Zoho demands of more than two."""
+    if len(tests) == 1:
+        return tests[0]
+    middle = len(tests) // 2
+    return f"({bracketed(word, tests[:middle])} {word} {bracketed(word, tests[middle:])})"
+
+
+def isin(field: str, values: Sequence[str]) -> str:
+    return f"{field} in ({', '.join(map(literal, values))})"
+
+
+def selects(head: str, field: str, values: Iterable[str], also: str = "") -> Iterator[str]:
+    """Statements `{head} where {field} in (…)`, each of at most IN_VALUES values, that together ask for all askable ones.
+    `also`: one more criterion."""
+    wanted = list(dict.fromkeys(value for value in values if askable(value)))
+    for start in range(0, len(wanted), IN_VALUES):
+        tests = [isin(field, wanted[start : start + IN_VALUES]), *([also] if also else [])]
+        yield f"{head} where {bracketed('and', tests)}"
+
+
+def phones(head: str, field: str, numbers: Iterable[str]) -> Iterator[str]:
+    """Statements that find E.164 numbers in a field where people wrote them in any form. They find more than that: the
+    rows' numbers must be compared."""
+    held: list[str] = []
+    forms: list[str] = []
+    for number in dict.fromkeys(numbers):
+        if len(number) <= TAIL or not number.removeprefix("+").isdecimal():
+            continue
+        more = [*forms, *phone_forms(number)]
+        if held and len(held) + 1 + -(-len(more) // IN_VALUES) > CRITERIA:
+            yield _phones(head, field, held, forms)
+            held, more = [], list(phone_forms(number))
+        held.append(number)
+        forms = more
+    if held:
+        yield _phones(head, field, held, forms)
+
+
+def _phones(head: str, field: str, numbers: Sequence[str], forms: Sequence[str]) -> str:
+    tails = dict.fromkeys(number[-TAIL:] for number in numbers)
+    tests = [f"{field} like {literal('%' + tail)}" for tail in tails]
+    tests += [isin(field, forms[start : start + IN_VALUES]) for start in range(0, len(forms), IN_VALUES)]
+    return f"{head} where {bracketed('or', tests)}"
+
+
+def phone_forms(number: str) -> tuple[str, ...]:
+    """How a number is usually written where its last TAIL digits do not stand together (pairs in France, threes in
+    Vietnam): nationally and internationally, grouped by space, hyphen or dot."""
+    import phonenumbers  # large tables: only where phones are asked for
+
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return ()
+    styles = (phonenumbers.PhoneNumberFormat.INTERNATIONAL, phonenumbers.PhoneNumberFormat.NATIONAL)
+    written = [phonenumbers.format_number(parsed, style) for style in styles]
+    forms = dict.fromkeys(_SEPARATORS.sub(sign, text) for text in written for sign in " -.")
+    return tuple(form for form in forms if not form.endswith(number[-TAIL:]))
+
+
+def paged(statement: str, offset: int) -> str:
+    """The statement for the page that begins at row `offset`. Zoho sorts by id where nothing else is asked."""
+    return f"{statement} limit {offset}, {page_size(offset)}"
+
+
+def page_size(offset: int) -> int:
+    return min(LARGE_PAGE, DEEPEST - offset) if offset else PAGE
+
+
+def credits(offset: int) -> int:
+    """What the page costs (zoho.md, Limits)."""
+    return 3 if offset else 1

@@ -1,0 +1,225 @@
+"""The Zoho CRM destination: resolve, plan, send and find on the thin client. Built by `syncd` for `type: zoho`.
+
+People and other records are upserted under a unique key; activities, which Zoho cannot upsert, are inserted under one, and
+being refused as a duplicate of it means that they are there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from connectors.crm.zoho import coql, pack
+from connectors.crm.zoho.client import Client
+from connectors.crm.zoho.errors import Meaning, Said, failure, said
+from connectors.crm.zoho.pack import Lane, Packed, Way
+from connectors.crm.zoho.people import Search, ask_deals, open_deals
+from connectors.crm.zoho.settings import ZohoSettings
+from syncd.connector import (
+    Allowance,
+    Call,
+    Connector,
+    Context,
+    DestinationDefaults,
+    Found,
+    Keying,
+    Kind,
+    Outcome,
+    Spend,
+    Wanted,
+    Write,
+    Written,
+)
+from syncd.errors import Ambiguous, Failure, Misconfigured, Scope, StaleReference, Transient
+
+log = logging.getLogger(__name__)
+
+TABS: Mapping[str, str] = {
+    "Leads": "Leads",
+    "Contacts": "Contacts",
+    "Accounts": "Accounts",
+    "Deals": "Potentials",
+    "Tasks": "Tasks",
+    "Calls": "Calls",
+    "Events": "Events",
+}
+"""Module -> its tab in the web pages, for those whose tab is known."""
+
+
+class Zoho(DestinationDefaults):
+    """One account.
+
+    `concurrency`: writes of more than ten records share ten places with COQL of everybody in the account, and the free edition
+    has five for everything: three leave room for others. `doubt`: Zoho tells no timeout of its own, the contract's ten minutes
+    stand. `search_lag`: COQL reads records, not the search index; how soon it sees a new one is not documented.
+    """
+
+    capacity: ClassVar[int] = 10 * pack.ROWS
+    concurrency: ClassVar[int] = 3
+    search_lag: ClassVar[float] = 15.0
+
+    def __init__(self, settings: ZohoSettings, context: Context) -> None:
+        self._client = Client(settings, context)
+        self._region = context.region
+        self._settings = settings
+
+    def keying(self, object: str, key_field: str) -> Keying:
+        """Upsert by the unique key; activities are inserted under it. Notes have no custom fields, and what has no key can
+        never be found again. Where an activity's key is not unique, the configuration says `findable`."""
+        if not key_field or object == "Notes":
+            return Keying(Kind.AT_MOST_ONCE, enforced=False)
+        return Keying(Kind.UNIQUE if object in pack.ACTIVITIES else Kind.UPSERT)
+
+    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> list[Found | None]:
+        """One call for 50 people and field they are looked up by; a later field is asked only for those not found yet."""
+        search = Search(people, self._region)
+        try:
+            for stage in search.stages:
+                for statement in search.statements(stage):
+                    search.learn(stage, self._client.query(statement))
+                search.learn(stage, ())
+        except Misconfigured as wrong:
+            # Nobody can be found with a wrong look-up: that concerns every rule, not one.
+            text = (
+                wrong.message
+                if wrong.code == "people.match"
+                else f"people.match: {wrong.message} {wrong.field}".strip()
+            )
+            scope = Scope.DESTINATION
+            raise Misconfigured(text, code=wrong.code, scope=scope, field=wrong.field) from None
+        found = search.found()
+        return self._with_deals(found) if deals else found
+
+    def _with_deals(self, found: list[Found | None]) -> list[Found | None]:
+        statements = ask_deals(found, self._settings.closed_stages)
+        held = open_deals(row for statement in statements for row in self._client.query(statement))
+        return [f and msgspec.structs.replace(f, open_deal=f.id in held or f.account in held) for f in found]
+
+    def plan(self, writes: Sequence[Write]) -> list[Call]:
+        return pack.pack(writes)
+
+    def send(self, call: Call) -> list[Outcome]:
+        """Performs the call. Records that are there already under our key are looked up when Zoho does not tell their id."""
+        packed: Packed = call.payload
+        outcomes: dict[int, Outcome] = dict(packed.refused)
+        if packed.records:
+            lane = packed.lane
+            rows = self._client.write(lane.method, lane.path, self._body(packed), call.cost)
+            for place, row in zip(packed.rows, rows, strict=True):
+                outcomes[place] = outcome(lane, call.writes[place], row)
+            self._name(lane, call.writes, outcomes)
+        return [outcomes[place] for place in range(len(call.writes))]
+
+    def _body(self, packed: Packed) -> dict[str, Any]:
+        body: dict[str, Any] = {"data": packed.records}
+        if packed.check_fields:
+            body["duplicate_check_fields"] = packed.check_fields
+        if self._settings.trigger is not None:
+            body["trigger"] = list(self._settings.trigger)
+        if self._settings.lar_id and packed.lane.module == "Leads" and packed.lane.way is not Way.UPDATE:
+            body["lar_id"] = self._settings.lar_id
+        return body
+
+    def _name(self, lane: Lane, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
+        """Gives records that are written, but whose id was not told, their id; where that fails, they are sent again."""
+        nameless = [place for place, o in outcomes.items() if isinstance(o, Written) and not o.id]
+        if not nameless:
+            return
+        ids: dict[str, str] = {}
+        why = f"it is there already, but is not found by {lane.key_field}"
+        try:
+            ids = self.find(lane.module, lane.key_field, [writes[place].key for place in nameless])
+        except Failure as failed:
+            why = f"it is there already; its id could not be looked up: {failed}"
+        for place in nameless:
+            id_ = ids.get(writes[place].key, "")
+            outcomes[place] = Written(id_, created=False) if id_ else Transient(why, code="DUPLICATE_DATA")
+
+    def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
+        """By COQL, 50 keys a call. Of several records with one key (possible where it is not unique) the oldest counts."""
+        if not (coql.is_name(object) and coql.is_name(key_field)):
+            raise Misconfigured(
+                f"{object}.{key_field} is no name of a field", code="key", scope=Scope.RULE, field=key_field
+            )
+        held: dict[str, str] = {}
+        for statement in coql.selects(coql.select(("id", key_field), object), key_field, keys):
+            for row in sorted(self._client.query(statement), key=lambda row: int(row["id"])):
+                key, id_ = str(row.get(key_field, "")).lower(), str(row["id"])
+                if held.setdefault(key, id_) != id_:
+                    log.warning("two %s records have the key %s: %s and %s", object, key, held[key], id_)
+        return {key: held[key.lower()] for key in keys if key.lower() in held}
+
+    def allowance(self) -> Allowance | None:
+        return self._client.allowance()
+
+    def spend(self) -> Spend:
+        return self._client.spend()
+
+    def url(self, object: str, id: str) -> str:
+        """The record in the web pages; "" for modules whose tab is not known, and for a stand-in."""
+        if object not in TABS or self._settings.accounts_url or self._settings.base_url:
+            return ""
+        host = self._settings.centre.accounts.replace("//accounts.", "//crm.", 1)
+        return f"{host}/crm/tab/{TABS[object]}/{id}"
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def outcome(lane: Lane, write: Write, row: Any) -> Outcome:
+    """What one `data[i]` means. Written without an id: the record is there under our key, and has to be looked up."""
+    if not isinstance(row, Mapping):
+        return Ambiguous("a record was answered with something that is no object", code="rows")
+    if row.get("status") == "success":
+        details = row.get("details")
+        id_ = str(details.get("id") or "") if isinstance(details, Mapping) else ""
+        return Written(id_, _created(lane, row)) if id_ else Ambiguous("a success without an id", code="rows")
+    one = said(row)
+    if write.id and one.code.startswith("ALREADY_"):
+        return Written(write.id, created=False)
+    if one.meaning is Meaning.DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
+        return _duplicate_key(lane, one)
+    if one.code == "INVALID_DATA" and _link_of(write, one.field):
+        return StaleReference(one.text, code=one.code, field=_link_of(write, one.field))
+    return failure(one)
+
+
+def _created(lane: Lane, row: Mapping[str, Any]) -> bool | None:
+    if lane.way is Way.UPSERT:
+        return {"insert": True, "update": False}.get(str(row.get("action")))
+    return lane.way is Way.CREATE
+
+
+def _duplicate_key(lane: Lane, one: Said) -> Outcome:
+    """Our own key is taken. By an insert: done before. By an upsert: Zoho found the record and will not update it, since it
+    was converted meanwhile (or somebody wrote it in this very moment): the person is somebody else's record now."""
+    if lane.way is Way.CREATE:
+        return Written(one.existing_id, created=False)
+    if lane.module == "Leads":
+        return StaleReference(f"{one.text}: a lead with this key was converted or deleted", code=one.code)
+    return Transient(one.text, code=one.code)
+
+
+def _link_of(write: Write, field: str) -> str:
+    """The link of the mapping that a field of Zoho's stands for, "" if none."""
+    if field in write.links:
+        return field
+    if field in (pack.OTHER_LINK, pack.CONTACT_LINK, pack.OTHER_MODULE):
+        return next((name for name in (pack.CONTACT_LINK, pack.OTHER_LINK) if name in write.links), "")
+    return ""
+
+
+def _build(settings: ZohoSettings, context: Context) -> Zoho:
+    return Zoho(settings, context)
+
+
+CONNECTOR = Connector(
+    name="zoho",
+    summary="Zoho CRM: people by COQL, records upserted and activities inserted by a unique key, 100 records a call",
+    settings=ZohoSettings,
+    build=_build,
+    secrets_note="auth.client_secret and auth.refresh_token are secrets",
+)
