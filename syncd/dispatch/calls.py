@@ -1,0 +1,266 @@
+"""Talks to one CRM: every look-up and call goes through here, is judged for breaker, pauses and budget, and is paid for.
+
+A lane's round uses it. Promise: nothing is sent while the lane is paused, the budget is spent or the lane is stopping;
+whatever comes out of a connector, also a bug of it, is an outcome; no database transaction is open during a call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from syncd import pacing
+from syncd.config import Quota
+from syncd.connector import Call, Destination, Found, Outcome, Wanted, Write, Written
+from syncd.dispatch import outcomes as rules
+from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited
+from syncd.pacing import Pace
+from syncd.store.lanes import put_pace, spend, spending
+from syncd.store.store import Store
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class Paused(Exception):
+    """Nothing may be sent now: the lane is paused, out of budget, or stopping. What is left waits as it is."""
+
+
+class Caller:
+    """One destination as its lane calls it. `pace` and `made` (calls) are for the lane to read, `before_call` is its
+    heartbeat."""
+
+    def __init__(
+        self,
+        name: str,
+        destination: Destination,
+        store: Store,
+        *,
+        quota: Quota | None,
+        random: pacing.Random,
+        clock: Callable[[], int],
+        stopping: Callable[[], bool],
+        pace: Pace,
+    ) -> None:
+        self.name = name
+        self.destination = destination
+        self.pace = pace
+        self.made = 0
+        self.clock = clock
+        self._store = store
+        self._quota = quota
+        self._random = random
+        self._stopping = stopping
+        self.before_call: Callable[[], object] = lambda: None
+        self._person_cost = 0.0
+        self._kept = pace
+        self._hours: list[tuple[int, float]] | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    # ------------------------------------------------------------------------------------------------ may it be sent
+
+    def check(self, cost: float = 0.0) -> None:
+        """Raises Paused when a call of this cost may not be made now."""
+        now = self.clock()
+        if self._stopping() or self.pace.paused(now):
+            raise Paused
+        left = self.budget(now)
+        if left.left < max(cost, 1e-9):
+            self.pace = pacing.pause(self.pace, max(left.until, now + pacing.SECOND), left.reason)
+            raise Paused
+        self.before_call()
+
+    def budget(self, now: int) -> pacing.Budget:
+        """What may still be spent."""
+        if self._hours is None:
+            with self._store.read() as connection:
+                self._hours = spending(connection, self.name)
+        return pacing.budget(self._quota, self.destination.allowance(), self._hours, now)
+
+    def _pay(self, expected: float) -> None:
+        """Books what was really spent, beyond what was booked before the call; keeps the pace."""
+        cost = self.destination.spend()
+        self.made += cost.calls
+        now = self.clock()
+        more = cost.units - expected
+
+        if more or cost.calls:
+            self._store.apply(lambda connection: spend(connection, self.name, pacing.hour_of(now), more, cost.calls))
+            self._hours = None
+
+    def keep_pace(self) -> None:
+        """Writes the pace down when it changed."""
+        if self.pace is self._kept or self.pace == self._kept:
+            return
+        pace, now = self.pace, self.clock()
+        with self._store.write() as connection:
+            put_pace(
+                connection,
+                self.name,
+                msgspec.json.encode(pace),
+                paused_until=pace.paused_until,
+                reason=pace.reason,
+                failures=pace.failures,
+                now=now,
+            )
+        self._kept = pace
+
+    def _ask(self, question: Callable[[], T]) -> T | Failure:
+        """Whatever comes out is an answer or a Failure."""
+        try:
+            return question()
+        except Failure as failure:
+            return failure
+        except Exception as bug:
+            log.exception("the connector tripped; its answer counts as missing", destination=self.name)
+            return Ambiguous(f"{type(bug).__name__}: {bug}", code="connector-bug")
+
+    def _judge(self, failure: Failure | None) -> None:
+        before = self.pace
+        self.pace = rules.react(self.pace, failure, self.clock(), self._random)
+        if failure is not None and self.pace.paused_until > before.paused_until:
+            log.warning("destination paused", destination=self.name, reason=self.pace.reason)
+
+    # ------------------------------------------------------------------------------------------------------ look-ups
+
+    def resolve(self, people: Sequence[Wanted], *, deals: bool) -> list[Found | Failure | None]:
+        """The records of these people, parallel to them; a Failure for whom the look-up failed. Raises Paused."""
+        if not people:
+            return []
+        self.check(max(1.0, self._person_cost * len(people)))
+        answer = self._ask(lambda: self.destination.resolve(people, deals=deals))
+        units = self._look_up_paid(answer)
+        if not isinstance(answer, Failure):
+            if len(answer) == len(people):
+                self._person_cost = units / len(people)
+                return list(answer)
+            answer = Ambiguous(f"{len(answer)} answers for {len(people)} people", code="connector-bug")
+        pieces = rules.split(people, answer)
+        if pieces is None:
+            return [answer] * len(people)
+        return [found for piece in pieces for found in self.resolve(piece, deals=deals)]
+
+    def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str] | Failure:
+        """key -> id of the records that exist. Raises Paused."""
+        self.check(1.0)
+        answer = self._ask(lambda: self.destination.find(object, key_field, keys))
+        self._look_up_paid(answer)
+        return answer
+
+    def _look_up_paid(self, answer: object) -> float:
+        self._judge(answer if isinstance(answer, Failure) else None)
+        before = self.made
+        cost = self.destination.spend()
+        self.made = before + cost.calls
+        if cost.units or cost.calls:
+            hour = pacing.hour_of(self.clock())
+            self._store.apply(lambda connection: spend(connection, self.name, hour, cost.units, cost.calls))
+            self._hours = None
+        return cost.units
+
+    # ------------------------------------------------------------------------------------------------------- sending
+
+    def send(
+        self,
+        writes: Sequence[Write],
+        *,
+        before: Callable[[Call], None],
+        after: Callable[[Call, list[Outcome]], Sequence[Sequence[Write]]],
+        rule_of: Callable[[Write], str],
+    ) -> None:
+        """Sends all writes in as few calls as the vendor allows, in order per key and group.
+
+        `before(call)` commits that they leave now; `after(call, outcomes)` commits what became of them, and may return
+        groups of writes to send once more, each packed by itself. Raises Paused with the rest unsent, never in between:
+        each call that has left has been settled.
+        """
+        waiting = deque(self.destination.plan(writes))
+        flying: dict[Future[list[Outcome] | Failure], Call] = {}
+        paused: Paused | None = None
+        while waiting or flying:
+            while paused is None and len(flying) < self.destination.concurrency:
+                call = self._next(waiting, list(flying.values()))
+                if call is None:
+                    break
+                try:
+                    self._depart(call, before)
+                except Paused as reason:
+                    paused = reason
+                    break
+                flying[self._fly(call)] = call
+            if not flying:
+                break
+            landed, _ = wait(flying, return_when=FIRST_COMPLETED)
+            for one in landed:
+                call = flying.pop(one)
+                again = self._land(call, one.result(), after, rule_of)
+                waiting.extendleft(reversed([more for group in again for more in self.destination.plan(group)]))
+        if paused is not None:
+            raise paused
+
+    def _next(self, waiting: deque[Call], flying: Sequence[Call]) -> Call | None:
+        """The first waiting call that shares no group or key with one in flight, or with one that waits before it."""
+        taken = {mark for call in flying for mark in _marks(call)}
+        for index, call in enumerate(waiting):
+            marks = _marks(call)
+            if not taken & marks:
+                del waiting[index]
+                return call
+            taken |= marks
+        return None
+
+    def _depart(self, call: Call, before: Callable[[Call], None]) -> None:
+        self.check(call.cost)
+        before(call)
+        hour = pacing.hour_of(self.clock())
+        self._store.apply(lambda connection: spend(connection, self.name, hour, call.cost, 0))
+        self._hours = None
+
+    def _fly(self, call: Call) -> Future[list[Outcome] | Failure]:
+        if self.destination.concurrency == 1:
+            done: Future[list[Outcome] | Failure] = Future()
+            done.set_result(self._ask(lambda: self.destination.send(call)))
+            return done
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.destination.concurrency, thread_name_prefix=f"lane {self.name}")
+        return self._pool.submit(self._ask, lambda: self.destination.send(call))
+
+    def _land(
+        self,
+        call: Call,
+        answer: list[Outcome] | Failure,
+        after: Callable[[Call, list[Outcome]], Sequence[Sequence[Write]]],
+        rule_of: Callable[[Write], str],
+    ) -> Sequence[Sequence[Write]]:
+        if not isinstance(answer, Failure) and len(answer) != len(call.writes):
+            answer = Ambiguous(f"{len(answer)} outcomes for {len(call.writes)} writes", code="connector-bug")
+        if isinstance(answer, Failure):
+            self._judge(answer)
+            self._pay(call.cost)
+            pieces = rules.split(call.writes, answer, rule_of)
+            if pieces is not None:
+                return pieces
+            return after(call, [answer] * len(call.writes))
+        self._judge(None)
+        for outcome in answer:
+            if isinstance(outcome, (RateLimited, QuotaExhausted)) or (
+                not isinstance(outcome, Written) and rules.stops_lane(outcome)
+            ):
+                self._judge(outcome)
+                break
+        self._pay(call.cost)
+        return after(call, answer)
+
+
+def _marks(call: Call) -> set[str]:
+    return {mark for write in call.writes for mark in (write.group, write.key) if mark}

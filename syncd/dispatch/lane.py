@@ -1,0 +1,291 @@
+"""The lane of a destination: the one sequence of calls into it, on one machine or on ten, owned through a lease.
+
+The daemon starts one a destination; tests and commands call `step`. Promise: whatever happens to the process, the next
+owner goes on where this one stopped; a stop drains: the call in flight is settled, the rest goes back to the queue.
+"""
+
+from __future__ import annotations
+
+import random as chance
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import structlog
+from sqlalchemy import Connection
+
+from syncd import pacing
+from syncd.config import Settings
+from syncd.connector import Destination
+from syncd.dispatch.calls import Caller
+from syncd.dispatch.outcomes import Law
+from syncd.dispatch.round import Round, Route
+from syncd.mapping.model import CompiledMapping
+from syncd.pacing import Pace
+from syncd.store import queue
+from syncd.store.engine import millis
+from syncd.store.entries import StoreUnavailable
+from syncd.store.lanes import drop_rejected, pace_of
+from syncd.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=60)
+CLAIM_FOR = 15 * 60 * pacing.SECOND
+"""A claim outlives the longest request (its deadline is ours), and is extended before each call."""
+IDLE = 2.0
+"""Seconds between looks at the queue when nobody wakes the lane: another process may have put something into it."""
+PROBE = 10
+"""Deliveries of the round that decides whether a rested vendor is well again."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one round did. `wait_until`: UTC milliseconds when there may be more to do (0: at once, None: when woken)."""
+
+    claimed: int = 0
+    settled: int = 0
+    refused: int = 0
+    calls: int = 0
+    wait_until: int | None = None
+    reason: str = ""
+
+
+class Lane:
+    """Drives one destination. `name` is the YAML name; `settings` the whole configuration."""
+
+    def __init__(
+        self,
+        name: str,
+        destination: Destination,
+        mapping: CompiledMapping,
+        store: Store,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        random: pacing.Random = chance.random,
+        lease: timedelta = LEASE,
+        idle: float = IDLE,
+    ) -> None:
+        self.name = name
+        self._destination = destination
+        self._store = store
+        self._read_clock = clock or store.clock
+        self._random = random
+        self._lease = lease
+        self._idle = idle
+        here = settings.destinations[name]
+        self._quota = here.quota
+        doubt = here.doubt.total_seconds() if here.doubt is not None else destination.doubt
+        law = Law(settings.retry, round((doubt + destination.search_lag) * 1000), random)
+        self._route = Route(settings, destination, here, mapping, law)
+        self._stop = threading.Event()
+        self._lost = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._caller: Caller | None = None
+        self._now: int | None = None
+        self._extended = 0
+        self._store_trouble = ""
+
+    # -------------------------------------------------------------------------------------------------------- a round
+
+    def step(self, now: datetime | None = None) -> StepResult:
+        """One claim-to-settle round. `now` stands still for the whole round when given, else the store's clock runs.
+        Raises StoreUnavailable; what was under way is then in doubt, or free again when the claim runs out."""
+        self._now = millis(now) if now is not None else None
+        caller = self._calls()
+        caller.made = 0
+        started = self._clock()
+        if caller.pace.paused(started):
+            return StepResult(wait_until=caller.pace.paused_until, reason=caller.pace.reason)
+        batch = self._claim(caller, started)
+        if not batch.taken:
+            with self._store.read() as connection:
+                return StepResult(wait_until=queue.next_due(connection, self.name))
+        work = Round(self._route, self._store, caller, batch)
+        self._extended = started
+        caller.before_call = lambda: self._extend(batch)
+        self._run(work, caller, batch)
+        caller.keep_pace()
+        ledger = work.ledger
+        if ledger.refused:
+            log.warning("late settlements refused", destination=self.name, refused=ledger.refused)
+        paused = caller.pace.paused(self._clock())
+        return StepResult(
+            claimed=len(batch.taken),
+            settled=ledger.settled,
+            refused=ledger.refused,
+            calls=caller.made,
+            wait_until=caller.pace.paused_until if paused else 0,
+            reason=caller.pace.reason if paused else "",
+        )
+
+    def _run(self, work: Round, caller: Caller, batch: queue.Batch) -> None:
+        try:
+            work.run()
+        except StoreUnavailable:
+            raise
+        except Exception as bug:
+            # A delivery that trips syncd must not stop the others: rounds shrink until it is alone, and then it is dead.
+            log.exception("a round tripped", destination=self.name, deliveries=len(batch.taken))
+            caller.pace = pacing.shrunk(caller.pace, len(batch.taken))
+            if len(batch.taken) == 1:
+                work.ledger.poison(batch.taken[0], f"syncd tripped over it: {type(bug).__name__}: {bug}")
+            work.ledger.close()
+
+    def _clock(self) -> int:
+        return self._now if self._now is not None else millis(self._read_clock())
+
+    def _stopping(self) -> bool:
+        return self._stop.is_set() or self._lost.is_set()
+
+    def _calls(self) -> Caller:
+        if self._caller is None:
+            self._caller = Caller(
+                self.name,
+                self._destination,
+                self._store,
+                quota=self._quota,
+                random=self._random,
+                clock=self._clock,
+                stopping=self._stopping,
+                pace=self.pace(),
+            )
+        return self._caller
+
+    def pace(self) -> Pace:
+        """How the lane is doing, as it was last written down."""
+        with self._store.read() as connection:
+            return read_pace(pace_of(connection, self.name))
+
+    def _claim(self, caller: Caller, now: int) -> queue.Batch:
+        limit = max(1, self._destination.capacity)
+        if caller.pace.size:
+            limit = min(limit, caller.pace.size)
+        if caller.pace.probing():
+            limit = min(limit, PROBE)
+        return self._store.apply(
+            lambda connection: queue.claim(connection, self.name, limit=limit, now=now, until=now + CLAIM_FOR)
+        )
+
+    def _extend(self, batch: queue.Batch) -> None:
+        now = self._clock()
+        if now - self._extended < CLAIM_FOR // 3:
+            return
+        self._extended, until = now, now + CLAIM_FOR
+        self._store.apply(lambda connection: queue.extend(connection, batch, until))
+
+    # ---------------------------------------------------------------------------------------------------- as a thread
+
+    def start(self) -> None:
+        """Runs the lane in a thread of its own until `stop`."""
+        self._thread = threading.Thread(target=self.run, name=f"lane {self.name}", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something new may be due."""
+        self._wake.set()
+
+    def ask_to_stop(self) -> None:
+        """No further call leaves; see `stop`."""
+        self._stop.set()
+        self._wake.set()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is being sent now, "" when all is well."""
+        if self._store_trouble:
+            return self._store_trouble
+        pace = self._caller.pace if self._caller is not None else self.pace()
+        return pace.reason if pace.paused(millis(self._read_clock())) else ""
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Lets the call in flight end, settles it, gives everything back; True when that was done within `timeout` s."""
+        self.ask_to_stop()
+        if self._thread is not None:
+            self._thread.join(timeout)
+            return not self._thread.is_alive()
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """Ends the threads of calls. The destination itself is its owner's to close."""
+        if self._caller is not None:
+            self._caller.close()
+
+    def run(self) -> None:
+        """Owns the lane whenever its lease can be had, until `stop`."""
+        while not self._stop.is_set():
+            try:
+                claim = self._store.leases.acquire(f"lane:{self.name}", self._lease)
+                if claim is None:
+                    self._pause(self._idle)
+                    continue
+                with self._store.leases.heartbeat(claim) as beat:
+                    self._lost = beat.lost
+                    self.take_over()
+                    self._store_trouble = ""
+                    while not self._stopping():
+                        self._pause(self._wait(self.step()))
+            except StoreUnavailable as reason:
+                self._store_trouble = str(reason)
+                log.error("the store cannot be used; the lane waits", destination=self.name, reason=str(reason))
+                self._pause(5.0)
+        self.close()
+
+    def take_over(self) -> None:
+        """The first thing an owner does: frees what a former one had claimed, and forgets what a reload may have mended."""
+        self._caller = None
+        now = self._clock()
+
+        def free(connection: Connection) -> None:
+            queue.unclaim(connection, self.name)
+            drop_rejected(connection, self.name)
+
+        self._store.apply(free)
+        caller = self._calls()
+        if caller.pace.stopped or caller.pace.held:
+            self.resume(now)
+
+    def resume(self, now: int | None = None) -> None:
+        """After a reload: what was misconfigured is tried at once, held deliveries are due."""
+        caller = self._calls()
+        caller.pace = pacing.resumed(caller.pace)
+        caller.keep_pace()
+        due = now if now is not None else self._clock()
+        self._store.apply(lambda connection: queue.release_held(connection, self.name, due))
+        self._wake.set()
+
+    def _wait(self, done: StepResult) -> float:
+        if done.wait_until == 0:
+            return 0.0
+        if done.wait_until is None:
+            return self._idle
+        return min(max((done.wait_until - self._clock()) / 1000, 0.001), self._idle)
+
+    def _pause(self, seconds: float) -> None:
+        if seconds > 0 and not self._stop.is_set():
+            self._wake.wait(seconds)
+            self._wake.clear()
+
+
+def read_pace(document: bytes) -> Pace:
+    """A pace as it was written down; a document that an older or newer syncd wrote otherwise is a fresh start."""
+    if not document:
+        return Pace()
+    try:
+        return msgspec.json.decode(document, type=Pace)
+    except msgspec.DecodeError as error:
+        log.warning("the lane's pace cannot be read; starting afresh", reason=str(error))
+        return Pace()
+
+
+def moment(at: int) -> datetime:
+    """UTC milliseconds as an aware datetime."""
+    return datetime.fromtimestamp(at / 1000, UTC)
+
+
+__all__ = ["Lane", "StepResult", "moment", "read_pace"]

@@ -1,0 +1,260 @@
+"""What an answer of the CRM means: the table of failure classes, as pure decisions over one write, one person, one lane.
+
+Lanes ask here after every call, and when they find what a dead worker left. Promise: no outcome is guessed; what may have
+been written is never sent again unless the CRM keeps the key, the doubt is over, or it was looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from syncd import pacing
+from syncd.config import Retry
+from syncd.connector import Keying, Kind, Outcome, Write, Written
+from syncd.errors import (
+    Ambiguous,
+    AuthExpired,
+    Failure,
+    Misconfigured,
+    QuotaExhausted,
+    RateLimited,
+    Rejected,
+    Scope,
+    StaleReference,
+    Transient,
+)
+from syncd.pacing import Pace
+from syncd.store.lanes import PersonRow
+from syncd.store.queue import Attempt, WriteRow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Law:
+    """What decisions need of the settings. `doubt`: milliseconds from sending until a lost call has surely ended and
+    what it wrote can be found (the vendor's doubt and its search lag)."""
+
+    retry: Retry
+    doubt: int
+    random: pacing.Random
+
+
+def word(outcome: Outcome) -> str:
+    """The outcome as `attempts` has it: "written", or the failure class in lower case."""
+    return "written" if isinstance(outcome, Written) else type(outcome).__name__.lower()
+
+
+def said(failure: Failure) -> str:
+    """The failure as a person reads it: the field, if one is named, then code and message."""
+    field = getattr(failure, "field", "")
+    text = str(failure) or type(failure).__name__
+    return f"{field}: {text}" if field and field not in text else text
+
+
+def attempt(signal_id: str, rule: str, outcome: Outcome, now: int) -> Attempt:
+    """What `explain` shows of one try."""
+    if isinstance(outcome, Written):
+        return Attempt(signal_id, rule, now, word(outcome))
+    return Attempt(signal_id, rule, now, word(outcome), outcome.code, said(outcome))
+
+
+def stops_lane(failure: Failure) -> bool:
+    """Whether it speaks of everything behind the destination."""
+    return isinstance(failure, AuthExpired) or (
+        isinstance(failure, Misconfigured) and failure.scope is Scope.DESTINATION
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- one write
+
+
+def decide(row: WriteRow, outcome: Outcome, keying: Keying, law: Law, now: int) -> WriteRow:
+    """The next state of a write that was sent at `row.sent_at` and had this outcome."""
+    put = msgspec.structs.replace
+    match outcome:
+        case Written():
+            return put(
+                row, state="written", reason="", crm_id=outcome.id or row.crm_id, attempts=row.attempts + 1, due_at=0
+            )
+        case Transient():
+            return _again(row, outcome, law, now, known=outcome.known)
+        case Ambiguous():
+            return in_doubt(row, outcome, keying, law, now)
+        case StaleReference():
+            return _stale(row, outcome, keying, now)
+        case Misconfigured() if outcome.scope is Scope.RULE:
+            return put(row, state="held", reason=said(outcome), due_at=now + pacing.ASK_AGAIN)
+        case RateLimited() | QuotaExhausted() | AuthExpired() | Misconfigured():  # the lane pauses; no attempt counts
+            return put(row, state="pending", reason=said(outcome), due_at=now)
+        case _:
+            return put(row, state="dead", reason=said(outcome), attempts=row.attempts + 1, due_at=0)
+
+
+def _again(row: WriteRow, failure: Failure, law: Law, now: int, *, known: bool = True) -> WriteRow:
+    attempts = row.attempts + 1
+    due = pacing.next_try(law.retry, attempts, now, law.random, known=known)
+    if due is not None:
+        return msgspec.structs.replace(row, state="pending", reason=said(failure), attempts=attempts, due_at=due)
+    reason = f"given up after {attempts} tries: {said(failure)}"
+    # Its last answer is missing: that it was not written would be a guess.
+    state = "unconfirmed" if isinstance(failure, Ambiguous) else "dead"
+    return msgspec.structs.replace(row, state=state, reason=reason, attempts=attempts, due_at=0)
+
+
+def in_doubt(row: WriteRow, failure: Failure, keying: Keying, law: Law, now: int) -> WriteRow:
+    """After a lost answer, by the kind of the write: again, wait and then again, wait and look up, or unconfirmed."""
+    kind = keying.kind
+    if kind is Kind.AT_MOST_ONCE:
+        reason = f"it may have been done, and cannot be looked up: {said(failure)}"
+        return msgspec.structs.replace(row, state="unconfirmed", reason=reason, attempts=row.attempts + 1, due_at=0)
+    if kind is Kind.UNIQUE or (kind is Kind.UPSERT and keying.enforced):
+        return _again(row, failure, law, now)
+    due = max(now, row.sent_at + law.doubt)
+    return msgspec.structs.replace(
+        row, state="doubt", reason=f"in doubt: {said(failure)}", attempts=row.attempts + 1, due_at=due
+    )
+
+
+def keying_of_known(keying: Keying) -> Keying:
+    """Of a record whose id we know: an update is as good a second time, whatever inserting is."""
+    return keying if keying.kind is Kind.AT_MOST_ONCE else Keying(Kind.UPSERT)
+
+
+def not_looked_up(row: WriteRow, failure: Failure, law: Law, now: int) -> WriteRow:
+    """A write whose person cannot be looked up: it counts as a try, and nothing was sent."""
+    asked = Transient(failure.message, code=failure.code) if isinstance(failure, Ambiguous) else failure
+    return decide(row, asked, Keying(Kind.UPSERT), law, now)
+
+
+def doubt_over(row: WriteRow, found: str | None, law: Law, now: int) -> WriteRow:
+    """A write whose doubt has ended. `found`: the id it was found by, "" when looked for in vain, None when no look-up is
+    needed (an upsert simply goes again)."""
+    if found:
+        return msgspec.structs.replace(row, state="written", reason="", crm_id=found, due_at=0)
+    if row.attempts >= len(law.retry.schedule):
+        state = "dead" if found == "" else "unconfirmed"
+        return msgspec.structs.replace(
+            row, state=state, reason=f"given up after {row.attempts} tries: {row.reason}", due_at=0
+        )
+    return msgspec.structs.replace(row, state="pending", due_at=now)
+
+
+def _stale(row: WriteRow, failure: StaleReference, keying: Keying, now: int) -> WriteRow:
+    if row.stale_once:
+        reason = f"the record it points at is gone: {said(failure)}"
+        return msgspec.structs.replace(row, state="dead", reason=reason, attempts=row.attempts + 1, due_at=0)
+    again = msgspec.structs.replace(row, state="pending", stale_once=True, reason=said(failure), due_at=now)
+    if not row.crm_id or failure.field:
+        return again
+    # Our own record may be what is gone. Without its id an insert could double it: such kinds look it up first.
+    looked_up = keying.kind is Kind.FINDABLE
+    return msgspec.structs.replace(again, crm_id="", state="doubt" if looked_up else "pending")
+
+
+# ------------------------------------------------------------------------------------------------------ one person
+
+
+def decide_person(row: PersonRow, outcome: Outcome, keying: Keying, law: Law, object: str, now: int) -> PersonRow:
+    """The next state of somebody whose record was sent at `row.sent_at`. When in doubt they are resolved again, never
+    before the lost call has surely ended, unless the CRM itself keeps the key."""
+    put = msgspec.structs.replace
+    match outcome:
+        case Written():
+            return known_person(row, object, outcome.id, now)
+        case Rejected() if outcome.existing_id:
+            return known_person(row, object, outcome.existing_id, now)
+        case Transient() | Ambiguous() | StaleReference():
+            attempts = row.attempts + 1
+            due = pacing.next_try(law.retry, attempts, now, law.random, known=getattr(outcome, "known", True))
+            if due is None:
+                reason = f"given up after {attempts} tries: {said(outcome)}"
+                return put(row, state="rejected", reason=reason, attempts=attempts, checked_at=now)
+            if isinstance(outcome, Ambiguous):
+                due = max(due, person_safe_at(row.sent_at, keying, law))
+            return put(row, attempts=attempts, checked_at=due)
+        case RateLimited() | QuotaExhausted() | AuthExpired() | Misconfigured():  # nothing was written; the lane waits
+            return put(row, checked_at=now)
+        case _:
+            return put(row, state="rejected", reason=said(outcome), attempts=row.attempts + 1, checked_at=now)
+
+
+def known_person(row: PersonRow, object: str, crm_id: str, now: int) -> PersonRow:
+    """Somebody who has a record now that we made. The role is told by the object's name until they are resolved again."""
+    role = "contact" if object.lower().startswith("contact") else "lead"
+    return PersonRow(row.identity, object, crm_id, role, checked_at=now)
+
+
+def person_safe_at(sent_at: int, keying: Keying, law: Law) -> int:
+    """From when on somebody sent then may be created again, if nobody finds them."""
+    kept = keying.kind is Kind.UNIQUE or (keying.kind is Kind.UPSERT and keying.enforced)
+    return sent_at if kept else sent_at + law.doubt
+
+
+# -------------------------------------------------------------------------------------------------------- the lane
+
+
+def react(pace: Pace, failure: Failure | None, now: int, random: pacing.Random) -> Pace:
+    """The lane's pace after a call: `failure` speaks of the whole call, or is what a row said of more than itself."""
+    match failure:
+        case Transient() | Ambiguous():
+            return pacing.failed(pace, now, said(failure))
+        case RateLimited():
+            return pacing.throttled(pace, now, failure.retry_after, random, said(failure))
+        case QuotaExhausted():
+            resets = round(failure.resets_at.timestamp() * 1000) if failure.resets_at else 0
+            until = resets if resets > now else now + pacing.ASK_AGAIN
+            return pacing.pause(pace, until, f"the allowance is used up: {said(failure)}")
+        case Failure() if stops_lane(failure):
+            return pacing.pause(pace, now + pacing.ASK_AGAIN, said(failure), stopped=True)
+        case _:  # answered: the vendor is well, whatever it thinks of the rows
+            return pacing.succeeded(pace)
+
+
+def hold(pace: Pace, rules: Sequence[str], failure: Failure, now: int) -> Pace:
+    """These rules name what the CRM does not know: their writes wait an hour, or for a reload."""
+    held = {rule: entry for rule, entry in pace.held.items() if entry[0] > now}
+    held.update(dict.fromkeys(rules, (now + pacing.ASK_AGAIN, said(failure))))
+    return msgspec.structs.replace(pace, held=held)
+
+
+def split(
+    items: Sequence[T], failure: Failure, rule_of: Callable[[T], Hashable] = lambda item: None
+) -> list[Sequence[T]] | None:
+    """How a call (or look-up) that was refused whole is taken apart, so that a bad row harms only itself: halves for a
+    Rejected (one bad row of n costs at most 2·log2(n) more calls), one call a rule for a rule's fault. None: it stands."""
+    if isinstance(failure, (Rejected, StaleReference)) and len(items) > 1:
+        middle = len(items) // 2
+        return [items[:middle], items[middle:]]
+    if isinstance(failure, Misconfigured) and failure.scope is Scope.RULE:
+        by_rule: dict[Hashable, list[T]] = {}
+        for item in items:
+            by_rule.setdefault(rule_of(item), []).append(item)
+        return list(by_rule.values()) if len(by_rule) > 1 else None
+    return None
+
+
+def merged(writes: Sequence[Write]) -> Write:
+    """One write that leaves the record as these would, one after the other (all of one key)."""
+    first, last = writes[0], writes[-1]
+    if first is last:
+        return first
+    fields: dict[str, object] = {}
+    clear: dict[str, None] = {}
+    links = {}
+    for write in writes:
+        fields.update(write.fields)
+        links.update(write.links)
+        for name in write.fields:
+            clear.pop(name, None)
+        for name in write.clear:
+            fields.pop(name, None)
+            clear[name] = None
+    # The first one would have created the record; what the later ones would set at creation was never sent.
+    return msgspec.structs.replace(
+        last, fields=fields, on_create=first.on_create, clear=tuple(clear), links=links, id=last.id or first.id
+    )

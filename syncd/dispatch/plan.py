@@ -1,0 +1,280 @@
+"""Which records a delivery needs, under which keys, in which order, and what its writes say of the delivery: all pure.
+
+A lane's round asks here between its calls. Promise: the same signal and mapping make the same keys, always; no write of a
+record overtakes an earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import uuid5
+
+import msgspec
+
+from syncd.config import Switch
+from syncd.connector import Found, Keying, Kind, Link, Write
+from syncd.mapping.model import About, CompiledMapping, Draft, Skipped
+from syncd.signals import NAMESPACE, Signal, frame
+from syncd.store.lanes import PersonRow
+from syncd.store.queue import Sibling, Taken, WriteRow
+
+PEOPLE_CREATE = "people.create"
+ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "skipped")
+"""A delivery's state is the first of these that any of its writes has."""
+_AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"}
+
+NOBODY = "nobody"
+STRANGER = "stranger"
+NO_ACCOUNT = "no account"
+NO_DEAL = "no deal"
+SUPERSEDED = "superseded by a later signal"
+
+
+@dataclass(slots=True)
+class Work:
+    """One write on its way: the delivery it belongs to, what the mapping made, its row as it stands."""
+
+    taken: Taken
+    signal: Signal
+    draft: Draft
+    row: WriteRow
+    keying: Keying
+
+    @property
+    def rank(self) -> tuple[int, int, str]:
+        """Where it stands among the writes of its record: when it happened, when it came, its id."""
+        return rank(self.signal)
+
+
+def rank(signal: Signal) -> tuple[int, int, str]:
+    """The order of signals that write one record, as `siblings` has it from the tables."""
+    return round(signal.occurred_at.timestamp() * 1000), round(signal.received_at.timestamp() * 1000), str(signal.id)
+
+
+# -------------------------------------------------------------------------------------------------------------- keys
+
+
+def write_key(about_value: str, rule: str) -> str:
+    """The key of a record in the CRM: UUIDv5 of what it is about and the rule that makes it."""
+    return str(uuid5(NAMESPACE, frame("write", about_value, rule)))
+
+
+def person_key(identity: str) -> str:
+    """The key of a new person's record."""
+    return str(uuid5(NAMESPACE, frame("person", identity)))
+
+
+def about_value(about: About, signal: Signal, account: str) -> str:
+    """What a record is about, as text that no two things share; "" when the signal has no such thing. A signal without a
+    thread is one of its own."""
+    if about is About.PERSON:
+        return f"person:{signal.person.identity}" if signal.person.identity else ""
+    if about is About.ACCOUNT:
+        return f"account:{account}" if account else ""
+    if about is About.THREAD and signal.thread:
+        return f"thread:{signal.thread}"
+    return f"signal:{signal.id}"
+
+
+# ---------------------------------------------------------------------------------------------------- whom it needs
+
+
+def needs_person(draft: Draft) -> bool:
+    """Whether the record cannot be made while the person is not known to the CRM."""
+    return draft.about is About.ACCOUNT or any(to in ("person", "account", "deal") for to in draft.links.values())
+
+
+def filtered(switch: Switch, found: Found | None) -> str:
+    """Why a signal of this switch is not wanted from this person ("" when it is). Asked before any stranger is made."""
+    if not isinstance(switch, tuple):
+        return ""
+    if found is not None:
+        theirs = {found.role, "deal" if found.open_deal else "", "account" if found.account else ""}
+        if theirs.intersection(switch):
+            return ""
+    return f"not from {' or '.join(switch)}"
+
+
+def as_found(person: PersonRow | None) -> Found | None:
+    """The record of somebody known, None for nobody."""
+    if person is None or not person.object or person.state != "known":
+        return None
+    return Found(
+        object=person.object, id=person.crm_id, role=person.role, account=person.account, open_deal=person.open_deal
+    )
+
+
+# -------------------------------------------------------------------------------------------------- rows of a delivery
+
+
+def open_work(
+    taken: Taken, signal: Signal, mapping: CompiledMapping, keying: Callable[[Draft], Keying], now: int
+) -> tuple[list[Work], list[WriteRow]]:
+    """(the writes of a delivery that have work, rows that changed without any call).
+
+    A rule that makes no record ends as skipped, a field that failed as dead, a write whose rule is gone from the mapping
+    as skipped; what was finished before stays as it is.
+    """
+    works: list[Work] = []
+    changed: list[WriteRow] = []
+    rules = set()
+    for made in mapping.drafts(signal, live=taken.live):
+        rules.add(made.rule)
+        row = taken.writes.get(made.rule)
+        if row is not None and row.finished:
+            continue
+        if isinstance(made, Skipped):
+            changed.append(
+                WriteRow(made.rule, "", "", "", "skipped", made.reason) if row is None else skip(row, made.reason)
+            )
+            continue
+        kept = keying(made)
+        if row is None:
+            row = WriteRow(made.rule, "", made.object, kept.kind.value)
+        elif row.object != made.object or row.kind != kept.kind.value:
+            row = msgspec.structs.replace(row, object=made.object, kind=kept.kind.value)
+        if made.faults:
+            reason = "; ".join(f"{fault.field}: {fault.message}" for fault in made.faults)
+            changed.append(
+                msgspec.structs.replace(row, state="dead", reason=reason, key=row.key or _any_key(signal, made))
+            )
+            continue
+        works.append(Work(taken, signal, made, row, kept))
+    for rule, row in taken.writes.items():
+        if rule not in rules and rule != PEOPLE_CREATE and not row.finished:
+            changed.append(skip(row, "its rule is gone from the mapping"))
+    return works, changed
+
+
+def skip(row: WriteRow, reason: str) -> WriteRow:
+    """The row of a write that is not made (again). One that was written before stays written; of one that was sent
+    without an answer nobody knows."""
+    state = "written" if row.crm_id else "unconfirmed" if row.state in ("sending", "doubt") else "skipped"
+    return msgspec.structs.replace(row, state=state, reason=reason, due_at=0)
+
+
+def _any_key(signal: Signal, draft: Draft) -> str:
+    return write_key(about_value(draft.about, signal, "") or f"signal:{signal.id}", draft.rule)
+
+
+def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
+    """(state, reason) of a delivery by its writes: the first state in ORDER that any of them has."""
+    best = len(ORDER) - 1
+    reasons: dict[int, str] = {}
+    for row in rows:
+        place = ORDER.index(_AS_DELIVERY.get(row.state, row.state))
+        best = min(best, place)
+        if row.reason:
+            reasons.setdefault(place, f"{row.rule}: {row.reason}" if place < ORDER.index("delivered") else row.reason)
+    return ORDER[best], "" if ORDER[best] == "delivered" else reasons.get(best, "no rule makes a record of it")
+
+
+# ------------------------------------------------------------------------------------------------------------ writes
+
+
+def link_up(work: Work, person: Found | None) -> Write | str | None:
+    """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record."""
+    draft, links = work.draft, {}
+    account = person.account if person else ""
+    group = account or (person.id if person else "")
+    for field, to in draft.links.items():
+        if to == "person":
+            if person is None:
+                return NOBODY
+            links[field] = Link(person.object, person.id)
+        elif to == "account":
+            if account:
+                links[field] = Link("Account", account)
+        elif to == "deal":
+            return NO_DEAL  # no CRM client tells a deal's id yet
+        else:
+            other = work.taken.writes.get(to)
+            if other is None or (other.finished and not other.crm_id):
+                return f"there is no record of rule {to} to link to"
+            if not other.crm_id:
+                return None
+            links[field] = Link(other.object, other.crm_id)
+    about = about_value(draft.about, work.signal, account)
+    if not about:
+        return NO_ACCOUNT if draft.about is About.ACCOUNT else NOBODY
+    key = write_key(about, draft.rule)
+    return Write(
+        key=key,
+        object=draft.object,
+        key_field=draft.key_field,
+        fields=draft.fields,
+        on_create=draft.on_create,
+        clear=draft.clear,
+        links=links,
+        id=work.row.crm_id,
+        group=group or key,
+    )
+
+
+def in_order(works: Sequence[Work], siblings: Sequence[Sibling], now: int) -> list[Work]:
+    """The writes of one record that may go now, in their order; the rows of the others are changed to say what they wait
+    for, or that they came too late.
+
+    `works`: those at hand, `siblings`: those of signals that are not. An earlier unfinished one is waited for; so is a
+    later one that may be under way. A later one that is written supersedes.
+    """
+    here = {work.taken.signal_id for work in works}
+    others = sorted((one for one in siblings if one.signal_id not in here), key=lambda one: one.rank)
+    latest = max((one.rank for one in others if one.state == "written"), default=None)
+    crm_id = next((one.crm_id for one in reversed(others) if one.crm_id and one.state == "written"), "")
+    ready: list[Work] = []
+    waits_for: int | None = None
+    for work in sorted(works, key=lambda one: one.rank):
+        row = work.row
+        blocker = _blocker(work.rank, others)
+        if latest is not None and latest > work.rank:  # also when in doubt: whatever became of it, newer data is there
+            in_doubt = row.state in ("sending", "doubt")
+            work.row = skip(msgspec.structs.replace(row, state="pending") if in_doubt else row, SUPERSEDED)
+            continue
+        if crm_id and not row.crm_id and not row.stale_once:
+            row = work.row = msgspec.structs.replace(row, crm_id=crm_id)
+        if waits_for is not None or blocker is not None:
+            due = max(now + 1000, waits_for or 0, blocker or 0)
+            work.row = msgspec.structs.replace(
+                row, due_at=due, reason=row.reason or "waits for an earlier write of its record"
+            )
+            waits_for = max(waits_for or 0, due)
+        elif row.due_at > now:
+            waits_for = row.due_at
+        else:
+            ready.append(work)
+    return ready
+
+
+def _blocker(mine: tuple[int, int, str], others: Sequence[Sibling]) -> int | None:
+    """When the write that this one has to wait for is due, None when there is none."""
+    found = None
+    for one in others:
+        earlier = one.rank < mine and one.state != "written"
+        under_way = one.rank > mine and one.state in ("sending", "doubt")
+        if earlier or under_way:
+            found = max(found or 0, one.due_at)
+    return found
+
+
+def look_up_first(work: Work, write: Write) -> bool:
+    """Whether it is looked up by key before it is sent: what is in doubt, and what may be older than our store and could
+    be doubled, or would overwrite what people changed since."""
+    kind = work.keying.kind
+    if not write.key_field:
+        return False
+    if work.row.state == "doubt":
+        return kind is Kind.FINDABLE and not write.id
+    if not work.taken.old or write.id or work.row.attempts:
+        return False
+    unkept = kind in (Kind.FINDABLE, Kind.AT_MOST_ONCE) or (kind is Kind.UPSERT and not work.keying.enforced)
+    return unkept or bool(write.on_create)
+
+
+def by_key(works: Iterable[Work]) -> Mapping[str, list[Work]]:
+    """The works of each record."""
+    groups: dict[str, list[Work]] = {}
+    for work in works:
+        groups.setdefault(work.row.key, []).append(work)
+    return groups

@@ -1,0 +1,278 @@
+"""One round of a lane: what was claimed is mapped, its people are found or made, its records written, and all of it settled.
+
+`Lane.step` makes one of each batch. Promise: before a call leaves, that it leaves is committed; each call is settled row by
+row as soon as it is answered; whatever could not be sent goes back to the queue as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from syncd import pacing
+from syncd.config import DestinationSettings, Settings
+from syncd.connector import Destination, Keying, Kind, Write
+from syncd.dispatch import outcomes as rules
+from syncd.dispatch import plan
+from syncd.dispatch.calls import Caller, Paused
+from syncd.dispatch.ledger import Ledger
+from syncd.dispatch.outcomes import Law
+from syncd.dispatch.people import Creation, Need, creates, look_up, newcomers, settle_creation
+from syncd.dispatch.plan import PEOPLE_CREATE, Work
+from syncd.dispatch.sender import Sender
+from syncd.errors import Ambiguous, Transient
+from syncd.mapping.model import About, CompiledMapping, Draft, Stranger
+from syncd.store.queue import Batch, WriteRow
+from syncd.store.store import Store
+
+DIED = Ambiguous("syncd was stopped before the answer came", code="interrupted")
+WAITS_FOR_PERSON = "waits for the person's record"
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a lane leads and by what rules."""
+
+    settings: Settings
+    destination: Destination
+    here: DestinationSettings
+    mapping: CompiledMapping
+    law: Law
+    _kept: dict[tuple[str, str, str], Keying] = field(default_factory=dict)
+
+    def keying(self, draft: Draft) -> Keying:
+        """What writes of this draft are: as the mapping says, else the settings, else the connector."""
+        mark = (draft.object, draft.key_field, draft.kind)
+        if mark not in self._kept:
+            kept = self.destination.keying(draft.object, draft.key_field)
+            stated = draft.kind or self.here.kinds.get(draft.object, "")
+            self._kept[mark] = kept if stated in ("", kept.kind.value) else Keying(Kind(stated))
+        return self._kept[mark]
+
+
+class Round:
+    """Works one batch off."""
+
+    def __init__(self, route: Route, store: Store, caller: Caller, batch: Batch) -> None:
+        self._route = route
+        self._store = store
+        self._caller = caller
+        self._batch = batch
+        self._works: list[Work] = []
+        self._needs: dict[str, Need] = {}
+        self.ledger = Ledger(store, batch, caller.clock)
+
+    def run(self) -> None:
+        """Does it all; a pause in the middle leaves the rest for later."""
+        try:
+            self._open()
+            if self._route.mapping.knows_people:
+                self._find_people()
+            self._send()
+        except Paused:
+            pass  # the lane's pace says why and until when
+        self.ledger.close()
+
+    # ------------------------------------------------------------------------------------------------- what is to do
+
+    def _open(self) -> None:
+        now = self._caller.clock()
+        filters = self._route.mapping.knows_people
+        for taken in self._batch.taken:
+            signal = taken.signal
+            if signal is None:
+                self.ledger.unwanted(taken, "the signal was purged or forgotten")
+                continue
+            if filters and not taken.writes and isinstance(self._route.settings.switch(signal.type), tuple):
+                self.ledger.undecided.add(taken.signal_id)
+            works, changed = plan.open_work(taken, signal, self._route.mapping, self._route.keying, now)
+            for row in changed:
+                self.ledger.put(taken, row)
+            for work in works:
+                taken.writes.setdefault(work.draft.rule, work.row)
+                if self._may_go(work, now):
+                    self._works.append(work)
+
+    def _may_go(self, work: Work, now: int) -> bool:
+        """False when the write waits. One that a dead worker left without an answer is in doubt from here on; a held one
+        goes again when its rule's hold is over."""
+        if work.row.state == "sending":
+            keying = rules.keying_of_known(work.keying) if work.row.crm_id else work.keying
+            self._put(work, rules.in_doubt(work.row, DIED, keying, self._route.law, now))
+            if work.row.finished:
+                return False
+        held = self._caller.pace.held_until(work.draft.rule, now)
+        if held is not None and work.row.state != "doubt":
+            self._change(work, state="held", reason=held[1], due_at=held[0])
+            return False
+        if work.row.state == "held":
+            self._change(work, state="pending", due_at=min(work.row.due_at, now))
+        about = plan.about_value(work.draft.about, work.signal, "")
+        if about and not work.row.key:
+            work.row = msgspec.structs.replace(work.row, key=plan.write_key(about, work.draft.rule))
+            work.taken.writes[work.draft.rule] = work.row
+        # A record of one signal has no siblings that would have to wait for it.
+        return work.row.due_at <= now or work.draft.about is not About.SIGNAL
+
+    # ------------------------------------------------------------------------------------------------------- people
+
+    def _find_people(self) -> None:
+        """Everybody this batch needs: found, created, or known to be waited for."""
+        self._gather()
+        now = self._caller.clock()
+        look_up(list(self._needs.values()), self._route.mapping, self._caller, self._store, now)
+        self._filter(now)
+        self._corner(now)
+        try:
+            self._create(now)
+        finally:
+            self._settle_creations(now)
+
+    def _gather(self) -> None:
+        needing = {work.taken.signal_id for work in self._works if plan.needs_person(work.draft)}
+        for taken in self.ledger.taken:
+            signal = taken.signal
+            if signal is None or not signal.person.identity:
+                continue
+            asks = taken.signal_id in self.ledger.undecided
+            begun = taken.writes.get(PEOPLE_CREATE)
+            if not (asks or taken.signal_id in needing or (begun is not None and not begun.finished)):
+                continue
+            need = self._needs.setdefault(signal.person.identity, Need(signal.person.identity))
+            need.asked.append((taken, signal))
+            switch = self._route.settings.switch(signal.type) if asks else True
+            need.deals = need.deals or (isinstance(switch, tuple) and "deal" in switch)
+
+    def _filter(self, now: int) -> None:
+        """From whom a signal is wanted is decided once, before any stranger is created."""
+        for taken in list(self.ledger.taken):
+            signal = taken.signal
+            if signal is None or taken.signal_id not in self.ledger.undecided:
+                continue
+            need = self._needs.get(signal.person.identity)
+            if need is not None and need.failure is not None:
+                # Asked again when its time has come, less and less often; nothing is kept of it that would say it is wanted.
+                wait = min(max(now - taken.created_at, 5 * pacing.SECOND), pacing.HOUR)
+                self.ledger.waits[taken.signal_id] = now + (wait if self._alone() else 0)
+            elif need is not None and need.waits(now):
+                self.ledger.waits[taken.signal_id] = need.waits(now)
+            else:
+                self.ledger.undecided.discard(taken.signal_id)
+                reason = plan.filtered(self._route.settings.switch(signal.type), need.found if need else None)
+                if reason:
+                    self.ledger.unwanted(taken, reason)
+        self._works = [
+            work for work in self._works if work.taken.writes and work.taken.signal_id not in self.ledger.undecided
+        ]
+
+    def _alone(self) -> bool:
+        """Whether one person alone was asked for: then a look-up that failed is theirs."""
+        return sum(need.fresh or need.failure is not None for need in self._needs.values()) == 1
+
+    def _corner(self, now: int) -> None:
+        """People whose look-up failed: their writes wait. Rounds shrink until the one who poisons them is alone; then it
+        counts as a try."""
+        failed = {need.identity: need for need in self._needs.values() if need.failure is not None}
+        if not failed:
+            return
+        if any(isinstance(need.failure, (Transient, Ambiguous)) for need in failed.values()):
+            self._caller.pace = pacing.shrunk(self._caller.pace, len(self._batch.taken))
+        alone, kept = self._alone(), []
+        for work in self._works:
+            need = failed.get(work.signal.person.identity)
+            if need is None or need.failure is None or not plan.needs_person(work.draft):
+                kept.append(work)
+            elif alone and work.row.state != "doubt":
+                self._put(work, rules.not_looked_up(work.row, need.failure, self._route.law, now))
+        self._works = kept
+
+    def _create(self, now: int) -> None:
+        mapping = self._route.mapping
+        needing = {work.taken.signal_id for work in self._works if plan.needs_person(work.draft)}
+        strangers = [
+            need
+            for need in self._needs.values()
+            if need.fresh
+            and need.found is None
+            and not need.refused
+            and any(creates(mapping, signal) and taken.signal_id in needing for taken, signal in need.asked)
+        ]
+        if strangers and self._caller.pace.held_until(PEOPLE_CREATE, now) is None:
+            creation = Creation(self._caller, self._route.law, self._route.keying, self.ledger)
+            creation.create(newcomers(strangers, mapping, needing))
+
+    def _settle_creations(self, now: int) -> None:
+        held = self._caller.pace.held_until(PEOPLE_CREATE, now)
+        for need in self._needs.values():
+            for taken, _ in need.asked:
+                row = taken.writes.get(PEOPLE_CREATE)
+                if row is not None and not row.finished and need.failure is None:
+                    self.ledger.put(taken, settle_creation(row, need, now, held))
+
+    # ------------------------------------------------------------------------------------------------------ sending
+
+    def _send(self) -> None:
+        """Wave after wave: a record that another rule's record is linked to goes before it."""
+        sender = Sender(self._route.law, self._store, self._caller, self.ledger)
+        waiting = self._works
+        while waiting:
+            ready: list[tuple[Work, Write]] = []
+            later: list[Work] = []
+            for work in waiting:
+                self._link(work, ready, later)
+            if not ready:
+                self._wait_for_rules(later)
+                return
+            sender.send(ready)
+            waiting = later
+
+    def _link(self, work: Work, ready: list[tuple[Work, Write]], later: list[Work]) -> None:
+        need = self._needs.get(work.signal.person.identity)
+        person = need.found if need is not None else None
+        if self._route.mapping.knows_people and person is None and plan.needs_person(work.draft):
+            self._without_person(work, need)
+            return
+        made = plan.link_up(work, person)
+        if made is None:
+            later.append(work)
+        elif isinstance(made, str):
+            self._put(work, plan.skip(work.row, made))
+        else:
+            if work.row.key != made.key:
+                work.row = work.taken.writes[work.draft.rule] = msgspec.structs.replace(work.row, key=made.key)
+            ready.append((work, made))
+
+    def _without_person(self, work: Work, need: Need | None) -> None:
+        """A write whose person has no record: skipped, held, waiting or dead, as policy and CRM have it."""
+        now = self._caller.clock()
+        held = self._caller.pace.held_until(PEOPLE_CREATE, now)
+        policy = self._route.mapping.strangers(work.signal.type)
+        if need is None:
+            self._put(work, plan.skip(work.row, plan.NOBODY))
+        elif need.refused:
+            reason = f"the record of this person was refused: {need.refused}"
+            self._change(work, state="dead", reason=reason, due_at=0)
+        elif held is not None and policy.action is Stranger.CREATE:
+            self._change(work, state="held", reason=held[1], due_at=held[0])
+        elif need.waits(now) or policy.action is Stranger.CREATE:
+            self._change(work, state="pending", reason=WAITS_FOR_PERSON, due_at=max(now, need.waits(now)))
+        elif policy.action is Stranger.HOLD and now < (end := work.taken.created_at + pacing.hold_span(policy.hold)):
+            self._change(work, state="held", reason=plan.STRANGER, due_at=min(end, now + pacing.HOUR))
+        else:
+            self._put(work, plan.skip(work.row, plan.STRANGER))
+
+    def _wait_for_rules(self, works: Sequence[Work]) -> None:
+        now = self._caller.clock()
+        for work in works:
+            others = [row for to, row in work.taken.writes.items() if to in work.draft.links.values()]
+            due = max((row.due_at for row in others if not row.finished), default=0)
+            self._change(work, reason="waits for the record it is linked to", due_at=max(due, now + pacing.SECOND))
+
+    def _put(self, work: Work, row: WriteRow) -> None:
+        work.row = row
+        self.ledger.put(work.taken, row)
+
+    def _change(self, work: Work, **changes: object) -> None:
+        self._put(work, msgspec.structs.replace(work.row, **changes))

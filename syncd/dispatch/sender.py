@@ -1,0 +1,173 @@
+"""Sends the writes of a round: in their order per record, merged where several signals write one, looked up where in doubt.
+
+The round hands in writes whose links are known. Promise: a row's answer settles that row; of writes that were refused as
+one only the bad one suffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from syncd import crashpoints
+from syncd.connector import Call, Kind, Outcome, Write
+from syncd.dispatch import outcomes as rules
+from syncd.dispatch import plan
+from syncd.dispatch.calls import Caller
+from syncd.dispatch.ledger import Ledger
+from syncd.dispatch.outcomes import Law
+from syncd.dispatch.plan import Work
+from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
+from syncd.mapping.model import About
+from syncd.pacing import SECOND
+from syncd.store import queue
+from syncd.store.queue import WriteRow
+from syncd.store.store import Store
+
+Pair = tuple[Work, Write]
+LOOK_AGAIN = 30 * SECOND
+"""When a look-up by key fails, its writes wait this long."""
+
+
+class Sender:
+    """The sending half of one round."""
+
+    def __init__(self, law: Law, store: Store, caller: Caller, ledger: Ledger) -> None:
+        self._law = law
+        self._store = store
+        self._caller = caller
+        self._ledger = ledger
+        self._riders: dict[str, list[list[Work]]] = {}  # key -> the works behind each write of it, in sending order
+
+    def send(self, ready: Sequence[Pair]) -> None:
+        """Sends what may go now. Raises Paused with the rest unsent."""
+        writes: list[Write] = []
+        for group in self._looked_up(self._ordered(ready)):
+            one = rules.merged([write for _, write in group])
+            self._riders.setdefault(one.key, []).append([work for work, _ in group])
+            writes.append(one)
+        if writes:
+            self._caller.send(writes, before=self._before, after=self._after, rule_of=self._rule_of)
+
+    def _rule_of(self, write: Write) -> str:
+        return self._riders[write.key][0][0].draft.rule
+
+    # ---------------------------------------------------------------------------------------------------------- order
+
+    def _ordered(self, ready: Sequence[Pair]) -> list[list[Pair]]:
+        """Groups of writes of one record that go as one; what has to wait, or came too late, is noted in its row."""
+        now = self._caller.clock()
+        shared = [work for work, _ in ready if work.draft.about is not About.SIGNAL]
+        groups = [[pair] for pair in ready if pair[0].draft.about is About.SIGNAL]
+        if not shared:
+            return groups
+        made = {id(work): write for work, write in ready}
+        with self._store.read() as connection:
+            others = queue.siblings(connection, self._caller.name, {work.row.key for work in shared})
+        per_key: dict[str, list[queue.Sibling]] = {}
+        for one in others:
+            per_key.setdefault(one.key, []).append(one)
+        for key, works in plan.by_key(shared).items():
+            before = {id(work): work.row for work in works}
+            goes = plan.in_order(works, per_key.get(key, ()), now)
+            for work in works:
+                if work.row is not before[id(work)]:
+                    self._ledger.put(work.taken, work.row)
+            if goes:
+                groups.append([(work, msgspec.structs.replace(made[id(work)], id=work.row.crm_id)) for work in goes])
+        return groups
+
+    # ----------------------------------------------------------------------------------------------------- look first
+
+    def _looked_up(self, groups: Sequence[Sequence[Pair]]) -> list[list[Pair]]:
+        """The groups still to be sent, after those that must be looked up by key have been."""
+        asks: dict[tuple[str, str], set[str]] = {}
+        for group in groups:
+            for work, write in group:
+                if plan.look_up_first(work, write):
+                    asks.setdefault((write.object, write.key_field), set()).add(write.key)
+        found: dict[str, str | Failure] = {}
+        for (object_, field), keys in asks.items():
+            answer = self._caller.find(object_, field, sorted(keys))
+            found.update(dict.fromkeys(keys, answer) if isinstance(answer, Failure) else answer)
+        return [kept for group in groups if (kept := self._judged(group, found))]
+
+    def _judged(self, group: Sequence[Pair], found: dict[str, str | Failure]) -> list[Pair]:
+        now = self._caller.clock()
+        go: list[Pair] = []
+        for work, write in group:
+            asked, hit = plan.look_up_first(work, write), found.get(write.key, "")
+            if asked and isinstance(hit, Failure):  # nobody knows whether it is there: nothing of this record goes
+                self._not_looked_up([one for one, _ in group if not one.row.finished], hit, now)
+                return []
+            crm_id = hit if isinstance(hit, str) else ""
+            if work.row.state == "doubt":
+                self._put(work, self._doubt_over(work, write, crm_id if asked else None, now))
+            elif asked and crm_id and work.keying.kind is Kind.AT_MOST_ONCE:
+                self._put(work, msgspec.structs.replace(work.row, state="written", crm_id=crm_id, due_at=0))
+            if not work.row.finished:
+                go.append((work, msgspec.structs.replace(write, id=crm_id) if crm_id and not write.id else write))
+        return go
+
+    def _doubt_over(self, work: Work, write: Write, found: str | None, now: int) -> WriteRow:
+        if found is None and not write.id and work.keying.kind is Kind.FINDABLE:
+            reason = f"it may have been done, and its rule names no key to look it up by: {work.row.reason}"
+            return msgspec.structs.replace(work.row, state="unconfirmed", reason=reason, due_at=0)
+        return rules.doubt_over(work.row, found, self._law, now)
+
+    def _not_looked_up(self, works: Sequence[Work], failure: Failure, now: int) -> None:
+        for work in works:
+            reason = f"cannot be looked up: {rules.said(failure)}"
+            self._put(work, msgspec.structs.replace(work.row, reason=reason, due_at=now + LOOK_AGAIN))
+
+    # ---------------------------------------------------------------------------------------------- before and after
+
+    def _before(self, call: Call) -> None:
+        now = self._caller.clock()
+        leaving = []
+        for write in call.writes:
+            for work in self._riders[write.key][0]:
+                work.row = msgspec.structs.replace(
+                    work.row, state="sending", sent_at=now, due_at=now, crm_id=write.id, kind=work.keying.kind.value
+                )
+                leaving.append((work.taken, work.row))
+        self._ledger.leaving(leaving)
+
+    def _after(self, call: Call, outcomes: list[Outcome]) -> Sequence[Sequence[Write]]:
+        crashpoints.point("after_send")
+        now = self._caller.clock()
+        rows, attempts, again, stale = [], [], [], set()
+        for write, outcome in zip(call.writes, outcomes, strict=True):
+            works = self._riders[write.key].pop(0)
+            if len(works) > 1 and isinstance(outcome, (Rejected, StaleReference)):
+                again.extend(self._one_by_one(works, write))
+                continue
+            if isinstance(outcome, Misconfigured) and outcome.scope is Scope.RULE:
+                self._caller.pace = rules.hold(self._caller.pace, [works[0].draft.rule], outcome, now)
+            for work in works:
+                keying = rules.keying_of_known(work.keying) if write.id else work.keying
+                work.row = rules.decide(work.row, outcome, keying, self._law, now)
+                rows.append((work.taken, work.row))
+                attempts.append(rules.attempt(work.taken.signal_id, work.row.rule, outcome, now))
+                if isinstance(outcome, StaleReference):
+                    stale.add(work.signal.person.identity)
+        self._ledger.answered(rows, attempts, stale=stale - {""})
+        return again
+
+    def _one_by_one(self, works: Sequence[Work], merged: Write) -> list[list[Write]]:
+        """A record's writes that were refused as one go again singly, in their order."""
+        again = []
+        for work in works:
+            self._riders[merged.key].append([work])
+            links = {field: link for field, link in merged.links.items() if field in work.draft.links}
+            draft = work.draft
+            single = msgspec.structs.replace(
+                merged, fields=draft.fields, on_create=draft.on_create, clear=draft.clear, links=links
+            )
+            again.append([single])
+        return again
+
+    def _put(self, work: Work, row: WriteRow) -> None:
+        work.row = row
+        self._ledger.put(work.taken, row)

@@ -1,0 +1,127 @@
+"""What a lane keeps beside its queue: who is who in its CRM, how it is paced, and what it has spent.
+
+Lanes call it inside a transaction of theirs. A person is kept under the normalised identity; that somebody is nobody in
+the CRM is kept too (`object` ""). Times are UTC milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from syncd.store.queue import LONGEST_ID, among, sql
+from syncd.store.rows import plain
+
+HOURS_KEPT = 30 * 3_600_000
+
+
+class PersonRow(msgspec.Struct, frozen=True):
+    """A row of `people`. States: known; creating (sent, or to be sent again; `checked_at` is then when it may be looked
+    at again, `reason` may name the identity it is created as); rejected (the CRM refuses the record: see `reason`)."""
+
+    identity: str
+    object: str = ""
+    crm_id: str = ""
+    role: str = ""
+    account: str = ""
+    open_deal: bool | None = None
+    state: str = "known"
+    reason: str = ""
+    attempts: int = 0
+    sent_at: int = 0
+    checked_at: int = 0
+
+
+_COLUMNS = "identity, object, crm_id, role, account, open_deal, state, reason, attempts, sent_at, checked_at"
+_PUT = f"""INSERT INTO people (destination, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (destination, identity) DO UPDATE SET object = excluded.object, crm_id = excluded.crm_id,
+    role = excluded.role, account = excluded.account, open_deal = excluded.open_deal, state = excluded.state,
+    reason = excluded.reason, attempts = excluded.attempts, sent_at = excluded.sent_at, checked_at = excluded.checked_at"""  # noqa: S608  no value is in the text
+
+
+def people(connection: Connection, destination: str, identities: Iterable[str]) -> dict[str, PersonRow]:
+    """What is kept of these people; who is not kept is absent."""
+    where, wanted = among(connection, "identity", identities)
+    text = f"SELECT {_COLUMNS} FROM people WHERE destination = ? AND {where}"  # noqa: S608  no value is in the text
+    rows = connection.exec_driver_sql(sql(connection, text), (destination, wanted))
+    return {row[0]: _person(row) for row in rows}
+
+
+def _person(row: Sequence[Any]) -> PersonRow:
+    identity, object_, crm_id, role, account, deal, *rest = row
+    return PersonRow(identity, object_, crm_id, role, account, None if deal is None else bool(deal), *rest)
+
+
+def put_people(connection: Connection, destination: str, rows: Iterable[PersonRow]) -> None:
+    """Inserts or replaces people."""
+    values = [
+        (
+            destination,
+            p.identity,
+            p.object,
+            p.crm_id[:LONGEST_ID],
+            p.role,
+            p.account[:LONGEST_ID],
+            p.open_deal,
+            p.state,
+            plain(p.reason) if p.reason else "",
+            p.attempts,
+            p.sent_at,
+            p.checked_at,
+        )
+        for p in rows
+    ]
+    if values:
+        connection.exec_driver_sql(sql(connection, _PUT), values)
+
+
+def drop_people(connection: Connection, destination: str, identities: Iterable[str]) -> None:
+    """Forgets what is known of these people; somebody being created is not forgotten."""
+    where, wanted = among(connection, "identity", identities)
+    text = f"DELETE FROM people WHERE destination = ? AND state <> 'creating' AND {where}"  # noqa: S608
+    connection.exec_driver_sql(sql(connection, text), (destination, wanted))
+
+
+def drop_rejected(connection: Connection, destination: str) -> None:
+    """Gives people whom the CRM refused another chance: after a reload, or when a dead letter is retried."""
+    text = "DELETE FROM people WHERE destination = ? AND state = 'rejected'"
+    connection.exec_driver_sql(sql(connection, text), (destination,))
+
+
+# ------------------------------------------------------------------------------------------------------------ pacing
+
+
+def pace_of(connection: Connection, destination: str) -> bytes:
+    """Pacing's document as it was put, b"" when there is none."""
+    text = "SELECT state FROM lanes WHERE destination = ?"
+    return bytes(connection.exec_driver_sql(sql(connection, text), (destination,)).scalar() or b"")
+
+
+def put_pace(
+    connection: Connection, destination: str, state: bytes, *, paused_until: int, reason: str, failures: int, now: int
+) -> None:
+    """Keeps pacing's document, with what `status` shows of it in columns."""
+    text = """INSERT INTO lanes (destination, paused_until, reason, failures, state, updated_at) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (destination) DO UPDATE SET paused_until = excluded.paused_until, reason = excluded.reason,
+            failures = excluded.failures, state = excluded.state, updated_at = excluded.updated_at"""
+    values = (destination, paused_until, plain(reason), failures, state, now)
+    connection.exec_driver_sql(sql(connection, text), values)
+
+
+def spend(connection: Connection, destination: str, hour: int, units: float, calls: int) -> None:
+    """Adds to an hour's spending (may be negative: a correction), and drops hours that no longer count."""
+    text = """INSERT INTO spending (destination, hour, units, calls) VALUES (?, ?, ?, ?)
+        ON CONFLICT (destination, hour) DO UPDATE SET units = spending.units + excluded.units,
+            calls = spending.calls + excluded.calls"""
+    connection.exec_driver_sql(sql(connection, text), (destination, hour, units, calls))
+    old = "DELETE FROM spending WHERE destination = ? AND hour < ?"
+    connection.exec_driver_sql(sql(connection, old), (destination, hour - HOURS_KEPT))
+
+
+def spending(connection: Connection, destination: str) -> list[tuple[int, float]]:
+    """(start of the hour, units), as far back as counts."""
+    text = "SELECT hour, units FROM spending WHERE destination = ? ORDER BY hour"
+    return [(int(row[0]), float(row[1])) for row in connection.exec_driver_sql(sql(connection, text), (destination,))]

@@ -1,0 +1,336 @@
+"""The queue of a destination: deliveries are claimed in batches, their writes recorded, and what is done leaves the hot table.
+
+Only lanes (and, for dead letters and replay, commands) call it, inside a `store.write()` of theirs. Every statement that
+settles checks the claim: what a stalled worker brings late is refused, and counted. Times are UTC milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from syncd.signals import Signal, decode_signal
+from syncd.store.rows import plain
+
+UNFINISHED = ("pending", "sending", "doubt", "held")
+"""States of a write that still has work, or waits."""
+LONGEST_ID = 100
+
+
+class WriteRow(msgspec.Struct, frozen=True):
+    """A row of `writes` without its delivery."""
+
+    rule: str
+    key: str
+    object: str
+    kind: str
+    state: str = "pending"
+    reason: str = ""
+    crm_id: str = ""
+    attempts: int = 0
+    sent_at: int = 0
+    due_at: int = 0
+    stale_once: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.state not in UNFINISHED
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A row of `attempts` without its destination."""
+
+    signal_id: str
+    rule: str
+    at: int
+    outcome: str
+    code: str = ""
+    message: str = ""
+
+
+class Sibling(msgspec.Struct, frozen=True):
+    """Another signal's write of the same record. `rank` orders them: when it happened, when it came, its id."""
+
+    key: str
+    signal_id: str
+    state: str
+    due_at: int
+    crm_id: str
+    rank: tuple[int, int, str]
+
+
+@dataclass(slots=True)
+class Taken:
+    """A delivery that is ours for a while. `signal` None: it was purged or forgotten meanwhile."""
+
+    signal_id: str
+    signal: Signal | None
+    channel: str
+    live: bool
+    old: bool
+    priority: int
+    due_at: int
+    created_at: int
+    writes: dict[str, WriteRow] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one claim took, in the order in which it is to be worked on."""
+
+    destination: str
+    claim: str
+    taken: tuple[Taken, ...]
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """A delivery that is done: it moves to `settled`."""
+
+    signal_id: str
+    channel: str
+    state: str
+    reason: str
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A delivery that goes on later: pending or held, until `due_at`."""
+
+    signal_id: str
+    state: str
+    reason: str
+    due_at: int
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What a lane has learnt and commits as one; `writes` by signal id."""
+
+    writes: list[tuple[str, WriteRow]] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    endings: list[Ending] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.writes or self.attempts or self.endings or self.releases)
+
+
+def sql(connection: Connection, text: str) -> str:
+    """A statement written with `?`, in the spelling of this connection's driver."""
+    return text.replace("?", "%s") if connection.dialect.name == "postgresql" else text
+
+
+def among(connection: Connection, column: str, values: Iterable[str]) -> tuple[str, Any]:
+    """(condition, its one parameter) for "column is one of values", however many they are."""
+    if connection.dialect.name == "postgresql":
+        return f"{column} = ANY(?)", list(values)
+    return f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values))  # noqa: S608  a name of ours
+
+
+def _many(connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Runs a statement for all rows; how many rows of the table it touched."""
+    return connection.exec_driver_sql(sql(connection, text), list(rows)).rowcount if rows else 0
+
+
+# ---------------------------------------------------------------------------------------------------------- claiming
+
+_TAKE = """
+UPDATE deliveries SET claim = ?, claimed_until = ?
+WHERE destination = ? AND signal_id IN (
+    SELECT signal_id FROM deliveries
+    WHERE destination = ? AND state = ? AND priority = ? AND due_at <= ? AND (claim IS NULL OR claimed_until <= ?)
+    ORDER BY due_at, created_at, signal_id LIMIT ? {lock})
+RETURNING signal_id, channel, live, old, priority, due_at, created_at"""
+
+
+def claim(connection: Connection, destination: str, *, limit: int, now: int, until: int) -> Batch:
+    """Takes up to `limit` due deliveries, live ones first, then the earliest due; they are ours `until` then."""
+    mark = str(uuid.uuid4())
+    lock = "FOR UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
+    text = sql(connection, _TAKE.format(lock=lock))
+    rows: list[Any] = []
+    for priority in (0, 1):
+        for state in ("pending", "held"):
+            wanted = limit - len(rows)
+            if wanted > 0:
+                arguments = (mark, until, destination, destination, state, priority, now, now, wanted)
+                rows.extend(connection.exec_driver_sql(text, arguments).all())
+    taken = [Taken(row[0], None, row[1], bool(row[2]), bool(row[3]), *row[4:]) for row in rows]
+    taken.sort(key=lambda one: (one.priority, one.due_at, one.created_at, one.signal_id))
+    _load(connection, destination, taken)
+    return Batch(destination, mark, tuple(taken))
+
+
+def _load(connection: Connection, destination: str, taken: list[Taken]) -> None:
+    if not taken:
+        return
+    by_id = {one.signal_id: one for one in taken}
+    where, ids = among(connection, "id", by_id)
+    text = f"SELECT id, body FROM signals WHERE {where}"  # noqa: S608  no value is in the text
+    for signal_id, body in connection.exec_driver_sql(sql(connection, text), (ids,)):
+        by_id[signal_id].signal = decode_signal(body)
+    where, ids = among(connection, "signal_id", by_id)
+    text = f"""SELECT signal_id, rule, key, object, kind, state, reason, crm_id, attempts, sent_at, due_at, stale_once
+        FROM writes WHERE destination = ? AND {where}"""  # noqa: S608
+    for signal_id, *values in connection.exec_driver_sql(sql(connection, text), (destination, ids)):
+        values[-1] = bool(values[-1])
+        by_id[signal_id].writes[values[0]] = WriteRow(*values)
+
+
+def extend(connection: Connection, batch: Batch, until: int) -> int:
+    """The heartbeat of a claim; how many deliveries are still ours."""
+    where, ids = among(connection, "signal_id", (one.signal_id for one in batch.taken))
+    text = f"UPDATE deliveries SET claimed_until = ? WHERE destination = ? AND claim = ? AND {where}"  # noqa: S608
+    return connection.exec_driver_sql(sql(connection, text), (until, batch.destination, batch.claim, ids)).rowcount
+
+
+def owned(connection: Connection, batch: Batch, ids: Iterable[str]) -> set[str]:
+    """Those of the ids that this claim still holds, for the rest of the transaction."""
+    where, wanted = among(connection, "signal_id", ids)
+    lock = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
+    text = f"SELECT signal_id FROM deliveries WHERE destination = ? AND claim = ? AND {where}{lock}"  # noqa: S608
+    return {
+        row[0] for row in connection.exec_driver_sql(sql(connection, text), (batch.destination, batch.claim, wanted))
+    }
+
+
+def unclaim(connection: Connection, destination: str) -> int:
+    """Frees what a former owner of the lane had claimed; its late settlements are refused from now on."""
+    text = "UPDATE deliveries SET claim = NULL, claimed_until = 0 WHERE destination = ? AND claim IS NOT NULL"
+    return connection.exec_driver_sql(sql(connection, text), (destination,)).rowcount
+
+
+def release_held(connection: Connection, destination: str, now: int) -> int:
+    """Held deliveries are due now: after a reload."""
+    text = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'held' AND due_at > ?"
+    return connection.exec_driver_sql(sql(connection, text), (now, destination, now)).rowcount
+
+
+def next_due(connection: Connection, destination: str) -> int | None:
+    """When the next unclaimed delivery is due; None when none waits."""
+    found = [
+        connection.exec_driver_sql(
+            sql(
+                connection,
+                """SELECT due_at FROM deliveries WHERE destination = ? AND state = ? AND priority = ?
+                ORDER BY due_at LIMIT 1""",
+            ),
+            (destination, state, priority),
+        ).scalar()
+        for state in ("pending", "held")
+        for priority in (0, 1)
+    ]
+    times = [int(due) for due in found if due is not None]
+    return min(times) if times else None
+
+
+# ---------------------------------------------------------------------------------------------------------- settling
+
+_WRITE = """
+INSERT INTO writes (destination, signal_id, rule, key, object, kind, state, reason, crm_id, attempts, sent_at, due_at,
+    stale_once, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (destination, signal_id, rule) DO UPDATE SET key = excluded.key, object = excluded.object,
+    kind = excluded.kind, state = excluded.state, reason = excluded.reason, crm_id = excluded.crm_id,
+    attempts = excluded.attempts, sent_at = excluded.sent_at, due_at = excluded.due_at, stale_once = excluded.stale_once,
+    updated_at = excluded.updated_at"""
+
+_ATTEMPT = (
+    "INSERT INTO attempts (destination, signal_id, rule, at, outcome, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+_END = """INSERT INTO settled (destination, signal_id, channel, state, reason, settled_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (destination, signal_id) DO UPDATE SET state = excluded.state, reason = excluded.reason,
+    settled_at = excluded.settled_at"""
+
+_GONE = "DELETE FROM deliveries WHERE destination = ? AND signal_id = ? AND claim = ?"
+
+_RELEASE = """UPDATE deliveries SET state = ?, reason = ?, due_at = ?, claim = NULL, claimed_until = 0
+WHERE destination = ? AND signal_id = ? AND claim = ?"""
+
+
+def settle(connection: Connection, batch: Batch, what: Settlement, now: int) -> int:
+    """Commits what a lane learnt of the deliveries that are still its own; returns how many it was refused."""
+    touched = {signal_id for signal_id, _ in what.writes}
+    touched.update(one.signal_id for one in what.endings)
+    touched.update(one.signal_id for one in what.releases)
+    if not touched:
+        return 0
+    ours = owned(connection, batch, touched)
+    to, by = batch.destination, batch.claim
+    put_writes(connection, to, ((s, row) for s, row in what.writes if s in ours), now)
+    _many(
+        connection,
+        _ATTEMPT,
+        [
+            (to, a.signal_id, a.rule, a.at, a.outcome, plain(a.code)[:200], plain(a.message))
+            for a in what.attempts
+            if a.signal_id in ours
+        ],
+    )
+    ends = [one for one in what.endings if one.signal_id in ours]
+    _many(connection, _GONE, [(to, one.signal_id, by) for one in ends])
+    _many(connection, _END, [(to, e.signal_id, e.channel, e.state, plain(e.reason), now) for e in ends])
+    _many(
+        connection,
+        _RELEASE,
+        [(r.state, plain(r.reason), r.due_at, to, r.signal_id, by) for r in what.releases if r.signal_id in ours],
+    )
+    return len(touched) - len(ours)
+
+
+def put_writes(connection: Connection, destination: str, rows: Iterable[tuple[str, WriteRow]], now: int) -> None:
+    """Inserts or replaces rows of `writes`."""
+    _many(
+        connection,
+        _WRITE,
+        [
+            (
+                destination,
+                signal_id,
+                row.rule,
+                row.key,
+                row.object,
+                row.kind,
+                row.state,
+                plain(row.reason) if row.reason else "",
+                row.crm_id[:LONGEST_ID],
+                row.attempts,
+                row.sent_at,
+                row.due_at,
+                row.stale_once,
+                now,
+            )
+            for signal_id, row in rows
+        ],
+    )
+
+
+# ---------------------------------------------------------------------------------------- other writes of a record
+
+_SIBLINGS = """
+SELECT w.key, w.signal_id, w.state, w.due_at, w.crm_id, s.occurred_at, s.received_at
+FROM writes w JOIN signals s ON s.id = w.signal_id
+WHERE w.destination = ? AND {where} AND w.state IN ('pending', 'sending', 'doubt', 'held')"""
+
+_LATEST = """
+SELECT key, signal_id, state, due_at, crm_id, occurred_at, received_at FROM (
+    SELECT w.key, w.signal_id, w.state, w.due_at, w.crm_id, s.occurred_at, s.received_at, ROW_NUMBER() OVER (
+        PARTITION BY w.key ORDER BY s.occurred_at DESC, s.received_at DESC, w.signal_id DESC) AS place
+    FROM writes w JOIN signals s ON s.id = w.signal_id
+    WHERE w.destination = ? AND {where} AND w.state = 'written') ranked
+WHERE place = 1"""
+
+
+def siblings(connection: Connection, destination: str, keys: Iterable[str]) -> list[Sibling]:
+    """The unfinished writes of these records, and of each the latest that was written."""
+    where, wanted = among(connection, "w.key", keys)
+    found: list[Sibling] = []
+    for text in (_SIBLINGS, _LATEST):
+        rows = connection.exec_driver_sql(sql(connection, text.format(where=where)), (destination, wanted))
+        found.extend(Sibling(row[0], row[1], row[2], row[3], row[4], (row[5], row[6], row[1])) for row in rows)
+    return found
