@@ -76,7 +76,9 @@ class Retry(Model):
         timedelta(hours=10),
         timedelta(hours=10),
     )
-    jitter: Annotated[str | float, Field(description="added at random on top, as a share of the wait")] = "20%"
+    jitter: Annotated[
+        str | float, Field(description="added at random on top, as a share of the wait", validate_default=True)
+    ] = "20%"
 
     @field_validator("jitter")
     @classmethod

@@ -28,11 +28,12 @@ from syncd.store import queue
 from syncd.store.engine import millis
 from syncd.store.entries import StoreUnavailable
 from syncd.store.lanes import drop_rejected, pace_of
+from syncd.store.leases import TERM
 from syncd.store.store import Store
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=60)
+LEASE = TERM
 CLAIM_FOR = 15 * 60 * pacing.SECOND
 """A claim outlives the longest request (its deadline is ours), and is extended before each call."""
 IDLE = 2.0
