@@ -7,7 +7,9 @@ SQLAlchemy holds; rows come sorted, so that two daemons lock them in one order.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
@@ -101,8 +103,14 @@ def pen_for(connection: Connection) -> Pen:
     return PostgresPen(raw) if connection.dialect.name == "postgresql" else SqlitePen(raw)
 
 
-def _values(table: str, columns: Collection[str]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our names
+MOST_ROWS = 64
+
+
+@cache
+def _values(table: str, columns: tuple[str, ...], count: int) -> str:
+    """An INSERT of `count` rows; powers of two only, so SQLite keeps them all prepared."""
+    one = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * count)}"  # noqa: S608 - our names
 
 
 class SqlitePen:
@@ -110,8 +118,6 @@ class SqlitePen:
 
     _KNOWN = """SELECT value FROM json_each(?) WHERE value IN (SELECT id FROM signals)
         OR value IN (SELECT id FROM tombstones)"""
-    _SIGNALS = _values("signals", SignalRow._fields)
-    _INSERTS = {table: f"{_values(table, columns)} ON CONFLICT DO NOTHING" for table, columns in HOT.items()}
     _UPSERTS = {name: sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(") for name, sql in UPSERTS.items()}
 
     def __init__(self, raw: Any) -> None:
@@ -123,11 +129,20 @@ class SqlitePen:
     def new_signals(self, rows: Sequence[SignalRow]) -> set[str]:
         known = {found for (found,) in self._raw.execute(self._KNOWN, (json.dumps([row.id for row in rows]),))}
         fresh = [row for row in rows if row.id not in known] if known else rows
-        self._raw.executemany(self._SIGNALS, fresh)
+        self._insert("signals", SignalRow._fields, fresh)
         return {row.id for row in fresh}
 
     def insert(self, table: str, rows: Rows) -> None:
-        self._raw.executemany(self._INSERTS[table], rows)
+        self._insert(table, tuple(HOT[table]), rows, " ON CONFLICT DO NOTHING")
+
+    def _insert(self, table: str, columns: tuple[str, ...], rows: Rows, tail: str = "") -> None:
+        """Many rows to a statement: `executemany` lets go of the interpreter at each row and queues to have it back."""
+        at = 0
+        while at < len(rows):
+            count = min(1 << ((len(rows) - at).bit_length() - 1), MOST_ROWS)
+            values = list(chain.from_iterable(rows[at : at + count]))
+            self._raw.execute(_values(table, columns, count) + tail, values)
+            at += count
 
     def run(self, statement: str, rows: Rows) -> None:
         self._raw.executemany(self._UPSERTS[statement], rows)
