@@ -105,6 +105,7 @@ class _Building:
             timezone=self.settings.zone,
             webhook_url=self.settings.webhook_url(name),
             clock=self.clock,
+            directory=self.loaded.path.parent,
             recall=partial(self.recall, name),
         )
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 from zoneinfo import ZoneInfo
 
@@ -69,7 +70,8 @@ def _no_memory(keys: Sequence[str]) -> dict[str, str]:
 class Context:
     """What the daemon lends a connector. `recall(keys)` reads the connector's own committed `Batch.remember` values
     (absent keys are absent in the answer). `webhook_url` is the public URL of this source's endpoint, "" if none is
-    configured. `region` is ISO 3166 alpha-2 or None."""
+    configured. `region` is ISO 3166 alpha-2 or None. `directory`: where the configuration lies; `beside` anchors the paths in
+    its keys there."""
 
     name: str
     tokens: TokenStore
@@ -77,7 +79,12 @@ class Context:
     timezone: ZoneInfo = ZoneInfo("UTC")
     webhook_url: str = ""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    directory: Path = Path()
     recall: Callable[[Sequence[str]], dict[str, str]] = _no_memory
+
+    def beside(self, path: Path) -> Path:
+        """A path of the settings, made absolute from where the configuration lies; `~` is the user's home."""
+        return (self.directory / path.expanduser()).absolute()
 
 
 # --------------------------------------------------------------------------------------------------------- sources

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
@@ -362,6 +363,10 @@ def _present(connection: sa.Connection, column: sa.Column[Any], keys: Sequence[A
 
 
 def _build(settings: DatabaseSettings, context: Context) -> Database:
+    url = sa.make_url(settings.url.get_secret_value())
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        url = url.set(database=str(context.beside(Path(url.database))))
+        settings = settings.model_copy(update={"url": SecretStr(url.render_as_string(hide_password=False))})
     return Database(settings)
 
 

@@ -70,7 +70,8 @@ class ImapSource:
     """Polls and backfills one mailbox. Holds no state and no connection between calls."""
 
     def __init__(self, settings: ImapSettings, context: Context) -> None:
-        self._settings = settings
+        anchored = {"ca_file": context.beside(settings.ca_file)} if settings.ca_file else {}
+        self._settings = settings.model_copy(update=anchored)
         self._clock = context.clock
         own = {*settings.own_addresses, normal_email(settings.username)} - {""}
         self._rules = Rules(context.name, frozenset(own), settings.lists, settings.auto_replies)

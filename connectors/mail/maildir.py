@@ -80,7 +80,7 @@ class MaildirSource:
     """Polls and backfills one maildir. Holds no state but its settings."""
 
     def __init__(self, settings: MaildirSettings, context: Context) -> None:
-        self._settings = settings
+        self._settings = settings.model_copy(update={"path": context.beside(settings.path)})
         self._clock = context.clock
         self._rules = Rules(
             source=context.name,

@@ -116,6 +116,7 @@ def run_demo(crm: str, *, once: bool, out: Output) -> int:
         daemon = stack.enter_context(_daemon(folder, crm, twin, phones))
         out.say(f"the daemon listens on {daemon.url} with SQLite in {folder}")
         out.say(f"a stand-in for {crm} answers on {twin.url}\n")
+        _watching(daemon, stopping)
         doors = Doors(daemon.url, daemon.settings.server.public_url, folder / "Maildir")
         round_, balanced = 0, True
         while not stopping.is_set():
@@ -201,6 +202,15 @@ def _play(doors: Doors, round_: int, out: Output) -> None:
     for sample in samples(doors, datetime.now(UTC), round_):
         out.say(f"  {sample.what:<58} {sample.send()}")
     out.say("")
+
+
+def _watching(daemon: Daemon, stopping: threading.Event) -> None:
+    """Waits until the maildir is watched: a new source starts at now, mail from before is a backfill's."""
+    deadline = time.monotonic() + PATIENCE
+    while daemon.store.cursors.read("inbox") is None and not stopping.is_set():
+        if time.monotonic() > deadline:
+            raise SyncdError("the demo's maildir is not polled")
+        stopping.wait(LOOK_EVERY)
 
 
 def _settled(daemon: Daemon, stopping: threading.Event) -> None:

@@ -76,10 +76,15 @@ def _assertion(settings: SalesforceSettings, now: datetime) -> str:
         ) from None
 
 
+def is_pem(given: str) -> bool:
+    """Whether the setting is the key itself rather than its file."""
+    return given.lstrip().startswith("-----BEGIN")
+
+
 def private_key(auth: SalesforceAuth) -> str:
     """The PEM text, read from its file when a path is configured. Raises Misconfigured for an unreadable file."""
     given = auth.private_key.get_secret_value() if auth.private_key else ""
-    if given.lstrip().startswith("-----BEGIN"):
+    if is_pem(given):
         return given
     try:
         return Path(given).expanduser().read_text("ascii")

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+from pydantic import SecretStr
 
 from connectors.crm.salesforce import pack, soql
+from connectors.crm.salesforce.auth import is_pem
 from connectors.crm.salesforce.client import HEAVY, Answer, Client
 from connectors.crm.salesforce.errors import answer_failure, failure
 from connectors.crm.salesforce.pack import Collection, Packed, Way
@@ -219,6 +222,10 @@ def _one_line(text: str) -> str:
 
 
 def _build(settings: SalesforceSettings, context: Context) -> Salesforce:
+    key = settings.auth.private_key
+    if key is not None and not is_pem(key.get_secret_value()):
+        path = SecretStr(str(context.beside(Path(key.get_secret_value()))))
+        settings = settings.model_copy(update={"auth": settings.auth.model_copy(update={"private_key": path})})
     return Salesforce(settings, context)
 
 
