@@ -26,13 +26,13 @@ from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.entries import Entry, Fence, FenceLost, JobStep, StoreUnavailable
 from syncd.store.jobs import Job
-from syncd.store.leases import Claim
+from syncd.store.leases import TERM, Claim
 from syncd.store.schema import signals, tombstones
 
 log = structlog.get_logger(__name__)
 
 KIND = "backfill"
-LEASE = timedelta(seconds=60)
+LEASE = TERM
 LONGEST_WAIT = timedelta(minutes=5)  # longer, and the job stops with what the vendor said; it resumes later
 PAUSE = timedelta(seconds=30)
 _IN_CHUNK = 500

@@ -23,10 +23,10 @@ from syncd.intake.counts import Counts
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.entries import Entry, Fence, FenceLost, StoreUnavailable
+from syncd.store.leases import TERM
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=60)
 HOUR = timedelta(hours=1)
 FIRST_PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not how long
 LONGEST_PAUSE = timedelta(minutes=30)
@@ -91,7 +91,7 @@ class Poll:
         *,
         counts: Counts | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        lease: timedelta = LEASE,
+        lease: timedelta = TERM,
     ) -> None:
         self.name = name
         self._source = source

@@ -27,6 +27,9 @@ from syncd.store.upsert import upsert
 if TYPE_CHECKING:
     from syncd.store.store import Store
 
+TERM = timedelta(seconds=float(os.environ.get("SYNCD_LEASE_SECONDS") or 60))
+"""How long a silent holder keeps a poll, a job or a lane. The variable is for tests that stall processes on purpose."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

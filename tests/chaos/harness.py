@@ -1,0 +1,333 @@
+"""A cluster of real processes on loopback: daemons on one database, a CRM twin, a vendor, a maildir; and the audit of it all.
+
+The chaos tests build one each. Promise: `audit` fails when anything acknowledged is lost, a record is doubled, a cursor is
+ahead of its data or the books do not balance, whatever was done to the processes before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import orjson
+from sqlalchemy import select
+
+from syncd.signals import decode_signal
+from syncd.store import Store
+from syncd.store.books import balance, unbalanced
+from syncd.store.schema import cursors, deliveries, leases, settled, signals, writes
+from tests.chaos.load import KNOWN, SECRET, Event, Postman, Vendor, address
+from tests.chaos.processes import SYNCD, Process, Twin, answers, until
+
+LOST_ANSWERS = {"on": "*", "do": "reset", "when": "after", "chance": 0.05}
+"""5 % of all answers are lost after the write."""
+_MARK = re.compile(r"mark:(\w+):")
+
+
+@dataclass(frozen=True)
+class Crm:
+    """How a twin is configured, and what its records are called."""
+
+    name: str
+    settings: Mapping[str, Any]
+    tasks: str
+    text: str
+    leads: str
+    contacts: tuple[str, str, str]  # object, first name, last name
+
+
+def salesforce(url: str) -> Crm:
+    auth = {"flow": "client_credentials", "client_id": "chaos", "client_secret": "chaos"}
+    settings = {"type": "salesforce", "mapping": "mappings/salesforce.yaml", "login_url": url, "auth": auth}
+    return Crm("salesforce", settings, "Task", "Description", "Lead", ("Contact", "FirstName", "LastName"))
+
+
+def zoho(url: str) -> Crm:
+    auth = {"client_id": "chaos", "client_secret": "chaos", "refresh_token": "chaos"}
+    settings = {
+        "type": "zoho",
+        "mapping": "mappings/zoho.yaml",
+        "accounts_url": url,
+        "base_url": url,
+        "auth": auth,
+    }
+    return Crm("zoho", settings, "Tasks", "Description", "Leads", ("Contacts", "First_Name", "Last_Name"))
+
+
+CRMS = {"salesforce": salesforce, "zoho": zoho}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Report:
+    """What an audit counted."""
+
+    acked: int = 0
+    mails: int = 0
+    stored: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+    records: int = 0
+    leads: int = 0
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()))
+        return f"{self.acked} acked, {self.mails} mails, {self.stored} signals ({states}), {self.records} records, {self.leads} leads"
+
+
+class Daemon(Process):
+    """One `syncd run`."""
+
+    def __init__(
+        self, config: Path, port: int, number: int, env: Mapping[str, str], before: Sequence[str] = ()
+    ) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        log = config.parent / f"daemon-{number}.log"
+        super().__init__([*before, SYNCD, "--config", str(config), "run"], log, cwd=config.parent, env=env)
+
+    def ready(self, within: float = 30.0) -> Self:
+        """Waits until it answers. Raises AssertionError with its log when it ended instead."""
+        until(
+            lambda: not self.alive or answers(f"{self.url}/healthz"), f"the daemon answers\n{self.text[-3000:]}", within
+        )
+        assert self.alive, self.text[-3000:]
+        return self
+
+
+class Cluster:
+    """Processes around one database. `ports`: one for each daemon that may run beside the others."""
+
+    def __init__(
+        self,
+        folder: Path,
+        database: str,
+        crm: str = "salesforce",
+        *,
+        daemons: int = 1,
+        faults: Sequence[Mapping[str, Any]] = (),
+        seed: int = 0,
+        every: float = 0.015,
+        env: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.folder = folder
+        self.database = database
+        self.seed = seed
+        self.started = 0
+        self.began = time.monotonic()
+        self._env = {"SYNCD_LEASE_SECONDS": "60", **(env or {})}
+        self._processes: list[Process] = []
+        twin_port = free_port()
+        self.crm = CRMS[crm](f"http://127.0.0.1:{twin_port}")
+        self._twin_port = twin_port
+        self.twin = self._track(Twin(crm, folder, twin_port, faults))
+        self._know_people()
+        self.ports = [free_port() for _ in range(daemons)]
+        self.configs = [self._write_config(n, port, settings) for n, port in enumerate(self.ports)]
+        self.vendor = Vendor(self.ports, seed=seed, every=every)
+        self.postman = Postman(folder / "Maildir")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.vendor.give_up()
+        for process in self._processes:
+            process.finish()
+
+    def _track(self, process: Any) -> Any:
+        self._processes.append(process)
+        return process
+
+    def _know_people(self) -> None:
+        object_, first, last = self.crm.contacts
+        people = [{first: "Person", last: f"Number{n}", "Email": address(n)} for n in range(KNOWN)]
+        self.twin.add(object_, people)
+
+    def _write_config(self, number: int, port: int, settings: Mapping[str, Any]) -> Path:
+        config = {
+            "database": self.database,
+            "server": {"listen": f"127.0.0.1:{port}"},
+            "channels": {"email": {"received": True}, "survey": {"responded": True}, "chat": {"missed": True}},
+            "secret_key": "a key for the tokens of the chaos tests",
+            "sources": {
+                "forms": {
+                    "type": "webhook",
+                    "verify": {"scheme": "standard_webhooks", "secret": SECRET},
+                    "account": "chaos",
+                    "format": "cloudevents",
+                },
+                "inbox": {"type": "maildir", "poll": "300ms", "path": str(self.folder / "Maildir")},
+            },
+            "destinations": {"crm": {**self.crm.settings, "doubt": "1s"}},
+            "retry": {"schedule": ["0s", *["200ms"] * 14], "jitter": "20%"},
+            **settings,
+        }
+        path = self.folder / f"config-{number}.yaml"
+        path.write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2))  # JSON is YAML
+        return path
+
+    # ------------------------------------------------------------------------------------------------------ processes
+
+    def start(self, number: int = 0, *, crash_at: str = "", env: Mapping[str, str] | None = None) -> Daemon:
+        """Starts daemon `number`, without waiting for it."""
+        self.started += 1
+        more = {"SYNCD_CRASH_AT": crash_at} if crash_at else {}
+        all_env = {**self._env, **more, **(env or {})}
+        daemon: Daemon = self._track(Daemon(self.configs[number], self.ports[number], self.started, all_env))
+        return daemon
+
+    def restart_twin(self) -> None:
+        """kill -9 for the CRM too; its journal brings its records back. Faults are gone."""
+        self.twin.kill()
+        self.twin = self._track(Twin(self.crm.name, self.folder, self._twin_port))
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """The database as somebody beside the daemon sees it."""
+        store = Store.open(self.database, migrate=False)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def polls(self) -> None:
+        """Waits until the maildir has a cursor: mails dropped before are history."""
+        with self.store() as store:
+            until(lambda: store.cursors.read("inbox"), "the maildir has a cursor")
+
+    # ------------------------------------------------------------------------------------------------ settle and audit
+
+    def settle(self, within: float = 90.0, *, waits: tuple[str, ...] = ("pending", "held")) -> None:
+        """Waits until every mail is a signal and nothing is under way any more. A daemon must be up."""
+        with self.store() as store:
+
+            def settled() -> bool:
+                lines = balance(store)
+                return not any(getattr(line, state) for line in lines for state in waits) and self._mails_in(store)
+
+            try:
+                until(settled, "everything settled", within)
+            except AssertionError as error:
+                raise AssertionError(f"{error}; {self._stuck(store)}\n{self.last_log()}") from None
+
+    def _mails_in(self, store: Store) -> bool:
+        with store.read() as connection:
+            found = connection.execute(select(signals.c.id).where(signals.c.source == "inbox")).all()
+        return len(found) >= len(self.postman.mails)
+
+    def _stuck(self, store: Store) -> str:
+        with store.read() as connection:
+            rows = connection.execute(select(deliveries).limit(5)).all()
+            open_writes = connection.execute(select(writes).where(writes.c.state != "written").limit(5)).all()
+            held = connection.execute(select(leases)).all()
+        return f"now {store.now()}, deliveries {rows}, writes {open_writes}, leases {held}, books {balance(store)}"
+
+    def last_log(self) -> str:
+        daemons = [process for process in self._processes if isinstance(process, Daemon)]
+        return daemons[-1].text[-3000:] if daemons else ""
+
+    def audit_store(self) -> None:
+        """What must be true at any moment, also of a database whose daemon has just been killed."""
+        with self.store() as store:
+            wrong = unbalanced(balance(store))
+            assert not wrong, wrong
+            marks = self._stored(store)
+            missing = set(self.vendor.acked) - set(marks)
+            # Taken before the store was read: whatever had its 200 by then must be in it.
+            assert not missing, f"acknowledged, not stored: {sorted(missing)[:10]} of {len(missing)}"
+            self._check_cursor(store, set(marks))
+
+    def _stored(self, store: Store) -> dict[str, str]:
+        """mark -> signal id."""
+        with store.read() as connection:
+            bodies = connection.execute(select(signals.c.id, signals.c.body)).all()
+        found: dict[str, str] = {}
+        for ident, body in bodies:
+            mark = decode_signal(body).title.removeprefix("event ")
+            assert mark not in found, f"event {mark} is two signals"
+            found[mark] = ident
+        return found
+
+    def _check_cursor(self, store: Store, marks: set[str]) -> None:
+        """The maildir's cursor is the set of file names it is done with (48-bit hashes): each must be a signal."""
+        with store.read() as connection:
+            state = connection.execute(select(cursors.c.state).where(cursors.c.source == "inbox")).scalar()
+        if state is None:
+            return
+        packed: bytes = msgspec.msgpack.decode(state)["folders"]["INBOX"]
+        done = {packed[at : at + 6] for at in range(0, len(packed), 6)}
+        for name, mark in self.postman.names.items():
+            if hashlib.blake2b(name.encode(), digest_size=6).digest() in done:
+                assert mark in marks, f"the cursor is ahead of mail {mark}"
+
+    def audit(self, *, unconfirmed: bool = False, dead: bool = False) -> Report:
+        """Everything, after `settle`. `unconfirmed`, `dead`: such endings may occur; they are counted apart."""
+        self.audit_store()
+        events: dict[str, Event] = {**self.vendor.acked, **self.postman.mails}
+        with self.store() as store:
+            ids = self._stored(store)
+            with store.read() as connection:
+                states = {row.signal_id: row.state for row in connection.execute(select(settled))}
+        missing = set(events) - set(ids)
+        assert not missing, f"lost: {sorted(missing)[:10]} of {len(missing)}"
+        tasks = Counter(
+            mark
+            for record in self.twin.records(self.crm.tasks)
+            for mark in _MARK.findall(record.get(self.crm.text) or "")
+        )
+        for mark, ident in ids.items():
+            event, state = events[mark], states.get(ident, "nowhere")
+            if state == "delivered":
+                assert tasks[mark] == event.records, f"{mark} ({event.kind}) is delivered and has {tasks[mark]} records"
+            else:
+                assert state == "unconfirmed" and unconfirmed or state == "dead" and dead, f"{mark} ended {state}"
+                assert tasks[mark] <= event.records, f"{mark} ended {state} and has {tasks[mark]} records"
+        assert set(tasks) <= set(ids), f"records of no signal: {sorted(set(tasks) - set(ids))[:10]}"
+        self._audit_leads(events.values(), complete=not dead)
+        assert self.twin.stats()["doubled"] == {}
+        assert self.twin.stats()["counts"].get("bugs", 0) == 0, self.twin.text[-2000:]
+        self.check_logs()
+        leads = len(self.twin.records(self.crm.leads))
+        return Report(
+            len(self.vendor.acked),
+            len(self.postman.mails),
+            len(ids),
+            Counter(states.values()),
+            sum(tasks.values()),
+            leads,
+        )
+
+    def _audit_leads(self, events: Any, *, complete: bool) -> None:
+        leads = Counter(record["Email"] for record in self.twin.records(self.crm.leads))
+        twice = [email for email, count in leads.items() if count > 1]
+        assert not twice, f"leads made twice: {twice}"
+        strangers = {address(event.person) for event in events if event.person >= KNOWN}
+        assert set(leads) <= strangers, "leads were made of people who are contacts"
+        assert not complete or set(leads) == strangers, f"no lead: {sorted(strangers - set(leads))[:10]}"
+
+    def check_logs(self) -> None:
+        """No daemon may have tripped over itself."""
+        for process in self._processes:
+            if isinstance(process, Daemon):
+                text = process.text
+                assert "Traceback" not in text and "bug of ours" not in text, text[-6000:]
+
+    def summary(self, name: str, report: Report, **figures: object) -> None:
+        """The line that says what this test has been through."""
+        more = "".join(f", {value} {key}" for key, value in figures.items())
+        print(f"\n{name}: seed {self.seed}{more}; {report}; {time.monotonic() - self.began:.1f} s")
