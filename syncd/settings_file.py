@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -275,11 +276,11 @@ class _Reading:
 
     def plain_secrets(self, settings: Settings) -> Iterator[Fault]:
         """A warning for each secret written in clear."""
-        for path, _ in _secrets(settings, ()):
+        for path, secret in _secrets(settings, ()):
             path = (
                 tuple(part for part in path if part != "connector") if path[0] in ("sources", "destinations") else path
             )
-            if path == ("database",) and "@" not in settings.database.get_secret_value():
+            if _database_without_password(secret.get_secret_value()):
                 continue
             if path not in self.referenced and self._at(path) is not None:
                 yield self.fault(path, "a secret in clear text", "better ${NAME}, ${file:/path} or ${credential:NAME}")
@@ -289,6 +290,11 @@ def _has(node: Any, part: str | int) -> bool:
     if isinstance(node, dict):
         return part in node
     return isinstance(node, list) and isinstance(part, int) and 0 <= part < len(node)
+
+
+def _database_without_password(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme.startswith(("sqlite", "postgresql")) and not parts.password
 
 
 def _secrets(value: Any, path: Path_) -> Iterator[tuple[Path_, SecretStr]]:
