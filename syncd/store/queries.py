@@ -148,6 +148,11 @@ class Tail:
         return page
 
 
+def ids(wanted: Filter) -> Select[Any]:
+    """The ids of these signals, as a part of another query."""
+    return _query(wanted).with_only_columns(signals.c.id)
+
+
 def _query(wanted: Filter) -> Select[Any]:
     query: Select[Any] = select(signals.c.body)
     if wanted.since:

@@ -6,10 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.lane_rig import THREADS, T0, Rig, signal, sqlite
 
 from syncd.config import Retry
-from syncd.connector import Keying, Kind, Write
+from syncd.connector import Call, Keying, Kind, Outcome, Write
 from syncd.dispatch.plan import person_key, write_key
 from syncd.errors import (
     Ambiguous,
@@ -25,14 +24,16 @@ from syncd.errors import (
 )
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
+from tests.lane_rig import T0, THREADS, Rig, signal, sqlite
 
 UNENFORCED = Keying(Kind.UPSERT, enforced=False)
 FINDABLE = Keying(Kind.FINDABLE, enforced=False)
 ONCE = Keying(Kind.AT_MOST_ONCE, enforced=False)
 UNIQUE = Keying(Kind.UNIQUE)
+KEPT = Keying(Kind.UPSERT)
 
 
-def known(tmp_path: Path, keying: Keying = Keying(Kind.UPSERT), **more: object) -> Rig:
+def known(tmp_path: Path, keying: Keying = KEPT, **more: object) -> Rig:
     rig = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": keying}), **more)  # type: ignore[arg-type]
     rig.crm.add("Contact", Email="ann@example.com")
     return rig
@@ -209,7 +210,7 @@ def test_a_rule_that_is_wrong_holds_only_itself(tmp_path: Path, whole: bool) -> 
     rig.arrive([signal(n) for n in range(3)])
     if whole:
 
-        def fault(crm: HostileCrm, call: hostile.Call) -> list[hostile.Outcome] | None:
+        def fault(crm: HostileCrm, call: Call) -> list[Outcome] | None:
             if any(write.object == "Wrong" for write in call.writes):
                 raise failure
             return None
@@ -410,7 +411,7 @@ def test_of_a_merged_write_only_the_bad_signal_dies(tmp_path: Path) -> None:
     rig.arrive([signal(n, thread="T", at=T0 + timedelta(seconds=n)) for n in range(3)])
 
     def second(write: Write) -> bool:
-        return write.fields["Subject"] == "signal 1"
+        return bool(write.fields["Subject"] == "signal 1")
 
     rig.crm.poison = second
     rig.step()

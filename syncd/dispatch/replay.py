@@ -1,0 +1,127 @@
+"""Stored signals mapped again: after a mapping was corrected, or for a destination that came later.
+
+`syncd replay` calls it, beside a running daemon or without one; the lane does the writing. Promise: the books stay balanced,
+the past calls nobody to action, and what is there already is updated, not doubled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from syncd.dispatch.letters import BITE, reopen
+from syncd.dispatch.plan import PEOPLE_CREATE
+from syncd.store import queries
+from syncd.store.lanes import drop_rejected
+from syncd.store.schema import deliveries, settled, signals, tally, writes
+from syncd.store.upsert import upsert
+
+if TYPE_CHECKING:
+    from syncd.store.queries import Filter
+    from syncd.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay does or, as a dry run, would do. `busy`: they are on their way already, or being worked on."""
+
+    signals: int = 0
+    again: int = 0
+    new: int = 0
+    busy: int = 0
+
+
+def replay(
+    store: Store, wanted: Filter, destination: str, *, dry_run: bool = False, now: int | None = None
+) -> Replayed:
+    """Maps stored signals again: each becomes a delivery again, behind the live ones, looked up before it is written, and
+    calling nobody to action. `again` had one already, `new` get their first (they came before the destination did).
+
+    What was written is written again under its id; what cannot be written twice (at most once) is left as it is. Raises
+    StoreUnavailable; what was replayed until then stays so, and a repeat changes nothing more.
+    """
+    at = store.now() if now is None else now
+    total = Replayed()
+    query = queries.ids(replace(wanted, destination=destination if wanted.state else ""))
+    with store.read() as connection:
+        ids = list(connection.execute(query.order_by(signals.c.occurred_at, signals.c.id)).scalars())
+    for start in range(0, len(ids), BITE):
+        bite = ids[start : start + BITE]
+        if dry_run:
+            with store.read() as connection:
+                step = _counted(connection, destination, bite)
+        else:
+            step = _replay_bite(store, destination, bite, at)
+        total = Replayed(
+            total.signals + step.signals, total.again + step.again, total.new + step.new, total.busy + step.busy
+        )
+    return total
+
+
+def _counted(connection: Connection, destination: str, ids: Sequence[str]) -> Replayed:
+    found = [
+        connection.execute(
+            select(func.count()).where(table.c.destination == destination, table.c.signal_id.in_(list(ids)))
+        ).scalar_one()
+        for table in (settled, deliveries)
+    ]
+    return Replayed(len(ids), found[0], len(ids) - sum(found), found[1])
+
+
+def _replay_bite(store: Store, destination: str, ids: Sequence[str], now: int) -> Replayed:
+    def work(connection: Connection) -> Replayed:
+        counted = _counted(connection, destination, ids)
+        mine = (writes.c.destination == destination) & writes.c.signal_id.in_(list(ids))
+        idle = writes.c.signal_id.in_(
+            select(settled.c.signal_id).where(settled.c.destination == destination, settled.c.signal_id.in_(list(ids)))
+        )
+        # What cannot be found again is never repeated by itself; records of people are made when they are needed.
+        fixed = (writes.c.kind == "at_most_once") & writes.c.state.in_(("written", "unconfirmed"))
+        connection.execute(
+            update(writes)
+            .where(mine, idle, ~fixed, writes.c.rule != PEOPLE_CREATE)
+            .values(state="pending", reason="", attempts=0, due_at=now, stale_once=False, updated_at=now)
+        )
+        refused = writes.c.state.in_(("dead", "skipped", "discarded")) & (writes.c.rule == PEOPLE_CREATE)
+        connection.execute(delete(writes).where(mine, idle, refused))
+        reopen(connection, destination, ids, now, live_within=None, priority=1, old=True)
+        new = _first(store, connection, destination, ids, now)
+        drop_rejected(connection, destination)
+        return Replayed(len(ids), counted.again, new, counted.busy)
+
+    return store.apply(work)
+
+
+def _first(store: Store, connection: Connection, destination: str, ids: Sequence[str], now: int) -> int:
+    """Deliveries for signals that never had one here; they count in the books from now on."""
+    have = [
+        select(table.c.signal_id).where(table.c.destination == destination, table.c.signal_id.in_(list(ids)))
+        for table in (deliveries, settled)
+    ]
+    query = select(signals.c.id, signals.c.channel).where(
+        signals.c.id.in_(list(ids)), signals.c.id.not_in(have[0]), signals.c.id.not_in(have[1])
+    )
+    rows = connection.execute(query).all()
+    if not rows:
+        return 0
+    made = {"destination": destination, "state": "pending", "reason": "", "live": False, "old": True, "priority": 1}
+    times = {"due_at": now, "created_at": now, "claimed_until": 0}
+    connection.execute(
+        insert(deliveries), [{"signal_id": row.id, "channel": row.channel, **made, **times} for row in rows]
+    )
+    for channel in sorted({row.channel for row in rows}):
+        count = sum(row.channel == channel for row in rows)
+        line = {"destination": destination, "channel": channel, "signals": count}
+        connection.execute(upsert(store, tally, line, {"signals": tally.c.signals + count}))
+    return len(rows)
+
+
+def parked(store: Store, configured: Sequence[str]) -> dict[str, int]:
+    """Deliveries that wait for destinations which are not configured any more; they go on when these come back."""
+    query = select(deliveries.c.destination, func.count()).group_by(deliveries.c.destination)
+    with store.read() as connection:
+        rows = connection.execute(query.where(deliveries.c.destination.not_in(list(configured)))).all()
+    return {row[0]: row[1] for row in rows}
