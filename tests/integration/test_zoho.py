@@ -203,8 +203,10 @@ def test_a_wrong_key_field_or_module_holds_only_its_rule(connect: Connect) -> No
         )
     )
     assert isinstance(good, Written)
-    assert (type(field), field.scope, field.field) == (Misconfigured, Scope.RULE, "duplicate_check_fields")
+    assert (type(field), field.scope, field.field) == (Misconfigured, Scope.RULE, "Company")
+    assert "Do not allow duplicate values" in str(field)
     assert (type(module), module.scope) == (Misconfigured, Scope.RULE)
+    assert "Nothing" in str(module)
 
 
 def test_links_to_people_who_changed_are_stale(twin: ZohoTwin, connect: Connect) -> None:

@@ -50,9 +50,10 @@ class Client:
             response = self._call("POST", "/coql", body, write=False, cost=coql.credits(len(rows)))
             if response.status == 204:
                 break
-            if not response.ok:
+            answer = response.json() if response.ok else None
+            if not response.ok or is_error(answer):
                 raise answer_failure(response, self._clock())
-            page, more = _page(response)
+            page, more = _page(answer)
             rows.extend(page)
             if not more or not page:
                 break
@@ -69,8 +70,7 @@ class Client:
                 if len(rows) != count:
                     raise unclear(f"{count} records were answered with {len(rows)} outcomes", write=True, code="rows")
                 return rows
-        if response.ok:
-            response.json()
+        if response.ok and not is_error(response.json()):
             raise unclear(f"HTTP {response.status} without the records' outcomes", write=True, code="rows")
         raise answer_failure(response, self._clock())
 
@@ -111,9 +111,13 @@ class Client:
         self._http.close()
 
 
-def _page(response: Response) -> tuple[list[dict[str, Any]], bool]:
+def is_error(answer: Any) -> bool:
+    """Whether a whole answer is one error, whatever its HTTP status."""
+    return isinstance(answer, dict) and answer.get("status") == "error" and bool(answer.get("code"))
+
+
+def _page(answer: Any) -> tuple[list[dict[str, Any]], bool]:
     """Rows of a page, and whether there are more."""
-    answer = response.json()
     rows = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
         raise unclear("a query was answered without records", write=False, code="rows")

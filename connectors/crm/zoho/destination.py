@@ -33,7 +33,7 @@ from syncd.connector import (
     Write,
     Written,
 )
-from syncd.errors import Ambiguous, Failure, Misconfigured, Scope, StaleReference, Transient
+from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,10 @@ TABS: Mapping[str, str] = {
     "Events": "Events",
 }
 """Module -> its tab in the web pages, for those whose tab is known."""
+
+CHECK_FIELDS = "duplicate_check_fields"
+ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
+"""Codes of a refused right that, said of a row, speak of its record or module only."""
 
 
 class Zoho(DestinationDefaults):
@@ -107,16 +111,30 @@ class Zoho(DestinationDefaults):
         outcomes: dict[int, Outcome] = dict(packed.refused)
         if packed.records:
             lane = packed.lane
-            rows = self._client.write(lane.method, lane.path, self._body(packed), call.cost)
+            rows = self._write(packed, call.cost)
             for place, row in zip(packed.rows, rows, strict=True):
                 outcomes[place] = outcome(lane, call.writes[place], row)
+            _narrow(lane, outcomes)
             self._name(lane, call.writes, outcomes)
         return [outcomes[place] for place in range(len(call.writes))]
+
+    def _write(self, packed: Packed, cost: float) -> list[Any]:
+        lane = packed.lane
+        try:
+            return self._client.write(lane.method, lane.path, self._body(packed), cost)
+        except Misconfigured as wrong:
+            if wrong.scope is not Scope.RULE:
+                raise
+            field, text = wrong.field, f"{lane.module}: {wrong.message}"
+            if field == CHECK_FIELDS:
+                field = lane.key_field
+                text = f'{field} must be a field of {lane.module} with "Do not allow duplicate values"'
+            raise Misconfigured(text, code=wrong.code, scope=Scope.RULE, field=field) from None
 
     def _body(self, packed: Packed) -> dict[str, Any]:
         body: dict[str, Any] = {"data": packed.records}
         if packed.check_fields:
-            body["duplicate_check_fields"] = packed.check_fields
+            body[CHECK_FIELDS] = packed.check_fields
         if self._settings.trigger is not None:
             body["trigger"] = list(self._settings.trigger)
         if self._settings.lar_id and packed.lane.module == "Leads" and packed.lane.way is not Way.UPDATE:
@@ -146,7 +164,7 @@ class Zoho(DestinationDefaults):
             )
         held: dict[str, str] = {}
         for statement in coql.selects(coql.select(("id", key_field), object), key_field, keys):
-            for row in sorted(self._client.query(statement), key=lambda row: int(row["id"])):
+            for row in sorted(self._client.query(statement), key=lambda row: (len(str(row["id"])), str(row["id"]))):
                 key, id_ = str(row.get(key_field, "")).lower(), str(row["id"])
                 if held.setdefault(key, id_) != id_:
                     log.warning("two %s records have the key %s: %s and %s", object, key, held[key], id_)
@@ -185,6 +203,16 @@ def outcome(lane: Lane, write: Write, row: Any) -> Outcome:
     if one.code == "INVALID_DATA" and _link_of(write, one.field):
         return StaleReference(one.text, code=one.code, field=_link_of(write, one.field))
     return failure(one)
+
+
+def _narrow(lane: Lane, outcomes: dict[int, Outcome]) -> None:
+    """A right that is missing for some records must not stop the others: when it is one record's (an update, or others of
+    the call were written) that record is refused, else the rule is held."""
+    single = lane.way is Way.UPDATE or any(isinstance(o, Written) for o in outcomes.values())
+    for place, one in outcomes.items():
+        if isinstance(one, Misconfigured) and one.code in ROW_RIGHTS:
+            held = Misconfigured(one.message, code=one.code, scope=Scope.RULE)
+            outcomes[place] = Rejected(one.message, code=one.code) if single else held
 
 
 def _created(lane: Lane, row: Mapping[str, Any]) -> bool | None:

@@ -1,0 +1,158 @@
+"""COQL as text: quoting, brackets two by two, Zoho's limits, phones in the forms that LIKE cannot find."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.crm.zoho import coql
+from connectors.crm.zoho.people import Search, ask_deals, linked_id, open_deals
+from syncd.connector import Found, Lookup, Term, Wanted
+
+LITERALS = re.compile(r"'((?:[^']|'')*)'")
+HEAD = "select id from Contacts"
+
+
+def read_literals(statement: str) -> list[str]:
+    """The values of a statement's string literals, by COQL's own rules."""
+    return [found.replace("''", "'") for found in LITERALS.findall(statement)]
+
+
+@given(st.lists(st.text(max_size=300), max_size=120))
+def test_every_askable_value_is_asked_for_once_and_none_escapes(values: list[str]) -> None:
+    statements = list(coql.selects(HEAD, "Email", values))
+    asked = [value for statement in statements for value in read_literals(statement)]
+    assert asked == [value for value in dict.fromkeys(values) if coql.askable(value)]
+    for statement in statements:
+        assert re.fullmatch(rf"{HEAD} where Email in \((?:(?:, )?'')*\)", LITERALS.sub("''", statement))
+        assert 1 <= len(read_literals(statement)) <= coql.IN_VALUES
+
+
+@pytest.mark.parametrize("value", ["", "a\\", "a\n", "a\0b", "x" * 256, "\u2028"])
+def test_what_would_spoil_its_neighbours_is_not_asked(value: str) -> None:
+    assert not coql.askable(value)
+    assert list(coql.selects(HEAD, "Email", [value])) == []
+
+
+@given(
+    st.lists(st.integers(10**8, 10**9 - 1), min_size=1, max_size=80), st.sampled_from(["+84", "+33", "+1415", "+49"])
+)
+def test_phones_stay_within_the_limits(numbers: list[int], country: str) -> None:
+    wanted = [f"{country}{number}" for number in numbers]
+    statements = list(coql.phones(HEAD, "Phone", wanted))
+    tails = {value[1:] for statement in statements for value in re.findall(r"like '([^']*)'", statement)}
+    assert tails == {number[-4:] for number in wanted}
+    for statement in statements:
+        assert statement.count(" like ") + statement.count(" in ") <= coql.CRITERIA
+        assert all(
+            inside.count("', '") < coql.IN_VALUES for inside in re.findall(r" in \(([^)]*\)?[^)]*)\)", statement)
+        )
+        check_brackets(statement.partition(" where ")[2])
+
+
+def check_brackets(condition: str) -> None:
+    """No level of brackets joins more than two tests."""
+    levels = [0]
+    for sign in re.findall(r"[()]| or ", LITERALS.sub("", condition)):
+        if sign == "(":
+            levels.append(0)
+        elif sign == ")":
+            levels.pop()
+        else:
+            levels[-1] += 1
+            assert levels[-1] == 1
+
+
+def test_what_is_no_number_is_not_asked() -> None:
+    assert list(coql.phones(HEAD, "Phone", ["", "+", "+84", "call me", "+84' or id like '%"])) == []
+
+
+def test_forms_that_tear_the_last_digits_apart() -> None:
+    assert "06 12 34 56 78" in coql.phone_forms("+33612345678")
+    assert "+33.6.12.34.56.78" in coql.phone_forms("+33612345678")
+    assert coql.phone_forms("+14155552671") == ()
+    assert coql.phone_forms("+") == ()
+
+
+def test_pages() -> None:
+    assert coql.paged(HEAD, 0).endswith(" limit 0, 200")
+    assert coql.paged(HEAD, 200).endswith(" limit 200, 2000")
+    assert coql.paged(HEAD, 99_000).endswith(" limit 99000, 1000")
+    assert (coql.credits(0), coql.credits(200)) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"), [("Email", True), ("Owner.Email", True), ("a b", False), ("x)", False), ("", False)]
+)
+def test_names(text: str, fine: bool) -> None:
+    assert coql.is_name(text) is fine
+
+
+# people
+
+
+def lookups(*terms: tuple[str, str, str, bool]) -> Wanted:
+    return Wanted("x", tuple(Lookup(module, (Term(field, value, phone),)) for module, field, value, phone in terms))
+
+
+def test_a_later_field_is_asked_only_for_the_unknown() -> None:
+    both = lookups(("Contacts", "Email", "a@x", False), ("Leads", "Email", "a@x", False))
+    other = lookups(("Contacts", "Email", "b@x", False), ("Leads", "Email", "b@x", False))
+    search = Search([both, other], None)
+    contacts, leads = search.stages
+    assert search.statements(contacts) == ["select id, Account_Name, Email from Contacts where Email in ('a@x', 'b@x')"]
+    search.learn(contacts, [{"id": "1", "Email": "A@X", "Account_Name": {"id": "9", "name": "Co"}}])
+    assert search.statements(leads) == ["select id, Email from Leads where Email in ('b@x')"]
+    search.learn(leads, [])
+    assert search.found() == [Found(object="Contacts", id="1", role="contact", account="9"), None]
+
+
+def test_people_who_have_not_every_term_keep_the_mappings_order() -> None:
+    phone = lookups(("Contacts", "Phone", "+84912345678", True), ("Leads", "Phone", "+84912345678", True))
+    full = lookups(
+        ("Contacts", "Email", "a@x", False),
+        ("Contacts", "Phone", "+84912345678", True),
+        ("Leads", "Email", "a@x", False),
+        ("Leads", "Phone", "+84912345678", True),
+    )
+    stages = [(stage.module, stage.field) for stage in Search([phone, full], None).stages]
+    assert stages == [("Contacts", "Email"), ("Contacts", "Phone"), ("Leads", "Email"), ("Leads", "Phone")]
+
+
+@given(st.permutations(["a", "b", "c", "d"]), st.permutations(["a", "b", "c", "d"]), st.sets(st.sampled_from("abcd")))
+def test_the_first_term_that_hits_wins_in_whatever_order_it_is_asked(
+    one: list[str], two: list[str], there: set[str]
+) -> None:
+    people = [lookups(*((f"M{name}", "F", "v", False) for name in order)) for order in (one, two)]
+    search = Search(people, None)
+    for stage in search.stages:
+        if search.statements(stage) and stage.module[1] in there:
+            search.learn(stage, [{"id": f"1{stage.module}", "F": "V"}])
+        search.learn(stage, [])
+    for order, found in zip((one, two), search.found(), strict=True):
+        first = next((name for name in order if name in there), None)
+        assert (found and found.object) == (first and f"M{first}")
+
+
+def test_a_row_that_says_it_was_converted_is_nobody() -> None:
+    search = Search([lookups(("Leads", "Email", "a@x", False))], None)
+    search.learn(search.stages[0], [{"id": "1", "Email": "a@x", "$converted": True}])
+    assert search.found() == [None]
+
+
+def test_deals() -> None:
+    found = [
+        Found(object="Contacts", id="1", role="contact", account="9"),
+        Found(object="Leads", id="2", role="lead"),
+        None,
+    ]
+    assert ask_deals(found, ("Closed Won", "Lost")) == [
+        "select id, Contact_Name, Account_Name from Deals where (Contact_Name in ('1') and Stage not in ('Closed Won', 'Lost'))",
+        "select id, Contact_Name, Account_Name from Deals where (Account_Name in ('9') and Stage not in ('Closed Won', 'Lost'))",
+    ]
+    assert ask_deals([None], ("x",)) == []
+    assert open_deals([{"Contact_Name": {"id": 1}, "Account_Name": None}, {"Account_Name.id": "9"}]) == {"1", "9"}
+    assert linked_id({"Account_Name": "9"}, "Account_Name") == "9"
