@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 
 def main() -> None:
@@ -19,26 +20,48 @@ def run(args: list[str]) -> int:
     import typer
 
     from syncd.cli.app import app
-    from syncd.errors import SyncdError, UsageError
+    from syncd.errors import Failure, SyncdError, UsageError
 
-    usage: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+    click_fault: type[Exception] = next(
+        base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+    )
     try:
-        result = app(args, standalone_mode=False, prog_name="syncd")
+        result = app(_json_first(args), standalone_mode=False, prog_name="syncd")
     except UsageError as error:
         return _fail(str(error), 2)
-    except SyncdError as error:
+    except (SyncdError, Failure) as error:
         return _fail(str(error), 1)
     except typer.Exit as stop:
         return stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130)
-    except usage as error:  # typer vendors its click: the class is found through a public one
-        error.show()  # type: ignore[attr-defined]
-        return 2
+    except click_fault as error:  # typer vendors its click: the class is found through a public one
+        return _wrong_usage(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return result if isinstance(result, int) else 0
+
+
+def _json_first(args: list[str]) -> list[str]:
+    """`--json` is taken wherever it stands: people write it last."""
+    words = args[: args.index("--")] if "--" in args else args
+    if "--json" not in words:
+        return args
+    return ["--json", *(word for word in words if word != "--json"), *args[len(words) :]]
+
+
+def _wrong_usage(error: Any) -> int:
+    """A command line that cannot be read: one line and where help is; a group without a command shows its commands."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    text = " ".join(str(error.format_message()).split()).rstrip(".")
+    text = text.replace("Value error, ", "").replace("(Possible options: ", "(did you mean ")
+    if "No such option: --config" in text or "No such option: -c" in text:
+        text += " after a command; write it before: syncd --config FILE COMMAND"
+    where = error.ctx.command_path if getattr(error, "ctx", None) else "syncd"
+    return _fail(f"{text[:1].lower()}{text[1:]}; see `{where} --help`", 2)
 
 
 def _fail(text: str, code: int) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import configuration, jobs, letters, mappings, service, signals, storage
+from syncd.cli import configuration, jobs, mappings, quarantine, service, signals, storage, writing
 from syncd.cli.session import Session
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ service.register(app)
 configuration.register(app)
 jobs.register(app)
 signals.register(app)
-letters.register(app)
+writing.register(app)
+quarantine.register(app)
 mappings.register(app)
 storage.register(app)

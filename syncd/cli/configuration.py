@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +13,7 @@ from syncd.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-config_app = typer.Typer(no_args_is_help=True, help="Shows the effective configuration, or the schema of the file.")
+config_app = typer.Typer(no_args_is_help=True, help="The configuration in force, and the schema of the file.")
 
 
 def register(app: typer.Typer) -> None:
@@ -25,10 +24,8 @@ def register(app: typer.Typer) -> None:
     app.command("channels")(channels)
 
 
-def check(
-    context: typer.Context,
-) -> None:
-    """All faults of the configuration and the mappings, at once."""
+def check(context: typer.Context) -> None:
+    """Every fault of the configuration and the mappings, at once."""
     from syncd.assembly import check_configuration
 
     here = session(context)
@@ -107,7 +104,9 @@ def connectors(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="one connector, with its keys and signals")] = None,
 ) -> None:
-    """What connectors exist; with NAME: its keys, the signals it makes and what their ids are made of."""
+    """The connectors; with NAME one of them, its keys and its signals."""
+    from syncd.config_schema import key_rows
+
     out = session(context).out
     if name is None:
         rows = [
@@ -131,6 +130,8 @@ def connectors(
             out.record({"type": name, "role": role, "summary": connector.summary, "keys": keys, "signals": made})
             continue
         out.text(f"{name} ({role}): {connector.summary}")
+        for row in keys:
+            row["default"] = "(required)" if row.pop("required") else row["default"]
         out.rows(keys, ["key", "type", "default", "description"], title="keys")
         if connector.signals:
             made = [{"signal": s.type, "id_made_of": s.key, "backfill": s.backfill} for s in connector.signals]
@@ -144,22 +145,6 @@ def _summary(role: registry.Role, kind: str) -> str:
         return str(error)
 
 
-def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[dict[str, Any]]:
-    """One row a key of a settings model, nested ones dotted."""
-    from syncd.config_schema import models_in, type_words
-
-    for key, field in model.model_fields.items():
-        required = field.is_required()
-        yield {
-            "key": prefix + key,
-            "type": type_words(field.annotation),
-            "default": "(required)" if required else field.get_default(call_default_factory=True),
-            "description": field.description or "",
-        }
-        for inner in models_in(field.annotation):
-            yield from key_rows(inner, f"{prefix}{key}.")
-
-
 def channels(
     context: typer.Context,
     action: Annotated[str | None, typer.Argument(help="enable or disable")] = None,
@@ -167,7 +152,7 @@ def channels(
         list[str] | None, typer.Argument(help="signal types: email.received, ticket.*, custom.order")
     ] = None,
 ) -> None:
-    """Shows the switches, or edits them in the YAML, keeping its comments."""
+    """Shows the switches, or edits them in the file (comments stay)."""
     from syncd.channels import edit_switches, switch_rows
 
     here = session(context)

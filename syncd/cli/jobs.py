@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli.session import Session, session
+from syncd.cli.writing import deliver
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
@@ -28,14 +29,19 @@ def register(app: typer.Typer) -> None:
 def backfill(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="the name of a source")],
-    since: Annotated[str, typer.Option("--since", metavar="D", help="from this time on (2026-11-01, or 30d ago)")],
+    since: Annotated[
+        str, typer.Option("--since", metavar="D", help="from this time on: 2026-11-01, or 30d for 30 days ago")
+    ],
     until: Annotated[str | None, typer.Option("--until", metavar="D", help="before this time; default: now")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count what it would bring; touch nothing")] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="from the beginning, not from where it was stopped")
     ] = False,
 ) -> None:
-    """Fetches a source's past, one shot; goes on where it was stopped. A running daemon does it, else this command."""
+    """Fetches the past of a source; goes on where it was stopped.
+
+    A running daemon does the work and this command shows its progress; without one, this command does it.
+    """
     from syncd.intake.backfill import Range
 
     here = session(context)
@@ -48,6 +54,8 @@ def backfill(
             _show(here, _dry(here, store, source, wanted), "would bring")
             return
         progress = _do(here, store, source, wanted, restart=restart)
+        if progress.new and not progress.error:
+            deliver(here, store)
     if progress.error:
         raise SyncdError(f"backfill of {source}: {progress.error}; the same command goes on from there")
     _show(here, progress, "brought")

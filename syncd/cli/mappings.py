@@ -81,11 +81,11 @@ def _mappings(here: Session, file: str | None) -> list[Path | Traversable]:
 def preview(
     context: typer.Context,
     signal_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="a stored signal")] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="a signal as JSON or YAML")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="a signal as JSON or YAML")] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="DESTINATION", help="default: every destination")] = None,
     find: Annotated[bool, typer.Option("--find", help="ask the CRM who the person is (reads only)")] = False,
 ) -> None:
-    """The records a signal would write, field by field; touches nothing."""
+    """The records a signal would write; touches nothing."""
     from syncd.connector import Wanted
     from syncd.mapping.preview import preview as records_of
 

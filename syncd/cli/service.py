@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from syncd.cli.session import session
-from syncd.errors import UsageError
+from syncd.errors import SyncdError, UsageError
 
 
 class Crm(enum.StrEnum):
@@ -30,7 +30,7 @@ def run(
     context: typer.Context,
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error")] = "info",
 ) -> int:
-    """The service, in the foreground; SIGTERM drains and leaves 0."""
+    """The service, in the foreground, until SIGTERM."""
     from syncd.daemon import Daemon, run_until_stopped
     from syncd.logs import set_up_logs
 
@@ -46,7 +46,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="one round, the balance sheet, and out")] = False,
     crm: Annotated[Crm, typer.Option("--crm", help="which CRM to stand in for")] = Crm.SALESFORCE,
 ) -> int:
-    """The whole thing on embedded parts: sample events in by the public doors, a twin CRM out."""
+    """Shows it all on this machine: sample events in, a stand-in CRM out."""
     from syncd.demo.run import run_demo
 
     return run_demo(crm.value, once=once, out=session(context).out)
@@ -55,10 +55,12 @@ def demo(
 def twin(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="salesforce, zoho, zoho_desk or twilio")],
-    port: Annotated[int, typer.Option(help="0: any free port")] = 0,
-    faults: Annotated[Path | None, typer.Option(metavar="F", help="a plan of faults (YAML)")] = None,
-    journal: Annotated[Path | None, typer.Option(metavar="F", help="keep the records in this file")] = None,
-    latency: Annotated[float, typer.Option(help="seconds added to every answer")] = 0.0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port")] = 0,
+    faults: Annotated[Path | None, typer.Option("--faults", metavar="FILE", help="a plan of faults (YAML)")] = None,
+    journal: Annotated[
+        Path | None, typer.Option("--journal", metavar="FILE", help="keep the records in this file")
+    ] = None,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds added to every answer")] = 0.0,
 ) -> None:
     """A stand-in CRM to try mappings against, also in CI."""
     from syncd.twins import TWINS
@@ -67,4 +69,10 @@ def twin(
     if name not in TWINS:
         raise UsageError(f"there is no twin called {name!r}; there are: {', '.join(sorted(TWINS))}")
     out = session(context).out
-    serve(name, port, faults=faults, log_path=journal, latency=latency, ready=lambda url: out.text(url))
+    try:
+        serve(name, port, faults=faults, log_path=journal, latency=latency, ready=lambda url: out.text(url))
+    except OSError as error:
+        named = error.filename or (f"port {port}" if port else "the twin")
+        raise SyncdError(f"twin {name}: {named}: {error.strerror}") from None
+    except ValueError as error:  # what is wrong with the plan
+        raise UsageError(str(error)) from None

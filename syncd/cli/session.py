@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from syncd.output import Output
 from syncd.errors import UsageError
+from syncd.output import Output
 
 if TYPE_CHECKING:
     from syncd.assembly import Assembly
@@ -97,18 +97,16 @@ class Session:
             return None
         from syncd.durations import parse_duration
 
-        if text[:1].isdigit() and text[-1:] in "smhdw":
-            try:
-                return datetime.now(UTC) - parse_duration(text)
-            except ValueError:
-                pass
+        zone = self.settings.zone
         try:
+            if text[:1].isdigit() and text[-1:] in "smhdw":
+                return datetime.now(UTC) - parse_duration(text)
             moment = datetime.fromisoformat(text)
-        except ValueError:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        except (ValueError, OverflowError):
             raise UsageError(
                 f"{option}: {text!r} is no date; write it like 2026-11-22, 2026-11-22T08:30 or 7d"
             ) from None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=self.settings.zone)).astimezone(UTC)
 
 
 def session(context: typer.Context) -> Session:

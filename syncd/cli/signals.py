@@ -38,7 +38,7 @@ def list_(
     source: filters.Source = "",
     limit: filters.Limit = 50,
 ) -> None:
-    """The newest signals, the newest first."""
+    """The signals received last, the newest first."""
     from syncd.store.queries import newest
 
     here = session(context)
@@ -55,7 +55,7 @@ def show(context: typer.Context, id: Annotated[str, typer.Argument(help="its id,
     here = session(context)
     with here.store() as store:
         signal = one_signal(store, id)
-    here.out.record(msgspec.to_builtins(signal))
+    here.out.record(msgspec.to_builtins(signal, builtin_types=(datetime,)))
 
 
 @signals_app.command("tail")
@@ -101,7 +101,7 @@ def row(found: Stored) -> dict[str, Any]:
 
 
 def explain(context: typer.Context, id: Annotated[str, typer.Argument(help="its id, or the beginning of it")]) -> None:
-    """Where a signal came from, who it is of, and each write with its attempts, ids and links."""
+    """Where a signal came from, who it is of, and what became of it."""
     import msgspec
 
     from syncd.store import queries
@@ -118,7 +118,7 @@ def explain(context: typer.Context, id: Annotated[str, typer.Argument(help="its 
     ]
     if here.as_json:
         parts: dict[str, Any] = {
-            "signal": msgspec.to_builtins(signal),
+            "signal": msgspec.to_builtins(signal, builtin_types=(datetime,)),
             "deliveries": deliveries,
             "people": _timed(known.people),
             "writes": writes,

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 @db_app.command("info")
 def info(context: typer.Context) -> None:
-    """Which database, which revision, how much is in it."""
+    """Which database, at which revision, and how much is in it."""
     from dataclasses import asdict
 
     here = session(context)
@@ -36,7 +36,7 @@ def upgrade(context: typer.Context) -> None:
 
 
 def status(context: typer.Context) -> None:
-    """Sources with their lag, destinations with queue, breaker and quota, what waits for a person, the balance sheet."""
+    """How everything is: sources, destinations, the balance sheet."""
     from syncd.status import gather
 
     here = session(context)

@@ -1,4 +1,4 @@
-"""`quarantine`, `dead`, `replay`: what needs a person, and writing again."""
+"""`quarantine`: authentic bodies that could not be understood, kept raw until somebody decides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from syncd.store.receipts import Receipt
 
 quarantine_app = typer.Typer(no_args_is_help=True, help="Authentic bodies that could not be understood, kept raw.")
-dead_app = typer.Typer(no_args_is_help=True, help="Writes that need a person: dead, unconfirmed and held ones.")
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="one or more, or the beginnings of them")]
 All = Annotated[bool, typer.Option("--all", help="all that the filters leave")]
@@ -24,7 +23,6 @@ LISTED = 100
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    app.add_typer(dead_app, name="dead")
     app.add_typer(quarantine_app, name="quarantine")
 
 
@@ -38,7 +36,9 @@ def quarantine_list(context: typer.Context, source: filters.Source = "", limit: 
 
 
 @quarantine_app.command("show")
-def quarantine_show(context: typer.Context, id: Annotated[str, typer.Argument()]) -> None:
+def quarantine_show(
+    context: typer.Context, id: Annotated[str, typer.Argument(help="its id, or the beginning of it")]
+) -> None:
     """One of them, whole: the body as it came, without credentials."""
     here = session(context)
     with here.store() as store:
@@ -49,7 +49,10 @@ def quarantine_show(context: typer.Context, id: Annotated[str, typer.Argument()]
 
 @quarantine_app.command("retry")
 def quarantine_retry(context: typer.Context, ids: Ids = None, every: All = False, source: filters.Source = "") -> None:
-    """Tries them again (after a fix): by a running daemon within a minute, else by this command at once."""
+    """Tries them again, after a fix.
+
+    A running daemon does so within a minute; without one, this command at once.
+    """
     here = session(context)
     with here.store() as store:
         chosen = _chosen(store, ids, every, source)
