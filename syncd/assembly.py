@@ -97,6 +97,15 @@ class _Building:
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
 
+    def database(self) -> None:
+        """Notes a URL that no store can be opened at."""
+        from syncd.store.engine import parse_url
+
+        try:
+            parse_url(self.settings.database.get_secret_value())
+        except UsageError as error:
+            self._fault(("database",), str(error).removeprefix("database: "))
+
     def context(self, name: str) -> Context:
         return Context(
             name=name,
@@ -175,6 +184,7 @@ def check_configuration(path: Path) -> Report:
     if settings is None:
         return Report((), loaded.warnings, loaded.missing, "ok as far as can be told without the secrets above")
     building = _Building(loaded, settings, MemoryTokens(), _no_recall, lambda: datetime.now(UTC))
+    building.database()
     for source in settings.sources.values():
         building.source(source)
     for destination in settings.destinations.values():

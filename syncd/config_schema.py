@@ -5,6 +5,7 @@ Called by `syncd config schema` and `syncd connectors NAME`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import NoneType, UnionType
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ByteSize, SecretStr
 
 from syncd import registry
 from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.durations import format_duration
 
 _WORDS: dict[Any, str] = {
     str: "text",
@@ -54,6 +56,37 @@ def type_words(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "keys and values"
     return getattr(annotation, "__name__", str(annotation)).lower()
+
+
+def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[dict[str, Any]]:
+    """One row a key of a settings model (key, type, required, default, description): required ones first, those of inner
+    models dotted. `default` is as it would stand in JSON."""
+    for key, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
+        required = field.is_required()
+        yield {
+            "key": prefix + key,
+            "type": type_words(field.annotation),
+            "required": required,
+            "default": None if required else _plain(field.get_default(call_default_factory=True)),
+            "description": field.description or "",
+        }
+        for inner in models_in(field.annotation):
+            yield from key_rows(inner, f"{prefix}{key}.")
+
+
+def _plain(value: Any) -> Any:
+    """A default as JSON can hold it and a person would write it."""
+    if isinstance(value, BaseModel):
+        return None  # its keys have rows of their own
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, ByteSize):
+        return value.human_readable(decimal=True).replace(".0", "")
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()  # a default is no secret
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def config_schema() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from syncd.connector import Hint
+from syncd.errors import SyncdError
 from syncd.signals import Signal
 
 
@@ -103,6 +104,6 @@ class FenceLost(Exception):
     """The lease of this entry is somebody else's: nothing of it was committed."""
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(SyncdError):
     """The database cannot commit now (disk full, read-only, gone). Nothing was committed; the text says why and what to
     do. A webhook is answered 503, a poll is tried again."""
