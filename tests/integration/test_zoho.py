@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,6 +66,18 @@ def test_thousand_signals_of_four_hundred_people_take_twenty_calls(twin: ZohoTwi
     assert len(twin.records("Tasks")) == 1000
     assert len(twin.records("Leads")) == 50
     assert twin.doubled() == {}
+
+
+def test_calls_without_a_common_group_may_fly_together(twin: ZohoTwin, connect: Connect) -> None:
+    crm = connect()
+    calls = crm.plan([task(n, group=str(n)) for n in range(600)])
+    with ThreadPoolExecutor(crm.concurrency) as pool:
+        outcomes = [o for answered in pool.map(crm.send, calls) for o in answered]
+    assert all(isinstance(o, Written) and o.created for o in outcomes)
+    spent = crm.spend()
+    assert (spent.calls, spent.units) == (6, 60)
+    assert twin.accounts.issued == 1
+    assert (crm.spend().calls, crm.spend().units) == (0, 0)
 
 
 def test_on_create_is_for_new_records_and_clear_empties(twin: ZohoTwin, connect: Connect) -> None:

@@ -160,7 +160,9 @@ def test_reads_are_never_ambiguous(twin: ZohoTwin, connect: Connect, do: str, ex
 def test_the_credits_of_the_account_are_respected(connect: Connect, twin: ZohoTwin) -> None:
     twin.credits = 12
     crm = connect(daily_credits=12)
-    assert crm.allowance() is None
+    told = crm.allowance()
+    assert told is not None
+    assert (told.used, told.maximum) == (0, 12)  # the share of a quota counts from the first call on
     push(crm, *(task(n) for n in range(100)))
     allowance = crm.allowance()
     assert allowance is not None

@@ -95,7 +95,10 @@ class Client:
             self._credits += cost
 
     def allowance(self) -> Allowance | None:
-        """None unless the configuration tells the maximum and Zoho has told what remains."""
+        """None unless the configuration tells the maximum. `used` is 0 as long as Zoho has not told what remains: then only
+        the configured share limits us, by what we spend ourselves."""
+        if self._allowance is None and self._maximum:
+            return Allowance("credits", 0.0, float(self._maximum), self._clock())
         return self._allowance
 
     def spend(self) -> Spend:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -258,6 +261,15 @@ def test_wrong_settings_are_refused_without_showing_secrets(wrong: dict[str, Any
         settings(**wrong)
     assert "hush-hush" not in str(caught.value)
     assert "1000.top.secret" not in str(caught.value)
+
+
+def test_the_guides_example_is_valid() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "zoho.md").read_text("utf-8")
+    block = re.sub(r"(?m)^( +)# ", r"\1", guide[guide.index("    destinations:") : guide.index("**Once")])
+    crm = yaml.safe_load(block)["destinations"]["crm"]
+    assert (crm.pop("type"), crm.pop("mapping")) == ("zoho", "mappings/zoho.yaml")
+    made = ZohoSettings.model_validate(crm)
+    assert (made.data_center, made.lar_id[:4]) == ("eu", "4150")
 
 
 def test_kinds() -> None:
