@@ -103,9 +103,9 @@ def parse_share(value: str | float) -> float:
 class Quota(Model):
     """At most this much of the vendor's daily allowance: a share, or an absolute number in its own unit."""
 
-    share: float | None = None
-    calls: Annotated[int | None, Field(ge=1)] = None
-    credits: Annotated[int | None, Field(ge=1)] = None
+    share: Annotated[float | None, Field(description="a share of the account's allowance; short: `quota: 60%`")] = None
+    calls: Annotated[int | None, Field(ge=1, description="at most so many API calls in 24 hours (Salesforce)")] = None
+    credits: Annotated[int | None, Field(ge=1, description="at most so many API credits in 24 hours (Zoho)")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -123,9 +123,13 @@ class SourceSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     name: str
-    type: str
-    poll: Duration | None = None
-    cron: str | None = None
+    type: Annotated[str, Field(description="the connector: see `syncd connectors`")]
+    poll: Annotated[
+        Duration | None, Field(description="how often it is read; without poll: and cron: every 5 minutes")
+    ] = None
+    cron: Annotated[
+        str | None, Field(description="when it is read, as a crontab line in `timezone`, instead of poll:")
+    ] = None
     connector: Any = None
 
 
@@ -135,13 +139,23 @@ class DestinationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     name: str
-    type: str
-    mapping: str | None = None
-    only: tuple[str, ...] = ("*",)
-    quota: Quota | None = None
-    doubt: Duration | None = None
-    kinds: dict[str, Literal["upsert", "unique", "findable", "at_most_once"]] = {}
-    """Object -> kind of write, where the admin knows better than the connector's table."""
+    type: Annotated[str, Field(description="the connector: see `syncd connectors`")]
+    mapping: Annotated[
+        str | None,
+        Field(description="mapping file, beside this file or one that comes with syncd; default: mappings/TYPE.yaml"),
+    ] = None
+    only: Annotated[tuple[str, ...], Field(description="signal types that go there; * stands for anything")] = ("*",)
+    quota: Annotated[
+        Quota | None, Field(description="at most this much of the account's daily allowance; default: all but 5%")
+    ] = None
+    doubt: Annotated[
+        Duration | None,
+        Field(description="how long a call without an answer may still be at work there; default: the connector's"),
+    ] = None
+    kinds: Annotated[
+        dict[str, Literal["upsert", "unique", "findable", "at_most_once"]],
+        Field(description="object -> kind of write, where you know better than the connector's table"),
+    ] = {}
     connector: Any = None
 
 
@@ -150,18 +164,31 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    database: SecretStr = SecretStr("sqlite:///./syncd.db")
-    server: Server = Server()
-    region: str | None = None
-    timezone: str = "UTC"
-    secret_key: SecretStr | None = None
-    live_within: Duration = timedelta(hours=24)
-    retention: Duration = timedelta(days=180)
-    exclude: Exclude = Exclude()
-    channels: dict[str, dict[str, Switch]] = {}
-    sources: dict[str, SourceSettings] = {}
-    destinations: dict[str, DestinationSettings] = {}
-    retry: Retry = Retry()
+    database: Annotated[
+        SecretStr, Field(description="sqlite:///FILE (beside this file), or postgresql+psycopg://USER@HOST/NAME")
+    ] = SecretStr("sqlite:///./syncd.db")
+    server: Annotated[Server, Field(description="where syncd listens")] = Server()
+    region: Annotated[
+        str | None, Field(description="country of phone numbers written without one, as two capitals: VN")
+    ] = None
+    timezone: Annotated[str, Field(description="of dates in records, of cron lines and of what commands print")] = "UTC"
+    secret_key: Annotated[
+        SecretStr | None,
+        Field(description="encrypts stored tokens; with SQLite a file beside the database is made when absent"),
+    ] = None
+    live_within: Annotated[
+        Duration, Field(description="older signals write their records but call nobody to action")
+    ] = timedelta(hours=24)
+    retention: Annotated[
+        Duration, Field(description="how long settled signals are kept; their ids stay, so a late repeat is known")
+    ] = timedelta(days=180)
+    exclude: Annotated[Exclude, Field(description="who is never a customer")] = Exclude()
+    channels: Annotated[dict[str, dict[str, Switch]], Field(description="the switches; what is not listed is off")] = {}
+    sources: Annotated[dict[str, SourceSettings], Field(description="where signals come from, each by its name")] = {}
+    destinations: Annotated[
+        dict[str, DestinationSettings], Field(description="where records go, each by its name")
+    ] = {}
+    retry: Annotated[Retry, Field(description="how a failed write is tried again")] = Retry()
 
     @field_validator("region")
     @classmethod

@@ -117,7 +117,7 @@ def test_what_is_not_listed_is_off() -> None:
 
 
 def test_where_the_file_is_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="syncd init"):
+    with pytest.raises(UsageError, match="config.example.yaml"):
         find_config(None, {}, tmp_path)
     (tmp_path / "config.yaml").touch()
     assert find_config(None, {}, tmp_path) == tmp_path / "config.yaml"
