@@ -322,7 +322,9 @@ def _sentence(kind: str, message: str) -> str:
 def _dotted(path: Path_) -> str:
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        if isinstance(part, str) and not part.isprintable():
+            part = repr(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
 
