@@ -102,9 +102,11 @@ def mask_url(url: str) -> str:
 
 def connectors(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="one connector, with its keys and signals")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="one connector, with its keys and signals")
+    ] = None,
 ) -> None:
-    """The connectors; with NAME one of them, its keys and its signals."""
+    """The connectors; with NAME, the keys and signals of one."""
     from syncd.config_schema import key_rows
 
     out = session(context).out
@@ -147,9 +149,10 @@ def _summary(role: registry.Role, kind: str) -> str:
 
 def channels(
     context: typer.Context,
-    action: Annotated[str | None, typer.Argument(help="enable or disable")] = None,
+    action: Annotated[str | None, typer.Argument(metavar="[ACTION]", help="enable or disable")] = None,
     patterns: Annotated[
-        list[str] | None, typer.Argument(help="signal types: email.received, ticket.*, custom.order")
+        list[str] | None,
+        typer.Argument(metavar="[PATTERN]...", help="signal types: email.received, ticket.*, custom.order"),
     ] = None,
 ) -> None:
     """Shows the switches, or edits them in the file (comments stay)."""

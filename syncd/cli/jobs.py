@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def backfill(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="the name of a source")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="the name of a source")],
     since: Annotated[
         str, typer.Option("--since", metavar="D", help="from this time on: 2026-11-01, or 30d for 30 days ago")
     ],

@@ -37,7 +37,7 @@ def quarantine_list(context: typer.Context, source: filters.Source = "", limit: 
 
 @quarantine_app.command("show")
 def quarantine_show(
-    context: typer.Context, id: Annotated[str, typer.Argument(help="its id, or the beginning of it")]
+    context: typer.Context, id: Annotated[str, typer.Argument(metavar="ID", help="its id, or the beginning of it")]
 ) -> None:
     """One of them, whole: the body as it came, without credentials."""
     here = session(context)

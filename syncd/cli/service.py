@@ -46,7 +46,10 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="one round, the balance sheet, and out")] = False,
     crm: Annotated[Crm, typer.Option("--crm", help="which CRM to stand in for")] = Crm.SALESFORCE,
 ) -> int:
-    """Shows it all on this machine: sample events in, a stand-in CRM out."""
+    """The whole of it on this machine: events in, records out.
+
+    Sample events come in by the public doors; a stand-in for the CRM takes the records.
+    """
     from syncd.demo.run import run_demo
 
     return run_demo(crm.value, once=once, out=session(context).out)
@@ -54,7 +57,7 @@ def demo(
 
 def twin(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="salesforce, zoho, zoho_desk or twilio")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="salesforce, zoho, zoho_desk or twilio")],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port")] = 0,
     faults: Annotated[Path | None, typer.Option("--faults", metavar="FILE", help="a plan of faults (YAML)")] = None,
     journal: Annotated[

@@ -48,7 +48,9 @@ def list_(
 
 
 @signals_app.command("show")
-def show(context: typer.Context, id: Annotated[str, typer.Argument(help="its id, or the beginning of it")]) -> None:
+def show(
+    context: typer.Context, id: Annotated[str, typer.Argument(metavar="ID", help="its id, or the beginning of it")]
+) -> None:
     """One signal with everything it carries."""
     import msgspec
 
@@ -100,7 +102,9 @@ def row(found: Stored) -> dict[str, Any]:
     }
 
 
-def explain(context: typer.Context, id: Annotated[str, typer.Argument(help="its id, or the beginning of it")]) -> None:
+def explain(
+    context: typer.Context, id: Annotated[str, typer.Argument(metavar="ID", help="its id, or the beginning of it")]
+) -> None:
     """Where a signal came from, who it is of, and what became of it."""
     import msgspec
 

@@ -57,7 +57,10 @@ def dead_list(
 
 
 @dead_app.command("show")
-def dead_show(context: typer.Context, id: Annotated[str, typer.Argument(help="of the signal")]) -> None:
+def dead_show(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="ID", help="id of the signal, or the beginning of it")],
+) -> None:
     """The writes of one signal that need a person."""
     from syncd.dispatch.letters import letters
     from syncd.store.queries import Filter
@@ -86,7 +89,10 @@ def dead_retry(
     source: filters.Source = "",
     to: To = "",
 ) -> None:
-    """Tries them again with all their tries: by a running daemon, else by this command at once."""
+    """Tries them again, with all their tries.
+
+    A running daemon does so; without one, this command at once.
+    """
     from syncd.dispatch.letters import retry
 
     here = session(context)
@@ -137,7 +143,10 @@ def replay(
     source: filters.Source = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count what it would write; touch nothing")] = False,
 ) -> None:
-    """Maps stored signals again: a corrected mapping updates its records. The past calls nobody to action."""
+    """Maps stored signals again, and updates their records.
+
+    For a corrected mapping, or a new destination. The past calls nobody to action.
+    """
     from syncd.dispatch.replay import replay as write_again
 
     here = session(context)
