@@ -200,6 +200,9 @@ def outcome(lane: Lane, write: Write, row: Any) -> Outcome:
         return Written(write.id, created=False)
     if one.meaning is Meaning.DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
         return _duplicate_key(lane, one)
+    if one.meaning is Meaning.DUPLICATE and one.existing_in not in ("", lane.module):
+        # An account may keep e-mails unique across Leads and Contacts: whom we would make is somebody there.
+        return StaleReference(f"{one.text}: {one.existing_in} {one.existing_id} has this {one.field}", code=one.code)
     if one.code == "INVALID_DATA" and _link_of(write, one.field):
         return StaleReference(one.text, code=one.code, field=_link_of(write, one.field))
     return failure(one)

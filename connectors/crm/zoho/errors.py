@@ -86,13 +86,14 @@ _PATH = re.compile(r"\$\.data\[(\d+)\]\.?([A-Za-z]\w*)?")
 
 @dataclass(frozen=True)
 class Said:
-    """One error as Zoho words it. `existing_id`: the record a value collides with, if told."""
+    """One error as Zoho words it. `existing_id`, `existing_in`: the record a value collides with and its module, if told."""
 
     code: str
     message: str
     field: str = ""
     existing_id: str = ""
     limits: str = ""
+    existing_in: str = ""
 
     @property
     def meaning(self) -> Meaning | None:
@@ -120,9 +121,13 @@ def said(error: Any) -> Said:
         details.get("api_name") or (path and path[2]) or details.get("column_name") or details.get("param_name") or ""
     )
     holder = details.get("duplicate_record")
-    existing = (holder.get("id") if isinstance(holder, Mapping) else None) or details.get("id") or ""
+    existing, module = details.get("id") or "", ""
+    if isinstance(holder, Mapping):
+        existing = holder.get("id") or existing
+        place = holder.get("module")
+        module = str(place.get("api_name") or "") if isinstance(place, Mapping) else ""
     code = str(error.get("code") or "")
-    return Said(code, str(error.get("message") or "")[:500], str(named), str(existing), _limits(details))
+    return Said(code, str(error.get("message") or "")[:500], str(named), str(existing), _limits(details), module)
 
 
 def _limits(details: Mapping[str, Any]) -> str:

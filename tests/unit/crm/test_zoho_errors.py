@@ -142,7 +142,7 @@ def test_a_link_of_the_mappings_own() -> None:
 @pytest.mark.parametrize("details", [{"id": "77"}, {"duplicate_record": {"id": "77", "module": {"api_name": "Tasks"}}}])
 def test_duplicates(details: dict[str, Any]) -> None:
     ours = error("DUPLICATE_DATA", "duplicate data", api_name="Syncd_Key", **details)
-    other = error("DUPLICATE_DATA", "duplicate data", api_name="Email", **details)
+    other = error("DUPLICATE_DATA", "duplicate data", api_name="Email", id="77")
     assert outcome(CREATE, TASK, ours) == Written("77", created=False)
     assert outcome(CREATE, TASK, error("DUPLICATE_DATA", api_name="Syncd_Key")) == Written("", created=False)
     lead = Write(key="k", object="Leads", key_field="Syncd_Key")
@@ -151,6 +151,13 @@ def test_duplicates(details: dict[str, Any]) -> None:
     rejected = outcome(UPSERT, lead, other)
     assert isinstance(rejected, Rejected)
     assert (rejected.field, rejected.existing_id) == ("Email", "77")
+
+
+def test_a_duplicate_in_another_module_is_somebody_else_now() -> None:
+    holder = {"id": "77", "module": {"api_name": "Contacts"}}
+    meant = outcome(UPSERT, TASK, error("DUPLICATE_DATA", "duplicate data", api_name="Email", duplicate_record=holder))
+    assert isinstance(meant, StaleReference)
+    assert "Contacts 77" in str(meant)
 
 
 def test_successes() -> None:
