@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -80,7 +81,7 @@ def signed(body: bytes, ident: str, at: float | None = None, key: bytes = KEY) -
 
 def post(port: int, body: bytes, headers: dict[str, str], *, path: str = "/webhooks/forms") -> tuple[int, str, str]:
     """(status, Retry-After, text) of one POST. Raises OSError or HTTPException when no answer comes."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
@@ -133,6 +134,17 @@ class Vendor:
         for event in events:
             self._deliver(event, chance)
         return events
+
+    def post_everywhere(self, count: int) -> None:
+        """Posts each of so many events to every port at the same time; each port says 200."""
+        chance = random.Random(self._seed + 991)
+        for event in [self._next(chance) for _ in range(count)]:
+            body = event.body()
+            headers = signed(body, f"msg_{event.mark}")
+            with ThreadPoolExecutor(len(self._ports)) as pool:
+                answers = list(pool.map(lambda port: post(port, body, headers)[0], self._ports))  # noqa: B023
+            assert answers == [200] * len(self._ports)
+            self.acked[event.mark] = event
 
     def _run(self, number: int) -> None:
         chance = random.Random(self._seed * 1000 + number)
