@@ -174,14 +174,16 @@ class Caller:
         self,
         writes: Sequence[Write],
         *,
-        before: Callable[[Call], None],
+        before: Callable[[Call], bool],
         after: Callable[[Call, list[Outcome]], Sequence[Sequence[Write]]],
         rule_of: Callable[[Write], str],
+        refused: Callable[[Call, Failure], None] = lambda call, failure: None,
     ) -> None:
         """Sends all writes in as few calls as the vendor allows, in order per key and group.
 
-        `before(call)` commits that they leave now; `after(call, outcomes)` commits what became of them, and may return
-        groups of writes to send once more, each packed by itself. Raises Paused with the rest unsent, never in between:
+        `before(call)` commits that they leave now, or says that they are not to; `after(call, outcomes)` commits what
+        became of them, and may return groups of writes to send once more, each packed by itself; `refused(call, failure)`
+        hears of a call that is taken apart: nothing of it was done. Raises Paused with the rest unsent, never in between:
         each call that has left has been settled.
         """
         waiting = deque(self.destination.plan(writes))
@@ -193,17 +195,18 @@ class Caller:
                 if call is None:
                     break
                 try:
-                    self._depart(call, before)
+                    if self._depart(call, before):
+                        flying[self._fly(call)] = call
                 except Paused as reason:
                     paused = reason
-                    break
-                flying[self._fly(call)] = call
             if not flying:
+                if waiting and paused is None:
+                    continue  # what was next is not to leave
                 break
             landed, _ = wait(flying, return_when=FIRST_COMPLETED)
             for one in landed:
                 call = flying.pop(one)
-                again = self._land(call, one.result(), after, rule_of)
+                again = self._land(call, one.result(), after, rule_of, refused)
                 waiting.extendleft(reversed([more for group in again for more in self.destination.plan(group)]))
         if paused is not None:
             raise paused
@@ -219,12 +222,14 @@ class Caller:
             taken |= marks
         return None
 
-    def _depart(self, call: Call, before: Callable[[Call], None]) -> None:
+    def _depart(self, call: Call, before: Callable[[Call], bool]) -> bool:
         self.check(call.cost)
-        before(call)
+        if not before(call):
+            return False
         hour = pacing.hour_of(self.clock())
         self._store.apply(lambda connection: spend(connection, self.name, hour, call.cost, 0))
         self._hours = None
+        return True
 
     def _fly(self, call: Call) -> Future[list[Outcome] | Failure]:
         if self.destination.concurrency == 1:
@@ -241,6 +246,7 @@ class Caller:
         answer: list[Outcome] | Failure,
         after: Callable[[Call, list[Outcome]], Sequence[Sequence[Write]]],
         rule_of: Callable[[Write], str],
+        refused: Callable[[Call, Failure], None],
     ) -> Sequence[Sequence[Write]]:
         if not isinstance(answer, Failure) and len(answer) != len(call.writes):
             answer = Ambiguous(f"{len(answer)} outcomes for {len(call.writes)} writes", code="connector-bug")
@@ -249,6 +255,7 @@ class Caller:
             self._pay(call.cost)
             pieces = rules.split(call.writes, answer, rule_of)
             if pieces is not None:
+                refused(call, answer)
                 return pieces
             return after(call, [answer] * len(call.writes))
         self._judge(None)

@@ -216,46 +216,51 @@ def in_order(works: Sequence[Work], siblings: Sequence[Sibling], now: int) -> li
     """The writes of one record that may go now, in their order; the rows of the others are changed to say what they wait
     for, or that they came too late.
 
-    `works`: those at hand, `siblings`: those of signals that are not. An earlier unfinished one is waited for; so is a
-    later one that may be under way. A later one that is written supersedes.
+    `works`: those at hand, `siblings`: those of signals that are not. A later one that is written supersedes; what else
+    has to be waited for says `_waits_for`.
     """
     here = {work.taken.signal_id for work in works}
     others = sorted((one for one in siblings if one.signal_id not in here), key=lambda one: one.rank)
-    latest = max((one.rank for one in others if one.state == "written"), default=None)
-    crm_id = next((one.crm_id for one in reversed(others) if one.crm_id and one.state == "written"), "")
+    written = [one for one in others if one.state == "written"]
+    open_ones = [one for one in others if one.state != "written"]
+    open_ones += [_as_sibling(work) for work in works if work.row.due_at > now]
+    crm_id = next((one.crm_id for one in reversed(written) if one.crm_id), "")
     ready: list[Work] = []
-    waits_for: int | None = None
     for work in sorted(works, key=lambda one: one.rank):
         row = work.row
-        blocker = _blocker(work.rank, others)
-        if latest is not None and latest > work.rank:  # also when in doubt: whatever became of it, newer data is there
+        if written and written[-1].rank > work.rank:  # also when in doubt: whatever became of it, newer data is there
             in_doubt = row.state in ("sending", "doubt")
             work.row = skip(msgspec.structs.replace(row, state="pending") if in_doubt else row, SUPERSEDED)
             continue
+        if row.due_at > now:
+            continue
+        due = [other.due_at for other in open_ones if _waits_for(work, other)]
+        if due:
+            reason = row.reason or "waits for another write of its record"
+            work.row = msgspec.structs.replace(row, due_at=max(now + 1000, *due), reason=reason)
+            open_ones.append(_as_sibling(work))
+            continue
         if crm_id and not row.crm_id and not row.stale_once:
-            row = work.row = msgspec.structs.replace(row, crm_id=crm_id)
-        if waits_for is not None or blocker is not None:
-            due = max(now + 1000, waits_for or 0, blocker or 0)
-            work.row = msgspec.structs.replace(
-                row, due_at=due, reason=row.reason or "waits for an earlier write of its record"
-            )
-            waits_for = max(waits_for or 0, due)
-        elif row.due_at > now:
-            waits_for = row.due_at
-        else:
-            ready.append(work)
+            work.row = msgspec.structs.replace(row, crm_id=crm_id)
+        ready.append(work)
     return ready
 
 
-def _blocker(mine: tuple[int, int, str], others: Sequence[Sibling]) -> int | None:
-    """When the write that this one has to wait for is due, None when there is none."""
-    found = None
-    for one in others:
-        earlier = one.rank < mine and one.state != "written"
-        under_way = one.rank > mine and one.state in ("sending", "doubt")
-        if earlier or under_way:
-            found = max(found or 0, one.due_at)
-    return found
+def _waits_for(work: Work, other: Sibling) -> bool:
+    """Whether a write has to wait for another unfinished one of its record. An earlier one goes first. But one that was
+    sent, and may have been done, is not to be followed by an earlier one that was not: so that one waits, until it is
+    superseded. Of those that were sent as one the latest goes first, again. (No two ever wait for each other.)"""
+    if other.signal_id == work.taken.signal_id:
+        return False
+    mine, theirs = work.row.sent_at, other.sent_at
+    if other.rank < work.rank:
+        return not (mine and theirs in (0, mine))
+    return bool(theirs) and mine in (0, theirs)
+
+
+def _as_sibling(work: Work) -> Sibling:
+    row = work.row
+    return Sibling(row.key, work.taken.signal_id, row.state, row.due_at, row.sent_at, row.crm_id, work.rank)
 
 
 def look_up_first(work: Work, write: Write) -> bool:

@@ -103,16 +103,16 @@ class Round:
             self._put(work, rules.in_doubt(work.row, DIED, keying, self._route.law, now))
             if work.row.finished:
                 return False
+        about = plan.about_value(work.draft.about, work.signal, "")
+        if about and not work.row.key:
+            work.row = msgspec.structs.replace(work.row, key=plan.write_key(about, work.draft.rule))
+            work.taken.writes[work.draft.rule] = work.row
         held = self._caller.pace.held_until(work.draft.rule, now)
         if held is not None and work.row.state != "doubt":
             self._change(work, state="held", reason=held[1], due_at=held[0])
             return False
         if work.row.state == "held":
             self._change(work, state="pending", due_at=min(work.row.due_at, now))
-        about = plan.about_value(work.draft.about, work.signal, "")
-        if about and not work.row.key:
-            work.row = msgspec.structs.replace(work.row, key=plan.write_key(about, work.draft.rule))
-            work.taken.writes[work.draft.rule] = work.row
         # A record of one signal has no siblings that would have to wait for it.
         return work.row.due_at <= now or work.draft.about is not About.SIGNAL
 

@@ -39,6 +39,7 @@ class Sender:
         self._caller = caller
         self._ledger = ledger
         self._riders: dict[str, list[list[Work]]] = {}  # key -> the works behind each write of it, in sending order
+        self._chains: dict[str, Work] = {}  # key -> the last of its writes that went singly
 
     def send(self, ready: Sequence[Pair]) -> None:
         """Sends what may go now. Raises Paused with the rest unsent."""
@@ -48,7 +49,9 @@ class Sender:
             self._riders.setdefault(one.key, []).append([work for work, _ in group])
             writes.append(one)
         if writes:
-            self._caller.send(writes, before=self._before, after=self._after, rule_of=self._rule_of)
+            self._caller.send(
+                writes, before=self._before, after=self._after, rule_of=self._rule_of, refused=self._refused
+            )
 
     def _rule_of(self, write: Write) -> str:
         return self._riders[write.key][0][0].draft.rule
@@ -123,8 +126,10 @@ class Sender:
 
     # ---------------------------------------------------------------------------------------------- before and after
 
-    def _before(self, call: Call) -> None:
+    def _before(self, call: Call) -> bool:
         now = self._caller.clock()
+        if self._breaks_chain(call, now):
+            return False
         leaving = []
         for write in call.writes:
             for work in self._riders[write.key][0]:
@@ -133,6 +138,33 @@ class Sender:
                 )
                 leaving.append((work.taken, work.row))
         self._ledger.leaving(leaving)
+        return True
+
+    def _breaks_chain(self, call: Call, now: int) -> bool:
+        """Of a record's writes that go singly none follows one that is not done."""
+        key = call.writes[0].key
+        last = self._chains.get(key)
+        if last is None:
+            return False
+        (work,) = self._riders[key][0]
+        self._chains[key] = work
+        if last is work or last.row.finished:
+            return False
+        self._riders[key].pop(0)
+        due = max(last.row.due_at, now + SECOND)
+        self._put(work, msgspec.structs.replace(work.row, due_at=due))
+        return True
+
+    def _refused(self, call: Call, failure: Failure) -> None:
+        """The whole call was refused, and goes again in pieces: nothing of it is under way any more."""
+        now = self._caller.clock()
+        for write in call.writes:
+            self._not_sent(self._riders[write.key][0], failure, now)
+
+    def _not_sent(self, works: Sequence[Work], failure: Failure, now: int) -> None:
+        for work in works:
+            row = msgspec.structs.replace(work.row, state="pending", due_at=now, reason=rules.said(failure))
+            self._put(work, row if row.attempts else msgspec.structs.replace(row, sent_at=0))
 
     def _after(self, call: Call, outcomes: list[Outcome]) -> Sequence[Sequence[Write]]:
         crashpoints.point("after_send")
@@ -141,6 +173,7 @@ class Sender:
         for write, outcome in zip(call.writes, outcomes, strict=True):
             works = self._riders[write.key].pop(0)
             if len(works) > 1 and isinstance(outcome, (Rejected, StaleReference)):
+                self._not_sent(works, outcome, now)
                 again.extend(self._one_by_one(works, write))
                 continue
             if isinstance(outcome, Misconfigured) and outcome.scope is Scope.RULE:
@@ -148,6 +181,10 @@ class Sender:
             for work in works:
                 keying = rules.keying_of_known(work.keying) if write.id else work.keying
                 work.row = rules.decide(work.row, outcome, keying, self._law, now)
+            together = max(work.row.due_at for work in works)  # what was sent as one is sent again as one
+            for work in works:
+                if not work.row.finished:
+                    work.row = msgspec.structs.replace(work.row, due_at=together)
                 rows.append((work.taken, work.row))
                 attempts.append(rules.attempt(work.taken.signal_id, work.row.rule, outcome, now))
                 if isinstance(outcome, StaleReference):
@@ -156,8 +193,14 @@ class Sender:
         return again
 
     def _one_by_one(self, works: Sequence[Work], merged: Write) -> list[list[Write]]:
-        """A record's writes that were refused as one go again singly, in their order."""
+        """A record's writes that were refused as one go again singly, in their order. If they were sent before, the latest
+        may be there already: then it goes alone, and the others wait for what becomes of it."""
         again = []
+        if any(work.row.attempts for work in works):
+            for work in works[:-1]:
+                self._put(work, msgspec.structs.replace(work.row, sent_at=0, due_at=self._caller.clock() + SECOND))
+            works = works[-1:]
+        self._chains[merged.key] = works[0]
         for work in works:
             self._riders[merged.key].append([work])
             links = {field: link for field, link in merged.links.items() if field in work.draft.links}

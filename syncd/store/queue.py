@@ -61,6 +61,7 @@ class Sibling(msgspec.Struct, frozen=True):
     signal_id: str
     state: str
     due_at: int
+    sent_at: int
     crm_id: str
     rank: tuple[int, int, str]
 
@@ -313,13 +314,13 @@ def put_writes(connection: Connection, destination: str, rows: Iterable[tuple[st
 # ---------------------------------------------------------------------------------------- other writes of a record
 
 _SIBLINGS = """
-SELECT w.key, w.signal_id, w.state, w.due_at, w.crm_id, s.occurred_at, s.received_at
+SELECT w.key, w.signal_id, w.state, w.due_at, w.sent_at, w.crm_id, s.occurred_at, s.received_at
 FROM writes w JOIN signals s ON s.id = w.signal_id
 WHERE w.destination = ? AND {where} AND w.state IN ('pending', 'sending', 'doubt', 'held')"""
 
 _LATEST = """
-SELECT key, signal_id, state, due_at, crm_id, occurred_at, received_at FROM (
-    SELECT w.key, w.signal_id, w.state, w.due_at, w.crm_id, s.occurred_at, s.received_at, ROW_NUMBER() OVER (
+SELECT key, signal_id, state, due_at, sent_at, crm_id, occurred_at, received_at FROM (
+    SELECT w.key, w.signal_id, w.state, w.due_at, w.sent_at, w.crm_id, s.occurred_at, s.received_at, ROW_NUMBER() OVER (
         PARTITION BY w.key ORDER BY s.occurred_at DESC, s.received_at DESC, w.signal_id DESC) AS place
     FROM writes w JOIN signals s ON s.id = w.signal_id
     WHERE w.destination = ? AND {where} AND w.state = 'written') ranked
@@ -332,5 +333,5 @@ def siblings(connection: Connection, destination: str, keys: Iterable[str]) -> l
     found: list[Sibling] = []
     for text in (_SIBLINGS, _LATEST):
         rows = connection.exec_driver_sql(sql(connection, text.format(where=where)), (destination, wanted))
-        found.extend(Sibling(row[0], row[1], row[2], row[3], row[4], (row[5], row[6], row[1])) for row in rows)
+        found.extend(Sibling(row[0], row[1], row[2], row[3], row[4], row[5], (row[6], row[7], row[1])) for row in rows)
     return found
