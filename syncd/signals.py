@@ -5,10 +5,13 @@ Everybody imports this; it imports nothing of syncd. All values are immutable an
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
+from hashlib import sha1
 from typing import Any
 
 import msgspec
@@ -128,7 +131,18 @@ def derive_id(family: str, account: str, signal_type: str, native: str) -> uuid.
     mail); never a row counter, a clock, a route or the YAML name of the source. Parts are length-framed, so no two
     different tuples share an id.
     """
-    return uuid.uuid5(NAMESPACE, frame("signal", family, account, signal_type, native))
+    digest = sha1(_beginning(family, account, signal_type) + frame(native).encode(), usedforsecurity=False).digest()
+    # What uuid.uuid5 makes of it (RFC 9562: version 5, variant 10), without its three times longer way there.
+    return uuid.UUID(int=int.from_bytes(digest[:16], "big") & _UUID_FREE | _UUID_FIXED)
+
+
+_UUID_FIXED = 5 << 76 | 2 << 62
+_UUID_FREE = ~(0xF << 76 | 3 << 62)
+
+
+@lru_cache(maxsize=1000)
+def _beginning(family: str, account: str, signal_type: str) -> bytes:
+    return NAMESPACE.bytes + frame("signal", family, account, signal_type).encode()
 
 
 def frame(*parts: str) -> str:
@@ -151,8 +165,11 @@ def normal_email(address: str) -> str:
     """Lower-cased, trimmed address; ``""`` when it is not one address with a local part and a domain."""
     address = address.strip().strip("<>").strip().lower()
     local, at, domain = address.rpartition("@")
-    plain = at and local and domain and "@" not in local and not any(c.isspace() or c in ',;<>"\0' for c in address)
+    plain = at and local and domain and "@" not in local and not _NO_ADDRESS(address)
     return address if plain else ""
+
+
+_NO_ADDRESS = re.compile(r"[\s,;<>\"\0]").search
 
 
 def normal_phone(number: str, region: str | None) -> str:
@@ -184,13 +201,14 @@ def make_person(
     """A Person from what a vendor said: e-mail and phone normalised, names completed from each other, control
     characters dropped. What could not be normalised is kept in `raw`."""
     raw = dict(raw or {})
-    clean_email = normal_email(email)
-    if email.strip() and not clean_email:
+    clean_email = normal_email(email) if email else ""
+    if email and not clean_email and email.strip():
         raw.setdefault("email", email)
-    clean_phone = normal_phone(phone, region) if phone.strip() else ""
-    if phone.strip() and not clean_phone:
+    clean_phone = normal_phone(phone, region) if phone and phone.strip() else ""
+    if phone and not clean_phone and phone.strip():
         raw.setdefault("phone", phone)
-    name, first_name, last_name, company = (_one_line(part) for part in (name, first_name, last_name, company))
+    name, company = _one_line(name), _one_line(company)
+    first_name, last_name = _one_line(first_name), _one_line(last_name)
     if not name:
         name = f"{first_name} {last_name}".strip()
     elif not (first_name or last_name):

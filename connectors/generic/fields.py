@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
 from connectors.generic.bodies import digest, read_form, read_json
 from connectors.generic.making import Draft, signal_type_of
-from connectors.generic.paths import Template, as_text, compile_template, empty
+from connectors.generic.paths import Scope, Template, as_text, compile_template, empty
 from syncd.connector import ConnectorSettings, Request
 from syncd.errors import Malformed
 
@@ -95,23 +95,27 @@ def _uses_item(text: str) -> bool:
     return "item" in compile_template(text).roots
 
 
+_TEXTS = ("type", "title", "text", "url", "thread", "reply")
+
+
+def _readers(texts: dict[str, str]) -> dict[str, Callable[[Scope], Any]]:
+    """The templates of these keys; an empty one says nothing, so it is not asked for every event."""
+    return {name: compile_template(text).reader for name, text in texts.items() if text}
+
+
 class FieldMap:
     """A compiled SignalMap."""
 
     def __init__(self, fields: SignalMap, form: bool) -> None:
         self._form = form
         self._each = compile_template(fields.each) if fields.each else None
-        names = ("type", "id", "occurred_at", "title", "text", "url", "thread", "reply")
-        self._plain: dict[str, Template] = {name: compile_template(getattr(fields, name)) for name in names}
-        self._person = {
-            name: compile_template(text) for name, text in fields.person.model_dump(exclude={"handles"}).items() if text
-        }
-        self._handles = {name: compile_template(text) for name, text in fields.person.handles.items()}
-        self._data: Template | dict[str, Template] = (
-            compile_template(fields.data)
-            if isinstance(fields.data, str)
-            else {name: compile_template(text) for name, text in fields.data.items()}
-        )
+        self._id = compile_template(fields.id).reader
+        self._occurred_at = compile_template(fields.occurred_at).reader
+        self._texts = _readers({name: getattr(fields, name) for name in _TEXTS})
+        self._person = _readers(fields.person.model_dump(exclude={"handles"}))
+        self._handles = _readers(fields.person.handles)
+        self._whole = compile_template(fields.data).reader if isinstance(fields.data, str) else None
+        self._data = {} if isinstance(fields.data, str) else _readers(fields.data)
 
     def read(self, request: Request) -> list[Draft]:
         """Raises Malformed."""
@@ -129,20 +133,22 @@ class FieldMap:
         return [self._draft({**scope, "item": item}, item, f"item {index}") for index, item in enumerate(items)]
 
     def _draft(self, scope: dict[str, Any], whole: Any, where: str) -> Draft:
-        said = {name: template(scope) for name, template in self._plain.items()}
-        occurred_at = said.pop("occurred_at")
-        texts = {name: as_text(value) for name, value in said.items()}
-        native = texts.pop("id").strip() or digest(whole)
-        person: dict[str, Any] = {name: template(scope) for name, template in self._person.items()}
-        person["handles"] = {
-            name: as_text(value) for name, template in self._handles.items() if not empty(value := template(scope))
-        }
+        native = as_text(self._id(scope)).strip() or digest(whole)
+        person = {name: read(scope) for name, read in self._person.items()}
+        if self._handles:
+            said = ((name, read(scope)) for name, read in self._handles.items())
+            person["handles"] = {name: as_text(value) for name, value in said if not empty(value)}
         return Draft(
-            native=native, where=where, occurred_at=occurred_at, person=person, data=self._kept(scope), **texts
+            native=native,
+            where=where,
+            occurred_at=self._occurred_at(scope),
+            person=person,
+            data=self._kept(scope),
+            **{name: as_text(read(scope)) for name, read in self._texts.items()},
         )
 
-    def _kept(self, scope: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(self._data, dict):
-            return {name: value for name, template in self._data.items() if (value := template(scope)) is not None}
-        value = self._data(scope)
+    def _kept(self, scope: Scope) -> dict[str, Any]:
+        if self._whole is None:
+            return {name: value for name, read in self._data.items() if (value := read(scope)) is not None}
+        value = self._whole(scope)
         return value if isinstance(value, dict) else {} if value is None else {"value": value}

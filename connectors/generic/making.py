@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from connectors.times import read_time
 from syncd.connector import Context
@@ -19,8 +21,7 @@ _LONGEST_TITLE = 500
 _LONGEST_TYPE = 200
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """One event as its sender told it. `native` is the sender's name of the event; `where` says which one of the body it
     is, for faults. `person` holds texts by PERSON_KEYS."""
 
@@ -33,8 +34,8 @@ class Draft:
     url: str = ""
     reply: str = ""
     thread: str = ""
-    person: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
+    person: dict[str, Any] = {}
+    data: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,13 @@ def person_of(said: dict[str, Any], region: str | None) -> Person:
     """The person from texts by PERSON_KEYS; anything else said of them is kept in `raw`."""
     handles = said.get("handles")
     handles = {str(network): str(name) for network, name in handles.items()} if isinstance(handles, dict) else {}
-    texts = {name: _plain(said.get(name)) for name in _PERSON_TEXTS}
-    raw = {name: value for name, value in said.items() if name not in PERSON_KEYS and value is not None}
+    texts: dict[str, str] = {}
+    raw: dict[str, Any] = {}
+    for name, value in said.items():
+        if name in _PERSON_TEXTS:
+            texts[name] = _plain(value)
+        elif name != "handles" and value is not None:
+            raw[name] = value
     return make_person(**texts, handles=handles, raw=raw, region=region)
 
 
@@ -109,9 +115,9 @@ def reply_to(person: Person) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return ""
-    return str(value).replace("\0", "")
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
 
 
 def _one_line(text: str) -> str:
