@@ -86,6 +86,7 @@ def preview(
     find: Annotated[bool, typer.Option("--find", help="ask the CRM who the person is (reads only)")] = False,
 ) -> None:
     """The records a signal would write; touches nothing."""
+    from syncd.assembly import assemble
     from syncd.connector import Wanted
     from syncd.mapping.preview import preview as records_of
 
@@ -93,7 +94,7 @@ def preview(
     if (signal_id is None) == (file is None):
         raise UsageError("give a signal: its ID, or --file F")
     signal = _signal_of(here, file) if file is not None else _stored(here, signal_id or "")
-    outlets = here.assembly.outlets
+    outlets = (assemble(here.loaded, only_sources=()) if find else here.assembly).outlets
     if to is not None and to not in outlets:
         raise UsageError(f"no destination {to!r}; there are: {', '.join(outlets)}")
     for name, outlet in outlets.items():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from syncd.errors import UsageError
+from syncd.errors import ConfigError, UsageError
 from syncd.output import Output
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from syncd.config import Settings
     from syncd.settings_file import Loaded
     from syncd.store import Store
+
+
+STORE_KEYS = ("database", "secret_key")
 
 
 @dataclass
@@ -42,31 +45,44 @@ class Session:
 
     @cached_property
     def loaded(self) -> Loaded:
-        """The configuration with its secrets. Raises ConfigError with all faults."""
+        """The configuration with every secret: for commands that talk to a vendor. Raises ConfigError with all faults."""
         from syncd.settings_file import load_settings
 
         return load_settings(self.config_path)
 
+    @cached_property
+    def seen(self) -> Loaded:
+        """The configuration for commands that only look into the store: vendors' secrets may be unset (they are the
+        service's, not this shell's); those of the database may not."""
+        from syncd.settings_file import load_settings
+
+        loaded = load_settings(self.config_path, need_secrets=False)
+        needed = [gap for gap in loaded.missing if gap.key in STORE_KEYS or loaded.settings is None]
+        if needed:
+            raise ConfigError(needed)
+        return loaded
+
     @property
     def settings(self) -> Settings:
-        settings = self.loaded.settings
+        settings = (self.loaded if "loaded" in self.__dict__ else self.seen).settings
         if settings is None:
-            raise UsageError(f"{self.config_path}: incomplete")
+            raise UsageError(f"{self.config_path}: incomplete; `syncd check` says what is missing")
         return settings
 
     @property
     def out(self) -> Output:
-        """Printing in the configuration's time zone, or UTC where none can be read."""
+        """Printing in the configuration's time zone, or UTC where none was read."""
         from zoneinfo import ZoneInfo
 
-        return Output(self.as_json, self.settings.zone if "loaded" in self.__dict__ else ZoneInfo("UTC"))
+        known = {"loaded", "seen"} & self.__dict__.keys()
+        return Output(self.as_json, self.settings.zone if known else ZoneInfo("UTC"))
 
     @cached_property
     def assembly(self) -> Assembly:
-        """Destinations and mappings built, without sources: for what needs no polling."""
+        """Destinations and mappings built, without sources and without need of their secrets: for what calls nobody."""
         from syncd.assembly import assemble
 
-        return assemble(self.loaded, only_sources=())
+        return assemble(self.loaded if "loaded" in self.__dict__ else self.seen, only_sources=())
 
     @contextmanager
     def store(self, *, migrate: bool = True) -> Iterator[Store]:

@@ -142,7 +142,7 @@ def _show(out: Any, known: Explained, deliveries: list[dict[str, Any]], writes: 
             "came by": f"{signal.route.value} of {signal.source}",
             "occurred": signal.occurred_at,
             "received": signal.received_at,
-            "person": f"{signal.person.name} <{signal.person.email or signal.person.phone or 'unknown'}>",
+            "person": f"{signal.person.name} <{signal.person.email or signal.person.phone or 'unknown'}>".strip(),
         }
     )
     out.rows(deliveries, ["destination", "state", "reason"], title="\ndeliveries", empty="no destination took it")

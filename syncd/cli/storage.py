@@ -68,5 +68,8 @@ def _show(here: Session, found: Any) -> None:
     out.rows(found.destinations, columns, title="\ndestinations", empty="no destinations")
     columns = ["destination", "channel", "signals", "delivered", "skipped", "pending", "held", "dead", "discarded"]
     out.rows(found.books, [*columns, "unconfirmed", "balanced"], title="\nbalance sheet", empty="\nno signals yet")
+    if found.kept_out:
+        columns = ["source", "type", "reason", "count"]
+        out.rows(found.kept_out, columns, title="\nread, and no signal")
     for line in found.advice:
         out.say(line)

@@ -6,11 +6,12 @@ write transaction takes its lock when it begins, DDL included; no message holds 
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -255,7 +256,8 @@ def translated(where: str) -> Iterator[None]:
 
 
 def prepare_sqlite(url: URL) -> None:
-    """The directory must be there: SQLite's own message does not say so."""
+    """The directory must be there: SQLite's own message does not say so. A new file is its owner's alone (0600): it holds
+    customers' mail."""
     folder = Path(str(url.database)).absolute().parent
     try:
         there = folder.is_dir()
@@ -265,3 +267,5 @@ def prepare_sqlite(url: URL) -> None:
         ) from error
     if not there:
         raise StoreUnavailable(f"database {url.database}: the directory {folder} does not exist; create it")
+    with suppress(OSError):  # there already, or SQLite itself will say what is wrong
+        os.close(os.open(str(url.database), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
