@@ -69,10 +69,7 @@ def connector_signals(which: str) -> str:
 
 def connector_list() -> str:
     """All connectors, each with its page."""
-    rows = [
-        (f"[`{name}`]({name}.md)", role, registry.load(role, name).summary.replace("|", "\\|"))
-        for role, name in connectors()
-    ]
+    rows = [(f"[`{name}`]({name}.md)", role, registry.load(role, name).summary) for role, name in connectors()]
     return _table(("type", "role", "what it is"), rows)
 
 
@@ -151,7 +148,7 @@ def _command(path: str, command: Any) -> str:
     arguments = [_argument(one) for one in command.params if one.param_type_name == "argument"]
     usage = " ".join([path, *arguments]) if path != "syncd" else "syncd [OPTIONS] COMMAND"
     text = f"## {path}\n\n    {usage}\n\n{_prose(command.help or '')}"
-    rows = [(f"`{written}`".replace("|", "\\|"), says) for written, says in parameters(command)]
+    rows = [(f"`{written}`", says) for written, says in parameters(command)]
     return f"{text}\n\n{_table(('', 'what it is'), rows)}" if rows else text
 
 
@@ -185,8 +182,12 @@ def _default(row: dict[str, Any]) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'|'.join('---' for _ in head)}|"]
-    lines += [f"| {' | '.join(' '.join(cell.split()) for cell in row)} |" for row in rows]
+    lines += [f"| {' | '.join(_cell(text) for text in row)} |" for row in rows]
     return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def main() -> int:
