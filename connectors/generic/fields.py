@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from connectors.generic.bodies import digest, read_form, read_json
 from connectors.generic.making import Draft, signal_type_of
-from connectors.generic.paths import Scope, Template, as_text, compile_template, empty
+from connectors.generic.paths import Scope, as_text, compile_template, empty
 from syncd.connector import ConnectorSettings, Request
 from syncd.errors import Malformed
 
