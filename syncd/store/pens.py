@@ -6,10 +6,9 @@ SQLAlchemy holds; rows come sorted, so that two daemons lock them in one order.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
@@ -103,21 +102,27 @@ def pen_for(connection: Connection) -> Pen:
     return PostgresPen(raw) if connection.dialect.name == "postgresql" else SqlitePen(raw)
 
 
-MOST_ROWS = 64
+MOST_ROWS = 64  # a power of two
 
 
 @cache
-def _values(table: str, columns: tuple[str, ...], count: int) -> str:
-    """An INSERT of `count` rows; powers of two only, so SQLite keeps them all prepared."""
+def _insert(table: str, columns: tuple[str, ...], count: int, where: str) -> str:
+    """An INSERT of up to `count` rows: those without a first value are padding."""
     one = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * count)}"  # noqa: S608 - our names
+    rows = ", ".join([one] * count)
+    return f"""INSERT INTO {table} ({", ".join(columns)}) SELECT * FROM (VALUES {rows})
+        WHERE column1 IS NOT NULL {where} ON CONFLICT DO NOTHING"""  # noqa: S608 - our names
 
 
 class SqlitePen:
-    """The one writer of the file: what it reads in its transaction stays true."""
+    """The one writer of the file: what it reads in its transaction stays true.
 
-    _KNOWN = """SELECT value FROM json_each(?) WHERE value IN (SELECT id FROM signals)
-        OR value IN (SELECT id FROM tombstones)"""
+    It costs the writer little to run a statement and much to queue for the interpreter after it (the event loop is busy): so
+    there are as few statements as can be, each of many rows.
+    """
+
+    _LIVING = "AND column1 NOT IN (SELECT id FROM tombstones)"
+    _LAST = "SELECT id FROM signals WHERE rowid > ? AND rowid <= ?"
     _UPSERTS = {name: sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(") for name, sql in UPSERTS.items()}
 
     def __init__(self, raw: Any) -> None:
@@ -127,22 +132,26 @@ class SqlitePen:
         return None  # BEGIN IMMEDIATE is guard enough
 
     def new_signals(self, rows: Sequence[SignalRow]) -> set[str]:
-        known = {found for (found,) in self._raw.execute(self._KNOWN, (json.dumps([row.id for row in rows]),))}
-        fresh = [row for row in rows if row.id not in known] if known else rows
-        self._insert("signals", SignalRow._fields, fresh)
-        return {row.id for row in fresh}
+        new: set[str] = set()
+        for start in range(0, len(rows), MOST_ROWS):
+            some = rows[start : start + MOST_ROWS]
+            done = self._insert("signals", SignalRow._fields, some, self._LIVING)
+            if done.rowcount == len(some):
+                new.update(row.id for row in some)
+            elif done.rowcount:  # the rows of one statement lie together at the end of the table
+                last = done.lastrowid
+                new.update(id for (id,) in self._raw.execute(self._LAST, (last - done.rowcount, last)))
+        return new
 
     def insert(self, table: str, rows: Rows) -> None:
-        self._insert(table, tuple(HOT[table]), rows, " ON CONFLICT DO NOTHING")
+        for start in range(0, len(rows), MOST_ROWS):
+            self._insert(table, tuple(HOT[table]), rows[start : start + MOST_ROWS])
 
-    def _insert(self, table: str, columns: tuple[str, ...], rows: Rows, tail: str = "") -> None:
-        """Many rows to a statement: `executemany` lets go of the interpreter at each row and queues to have it back."""
-        at = 0
-        while at < len(rows):
-            count = min(1 << ((len(rows) - at).bit_length() - 1), MOST_ROWS)
-            values = list(chain.from_iterable(rows[at : at + count]))
-            self._raw.execute(_values(table, columns, count) + tail, values)
-            at += count
+    def _insert(self, table: str, columns: tuple[str, ...], rows: Rows, where: str = "") -> Any:
+        """One statement, padded to a power of two so that SQLite keeps them all prepared."""
+        count = 1 << (len(rows) - 1).bit_length()
+        padding = repeat(None, (count - len(rows)) * len(columns))
+        return self._raw.execute(_insert(table, columns, count, where), [*chain.from_iterable(rows), *padding])
 
     def run(self, statement: str, rows: Rows) -> None:
         self._raw.executemany(self._UPSERTS[statement], rows)

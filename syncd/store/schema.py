@@ -86,9 +86,9 @@ deliveries = Table(
     Column("created_at", Millis, nullable=False),
     Column("claim", Id),
     Column("claimed_until", Millis, nullable=False, default=0),
-    PrimaryKeyConstraint("destination", "signal_id"),
+    PrimaryKeyConstraint("signal_id", "destination"),
     Index("deliveries_due", "destination", "state", "priority", "due_at"),
-    Index("deliveries_signal", "signal_id"),
+    sqlite_with_rowid=False,  # as few trees as can be: each is one more page to write for every signal
 )
 
 settled = Table(
@@ -100,9 +100,9 @@ settled = Table(
     Column("state", String(12), nullable=False),  # delivered | skipped | dead | discarded | unconfirmed
     Column("reason", Text, nullable=False, default=""),
     Column("settled_at", Millis, nullable=False),
-    PrimaryKeyConstraint("destination", "signal_id"),
+    PrimaryKeyConstraint("signal_id", "destination"),
     Index("settled_state", "destination", "state", "channel"),
-    Index("settled_signal", "signal_id"),
+    sqlite_with_rowid=False,
 )
 
 writes = Table(

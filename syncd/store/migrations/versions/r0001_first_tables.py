@@ -66,10 +66,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("claim", sa.String(36)),
         sa.Column("claimed_until", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("destination", "signal_id"),
+        sa.PrimaryKeyConstraint("signal_id", "destination"),
+        sqlite_with_rowid=False,
     )
     op.create_index("deliveries_due", "deliveries", ["destination", "state", "priority", "due_at"])
-    op.create_index("deliveries_signal", "deliveries", ["signal_id"])
     op.create_table(
         "settled",
         sa.Column("destination", sa.String(200), nullable=False),
@@ -78,9 +78,9 @@ def upgrade() -> None:
         sa.Column("state", sa.String(12), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("settled_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("destination", "signal_id"),
+        sa.PrimaryKeyConstraint("signal_id", "destination"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("settled_signal", "settled", ["signal_id"])
     op.create_index("settled_state", "settled", ["destination", "state", "channel"])
     op.create_table(
         "writes",
