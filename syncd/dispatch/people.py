@@ -20,7 +20,7 @@ from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.plan import PEOPLE_CREATE, as_found, person_key
 from syncd.errors import Failure, Misconfigured, Rejected, Scope
 from syncd.mapping.model import CompiledMapping, Draft, Stranger
-from syncd.pacing import HOUR
+from syncd.pacing import HOUR, SECOND
 from syncd.signals import Signal
 from syncd.store.lanes import PersonRow, put_people
 from syncd.store.lanes import people as kept_people
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 KNOWN_FOR = 7 * 24 * HOUR
 """A person found is believed this long; that they were deleted, merged or converted shows earlier, as a StaleReference."""
 NOBODY_FOR = HOUR
-"""That somebody is nobody is believed this long, and never when they would be created."""
+"""That somebody is nobody is believed this long where that only skips or holds their signals."""
+NOBODY_TO_CREATE = 10 * 60 * SECOND
+"""And this long where they would be created: whoever enters them by hand meanwhile would have them twice."""
 DEAL_FOR = HOUR
 REJECTED_FOR = HOUR
 """A person whom the CRM refused is tried again after this, or after a reload."""
@@ -61,6 +63,12 @@ class Need:
         """Until when their record is being made, 0 if it is not (any more)."""
         row = self.row
         return row.checked_at if row is not None and row.state == "creating" and row.checked_at > now else 0
+
+    @property
+    def nobody(self) -> bool:
+        """Whether the CRM said, now or shortly before, that it has no record of them: one may be created."""
+        told = self.fresh or (self.row is not None and self.row.state == "known")
+        return told and self.failure is None and self.found is None and not self.refused
 
     @property
     def refused(self) -> str:
@@ -112,7 +120,7 @@ def _believed(need: Need, mapping: CompiledMapping, now: int) -> bool:
     if row.state == "rejected":
         return age < REJECTED_FOR
     if not row.object:
-        return age < NOBODY_FOR and not any(creates(mapping, signal) for _, signal in need.asked)
+        return age < (NOBODY_TO_CREATE if any(creates(mapping, signal) for _, signal in need.asked) else NOBODY_FOR)
     return age < KNOWN_FOR and (not need.deals or (row.open_deal is not None and age < DEAL_FOR))
 
 

@@ -194,9 +194,7 @@ class Round:
         strangers = [
             need
             for need in self._needs.values()
-            if need.fresh
-            and need.found is None
-            and not need.refused
+            if need.nobody
             and any(creates(mapping, signal) and taken.signal_id in needing for taken, signal in need.asked)
         ]
         if strangers and self._caller.pace.held_until(PEOPLE_CREATE, now) is None:
