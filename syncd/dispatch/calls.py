@@ -25,6 +25,8 @@ from syncd.store.store import Store
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+STALLED = 20 * pacing.SECOND
+"""A call leaves within this time of the commit that says it leaves, or not at all."""
 
 
 class Paused(Exception):
@@ -174,17 +176,17 @@ class Caller:
         self,
         writes: Sequence[Write],
         *,
-        before: Callable[[Call], bool],
+        before: Callable[[Call], None],
         after: Callable[[Call, list[Outcome]], Sequence[Sequence[Write]]],
         rule_of: Callable[[Write], str],
         refused: Callable[[Call, Failure], None] = lambda call, failure: None,
     ) -> None:
         """Sends all writes in as few calls as the vendor allows, in order per key and group.
 
-        `before(call)` commits that they leave now, or says that they are not to; `after(call, outcomes)` commits what
-        became of them, and may return groups of writes to send once more, each packed by itself; `refused(call, failure)`
-        hears of a call that is taken apart: nothing of it was done. Raises Paused with the rest unsent, never in between:
-        each call that has left has been settled.
+        `before(call)` commits that they leave now; `after(call, outcomes)` commits what became of them, and may return
+        groups of writes to send once more, each packed by itself; `refused(call, failure)` hears of a call that is taken
+        apart: nothing of it was done. Raises Paused with the rest unsent, never in between: each call that has left has
+        been settled.
         """
         waiting = deque(self.destination.plan(writes))
         flying: dict[Future[list[Outcome] | Failure], Call] = {}
@@ -195,13 +197,11 @@ class Caller:
                 if call is None:
                     break
                 try:
-                    if self._depart(call, before):
-                        flying[self._fly(call)] = call
+                    self._depart(call, before)
+                    flying[self._fly(call)] = call
                 except Paused as reason:
                     paused = reason
             if not flying:
-                if waiting and paused is None:
-                    continue  # what was next is not to leave
                 break
             landed, _ = wait(flying, return_when=FIRST_COMPLETED)
             for one in landed:
@@ -222,14 +222,16 @@ class Caller:
             taken |= marks
         return None
 
-    def _depart(self, call: Call, before: Callable[[Call], bool]) -> bool:
+    def _depart(self, call: Call, before: Callable[[Call], None]) -> None:
         self.check(call.cost)
-        if not before(call):
-            return False
+        begun = self.clock()
+        before(call)
         hour = pacing.hour_of(self.clock())
         self._store.apply(lambda connection: spend(connection, self.name, hour, call.cost, 0))
         self._hours = None
-        return True
+        if self.clock() - begun > STALLED:
+            # We were stopped meanwhile: the lane may be somebody else's, and the doubt of these writes is running out.
+            raise Paused
 
     def _fly(self, call: Call) -> Future[list[Outcome] | Failure]:
         if self.destination.concurrency == 1:

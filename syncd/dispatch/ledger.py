@@ -23,8 +23,8 @@ from syncd.store.store import Store
 class Ledger:
     """The deliveries of a batch as they stand. `settled`: done so far; `refused`: settlements that came too late.
 
-    `undecided`: deliveries of which it is not known yet whether they are wanted: nothing of them is kept.
-    `waits`: until when a delivery of those waits.
+    `opened`: deliveries of which all rows are known. `undecided`: those of which it is not known yet whether they are
+    wanted, so that nothing of them is kept. `waits`: until when a delivery of those waits.
     """
 
     def __init__(self, store: Store, batch: Batch, clock: Callable[[], int]) -> None:
@@ -34,6 +34,7 @@ class Ledger:
         self._unkept: dict[str, dict[str, WriteRow]] = {}
         self._ended: set[str] = set()
         self._reasons: dict[str, str] = {}
+        self.opened: set[str] = set()
         self.undecided: set[str] = set()
         self.waits: dict[str, int] = {}
         self.settled = 0
@@ -53,6 +54,7 @@ class Ledger:
         """The delivery ends as skipped, without any write."""
         self._unkept.pop(taken.signal_id, None)
         self.undecided.discard(taken.signal_id)
+        self.opened.add(taken.signal_id)
         taken.writes.clear()
         self._reasons[taken.signal_id] = reason
 
@@ -85,7 +87,7 @@ class Ledger:
         """Everything that is left: what is done is settled, the rest goes back to the queue, due when its first write is."""
         now, what = self._clock(), Settlement()
         for taken in list(self.taken):
-            if taken.signal_id in self.undecided:
+            if taken.signal_id in self.undecided or taken.signal_id not in self.opened:
                 due = self.waits.get(taken.signal_id, taken.due_at)
                 what.releases.append(Release(taken.signal_id, "pending", "", due))
                 continue
@@ -107,6 +109,7 @@ class Ledger:
         for row in open_rows:
             self.put(taken, msgspec.structs.replace(row, state="dead", reason=reason, due_at=0))
         self.undecided.discard(taken.signal_id)
+        self.opened.add(taken.signal_id)
 
     def _done(self, taken: Taken) -> bool:
         return all(row.finished for row in taken.writes.values())
@@ -126,7 +129,7 @@ class Ledger:
         if not (what or people or gone):
             return
         with self._store.write() as connection:
-            refused = queue.settle(connection, self._batch, what, now)
+            ended, refused = queue.settle(connection, self._batch, what, now)
             if refused and strict:
                 self.refused += refused
                 raise Paused
@@ -136,6 +139,6 @@ class Ledger:
                 drop_people(connection, self._batch.destination, gone)
             crashpoints.point("in_settling")
         self.refused += refused
-        self.settled += len(what.endings)
+        self.settled += ended
         if refused:
             raise Paused

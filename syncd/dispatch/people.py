@@ -244,7 +244,7 @@ class Creation:
         row = msgspec.structs.replace(self._row(one, now), state="dead", reason=reason)
         self._ledger.answered([(one.brought, row)], [], self._people([one]))
 
-    def _before(self, call: Call) -> bool:
+    def _before(self, call: Call) -> None:
         now = self._caller.clock()
         them = [self._by_key[write.key] for write in call.writes]
         rows = []
@@ -258,7 +258,6 @@ class Creation:
                 )
             rows.append((one.brought, msgspec.structs.replace(self._row(one, now), state="sending", sent_at=now)))
         self._ledger.leaving(rows, self._people(them))
-        return True
 
     def _after(self, call: Call, outcomes: list[Outcome]) -> Sequence[Sequence[Write]]:
         crashpoints.point("after_send")

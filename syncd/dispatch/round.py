@@ -94,6 +94,7 @@ class Round:
                 taken.writes.setdefault(work.draft.rule, work.row)
                 if self._may_go(work, now):
                     self._works.append(work)
+            self.ledger.opened.add(taken.signal_id)
 
     def _may_go(self, work: Work, now: int) -> bool:
         """False when the write waits. One that a dead worker left without an answer is in doubt from here on; a held one

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from syncd import crashpoints
-from syncd.connector import Call, Kind, Outcome, Write
+from syncd.connector import Call, Kind, Link, Outcome, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
 from syncd.dispatch.calls import Caller
@@ -39,12 +39,15 @@ class Sender:
         self._caller = caller
         self._ledger = ledger
         self._riders: dict[str, list[list[Work]]] = {}  # key -> the works behind each write of it, in sending order
-        self._chains: dict[str, Work] = {}  # key -> the last of its writes that went singly
+        self._links: dict[tuple[str, str], dict[str, Link]] = {}  # of the writes that were merged
+        self._chains: dict[str, list[Work]] = {}  # key -> those that go singly, when the one before them is done
 
     def send(self, ready: Sequence[Pair]) -> None:
         """Sends what may go now. Raises Paused with the rest unsent."""
         writes: list[Write] = []
         for group in self._looked_up(self._ordered(ready)):
+            if len(group) > 1:
+                self._links.update({(work.row.rule, work.taken.signal_id): write.links for work, write in group})
             one = rules.merged([write for _, write in group])
             self._riders.setdefault(one.key, []).append([work for work, _ in group])
             writes.append(one)
@@ -126,10 +129,8 @@ class Sender:
 
     # ---------------------------------------------------------------------------------------------- before and after
 
-    def _before(self, call: Call) -> bool:
+    def _before(self, call: Call) -> None:
         now = self._caller.clock()
-        if self._breaks_chain(call, now):
-            return False
         leaving = []
         for write in call.writes:
             for work in self._riders[write.key][0]:
@@ -138,22 +139,6 @@ class Sender:
                 )
                 leaving.append((work.taken, work.row))
         self._ledger.leaving(leaving)
-        return True
-
-    def _breaks_chain(self, call: Call, now: int) -> bool:
-        """Of a record's writes that go singly none follows one that is not done."""
-        key = call.writes[0].key
-        last = self._chains.get(key)
-        if last is None:
-            return False
-        (work,) = self._riders[key][0]
-        self._chains[key] = work
-        if last is work or last.row.finished:
-            return False
-        self._riders[key].pop(0)
-        due = max(last.row.due_at, now + SECOND)
-        self._put(work, msgspec.structs.replace(work.row, due_at=due))
-        return True
 
     def _refused(self, call: Call, failure: Failure) -> None:
         """The whole call was refused, and goes again in pieces: nothing of it is under way any more."""
@@ -174,7 +159,7 @@ class Sender:
             works = self._riders[write.key].pop(0)
             if len(works) > 1 and isinstance(outcome, (Rejected, StaleReference)):
                 self._not_sent(works, outcome, now)
-                again.extend(self._one_by_one(works, write))
+                again.append([self._begin_chain(works, write)])
                 continue
             if isinstance(outcome, Misconfigured) and outcome.scope is Scope.RULE:
                 self._caller.pace = rules.hold(self._caller.pace, [works[0].draft.rule], outcome, now)
@@ -189,27 +174,40 @@ class Sender:
                 attempts.append(rules.attempt(work.taken.signal_id, work.row.rule, outcome, now))
                 if isinstance(outcome, StaleReference):
                     stale.add(work.signal.person.identity)
+            if write.key in self._chains:
+                again.extend(self._next_of_chain(works[-1], write))
         self._ledger.answered(rows, attempts, stale=stale - {""})
         return again
 
-    def _one_by_one(self, works: Sequence[Work], merged: Write) -> list[list[Write]]:
+    def _begin_chain(self, works: Sequence[Work], merged: Write) -> Write:
         """A record's writes that were refused as one go again singly, in their order. If they were sent before, the latest
         may be there already: then it goes alone, and the others wait for what becomes of it."""
-        again = []
         if any(work.row.attempts for work in works):
             for work in works[:-1]:
                 self._put(work, msgspec.structs.replace(work.row, sent_at=0, due_at=self._caller.clock() + SECOND))
             works = works[-1:]
-        self._chains[merged.key] = works[0]
-        for work in works:
-            self._riders[merged.key].append([work])
-            links = {field: link for field, link in merged.links.items() if field in work.draft.links}
-            draft = work.draft
-            single = msgspec.structs.replace(
-                merged, fields=draft.fields, on_create=draft.on_create, clear=draft.clear, links=links
-            )
-            again.append([single])
-        return again
+        self._chains[merged.key] = list(works[1:])
+        return self._single(works[0], merged, merged.id)
+
+    def _next_of_chain(self, last: Work, write: Write) -> list[list[Write]]:
+        rest = self._chains.pop(write.key)
+        if not rest:
+            return []
+        if not last.row.finished:  # in their order: the others wait with it
+            for work in rest:
+                due = max(last.row.due_at, self._caller.clock() + SECOND)
+                self._put(work, msgspec.structs.replace(work.row, due_at=due))
+            return []
+        self._chains[write.key] = rest[1:]
+        return [[self._single(rest[0], write, last.row.crm_id if last.row.state == "written" else write.id)]]
+
+    def _single(self, work: Work, like: Write, crm_id: str) -> Write:
+        self._riders[like.key].append([work])
+        draft = work.draft
+        links = self._links[work.row.rule, work.taken.signal_id]
+        return msgspec.structs.replace(
+            like, fields=draft.fields, on_create=draft.on_create, clear=draft.clear, links=links, id=crm_id
+        )
 
     def _put(self, work: Work, row: WriteRow) -> None:
         work.row = row

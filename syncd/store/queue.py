@@ -140,12 +140,14 @@ def _many(connection: Connection, text: str, rows: Sequence[tuple[Any, ...]]) ->
 
 # ---------------------------------------------------------------------------------------------------------- claiming
 
+# MATERIALIZED: PostgreSQL may otherwise run the inner query once a row, and take more than the limit.
 _TAKE = """
-UPDATE deliveries SET claim = ?, claimed_until = ?
-WHERE destination = ? AND signal_id IN (
+WITH due AS MATERIALIZED (
     SELECT signal_id FROM deliveries
     WHERE destination = ? AND state = ? AND priority = ? AND due_at <= ? AND (claim IS NULL OR claimed_until <= ?)
     ORDER BY due_at, created_at, signal_id LIMIT ? {lock})
+UPDATE deliveries SET claim = ?, claimed_until = ?
+WHERE destination = ? AND signal_id IN (SELECT signal_id FROM due)
 RETURNING signal_id, channel, live, old, priority, due_at, created_at"""
 
 
@@ -159,7 +161,7 @@ def claim(connection: Connection, destination: str, *, limit: int, now: int, unt
         for state in ("pending", "held"):
             wanted = limit - len(rows)
             if wanted > 0:
-                arguments = (mark, until, destination, destination, state, priority, now, now, wanted)
+                arguments = (destination, state, priority, now, now, wanted, mark, until, destination)
                 rows.extend(connection.exec_driver_sql(text, arguments).all())
     taken = [Taken(row[0], None, row[1], bool(row[2]), bool(row[3]), *row[4:]) for row in rows]
     taken.sort(key=lambda one: (one.priority, one.due_at, one.created_at, one.signal_id))
@@ -254,13 +256,13 @@ _RELEASE = """UPDATE deliveries SET state = ?, reason = ?, due_at = ?, claim = N
 WHERE destination = ? AND signal_id = ? AND claim = ?"""
 
 
-def settle(connection: Connection, batch: Batch, what: Settlement, now: int) -> int:
-    """Commits what a lane learnt of the deliveries that are still its own; returns how many it was refused."""
+def settle(connection: Connection, batch: Batch, what: Settlement, now: int) -> tuple[int, int]:
+    """Commits what a lane learnt of the deliveries that are still its own: (how many have ended, how many were refused)."""
     touched = {signal_id for signal_id, _ in what.writes}
     touched.update(one.signal_id for one in what.endings)
     touched.update(one.signal_id for one in what.releases)
     if not touched:
-        return 0
+        return 0, 0
     ours = owned(connection, batch, touched)
     to, by = batch.destination, batch.claim
     put_writes(connection, to, ((s, row) for s, row in what.writes if s in ours), now)
@@ -281,7 +283,7 @@ def settle(connection: Connection, batch: Batch, what: Settlement, now: int) -> 
         _RELEASE,
         [(r.state, plain(r.reason), r.due_at, to, r.signal_id, by) for r in what.releases if r.signal_id in ours],
     )
-    return len(touched) - len(ours)
+    return len(ends), len(touched) - len(ours)
 
 
 def put_writes(connection: Connection, destination: str, rows: Iterable[tuple[str, WriteRow]], now: int) -> None:
