@@ -25,7 +25,7 @@ def read_json(body: bytes, what: str = "the body") -> Any:
         value = msgspec.json.decode(body)
     except RecursionError:
         raise Malformed(f"{what} is nested too deep") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # msgspec passes bytes that are no UTF-8 on as they are
         seen = body[:60].decode("utf-8", "replace")
         raise Malformed(f"{what} is no JSON ({error}): {seen!r}") from None
     if body.count(b"[") + body.count(b"{") > DEEPEST and _depth(value) > DEEPEST:

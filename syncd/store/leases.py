@@ -79,11 +79,17 @@ class Leases:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._left: set[str] = set()  # claims of ours that are over and could not be given back
 
     def acquire(self, name: str, ttl: timedelta, *, holder: str = "") -> Claim | None:
         """Takes the lease, or None while somebody (this process included) holds it. Raises StoreUnavailable."""
         claim = Claim(name, holder or self._store.holder, str(uuid.uuid4()), ttl)
         return claim if self._store.apply(lambda connection: self._take(connection, claim)) else None
+
+    def leave(self, claim: Claim) -> None:
+        """For a holder that is done but could not `release` (the disk is full): this process may take the lease again at
+        once, others when it has run out."""
+        self._left.add(claim.claim)
 
     def _take(self, connection: Connection, claim: Claim) -> bool:
         now = now_of(self._store)
@@ -95,7 +101,7 @@ class Leases:
         if row is None:
             made = upsert(self._store, leases, {"name": claim.lease, **values}, {}).returning(leases.c.claim)
             return connection.execute(made).first() is not None
-        if is_dead(row.holder):
+        if row.claim in self._left or is_dead(row.holder):
             taken = connection.execute(update(leases).where(where, leases.c.claim == row.claim).values(values))
             return taken.rowcount == 1
         return False
@@ -179,7 +185,8 @@ class Heartbeat:
         if not self.lost.is_set():
             try:
                 self._leases.release(self.claim)
-            except StoreUnavailable:  # it runs out by itself
+            except StoreUnavailable:
+                self._leases.leave(self.claim)
                 self.lost.set()
 
     def _beat(self) -> None:

@@ -49,7 +49,7 @@ class Event:
     def records(self) -> int:
         return 2 if self.kind == "chat.missed" else 1
 
-    def body(self) -> bytes:
+    def body(self, padding: int = 0) -> bytes:
         return orjson.dumps(
             {
                 "specversion": "1.0",
@@ -62,6 +62,7 @@ class Event:
                 "data": {
                     "person": {"email": address(self.person), "name": f"Person Number{self.person}"},
                     "text": f"mark:{self.mark}:",
+                    "padding": os.urandom(padding // 2).hex(),
                 },
             }
         )
@@ -134,6 +135,10 @@ class Vendor:
         for event in events:
             self._deliver(event, chance)
         return events
+
+    def event(self) -> Event:
+        """A new event, for a test that posts it itself."""
+        return self._next(random.Random(self._seed + 983))
 
     def post_everywhere(self, count: int) -> None:
         """Posts each of so many events to every port at the same time; each port says 200."""

@@ -5,6 +5,7 @@ What a stalled process brings late is refused, and nothing is doubled.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ SLOW = {"on": "*", "do": "slow", "seconds": 0.6}
 def overlaps(calls: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Pairs of calls that were at work at the same time."""
     spans = sorted((call["at"] - call["seconds"], call["at"], call["path"]) for call in calls)
-    return [(one[2], two[2]) for one, two in zip(spans, spans[1:], strict=False) if two[0] < one[1] - 0.002]
+    return [(one[2], two[2]) for one, two in itertools.pairwise(spans) if two[0] < one[1] - 0.002]
 
 
 @pytest.mark.parametrize("crm", ["salesforce", "zoho"])

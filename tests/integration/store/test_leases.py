@@ -102,6 +102,20 @@ sys.stdin.readline()
 """
 
 
+def test_a_lease_left_behind_is_free_for_its_own_process_only(open_store: Callable[..., Store]) -> None:
+    """When it could not be given back, because the disk was full: its holder goes on at once, others wait."""
+    ours, theirs = open_store(), open_store()
+    claim = ours.leases.acquire("lane:crm", timedelta(minutes=1))
+    assert claim is not None
+    assert ours.leases.acquire("lane:crm", timedelta(minutes=1)) is None
+    ours.leases.leave(claim)
+    assert theirs.leases.acquire("lane:crm", timedelta(minutes=1)) is None
+    again = ours.leases.acquire("lane:crm", timedelta(minutes=1))
+    assert again is not None
+    assert ours.leases.acquire("lane:crm", timedelta(minutes=1)) is None
+    assert not ours.leases.renew(claim)
+
+
 def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(store: Store, store_url: str) -> None:
     command = [sys.executable, "-c", HOLD, store_url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
