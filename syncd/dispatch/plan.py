@@ -195,10 +195,12 @@ def link_up(work: Work, person: Found | None) -> Write | str | None:
             if not other.crm_id:
                 return None
             links[field] = Link(other.object, other.crm_id)
-    about = about_value(draft.about, work.signal, account)
-    if not about:
-        return NO_ACCOUNT if draft.about is About.ACCOUNT else NOBODY
-    key = write_key(about, draft.rule)
+    key = work.row.key
+    if not key:
+        about = about_value(draft.about, work.signal, account)
+        if not about:
+            return NO_ACCOUNT if draft.about is About.ACCOUNT else NOBODY
+        key = write_key(about, draft.rule)
     return Write(
         key=key,
         object=draft.object,
@@ -247,15 +249,12 @@ def in_order(works: Sequence[Work], siblings: Sequence[Sibling], now: int) -> li
 
 
 def _waits_for(work: Work, other: Sibling) -> bool:
-    """Whether a write has to wait for another unfinished one of its record. An earlier one goes first. But one that was
-    sent, and may have been done, is not to be followed by an earlier one that was not: so that one waits, until it is
-    superseded. Of those that were sent as one the latest goes first, again. (No two ever wait for each other.)"""
+    """Whether a write has to wait for another unfinished one of its record. Earlier ones go first. But one that was sent may
+    be there already, and is not to be followed by an earlier one: so all others wait for it. (Sent ones first, the latest
+    before the earlier, then the others in their order: no two ever wait for each other.)"""
     if other.signal_id == work.taken.signal_id:
         return False
-    mine, theirs = work.row.sent_at, other.sent_at
-    if other.rank < work.rank:
-        return not (mine and theirs in (0, mine))
-    return bool(theirs) and mine in (0, theirs)
+    return not work.row.sent_at if other.rank < work.rank else bool(other.sent_at)
 
 
 def _as_sibling(work: Work) -> Sibling:

@@ -184,7 +184,7 @@ class Sender:
         may be there already: then it goes alone, and the others wait for what becomes of it."""
         if any(work.row.attempts for work in works):
             for work in works[:-1]:
-                self._put(work, msgspec.structs.replace(work.row, sent_at=0, due_at=self._caller.clock() + SECOND))
+                self._put(work, msgspec.structs.replace(work.row, due_at=self._caller.clock() + SECOND))
             works = works[-1:]
         self._chains[merged.key] = list(works[1:])
         return self._single(works[0], merged, merged.id)

@@ -175,12 +175,12 @@ def _load(connection: Connection, destination: str, taken: list[Taken]) -> None:
     by_id = {one.signal_id: one for one in taken}
     where, ids = among(connection, "id", by_id)
     text = f"SELECT id, body FROM signals WHERE {where}"  # noqa: S608  no value is in the text
-    for signal_id, body in connection.exec_driver_sql(sql(connection, text), (ids,)):
+    for signal_id, body in connection.exec_driver_sql(sql(connection, text), (ids,)).all():
         by_id[signal_id].signal = decode_signal(body)
     where, ids = among(connection, "signal_id", by_id)
     text = f"""SELECT signal_id, rule, key, object, kind, state, reason, crm_id, attempts, sent_at, due_at, stale_once
         FROM writes WHERE destination = ? AND {where}"""  # noqa: S608
-    for signal_id, *values in connection.exec_driver_sql(sql(connection, text), (destination, ids)):
+    for signal_id, *values in connection.exec_driver_sql(sql(connection, text), (destination, ids)).all():
         values[-1] = bool(values[-1])
         by_id[signal_id].writes[values[0]] = WriteRow(*values)
 

@@ -161,14 +161,12 @@ class HostileDestination:
         return None
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
-        calls: list[list[Write]] = []
+        calls: list[dict[str, Write]] = []
         for write in writes:
-            last = calls[-1] if calls else None
-            if last is None or len(last) >= self.per_call or any(other.key == write.key for other in last):
-                last = []
-                calls.append(last)
-            last.append(write)
-        return [Call(tuple(call), "write", None) for call in calls]
+            if not calls or len(calls[-1]) >= self.per_call or write.key in calls[-1]:
+                calls.append({})
+            calls[-1][write.key] = write
+        return [Call(tuple(call.values()), "write", None) for call in calls]
 
     def send(self, call: Call) -> list[Outcome]:
         with self.crm.lock:

@@ -1,0 +1,127 @@
+"""Claims and settlements a second with a CRM that answers at once: what dispatch itself costs, on SQLite and PostgreSQL.
+
+    python -m bench.dispatch [--signals 20000] [--postgresql URL]
+
+Prints, per database, the queue alone (claim and settle in batches) and the whole lane (map, resolve from the cache, plan,
+write down before and after, settle).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from syncd.config import DestinationSettings, Settings
+from syncd.connector import Call, Outcome, Written
+from syncd.dispatch.lane import Lane
+from syncd.mapping.loading import load_mapping
+from syncd.signals import Signal, derive_id, make_person
+from syncd.store import Store, queue
+from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.queue import Attempt, Ending, Settlement, WriteRow
+from syncd.testing.hostile_destination import HostileCrm, HostileDestination
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+BATCHES = (200, 1000)
+PEOPLE = 400
+MAPPING = """
+people:
+  match: [{object: Lead, by: {Email: "{{ person.email }}"}}]
+  strangers: create
+  create: {object: Lead, key: Key, fields: {Email: "{{ person.email }}", LastName: "{{ person.email }}"}}
+rules:
+  - {id: timeline, name: Everything, signals: ["*"], upsert: Task, key: Key, link: {WhoId: person},
+     fields: {Subject: "{{ signal.title | shorten(255) }}", Description: "{{ signal.text }}"}, on_create: {Status: Completed}}
+"""
+
+
+class Instant(HostileDestination):
+    """Answers at once and keeps nothing."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(HostileCrm(), capacity=capacity)
+
+    def send(self, call: Call) -> list[Outcome]:
+        return [Written(f"00T{index:012}") for index, _ in enumerate(call.writes)]
+
+
+def fill(store: Store, count: int) -> None:
+    """Signals of 400 people, all due."""
+    for first in range(0, count, 1000):
+        arrivals = []
+        for n in range(first, min(first + 1000, count)):
+            one = Signal(
+                id=derive_id("bench", "", "email.received", f"{count}-{n}-{time.monotonic_ns()}"),
+                type="email.received",
+                source="bench",
+                occurred_at=NOW - timedelta(seconds=count - n),
+                received_at=NOW,
+                title=f"signal {n}",
+                text="hello " * 40,
+                person=make_person(email=f"p{n % PEOPLE}@example.com"),
+            )
+            arrivals.append(Arrival(one, (Seed("crm", live=True),)))
+        store.journal.commit(Entry("bench", arrivals, received_at=NOW))
+
+
+def queue_alone(store: Store, batch_size: int) -> int:
+    """Claims and settles everything, as a lane does but with nothing in between."""
+    now, done = round(NOW.timestamp() * 1000), 0
+    while True:
+        batch = store.apply(lambda c: queue.claim(c, "crm", limit=batch_size, now=now, until=now + 60_000))
+        if not batch.taken:
+            return done
+        row = WriteRow("timeline", "k" * 36, "Task", "upsert", "written", crm_id="00T000000000001", attempts=1)
+        what = Settlement(
+            [(one.signal_id, row) for one in batch.taken],
+            [Attempt(one.signal_id, "timeline", now, "written") for one in batch.taken],
+            [Ending(one.signal_id, one.channel, "delivered", "") for one in batch.taken],
+        )
+        store.apply(lambda c, b=batch, w=what: queue.settle(c, b, w, now))  # type: ignore[misc]
+        done += len(batch.taken)
+
+
+def whole_lane(store: Store, batch_size: int) -> int:
+    """Everything a lane does."""
+    settings = Settings(destinations={"crm": DestinationSettings(name="crm", type="instant")})
+    lane = Lane("crm", Instant(batch_size), load_mapping(MAPPING, name="bench.yaml"), store, settings)
+    done = 0
+    while True:
+        step = lane.step(NOW)
+        done += step.settled
+        if not step.claimed:
+            return done
+
+
+@contextlib.contextmanager
+def databases(postgresql: str) -> Iterator[list[str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield [f"sqlite:///{folder}/bench.db", *([postgresql] if postgresql else [])]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--signals", type=int, default=20_000)
+    parser.add_argument("--postgresql", default="", help="URL of an empty database")
+    chosen = parser.parse_args()
+    with databases(chosen.postgresql) as urls:
+        for url in urls:
+            with Store.open(url) as store:
+                for size in BATCHES:
+                    for name, work in (("queue alone", queue_alone), ("whole lane", whole_lane)):
+                        fill(store, chosen.signals)
+                        began, cpu = time.perf_counter(), time.process_time()
+                        done = work(store, size)
+                        took, used = time.perf_counter() - began, time.process_time() - cpu
+                        kind = url.partition(":")[0]
+                        print(
+                            f"{kind:22} {name:12} by {size:5}: {done / took:9,.0f}/s  {used / done * 1e6:6.1f} µs CPU each"
+                        )
+
+
+if __name__ == "__main__":
+    main()
