@@ -18,6 +18,7 @@ from syncd.config import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.mapping import find_mapping, load_mapping
+from syncd.mapping.lint import warnings_of
 from syncd.oauth import MemoryTokens, TokenStore
 from syncd.settings_file import Loaded, load_settings
 
@@ -82,7 +83,11 @@ def assemble(
     outlets = {name: building.outlet(entry) for name, entry in settings.destinations.items()}
     if building.faults:
         raise ConfigError(building.faults)
-    return Assembly(settings, sources, {name: outlet for name, outlet in outlets.items() if outlet is not None})
+    return Assembly(
+        settings,
+        {name: source for name, source in sources.items() if source is not None},
+        {name: outlet for name, outlet in outlets.items() if outlet is not None},
+    )
 
 
 @dataclass
@@ -92,6 +97,7 @@ class _Building:
     tokens: TokenStore
     recall: Recall
     clock: Callable[[], datetime]
+    lints: bool = False
 
     def __post_init__(self) -> None:
         self.faults: list[Fault] = []
@@ -119,8 +125,10 @@ class _Building:
         )
 
     def source(self, entry: SourceSettings) -> Any:
-        """The connector object, or None with a fault noted."""
+        """The connector object; None with a fault noted, or when its unset secrets keep it from being built."""
         path = ("sources", entry.name)
+        if entry.connector is None:
+            return None
         source = self._build("source", entry, path)
         if source is None:
             return None
@@ -138,8 +146,10 @@ class _Building:
 
     def outlet(self, entry: DestinationSettings) -> Outlet | None:
         path = ("destinations", entry.name)
-        destination = self._build("destination", entry, path)
         mapping = self._mapping(entry, path)
+        if entry.connector is None:
+            return None
+        destination = self._build("destination", entry, path)
         if destination is None or mapping is None:
             return None
         return Outlet(entry, destination, mapping)
@@ -155,7 +165,10 @@ class _Building:
         name = entry.mapping or f"mappings/{entry.type}.yaml"
         try:
             found = find_mapping(name, self.loaded.path.parent)
-            return load_mapping(found, timezone=self.settings.zone, region=self.settings.region)
+            mapping = load_mapping(found, timezone=self.settings.zone, region=self.settings.region)
+            if self.lints:
+                self.warnings += warnings_of(mapping)
+            return mapping
         except ConfigError as error:
             self.faults += error.faults
         except UsageError as error:
@@ -183,7 +196,7 @@ def check_configuration(path: Path) -> Report:
     settings = loaded.settings
     if settings is None:
         return Report((), loaded.warnings, loaded.missing, "ok as far as can be told without the secrets above")
-    building = _Building(loaded, settings, MemoryTokens(), _no_recall, lambda: datetime.now(UTC))
+    building = _Building(loaded, settings, MemoryTokens(), _no_recall, lambda: datetime.now(UTC), lints=True)
     building.database()
     for source in settings.sources.values():
         building.source(source)

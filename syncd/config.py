@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from syncd.cron import parse_cron
 from syncd.durations import Duration
 from syncd.http import check_base_url
 from syncd.signals import CATALOGUE, Exclusions, place_of
@@ -131,6 +132,13 @@ class SourceSettings(BaseModel):
         str | None, Field(description="when it is read, as a crontab line in `timezone`, instead of poll:")
     ] = None
     connector: Any = None
+
+    @field_validator("cron")
+    @classmethod
+    def _cron(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_cron(value)
+        return value
 
 
 class DestinationSettings(BaseModel):

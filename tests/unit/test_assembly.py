@@ -1,0 +1,64 @@
+"""What `check` says: faults of connectors and mappings where they stand, the example valid without any environment."""
+
+from pathlib import Path
+
+import pytest
+
+from syncd.assembly import anchored, check_configuration
+
+HERE = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("IMAP_PASSWORD", "TWILIO_TOKEN", "FORMS_SECRET", "SHOP_SECRET", "SF_ID", "SF_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def check(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return [str(fault).removeprefix(f"{path}:") for fault in check_configuration(path).faults]
+
+
+def test_the_example_is_whole_but_for_its_secrets() -> None:
+    report = check_configuration(HERE / "config.example.yaml")
+    assert not report.faults
+    assert not report.warnings
+    assert len(report.missing) == 12
+    assert report.summary == "ok: 6 sources, 3 destinations"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sources: {b: {type: maildir, path: x, cron: '61 * * * *'}}", "1:39 sources.b.cron: minute: '61' is not 0-59"),
+        ("sources: {b: {type: maildir, path: x, poll: 5m, cron: '* * * * *'}}", "either poll: or cron:, not both"),
+        (
+            "sources: {b: {type: webhook, verify: {scheme: bearer, secret: x}, poll: 5m}}",
+            "1:67 sources.b.poll: a webhook source is not polled (it receives webhooks; leave the key out)",
+        ),
+        (
+            "destinations: {a: {type: database, url: 'sqlite:///x.db', mapping: nowhere.yaml}}",
+            "destinations.a.mapping: no mapping nowhere.yaml in",
+        ),
+        ("database: mysql://h/x", "1:1 database:"),
+    ],
+)
+def test_each_fault_stands_in_its_place(tmp_path: Path, text: str, said: str) -> None:
+    assert any(said in fault for fault in check(tmp_path, text)), check(tmp_path, text)
+
+
+def test_faults_of_a_mapping_name_its_own_file(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "rules:\n  - {id: a, signals: ['*'], upsert: t, key: k, fields: {x: '{{ nobody }}'}}\n"
+    )
+    found = check(tmp_path, "destinations: {a: {type: database, url: 'sqlite:///x.db', mapping: own.yaml}}")
+    assert len(found) == 1
+    assert "own.yaml:2:" in found[0]
+
+
+def test_a_relative_database_lies_beside_the_configuration(tmp_path: Path) -> None:
+    assert anchored("sqlite:///./x.db", tmp_path) == f"sqlite:///{tmp_path}/x.db"
+    assert anchored("sqlite:////var/x.db", tmp_path) == "sqlite:////var/x.db"
+    assert anchored("postgresql+psycopg://u@h/d", tmp_path) == "postgresql+psycopg://u@h/d"
