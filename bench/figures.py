@@ -9,7 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
+
+
+HERE = Path(__file__).resolve().parent.parent / ".bench"
+"""What is kept between runs, and where benchmarks work: on the disk of the checkout, git-ignored."""
+
+
+def workplace() -> Path:
+    """The directory for databases under test; there afterwards."""
+    HERE.mkdir(exist_ok=True)
+    return HERE
 
 
 class LeftOut(Exception):
