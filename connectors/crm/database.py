@@ -54,7 +54,7 @@ class DatabaseSettings(ConnectorSettings):
     def _known(cls, value: SecretStr) -> SecretStr:
         try:
             backend = sa.make_url(value.get_secret_value()).get_backend_name()
-        except sa.exc.ArgumentError:
+        except (sa.exc.ArgumentError, ValueError):
             raise ValueError(f"is no database URL; write it like {SUPPORTED}") from None
         if backend not in BACKENDS:
             raise ValueError(f"{backend} is not supported; use {SUPPORTED}")

@@ -9,6 +9,8 @@ import os
 import sys
 from typing import Any
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """The `syncd` program."""
@@ -32,14 +34,16 @@ def run(args: list[str]) -> int:
     except (SyncdError, Failure) as error:
         return _fail(str(error), 1)
     except typer.Exit as stop:
-        return stop.exit_code
+        result = stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        return _fail("interrupted", 130)
+        return _fail("interrupted", INTERRUPTED)
     except click_fault as error:  # typer vendors its click: the class is found through a public one
         return _wrong_usage(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if result == INTERRUPTED:  # typer makes an exit of Ctrl-C
+        return _fail("interrupted", INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

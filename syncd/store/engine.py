@@ -39,7 +39,7 @@ def parse_url(text: str) -> URL:
     """The database URL, checked. Raises UsageError with one line; the URL itself is not repeated (it may hold a password)."""
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number, which may be half a password
         raise UsageError(
             "database: this is no URL; write sqlite:///./syncd.db or postgresql+psycopg://user@host/name"
         ) from error

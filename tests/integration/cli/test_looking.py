@@ -1,0 +1,167 @@
+"""Commands that look: what is configured, what came in, what became of it; as tables and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from syncd import registry
+from tests.user_folder import UserFolder
+
+
+def test_check_names_every_fault_at_once(folder: UserFolder) -> None:
+    folder.write(
+        "config.yaml",
+        """\
+databse: sqlite:///./x.db
+timezone: Mars/Olympus
+region: vn
+live_within: 5
+server: {listen: nowhere, max_body: lots}
+channels:
+  emial: {received: true}
+  desk: {opend: true}
+sources:
+  inbox: {type: imapp}
+  phones: {type: twilio, account_sid: AC1, auth_token: x}
+destinations:
+  archive: {type: database}
+""",
+    )
+    ran = folder.syncd("check")
+    assert ran.code == 2
+    first, *faults = ran.err.splitlines()
+    keys = {fault.split(" ")[1].rstrip(":") for fault in faults}
+    assert first == f"syncd: {len(faults)} faults"
+    assert len(faults) >= 10
+    assert {"databse", "timezone", "region", "live_within", "server.listen", "server.max_body"} <= keys
+    assert {"channels.emial", "channels.desk.opend", "sources.inbox.type", "destinations.archive.url"} <= keys
+    assert all(f"{folder.path}/config.yaml:" in fault for fault in faults)
+    assert "did you mean database?" in ran.err
+    told = folder.syncd("--json", "check")
+    assert [line["level"] for line in told.lines] == ["fault"] * len(faults)
+    assert all(line["line"] > 0 and line["message"] for line in told.lines)
+
+
+def test_check_of_a_good_file(folder: UserFolder) -> None:
+    assert "ok: 2 sources, 1 destinations" in folder.done("check").err
+
+
+def test_check_warns_of_secrets_in_clear_and_of_nothing_else(folder: UserFolder) -> None:
+    text = (folder.path / "config.yaml").read_text("utf-8")
+    assert "warning" not in folder.done("check").err
+    folder.write("config.yaml", text.replace('"${FORMS_SECRET}"', "open-sesame"))
+    ran = folder.done("check")
+    assert "sources.forms.verify.secret: a secret in clear text" in ran.err
+    assert "open-sesame" not in ran.err
+
+
+def test_config_show_and_schema(folder: UserFolder) -> None:
+    shown = yaml.safe_load(folder.done("config", "show").out)
+    assert shown["sources"]["inbox"]["poll"] == "1h"
+    assert folder.done("--json", "config", "show").record.keys() == shown.keys()
+    schema = json.loads(folder.done("config", "schema").out)
+    assert schema["$schema"].endswith("2020-12/schema")
+
+
+@pytest.mark.parametrize("name", [name for role in registry.ROLES for name in registry.names(role)])
+def test_each_connector_shows_its_keys(folder: UserFolder, name: str) -> None:
+    told = folder.done("--json", "connectors", name).lines
+    assert all(one["keys"] for one in told)
+    assert "description" in folder.done("connectors", name).out
+    assert name in folder.done("connectors").out
+
+
+def test_connectors_need_no_configuration(folder: UserFolder) -> None:
+    (folder.path / "config.yaml").unlink()
+    assert {row["type"] for row in folder.done("--json", "connectors").lines} >= {"imap", "zoho", "database"}
+
+
+def test_signals(filled: UserFolder) -> None:
+    assert "Question 2" in filled.done("signals", "list").out
+    rows = filled.done("--json", "signals", "list", "--since", "2026-11-02").lines
+    assert {row["title"] for row in rows} == {"Question 2", "Question 3"}
+    assert rows[0]["occurred_at"].endswith("Z")
+    assert filled.done("signals", "list", "--json", "--limit", "1").lines[0].keys() == rows[0].keys()
+    assert [r["email"] for r in filled.done("--json", "signals", "list", "--person", "an1@").lines] == [
+        "an1@example.org"
+    ]
+    none = filled.done("signals", "list", "--type", "call.*")
+    assert (none.out, none.err) == ("", "no signals\n")
+    third = next(row["id"] for row in rows if row["title"] == "Question 3")
+    whole = filled.done("--json", "signals", "show", third[:10]).record
+    assert whole["text"].strip() == "How much is it?"
+    assert "2026-11-03 17:00:00" in filled.done("signals", "show", third).out, "in the configured zone"
+
+
+def test_an_id_shortened_too_far(filled: UserFolder) -> None:
+    first, *_ = filled.ids()
+    same = [id for id in filled.ids() if id[0] == first[0]]
+    ran = filled.syncd("signals", "show", first[0])
+    assert ran.code == (2 if len(same) > 1 else 0)
+
+
+def test_explain_and_status_tell_the_story(filled: UserFolder) -> None:
+    id, *_ = filled.ids()
+    assert "archive" in filled.done("explain", id).out
+    story = filled.done("--json", "explain", id).record
+    assert [(part["destination"], part["state"]) for part in story["deliveries"]] == [("archive", "delivered")]
+    assert story["writes"][0]["crm_id"]
+    assert story["attempts"][0]["outcome"] == "written"
+    status = filled.done("--json", "status").record
+    assert all(line["balanced"] for line in status["books"])
+    assert [line["delivered"] for line in status["books"]] == [3]
+    assert "balance sheet" in filled.done("status").out
+
+
+def test_what_is_switched_off_is_shown(filled: UserFolder) -> None:
+    filled.done("channels", "disable", "email")
+    filled.mail(9, day=4)
+    filled.done("backfill", "inbox", "--since", "2026-11-04", "--until", "2026-11-05")
+    assert "read, and no signal" in filled.done("status").out
+    (kept,) = filled.done("--json", "status").record["kept_out"]
+    assert (kept["type"], kept["count"]) == ("email.received", 1)
+
+
+@pytest.mark.parametrize("mapping", ["database", "salesforce", "zoho"])
+def test_preview_with_every_mapping(folder: UserFolder, mapping: str) -> None:
+    text = (folder.path / "config.yaml").read_text("utf-8")
+    folder.write("config.yaml", text.replace("mappings/database.yaml", f"mappings/{mapping}.yaml"))
+    shown = folder.done("preview", "--file", "signal.yaml")
+    assert "Missed call" in shown.out
+    records = folder.done("--json", "preview", "--file", "signal.yaml", "--to", "archive").lines
+    assert any(field["value"] == "Missed call" for record in records for field in record["fields"])
+    assert not (folder.path / "signals.db").exists(), "it touches nothing"
+
+
+def test_preview_of_a_stored_signal(filled: UserFolder) -> None:
+    assert "Question" in filled.done("preview", filled.ids()[0]).out
+
+
+def test_mappings(folder: UserFolder) -> None:
+    assert "database.yaml: ok" in folder.done("mapping", "lint").err
+    for name in ("database", "salesforce", "mappings/zoho.yaml"):
+        folder.done("mapping", "lint", name)
+        assert {row["result"] for row in folder.done("--json", "mapping", "test", name).lines} == {"ok"}
+
+
+def test_db(folder: UserFolder) -> None:
+    ran = folder.syncd("db", "info")
+    assert (ran.code, ran.out) == (2, "")
+    assert "run `syncd db upgrade`" in ran.err
+    assert "up to date" in folder.done("db", "upgrade").err
+    told = folder.done("--json", "db", "info").record
+    assert told["revision"] == told["head"]
+
+
+def test_help_fits_its_line(folder: UserFolder) -> None:
+    for group in ("", "config", "signals", "dead", "quarantine", "mapping", "db"):
+        told = folder.done(*filter(None, [group]), "--help").out
+        commands = told.partition("Commands:")[2].splitlines()
+        assert not [line for line in commands if line.endswith("...")], f"too long in: syncd {group} --help"
+
+
+def test_version(folder: UserFolder) -> None:
+    assert folder.done("--version").out.startswith("syncd 0.")
