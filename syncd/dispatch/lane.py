@@ -235,10 +235,14 @@ class Lane:
                 self._store_trouble = str(reason)
                 log.error("the store cannot be used; the lane waits", destination=self.name, reason=str(reason))
                 self._pause(5.0)
+            except Exception:
+                log.exception("the lane tripped; it begins again", destination=self.name)
+                self._pause(5.0)
         self.close()
 
     def take_over(self) -> None:
         """The first thing an owner does: frees what a former one had claimed, and forgets what a reload may have mended."""
+        self.close()
         self._caller = None
         now = self._clock()
 

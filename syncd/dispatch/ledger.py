@@ -15,7 +15,7 @@ from syncd import crashpoints
 from syncd.dispatch import plan
 from syncd.dispatch.calls import Paused
 from syncd.store import queue
-from syncd.store.lanes import PersonRow, drop_people, put_people
+from syncd.store.lanes import PersonRow, drop_nobodies, drop_people, put_people
 from syncd.store.queue import Attempt, Batch, Ending, Release, Settlement, Taken, WriteRow
 from syncd.store.store import Store
 
@@ -73,7 +73,8 @@ class Ledger:
         people: Sequence[PersonRow] = (),
         stale: Iterable[str] = (),
     ) -> None:
-        """Commits what became of them, and with it every delivery that is done. Raises Paused when some came too late."""
+        """Commits what became of them, and with it every delivery that is done. `stale`: people to be resolved afresh;
+        whenever `people` have a record now, so are all who were nobody. Raises Paused when some came too late."""
         what = Settlement(attempts=list(attempts))
         for taken, row in rows:
             self.put(taken, row)
@@ -134,6 +135,8 @@ class Ledger:
                 self.refused += refused
                 raise Paused
             if people and not refused:
+                if any(person.object for person in people):
+                    drop_nobodies(connection, self._batch.destination)
                 put_people(connection, self._batch.destination, people)
             if gone:
                 drop_people(connection, self._batch.destination, gone)

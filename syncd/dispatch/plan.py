@@ -167,7 +167,10 @@ def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
         best = min(best, place)
         if row.reason:
             reasons.setdefault(place, f"{row.rule}: {row.reason}" if place < ORDER.index("delivered") else row.reason)
-    return ORDER[best], "" if ORDER[best] == "delivered" else reasons.get(best, "no rule makes a record of it")
+    state = ORDER[best]
+    if state == "delivered":
+        return state, ""
+    return state, reasons.get(best, "no rule makes a record of it" if state == "skipped" else "")
 
 
 # ------------------------------------------------------------------------------------------------------------ writes

@@ -85,6 +85,12 @@ def drop_people(connection: Connection, destination: str, identities: Iterable[s
     connection.exec_driver_sql(sql(connection, text), (destination, wanted))
 
 
+def drop_nobodies(connection: Connection, destination: str) -> None:
+    """Forgets who is nobody: a record was just made that one of them may be found by, too."""
+    text = "DELETE FROM people WHERE destination = ? AND state = 'known' AND object = ''"
+    connection.exec_driver_sql(sql(connection, text), (destination,))
+
+
 def drop_rejected(connection: Connection, destination: str) -> None:
     """Gives people whom the CRM refused another chance: after a reload, or when a dead letter is retried."""
     text = "DELETE FROM people WHERE destination = ? AND state = 'rejected'"

@@ -349,6 +349,19 @@ def test_two_identities_of_one_stranger_are_one_record(tmp_path: Path) -> None:
     assert rig.people["phone:+84912345678"]["crm_id"] == rig.people["email:ann@example.com"]["crm_id"]
 
 
+def test_who_was_nobody_is_looked_up_again_once_somebody_was_created(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path))
+    rig.arrive([signal(1, type="email.bounced", email="", phone="+84912345678")])
+    rig.step()
+    assert rig.people["phone:+84912345678"]["object"] == ""
+    rig.arrive([signal(2, phone="+84912345678")])
+    rig.step()
+    rig.arrive([signal(3, email="", phone="+84912345678")])
+    rig.step()
+    assert len(rig.records("Lead")) == 1
+    assert rig.states() == {"skipped": 1, "delivered": 2}
+
+
 def test_policies_for_strangers_and_for_nobody(tmp_path: Path) -> None:
     rig = Rig(sqlite(tmp_path))
     rig.arrive(
