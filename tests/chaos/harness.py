@@ -20,13 +20,15 @@ from typing import Any, Self
 
 import msgspec
 import orjson
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
+from connectors import zoho_accounts
 from syncd.signals import decode_signal
 from syncd.store import Store
 from syncd.store.books import balance, unbalanced
-from syncd.store.schema import cursors, deliveries, leases, settled, signals, writes
+from syncd.store.schema import cursors, deliveries, lanes, leases, people, settled, signals, writes
 from tests.chaos.load import KNOWN, SECRET, Event, Postman, Vendor, address
+from tests.chaos.local import LocalDaemon, LocalTwin
 from tests.chaos.processes import SYNCD, Process, Twin, answers, until
 
 LOST_ANSWERS = {"on": "*", "do": "reset", "when": "after", "chance": 0.05}
@@ -125,19 +127,21 @@ class Cluster:
         every: float = 0.015,
         poll: str = "300ms",
         env: Mapping[str, str] | None = None,
+        local: bool = False,
         **settings: Any,
     ) -> None:
         self.folder = folder
+        self.local = local
         self.database = database
         self.seed = seed
         self.started = 0
         self.began = time.monotonic()
         self._env = {"SYNCD_LEASE_SECONDS": "60", **(env or {})}
-        self._processes: list[Process] = []
+        self._processes: list[Any] = []
         twin_port = free_port()
         self.crm = CRMS[crm](f"http://127.0.0.1:{twin_port}")
         self._twin_port = twin_port
-        self.twin = self._track(Twin(crm, folder, twin_port, faults))
+        self.twin: Any = self._track((LocalTwin if local else Twin)(crm, folder, twin_port, faults))
         self._know_people()
         self.ports = [free_port() for _ in range(daemons)]
         self.configs = [self._write_config(port, n, poll, settings) for n, port in enumerate(self.ports)]
@@ -186,13 +190,14 @@ class Cluster:
 
     # ------------------------------------------------------------------------------------------------------ processes
 
-    def start(self, number: int = 0, *, crash_at: str = "", env: Mapping[str, str] | None = None) -> Daemon:
+    def start(self, number: int = 0, *, crash_at: str = "", env: Mapping[str, str] | None = None) -> Any:
         """Starts daemon `number`, without waiting for it."""
         self.started += 1
+        if self.local:
+            return self._track(LocalDaemon(self.configs[number], self.ports[number]))
         more = {"SYNCD_CRASH_AT": crash_at} if crash_at else {}
         all_env = {**self._env, **more, **(env or {})}
-        daemon: Daemon = self._track(Daemon(self.configs[number], self.ports[number], self.started, all_env))
-        return daemon
+        return self._track(Daemon(self.configs[number], self.ports[number], self.started, all_env))
 
     def restart_twin(self) -> None:
         """kill -9 for the CRM too; its journal brings its records back. Faults are gone."""
@@ -224,6 +229,22 @@ class Cluster:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[number]}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return next((float(text.rpartition(" ")[2]) for text in lines if text.startswith(line + " ")), 0.0)
+
+    def rests(self, longer_than: float = 2.0) -> str:
+        """Why the lane rests for longer than so many seconds, "" when it does not."""
+        with self.store() as store, store.read() as connection:
+            row = connection.execute(select(lanes.c.paused_until, lanes.c.reason)).one_or_none()
+            return str(row.reason) if row is not None and row.paused_until > store.now() + longer_than * 1000 else ""
+
+    def rested(self) -> None:
+        """As if the lane's rest were over, and whatever waits for an hour were due: a daemon must not be up."""
+        now = {"due_at": 0}
+        zoho_accounts._BLOCKED.clear()  # a `local` cluster's; Zoho's ten minutes without tokens
+        with self.store() as store, store.write() as connection:
+            connection.execute(delete(lanes))
+            connection.execute(update(deliveries).values(now))
+            connection.execute(update(writes).where(writes.c.state.in_(("pending", "held"))).values(now))
+            connection.execute(update(people).values(checked_at=0).where(people.c.state == "creating"))
 
     def polls(self) -> None:
         """Waits until the maildir has a cursor: mails dropped before are history."""
@@ -258,7 +279,7 @@ class Cluster:
         return f"now {store.now()}, deliveries {rows}, writes {open_writes}, leases {held}, books {balance(store)}"
 
     def last_log(self) -> str:
-        daemons = [process for process in self._processes if isinstance(process, Daemon)]
+        daemons = [process for process in self._processes if isinstance(process, (Daemon, LocalDaemon))]
         return daemons[-1].text[-3000:] if daemons else ""
 
     def audit_store(self) -> None:
@@ -295,9 +316,11 @@ class Cluster:
             if hashlib.blake2b(name.encode(), digest_size=6).digest() in done:
                 assert mark in marks, f"the cursor is ahead of mail {mark}"
 
-    def audit(self, *, unconfirmed: bool = False, dead: bool = False, others: bool = False) -> Report:
+    def audit(
+        self, *, unconfirmed: bool = False, dead: bool = False, others: bool = False, leads: bool = True
+    ) -> Report:
         """Everything, after `settle`. `unconfirmed`, `dead`: such endings may occur; they are counted apart. `others`: a
-        test has posted more than the vendor, and looks after that itself."""
+        test has posted more than the vendor, and looks after that itself. `leads` False: people come and go."""
         self.audit_store()
         events: dict[str, Event] = {**self.vendor.acked, **self.postman.mails}
         with self.store() as store:
@@ -306,7 +329,7 @@ class Cluster:
                 states = {row.signal_id: row.state for row in connection.execute(select(settled))}
         missing = set(events) - set(ids)
         assert not missing, f"lost: {sorted(missing)[:10]} of {len(missing)}"
-        tasks = Counter(
+        tasks: Counter[str] = Counter(
             mark
             for record in self.twin.records(self.crm.tasks)
             for mark in _MARK.findall(record.get(self.crm.text) or "")
@@ -321,19 +344,12 @@ class Cluster:
                 assert (unconfirmed and state == "unconfirmed") or (dead and state == "dead"), f"{mark} ended {state}"
                 assert tasks[mark] <= event.records, f"{mark} ended {state} and has {tasks[mark]} records"
         assert others or set(tasks) <= set(ids), f"records of no signal: {sorted(set(tasks) - set(ids))[:10]}"
-        self._audit_leads(events.values(), complete=not (dead or others))
+        self._audit_leads(events.values(), complete=leads and not (dead or others))
         assert self.twin.stats()["doubled"] == {}
         assert self.twin.stats()["counts"].get("bugs", 0) == 0, self.twin.text[-2000:]
         self.check_logs()
-        leads = len(self.twin.records(self.crm.leads))
-        return Report(
-            len(self.vendor.acked),
-            len(self.postman.mails),
-            len(ids),
-            Counter(states.values()),
-            sum(tasks.values()),
-            leads,
-        )
+        made, ended = len(self.twin.records(self.crm.leads)), Counter(states.values())
+        return Report(len(self.vendor.acked), len(self.postman.mails), len(ids), ended, sum(tasks.values()), made)
 
     def _audit_leads(self, events: Any, *, complete: bool) -> None:
         leads = Counter(record["Email"] for record in self.twin.records(self.crm.leads))
@@ -346,7 +362,7 @@ class Cluster:
     def check_logs(self) -> None:
         """No daemon may have tripped over itself."""
         for process in self._processes:
-            if isinstance(process, Daemon):
+            if isinstance(process, (Daemon, LocalDaemon)):
                 text = process.text
                 assert not any(word in text for word in ("Traceback", "bug of ours")), text[-6000:]
 
