@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock wheel clean
+.PHONY: help demo test lint bench docs lock wheel clean
 
 help:
 	@echo "make demo    run the whole thing on embedded parts: sample events in, a stand-in CRM out"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make bench   print the benchmarks' ratios"
+	@echo "make docs    bring the generated parts of the documentation up to date"
 	@echo "make lock    pin the dependencies anew (requirements.lock)"
 	@echo "make wheel   build dist/*.whl"
 
@@ -36,6 +37,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+docs: $(STAMP)
+	$(BIN)/python -m tests.docs.generate
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --group test --group lint --universal --python-version 3.11 --generate-hashes \

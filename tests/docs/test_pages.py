@@ -1,0 +1,153 @@
+"""The documentation says what is so: generated parts are fresh, links lead somewhere, configurations load, nothing is missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from syncd import registry
+from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config_schema import key_rows
+from syncd.errors import ConfigError
+from syncd.settings_file import parse_settings
+from syncd.signals import CATALOGUE
+from tests.docs.generate import OURS, command_tree, connectors, filled, pages, parameters
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+EVERY = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+WORKPLACE = ("/work/", "/tmp/", "/root/", "issue ")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts make them."""
+    text = FENCE.sub("", page.read_text("utf-8"))
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", EVERY, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(FENCE.sub("", page.read_text("utf-8"))):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name(page)}: {link}"
+        assert not anchor or anchor in anchors(target), f"{name(page)}: {link}: no such heading"
+
+
+@pytest.mark.parametrize("page", EVERY, ids=name)
+def test_nothing_of_our_workshop(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert [word for word in WORKPLACE if word in text] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=name)
+def test_generated_parts_are_fresh(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert filled(text) == text, f"{name(page)} is out of date: run `make docs`"
+
+
+def configurations() -> list[tuple[str, str]]:
+    """(page and number, block) of every configuration that is shown; mapping.md's blocks are mappings."""
+    found = []
+    for page in EVERY:
+        if page.name in ("mapping.md", "twins.md"):
+            continue
+        blocks = [body for language, body in FENCE.findall(page.read_text("utf-8")) if language == "yaml"]
+        found += [(f"{name(page)}-{number}", body) for number, body in enumerate(blocks)]
+    return found
+
+
+@pytest.mark.parametrize(("where", "block"), configurations(), ids=[where for where, _ in configurations()])
+def test_configurations_load(where: str, block: str) -> None:
+    try:
+        parse_settings(block, ROOT / "config.yaml", {}, need_secrets=False)
+    except ConfigError as error:
+        pytest.fail(f"{where}: {error}")
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = (DOCS / "cli.md").read_text("utf-8")
+    for path, command in command_tree():
+        assert f"\n## {path}\n" in text
+        section = text.partition(f"\n## {path}\n")[2].partition("\n## ")[0]
+        for written, says in parameters(command):
+            assert (
+                f"| `{written}` |".replace("|salesforce", "\\|salesforce") in section
+                or written.replace("|", "\\|") in section
+            )
+            assert says, f"{path} {written}: no word of help"
+        assert command.help, f"{path}: no word of help"
+
+
+def test_every_connector_has_its_page() -> None:
+    for role, kind in connectors():
+        page = (DOCS / "connectors" / f"{kind}.md").read_text("utf-8")
+        assert f"<!-- generated: keys {role}.{kind} -->" in page
+        assert role == "destination" or f"<!-- generated: signals {role}.{kind} -->" in page
+        assert f"type: {kind}\n" in page, "an example"
+    index = (DOCS / "connectors" / "README.md").read_text("utf-8")
+    assert [kind for _, kind in connectors() if f"({kind}.md)" not in index] == []
+
+
+def test_every_channel_and_switch_is_documented() -> None:
+    text = (DOCS / "configuration.md").read_text("utf-8")
+    for channel, switches in CATALOGUE.items():
+        for switch, kind in switches.items():
+            assert f"| `{channel}` | `{switch}` | `{kind}` |" in text
+
+
+def test_every_key_has_a_description_and_is_in_the_example() -> None:
+    shown = (ROOT / "config.example.yaml").read_text("utf-8")
+    models = [("", Settings), ("source", SourceSettings), ("destination", DestinationSettings)]
+    models += [(f"{role}.{kind}", registry.load(role, kind).settings) for role, kind in connectors()]
+    for where, model in models:
+        for row in key_rows(model):
+            if where in ("source", "destination") and row["key"] in OURS:
+                continue
+            if not where and row["key"].startswith(("sources.", "destinations.")):
+                continue  # the models of entries follow
+            assert row["description"], f"{where} {row['key']}: no description"
+            last = row["key"].rpartition(".")[2]
+            assert re.search(rf"\b{last}:", shown), f"{where} {row['key']}: not in config.example.yaml"
+
+
+def test_the_example_configuration_is_valid_as_it_stands() -> None:
+    text = (ROOT / "config.example.yaml").read_text("utf-8")
+    loaded = parse_settings(text, ROOT / "config.example.yaml", {}, need_secrets=False)
+    assert loaded.settings is not None
+    assert loaded.warnings == ()
+    wanted = {(role, kind) for role, kind in connectors()}
+    used = {("source", one.type) for one in loaded.settings.sources.values()}
+    used |= {("destination", one.type) for one in loaded.settings.destinations.values()}
+    assert used == wanted, "every connector has its example"
+
+
+def test_what_is_commented_out_in_the_example_is_valid_too() -> None:
+    text = (ROOT / "config.example.yaml").read_text("utf-8")
+    text = re.sub(r"(?m)^( +)# (\w+: )", r"\1\2", text)
+    text = re.sub(r"(?m)^ +each: .*\n", "", text)  # with it, `body` is an `item`
+    loaded = parse_settings(text, ROOT / "config.example.yaml", {}, need_secrets=False)
+    assert loaded.settings is not None
+
+
+def test_the_symptoms_are_lines_that_syncd_prints() -> None:
+    sources = [path.read_text("utf-8") for root in ("syncd", "connectors") for path in (ROOT / root).rglob("*.py")]
+    said = re.sub(r'"\s*\n?\s*f?"', "", "\n".join(sources))
+    quoted = re.findall(r"\*\*`([^`]+)`\*\*", (DOCS / "faq.md").read_text("utf-8"))
+    assert len(quoted) >= 20
+    missing = []
+    for line in quoted:
+        parts = [part.strip() for part in line.split("…") if part.strip()]
+        missing += [part for part in parts if " ".join(part.split()) not in said]
+    assert missing == []
