@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from syncd import registry
 from syncd.config import DestinationSettings, Settings, SourceSettings
@@ -109,7 +110,11 @@ def test_every_channel_and_switch_is_documented() -> None:
 
 def test_every_key_has_a_description_and_is_in_the_example() -> None:
     shown = (ROOT / "config.example.yaml").read_text("utf-8")
-    models = [("", Settings), ("source", SourceSettings), ("destination", DestinationSettings)]
+    models: list[tuple[str, type[BaseModel]]] = [
+        ("", Settings),
+        ("source", SourceSettings),
+        ("destination", DestinationSettings),
+    ]
     models += [(f"{role}.{kind}", registry.load(role, kind).settings) for role, kind in connectors()]
     for where, model in models:
         for row in key_rows(model):
@@ -131,6 +136,27 @@ def test_the_example_configuration_is_valid_as_it_stands() -> None:
     used = {("source", one.type) for one in loaded.settings.sources.values()}
     used |= {("destination", one.type) for one in loaded.settings.destinations.values()}
     assert used == wanted, "every connector has its example"
+
+
+def test_the_architecture_names_what_is_there() -> None:
+    spans = re.findall(r"`([^`\s]+)`", (DOCS / "architecture.md").read_text("utf-8"))
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for top in ("syncd", "connectors", "mappings", "tests")
+        for path in (ROOT / top).rglob("*.*")
+    ]
+    tests = "".join(
+        path.read_text("utf-8") for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "syncd/testing").glob("*.py")]
+    )
+    for span in spans:
+        path, _, test = span.partition("::")
+        test = test or (path if path.startswith("test_") and not path.endswith(".py") else "")
+        if test:
+            assert f"def {test}(" in tests, span
+        if path.endswith("/"):
+            assert (ROOT / path).is_dir() or (ROOT / "syncd" / path).is_dir(), span
+        elif path.endswith((".py", ".yaml")) and "*" not in path:
+            assert any(file == path or file.endswith(f"/{path}") for file in files), span
 
 
 def test_what_is_commented_out_in_the_example_is_valid_too() -> None:
