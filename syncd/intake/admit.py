@@ -23,7 +23,6 @@ from syncd.store.entries import Arrival, Entry, Fence, Fetched, JobStep, Quarant
 OFF_SWITCH = "switch"
 OFF_EXCLUDED = "exclude"
 NOT_ASKED_FOR = "its type is not in `only:` of this destination"
-PAST = frozenset({Route.BACKFILL, Route.IMPORT})
 _LONGEST_REASON = 20  # the column's width
 _REMEMBERED_TYPES = 500  # custom.* names come from outside: the memory of them is bounded
 
@@ -167,7 +166,7 @@ def _stamp(signal: Signal, source: str, route: Route | None) -> Signal:
 
 
 def _start(ruling: _Ruling, signal: Signal, live_within: timedelta, now: datetime) -> Seeds:
-    if signal.route in PAST:
+    if signal.route is Route.BACKFILL or signal.route is Route.IMPORT:
         return ruling.past
     # A time ahead of our clock counts by its distance, like one behind: a skewed clock neither makes nor mutes a call.
     return ruling.live if abs(now - signal.occurred_at) <= live_within else ruling.quiet

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 import structlog
+from msgspec import structs
 from sqlalchemy import select
 
 from syncd.connector import Backfillable, Batch
@@ -186,7 +187,7 @@ class _Run:
                 entry = admit(replace(batch, state=None), name, Route.BACKFILL, self.policy(), self.clock())
                 progress = self.progress.after(batch, entry)
                 committed = self.store.journal.commit(
-                    replace(entry, fence=fence, job=JobStep(self.job.id, batch.state, _text(progress)))
+                    structs.replace(entry, fence=fence, job=JobStep(self.job.id, batch.state, _text(progress)))
                 )
                 self.counts.committed(name, committed)
                 self.cursor = batch.state if batch.state is not None else self.cursor

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from syncd.store.entries import Committed, Entry
@@ -55,7 +56,7 @@ class LoopJournal:
             return
         waiting, self._waiting = self._waiting, []
         try:
-            self._journal.submit_all([(entry, _Done(self, loop, waiter)) for entry, waiter in waiting])
+            self._journal.submit_all([(entry, partial(self._ends, loop, waiter)) for entry, waiter in waiting])
         except Exception as error:  # noqa: BLE001  the journal is closed: those who wait hear of it
             for _, waiter in waiting:
                 if not waiter.done():
@@ -79,19 +80,3 @@ class LoopJournal:
                 waiter.set_exception(outcome)
             else:
                 waiter.set_result(outcome)
-
-
-class _Done:
-    """Tells one waiter."""
-
-    __slots__ = ("_journal", "_loop", "_waiter")
-
-    def __init__(
-        self, journal: LoopJournal, loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[Committed]
-    ) -> None:
-        self._journal = journal
-        self._loop = loop
-        self._waiter = waiter
-
-    def __call__(self, outcome: Outcome) -> None:
-        self._journal._ends(self._loop, self._waiter, outcome)

@@ -6,9 +6,11 @@ An `Entry` is committed whole or not at all; many entries share one transaction 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
 
 from syncd.connector import Hint
 from syncd.errors import SyncdError
@@ -26,8 +28,7 @@ class Seed:
     skipped: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """A signal that the switches let in, with its deliveries."""
 
     signal: Signal
@@ -73,25 +74,25 @@ class JobStep:
     progress: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One unit of intake. `off`: (type, reason) -> how many the switches or exclusions kept out."""
+class Entry(msgspec.Struct, frozen=True):
+    """One unit of intake. `off`: (type, reason) -> how many the switches or exclusions kept out.
+
+    (A Struct, like `Arrival`: one is made for every request, in a tenth of a frozen dataclass's time.)"""
 
     source: str
     arrivals: Sequence[Arrival] = ()
     hints: Sequence[Hint] = ()
     received_at: datetime | None = None
     state: bytes | None = None
-    remember: Mapping[str, str | None] = field(default_factory=dict)
+    remember: Mapping[str, str | None] = {}
     quarantined: Sequence[Quarantined] = ()
-    off: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    off: Mapping[tuple[str, str], int] = {}
     fence: Fence | None = None
     fetched: Fetched | None = None
     job: JobStep | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """What became of an entry. `repeats`: arrivals we already had (also purged ones). `poisoned`: arrivals the database
     itself refused, found by bisection and put in quarantine with the rest of the entry committed."""
 

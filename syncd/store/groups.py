@@ -142,7 +142,8 @@ def _lost_fences(store: Store, connection: Connection, group: Sequence[Prepared]
 
 def _committed(prepared: Prepared, fresh: dict[str, int]) -> Committed:
     """`fresh`: new id -> the entry (by identity) that brought it first."""
-    new = tuple(rows.id for rows in prepared.arrivals if fresh.pop(rows.signal.id, None) == id(prepared))
+    mine = id(prepared)
+    new = tuple([rows.id for rows in prepared.arrivals if fresh.pop(rows.signal.id, None) == mine])
     return Committed(new, len(prepared.arrivals) - len(new), prepared.poisoned)
 
 
@@ -202,8 +203,10 @@ def _write_states(pen: Pen, accepted: Sequence[Prepared]) -> None:
         entry = prepared.entry
         if entry.state is not None:
             states[entry.source] = (entry.state, prepared.at)
-        memory.update(((entry.source, key), value) for key, value in prepared.memory.items())
-        off.update({(entry.source, *key): count for key, count in entry.off.items()})
+        for name, value in prepared.memory.items():
+            memory[entry.source, name] = value
+        for kind, count in entry.off.items():
+            off[entry.source, *kind] += count
         if entry.job is not None:
             before = jobs.get(entry.job.job, (None, "", 0))
             cursor = entry.job.cursor if entry.job.cursor is not None else before[0]

@@ -7,7 +7,7 @@ what `Doors` answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,12 +17,14 @@ from syncd.intake.webhooks import (
     NO_SUCH_SOURCE,
     POST,
     PROBES,
+    STORED,
     TOO_LARGE,
     TOO_SLOW,
     WRONG_METHOD,
     Answer,
     Doors,
 )
+from syncd.web.whole import Whole
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -55,6 +57,7 @@ class WebhookRoute:
         self._public_url = public_url
         self._body_seconds = body_seconds
         self._heads: dict[Answer, Message] = {}
+        self._stored = Whole(STORED.status, self._head(STORED)["headers"], STORED.body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, _, tail = scope["path"][len(PREFIX) :].partition("/")
@@ -87,6 +90,8 @@ class WebhookRoute:
         )
         answer = await doors.receive(endpoint, request)
         doors.counts.answered(name, answer.status)
+        if answer is STORED and self._stored.sent(send):
+            return
         await send(self._head(answer))
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -171,9 +176,12 @@ class WebhookRoute:
         return f"{base}{path}?{query.decode('latin-1')}" if query else base + path
 
 
-def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Lower-case names (the server lowers them); repeats joined by a comma, as HTTP says they may be."""
-    headers: dict[str, str] = {}
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(headers) == len(raw):
+        return headers
+    headers = {}
     for name, value in raw:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
