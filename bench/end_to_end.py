@@ -1,9 +1,9 @@
 """Webhook to CRM with everything on, beside the bare ingest and the bare push of the same run, in interleaved rounds.
 
-`python -m bench.end_to_end [salesforce|zoho ...]`. Everything: `syncd run` as a process of its own on SQLite, a twin in another at
-50 ms latency, signed webhooks by 64 connections from a third, the shipped mapping, dedupe, logs. From the first post to the last
-record at the twin. Bare ingest: the same daemon without a destination. Bare push: the same signals stored beforehand, nothing
-coming in.
+`python -m bench.end_to_end [salesforce|zoho ...]`. Everything: `syncd run` as a process of its own on SQLite, a twin in another
+at 50 ms latency, signed webhooks by 64 connections from a third, the shipped mapping, dedupe, logs. From the first post to the
+last record at the twin. Bare ingest: the same daemon without a destination. Bare push: the same signals stored beforehand, and
+nothing coming in.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-
 HERE = Path(__file__).resolve().parent.parent / ".bench"
 """What is kept between runs, and where benchmarks work: on the disk of the checkout, git-ignored."""
 

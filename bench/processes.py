@@ -1,4 +1,4 @@
-"""The real thing for benchmarks: `syncd run` and a twin as processes of their own, on loopback, with a load process before them."""
+"""The real thing for benchmarks: `syncd run` and a twin as processes of their own on loopback, and a load before them."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ def configuration(
 class Daemon(Process):
     """`syncd run` on a configuration; its log lies beside it."""
 
-    def __init__(self, config: Path, port: int) -> None:
+    def __init__(self, config: Path, port: int, env: Mapping[str, str] | None = None) -> None:
         self.port = port
-        super().__init__([SYNCD, "--config", str(config), "run"], config.parent / "daemon.log", cwd=config.parent)
+        command = [SYNCD, "--config", str(config), "run"]
+        super().__init__(command, config.parent / "daemon.log", cwd=config.parent, env=env)
         self.seen = psutil.Process(self.pid)
 
     def ready(self) -> None:

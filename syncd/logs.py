@@ -11,7 +11,11 @@ from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import orjson
-import structlog
+
+from syncd.lean import without
+
+with without("rich"):  # it would print tracebacks with every local variable, and what they hold
+    import structlog
 
 SECRET_WORDS = ("password", "secret", "token", "authorization", "api_key", "private_key", "signature", "cookie")
 QUIET = {"apscheduler": logging.ERROR, "alembic": logging.WARNING, "urllib3": logging.ERROR, "uvicorn": logging.WARNING}
