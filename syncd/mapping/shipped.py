@@ -1,6 +1,6 @@
 """Finds mapping files: beside the configuration first, then among those that come with syncd.
 
-The daemon, the CLI and `syncd init` ask here; nobody else knows where shipped mappings lie.
+The daemon and the CLI ask here; nobody else knows where shipped mappings lie.
 """
 
 from __future__ import annotations

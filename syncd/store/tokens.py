@@ -84,7 +84,7 @@ class StoredTokens:
                 return found
 
     def put(self, grant: str, token: Token) -> None:
-        """Stores a token that somebody signed in for (`syncd auth`)."""
+        """Stores a token that somebody signed in for interactively."""
         sealed = self._seal(token)
         self._store.apply(lambda connection: _put(connection, grant, sealed, self._store.now()))
         with self._guard:
@@ -190,7 +190,7 @@ class StoredTokens:
         except (InvalidToken, msgspec.DecodeError) as error:
             raise UsageError(
                 "secret_key: the stored tokens were encrypted with another key; put the former key back "
-                "(on SQLite: the file DATABASE.key), or sign in afresh with `syncd auth NAME`"
+                "(on SQLite: the file DATABASE.key); if it is lost, empty the table `tokens`: new ones are asked for"
             ) from error
 
 
