@@ -21,7 +21,7 @@ from syncd.store import Store, queue
 from syncd.store.entries import Arrival, Entry, Seed
 from syncd.store.queue import Attempt, Ending, Settlement, WriteRow
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
-from tests.postgres_server import postgres_server
+from tests.servers import postgres_server
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 BATCHES = (200, 1000)
@@ -99,8 +99,8 @@ def run(quick: bool) -> list[Table]:
     """The queue alone and the whole lane, in batches as Zoho's and Salesforce's lanes claim them, on both databases."""
     count = 2_000 if quick else 20_000
     tables = []
-    with tempfile.TemporaryDirectory(dir=workplace()) as folder, postgres_server() as postgres:
-        for name, url in (("SQLite", f"sqlite:///{folder}/bench.db"), ("PostgreSQL", postgres)):
+    with tempfile.TemporaryDirectory(dir=workplace()) as folder, postgres_server() as server:
+        for name, url in (("SQLite", f"sqlite:///{folder}/bench.db"), ("PostgreSQL", server.url)):
             with Store.open(url) as store:
                 tables.append(Table(f"dispatch on {name}, the CRM answers at once", list(_figures(store, count))))
     return tables

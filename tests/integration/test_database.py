@@ -17,27 +17,14 @@ from pydantic import ValidationError
 from connectors.crm.database import ROWS, Database, DatabaseSettings
 from syncd.connector import Kind, Link, Wanted, Write, Written
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
-from tests.postgres_server import postgres_server
 
 Connect = Callable[..., Database]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'out.db'}"
-    server: str = request.getfixturevalue("postgres")
-    name = f"t{uuid.uuid4().hex}"
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    return f"{server.rpartition('/')[0]}/{name}"
+@pytest.fixture
+def url(empty_url: str) -> str:
+    """An empty database of each kind."""
+    return empty_url
 
 
 @pytest.fixture
@@ -257,17 +244,17 @@ def test_a_database_that_is_not_there(url: str, expected: type[Failure], said: s
     database.close()
 
 
-def test_no_database_of_that_name(postgres: str) -> None:
-    database = Database(DatabaseSettings.model_validate({"url": postgres.rpartition("/")[0] + "/absent"}))
+def test_no_database_of_that_name(empty_postgres_url: str) -> None:
+    database = Database(DatabaseSettings.model_validate({"url": empty_postgres_url.rpartition("/")[0] + "/absent"}))
     with pytest.raises(Misconfigured, match='database "absent" does not exist'):
         push(database, write(1))
     database.close()
 
 
-def test_connections_the_server_has_dropped_are_replaced(postgres: str) -> None:
-    database = Database(DatabaseSettings.model_validate({"url": postgres}))
+def test_connections_the_server_has_dropped_are_replaced(empty_postgres_url: str) -> None:
+    database = Database(DatabaseSettings.model_validate({"url": empty_postgres_url}))
     push(database, write(1, "dropped"))
-    engine = sa.create_engine(postgres, poolclass=sa.NullPool)
+    engine = sa.create_engine(empty_postgres_url, poolclass=sa.NullPool)
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'test' AND pid <> pg_backend_pid()"
     with engine.connect() as connection:
         connection.exec_driver_sql(others)
@@ -275,14 +262,14 @@ def test_connections_the_server_has_dropped_are_replaced(postgres: str) -> None:
     database.close()
 
 
-def test_a_connection_lost_in_the_middle_wrote_nothing_and_in_commit_is_in_doubt(postgres: str) -> None:
-    database = Database(DatabaseSettings.model_validate({"url": postgres}))
+def test_a_connection_lost_in_the_middle_wrote_nothing_and_in_commit_is_in_doubt(empty_postgres_url: str) -> None:
+    database = Database(DatabaseSettings.model_validate({"url": empty_postgres_url}))
     push(database, write(1, "lost"))
     assert database._open is not None
     engine = database._open[0]
 
     def cut(connection: Any) -> None:
-        killer = sa.create_engine(postgres, poolclass=sa.NullPool)
+        killer = sa.create_engine(empty_postgres_url, poolclass=sa.NullPool)
         with killer.connect() as other:
             pid = connection.connection.dbapi_connection.info.backend_pid
             other.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")

@@ -16,30 +16,17 @@ from syncd.connector import Allowance, Keying, Kind
 from syncd.dispatch.lane import CLAIM_FOR
 from syncd.errors import Transient
 from syncd.signals import Route, Signal
-from syncd.store import Store
 from syncd.store.entries import Arrival, Entry, Seed
 from syncd.store.schema import deliveries, leases, spending
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
 from tests.lane_rig import MAPPING, T0, Rig, signal, sqlite
-from tests.postgres_server import postgres_server
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return sqlite(tmp_path)
-    server: str = request.getfixturevalue("postgres")
-    with Store.open(server) as store, store.write() as connection:
-        for table in reversed(deliveries.metadata.sorted_tables):
-            connection.execute(table.delete())
-    return server
+@pytest.fixture
+def url(store_url: str) -> str:
+    """A database of each kind."""
+    return store_url
 
 
 class Killed(BaseException):
