@@ -14,7 +14,12 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The `syncd` program."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _nobody_reads()
+    sys.exit(code)
 
 
 def run(args: list[str]) -> int:
@@ -40,11 +45,16 @@ def run(args: list[str]) -> int:
     except click_fault as error:  # typer vendors its click: the class is found through a public one
         return _wrong_usage(error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _nobody_reads()
         return 0
     if result == INTERRUPTED:  # typer makes an exit of Ctrl-C
         return _fail("interrupted", INTERRUPTED)
     return result if isinstance(result, int) else 0
+
+
+def _nobody_reads() -> None:
+    """`syncd … | head`: what is left to print goes nowhere, without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _json_first(args: list[str]) -> list[str]:

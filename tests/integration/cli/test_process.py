@@ -68,6 +68,16 @@ def test_a_reader_that_has_enough(filled: UserFolder) -> None:
     assert process.stderr.read() == ""
 
 
+def test_no_reader_at_all(folder: UserFolder) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    told = subprocess.run(
+        [*SYNCD, "--version"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(writing)
+    assert (told.returncode, told.stderr) == (0, "")
+
+
 def test_a_twin_says_where_it_is(folder: UserFolder) -> None:
     process = started("twin", "zoho")
     assert process.stdout is not None
