@@ -75,6 +75,7 @@ def end_to_end(kind: str, folder: Path, events: int) -> Way:
     port = free_port()
     with known_people(kind, folder) as crm:
         config = configuration(folder, port, destinations=destination(kind, crm))
+        Store.open(f"sqlite:///{folder / 'syncd.db'}").close()  # as for the others: no migration in the start
         with daemon(config, port) as process:
             cpu = process.cpu
             post(port, events, f"r{time.time_ns()}")

@@ -1,4 +1,4 @@
-"""Group commit against one transaction an entry, on SQLite and PostgreSQL: `python -m bench.journal [--rounds N]`.
+"""Group commit against one transaction an entry, on SQLite and PostgreSQL: `python -m bench.journal`.
 
 Entries of one signal of about 1 KiB and one delivery come from 64 waiting threads' worth of submissions (64 are in flight at any
 moment); every answered one is on disk.
@@ -6,7 +6,6 @@ moment); every answered one is on disk.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import tempfile
 import time
@@ -16,7 +15,8 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.sidebyside import Way, compare, table
+from bench.figures import Figure, Table, workplace
+from bench.sidebyside import Way, compare
 from syncd.store import Store
 from syncd.store.entries import Committed, Entry
 from syncd.store.groups import commit_group
@@ -83,32 +83,39 @@ def batches(store: Store, count: int, size: int = 200) -> Way:
 
 
 @contextmanager
-def stores() -> Iterator[dict[str, Store]]:
+def stores() -> Iterator[tuple[dict[str, Store], list[str]]]:
+    """(the stores to be had, why others are not)."""
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        lacking: list[str] = []
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=workplace()))
         opened = {"SQLite": stack.enter_context(Store.open(f"sqlite:///{Path(folder) / 'bench.db'}"))}
         try:
             server = stack.enter_context(postgres_server())
             opened["PostgreSQL"] = stack.enter_context(Store.open(server.url))
         except NoPostgres as error:
-            print(error)
-        yield opened
+            lacking.append(f"PostgreSQL left out: {error}")
+        yield opened, lacking
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--entries", type=int, default=2000)
-    given = arguments.parse_args()
-    with stores() as opened:
+def run(*, quick: bool = False) -> list[Table]:
+    """A table a database; without PostgreSQL one, which says so."""
+    tables, (rounds, entries) = [], (2, 1000) if quick else (5, 2000)
+    with stores() as (opened, lacking):
         for name, store in opened.items():
             ways = {
-                "one transaction an entry": one_by_one(store, given.entries // 4),
-                "group commit, 64 in flight": grouped(store, given.entries),
-                "entries of 200 signals": batches(store, given.entries),
+                "one transaction an entry": one_by_one(store, entries // 4),
+                "group commit, 64 in flight": grouped(store, entries),
+                "entries of 200 signals": batches(store, entries),
             }
-            print(table(f"{name}: durable signals a second", compare(ways, rounds=given.rounds), "/s"))
+            done = compare(ways, rounds=rounds)
+            figures = [Figure(way, done.medians[way], "/s", None, done.spreads[way]) for way in ways]
+            figures += [Figure(f"{way} : one a transaction", done.ratios[way]) for way in list(ways)[1:]]
+            tables.append(
+                Table(f"journal: durable signals on {name}, {rounds} rounds of {entries:,}", figures, lacking)
+            )
+    return tables
 
 
 if __name__ == "__main__":
-    main()
+    for table in run():
+        print(table)

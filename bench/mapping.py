@@ -1,5 +1,5 @@
 """How long a signal of 15 fields takes to map: syncd's one function a rule, beside a Jinja2 template a field, in alternating
-rounds of one run. The median of each and their ratio are printed; nothing is asserted."""
+rounds of one run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from bench.figures import Aim, Figure, Table
 from syncd.mapping import load_mapping
 from syncd.mapping.compiler import compile_groups
 from syncd.mapping.expressions import Sandbox
@@ -20,6 +21,7 @@ from syncd.signals import Signal, make_person
 from syncd.yaml_positions import read_yaml
 
 ROUNDS, EACH = 21, 300
+AIM = Aim.most(60)
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 FIELDS = {
     "Subject": "{{ signal.title | shorten(255) }}",
@@ -77,22 +79,30 @@ def ours() -> Callable[[], Any]:
     return lambda: mapping.drafts(SIGNAL, live=True)
 
 
-def main() -> None:
-    """Prints microseconds a signal and ratios."""
-    ways = {"syncd": ours(), "one Jinja2 template a rule": one_template(), "one a field": separate_templates()}
+def run(*, quick: bool = False) -> list[Table]:
+    """Microseconds a signal, and how many times that the others take."""
+    ways = {
+        "syncd": ours(),
+        "one Jinja2 template a rule": one_template(),
+        "one Jinja2 template a field": separate_templates(),
+    }
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, run in ways.items():
+    rounds = ROUNDS // 3 if quick else ROUNDS
+    for _ in range(rounds):
+        for name, way in ways.items():
             start = time.perf_counter()
             for _ in range(EACH):
-                run()
+                way()
             times[name].append((time.perf_counter() - start) / EACH * 1e6)
-    ours_took = statistics.median(times["syncd"])
-    print(f"mapping a signal of {len(FIELDS)} fields (median of {ROUNDS} rounds)")
-    for name, taken in times.items():
-        took = statistics.median(taken)
-        print(f"  {name:28} {took:8.1f} µs   {took / ours_took:5.1f} x")
+    middle = {name: statistics.median(taken) for name, taken in times.items()}
+    figures = [
+        Figure(name, middle[name], "µs", AIM if name == "syncd" else None, (min(taken), max(taken)))
+        for name, taken in times.items()
+    ]
+    figures += [Figure(f"{name} : syncd", took / middle["syncd"]) for name, took in middle.items() if name != "syncd"]
+    return [Table(f"mapping: a signal of {len(FIELDS)} fields, median of {rounds} rounds", figures)]
 
 
 if __name__ == "__main__":
-    main()
+    for table in run():
+        print(table)

@@ -22,17 +22,12 @@ import psutil
 
 from bench.calls import CRMS
 from bench.figures import Aim, Figure, Table, workplace
-from bench.processes import DOOR, SECRET, Daemon, configuration, free_port, twin
+from bench.processes import DOOR, SECRET, Daemon, compiled, configuration, free_port, twin
 from tests.chaos.processes import SYNCD, pause
 
 FIRST, MEMORY, CPU, HELP = 1.5, 110.0, 1.0, 0.4
 SETTLES = 5.0  # seconds after the start until it counts as idle
 GIVE_UP = 30.0
-
-
-def compiled() -> dict[str, str]:
-    """The environment in which bytecode is kept, apart from the checkout's."""
-    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(workplace() / "bytecode")}
 
 
 def event(number: int) -> tuple[bytes, dict[str, str]]:
@@ -54,7 +49,7 @@ def first_200(config: Path, port: int) -> tuple[float, Daemon]:
     """Seconds from exec to the first 200 of a webhook that is tried over and over; the daemon runs on."""
     body, headers = event(time.time_ns())
     began = time.perf_counter()
-    process = Daemon(config, port, compiled())
+    process = Daemon(config, port)
     while time.perf_counter() - began < GIVE_UP:
         if not process.alive:
             raise AssertionError(process.text[-2000:])

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from bench.figures import workplace
 from tests.chaos.processes import SYNCD, Process, answers, fetch, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,13 +61,18 @@ def configuration(
     return path
 
 
+def compiled() -> dict[str, str]:
+    """The environment in which bytecode is kept, apart from the checkout's."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(workplace() / "bytecode")}
+
+
 class Daemon(Process):
     """`syncd run` on a configuration; its log lies beside it."""
 
-    def __init__(self, config: Path, port: int, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, config: Path, port: int) -> None:
         self.port = port
         command = [SYNCD, "--config", str(config), "run"]
-        super().__init__(command, config.parent / "daemon.log", cwd=config.parent, env=env)
+        super().__init__(command, config.parent / "daemon.log", cwd=config.parent, env=compiled())
         self.seen = psutil.Process(self.pid)
 
     def ready(self) -> None:
