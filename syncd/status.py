@@ -84,12 +84,12 @@ def _destinations(store: Store, settings: Settings, now: datetime) -> list[dict[
     stuck = select(writes.c.destination, writes.c.state, func.count())
     spent = select(spending.c.destination, func.sum(spending.c.units)).where(spending.c.hour > millis(now - DAY))
     with store.read() as connection:
-        queue = connection.execute(queued.group_by(deliveries.c.destination, deliveries.c.state)).tuples().all()
+        queue = connection.execute(queued.group_by(deliveries.c.destination, deliveries.c.state)).all()
         letters = connection.execute(
             stuck.where(writes.c.state.in_(("dead", "unconfirmed"))).group_by(writes.c.destination, writes.c.state)
-        ).tuples()
+        )
         counts = {(name, state): count for name, state, count in letters}
-        used = dict(connection.execute(spent.group_by(spending.c.destination)).tuples().all())
+        used = dict(connection.execute(spent.group_by(spending.c.destination)).all())
         lane: dict[str, Mapping[str, Any]] = {
             row["destination"]: dict(row) for row in connection.execute(select(lanes)).mappings()
         }
