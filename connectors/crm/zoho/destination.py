@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import msgspec
@@ -82,8 +83,8 @@ class Zoho(DestinationDefaults):
         search = Search(people, self._region)
         try:
             for stage in search.stages:
-                for statement in search.statements(stage):
-                    search.learn(stage, self._client.query(statement))
+                for rows in self._ask(search.statements(stage)):
+                    search.learn(stage, rows)
                 search.learn(stage, ())
         except Misconfigured as wrong:
             # Nobody can be found with a wrong look-up: that concerns every rule, not one.
@@ -97,9 +98,16 @@ class Zoho(DestinationDefaults):
         found = search.found()
         return self._with_deals(found) if deals else found
 
+    def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """The rows of each statement, a few asked at a time. Raises the first failure."""
+        if len(statements) < 2:
+            return [self._client.query(statement) for statement in statements]
+        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="zoho look-ups") as pool:
+            return list(pool.map(self._client.query, statements))
+
     def _with_deals(self, found: list[Found | None]) -> list[Found | None]:
         statements = ask_deals(found, self._settings.closed_stages)
-        held = open_deals(row for statement in statements for row in self._client.query(statement))
+        held = open_deals(row for rows in self._ask(statements) for row in rows)
         return [f and msgspec.structs.replace(f, open_deal=f.id in held or f.account in held) for f in found]
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
@@ -163,8 +171,8 @@ class Zoho(DestinationDefaults):
                 f"{object}.{key_field} is no name of a field", code="key", scope=Scope.RULE, field=key_field
             )
         held: dict[str, str] = {}
-        for statement in coql.selects(coql.select(("id", key_field), object), key_field, keys):
-            for row in sorted(self._client.query(statement), key=lambda row: (len(str(row["id"])), str(row["id"]))):
+        for rows in self._ask(list(coql.selects(coql.select(("id", key_field), object), key_field, keys))):
+            for row in sorted(rows, key=lambda row: (len(str(row["id"])), str(row["id"]))):
                 key, id_ = str(row.get(key_field, "")).lower(), str(row["id"])
                 if held.setdefault(key, id_) != id_:
                     log.warning("two %s records have the key %s: %s and %s", object, key, held[key], id_)
