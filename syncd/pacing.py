@@ -148,6 +148,14 @@ def resumed(pace: Pace) -> Pace:
     return msgspec.structs.replace(open_again, paused_until=0, reason="", stopped=False) if pace.stopped else open_again
 
 
+def moved(pace: Pace, by: int, now: int) -> Pace:
+    """After the clock was set by so many milliseconds, to `now`: a rest is a span and ends no later for it."""
+    if by >= 0 or (pace.paused_until <= now and not pace.held):
+        return pace
+    held = {rule: (max(until + by, now), reason) for rule, (until, reason) in pace.held.items()}
+    return msgspec.structs.replace(pace, paused_until=max(pace.paused_until + by, min(pace.paused_until, now)), held=held)
+
+
 def shrunk(pace: Pace, size: int) -> Pace:
     """Half as many deliveries in the next round: what poisons a whole look-up is cornered."""
     return msgspec.structs.replace(pace, size=max(1, size // 2))

@@ -22,12 +22,13 @@ from syncd.connector import Destination
 from syncd.dispatch.calls import Caller
 from syncd.dispatch.outcomes import Law
 from syncd.dispatch.round import Round, Route
+from syncd.jumps import Jumps
 from syncd.mapping.model import CompiledMapping
 from syncd.pacing import Pace
 from syncd.store import queue
 from syncd.store.engine import millis
 from syncd.store.entries import StoreUnavailable
-from syncd.store.lanes import drop_rejected, pace_of
+from syncd.store.lanes import drop_rejected, move_times, pace_of
 from syncd.store.leases import TERM
 from syncd.store.store import Store
 
@@ -90,6 +91,7 @@ class Lane:
         self._now: int | None = None
         self._extended = 0
         self._store_trouble = ""
+        self._jumps = Jumps()
 
     # -------------------------------------------------------------------------------------------------------- a round
 
@@ -230,6 +232,7 @@ class Lane:
                     self.take_over()
                     self._store_trouble = ""
                     while not self._stopping():
+                        self._mind_the_clock()
                         self._pause(self._wait(self.step()))
             except StoreUnavailable as reason:
                 self._store_trouble = str(reason)
@@ -239,6 +242,15 @@ class Lane:
                 log.exception("the lane tripped; it begins again", destination=self.name)
                 self._pause(5.0)
         self.close()
+
+    def _mind_the_clock(self) -> None:
+        by = round(self._jumps.seconds() * 1000)
+        if by:
+            now, caller = millis(self._read_clock()), self._calls()
+            log.warning("the clock was set", destination=self.name, seconds=by / 1000)
+            self._store.apply(lambda connection: move_times(connection, self.name, by, now))
+            caller.pace = pacing.moved(caller.pace, by, now)
+            caller.keep_pace()
 
     def take_over(self) -> None:
         """The first thing an owner does: frees what a former one had claimed, and forgets what a reload may have mended."""

@@ -26,12 +26,14 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from syncd.cron import parse_cron
+from syncd.jumps import Jumps
 
 log = structlog.get_logger(__name__)
 
 DEFAULT_POLL = timedelta(minutes=5)
 FETCH_EVERY = timedelta(seconds=5)
 LONGEST_JITTER = 30.0
+CLOCK_EVERY = 5.0  # seconds between looks whether the clock was set back
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 Work = Callable[[threading.Event], datetime | None]
@@ -152,6 +154,8 @@ class Schedule:
         self._zone = zone
         self._clock = clock
         self._lines: dict[str, _Line] = {}
+        self._times: dict[str, tuple[Times, ZoneInfo]] = {}
+        self._stopping = threading.Event()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": _Threads()},
@@ -160,10 +164,12 @@ class Schedule:
 
     def start(self) -> None:
         self._scheduler.start()
+        threading.Thread(target=self._watch_the_clock, name="syncd clock", daemon=True).start()
 
     def stop(self, seconds: float = 10.0) -> list[str]:
         """Begins nothing new, asks what runs to end, waits at most `seconds`. Returns what still runs: it is left to
         itself. May be called twice."""
+        self._stopping.set()
         for line in list(self._lines.values()):
             line.end()
         if self._scheduler.running:
@@ -177,6 +183,7 @@ class Schedule:
         """Takes up work under a name, in place of what had it. Raises ValueError for a wrong cron line."""
         trigger = times.trigger(zone or self._zone)
         self.remove(name)
+        self._times[name] = (times, zone or self._zone)
         line = _Line(name, work, threading.Event(), self._run_at)
         self._lines[name] = line
         options: dict[str, Any] = {}
@@ -188,6 +195,7 @@ class Schedule:
     def remove(self, name: str) -> None:
         """Ends this work: a run under way is asked to stop and not waited for."""
         line = self._lines.pop(name, None)
+        self._times.pop(name, None)
         if line is None:
             return
         line.end()
@@ -213,6 +221,20 @@ class Schedule:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._lines))
+
+    def _watch_the_clock(self) -> None:
+        """APScheduler sleeps until times of the old clock: after a step back everything is planned anew, and run once."""
+        jumps = Jumps()
+        while not self._stopping.wait(CLOCK_EVERY):
+            back = jumps.seconds()
+            if back >= 0:
+                continue
+            log.warning("the clock was set back; sources are planned anew", seconds=back)
+            for name, (times, zone) in list(self._times.items()):
+                with suppress(JobLookupError):  # removed meanwhile
+                    self._scheduler.reschedule_job(name, trigger=times.trigger(zone))
+                    if times.cron is None:
+                        self.wake(name)
 
     def _run_at(self, name: str, at: datetime) -> None:
         line = self._lines.get(name)

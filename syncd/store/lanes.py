@@ -131,3 +131,26 @@ def spending(connection: Connection, destination: str) -> list[tuple[int, float]
     """(start of the hour, units), as far back as counts."""
     text = "SELECT hour, units FROM spending WHERE destination = ? ORDER BY hour"
     return [(int(row[0]), float(row[1])) for row in connection.exec_driver_sql(sql(connection, text), (destination,))]
+
+
+# ------------------------------------------------------------------------------------------------- a clock that is set
+
+_DOUBTS = (
+    """UPDATE writes SET due_at = due_at + ?, sent_at = sent_at + ?
+    WHERE destination = ? AND state IN ('sending', 'doubt')""",
+    "UPDATE people SET checked_at = checked_at + ?, sent_at = sent_at + ? WHERE destination = ? AND state = 'creating'",
+)
+_DUES = (
+    "UPDATE deliveries SET due_at = due_at + ? WHERE destination = ? AND due_at > ?",
+    "UPDATE writes SET due_at = due_at + ? WHERE destination = ? AND state IN ('pending', 'held') AND due_at > ?",
+)
+
+
+def move_times(connection: Connection, destination: str, by: int, now: int) -> None:
+    """The clock was set by so many milliseconds, to `now`. Doubts move along: they are spans, not times of day. Set back,
+    so does all that would wait for the old time to come again; set ahead, the rest is simply due early."""
+    for text in _DOUBTS:
+        connection.exec_driver_sql(sql(connection, text), (by, by, destination))
+    if by < 0:
+        for text in _DUES:
+            connection.exec_driver_sql(sql(connection, text), (by, destination, now))

@@ -259,17 +259,18 @@ class Cluster:
 
             def settled() -> bool:
                 lines = balance(store)
-                return not any(getattr(line, state) for line in lines for state in waits) and self._mails_in(store)
+                under_way = any(getattr(line, state) for line in lines for state in waits)
+                return not under_way and len(self.arrived()) >= len(self.postman.mails)
 
             try:
                 until(settled, "everything settled", within)
             except AssertionError as error:
                 raise AssertionError(f"{error}; {self._stuck(store)}\n{self.last_log()}") from None
 
-    def _mails_in(self, store: Store) -> bool:
-        with store.read() as connection:
-            found = connection.execute(select(signals.c.id).where(signals.c.source == "inbox")).all()
-        return len(found) >= len(self.postman.mails)
+    def arrived(self) -> list[str]:
+        """The signals that mails have become."""
+        with self.store() as store, store.read() as connection:
+            return list(connection.execute(select(signals.c.id).where(signals.c.source == "inbox")).scalars())
 
     def _stuck(self, store: Store) -> str:
         with store.read() as connection:

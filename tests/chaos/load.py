@@ -97,6 +97,8 @@ class Vendor:
     def __init__(self, ports: Sequence[int], *, seed: int, threads: int = 3, every: float = 0.015) -> None:
         self.acked: dict[str, Event] = {}
         self.statuses: Counter[int] = Counter()
+        self.skew = 0.0
+        """Seconds by which the vendor's clock is ahead of the machine's."""
         self._ports = tuple(ports)
         self._serial = itertools.count(1)
         self._seed = seed
@@ -168,7 +170,7 @@ class Vendor:
         while not self._giving_up.is_set():
             port = chance.choice(self._ports)
             try:
-                status, _, _ = post(port, body, signed(body, f"msg_{event.mark}"))
+                status, _, _ = post(port, body, signed(body, f"msg_{event.mark}", time.time() + self.skew))
             except (OSError, http.client.HTTPException):
                 status = 0
             with self._lock:
