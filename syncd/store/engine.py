@@ -255,9 +255,9 @@ def translated(where: str) -> Iterator[None]:
         raise
 
 
-def prepare_sqlite(url: URL) -> None:
+def prepare_sqlite(url: URL, *, create: bool = True) -> None:
     """The directory must be there: SQLite's own message does not say so. A new file is its owner's alone (0600): it holds
-    customers' mail."""
+    customers' mail. Raises UsageError for a file that is not there and is not to be made."""
     folder = Path(str(url.database)).absolute().parent
     try:
         there = folder.is_dir()
@@ -267,5 +267,7 @@ def prepare_sqlite(url: URL) -> None:
         ) from error
     if not there:
         raise StoreUnavailable(f"database {url.database}: the directory {folder} does not exist; create it")
+    if not create and not Path(str(url.database)).exists():
+        raise UsageError(f"database {url.database}: does not exist yet; `syncd run` or `syncd db upgrade` makes it")
     with suppress(OSError):  # there already, or SQLite itself will say what is wrong
         os.close(os.open(str(url.database), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

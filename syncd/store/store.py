@@ -65,7 +65,7 @@ class Store:
         """
         parsed = engines.parse_url(url)
         if parsed.get_backend_name() == "sqlite":
-            engines.prepare_sqlite(parsed)
+            engines.prepare_sqlite(parsed, create=migrate)
         engine = engines.make_engine(parsed)
         try:
             with engines.translated(engines.place(parsed)):

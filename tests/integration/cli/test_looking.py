@@ -150,7 +150,8 @@ def test_mappings(folder: UserFolder) -> None:
 def test_db(folder: UserFolder) -> None:
     ran = folder.syncd("db", "info")
     assert (ran.code, ran.out) == (2, "")
-    assert "run `syncd db upgrade`" in ran.err
+    assert "does not exist yet" in ran.err
+    assert not list(folder.path.glob("syncd.db*")), "looking makes nothing"
     assert "up to date" in folder.done("db", "upgrade").err
     told = folder.done("--json", "db", "info").record
     assert told["revision"] == told["head"]
