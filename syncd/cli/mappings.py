@@ -135,7 +135,7 @@ def _signal_of(here: Session, file: Path) -> Signal:
     from syncd.settings_file import read_text
     from syncd.yaml_positions import read_yaml
 
-    return sample_signal(read_yaml(read_text(file), str(file)), str(file))
+    return sample_signal(read_yaml(read_text(file), str(file)), str(file), region=here.settings.region)
 
 
 def _stored(here: Session, signal_id: str) -> Signal:

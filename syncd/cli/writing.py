@@ -153,13 +153,14 @@ def replay(
     _known(here, to)
     wanted = Chosen(since, until, channel, type, person, state, source).filter(here)
     with here.store() as store:
-        done = write_again(store, wanted, to, dry_run=dry_run)
+        done = write_again(store, wanted, to, only=here.settings.destinations[to].only, dry_run=dry_run)
         if here.as_json:
             here.out.record(asdict(done))
         else:
             busy = f", {done.busy} on their way already" if done.busy else ""
-            verb = "would be written" if dry_run else "will be written"
-            here.out.say(f"{done.again} {verb} again, {done.new} for the first time{busy}")
+            unwanted = f", {done.unwanted} not asked for by its `only:`" if done.unwanted else ""
+            verb = "would be mapped" if dry_run else "are mapped"
+            here.out.say(f"{done.again} {verb} again, {done.new} for the first time{busy}{unwanted}")
         if not dry_run and done.again + done.new:
             deliver(here, store, [to])
 

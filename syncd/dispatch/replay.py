@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -26,28 +27,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay does or, as a dry run, would do. `busy`: they are on their way already, or being worked on."""
+    """What a replay does or, as a dry run, would do. `busy`: they are on their way already, or being worked on. `unwanted`:
+    the destination does not ask for their type."""
 
     signals: int = 0
     again: int = 0
     new: int = 0
     busy: int = 0
+    unwanted: int = 0
 
 
 def replay(
-    store: Store, wanted: Filter, destination: str, *, dry_run: bool = False, now: int | None = None
+    store: Store,
+    wanted: Filter,
+    destination: str,
+    *,
+    only: Sequence[str] = ("*",),
+    dry_run: bool = False,
+    now: int | None = None,
 ) -> Replayed:
     """Maps stored signals again: each becomes a delivery again, behind the live ones, looked up before it is written, and
     calling nobody to action. `again` had one already, `new` get their first (they came before the destination did).
+    `only`: the patterns of types that the destination asks for; others stay as they are.
 
     What was written is written again under its id; what cannot be written twice (at most once) is left as it is. Raises
     StoreUnavailable; what was replayed until then stays so, and a repeat changes nothing more.
     """
     at = store.now() if now is None else now
-    total = Replayed()
-    query = queries.ids(replace(wanted, destination=destination if wanted.state else ""))
+    query = queries.ids(replace(wanted, destination=destination if wanted.state else "")).add_columns(signals.c.type)
     with store.read() as connection:
-        ids = list(connection.execute(query.order_by(signals.c.occurred_at, signals.c.id)).scalars())
+        found = connection.execute(query.order_by(signals.c.occurred_at, signals.c.id)).all()
+    ids = [row.id for row in found if any(fnmatchcase(row.type, pattern) for pattern in only)]
+    total = Replayed(unwanted=len(found) - len(ids))
     for start in range(0, len(ids), BITE):
         bite = ids[start : start + BITE]
         if dry_run:
@@ -55,8 +66,12 @@ def replay(
                 step = _counted(connection, destination, bite)
         else:
             step = _replay_bite(store, destination, bite, at)
-        total = Replayed(
-            total.signals + step.signals, total.again + step.again, total.new + step.new, total.busy + step.busy
+        total = replace(
+            total,
+            signals=total.signals + step.signals,
+            again=total.again + step.again,
+            new=total.new + step.new,
+            busy=total.busy + step.busy,
         )
     return total
 

@@ -114,6 +114,12 @@ def test_replay(filled: UserFolder) -> None:
         assert database.execute("SELECT count(*) FROM signals").fetchone() == (3,)
 
 
+def test_replay_respects_only(filled: UserFolder) -> None:
+    text = (filled.path / "config.yaml").read_text("utf-8")
+    filled.write("config.yaml", text.replace("archive: {type", 'archive: {only: ["custom.*"], type'))
+    assert "0 for the first time, 3 not asked for by its `only:`" in filled.done("replay", "--to", "archive").err
+
+
 @pytest.fixture
 def quarantined(folder: UserFolder) -> UserFolder:
     """An order came in by the door where CloudEvents are expected."""

@@ -136,6 +136,12 @@ def test_preview_with_every_mapping(folder: UserFolder, mapping: str) -> None:
     assert not (folder.path / "signals.db").exists(), "it touches nothing"
 
 
+def test_preview_reads_a_phone_as_the_sources_do(folder: UserFolder) -> None:
+    folder.write("national.yaml", "{type: call.missed, title: Missed call, person: {phone: 0912 345 678}}")
+    records = folder.done("--json", "preview", "--file", "national.yaml").lines
+    assert any(field["value"] == "+84912345678" for record in records for field in record["fields"])
+
+
 def test_preview_of_a_stored_signal(filled: UserFolder) -> None:
     assert "Question" in filled.done("preview", filled.ids()[0]).out
 

@@ -136,6 +136,16 @@ def test_a_replay_after_a_restore_finds_what_is_there(tmp_path: Path) -> None:
     assert again.states() == {"delivered": 5}
 
 
+def test_a_replay_brings_nothing_that_the_destination_does_not_ask_for(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path))
+    rig.arrive([signal(1), signal(2, type="custom.order")])
+    rig.drain()
+    asked = {"only": ("custom.*",)}
+    assert replay(rig.store, ALL, "crm", dry_run=True, **asked) == Replayed(1, 1, 0, 0, 1)
+    assert replay(rig.store, ALL, "later", **asked) == Replayed(1, 0, 1, 0, 1)
+    rig.check_books()
+
+
 def test_a_replayed_thread_keeps_its_newest_state(tmp_path: Path) -> None:
     rig = Rig(sqlite(tmp_path), mapping=THREADS)
     rig.arrive([signal(n, thread="T", at=T0 - timedelta(hours=9 - n)) for n in range(5)])
