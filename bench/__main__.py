@@ -29,7 +29,7 @@ BENCHES: dict[str, tuple[str, int, int]] = {  # name -> (module, seconds it may 
     "calls": ("bench.calls", 60, 40),
     "process": ("bench.process", 100, 50),
     "end_to_end": ("bench.end_to_end", 240, 45),
-    "ingest": ("bench.ingest_figures", 180, 40),
+    "ingest": ("bench.ingest_figures", 200, 45),
     "journal": ("bench.journal", 90, 30),
     "backfill": ("bench.backfill", 120, 30),
 }
@@ -59,21 +59,25 @@ def run_all(names: list[str], *, quick: bool) -> int:
     kind = "quick" if quick else "full"
     kept: dict[str, Kept] = json.loads(file.read_text("utf-8")) if file.exists() else {}
     before = kept.get(kind, {})
-    began, failed, missed = time.monotonic(), 0, []
+    began = time.monotonic()
+    failed: list[str] = []
+    missed: list[str] = []
     for name in names:
         left = (WHOLE_QUICK if quick else WHOLE) - (time.monotonic() - began)
         answer = in_a_process(name, min(left, BENCHES[name][2] if quick else BENCHES[name][1]), quick=quick)
-        failed += "failed" in answer
+        failed += [name] if "failed" in answer else []
         reason = answer.get("failed") or answer.get("left_out")
         if reason:
             print(f"\n{name}: {'failed' if 'failed' in answer else 'left out'}: {reason}", flush=True)
         for table in map(Table.of_data, answer.get("tables", ())):
             print(f"\n{table.text(before.get(table.title, {}))}", flush=True)
             bad = [one.name for one in table.figures if one.aim and not one.aim.met(one.value)]
-            missed += [f"{table.title.partition(',')[0]}, {one}" for one in bad]
+            missed += [f"{', '.join(table.title.split(', ')[:2])}: {one}" for one in bad]
             kept.setdefault(kind, {})[table.title] = {one.name: one.value for one in table.figures}
     file.write_text(json.dumps(kept, indent=1), "utf-8")
-    print(f"\n{time.monotonic() - began:.0f} s; {'missed: ' + '; '.join(missed) if missed else 'every aim met'}")
+    verdict = [f"missed: {'; '.join(missed)}"] if missed else []
+    verdict += [f"failed: {', '.join(failed)}"] if failed else []
+    print(f"\n{time.monotonic() - began:.0f} s; {'; '.join(verdict) or 'every aim met'}")
     return 1 if failed else 0
 
 

@@ -16,7 +16,7 @@ NAMES = {
 
 def run(*, quick: bool = False) -> list[Table]:
     """A table a database. Raises LeftOut only when none can be had."""
-    rounds, requests = (1, 3000) if quick else (5, 8000)
+    rounds, requests = (1, 3000) if quick else (3, 6000)
     tables, lacking = [], []
     for kind, aim in AIMS.items():
         try:
