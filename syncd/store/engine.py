@@ -80,6 +80,9 @@ def make_engine(url: URL) -> Engine:
         connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
         connection.execute("SET timezone = 'UTC'")
         connection.autocommit = False
+        from syncd.store.arrays import learn_arrays  # needs psycopg
+
+        learn_arrays(connection)
 
     return engine
 

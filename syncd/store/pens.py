@@ -27,7 +27,7 @@ HOT = {
         "reason": "text",
         "live": "bool",
         "old": "bool",
-        "priority": "int",
+        "priority": "bigint",
         "due_at": "bigint",
         "created_at": "bigint",
         "claimed_until": "bigint",
@@ -175,17 +175,24 @@ class PostgresPen:
     _UPSERTS = {name: sql.replace("?", "%s") for name, sql in UPSERTS.items()}
 
     def __init__(self, raw: Any) -> None:
+        from syncd.store.arrays import MAKERS  # needs psycopg, which is loaded only for PostgreSQL
+
         self._raw = raw
+        self._makers = MAKERS
 
     def guard(self) -> None:
         self._raw.execute(self._GUARD)
 
     def new_signals(self, rows: Sequence[SignalRow]) -> set[str]:
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        return {found for (found,) in self._raw.execute(self._SIGNALS, columns)}
+        return {found for (found,) in self._raw.execute(self._SIGNALS, self._arrays(_SIGNAL, rows))}
 
     def insert(self, table: str, rows: Rows) -> None:
-        self._raw.execute(self._INSERTS[table], [list(column) for column in zip(*rows, strict=True)])
+        self._raw.execute(self._INSERTS[table], self._arrays(HOT[table], rows))
+
+    def _arrays(self, kinds: dict[str, str], rows: Rows) -> list[Any]:
+        return [
+            self._makers[kind](column) for kind, column in zip(kinds.values(), zip(*rows, strict=True), strict=True)
+        ]
 
     def run(self, statement: str, rows: Rows) -> None:
         with self._raw.cursor() as cursor:
