@@ -17,8 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench.figures import LeftOut, Table, workplace
 from bench.machine import facts
@@ -94,8 +97,7 @@ def in_a_process(name: str, seconds: float, *, quick: bool) -> Mapping[str, Any]
         try:
             output, _ = process.communicate(timeout=seconds)
         except BaseException as error:  # Ctrl-C too: nothing may be left running
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            end_all(process)
             if isinstance(error, subprocess.TimeoutExpired):
                 return {"failed": f"not done within {seconds:.0f} s"}
             raise
@@ -103,6 +105,20 @@ def in_a_process(name: str, seconds: float, *, quick: bool) -> Mapping[str, Any]
             answer: dict[str, Any] = json.loads(into.read_text("utf-8"))
             return answer
         return {"failed": f"exit code {process.returncode}\n{output[-3000:]}"}
+
+
+def end_all(process: subprocess.Popen[str]) -> None:
+    """Ends a benchmark and whatever it has started, servers with a session of their own too."""
+    try:
+        started = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        started = []
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for child in started:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    process.communicate()
 
 
 def alone(name: str, into: Path, *, quick: bool) -> None:
