@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from syncd.config import Settings
+from syncd.intake.polls import FOR_A_PERSON
 from syncd.store.books import balance, kept_out
 from syncd.store.engine import millis, moment
 from syncd.store.schema import deliveries, lanes, receipts, spending, writes
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 DAY = timedelta(days=1)
 QUIET_FAILURES = 3
-"""A source that failed fewer times in a row is not worth a person's look."""
+"""A source that failed fewer times in a row is not worth a person's look, unless only a person can mend it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,13 @@ def _sources(store: Store, settings: Settings) -> list[dict[str, Any]]:
 
 
 def _destinations(store: Store, settings: Settings, now: datetime) -> list[dict[str, Any]]:
-    queued = select(deliveries.c.destination, deliveries.c.state, func.count(), func.min(deliveries.c.created_at))
+    queued = select(
+        deliveries.c.destination,
+        deliveries.c.state,
+        func.count(),
+        func.min(deliveries.c.created_at),
+        func.max(deliveries.c.reason),
+    )
     stuck = select(writes.c.destination, writes.c.state, func.count())
     spent = select(spending.c.destination, func.sum(spending.c.units)).where(spending.c.hour > millis(now - DAY))
     with store.read() as connection:
@@ -93,8 +100,10 @@ def _destinations(store: Store, settings: Settings, now: datetime) -> list[dict[
         lane: dict[str, Mapping[str, Any]] = {
             row["destination"]: dict(row) for row in connection.execute(select(lanes)).mappings()
         }
-    waiting = {(name, state): count for name, state, count, _ in queue}
-    oldest = {name: moment(first) for name, state, _, first in queue if state == "pending"}
+    waiting = {(name, state): count for name, state, count, *_ in queue}
+    oldest = {name: moment(first) for name, state, _, first, _ in queue if state == "pending"}
+    reasons = {name: reason for name, _, _, _, reason in sorted(queue, key=lambda row: row.state)}
+    paused = {name: _still(row["paused_until"], now) for name, row in lane.items()}
     names = [*settings.destinations, *sorted({name for name, *_ in queue} - set(settings.destinations))]
     return [
         {
@@ -106,8 +115,8 @@ def _destinations(store: Store, settings: Settings, now: datetime) -> list[dict[
             "unconfirmed": counts.get((name, "unconfirmed"), 0),
             "oldest": oldest.get(name),
             "spent_24h": used.get(name, 0.0),
-            "paused_until": _still(lane.get(name, {}).get("paused_until", 0), now),
-            "reason": lane.get(name, {}).get("reason", ""),
+            "paused_until": paused.get(name),
+            "reason": lane[name]["reason"] if paused.get(name) else reasons.get(name, ""),
         }
         for name in names
     ]
@@ -122,7 +131,7 @@ def _advice_sources(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"source {row['source']}: failing ({row['failures']} times in a row): {row['error']}"
         for row in rows
-        if row["failures"] >= QUIET_FAILURES
+        if row["failures"] >= QUIET_FAILURES or row["error"].startswith(FOR_A_PERSON)
     ]
 
 

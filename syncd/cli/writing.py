@@ -182,11 +182,12 @@ def deliver(here: Session, store: Store, names: list[str] | None = None) -> None
             if names is not None and name not in names:
                 continue
             lane = Lane(name, outlet.destination, outlet.mapping, store, here.settings)
-            settled = drain(lane, store)
-            if settled is None:
+            done = drain(lane, store)
+            if done is None:
                 here.out.say(f"{name}: another process is writing to it")
-            else:
-                here.out.say(f"{name}: {settled} settled" + (f"; {lane.trouble}" if lane.trouble else ""))
+                continue
+            wait = f"; {done.waiting} wait for the next `syncd run`" if done.waiting else ""
+            here.out.say(f"{name}: {done.settled} settled{wait}" + (f": {done.why}" if done.why else ""))
     finally:
         assembly.close()
 

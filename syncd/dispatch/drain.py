@@ -5,13 +5,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
 from syncd.dispatch.lane import LEASE, Lane
+from syncd.store.schema import deliveries
 from syncd.store.store import Store
 
 
-def drain(lane: Lane, store: Store) -> int | None:
-    """Steps the lane until nothing is due now; how many deliveries were settled. None when somebody else owns the lane.
-    What waits for later (a retry, a pause) is left to the next daemon. Raises StoreUnavailable."""
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """`settled` deliveries have ended; `waiting` ones are left for later, `why` says what one of them, or all, wait for."""
+
+    settled: int
+    waiting: int
+    why: str
+
+
+def drain(lane: Lane, store: Store) -> Drained | None:
+    """Steps the lane until nothing is due now. None when somebody else owns the lane. What waits for later (a retry, a
+    pause) is left to the next daemon. Raises StoreUnavailable."""
     claim = store.leases.acquire(f"lane:{lane.name}", LEASE)
     if claim is None:
         return None
@@ -26,4 +40,7 @@ def drain(lane: Lane, store: Store) -> int | None:
                     break
     finally:
         lane.close()
-    return settled
+    query = select(func.count(), func.max(deliveries.c.reason)).where(deliveries.c.destination == lane.name)
+    with store.read() as connection:
+        waiting, why = connection.execute(query).one()
+    return Drained(settled, waiting, lane.trouble or why or "")

@@ -32,6 +32,10 @@ FIRST_PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not h
 LONGEST_PAUSE = timedelta(minutes=30)
 
 
+FOR_A_PERSON = ("Misconfigured: ", "AuthExpired: ")
+"""How the error of a source begins that fails until somebody mends it."""
+
+
 class Ended(StrEnum):
     """How a poll ended."""
 
@@ -101,6 +105,7 @@ class Poll:
         self._clock = clock
         self._lease = lease
         self._forgiven = threading.Event()
+        self._restarted = True
 
     def work(self, stop: threading.Event) -> datetime | None:
         """`run` as the schedule wants it."""
@@ -111,13 +116,16 @@ class Poll:
         self._forgiven.set()
 
     def run(self, stop: threading.Event | None = None, *, forced: bool = False) -> Polled:
-        """One poll to its end, or until `stop`. `forced` ignores a pause after a failure. Never raises a Failure."""
+        """One poll to its end, or until `stop`. `forced` ignores a pause after a failure; so does the first run of a process
+        for what a person may have mended meanwhile. Never raises a Failure."""
         stop = stop or threading.Event()
         if self._forgiven.is_set():
             self._forgiven.clear()
             forced = True
         try:
             health = self._store.sources.health(self.name)
+            forced |= self._restarted and health.error.startswith(FOR_A_PERSON)
+            self._restarted = False
             if not forced and health.next_at is not None and health.next_at > self._clock():
                 return Polled(Ended.TOO_EARLY, error=health.error, not_before=health.next_at)
             claim = self._store.leases.acquire(f"poll:{self.name}", self._lease)

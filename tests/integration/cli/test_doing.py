@@ -12,6 +12,7 @@ import requests
 
 from syncd.daemon import Daemon
 from syncd.settings_file import load_settings
+from tests.servers import free_port
 from tests.user_folder import SECRETS, UserFolder
 
 
@@ -118,6 +119,18 @@ def test_replay_respects_only(filled: UserFolder) -> None:
     text = (filled.path / "config.yaml").read_text("utf-8")
     filled.write("config.yaml", text.replace("archive: {type", 'archive: {only: ["custom.*"], type'))
     assert "0 for the first time, 3 not asked for by its `only:`" in filled.done("replay", "--to", "archive").err
+
+
+def test_what_cannot_be_written_now_is_told_with_its_reason(filled: UserFolder) -> None:
+    text = (filled.path / "config.yaml").read_text("utf-8")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    auth = "{flow: client_credentials, client_id: x, client_secret: '${SF_SECRET}'}"
+    filled.write("config.yaml", text + f"  crm: {{type: salesforce, login_url: '{nobody}', auth: {auth}}}\n")
+    told = filled.done("replay", "--to", "crm").err
+    assert "crm: 0 settled; 3 wait for the next `syncd run`: timeline: connect: " in told
+    (crm,) = [row for row in filled.done("--json", "status").record["destinations"] if row["destination"] == "crm"]
+    assert (crm["pending"], crm["paused_until"]) == (3, None)
+    assert "no connection" in crm["reason"]
 
 
 @pytest.fixture

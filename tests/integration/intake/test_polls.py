@@ -107,13 +107,14 @@ def test_a_restart_between_any_two_steps_loses_and_doubles_nothing(
 )
 def test_a_failure_pauses_by_its_class(store: Store, failure: Exception, counted: int, pause: timedelta) -> None:
     source = HostileSource(PAGES, failures={1: failure})
-    polled = poll_of(store, source).run()
+    poll = poll_of(store, source)
+    polled = poll.run()
     assert (polled.ended, polled.new, polled.not_before) == (Ended.FAILED, 2, NOW + pause)
     assert store.cursors.read("inbox") == b"1"
     health = store.sources.health("inbox")
     assert (health.failures, health.next_at) == (counted, NOW + pause)
     assert str(failure) in health.error
-    assert poll_of(store, source).run().ended is Ended.TOO_EARLY
+    assert poll.run().ended is Ended.TOO_EARLY
     later = poll_of(store, source, clock=lambda: NOW + pause).run()
     assert (later.ended, stored(store)) == (Ended.OK, 5)
     assert store.sources.health("inbox").error == ""
@@ -125,6 +126,21 @@ def test_a_start_that_fails_starts_next_time(store: Store) -> None:
     assert store.cursors.read("inbox") is None
     assert poll_of(store, source).run(forced=True).ended is Ended.OK
     assert source.started == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "ended"),
+    [
+        (Misconfigured("wrong password"), Ended.OK),
+        (AuthExpired("refused"), Ended.OK),
+        (RateLimited("slow", retry_after=90), Ended.TOO_EARLY),
+        (Transient("busy"), Ended.TOO_EARLY),
+    ],
+)
+def test_a_restart_tries_at_once_what_a_person_may_have_mended(store: Store, failure: Exception, ended: Ended) -> None:
+    source = HostileSource(PAGES, failures={0: failure})
+    poll_of(store, source).run()
+    assert poll_of(store, source).run().ended is ended
 
 
 def test_forgiven_sources_do_not_wait(store: Store) -> None:
