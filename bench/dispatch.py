@@ -1,6 +1,6 @@
 """Claims and settlements a second with a CRM that answers at once: what dispatch itself costs, on SQLite and PostgreSQL.
 
-`python -m bench.dispatch`. Per database: the queue alone (claim and settle in batches), and the whole lane (map, resolve from
+`python -m bench dispatch`. Per database: the queue alone (claim and settle in batches), and the whole lane (map, resolve from
 the cache, plan, write down before and after each call, settle).
 """
 
@@ -95,7 +95,7 @@ def whole_lane(store: Store, batch_size: int) -> int:
             return done
 
 
-def run(quick: bool) -> list[Table]:
+def run(*, quick: bool = False) -> list[Table]:
     """The queue alone and the whole lane, in batches as Zoho's and Salesforce's lanes claim them, on both databases."""
     count = 2_000 if quick else 20_000
     tables = []
@@ -117,8 +117,3 @@ def _figures(store: Store, count: int) -> Iterator[Figure]:
             aim = Aim.at_least(20_000) if sqlite and work is queue_alone and size == max(BATCHES) else None
             yield Figure(f"{name}, batches of {size}", done / took, "/s", aim)
             yield Figure(f"{name}, batches of {size}, CPU", used / done * 1e6, "µs each")
-
-
-if __name__ == "__main__":
-    for table in run(quick=False):
-        print(table, end="\n\n")
