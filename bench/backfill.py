@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def run(*, quick: bool = False) -> list[Table]:
-    """A tenth of the mails of the issue's figure: memory does not grow with them. IMAP where Dovecot is installed."""
+    """Fewer mails than a real mailbox has: memory does not grow with them. IMAP where Dovecot is installed."""
     mails = 500 if quick else 4000
     tables = [measure("maildir", mails, PAGE)]
     if shutil.which("dovecot"):
