@@ -26,14 +26,13 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from syncd.cron import parse_cron
-from syncd.jumps import Jumps
 
 log = structlog.get_logger(__name__)
 
 DEFAULT_POLL = timedelta(minutes=5)
 FETCH_EVERY = timedelta(seconds=5)
 LONGEST_JITTER = 30.0
-CLOCK_EVERY = 5.0  # seconds between looks whether the clock was set back
+CLOCK_EVERY = 5.0  # seconds between looks whether the clock was set back: APScheduler sleeps until times of day
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 Work = Callable[[threading.Event], datetime | None]
@@ -47,6 +46,19 @@ class Times:
     every: timedelta | None = None
     cron: str | None = None
     at_once: bool = True
+
+    @property
+    def slack(self) -> timedelta:
+        """By how much two plans of the same times may differ: twice the jitter, and a little."""
+        seconds = 0.0 if self.cron is not None else (self.every or DEFAULT_POLL).total_seconds()
+        return timedelta(seconds=2 + 2 * min(seconds / 10, LONGEST_JITTER))
+
+    def due(self, zone: ZoneInfo, now: datetime) -> datetime | None:
+        """When it would run next if it were planned now."""
+        if self.cron is None:
+            return now + (self.every or DEFAULT_POLL)
+        found: datetime | None = self.trigger(zone).get_next_fire_time(None, now)
+        return found
 
     def trigger(self, zone: ZoneInfo) -> BaseTrigger:
         """Raises ValueError for a cron line that is none."""
@@ -223,18 +235,25 @@ class Schedule:
         return tuple(sorted(self._lines))
 
     def _watch_the_clock(self) -> None:
-        """APScheduler sleeps until times of the old clock: after a step back everything is planned anew, and run once."""
-        jumps = Jumps()
         while not self._stopping.wait(CLOCK_EVERY):
-            back = jumps.seconds()
-            if back >= 0:
+            self.replan()
+
+    def replan(self, now: datetime | None = None) -> list[str]:
+        """Plans anew, and runs once, what would sleep until a time of an old clock: somebody has set the clock back.
+        Returns what it was."""
+        now, late = now or datetime.now(UTC), []
+        for name, (times, zone) in list(self._times.items()):
+            job, due = self._scheduler.get_job(name), times.due(zone, now)
+            planned: datetime | None = job.next_run_time if job is not None else None
+            if planned is None or due is None or planned <= due + times.slack:
                 continue
-            log.warning("the clock was set back; sources are planned anew", seconds=back)
-            for name, (times, zone) in list(self._times.items()):
-                with suppress(JobLookupError):  # removed meanwhile
-                    self._scheduler.reschedule_job(name, trigger=times.trigger(zone))
-                    if times.cron is None:
-                        self.wake(name)
+            late.append(name)
+            with suppress(JobLookupError):  # removed meanwhile
+                self._scheduler.reschedule_job(name, trigger=times.trigger(zone))
+                self.wake(name)
+        if late:
+            log.warning("the clock was set back; sources are planned anew", work=late)
+        return late
 
     def _run_at(self, name: str, at: datetime) -> None:
         line = self._lines.get(name)

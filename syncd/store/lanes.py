@@ -137,8 +137,9 @@ def spending(connection: Connection, destination: str) -> list[tuple[int, float]
 
 _DOUBTS = (
     """UPDATE writes SET due_at = due_at + ?, sent_at = sent_at + ?
-    WHERE destination = ? AND state IN ('sending', 'doubt')""",
-    "UPDATE people SET checked_at = checked_at + ?, sent_at = sent_at + ? WHERE destination = ? AND state = 'creating'",
+    WHERE destination = ? AND state IN ('sending', 'doubt') AND sent_at {old} ?""",
+    """UPDATE people SET checked_at = checked_at + ?, sent_at = sent_at + ?
+    WHERE destination = ? AND state = 'creating' AND sent_at {old} ?""",
 )
 _DUES = (
     "UPDATE deliveries SET due_at = due_at + ? WHERE destination = ? AND due_at > ?",
@@ -148,9 +149,11 @@ _DUES = (
 
 def move_times(connection: Connection, destination: str, by: int, now: int) -> None:
     """The clock was set by so many milliseconds, to `now`. Doubts move along: they are spans, not times of day. Set back,
-    so does all that would wait for the old time to come again; set ahead, the rest is simply due early."""
+    so does all that would wait for the old time to come again; set ahead, the rest is simply due early. What was sent since
+    has its time by the new clock and stays."""
+    old, than = (">", now) if by < 0 else ("<=", now - by)
     for text in _DOUBTS:
-        connection.exec_driver_sql(sql(connection, text), (by, by, destination))
+        connection.exec_driver_sql(sql(connection, text.format(old=old)), (by, by, destination, than))
     if by < 0:
         for text in _DUES:
             connection.exec_driver_sql(sql(connection, text), (by, destination, now))

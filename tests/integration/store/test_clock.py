@@ -15,15 +15,16 @@ NOW = 100 * HOUR
 
 
 def write(rule: str, state: str, due: int) -> tuple[str, WriteRow]:
-    return "s", WriteRow(rule, f"key-{rule}", "Task", "upsert", state=state, due_at=due, sent_at=due - 1000)
+    return "s", WriteRow(rule, f"key-{rule}", "Task", "upsert", state=state, due_at=due, sent_at=due - 5000)
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
 def test_times_move_with_the_clock(store: Store, by: int) -> None:
-    then = NOW - by  # what the clock said before
+    then = NOW - by  # what the clock said before, when nothing was late
+    then += 1 if by < 0 else -1
     rows = [write(state, state, then + 5000) for state in ("pending", "held", "doubt", "sending", "written")]
     with store.write() as connection:
-        put_writes(connection, "crm", [*rows, write("due", "pending", NOW - 2 * HOUR)], NOW)
+        put_writes(connection, "crm", [*rows, write("due", "pending", NOW - 2 * HOUR), write("since", "doubt", NOW - 10)], NOW)
         put_writes(connection, "other", rows, NOW)
         put_people(connection, "crm", [PersonRow("a", state="creating", sent_at=then, checked_at=then + 7000)])
         move_times(connection, "crm", by, NOW)
@@ -34,11 +35,12 @@ def test_times_move_with_the_clock(store: Store, by: int) -> None:
 
         found, others = dues("crm"), dues("other")
         person = people(connection, "crm", ["a"])["a"]
-    soon = NOW + 5000
+    soon = then + by + 5000
     early = soon if by < 0 else then + 5000  # set ahead, a retry is simply due
     assert found["doubt"] == found["sending"] == soon
     assert found["pending"] == found["held"] == early
+    assert found["since"] == NOW - 10  # by the new clock already
     assert found["due"] == NOW - 2 * HOUR
     assert found["written"] == then + 5000
     assert set(others.values()) == {then + 5000}
-    assert (person.sent_at, person.checked_at) == (NOW, NOW + 7000)
+    assert (person.sent_at, person.checked_at) == (then + by, then + by + 7000)
