@@ -5,8 +5,10 @@ Everything that needs a setting imports these models; they are frozen and hold n
 
 from __future__ import annotations
 
+import difflib
 import re
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -15,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from syncd.cron import parse_cron
 from syncd.durations import Duration
 from syncd.http import check_base_url
-from syncd.signals import CATALOGUE, Exclusions, place_of
+from syncd.signals import CATALOGUE, CUSTOM_PREFIX, Exclusions, known_types, place_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 GROUPS = ("lead", "contact", "deal", "account")
@@ -113,6 +115,17 @@ class Quota(Model):
     def _short(cls, value: Any) -> Any:
         return {"share": parse_share(value)} if isinstance(value, (str, float)) else value
 
+    @field_validator("share", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        return parse_share(value) if isinstance(value, (str, int, float)) else value
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Quota:
+        if self.calls is not None and self.credits is not None:
+            raise ValueError("either calls or credits: an account has one unit")
+        return self
+
     @property
     def absolute(self) -> int | None:
         return self.calls or self.credits
@@ -165,6 +178,15 @@ class DestinationSettings(BaseModel):
         Field(description="object -> kind of write, where you know better than the connector's table"),
     ] = {}
     connector: Any = None
+
+    @field_validator("only")
+    @classmethod
+    def _only(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            if not pattern.startswith(CUSTOM_PREFIX) and not any(fnmatchcase(kind, pattern) for kind in known_types()):
+                near = difflib.get_close_matches(pattern, known_types(), n=1)
+                raise ValueError(f"{pattern} fits no signal type" + (f"; did you mean {near[0]}?" if near else ""))
+        return value
 
 
 class Settings(BaseModel):

@@ -144,7 +144,7 @@ def _advice_destinations(rows: Sequence[Mapping[str, Any]], settings: Settings) 
                 f"destination {name}: not configured any more, {row['pending'] + row['held']} deliveries are parked"
             )
         if row["paused_until"] is not None:
-            lines.append(f"destination {name}: paused until {row['paused_until']:%H:%M:%S} UTC: {row['reason']}")
+            lines.append(f"destination {name}: paused until {row['paused_until']:%Y-%m-%d %H:%M} UTC: {row['reason']}")
         if row["dead"]:
             lines.append(
                 f"destination {name}: {row['dead']} dead; see `syncd dead list`, mend the mapping, `syncd dead retry --all`"

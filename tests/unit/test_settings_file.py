@@ -72,6 +72,24 @@ def test_a_broken_file_is_one_line(text: str, said: str) -> None:
     assert said in "\n".join(faults(text))
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("only: [calls.missed]", "destinations.a.only: calls.missed fits no signal type; did you mean call.missed?"),
+        ("only: [custom]", "destinations.a.only: custom fits no signal type"),
+        ("quota: {share: 2}", "destinations.a.quota.share: 2 is not a share; write it like 20%"),
+        ("quota: {calls: 5, credits: 5}", "destinations.a.quota: either calls or credits: an account has one unit"),
+    ],
+)
+def test_what_would_quietly_hold_everything_back_or_nothing_is_a_fault(keys: str, said: str) -> None:
+    assert said in "\n".join(faults(f"destinations: {{a: {{type: database, url: 'sqlite:///./x.db', {keys}}}}}\n"))
+
+
+@pytest.mark.parametrize("keys", ["only: ['*']", "only: [custom.order, 'custom.*', 'call.*']", "quota: {share: 60%}"])
+def test_patterns_and_shares_that_are_right(keys: str) -> None:
+    assert parse(f"destinations: {{a: {{type: database, url: 'sqlite:///./x.db', {keys}}}}}\n").settings is not None
+
+
 def test_an_unset_secret_is_a_fault_for_run_and_a_note_for_check() -> None:
     text = "sources:\n  inbox: {type: imap, host: h.example, username: u, password: '${IMAP_PASSWORD}'}\n"
     assert faults(text) == ["config.yaml:2:53 sources.inbox.password: environment variable IMAP_PASSWORD is not set"]
