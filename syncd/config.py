@@ -20,7 +20,6 @@ from syncd.http import check_base_url
 from syncd.signals import CATALOGUE, CUSTOM_PREFIX, Exclusions, known_types, place_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-GROUPS = ("lead", "contact", "deal", "account")
 
 Group = Literal["lead", "contact", "deal", "account"]
 Switch = bool | tuple[Group, ...]

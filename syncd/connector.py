@@ -10,7 +10,6 @@ object is a `Connector`. Its module is imported only when the configuration name
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -156,13 +155,6 @@ class PollingSource(Protocol):
     def start(self, now: datetime) -> bytes: ...
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]: ...
-
-
-@runtime_checkable
-class WaitingSource(PollingSource, Protocol):
-    """A polling source that can be woken by its vendor (IMAP IDLE): returns when something came or `stop` is set."""
-
-    def wait(self, state: bytes, stop: threading.Event) -> None: ...
 
 
 class Verifier(Protocol):

@@ -138,8 +138,7 @@ class ZohoDeskTwin(Twin):
         return id_
 
     def modify(self, id_: str, *, touch: bool = True, **fields: Any) -> None:
-        """Changes a ticket or contact. `touch=False` leaves modifiedTime as it was, as becoming overdue may "
-        "(architecture.md, Hints)."""
+        """Changes a ticket or contact. `touch=False` leaves modifiedTime as it was, as becoming overdue may."""
         with self.lock:
             object_ = next((o for o in ("tickets", "contacts") if self.store.get(o, id_) is not None), None)
             if object_ is None:
