@@ -131,7 +131,9 @@ def derive_id(family: str, account: str, signal_type: str, native: str) -> uuid.
     mail); never a row counter, a clock, a route or the YAML name of the source. Parts are length-framed, so no two
     different tuples share an id.
     """
-    digest = sha1(_beginning(family, account, signal_type) + f"{len(native)}:{native},".encode(), usedforsecurity=False).digest()
+    digest = sha1(
+        _beginning(family, account, signal_type) + f"{len(native)}:{native},".encode(), usedforsecurity=False
+    ).digest()
     # What uuid.uuid5 makes of it (RFC 9562: version 5, variant 10), without its three times longer way there.
     return uuid.UUID(int=int.from_bytes(digest[:16], "big") & _UUID_FREE | _UUID_FIXED)
 
