@@ -1,4 +1,4 @@
-"""Starts and stops it all: the store, the sources, the lanes, the web server, the jobs and the nightly purge.
+"""Starts, reloads and stops it all: the store, the sources, the lanes, the web server, the jobs and the nightly purge.
 
 `syncd run` and the demo build a `Daemon`. Promise: when `start` returns, a webhook is answered and everything polls; when
 `stop` returns, what was under way is settled or safely left for the next start.
@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 import structlog
 
-from syncd.assembly import Assembly, assemble, open_store
+from syncd import notify, watchdog
+from syncd.assembly import Assembly, Outlet, assemble, open_store
+from syncd.config import Settings
+from syncd.connector import Destination, WebhookSource
 from syncd.dispatch import Lane
 from syncd.errors import SyncdError
 from syncd.intake.intake import Intake
 from syncd.intake.schedule import Times
-from syncd.jobs import JobRunner, show_presence
+from syncd.intake.webhooks import Endpoint
+from syncd.jobs import PRESENCE, JobRunner, show_presence
+from syncd.reload import Reload, lane_mark
 from syncd.settings_file import Loaded
 from syncd.store.books import balance
 from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
+from syncd.store.notices import Notices
 from syncd.store.purge import purge
 from syncd.web.app import Readiness, make_app
-from syncd.web.metrics import Gauges, Lag, Line, registry_of
+from syncd.web.metrics import Gauges, Lag, Line, Reloads, registry_of
 from syncd.web.server import Server
 
 log = structlog.get_logger(__name__)
@@ -35,6 +41,8 @@ log = structlog.get_logger(__name__)
 DRAIN = timedelta(seconds=25)
 PURGE_EVERY = timedelta(hours=6)
 JOBS_EVERY = timedelta(seconds=2)
+LANE_PATIENCE = 15 * 60.0
+"""Seconds in which a lane's thread must have moved: longer than the longest request with all its tries."""
 STATES = ("signals", "delivered", "skipped", "pending", "held", "dead", "discarded", "unconfirmed")
 
 
@@ -46,6 +54,7 @@ class Daemon:
         self._clock = clock
         self._loaded = loaded
         self._running = ExitStack()
+        self._watching: watchdog.Watchdog | None = None
         if loaded.settings is None:
             raise SyncdError(f"{loaded.path}: incomplete; `syncd check` says what is missing")
         self.settings = loaded.settings
@@ -57,14 +66,11 @@ class Daemon:
             raise
 
     def _build(self) -> None:
-        self.assembly: Assembly = assemble(
-            self._loaded, tokens=self.store.tokens, recall=self.store.cursors.recall, clock=self._clock
-        )
+        self.assembly = self._assemble(self._loaded)
         self.intake = Intake(self.store, self.settings, self.assembly.sources, clock=self._clock)
-        self.lanes = {
-            name: Lane(name, outlet.destination, outlet.mapping, self.store, self.settings, clock=self._clock)
-            for name, outlet in self.assembly.outlets.items()
-        }
+        self.lanes = {name: self._lane(self.settings, name, out) for name, out in self.assembly.outlets.items()}
+        self._ending: list[threading.Thread] = []  # lanes that a reload has ended, until they have settled
+        self.reloads = Reload(self._loaded, self.settings, Notices(self.store), self._assemble, self._adopt)
         self.jobs = JobRunner(self.store, self.intake, clock=self._clock)
         self.intake.schedule.add("jobs", self.jobs.work, Times(every=JOBS_EVERY))
         self.intake.schedule.add("purge", self._purge, Times(every=PURGE_EVERY, at_once=False))
@@ -74,10 +80,21 @@ class Daemon:
             lambda: self.intake.doors.waiting,
             self._lines,
             self._lags,
+            lambda: Reloads(self.reloads.applied, self.reloads.refused, bool(self.reloads.fault)),
         )
         public_url = self.settings.server.public_url
         app = make_app(self.intake.doors, registry_of(gauges), self.ready, public_url=public_url)
         self._server = Server(app, self.settings.server.host, self.settings.server.port)
+
+    def _assemble(self, loaded: Loaded) -> Assembly:
+        assembly = assemble(loaded, tokens=self.store.tokens, recall=self.store.cursors.recall, clock=self._clock)
+        for name, source in assembly.sources.items():
+            if isinstance(source, WebhookSource):
+                Endpoint.of(name, source)  # what is wrong with it is wrong now, not when half of it is in force
+        return assembly
+
+    def _lane(self, settings: Settings, name: str, outlet: Outlet) -> Lane:
+        return Lane(name, outlet.destination, outlet.mapping, self.store, settings, clock=self._clock)
 
     @property
     def url(self) -> str:
@@ -89,11 +106,19 @@ class Daemon:
         presence = show_presence(self.store)
         if presence is not None:
             self._running.enter_context(presence)
+        Notices(self.store).keep_only(self.store.leases.holders(PRESENCE))
         self.store.journal.listen(self._stirred)
         self._server.start()
         self.intake.start()
         for lane in self.lanes.values():
             lane.start()
+        self.reloads.start()
+        notify.notify(notify.READY, notify.status(self.summary()))
+        self._writer_moves = watchdog.writer(self.store.journal)
+        within = notify.watchdog_seconds()
+        if within is not None:
+            self._watching = watchdog.Watchdog(self._parts, self.summary, within)
+            self._watching.start()
         log.info(
             "ready",
             listen=self.url,
@@ -105,16 +130,96 @@ class Daemon:
     def stop(self) -> None:
         """Drains: no new requests, polls end between two batches, each lane finishes its call and settles it."""
         log.info("stopping")
+        notify.notify(notify.STOPPING)
+        if self._watching is not None:
+            self._watching.stop()
+        self.reloads.stop()
         self._server.stop()
         for lane in self.lanes.values():
             lane.ask_to_stop()
         self.intake.stop(DRAIN.total_seconds() / 2)
         for lane in self.lanes.values():
             lane.stop(DRAIN.total_seconds())
+        for ending in self._ending:
+            ending.join(DRAIN.total_seconds())
         self._running.close()
         self.assembly.close()
         self.store.close()
         log.info("stopped")
+
+    def reload(self) -> bool:
+        """Brings the files as they are now into force; True when they are, else `reloads.fault` says why not."""
+        return self.reloads.now()
+
+    def _adopt(self, loaded: Loaded, fresh: Assembly) -> None:
+        """Takes over a configuration that has been proved whole; what is unchanged goes on without noticing."""
+        settings = fresh.settings
+        before, lanes, outlets, new = self.lanes, {}, {}, []
+        for name, outlet in fresh.outlets.items():
+            if name in before and self._goes_on(before[name], settings, outlet):
+                lanes[name], outlets[name] = before[name], self.assembly.outlets[name]
+                outlet.destination.close()
+            else:
+                lanes[name], outlets[name] = self._lane(settings, name, outlet), outlet
+                new.append(name)
+        ended = [(lane, self.assembly.outlets[name]) for name, lane in before.items() if lanes.get(name) is not lane]
+        log.info(
+            "configuration in force",
+            config=str(loaded.path),
+            destinations_begun=sorted(new),
+            destinations_ended=sorted(lane.name for lane, _ in ended),
+        )
+        self.lanes = lanes
+        self.intake.reload(settings, fresh.sources)
+        self.settings, self._loaded = settings, loaded
+        self.assembly = Assembly(settings, self.intake.sources, outlets)
+        for name in new:
+            lanes[name].start()  # it waits for the lease of the one that ends
+        for lane, outlet in ended:
+            self._end(lane, outlet.destination)
+
+    def _goes_on(self, lane: Lane, settings: Settings, outlet: Outlet) -> bool:
+        """Whether this lane may stay as it is. One that waits for somebody to mend something begins anew."""
+        if lane_mark(settings, outlet) != lane_mark(self.settings, self.assembly.outlets[lane.name]):
+            return False
+        try:
+            pace = lane.pace()
+        except StoreUnavailable:  # then the lane waits for the database anyway
+            return True
+        return not pace.stopped and not pace.held
+
+    def _end(self, lane: Lane, destination: Destination) -> None:
+        """Lets a lane settle what is under way, then closes its destination; nobody waits for it but the end."""
+
+        def end() -> None:
+            lane.stop()
+            destination.close()
+            successor = self.lanes.get(lane.name)
+            if successor is not None:
+                successor.wake()
+
+        lane.ask_to_stop()
+        thread = threading.Thread(target=end, name=f"lane {lane.name} ends", daemon=True)
+        self._ending = [*(other for other in self._ending if other.is_alive()), thread]
+        thread.start()
+
+    def _parts(self) -> Mapping[str, watchdog.Moves]:
+        """What must move for this process to be alive."""
+        server = self._server
+        lanes = {
+            f"lane {name}": watchdog.thread(lambda lane=lane: lane.moved, LANE_PATIENCE)  # type: ignore[misc]
+            for name, lane in self.lanes.items()
+        }
+        return {"writer": self._writer_moves, "web": watchdog.web(server.host, server.port), **lanes}
+
+    def summary(self) -> str:
+        """One line for `systemctl status`."""
+        about = f"{len(self.settings.sources)} sources, {len(self.settings.destinations)} destinations"
+        try:
+            degraded = list(self._degraded())
+        except StoreUnavailable as error:
+            degraded = [str(error)]
+        return f"{about}; degraded: {'; '.join(degraded)}" if degraded else f"{about}; all well"
 
     def ready(self) -> Readiness:
         """Whether the store commits, and what is degraded."""
@@ -125,6 +230,8 @@ class Daemon:
         return Readiness("", tuple(self._degraded()))
 
     def _degraded(self) -> Iterable[str]:
+        for fault in self.reloads.fault.splitlines():
+            yield f"configuration not in force: {fault}"
         for name, health in sorted(self.store.sources.all().items()):
             if health.failures and name in self.settings.sources:
                 yield f"source {name}: {health.error}"
@@ -156,7 +263,7 @@ class Daemon:
 
 
 def run_until_stopped(daemon: Daemon) -> int:
-    """Runs in the foreground until SIGTERM or SIGINT; a second one ends at once. Returns the exit code."""
+    """Runs in the foreground until SIGTERM or SIGINT; a second one ends at once. SIGHUP reloads. Returns the exit code."""
     stopping = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -165,6 +272,7 @@ def run_until_stopped(daemon: Daemon) -> int:
         stopping.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda number, frame: daemon.reloads.ask())
     try:
         daemon.start()
         stopping.wait()

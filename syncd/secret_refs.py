@@ -47,6 +47,18 @@ def resolve(text: str, env: Mapping[str, str], base: Path) -> Resolved:
     return Resolved(filled, tuple(found.missing), tuple(found.wrong), found.used)
 
 
+def files_named(text: str, env: Mapping[str, str], base: Path) -> list[Path]:
+    """The files that the references in a text are read from, be they there or not."""
+    found = []
+    for escaped, reference in _REFERENCE.findall(text):
+        kind, _, name = reference.strip().partition(":")
+        if kind == "file" and not escaped:
+            found.append(base / name.strip())
+        elif kind == "credential" and not escaped and env.get("CREDENTIALS_DIRECTORY"):
+            found.append(Path(env["CREDENTIALS_DIRECTORY"]) / name.strip())
+    return found
+
+
 def _value(reference: str, env: Mapping[str, str], base: Path, found: _Found) -> str:
     kind, colon, name = reference.partition(":")
     if not colon:

@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import func, select
 
-from syncd.config import Settings
 from syncd.intake.polls import FOR_A_PERSON
 from syncd.store.books import balance, kept_out
 from syncd.store.engine import millis, moment
@@ -23,6 +22,21 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 QUIET_FAILURES = 3
 """A source that failed fewer times in a row is not worth a person's look, unless only a person can mend it."""
+
+
+class HasType(Protocol):
+    @property
+    def type(self) -> str: ...
+
+
+class Named(Protocol):
+    """What is asked of a configuration: `Settings` is one, so is what a running daemon says of its own."""
+
+    @property
+    def sources(self) -> Mapping[str, HasType]: ...
+
+    @property
+    def destinations(self) -> Mapping[str, HasType]: ...
 
 
 @dataclass(frozen=True)
@@ -40,8 +54,9 @@ class Status:
         return asdict(self)
 
 
-def gather(store: Store, settings: Settings) -> Status:
-    """Everything at one moment. Raises StoreUnavailable."""
+def gather(store: Store, settings: Named, refused: Sequence[str] = ()) -> Status:
+    """Everything at one moment. `refused`: why running daemons do not work by what lies there now, a fault a line. Raises
+    StoreUnavailable."""
     now = store.clock()
     sources = _sources(store, settings)
     destinations = _destinations(store, settings, now)
@@ -54,6 +69,7 @@ def gather(store: Store, settings: Settings) -> Status:
         for (source, kind, reason), count in kept_out(store).items()
     ]
     advice = [
+        *(f"configuration not in force: {fault}" for text in refused for fault in text.splitlines()),
         *_advice_sources(sources),
         *_advice_destinations(destinations, settings),
         *_advice_books(books, quarantined),
@@ -61,7 +77,7 @@ def gather(store: Store, settings: Settings) -> Status:
     return Status(sources, destinations, books, out, quarantined, advice)
 
 
-def _sources(store: Store, settings: Settings) -> list[dict[str, Any]]:
+def _sources(store: Store, settings: Named) -> list[dict[str, Any]]:
     health = store.sources.all()
     rows = []
     for name, entry in settings.sources.items():
@@ -80,7 +96,7 @@ def _sources(store: Store, settings: Settings) -> list[dict[str, Any]]:
     return rows
 
 
-def _destinations(store: Store, settings: Settings, now: datetime) -> list[dict[str, Any]]:
+def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str, Any]]:
     queued = select(
         deliveries.c.destination,
         deliveries.c.state,
@@ -135,7 +151,7 @@ def _advice_sources(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _advice_destinations(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[str]:
+def _advice_destinations(rows: Sequence[Mapping[str, Any]], settings: Named) -> list[str]:
     lines = []
     for row in rows:
         name = row["destination"]

@@ -37,11 +37,12 @@ def upgrade(context: typer.Context) -> None:
 
 def status(context: typer.Context) -> None:
     """How everything is: sources, destinations, the balance sheet."""
+    from syncd.cli.running import running
     from syncd.status import gather
 
     here = session(context)
-    with here.store() as store:
-        found = gather(store, here.settings)
+    with running(here) as (store, known, refused):
+        found = gather(store, known, refused)
     if here.as_json:
         here.out.record(found.as_dict())
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random as chance
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -91,6 +92,8 @@ class Lane:
         self._now: int | None = None
         self._extended = 0
         self._store_trouble = ""
+        self.moved = time.monotonic()
+        """When its thread last did anything: a watchdog's sign of life."""
         self._jumps = Jumps()
 
     # -------------------------------------------------------------------------------------------------------- a round
@@ -140,6 +143,7 @@ class Lane:
             work.ledger.close()
 
     def _clock(self) -> int:
+        self.moved = time.monotonic()
         return self._now if self._now is not None else millis(self._read_clock())
 
     def _stopping(self) -> bool:
@@ -284,6 +288,7 @@ class Lane:
         return min(max((done.wait_until - self._clock()) / 1000, 0.001), self._idle)
 
     def _pause(self, seconds: float) -> None:
+        self.moved = time.monotonic()
         if seconds > 0 and not self._stop.is_set():
             self._wake.wait(seconds)
             self._wake.clear()

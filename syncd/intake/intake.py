@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -21,8 +22,9 @@ from syncd.intake.fetches import Fetches, RetryLaw
 from syncd.intake.keys import KeyFetch
 from syncd.intake.polls import Poll
 from syncd.intake.schedule import FETCH_EVERY, Schedule, Times
-from syncd.intake.webhooks import Doors, Endpoint
+from syncd.intake.webhooks import BYTES_IN_FLIGHT, Doors, Endpoint
 from syncd.store import Store
+from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
 
 log = structlog.get_logger(__name__)
@@ -49,6 +51,7 @@ class Intake:
         self._clock = clock
         self._policy = Policy.of(settings)
         self._threads = ThreadPoolExecutor(BIG_BODY_THREADS, thread_name_prefix="syncd-bodies")
+        self._common: tuple[object, ...] = ()  # of the settings that every source was built with
         self._settings: dict[str, SourceSettings] = {}
         self._sources: dict[str, Any] = {}
         self._endpoints: dict[str, Endpoint] = {}
@@ -89,13 +92,20 @@ class Intake:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def reload(self, settings: Settings, sources: Mapping[str, Any]) -> None:
-        """Another configuration: switches at once, changed and new sources afresh, removed ones end."""
+        """Another configuration: switches and limits at once, changed and new sources afresh, removed ones end."""
+        self.doors.max_body = settings.server.max_body
+        self.doors.max_bytes = max(BYTES_IN_FLIGHT, 2 * settings.server.max_body)
+        self.doors.max_waiting = settings.server.max_waiting
         self._policy = Policy.of(settings)
         self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
         self._take_up(settings, sources)
+        try:
+            failing = {name for name, health in self._store.sources.all().items() if health.error}
+        except StoreUnavailable:  # the new configuration is in force all the same
+            failing = set(self._sources)
         for name in self._sources:
             # What was misconfigured may be right now.
-            if name in self._polls and self._store.sources.health(name).error:
+            if name in self._polls and name in failing:
                 self._polls[name].forgive()
                 self.schedule.wake(f"poll:{name}")
             if name in self._fetches:
@@ -111,11 +121,14 @@ class Intake:
         return self._fetches.get(source)
 
     def _take_up(self, settings: Settings, sources: Mapping[str, Any]) -> None:
-        for name in [name for name in self._settings if self._settings[name] != settings.sources.get(name)]:
-            self._drop(name)
+        common = (settings.region, settings.timezone, settings.retry)
+        for name in list(self._settings):
+            if common != self._common or self._settings[name] != settings.sources.get(name):
+                self._drop(name)
+        self._common = common
         for name, entry in settings.sources.items():
             if name not in self._settings and name in sources:
-                self._add(name, entry, sources[name])
+                self._add(name, entry, sources[name], settings.zone)
         self.doors.open(self._policy, self._endpoints)
 
     def _drop(self, name: str) -> None:
@@ -124,7 +137,7 @@ class Intake:
         for table in (self._settings, self._sources, self._endpoints, self._polls, self._fetches):
             table.pop(name, None)
 
-    def _add(self, name: str, entry: SourceSettings, source: Any) -> None:
+    def _add(self, name: str, entry: SourceSettings, source: Any, zone: ZoneInfo) -> None:
         self._settings[name] = entry
         self._sources[name] = source
         common: dict[str, Any] = {"counts": self.counts, "clock": self._clock}
@@ -134,7 +147,7 @@ class Intake:
             self.schedule.add(f"keys:{name}", KeyFetch(name, source, clock=self._clock).run, Times(every=KEYS_EVERY))
         if isinstance(source, PollingSource):
             self._polls[name] = Poll(name, source, self._store, lambda: self._policy, **common)
-            self.schedule.add(f"poll:{name}", self._polls[name].work, Times(entry.poll, entry.cron))
+            self.schedule.add(f"poll:{name}", self._polls[name].work, Times(entry.poll, entry.cron), zone=zone)
         self._fetches[name] = Fetches(name, source, self._store, lambda: self._policy, self._law, **common)
         every = FETCH_EVERY if isinstance(source, HintSource) else RETRIES_EVERY
         self.schedule.add(f"fetch:{name}", self._fetches[name].run, Times(every=every))

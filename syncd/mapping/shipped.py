@@ -20,15 +20,20 @@ TESTS_SUFFIX = ".tests.yaml"
 def find_mapping(name: str, beside: Path) -> Path | Traversable:
     """The mapping called `name` (`mappings/salesforce.yaml`, `salesforce.yaml`, `salesforce`): in the directory `beside`
     (of the configuration), else the shipped one of that name. Raises UsageError saying which there are."""
-    for candidate in _spellings(name):
-        if (beside / candidate).is_file():
-            return beside / candidate
+    for candidate in own_files(name, beside):
+        if candidate.is_file():
+            return candidate
     parts = PurePosixPath(name).parts
     if len(parts) == 1 or (len(parts) == 2 and parts[0] == PACKAGE):
         found = shipped_mappings().get(parts[-1].removesuffix(SUFFIX))
         if found is not None:
             return found
     raise UsageError(_nowhere(name, beside))
+
+
+def own_files(name: str, beside: Path) -> list[Path]:
+    """Where a mapping called `name` may lie beside the configuration, the first that is there wins."""
+    return [beside / candidate for candidate in _spellings(name)]
 
 
 def shipped_mappings() -> dict[str, Traversable]:

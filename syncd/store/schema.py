@@ -259,3 +259,13 @@ source_health = Table(
     Column("next_at", Millis, nullable=False, default=0),
     Column("error", Text, nullable=False, default=""),
 )
+
+notices = Table(
+    "notices",  # what running daemons say of themselves, for `status`
+    metadata,
+    Column("holder", Name, nullable=False),
+    Column("topic", String(20), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", Millis, nullable=False),
+    PrimaryKeyConstraint("holder", "topic"),
+)

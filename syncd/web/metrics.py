@@ -41,6 +41,15 @@ class Lag:
     failures: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reloads:
+    """How reloads of the configuration ended since the start. `failed`: what lies there now is not in force."""
+
+    applied: int = 0
+    refused: int = 0
+    failed: bool = False
+
+
 def no_lines() -> Iterable[Line]:
     return ()
 
@@ -59,12 +68,14 @@ class Gauges(Collector):
         waiting: Callable[[], int],
         books: Callable[[], Iterable[Line]] = no_lines,
         lags: Callable[[], Iterable[Lag]] = no_lags,
+        reloads: Callable[[], Reloads] = Reloads,
     ) -> None:
         self._counts = counts
         self._depth = depth
         self._waiting = waiting
         self._books = books
         self._lags = lags
+        self._reloads = reloads
 
     def describe(self) -> Iterable[Metric]:
         return ()  # what there is depends on the configuration
@@ -84,6 +95,7 @@ class Gauges(Collector):
             polls.add_metric([source, outcome], count)
         yield polls
         yield from self._source_lags()
+        yield from self._configuration()
         books = GaugeMetricFamily(
             "syncd_deliveries",
             "The balance sheet: state `signals` is the sum of all other states.",
@@ -92,6 +104,15 @@ class Gauges(Collector):
         for line in self._books():
             books.add_metric([line.destination, line.channel, line.state], line.count)
         yield books
+
+    def _configuration(self) -> Iterator[Metric]:
+        now = self._reloads()
+        text = "1 while the configuration that lies there is not in force."
+        yield _gauge("syncd_config_reload_failed", text, {}, int(now.failed))
+        reloads = CounterMetricFamily("syncd_config_reloads", "Reloads by how they ended.", labels=["outcome"])
+        reloads.add_metric(["applied"], now.applied)
+        reloads.add_metric(["refused"], now.refused)
+        yield reloads
 
     def _source_lags(self) -> Iterator[Metric]:
         lag = GaugeMetricFamily("syncd_source_lag_seconds", "Since a source was last read well.", labels=["source"])

@@ -215,3 +215,11 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("source"),
     )
+    op.create_table(
+        "notices",
+        sa.Column("holder", sa.String(200), nullable=False),
+        sa.Column("topic", sa.String(20), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("holder", "topic"),
+    )
