@@ -60,9 +60,6 @@ class WithRawNoOp:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    def at_once(self, scope: Any, *rest: Any) -> bool:
-        return scope["path"] != "/raw" and self._app.at_once(scope, *rest)
-
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/raw":
             while (await receive()).get("more_body"):

@@ -1,4 +1,4 @@
-"""Lets an event loop wait for durable commits: one hand-over to the writer, and one wake of the loop, for many requests.
+"""Lets coroutines wait for durable commits: one hand-over to the writer, and one wake of the event loop, for many requests.
 
 The doors use it. Promise: the loop never touches the database; a request waits for no other longer than HOLD.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from syncd.intake.webhooks import Journal
 
 Outcome = Committed | Exception
-Ended = Callable[[Outcome], None]
 
 HOLD = 0.003  # seconds; while requests keep coming in, the writer would only fight the loop for the interpreter
 ENOUGH = 256
@@ -28,10 +26,10 @@ class LoopJournal:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: list[tuple[Entry, Ended]] = []
+        self._waiting: list[tuple[Entry, asyncio.Future[Committed]]] = []
         self._seen = 0
         self._since = 0.0
-        self._done: deque[tuple[Ended, Outcome]] = deque()
+        self._ended: deque[tuple[asyncio.Future[Committed], Outcome]] = deque()
         self._woken = False
 
     @property
@@ -39,20 +37,15 @@ class LoopJournal:
         """Entries not yet handed over."""
         return len(self._waiting)
 
-    def submit(self, entry: Entry, ended: Ended) -> None:
-        """On the loop. `ended` is called there, once, when the entry is durable or with what the journal raises:
-        StoreUnavailable, FenceLost."""
-        self._waiting.append((entry, ended))
+    def commit(self, entry: Entry) -> asyncio.Future[Committed]:
+        """To be awaited; raises what the journal raises: StoreUnavailable, FenceLost."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Committed] = loop.create_future()
+        self._waiting.append((entry, waiter))
         if len(self._waiting) == 1:
-            loop = asyncio.get_running_loop()
             self._seen = 0
             self._since = loop.time()
             loop.call_soon(self._hand_over, loop)
-
-    def commit(self, entry: Entry) -> asyncio.Future[Committed]:
-        """The same, to be awaited."""
-        waiter: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        self.submit(entry, partial(_settle, waiter))
         return waiter
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -63,14 +56,15 @@ class LoopJournal:
             return
         waiting, self._waiting = self._waiting, []
         try:
-            self._journal.submit_all([(entry, partial(self._ends, loop, ended)) for entry, ended in waiting])
+            self._journal.submit_all([(entry, partial(self._ends, loop, waiter)) for entry, waiter in waiting])
         except Exception as error:  # noqa: BLE001  the journal is closed: those who wait hear of it
-            for _, ended in waiting:
-                ended(error)
+            for _, waiter in waiting:
+                if not waiter.done():
+                    waiter.set_exception(error)
 
-    def _ends(self, loop: asyncio.AbstractEventLoop, ended: Ended, outcome: Outcome) -> None:
+    def _ends(self, loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[Committed], outcome: Outcome) -> None:
         """In the writer's thread."""
-        self._done.append((ended, outcome))
+        self._ended.append((waiter, outcome))
         if not self._woken:
             self._woken = True
             loop.call_soon_threadsafe(self._wake)
@@ -78,15 +72,11 @@ class LoopJournal:
     def _wake(self) -> None:
         # Lowered before the queue is emptied: whoever appends later either is seen here or sees it down and wakes again.
         self._woken = False
-        while self._done:
-            ended, outcome = self._done.popleft()
-            ended(outcome)
-
-
-def _settle(waiter: asyncio.Future[Committed], outcome: Outcome) -> None:
-    if waiter.done():  # the request was cancelled while it waited
-        return
-    if isinstance(outcome, Exception):
-        waiter.set_exception(outcome)
-    else:
-        waiter.set_result(outcome)
+        while self._ended:
+            waiter, outcome = self._ended.popleft()
+            if waiter.done():  # the request was cancelled while it waited
+                continue
+            if isinstance(outcome, Exception):
+                waiter.set_exception(outcome)
+            else:
+                waiter.set_result(outcome)

@@ -20,7 +20,7 @@ from syncd.connector import Reply, Request, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
 from syncd.intake.counts import Counts
-from syncd.intake.loop_journal import LoopJournal, Outcome
+from syncd.intake.loop_journal import LoopJournal
 from syncd.intake.quarantine import quarantined_request
 from syncd.intake.seldom import Seldom
 from syncd.signals import Route
@@ -200,41 +200,14 @@ class Doors:
             self.waiting -= 1
             self.bytes_held -= size
 
-    def take(self, endpoint: Endpoint, request: Request, answered: Callable[[Answer], None]) -> None:
-        """`receive` for a body of at most SMALL_BODY, without a coroutine: `answered` is called on the loop, perhaps before
-        this returns. Never raises."""
-        verdict = judge(endpoint, request, self._open.policy, request.received_at)
-        if isinstance(verdict, Answer):
-            if verdict is NO_KEY:
-                self._key_wanted(endpoint.name)
-            answered(verdict)
-            return
-        size = len(request.body)
-        self.waiting += 1
-        self.bytes_held += size
-
-        def ended(outcome: Outcome) -> None:
-            self.waiting -= 1
-            self.bytes_held -= size
-            answered(self._answer(endpoint, outcome))
-
-        self._commits.submit(verdict, ended)
-
     async def _commit(self, endpoint: Endpoint, entry: Entry) -> Answer:
         try:
-            outcome: Outcome = await self._commits.commit(entry)
-        except Exception as error:  # noqa: BLE001  every outcome has its answer
-            outcome = error
-        return self._answer(endpoint, outcome)
-
-    def _answer(self, endpoint: Endpoint, outcome: Outcome) -> Answer:
-        if isinstance(outcome, Committed):
-            self.counts.committed(endpoint.name, outcome)
-            return STORED
-        if isinstance(outcome, StoreUnavailable):
-            endpoint.seldom(
-                log.error, "webhook refused: the store cannot commit", source=endpoint.name, why=str(outcome)
-            )
-        else:  # not committed, so not acknowledged: the vendor sends it again
-            endpoint.seldom(log.error, "commit failed: a bug of ours", source=endpoint.name, exc_info=outcome)
-        return NO_STORE
+            committed = await self._commits.commit(entry)
+        except StoreUnavailable as error:
+            endpoint.seldom(log.error, "webhook refused: the store cannot commit", source=endpoint.name, why=str(error))
+            return NO_STORE
+        except Exception:  # noqa: BLE001  not committed, so not acknowledged: the vendor sends it again
+            endpoint.seldom(log.error, "commit failed: a bug of ours", source=endpoint.name, exc_info=True)
+            return NO_STORE
+        self.counts.committed(endpoint.name, committed)
+        return STORED

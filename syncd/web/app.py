@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from syncd.intake.webhooks import Doors
 from syncd.web.metrics import MEDIA_TYPE, page
-from syncd.web.webhooks import PREFIX, Receive, Run, Scope, Send, WebhookRoute
+from syncd.web.webhooks import PREFIX, Receive, Scope, Send, WebhookRoute
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,6 @@ class App:
     def __init__(self, webhooks: WebhookRoute, pages: Starlette) -> None:
         self._webhooks = webhooks
         self._pages = pages
-
-    def at_once(self, scope: Scope, body: bytes | bytearray, send: Send, run: Run) -> bool:
-        """Our server asks this first, with a request that came in one piece: True when it is being answered, False when
-        it is to be called as any ASGI app. `run` starts an ASGI app on this exchange, for an answer that must be awaited."""
-        return scope["path"].startswith(PREFIX) and self._webhooks.at_once(scope, body, send, run)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):

@@ -12,12 +12,11 @@ import gc
 import socket
 import sys
 import threading
-from functools import partial
 from typing import Any
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from syncd.errors import SyncdError, UsageError
 
@@ -29,41 +28,9 @@ MOST_CONNECTIONS = 8000  # each may hold 64 KiB of a body nobody has asked for y
 
 
 class Protocol(HttpToolsProtocol):
-    """Remembers since when a request's head has been awaited, for the sweep; and offers a request that came whole to the
-    app's `at_once` (see `syncd.web.app.App`) before a task is started for it, which costs as much as answering it."""
+    """Remembers since when a request's head has been awaited, for the sweep."""
 
     head_since: float | None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._at_once = getattr(self.app, "at_once", None)
-        self._put_off: RequestResponseCycle | None = None  # its task waits for the end of what is being read just now
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._put_off is not None:
-            self._start_put_off()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if self._put_off is not None:
-            self._start_put_off()
-        if self._at_once is None or app is not self.app or not cycle.more_body or cycle.waiting_for_100_continue:
-            super()._start_asgi_task(cycle, app)
-        else:
-            self._put_off = cycle
-
-    def _start_put_off(self) -> None:
-        cycle, self._put_off = self._put_off, None
-        if cycle is not None:
-            super()._start_asgi_task(cycle, self.app)
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        cycle = self._put_off
-        if cycle is not None and cycle is self.cycle and self._at_once is not None:
-            run = partial(super()._start_asgi_task, cycle)
-            if self._at_once(cycle.scope, cycle.body, cycle.send, run):
-                self._put_off = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

@@ -17,7 +17,6 @@ from syncd.intake.webhooks import (
     NO_SUCH_SOURCE,
     POST,
     PROBES,
-    SMALL_BODY,
     STORED,
     TOO_LARGE,
     TOO_SLOW,
@@ -31,7 +30,6 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Run = Callable[[Callable[[Scope, Receive, Send], Awaitable[None]]], None]
 
 PREFIX = "/webhooks/"
 BODY_SECONDS = 30.0  # for a whole body
@@ -80,42 +78,22 @@ class WebhookRoute:
             return
         except _Gone:
             return
-        answer = await doors.receive(endpoint, self._request(scope, method, headers, body, tail))
-        doors.counts.answered(name, answer.status)
-        await self._send(answer, send)
-
-    def at_once(self, scope: Scope, body: bytes | bytearray, send: Send, run: Run) -> bool:
-        """The same for the common case, without a task of its own: a POST of moderate size, come in one piece, for a source
-        there is, when nothing is to be refused. False: nothing was done, it is not that case."""
-        name, _, tail = scope["path"][len(PREFIX) :].partition("/")
-        doors = self._doors
-        endpoint = doors.endpoint(name)
-        if (
-            endpoint is None
-            or scope["method"] != POST
-            or len(body) > SMALL_BODY
-            or doors.refusal(len(body)) is not None
-        ):
-            return False
-
-        def answered(answer: Answer) -> None:
-            doors.counts.answered(name, answer.status)
-            if answer is not STORED or not self._stored.sent(send):
-                run(lambda scope, receive, send: self._send(answer, send))
-
-        request = self._request(scope, POST, _headers(scope["headers"]), bytes(body), tail)
-        doors.take(endpoint, request, answered)
-        return True
-
-    async def _send(self, answer: Answer, send: Send) -> None:
-        if answer is not STORED or not self._stored.sent(send):
-            await send(self._head(answer))
-            await send({"type": "http.response.body", "body": answer.body})
-
-    def _request(self, scope: Scope, method: str, headers: dict[str, str], body: bytes, tail: str) -> Request:
         query = scope["query_string"]
-        parsed = parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else ()
-        return Request(method, self._url(scope, headers, query), headers, body, self._doors.clock(), parsed, tail)
+        request = Request(
+            method,
+            self._url(scope, headers, query),
+            headers,
+            body,
+            doors.clock(),
+            parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else (),
+            tail,
+        )
+        answer = await doors.receive(endpoint, request)
+        doors.counts.answered(name, answer.status)
+        if answer is STORED and self._stored.sent(send):
+            return
+        await send(self._head(answer))
+        await send({"type": "http.response.body", "body": answer.body})
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
         """The whole body. Raises _Refused as soon as it is too large, too much, too slow or its length a lie."""

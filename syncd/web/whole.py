@@ -12,10 +12,6 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 
-def _nothing() -> None:
-    return None
-
-
 class Whole:
     """A fixed answer, rendered once a second: uvicorn's default headers carry the date."""
 
@@ -40,7 +36,6 @@ class Whole:
         cycle.transport.write(self._rendered)
         cycle.message_event.set()
         cycle.on_response()
-        cycle.on_response = _nothing  # as uvicorn does: the exchange is not to hold its connection
         return True
 
     def _render(self, default_headers: list[tuple[bytes, bytes]]) -> None:
