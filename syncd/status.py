@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import func, select
 
+from syncd.dispatch.plan import STRANGER
 from syncd.intake.polls import FOR_A_PERSON
 from syncd.store.books import balance, kept_out
 from syncd.store.engine import millis, moment
@@ -105,6 +106,7 @@ def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str
         func.max(deliveries.c.reason),
     )
     stuck = select(writes.c.destination, writes.c.state, func.count())
+    faulty = select(writes.c.destination, func.count(), func.min(writes.c.reason))
     spent = select(spending.c.destination, func.sum(spending.c.units)).where(spending.c.hour > millis(now - DAY))
     with store.read() as connection:
         queue = connection.execute(queued.group_by(deliveries.c.destination, deliveries.c.state)).all()
@@ -112,6 +114,9 @@ def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str
             stuck.where(writes.c.state.in_(("dead", "unconfirmed"))).group_by(writes.c.destination, writes.c.state)
         )
         counts = {(name, state): count for name, state, count in letters}
+        wrong = connection.execute(
+            faulty.where(writes.c.state == "held", writes.c.reason != STRANGER).group_by(writes.c.destination)
+        ).all()
         used = dict(connection.execute(spent.group_by(spending.c.destination)).all())
         lane: dict[str, Mapping[str, Any]] = {
             row["destination"]: dict(row) for row in connection.execute(select(lanes)).mappings()
@@ -119,6 +124,7 @@ def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str
     waiting = {(name, state): count for name, state, count, *_ in queue}
     oldest = {name: moment(first) for name, state, _, first, _ in queue if state == "pending"}
     reasons = {name: reason for name, _, _, _, reason in sorted(queue, key=lambda row: row.state)}
+    faults = {name: f"{count} held: {reason}" for name, count, reason in wrong}
     paused = {name: _still(row["paused_until"], now) for name, row in lane.items()}
     names = [*settings.destinations, *sorted({name for name, *_ in queue} - set(settings.destinations))]
     return [
@@ -131,6 +137,7 @@ def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str
             "unconfirmed": counts.get((name, "unconfirmed"), 0),
             "oldest": oldest.get(name),
             "spent_24h": used.get(name, 0.0),
+            "fault": faults.get(name, ""),
             "paused_until": paused.get(name),
             "reason": lane[name]["reason"] if paused.get(name) else reasons.get(name, ""),
         }
@@ -161,6 +168,8 @@ def _advice_destinations(rows: Sequence[Mapping[str, Any]], settings: Named) -> 
             )
         if row["paused_until"] is not None:
             lines.append(f"destination {name}: paused until {row['paused_until']:%Y-%m-%d %H:%M} UTC: {row['reason']}")
+        if row["fault"]:
+            lines.append(f"destination {name}: {row['fault']}; mend the mapping or the CRM (tried again when it is saved, and hourly)")
         if row["dead"]:
             lines.append(
                 f"destination {name}: {row['dead']} dead; see `syncd dead list`, mend the mapping, `syncd dead retry --all`"

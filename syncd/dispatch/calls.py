@@ -133,6 +133,13 @@ class Caller:
         if failure is not None and self.pace.paused_until > before.paused_until:
             log.warning("destination paused", destination=self.name, reason=self.pace.reason)
 
+    def hold(self, rule: str, failure: Failure) -> None:
+        """The rule names what the CRM does not know: its writes wait, the others flow."""
+        now = self.clock()
+        if self.pace.held_until(rule, now) is None:
+            log.warning("rule held", destination=self.name, rule=rule, reason=rules.said(failure))
+        self.pace = rules.hold(self.pace, [rule], failure, now)
+
     # ------------------------------------------------------------------------------------------------------ look-ups
 
     def resolve(self, people: Sequence[Wanted], *, deals: bool) -> list[Found | Failure | None]:

@@ -273,7 +273,7 @@ class Creation:
                 )
             failure = outcome if isinstance(outcome, Failure) else None
             if isinstance(failure, Misconfigured) and failure.scope is Scope.RULE:
-                self._caller.pace = rules.hold(self._caller.pace, [PEOPLE_CREATE], failure, now)
+                self._caller.hold(PEOPLE_CREATE, failure)
             held = self._caller.pace.held_until(PEOPLE_CREATE, now)
             attempts.append(rules.attempt(one.brought.signal_id, PEOPLE_CREATE, outcome, now))
             rows.append((one.brought, settle_creation(self._row(one, now), one.needs[0], now, held, failure)))

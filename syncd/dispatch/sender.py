@@ -162,7 +162,7 @@ class Sender:
                 again.append([self._begin_chain(works, write)])
                 continue
             if isinstance(outcome, Misconfigured) and outcome.scope is Scope.RULE:
-                self._caller.pace = rules.hold(self._caller.pace, [works[0].draft.rule], outcome, now)
+                self._caller.hold(works[0].draft.rule, outcome)
             for work in works:
                 keying = rules.keying_of_known(work.keying) if write.id else work.keying
                 work.row = rules.decide(work.row, outcome, keying, self._law, now)

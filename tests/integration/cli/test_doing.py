@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import requests
 
 from syncd.daemon import Daemon
 from syncd.settings_file import load_settings
+from syncd.twins import create
 from tests.servers import free_port
 from tests.user_folder import SECRETS, UserFolder
 
@@ -131,6 +133,22 @@ def test_what_cannot_be_written_now_is_told_with_its_reason(filled: UserFolder) 
     (crm,) = [row for row in filled.done("--json", "status").record["destinations"] if row["destination"] == "crm"]
     assert (crm["pending"], crm["paused_until"]) == (3, None)
     assert "no connection" in crm["reason"]
+
+
+def test_a_field_that_the_crm_does_not_know_is_shown_loudly(filled: UserFolder) -> None:
+    shipped = (resources.files("mappings") / "salesforce.yaml").read_text("utf-8")
+    (filled.path / "mappings").mkdir()
+    filled.write("mappings/wrong.yaml", shipped.replace("ActivityDate: ", "Nonsense__c: "))
+    auth = "{flow: client_credentials, client_id: x, client_secret: '${SF_SECRET}'}"
+    text = (filled.path / "config.yaml").read_text("utf-8")
+    with create("salesforce") as twin:
+        crm = f"{{type: salesforce, mapping: mappings/wrong.yaml, login_url: '{twin.url}', auth: {auth}}}"
+        filled.write("config.yaml", f"{text}  crm: {crm}\n")
+        told = filled.done("replay", "--to", "crm").err
+    assert "3 wait for the next `syncd run`: timeline: INVALID_FIELD: " in told
+    advice = filled.done("status").err
+    assert "destination crm: 3 held: INVALID_FIELD: " in advice
+    assert "Nonsense__c" in advice
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncd.config import Retry
 from syncd.connector import Call, Keying, Kind, Outcome, Write
@@ -219,7 +220,11 @@ def test_a_rule_that_is_wrong_holds_only_itself(tmp_path: Path, whole: bool) -> 
     else:
         for n in range(3):
             rig.crm.row_faults[key_of(n, "two")] = [failure]
-    rig.step()
+    with capture_logs() as logged:
+        rig.step()
+    assert [(line["rule"], line["reason"]) for line in logged if line["event"] == "rule held"] == [
+        ("two", "Nope: INVALID_FIELD: no such field")
+    ]
     assert len(rig.records("Good")) == 3
     assert rig.states() == {"held": 3}
     assert {row["reason"] for row in rig.writes if row["rule"] == "two"} == {"Nope: INVALID_FIELD: no such field"}
