@@ -169,7 +169,9 @@ def _advice_destinations(rows: Sequence[Mapping[str, Any]], settings: Named) -> 
         if row["paused_until"] is not None:
             lines.append(f"destination {name}: paused until {row['paused_until']:%Y-%m-%d %H:%M} UTC: {row['reason']}")
         if row["fault"]:
-            lines.append(f"destination {name}: {row['fault']}; mend the mapping or the CRM (tried again when it is saved, and hourly)")
+            lines.append(
+                f"destination {name}: {row['fault']}; mend the mapping or the CRM (tried again when it is saved, and hourly)"
+            )
         if row["dead"]:
             lines.append(
                 f"destination {name}: {row['dead']} dead; see `syncd dead list`, mend the mapping, `syncd dead retry --all`"

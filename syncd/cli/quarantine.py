@@ -59,9 +59,17 @@ def quarantine_retry(context: typer.Context, ids: Ids = None, every: All = False
         if not chosen:
             here.out.say("nothing in quarantine")
             return
+        sources = {found.source for found in store.receipts.list(ids=chosen, limit=len(chosen))}
+        if gone := sorted(sources - set(here.settings.sources)):
+            raise UsageError(
+                f"no source {gone[0]} is configured, and only it can read what it left here: bring it back, or discard"
+            )
         waiting = store.receipts.retry(ids=chosen)
         left = _work_off(here, store, chosen)
-    here.out.say(f"{waiting} tried again" + (f", {left} are back in quarantine" if left else ""))
+    if left is None:
+        here.out.say(f"{waiting} set free; the running daemon tries them within a minute")
+    else:
+        here.out.say(f"{waiting} tried again" + (f", {left} are back in quarantine" if left else ""))
 
 
 @quarantine_app.command("discard")
@@ -76,15 +84,15 @@ def quarantine_discard(
     here.out.say(f"{count} discarded")
 
 
-def _work_off(here: Session, store: Store, ids: list[str]) -> int:
-    """Parses or fetches what was set free, unless a daemon does; how many are in quarantine again."""
+def _work_off(here: Session, store: Store, ids: list[str]) -> int | None:
+    """Parses or fetches what was set free; how many are in quarantine again. None: a daemon runs, and does it."""
     from syncd.assembly import assemble
     from syncd.intake.admit import Policy
     from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
     from syncd.jobs import daemon_runs
 
     if daemon_runs(store):
-        return 0
+        return None
     sources = {found.source for found in store.receipts.list(state="", ids=ids, limit=len(ids))}
     known = sorted(sources & set(here.settings.sources))
     assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=known)

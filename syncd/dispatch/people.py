@@ -276,7 +276,9 @@ class Creation:
                 self._caller.hold(PEOPLE_CREATE, failure)
             held = self._caller.pace.held_until(PEOPLE_CREATE, now)
             attempts.append(rules.attempt(one.brought.signal_id, PEOPLE_CREATE, outcome, now))
-            rows.append((one.brought, settle_creation(self._row(one, now), one.needs[0], now, held, failure)))
+            row = self._row(one, now)
+            row = msgspec.structs.replace(row, attempts=row.attempts + 1)
+            rows.append((one.brought, settle_creation(row, one.needs[0], now, held, failure)))
         self._ledger.answered(rows, attempts, self._people(them))
         return ()
 
@@ -303,7 +305,7 @@ def settle_creation(
         return put(row, state="dead", reason=person.reason, due_at=0)
     if person is not None and person.state == "creating":
         if held is not None:
-            return put(row, state="held", reason=held[1], due_at=held[0])
+            return put(row, state="held", reason=held[1], attempts=person.attempts, due_at=held[0])
         reason = rules.said(failure) if failure else row.reason
         return put(row, state="pending", reason=reason, attempts=person.attempts, due_at=max(now, person.checked_at))
     return put(row, state="skipped", reason="they are not created any more", due_at=0)

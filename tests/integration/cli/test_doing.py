@@ -185,6 +185,14 @@ def test_quarantine_is_worked_off_after_a_fix(quarantined: UserFolder) -> None:
     assert [row["title"] for row in quarantined.done("--json", "signals", "list").lines] == ["Order o-1"]
 
 
+def test_what_only_a_removed_source_can_read_stays_in_quarantine(quarantined: UserFolder) -> None:
+    text = (quarantined.path / "config.yaml").read_text("utf-8")
+    quarantined.write("config.yaml", text.replace("  forms:", "  renamed:"))
+    ran = quarantined.syncd("quarantine", "retry", "--all")
+    assert (ran.code, "no source forms is configured" in ran.err) == (2, True)
+    assert len(quarantined.done("--json", "quarantine", "list").lines) == 1
+
+
 def test_quarantine_is_thrown_away(quarantined: UserFolder) -> None:
     assert quarantined.done("quarantine", "discard", "--all").err == "1 discarded\n"
     assert quarantined.done("quarantine", "retry", "--all").err == "nothing in quarantine\n"

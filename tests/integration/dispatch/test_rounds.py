@@ -30,6 +30,7 @@ def test_work_economy(tmp_path: Path) -> None:
     assert rig.crm.calls == ["resolve", "write", "write"]
     assert rig.states() == {"delivered": 1000}
     assert len(rig.records("Lead")) == 50
+    assert {row["attempts"] for row in rig.writes if row["rule"] == PEOPLE_CREATE} == {1}
     rig.arrive([signal(n, email=f"p{n % 400}@example.com") for n in range(1000, 2000)])
     assert rig.step().calls == 1
     assert len(rig.records("Task")) == 2000
