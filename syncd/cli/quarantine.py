@@ -62,7 +62,7 @@ def quarantine_retry(context: typer.Context, ids: Ids = None, every: All = False
         sources = {found.source for found in store.receipts.list(ids=chosen, limit=len(chosen))}
         if gone := sorted(sources - set(here.settings.sources)):
             raise UsageError(
-                f"no source {gone[0]} is configured, and only it can read what it left here: bring it back, or discard"
+                f"no source {gone[0]} is configured, and only it can read these: bring it back, or discard them"
             )
         waiting = store.receipts.retry(ids=chosen)
         left = _work_off(here, store, chosen)

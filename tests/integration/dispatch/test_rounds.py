@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from syncd.dispatch.plan import PEOPLE_CREATE
 from tests.lane_rig import Rig, signal, sqlite
 
 
