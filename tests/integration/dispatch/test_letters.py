@@ -140,9 +140,9 @@ def test_a_replay_brings_nothing_that_the_destination_does_not_ask_for(tmp_path:
     rig = Rig(sqlite(tmp_path))
     rig.arrive([signal(1), signal(2, type="custom.order")])
     rig.drain()
-    asked = {"only": ("custom.*",)}
-    assert replay(rig.store, ALL, "crm", dry_run=True, **asked) == Replayed(1, 1, 0, 0, 1)
-    assert replay(rig.store, ALL, "later", **asked) == Replayed(1, 0, 1, 0, 1)
+    asked = ("custom.*",)
+    assert replay(rig.store, ALL, "crm", only=asked, dry_run=True) == Replayed(1, 1, 0, 0, 1)
+    assert replay(rig.store, ALL, "later", only=asked) == Replayed(1, 0, 1, 0, 1)
     rig.check_books()
 
 
