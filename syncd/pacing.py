@@ -153,7 +153,9 @@ def moved(pace: Pace, by: int, now: int) -> Pace:
     if by >= 0 or (pace.paused_until <= now and not pace.held):
         return pace
     held = {rule: (max(until + by, now), reason) for rule, (until, reason) in pace.held.items()}
-    return msgspec.structs.replace(pace, paused_until=max(pace.paused_until + by, min(pace.paused_until, now)), held=held)
+    return msgspec.structs.replace(
+        pace, paused_until=max(pace.paused_until + by, min(pace.paused_until, now)), held=held
+    )
 
 
 def shrunk(pace: Pace, size: int) -> Pace:

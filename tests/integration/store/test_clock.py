@@ -24,7 +24,9 @@ def test_times_move_with_the_clock(store: Store, by: int) -> None:
     then += 1 if by < 0 else -1
     rows = [write(state, state, then + 5000) for state in ("pending", "held", "doubt", "sending", "written")]
     with store.write() as connection:
-        put_writes(connection, "crm", [*rows, write("due", "pending", NOW - 2 * HOUR), write("since", "doubt", NOW - 10)], NOW)
+        put_writes(
+            connection, "crm", [*rows, write("due", "pending", NOW - 2 * HOUR), write("since", "doubt", NOW - 10)], NOW
+        )
         put_writes(connection, "other", rows, NOW)
         put_people(connection, "crm", [PersonRow("a", state="creating", sent_at=then, checked_at=then + 7000)])
         move_times(connection, "crm", by, NOW)
