@@ -90,7 +90,7 @@ class House:
 
     def deliver(self, headers: dict[str, str], body: bytes) -> list[Signal]:
         request = post(headers, body)
-        self.source.verifier()(request, self.now)
+        self.source.verifier()(request, datetime.now(UTC))  # the twin signs by the wall clock
         self.commit(self.source.parse(request))
         return self.work()
 
