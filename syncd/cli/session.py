@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from _thread import start_new_thread
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,7 +99,10 @@ class Session:
     @contextmanager
     def interrupts(self, stop: threading.Event) -> Iterator[None]:
         """Within it Ctrl-C and SIGTERM set `stop`, so that work ends between two steps; then the command is interrupted."""
-        before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, lambda *_: start_new_thread(stop.set, ()))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             yield
         finally:

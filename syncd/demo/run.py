@@ -9,6 +9,7 @@ import socket
 import tempfile
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -139,7 +140,9 @@ def _interruptible(stopping: threading.Event) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {n: signal.signal(n, lambda *_: stopping.set()) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        n: signal.signal(n, lambda *_: start_new_thread(stopping.set, ())) for n in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:

@@ -68,7 +68,11 @@ class Process:
         self.log = log
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
-                list(command), stdout=output, stderr=output, cwd=cwd, env={**os.environ, **(env or {})}
+                list(command),
+                stdout=output,
+                stderr=output,
+                cwd=cwd,
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})},
             )
 
     @property
@@ -102,7 +106,9 @@ class Process:
         try:
             return self.popen.wait(within)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"did not end within {within:.0f} s:\n{self.text[-2000:]}") from None
+            self.send(signal.SIGABRT)  # says where each thread stands
+            self.popen.wait(10)
+            raise AssertionError(f"did not end within {within:.0f} s:\n{self.text[-9000:]}") from None
 
     def ends(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Asks it to end; the exit code."""
