@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
 from types import FrameType
 
 import structlog
@@ -38,6 +40,9 @@ from syncd.web.server import Server
 
 log = structlog.get_logger(__name__)
 
+LISTEN_EVERY = 0.25
+"""Seconds: Python runs a handler in the main thread only. A signal that the kernel gives to another thread does not wake a
+main thread that waits for good."""
 DRAIN = timedelta(seconds=25)
 PURGE_EVERY = timedelta(hours=6)
 JOBS_EVERY = timedelta(seconds=2)
@@ -264,18 +269,19 @@ class Daemon:
 
 def run_until_stopped(daemon: Daemon) -> int:
     """Runs in the foreground until SIGTERM or SIGINT; a second one ends at once. SIGHUP reloads. Returns the exit code."""
-    stopping = threading.Event()
+    asked: SimpleQueue[int] = SimpleQueue()  # its put may interrupt itself; an Event's set may not
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stopping.is_set():
+        if not asked.empty():
             raise KeyboardInterrupt
-        stopping.set()
+        asked.put(number)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda number, frame: daemon.reloads.ask())
     try:
         daemon.start()
-        stopping.wait()
+        while asked.empty():
+            time.sleep(LISTEN_EVERY)
         daemon.stop()
     finally:
         for number, handler in before.items():
