@@ -51,7 +51,7 @@ def set_up_logs(*, level: str = "info", stream: TextIO | None = None, as_json: b
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(out),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a logger may have been used before logs are set up, in tests and by imports
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(

@@ -215,13 +215,19 @@ def test_what_never_left_is_transient_even_for_a_write() -> None:
 
 
 def test_a_connection_that_dies_between_two_requests_is_replaced(serve: Callable[..., Server]) -> None:
+    gone = threading.Event()
+
     def once(peer: Peer) -> None:
         peer.request()
         peer.send(OK)
+        peer.connection.shutdown(socket.SHUT_RDWR)
+        gone.set()
 
     client = HttpClient(serve(once).url)
     for _ in range(3):
         assert client.request("POST", "/x", json={}).ok
+        assert gone.wait(10)  # a connection that dies while we send is another matter: then nobody knows
+        gone.clear()
 
 
 def test_tls_that_cannot_be_trusted(serve: Callable[..., Server], tmp_path: Path) -> None:
