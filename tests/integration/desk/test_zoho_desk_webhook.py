@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,26 +19,6 @@ from syncd.errors import (
 from syncd.signals import Route
 from syncd.twins.zoho_desk import ZohoDeskTwin
 from tests.desk import NOW, House, at, comment, post, reply, ticket, types
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ZohoDeskTwin]:
-    with ZohoDeskTwin() as twin:
-        yield twin
-
-
-@pytest.fixture
-def twin(server: ZohoDeskTwin) -> ZohoDeskTwin:
-    server.reset()
-    return server
-
-
-@pytest.fixture
-def contact(twin: ZohoDeskTwin) -> str:
-    account = twin.add("accounts", accountName="Acme")
-    return twin.add(
-        "contacts", firstName="Jane", lastName="Doe", email="Jane@X.example", phone="0912 345 678", accountId=account
-    )
 
 
 def test_a_webhook_is_a_hint_that_is_read_again(twin: ZohoDeskTwin, contact: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,26 +27,6 @@ from syncd.errors import (
 from syncd.signals import Route, derive_id
 from syncd.twins.zoho_desk import ZohoDeskTwin
 from tests.desk import NOW, ORG, House, at, comment, reply, ticket, types
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ZohoDeskTwin]:
-    with ZohoDeskTwin() as twin:
-        yield twin
-
-
-@pytest.fixture
-def twin(server: ZohoDeskTwin) -> ZohoDeskTwin:
-    server.reset()
-    return server
-
-
-@pytest.fixture
-def contact(twin: ZohoDeskTwin) -> str:
-    account = twin.add("accounts", accountName="Acme")
-    return twin.add(
-        "contacts", firstName="Jane", lastName="Doe", email="Jane@X.example", phone="0912 345 678", accountId=account
-    )
 
 
 def test_it_is_all_kinds_of_source(twin: ZohoDeskTwin) -> None:
