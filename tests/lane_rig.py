@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import select
 
 from syncd.config import DestinationSettings, Retry, Settings
+from syncd.connector import Keying, Kind
 from syncd.dispatch.lane import Lane, StepResult
+from syncd.dispatch.plan import write_key
 from syncd.mapping.loading import load_mapping
 from syncd.signals import Route, Signal, derive_id, make_person
 from syncd.store import Store
@@ -174,3 +176,24 @@ class Rig:
 
 def sqlite(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/syncd.db"
+
+
+KEPT = Keying(Kind.UPSERT)
+
+
+def known(tmp_path: Path, keying: Keying = KEPT, **more: object) -> Rig:
+    """A rig whose CRM knows Ann already; its tasks are written as `keying` says."""
+    rig = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": keying}), **more)  # type: ignore[arg-type]
+    rig.crm.add("Contact", Email="ann@example.com")
+    return rig
+
+
+def key_of(number: int, rule: str = "timeline") -> str:
+    """The key of the record that a rule makes of signal `number`."""
+    return write_key(f"signal:{signal(number).id}", rule)
+
+
+def write_state(rig: Rig) -> str:
+    """The state of the only write there is."""
+    (row,) = rig.writes
+    return str(row["state"])
