@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+UPGRADE ?= --upgrade # make lock UPGRADE= adds what is new and leaves the rest
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench docs lock wheel clean
@@ -43,7 +44,7 @@ docs: $(STAMP)
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --group test --group lint --universal --python-version 3.11 --generate-hashes \
-	  --no-header --no-emit-index-url --no-annotate --quiet --upgrade --output-file requirements.lock
+	  --no-header --no-emit-index-url --no-annotate --quiet $(UPGRADE) --output-file requirements.lock
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -1,0 +1,181 @@
+"""What a connector may offer its admin beside moving signals: each an optional protocol, found by isinstance.
+
+Commands ask for them (`check --online`, `prepare`, `auth`, `webhooks`), the daemon for `Waiting`. A connector implements those
+its vendor can do and imports nothing else for it; whatever it cannot do is said in a sentence, never left out in silence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+# --------------------------------------------------------------------------------------------------- check --online
+
+
+class Level(StrEnum):
+    """How a finding weighs: `FAULT` makes `check --online` fail."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing looked at: `what` in two or three words ("sign-in", "quota", "Task.Syncd_Key__c"), what was found, and what
+    to do about it ("" when nothing)."""
+
+    level: Level
+    what: str
+    message: str
+    remedy: str = ""
+
+
+@runtime_checkable
+class OnlineCheck(Protocol):
+    """Tries what only the vendor can tell: credentials, scopes, prerequisites, quota. Changes nothing over there, costs as
+    few calls as can be. A Failure raised ends it and is shown as a fault; what was yielded before it stands."""
+
+    def check_online(self) -> Iterator[Finding]: ...
+
+
+class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """One field as the CRM describes it. `length`: characters at most, None when not limited or not told. `values`: the
+    picklist, None when any value is taken. `required`: a new record without it is refused. `unique`: the CRM itself refuses
+    a second record with the same value. `key`: records can be upserted or found by it. `creatable`/`updatable`: whether our
+    user may write it. `references`: objects a link may point at."""
+
+    name: str
+    type: str = ""
+    length: int | None = None
+    values: tuple[str, ...] | None = None
+    required: bool = False
+    unique: bool = False
+    key: bool = False
+    creatable: bool = True
+    updatable: bool = True
+    references: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A destination that tells what its objects look like, for comparing a mapping with them. Names compare without case
+    when `folds_case`. An object that does not exist (or is hidden from our user) is absent from the answer."""
+
+    folds_case: bool
+
+    def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]: ...
+
+
+# ---------------------------------------------------------------------------------------------------------- prepare
+
+
+class FieldNeed(msgspec.Struct, frozen=True, kw_only=True):
+    """A field that a mapping needs and the CRM lacks. `key`: it holds syncd's key (36 characters): it should be unique, and
+    usable for upserts where the CRM allows it."""
+
+    object: str
+    field: str
+    key: bool = False
+    length: int = 36
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What became of one need. `by_hand`: the API cannot; `message` then tells a person exactly where to click."""
+
+    need: FieldNeed
+    done: bool
+    message: str
+    by_hand: bool = False
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A destination whose missing fields can be made, or whose admin can be told exactly how. One step a need, in their
+    order; asking twice makes nothing twice. `dry`: only say what would be done."""
+
+    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]: ...
+
+
+# ------------------------------------------------------------------------------------------------------------- auth
+
+
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """How a person signs in to this vendor for us (OAuth 2.0 authorization code with PKCE): plain vendor data. `grant` is
+    where the token is kept in the TokenStore: the same id the connector asks for its tokens with. `parameters` are added to
+    the authorisation URL (`access_type=offline`, `prompt=consent`). `extra`: names in the token answer that are kept in
+    `Token.extra` (`instance_url`, `api_domain`). `lifetime`: seconds a token lives when the vendor does not say."""
+
+    grant: str
+    authorize_url: str
+    token_url: str
+    client_id: str
+    client_secret: str = ""
+    scopes: tuple[str, ...] = ()
+    scope_separator: str = " "
+    parameters: dict[str, str] = {}
+    extra: tuple[str, ...] = ()
+    lifetime: float | None = None
+    account: str = ""
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"SignIn(authorize_url={self.authorize_url!r}, client_id={self.client_id!r})"
+
+    __str__ = __repr__
+
+
+@runtime_checkable
+class SignsIn(Protocol):
+    """A connector that a person can sign in for with `syncd auth NAME`. `sign_in` is pure; it raises UsageError when the
+    configuration has no use for it (a flow without a person) and says so."""
+
+    def sign_in(self) -> SignIn: ...
+
+
+def own_grant(kind: str, name: str, *parts: str) -> tuple[str, ...]:
+    """The parts of a grant (for `syncd.oauth.grant_id`) that belongs to one configured name: what `syncd auth NAME` signed in
+    for. Somebody who renames the entry signs in once more."""
+    return ("signed in", kind, name, *parts)
+
+
+# --------------------------------------------------------------------------------------------------------- webhooks
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook that the vendor has for somebody. `ours`: it points at this source's address. `state`: as the vendor says."""
+
+    id: str
+    url: str
+    events: tuple[str, ...] = ()
+    state: str = ""
+    ours: bool = False
+    details: dict[str, Any] = {}
+
+
+@runtime_checkable
+class Subscribable(Protocol):
+    """A source whose vendor has an API for its webhooks. `subscribe` points the vendor at `Context.webhook_url`; asked
+    twice it returns the one that is there (brought up to date), never a second one. `unsubscribe` of an id that is gone is
+    done already."""
+
+    def subscriptions(self) -> Sequence[Subscription]: ...
+
+    def subscribe(self) -> Subscription: ...
+
+    def unsubscribe(self, id: str) -> None: ...
+
+
+# ------------------------------------------------------------------------------------------------------------- idle
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """A polling source that can be told of news (IMAP IDLE). `wait` holds a connection until something may be new (True),
+    `stop` is set, or it has nothing to wait on and the schedule must do (False). It returns within a second of `stop`. A
+    Failure ends this wait; the schedule goes on polling meanwhile."""
+
+    def wait(self, stop: threading.Event) -> bool: ...
