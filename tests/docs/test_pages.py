@@ -170,15 +170,3 @@ def test_what_is_commented_out_in_the_example_is_valid_too() -> None:
     text = re.sub(r"(?m)^ +each: .*\n", "", text)  # with it, `body` is an `item`
     loaded = parse_settings(text, ROOT / "config.example.yaml", {}, need_secrets=False)
     assert loaded.settings is not None
-
-
-def test_the_symptoms_are_lines_that_syncd_prints() -> None:
-    sources = [path.read_text("utf-8") for root in ("syncd", "connectors") for path in (ROOT / root).rglob("*.py")]
-    said = re.sub(r'"\s*\n?\s*f?"', "", "\n".join(sources))
-    quoted = re.findall(r"\*\*`([^`]+)`\*\*", (DOCS / "faq.md").read_text("utf-8"))
-    assert len(quoted) >= 20
-    missing = []
-    for line in quoted:
-        parts = [part.strip() for part in line.split("…") if part.strip()]
-        missing += [part for part in parts if " ".join(part.split()) not in said]
-    assert missing == []
