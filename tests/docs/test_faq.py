@@ -49,7 +49,9 @@ def unanswered(line: Line, known: list[str]) -> bool:
 def test_every_line_of_fault_has_an_answer() -> None:
     known = patterns()
     missing = [line for line in every_line() if unanswered(line, known)]
-    told = "\n".join(f"  {line.file}:{line.number}\n    **`{line.text}`**: what it means and what to do" for line in missing)
+    told = "\n".join(
+        f"  {line.file}:{line.number}\n    **`{line.text}`**: what it means and what to do" for line in missing
+    )
     assert not missing, (
         f"{len(missing)} lines that syncd can print have no entry in docs/faq.md. Add one for each (… for what differs, or only "
         "the part that is telling), or the line alone to the `<!-- also:` comment under an entry that answers it already; a "

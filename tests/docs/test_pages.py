@@ -64,10 +64,10 @@ def test_generated_parts_are_fresh(page: Path) -> None:
 
 
 def configurations() -> list[tuple[str, str]]:
-    """(page and number, block) of every configuration that is shown; mapping.md's blocks are mappings."""
+    """(page and number, block) of every configuration that is shown; those of mapping.md and recipes.md are mappings."""
     found = []
     for page in EVERY:
-        if page.name in ("mapping.md", "twins.md"):
+        if page.name in ("mapping.md", "recipes.md", "twins.md"):
             continue
         blocks = [body for language, body in FENCE.findall(page.read_text("utf-8")) if language == "yaml"]
         found += [(f"{name(page)}-{number}", body) for number, body in enumerate(blocks)]
