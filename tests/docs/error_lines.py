@@ -15,16 +15,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GAP = "…"
-FAULTS = frozenset(
-    "SyncdError UsageError ConfigError Fault fault Transient RateLimited QuotaExhausted AuthExpired Misconfigured Rejected "
-    "StaleReference Ambiguous NotAuthentic KeyUnavailable Malformed ValueError".split()
-)
+FAULTS = {
+    *("SyncdError", "UsageError", "ConfigError", "Fault", "fault", "Transient", "RateLimited", "QuotaExhausted"),
+    *("AuthExpired", "Misconfigured", "Rejected", "StaleReference", "Ambiguous", "NotAuthentic", "KeyUnavailable"),
+    *("Malformed", "ValueError"),
+}
 """What a line of fault is made with; classes that inherit one of these are found by themselves."""
 NEVER_SHOWN = ("AssertionError", "NotImplementedError", "TypeError", "KeyError", "RuntimeError", "SystemExit", "Exit")
 """Raised for our own bugs, or without a line."""
 WORDS = ("code", "field", "scope", "key")
 """Keywords that hold no line for a person."""
-NOT_SHOWN = ("syncd/twins/", "syncd/testing/", "syncd/demo/", "syncd/scaffold/")
+NOT_SHOWN = ("syncd/twins/", "syncd/testing/", "syncd/demo/")
 """Stand-ins and suites: whoever sees their lines is a developer with the source before them."""
 TABLES = re.compile(r"_?[A-Z_]*(TELLS|TELLING|HINTS|MEANINGS|REASONS|ADVICE)$")
 """Module-level tables whose texts are shown as lines of fault."""
@@ -77,7 +78,7 @@ def _heirs(trees: list[ast.Module]) -> set[str]:
 class _Module:
     """One module: constants, functions that make a text, and functions that make a fault of a text they are given."""
 
-    def __init__(self, tree: ast.Module, kinds: frozenset[str] | set[str]) -> None:
+    def __init__(self, tree: ast.Module, kinds: set[str]) -> None:
         self.tree = tree
         self.kinds = set(kinds)
         self.functions = {
