@@ -79,7 +79,11 @@ def configurations() -> list[tuple[str, str]]:
     for page in EVERY:
         if page.name in ("mapping.md", "recipes.md", "twins.md"):
             continue
-        blocks = [body for language, body in FENCE.findall(page.read_text("utf-8")) if language == "yaml"]
+        blocks = [
+            body
+            for language, body in FENCE.findall(page.read_text("utf-8"))
+            if language == "yaml" and not body.startswith(" ")
+        ]
         found += [(f"{name(page)}-{number}", body) for number, body in enumerate(blocks)]
     return found
 
