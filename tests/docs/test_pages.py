@@ -195,3 +195,9 @@ def test_what_is_commented_out_in_the_example_is_valid_too() -> None:
     text = re.sub(r"(?m)^ +each: .*\n", "", text)  # with it, `body` is an `item`
     loaded = parse_settings(text, ROOT / "config.example.yaml", {}, need_secrets=False)
     assert loaded.settings is not None
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (DOCS / "README.md").read_text("utf-8")
+    pages_there = {path.relative_to(DOCS).as_posix() for path in DOCS.glob("*.md")} - {"README.md"}
+    assert {page for page in pages_there if f"({page})" not in index} == set()
