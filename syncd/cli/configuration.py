@@ -173,7 +173,7 @@ def _new_connector(context: typer.Context, name: str | None, kinds: list[str], i
     made = scaffold.write(wanted, folder)
     here.out.rows([{"file": str(path)} for path in made], ["file"])
     here.out.say(
-        f"now: cd {folder}, pip install -e . --group test, pytest; then make the invented vendor yours (README.md)"
+        f"now: cd {folder}, pip install -e . pytest, pytest; then make the invented vendor yours (README.md)"
     )
 
 
