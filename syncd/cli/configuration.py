@@ -172,9 +172,7 @@ def _new_connector(context: typer.Context, name: str | None, kinds: list[str], i
     folder = here.cwd / (into or Path(f"syncd-{name.replace('_', '-')}"))
     made = scaffold.write(wanted, folder)
     here.out.rows([{"file": str(path)} for path in made], ["file"])
-    here.out.say(
-        f"now: cd {folder}, pip install -e . pytest, pytest; then make the invented vendor yours (README.md)"
-    )
+    here.out.say(f"now: cd {folder}, pip install -e . pytest, pytest; then make the invented vendor yours (README.md)")
 
 
 def _summary(role: registry.Role, kind: str) -> str:
