@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, SecretStr, field_validator, model_validator
 
 from syncd.cron import parse_cron
 from syncd.durations import Duration
@@ -108,6 +108,11 @@ class Quota(Model):
     share: Annotated[float | None, Field(description="a share of the account's allowance; short: `quota: 60%`")] = None
     calls: Annotated[int | None, Field(ge=1, description="at most so many API calls in 24 hours (Salesforce)")] = None
     credits: Annotated[int | None, Field(ge=1, description="at most so many API credits in 24 hours (Zoho)")] = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Editors shall know the short form too."""
+        return {"anyOf": [handler(core), {"type": "string", "pattern": r"^\s*[0-9.]+\s*%\s*$"}]}
 
     @model_validator(mode="before")
     @classmethod

@@ -104,7 +104,18 @@ def config_schema() -> dict[str, Any]:
         properties[section] = {"type": "object", "additionalProperties": {"oneOf": choices}}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "syncd configuration"
-    return schema
+    standard: dict[str, Any] = _standard(schema)
+    return standard
+
+
+_STANDARD = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+
+def _standard(node: Any) -> Any:
+    """Pydantic writes the bounds of sizes in its own words; editors know those of JSON Schema alone."""
+    if isinstance(node, dict):
+        return {_STANDARD.get(word, word): _standard(inner) for word, inner in node.items()}
+    return [_standard(inner) for inner in node] if isinstance(node, list) else node
 
 
 def _role(role: str) -> registry.Role:

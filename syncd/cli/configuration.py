@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -103,13 +104,29 @@ def mask_url(url: str) -> str:
 def connectors(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="one connector, with its keys and signals")
+        str | None, typer.Argument(metavar="[NAME]", help="one connector, with its keys and signals; or the word new")
+    ] = None,
+    new_name: Annotated[
+        str | None, typer.Argument(metavar="[NEW_NAME]", help="after new: the `type:` of the connector to make")
+    ] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", metavar="KIND", help="new: polling, webhook, hint or destination; may be repeated"),
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="FOLDER", help="new: where; default: ./syncd-NEW_NAME")
     ] = None,
 ) -> None:
-    """The connectors; with NAME, the keys and signals of one."""
+    """The connectors; with NAME, all about one. `connectors new NEW_NAME --kind KIND` makes a package with its test."""
+    from syncd.abilities import kinds_of_write, what_it_can
     from syncd.config_schema import key_rows
 
     out = session(context).out
+    if name == "new":
+        _new_connector(context, new_name, kinds or [], into)
+        return
+    if new_name or kinds or into:
+        raise UsageError("write `syncd connectors new NEW_NAME --kind KIND`, or `syncd connectors NAME`")
     if name is None:
         rows = [
             {"type": kind, "role": role, "summary": _summary(role, kind)}
@@ -127,9 +144,11 @@ def connectors(
     for role in found:
         connector = registry.load(role, name)
         keys = list(key_rows(connector.settings))
+        writes, can = kinds_of_write(connector), what_it_can(connector)
         if out.as_json:
             made = [{"type": s.type, "key": s.key, "backfill": s.backfill} for s in connector.signals]
-            out.record({"type": name, "role": role, "summary": connector.summary, "keys": keys, "signals": made})
+            about: dict[str, Any] = {"type": name, "role": role, "summary": connector.summary, "keys": keys}
+            out.record(about | {"signals": made, "writes": writes, "abilities": can})
             continue
         out.text(f"{name} ({role}): {connector.summary}")
         for row in keys:
@@ -138,6 +157,22 @@ def connectors(
         if connector.signals:
             made = [{"signal": s.type, "id_made_of": s.key, "backfill": s.backfill} for s in connector.signals]
             out.rows(made, ["signal", "id_made_of", "backfill"], title="signals")
+        if writes:
+            out.rows(writes, ["object", "kind", "enforced"], title="kinds of write")
+        out.rows(can, ["ability", "what_for", "there"], title="what it can do")
+
+
+def _new_connector(context: typer.Context, name: str | None, kinds: list[str], into: Path | None) -> None:
+    from syncd import scaffold
+
+    if name is None:
+        raise UsageError("give the new connector a name: syncd connectors new acme --kind webhook")
+    wanted = scaffold.plan(name, kinds)
+    here = session(context)
+    folder = here.cwd / (into or Path(f"syncd-{name.replace('_', '-')}"))
+    made = scaffold.write(wanted, folder)
+    here.out.rows([{"file": str(path)} for path in made], ["file"])
+    here.out.say(f"now: cd {folder}, pip install -e . pytest, pytest; then make the invented vendor yours (README.md)")
 
 
 def _summary(role: registry.Role, kind: str) -> str:

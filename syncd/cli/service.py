@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -72,8 +73,13 @@ def twin(
     if name not in TWINS:
         raise UsageError(f"there is no twin called {name!r}; there are: {', '.join(sorted(TWINS))}")
     out = session(context).out
+
+    def ready(url: str) -> None:
+        out.text(url)
+        sys.stdout.flush()  # whoever started it (a script, CI) waits for this line
+
     try:
-        serve(name, port, faults=faults, log_path=journal, latency=latency, ready=lambda url: out.text(url))
+        serve(name, port, faults=faults, log_path=journal, latency=latency, ready=ready)
     except OSError as error:
         named = error.filename or (f"port {port}" if port else "the twin")
         raise SyncdError(f"twin {name}: {named}: {error.strerror}") from None

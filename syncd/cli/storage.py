@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -33,6 +34,23 @@ def upgrade(context: typer.Context) -> None:
     here = session(context)
     with here.store() as store:
         here.out.say(f"{store.place}: up to date (revision {store.info().revision})")
+
+
+@db_app.command("backup")
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="the copy to make; FILE.key gets the key of the tokens")],
+) -> None:
+    """A whole copy of a SQLite database, also while syncd runs."""
+    from syncd.store.backup import backup as copy_to
+    from syncd.store.engine import parse_url
+
+    here = session(context)
+    url = parse_url(here.settings.database.get_secret_value())
+    if url.get_backend_name() == "sqlite":
+        url = url.set(database=str(here.config_path.parent / str(url.database)))
+    made = copy_to(url, here.cwd / file)
+    here.out.rows([{"file": str(path)} for path in made], ["file"])
 
 
 def status(context: typer.Context) -> None:

@@ -78,7 +78,8 @@ class _Jinja:
         if as_value and expression.node is not None:
             self.bodies.append([nodes.Assign(target, expression.node)])
         else:
-            self.bodies.append([nodes.AssignBlock(target, None, text_pieces(expression.body))])
+            trimmed = nodes.Filter(None, "trim", [], [], None, None)  # as other text is
+            self.bodies.append([nodes.AssignBlock(target, trimmed, text_pieces(expression.body))])
         return len(self.bodies) - 1
 
     def compile(self) -> None:

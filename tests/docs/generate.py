@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd import registry
+from syncd.abilities import kinds_of_write, what_it_can
 from syncd.config import DestinationSettings, Settings, SourceSettings
 from syncd.config_schema import key_rows
 from syncd.signals import CATALOGUE
@@ -22,6 +23,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"(<!-- generated: (?P<what>[^>]+?) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 OURS = ("name", "connector")
 """Fields of an entry that no user writes: the entry's own key, and the connector's keys in one."""
+
+UNWRITTEN = "(Say here what is to be done at the vendor, and its traps.)"
+"""What a page that `make docs` began still holds: a test fails until somebody has written it."""
 
 
 def pages() -> list[Path]:
@@ -37,6 +41,30 @@ def filled(text: str) -> str:
         return f"{match[1]}{BLOCKS[what](*arguments).rstrip()}\n{match[4]}"
 
     return BLOCK.sub(fill, text)
+
+
+def parts_of(role: str, kind: str) -> list[tuple[str, str]]:
+    """(heading, block) of the generated parts that the page of a connector has."""
+    own = [("Signals", "signals")] if role == "source" else [("Kinds of write", "writes")]
+    return [
+        (heading, f"{what} {role}.{kind}")
+        for heading, what in [*own, ("Keys", "keys"), ("What it can do", "abilities")]
+    ]
+
+
+def new_page(role: str, kind: str) -> str:
+    """The beginning of the page of a connector that has none: the generated parts, and where to write the rest."""
+    connector = _connector(f"{role}.{kind}")
+    required = "".join(f"    {row['key']}: …\n" for row in key_rows(connector.settings) if _plainly_required(row))
+    example = f"```yaml\n{role}s:\n  my-{kind.replace('_', '-')}:\n    type: {kind}\n{required}```\n"
+    blocks = "".join(
+        f"\n## {heading}\n\n<!-- generated: {what} -->\n<!-- end -->\n" for heading, what in parts_of(role, kind)
+    )
+    return filled(f"# {kind}: {connector.summary}\n\n{example}\n## Setting it up\n\n{UNWRITTEN}\n{blocks}")
+
+
+def _plainly_required(row: dict[str, Any]) -> bool:
+    return bool(row["required"]) and "." not in row["key"]
 
 
 def connectors() -> list[tuple[registry.Role, str]]:
@@ -67,6 +95,23 @@ def connector_signals(which: str) -> str:
     return _table(("signal", "its id is made of, by route", "backfill"), rows)
 
 
+def connector_writes(which: str) -> str:
+    """Kinds of write of the mapping that comes with syncd."""
+    rows = [
+        (f"`{row['object']}`", f"`{row['kind']}`" + ("" if row["enforced"] else ", key not enforced"))
+        for row in kinds_of_write(_connector(which))
+    ]
+    return _table(("object", "kind of write"), rows)
+
+
+def connector_abilities(which: str) -> str:
+    """What else it can do."""
+    rows = [
+        (row["ability"], row["what_for"], "yes" if row["there"] else "no") for row in what_it_can(_connector(which))
+    ]
+    return _table(("ability", "what it is for", "there"), rows)
+
+
 def connector_list() -> str:
     """All connectors, each with its page."""
     rows = [(f"[`{name}`]({name}.md)", role, registry.load(role, name).summary) for role, name in connectors()]
@@ -94,6 +139,8 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "config": config_keys,
     "keys": connector_keys,
     "signals": connector_signals,
+    "writes": connector_writes,
+    "abilities": connector_abilities,
     "connectors": connector_list,
     "channels": channel_list,
     "commands": commands,
@@ -191,7 +238,14 @@ def _cell(text: str) -> str:
 
 
 def main() -> int:
-    """Brings every page up to date; says which changed."""
+    """Brings every page up to date, and begins those of connectors that have none; says which changed."""
+    for role, kind in connectors():
+        page = DOCS / "connectors" / f"{kind}.md"
+        if not page.exists():
+            page.write_text(new_page(role, kind), "utf-8")
+            sys.stdout.write(
+                f"{page.relative_to(DOCS.parent)}: new; write the part by hand, and its entry in config.example.yaml\n"
+            )
     for path in pages():
         text = path.read_text("utf-8")
         new = filled(text)

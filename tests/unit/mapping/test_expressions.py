@@ -94,7 +94,7 @@ def values_of(template: str) -> list[tuple[dict[str, Any], list[str]]]:
         ("{{ [person.email, person.company, signal.url] | join('\n') }}", "an@example.com"),
         ("{{ {'id': signal.data.score, 'none': person.company} }}", {"id": 9}),
         ("{{ person.handles.x }} {{ person.raw.vip }}", "@an true"),
-        ("{% for i in signal.data.items %}{{ i.name }} x {{ i.n }}; {% endfor %}", "tea x 2; rice x 0; "),
+        ("{% for i in signal.data.items %}{{ i.name }} x {{ i.n }}; {% endfor %}", "tea x 2; rice x 0;"),
         ("{% for i in signal.data.missing %}{{ i }}{% else %}none{% endfor %}", "none"),
         ("{% if signal.data.score > 8 %}Thanks!{% else %}Sorry{% endif %}", "Thanks!"),
         ("{% set n = signal.data.score %}{{ n }} of {{ 10 }}", "9 of 10"),
