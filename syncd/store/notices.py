@@ -1,6 +1,7 @@
 """What running daemons have to say to whoever asks how things are: what configuration is in force, why another is refused.
 
-A daemon writes its own notices, `syncd status` reads those of daemons that are alive. Everything raises StoreUnavailable.
+A daemon writes its own notices, `syncd status` reads those of daemons that are alive; a command announces what every daemon
+must hear of. Everything raises StoreUnavailable.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 IN_FORCE = "in force"
 REFUSED = "refused"
+EVERYBODY = "everybody"
+"""The holder of announcements: they belong to no process and are never forgotten, one a topic."""
 
 
 class Notices:
@@ -29,9 +32,22 @@ class Notices:
 
     def put(self, topic: str, text: str) -> None:
         """Says something, in place of what was said of this topic; "" takes it back."""
-        here = (notices.c.holder == self._store.holder, notices.c.topic == topic)
+        self._put(self._store.holder, topic, text)
+
+    def announce(self, topic: str, text: str) -> None:
+        """Tells every daemon on this database, in place of what was last announced of this topic."""
+        self._put(EVERYBODY, topic, text)
+
+    def announced(self) -> dict[str, tuple[str, int]]:
+        """Topic -> what was last announced of it, and when. The same text again has another time."""
+        query = select(notices.c.topic, notices.c.text, notices.c.at).where(notices.c.holder == EVERYBODY)
+        with self._store.read() as connection:
+            return {row.topic: (row.text, row.at) for row in connection.execute(query)}
+
+    def _put(self, holder: str, topic: str, text: str) -> None:
+        here = (notices.c.holder == holder, notices.c.topic == topic)
         changes = {"text": plain(text), "at": self._store.now()}
-        row = {"holder": self._store.holder, "topic": topic, **changes}
+        row = {"holder": holder, "topic": topic, **changes}
         statement = upsert(self._store, notices, row, changes) if text else delete(notices).where(*here)
         self._store.apply(lambda connection: connection.execute(statement))
 
@@ -43,5 +59,5 @@ class Notices:
 
     def keep_only(self, holders: Collection[str]) -> None:
         """Forgets what daemons said that are gone."""
-        statement = delete(notices).where(notices.c.holder.not_in([*holders, self._store.holder]))
+        statement = delete(notices).where(notices.c.holder.not_in([*holders, self._store.holder, EVERYBODY]))
         self._store.apply(lambda connection: connection.execute(statement))

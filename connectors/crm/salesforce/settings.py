@@ -25,7 +25,7 @@ Flow = Literal["client_credentials", "jwt_bearer", "refresh_token"]
 NEEDED: dict[Flow, tuple[str, ...]] = {
     "client_credentials": ("client_secret",),
     "jwt_bearer": ("username", "private_key"),
-    "refresh_token": ("refresh_token",),
+    "refresh_token": (),
 }
 
 
@@ -40,7 +40,9 @@ class SalesforceAuth(ConnectorSettings):
         SecretStr | None, Field(description="jwt_bearer: RSA key, as PEM text or the path of a PEM file")
     ] = None
     audience: Annotated[str, Field(description="jwt_bearer: `aud`; default by login_url (production or sandbox)")] = ""
-    refresh_token: Annotated[SecretStr | None, Field(description="refresh_token: the one of the first sign-in")] = None
+    refresh_token: Annotated[
+        SecretStr | None, Field(description="refresh_token: one you have; without it, sign in by `syncd auth`")
+    ] = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -73,6 +75,11 @@ class SalesforceSettings(ConnectorSettings):
         bool | str,
         Field(description="assignment rules for new leads and cases: false, true, or the id of a rule"),
     ] = False
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether tokens come from a person's `syncd auth`."""
+        return self.auth.flow == "refresh_token" and not _given(self.auth.refresh_token)
 
     @field_validator("login_url")
     @classmethod

@@ -65,8 +65,8 @@ def test_the_audience_follows_from_the_login_host(login: str, audience: str) -> 
 def test_secrets_are_masked_and_grants_tell_users_apart() -> None:
     one = settings()
     assert "hush" not in repr(one)
-    assert grant_of(one) == grant_of(settings(api_version="v66.0"))
-    assert grant_of(one) != grant_of(settings(auth=SECRET | {"client_id": "d"}))
+    assert grant_of(one, "crm") == grant_of(settings(api_version="v66.0"), "crm")
+    assert grant_of(one, "crm") != grant_of(settings(auth=SECRET | {"client_id": "d"}), "crm")
 
 
 def test_the_kinds_of_writes() -> None:
