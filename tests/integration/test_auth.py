@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,9 +193,11 @@ def test_nobody_comes(folder: Path, port: str) -> None:
 
 
 def test_the_port_is_in_use(folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with signing_in(folder, "crm", "--port", str(taken.getsockname()[1])) as auth:
-            code, _, err = auth.end()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        signing_in(folder, "crm", "--port", str(taken.getsockname()[1])) as auth,
+    ):
+        code, _, err = auth.end()
     assert code == 1
     assert "cannot be had (Address already in use)" in err
     assert len(err.splitlines()) == 1
@@ -254,12 +255,3 @@ def test_forgotten(folder: Path, port: str) -> None:
             code, out, _ = auth.end()
         assert (code, json.loads(out)["forgotten"]) == (0, gone)
     assert stored(folder) == 0
-
-
-def until(what: object, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():  # type: ignore[operator]
-            return
-        time.sleep(0.05)
-    raise AssertionError("did not come about in time")

@@ -19,6 +19,8 @@ from connectors.crm.zoho.errors import Meaning, Said, failure, said
 from connectors.crm.zoho.pack import Lane, Packed, Way
 from connectors.crm.zoho.people import Search, ask_deals, open_deals
 from connectors.crm.zoho.settings import ZohoSettings
+from connectors.zoho_accounts import sign_in_of
+from syncd.capabilities import SignIn
 from syncd.connector import (
     Allowance,
     Call,
@@ -49,6 +51,7 @@ TABS: Mapping[str, str] = {
 }
 """Module -> its tab in the web pages, for those whose tab is known."""
 
+SCOPES = ("ZohoCRM.modules.ALL", "ZohoCRM.coql.READ", "ZohoCRM.settings.fields.READ")
 CHECK_FIELDS = "duplicate_check_fields"
 ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
 """Codes of a refused right that, said of a row, speak of its record or module only."""
@@ -70,6 +73,11 @@ class Zoho(DestinationDefaults):
         self._client = Client(settings, context)
         self._region = context.region
         self._settings = settings
+        self._called = context.name
+
+    def sign_in(self) -> SignIn:
+        """How `syncd auth` signs a person in."""
+        return sign_in_of(self._settings.accounts, self._settings.auth, SCOPES, kind="zoho", name=self._called)
 
     def keying(self, object: str, key_field: str) -> Keying:
         """Upsert by the unique key; activities are inserted under it. Notes have no custom fields, and what has no key can

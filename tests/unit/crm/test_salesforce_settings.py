@@ -29,7 +29,6 @@ def settings(**keys: Any) -> SalesforceSettings:
         ({"login_url": "http://example.my.salesforce.com"}, "https"),
         ({"auth": {"flow": "client_credentials", "client_id": "c"}}, "also needs client_secret"),
         ({"auth": {"flow": "jwt_bearer", "client_id": "c"}}, "username and private_key"),
-        ({"auth": {"flow": "refresh_token", "client_id": "c"}}, "also needs refresh_token"),
         ({"auth": {"flow": "password", "client_id": "c"}}, "client_credentials"),
         ({"api_version": "v31.0"}, "too old"),
         ({"api_version": "latest"}, "v62.0"),
