@@ -27,7 +27,7 @@ _TOPIC = "signed in"
 
 def announce(store: Store, role: Role, name: str, grant: str) -> None:
     """Lets every daemon know that the stored sign-in of `name` is another one now, or gone."""
-    Notices(store).announce(f"{_TOPIC}:{role}:{name}", grant)
+    Notices(store).announce(_TOPIC, f"{role}:{name}", grant)
 
 
 class SignIns:
@@ -44,14 +44,13 @@ class SignIns:
             now = self._announced()
         except StoreUnavailable:  # the daemon says so elsewhere; nothing is missed, the next look compares again
             return
-        news = {topic: said[0] for topic, said in now.items() if self._known.get(topic) != said}
+        news = {subject: said[0] for subject, said in now.items() if self._known.get(subject) != said}
         self._known = now
-        for topic, grant in news.items():
-            _, role, name = topic.split(":", 2)
+        for subject, grant in news.items():
+            role, _, name = subject.partition(":")
             log.info("a sign-in was stored or removed", **{role: name})
             self._store.tokens.look_again(grant)
             self._mended(role, name)
 
     def _announced(self) -> dict[str, tuple[str, int]]:
-        announced = Notices(self._store).announced()
-        return {topic: said for topic, said in announced.items() if topic.startswith(f"{_TOPIC}:")}
+        return Notices(self._store).announced(_TOPIC)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 IN_FORCE = "in force"
 REFUSED = "refused"
-EVERYBODY = "everybody"
-"""The holder of announcements: they belong to no process and are never forgotten, one a topic."""
+TO_ALL = "*"
+"""How the holder of an announcement begins: it belongs to no process and is never forgotten, one a topic and subject."""
 
 
 class Notices:
@@ -34,15 +34,17 @@ class Notices:
         """Says something, in place of what was said of this topic; "" takes it back."""
         self._put(self._store.holder, topic, text)
 
-    def announce(self, topic: str, text: str) -> None:
-        """Tells every daemon on this database, in place of what was last announced of this topic."""
-        self._put(EVERYBODY, topic, text)
+    def announce(self, topic: str, subject: str, text: str) -> None:
+        """Tells every daemon on this database, in place of what was last announced of this subject."""
+        self._put(TO_ALL + subject, topic, text)
 
-    def announced(self) -> dict[str, tuple[str, int]]:
-        """Topic -> what was last announced of it, and when. The same text again has another time."""
-        query = select(notices.c.topic, notices.c.text, notices.c.at).where(notices.c.holder == EVERYBODY)
+    def announced(self, topic: str) -> dict[str, tuple[str, int]]:
+        """Subject -> what was last announced of it, and when. The same text again has another time."""
+        query = select(notices.c.holder, notices.c.text, notices.c.at).where(
+            notices.c.topic == topic, notices.c.holder.startswith(TO_ALL, autoescape=True)
+        )
         with self._store.read() as connection:
-            return {row.topic: (row.text, row.at) for row in connection.execute(query)}
+            return {row.holder.removeprefix(TO_ALL): (row.text, row.at) for row in connection.execute(query)}
 
     def _put(self, holder: str, topic: str, text: str) -> None:
         here = (notices.c.holder == holder, notices.c.topic == topic)
@@ -59,5 +61,8 @@ class Notices:
 
     def keep_only(self, holders: Collection[str]) -> None:
         """Forgets what daemons said that are gone."""
-        statement = delete(notices).where(notices.c.holder.not_in([*holders, self._store.holder, EVERYBODY]))
+        statement = delete(notices).where(
+            notices.c.holder.not_in([*holders, self._store.holder]),
+            notices.c.holder.not_like(f"{TO_ALL}%"),
+        )
         self._store.apply(lambda connection: connection.execute(statement))
