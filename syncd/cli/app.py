@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import auth, configuration, jobs, mappings, quarantine, service, signals, storage, writing
+from syncd.cli import auth, configuration, init, jobs, mappings, quarantine, service, signals, storage, writing
 from syncd.cli.session import Session
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ def _session(
 
 
 service.register(app)
+init.register(app)
 configuration.register(app)
 auth.register(app)
 jobs.register(app)

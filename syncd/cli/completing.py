@@ -52,3 +52,16 @@ destinations = _offer(lambda ctx: _section(ctx, "destinations"))
 signers = _offer(lambda ctx: [*_section(ctx, "sources"), *_section(ctx, "destinations")])
 signal_types = _offer(_signal_types)
 connectors = _offer(_connectors)
+
+
+def _types(role: str) -> Callable[[typer.Context], Iterable[str]]:
+    def names(ctx: typer.Context) -> Iterable[str]:
+        from syncd import registry
+
+        return registry.names("source" if role == "source" else "destination")
+
+    return names
+
+
+source_types = _offer(_types("source"))
+destination_types = _offer(_types("destination"))
