@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import auth, configuration, init, jobs, mappings, quarantine, service, signals, storage, writing
+from syncd.cli import (
+    auth,
+    completion,
+    configuration,
+    init,
+    jobs,
+    mappings,
+    quarantine,
+    service,
+    signals,
+    storage,
+    writing,
+)
 from syncd.cli.session import Session
 
 app = typer.Typer(
@@ -55,3 +67,4 @@ writing.register(app)
 quarantine.register(app)
 mappings.register(app)
 storage.register(app)
+completion.register(app)

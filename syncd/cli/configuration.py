@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd import registry
+from syncd.cli.completing import connectors as connector_types
 from syncd.cli.session import Session, session
 from syncd.errors import ConfigError, UsageError
 
@@ -103,7 +104,10 @@ def mask_url(url: str) -> str:
 def connectors(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="one connector, with its keys and signals")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="one connector, with its keys and signals", autocompletion=connector_types
+        ),
     ] = None,
 ) -> None:
     """The connectors; with NAME, the keys and signals of one."""
