@@ -7,11 +7,13 @@ Promise: a wrong answer is one line that says what to do, and no line holds a co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
+import orjson
 
 from syncd.capabilities import SignIn
 from syncd.errors import SyncdError
@@ -41,6 +43,10 @@ REMEDIES: Mapping[str, str] = {
     "elsewhere": "make the configuration name that server",
 }
 """What to do about an OAuth error (RFC 6749 4.1.2.1 and 5.2, and what vendors say instead). A connector's own come first."""
+
+
+_READ = ("access_token", "refresh_token", "token_type", "error", "error_description")
+"""What of a token answer oauthlib is shown, as far as it is text: it trips over numbers in odd places."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -112,7 +118,8 @@ def read_pasted(sign_in: SignIn, attempt: Attempt, text: str) -> str:
     pasted = text.strip()
     if not pasted or len(pasted) > LONGEST_REDIRECT:
         raise SyncdError("nothing was pasted; run the command again" if not pasted else "what was pasted is too long")
-    query = urlsplit(pasted).query if "://" in pasted else pasted if pasted.startswith(("code=", "error=")) else ""
+    query = pasted.partition("#")[0].partition("?")[2] if "://" in pasted else ""
+    query = query or (pasted if pasted.startswith(("code=", "error=")) else "")
     if query:
         return read_redirect(sign_in, attempt, query)
     if "://" in pasted or any(character.isspace() for character in pasted):
@@ -122,9 +129,16 @@ def read_pasted(sign_in: SignIn, attempt: Attempt, text: str) -> str:
 
 def _check_server(sign_in: SignIn, given: Mapping[str, str]) -> None:
     told = given.get(sign_in.server_parameter, "") if sign_in.server_parameter else ""
-    if told and urlsplit(told).hostname != urlsplit(sign_in.token_url).hostname:
-        asked, there = urlsplit(sign_in.token_url).hostname, (urlsplit(told).hostname or told)[:100]
+    asked, there = _host(sign_in.token_url), _host(told)
+    if told and there != asked:
         raise SyncdError(f"the account lives at {there}, not at {asked}: {remedy(sign_in, 'elsewhere', '')}")
+
+
+def _host(url: str) -> str:
+    """The host of an address; of what is none, the text itself."""
+    with suppress(ValueError):
+        return _plain(urlsplit(url).hostname or url, 100)
+    return _plain(url, 100)
 
 
 def exchange_body(sign_in: SignIn, attempt: Attempt, code: str) -> bytes:
@@ -143,10 +157,11 @@ def read_token(sign_in: SignIn, redirect: str, answer: Response, now: datetime) 
     from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
 
     given = _object(answer)
+    texts = {name: given[name] for name in _READ if given.get(name) and isinstance(given[name], str)}
     try:
-        said = WebApplicationClient(sign_in.client_id).parse_request_body_response(answer.body)
+        said = WebApplicationClient(sign_in.client_id).parse_request_body_response(orjson.dumps(texts))
     except OAuth2Error as error:
-        if "error" not in given:
+        if "error" not in texts:
             raise SyncdError(
                 f"the vendor answered HTTP {answer.status} without a token; run the command again"
             ) from None
@@ -158,13 +173,19 @@ def read_token(sign_in: SignIn, redirect: str, answer: Response, now: datetime) 
         raise SyncdError(
             f"the vendor gave no refresh token, so the sign-in would soon end: {remedy(sign_in, 'no_refresh_token', redirect)}"
         )
-    life = said.get("expires_in") or sign_in.lifetime
     return Token(
         access=str(said["access_token"]),
-        expires_at=now + timedelta(seconds=float(life)) if life else None,
+        expires_at=_end(given.get("expires_in"), sign_in.lifetime, now),
         refresh=refresh,
         extra={name: _kept(name, given[name]) for name in sign_in.extra if given.get(name)},
     )
+
+
+def _end(told: Any, usual: float | None, now: datetime) -> datetime | None:
+    """When a token ends, None when nobody says anything sensible: it is good until it is refused."""
+    with suppress(TypeError, ValueError, OverflowError):
+        return now + timedelta(seconds=float(told))
+    return now + timedelta(seconds=usual) if usual else None
 
 
 def _object(answer: Response) -> dict[str, Any]:

@@ -89,7 +89,14 @@ def test_anything_pasted(text: str) -> None:
         one_line(error)
 
 
-VALUES = st.one_of(st.none(), st.text(max_size=20), st.integers(), st.booleans(), st.just([]), st.just({}))
+VALUES = st.one_of(
+    st.none(),
+    st.text(max_size=20),
+    st.integers(min_value=-(2**53), max_value=2**53),
+    st.booleans(),
+    st.just([]),
+    st.just({}),
+)
 KEYS = (
     "access_token",
     "refresh_token",
