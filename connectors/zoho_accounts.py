@@ -67,6 +67,8 @@ _PERMANENT = {
     "invalid_scope": "the refresh token's scopes are not accepted",
     "unsupported_grant_type": "the accounts host does not know this way to sign in",
 }
+NOBODY = "sign_in"
+"""The code of what only a person who signs in can mend."""
 _ENDED = frozenset({"invalid_code", "invalid_grant", "invalid_scope"})
 _THROTTLED = "Access Denied"
 
@@ -108,7 +110,9 @@ def bearer(
     return Bearer(tokens=tokens, grant=grant, mint=_minter(grant, accounts_url, auth, clock, name), scheme=SCHEME)
 
 
-def sign_in_of(accounts_url: str, auth: ZohoAuth, scopes: tuple[str, ...], *, kind: str, name: str) -> SignIn:
+def sign_in_of(
+    accounts_url: str, centre: DataCentre, auth: ZohoAuth, scopes: tuple[str, ...], *, kind: str, name: str
+) -> SignIn:
     """How a person signs in with these scopes. Raises UsageError where the configuration has a refresh token.
 
     Zoho gives a refresh token only for access_type=offline, and a second time only with prompt=consent. Its answer tells
@@ -128,6 +132,7 @@ def sign_in_of(accounts_url: str, auth: ZohoAuth, scopes: tuple[str, ...], *, ki
         lifetime=3600.0,
         remedies=REMEDIES,
         server_parameter="accounts-server",
+        servers=(centre.accounts,),
     )
 
 
@@ -147,7 +152,7 @@ def _minter(grant: str, accounts_url: str, auth: ZohoAuth, clock: Callable[[], d
         now = clock()
         refresh = auth.configured or (held.refresh if held else "")
         if not refresh:
-            raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code="sign_in")
+            raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code=NOBODY)
         spent = _spent(held, now)
         blocked_until = _BLOCKED.get(grant, now)
         if len(spent) >= MOST_TOKENS:

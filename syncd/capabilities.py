@@ -110,7 +110,7 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     `Token.extra` (`instance_url`, `api_domain`). `lifetime`: seconds a token lives when the vendor does not say. `remedies`:
     what to do about an OAuth error, by the vendor's word for it, and by `no_refresh_token` and `elsewhere` for what is
     found here. `server_parameter`: the redirect's parameter that tells which server holds the person's account (Zoho's
-    `accounts-server`); another one than `token_url` is `elsewhere`."""
+    `accounts-server`); another one than `token_url` and `servers` (where `token_url` is a proxy) is `elsewhere`."""
 
     grant: str
     authorize_url: str
@@ -125,6 +125,7 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     account: str = ""
     remedies: dict[str, str] = {}
     server_parameter: str = ""
+    servers: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Without the secret."""

@@ -130,7 +130,7 @@ def read_pasted(sign_in: SignIn, attempt: Attempt, text: str) -> str:
 def _check_server(sign_in: SignIn, given: Mapping[str, str]) -> None:
     told = given.get(sign_in.server_parameter, "") if sign_in.server_parameter else ""
     asked, there = _host(sign_in.token_url), _host(told)
-    if told and there != asked:
+    if told and there not in (asked, *map(_host, sign_in.servers)):
         raise SyncdError(f"the account lives at {there}, not at {asked}: {remedy(sign_in, 'elsewhere', '')}")
 
 

@@ -130,8 +130,8 @@ class ZohoDesk:
 
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
-        auth, name = self._settings.auth, self._context.name
-        return sign_in_of(self._accounts, auth, SCOPES, kind="zoho_desk", name=name)
+        centre, auth = DATA_CENTRES[self._settings.data_center], self._settings.auth
+        return sign_in_of(self._accounts, centre, auth, SCOPES, kind="zoho_desk", name=self._context.name)
 
     # ---- webhook
 

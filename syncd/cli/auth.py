@@ -55,9 +55,9 @@ def auth(
     wait: Annotated[str, typer.Option("--wait", metavar="D", help="give up after this long: 30s, 5m")] = "5m",
     forget: Annotated[bool, typer.Option("--forget", help="remove the stored sign-in")] = False,
 ) -> None:
-    """Signs in at a vendor in a browser, for a source or destination.
+    """Signs in at a vendor in a browser, for NAME.
 
-    The refresh token is stored encrypted, under NAME; a running daemon goes on with it at once.
+    NAME is a source or destination. The refresh token is stored encrypted; a running daemon goes on with it at once.
     """
     from syncd.durations import parse_duration
 

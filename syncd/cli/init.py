@@ -53,7 +53,7 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing: what is not given takes its default")] = False,
     force: Annotated[bool, typer.Option("--force", help="write over files that are there")] = False,
 ) -> None:
-    """Asks a few questions and writes config.yaml, with the mappings beside it.
+    """Asks a few questions, writes config.yaml and the mapping.
 
     Everything can be given by options. A secret that is typed goes into a file of its own, readable by you alone.
     """

@@ -87,6 +87,11 @@ def test_the_account_lives_elsewhere(folder: Path, crm: ZohoTwin) -> None:
     assert "the account lives at accounts.zoho.eu, not at 127.0.0.1: write data_center:" in line
 
 
+def test_a_proxy_stands_before_the_data_centre(folder: Path, crm: ZohoTwin) -> None:
+    crm.accounts.server = "https://accounts.zoho.com"  # of data_center us, the default
+    assert sign_in(folder, "crm") == (0, "crm: signed in")
+
+
 def test_online_access_alone_is_not_enough(folder: Path) -> None:
     code, line = sign_in(folder, "crm", access_type="online")
     assert code == 1
@@ -106,7 +111,7 @@ def test_nobody_has_signed_in(folder: Path, crm: ZohoTwin) -> None:
     loaded = load_settings(folder / "config.yaml")
     with Store.open(f"sqlite:///{folder}/syncd.db") as store:
         zoho = connector_of(loaded, "destination", "crm", tokens=store.tokens)
-        with pytest.raises(Misconfigured, match="nobody has signed in yet; run: syncd auth crm"):
+        with pytest.raises(Misconfigured, match=r"^sign_in: nobody has signed in yet; run: syncd auth crm"):
             zoho.resolve(ANYBODY)
         zoho.close()
     assert crm.calls == type(crm.calls)()

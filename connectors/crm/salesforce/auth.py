@@ -27,6 +27,8 @@ REMEDIES = {
     "OAUTH_APP_BLOCKED": "the org's admin has blocked the app: Setup, OAuth usage, unblock",
     "OAUTH_APP_ACCESS_DENIED": "the app lets only users its admin has approved: allow this user in the app's policies",
 }
+NOBODY = "sign_in"
+"""The code of what only a person who signs in can mend."""
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_LIFE = timedelta(minutes=3)
 
@@ -69,7 +71,7 @@ def minter(settings: SalesforceSettings, name: str, http: HttpClient, clock: Cal
 
     def mint(held: Token | None) -> Token:
         if settings.signed_in and not (held and held.refresh):
-            raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code="sign_in")
+            raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code=NOBODY)
         form = _form(settings, held, clock())
         try:
             answer = http.request("POST", TOKEN_PATH, form=form, write=True)

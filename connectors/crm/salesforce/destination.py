@@ -14,7 +14,7 @@ import msgspec
 from pydantic import SecretStr
 
 from connectors.crm.salesforce import pack, soql
-from connectors.crm.salesforce.auth import is_pem, sign_in_of
+from connectors.crm.salesforce.auth import NOBODY, is_pem, sign_in_of
 from connectors.crm.salesforce.client import HEAVY, Answer, Client
 from connectors.crm.salesforce.errors import answer_failure, failure
 from connectors.crm.salesforce.pack import Collection, Packed, Way
@@ -82,6 +82,8 @@ class Salesforce(DestinationDefaults):
         try:
             return self._client.query(statements)
         except Misconfigured as wrong:
+            if wrong.code == NOBODY:
+                raise
             # Nobody can be found with a wrong look-up: that concerns every rule, not one.
             raise Misconfigured(
                 f"people.match: {_one_line(wrong.message)}", code=wrong.code, scope=Scope.DESTINATION, field=wrong.field

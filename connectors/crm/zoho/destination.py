@@ -19,7 +19,7 @@ from connectors.crm.zoho.errors import Meaning, Said, failure, said
 from connectors.crm.zoho.pack import Lane, Packed, Way
 from connectors.crm.zoho.people import Search, ask_deals, open_deals
 from connectors.crm.zoho.settings import ZohoSettings
-from connectors.zoho_accounts import sign_in_of
+from connectors.zoho_accounts import NOBODY, sign_in_of
 from syncd.capabilities import SignIn
 from syncd.connector import (
     Allowance,
@@ -77,7 +77,8 @@ class Zoho(DestinationDefaults):
 
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
-        return sign_in_of(self._settings.accounts, self._settings.auth, SCOPES, kind="zoho", name=self._called)
+        keys = self._settings
+        return sign_in_of(keys.accounts, keys.centre, keys.auth, SCOPES, kind="zoho", name=self._called)
 
     def keying(self, object: str, key_field: str) -> Keying:
         """Upsert by the unique key; activities are inserted under it. Notes have no custom fields, and what has no key can
@@ -95,6 +96,8 @@ class Zoho(DestinationDefaults):
                     search.learn(stage, rows)
                 search.learn(stage, ())
         except Misconfigured as wrong:
+            if wrong.code == NOBODY:
+                raise
             # Nobody can be found with a wrong look-up: that concerns every rule, not one.
             text = (
                 wrong.message

@@ -42,6 +42,7 @@ GOOD = {
     "login_url": "https://example.my.salesforce.com",
 }
 """Right answers to what is free text; a new connector whose keys are choosy adds its own."""
+ANY = {"text": "example", "file": "./example", "whole number": "5", "duration": "5m", "list of text": "a, b"}
 SCHEMES = ("hmac", "bearer", "basic", "path", "jwt", "none", "zendesk")
 
 
@@ -60,7 +61,9 @@ def entries(draw: st.DrawFn) -> list[Entry]:
                 elif question.secret:
                     answer = draw(st.sampled_from(["${SYNCD_TEST_UNSET}", question.suggest or SECRET]))
                 else:
-                    answer = GOOD.get(question.key, question.suggest)
+                    answer = (
+                        GOOD.get(question.key) or question.suggest or (question.required and ANY[question.words]) or ""
+                    )
                 entry.answers[question.key] = "true" if question.key == "verify.insecure" else answer
             chosen.append(entry)
     return chosen
@@ -200,14 +203,15 @@ class Terminal:
         self._read = place + len(text)
 
     def end(self) -> int:
-        while True:
+        """Its exit code. One that does not end is killed."""
+        while select.select([self._fd], [], [], 60)[0]:
             try:
                 more = os.read(self._fd, 4096)
-            except OSError:
+            except OSError:  # Linux says so when the other side is gone
                 break
             self.seen += more.decode("utf-8", "replace")
-            if not more:
-                break
+        else:
+            os.kill(self.pid, signal.SIGKILL)
         os.close(self._fd)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
