@@ -1,8 +1,9 @@
 """Signing in to Zoho: its data centres, and access tokens under the law of ten. Shared by every Zoho connector.
 
 `bearer(...)` is what a connector hands to its HttpClient. The grant is named by accounts host, client and refresh token, so
-that all connectors of one grant share its token. Zoho gives at most ten tokens in ten minutes per refresh token and then
-blocks it for the rest of the window (accounts docs): nine are spent at most, counted in the stored token itself.
+that all connectors of one grant share its token; what a person signed in for belongs to one configured name. Zoho gives at
+most ten tokens in ten minutes per refresh token and then blocks it for the rest of the window (accounts docs): nine are
+spent at most, counted in the stored token itself.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from syncd.capabilities import SignIn, own_grant
 from syncd.connector import ConnectorSettings
-from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient
+from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
 from syncd.http import Bearer, Deadlines, HttpClient, Response, check_base_url, throttled
 from syncd.oauth import Mint, Token, TokenStore, grant_id
 
@@ -65,7 +67,20 @@ _PERMANENT = {
     "invalid_scope": "the refresh token's scopes are not accepted",
     "unsupported_grant_type": "the accounts host does not know this way to sign in",
 }
+NOBODY = "sign_in"
+"""The code of what only a person who signs in can mend."""
+_ENDED = frozenset({"invalid_code", "invalid_grant", "invalid_scope"})
 _THROTTLED = "Access Denied"
+
+REMEDIES = {
+    "no_refresh_token": "withdraw what this client was granted at accounts.zoho.com, Security, Connected apps; then sign in "
+    "again",
+    "elsewhere": "write data_center: as that address ends, and use a client of that data centre's API console",
+    "invalid_client": "check auth.client_id and data_center; the client must be a server-based one (a self client has no page)",
+    "invalid_redirect_uri": "enter {redirect} in the API console as an authorized redirect URI of this client",
+    "invalid_code": "the code has run out (after two minutes) or was used before: run it again",
+}
+"""What to do about a sign-in that fails, in Zoho's words (accounts docs, "Authorization Request" and "Errors")."""
 
 _BLOCKED: dict[str, datetime] = {}
 """grant -> until when Zoho gives it no token: asking again would only prolong it. Per process, and only advice."""
@@ -76,13 +91,55 @@ class ZohoAuth(ConnectorSettings):
 
     client_id: str = Field(min_length=1, description="client id from Zoho's API console")
     client_secret: SecretStr = Field(description="client secret")
-    refresh_token: SecretStr = Field(description="refresh token; its scopes are what the connector's page names")
+    refresh_token: SecretStr | None = Field(
+        None, description="refresh token with the scopes that the connector's page names; without it, `syncd auth`"
+    )
+
+    @property
+    def configured(self) -> str:
+        """The refresh token of the configuration, "" where a person signs in."""
+        return self.refresh_token.get_secret_value() if self.refresh_token else ""
 
 
-def bearer(tokens: TokenStore, accounts_url: str, auth: ZohoAuth, clock: Callable[[], datetime]) -> Bearer:
-    """How a Zoho API client authenticates. The mint raises RateLimited, Misconfigured or Transient."""
-    grant = grant_id("zoho", accounts_url, auth.client_id, auth.refresh_token.get_secret_value())
-    return Bearer(tokens=tokens, grant=grant, mint=_minter(grant, accounts_url, auth, clock), scheme=SCHEME)
+def bearer(
+    tokens: TokenStore, accounts_url: str, auth: ZohoAuth, clock: Callable[[], datetime], *, kind: str, name: str
+) -> Bearer:
+    """How a Zoho API client authenticates; `kind` and `name` are the connector's type and the configured name. The mint
+    raises RateLimited, Misconfigured or Transient."""
+    grant = _grant(accounts_url, auth, kind, name)
+    return Bearer(tokens=tokens, grant=grant, mint=_minter(grant, accounts_url, auth, clock, name), scheme=SCHEME)
+
+
+def sign_in_of(
+    accounts_url: str, centre: DataCentre, auth: ZohoAuth, scopes: tuple[str, ...], *, kind: str, name: str
+) -> SignIn:
+    """How a person signs in with these scopes. Raises UsageError where the configuration has a refresh token.
+
+    Zoho gives a refresh token only for access_type=offline, and a second time only with prompt=consent. Its answer tells
+    where the account lives: a code of another data centre is good there alone (accounts docs, Multi DC)."""
+    if auth.configured:
+        raise UsageError(f"{name} ({kind}) has auth.refresh_token; for `syncd auth` leave it out")
+    return SignIn(
+        grant=_grant(accounts_url, auth, kind, name),
+        authorize_url=f"{accounts_url}/oauth/v2/auth",
+        token_url=f"{accounts_url}/oauth/v2/token",
+        client_id=auth.client_id,
+        client_secret=auth.client_secret.get_secret_value(),
+        scopes=scopes,
+        scope_separator=",",
+        parameters={"access_type": "offline", "prompt": "consent"},
+        extra=("api_domain",),
+        lifetime=3600.0,
+        remedies=REMEDIES,
+        server_parameter="accounts-server",
+        servers=(centre.accounts,),
+    )
+
+
+def _grant(accounts_url: str, auth: ZohoAuth, kind: str, name: str) -> str:
+    if auth.configured:
+        return grant_id("zoho", accounts_url, auth.client_id, auth.configured)
+    return grant_id(*own_grant(kind, name, accounts_url, auth.client_id))
 
 
 def api_base(configured: str, default: str) -> str | Callable[[Token], str]:
@@ -90,9 +147,12 @@ def api_base(configured: str, default: str) -> str | Callable[[Token], str]:
     return configured or (lambda token: token.extra.get("api_domain") or default)
 
 
-def _minter(grant: str, accounts_url: str, auth: ZohoAuth, clock: Callable[[], datetime]) -> Mint:
+def _minter(grant: str, accounts_url: str, auth: ZohoAuth, clock: Callable[[], datetime], name: str) -> Mint:
     def mint(held: Token | None) -> Token:
         now = clock()
+        refresh = auth.configured or (held.refresh if held else "")
+        if not refresh:
+            raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code=NOBODY)
         spent = _spent(held, now)
         blocked_until = _BLOCKED.get(grant, now)
         if len(spent) >= MOST_TOKENS:
@@ -101,12 +161,19 @@ def _minter(grant: str, accounts_url: str, auth: ZohoAuth, clock: Callable[[], d
             wait = (blocked_until - now).total_seconds()
             raise RateLimited("Zoho gives this refresh token no new access token yet", code="tokens", retry_after=wait)
         try:
-            token = _read_token(_ask(accounts_url, auth), now)
+            token = _read_token(_ask(accounts_url, auth, refresh), now)
         except RateLimited as error:
             _BLOCKED[grant] = now + timedelta(seconds=error.retry_after or 0)
             raise
+        except Misconfigured as error:
+            if error.code in _ENDED and not auth.configured:
+                raise Misconfigured(f"{error.message}; run: syncd auth {name}", code=error.code) from None
+            raise
         minted = ",".join(f"{moment.timestamp():.0f}" for moment in [*spent, now])
-        return Token(access=token.access, expires_at=token.expires_at, extra={**token.extra, "minted": minted})
+        extra = {**token.extra, "minted": minted}
+        return Token(
+            access=token.access, expires_at=token.expires_at, refresh=held.refresh if held else "", extra=extra
+        )
 
     return mint
 
@@ -118,12 +185,12 @@ def _spent(held: Token | None, now: datetime) -> list[datetime]:
     return sorted(moment for moment in moments if now - WINDOW < moment <= now)
 
 
-def _ask(accounts_url: str, auth: ZohoAuth) -> Response:
+def _ask(accounts_url: str, auth: ZohoAuth, refresh: str) -> Response:
     form = {
         "grant_type": "refresh_token",
         "client_id": auth.client_id,
         "client_secret": auth.client_secret.get_secret_value(),
-        "refresh_token": auth.refresh_token.get_secret_value(),
+        "refresh_token": refresh,
     }
     client = HttpClient(accounts_url, deadlines=_DEADLINES)
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncd import registry
+from syncd.capabilities import SignsIn
 from syncd.config import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
@@ -90,6 +92,21 @@ def assemble(
     )
 
 
+def connector_of(loaded: Loaded, role: registry.Role, name: str, *, tokens: TokenStore | None = None) -> Any:
+    """The live object of one source or destination, without building any other. Raises ConfigError: also for its own
+    secrets that are unset, not for those of others."""
+    settings = loaded.settings
+    gaps = [gap for gap in loaded.missing if gap.key.startswith(f"{role}s.{name}.") or settings is None]
+    if settings is None or gaps:
+        raise ConfigError(gaps)
+    building = _Building(loaded, settings, tokens or MemoryTokens(), _no_recall, lambda: datetime.now(UTC))
+    entry = settings.sources[name] if role == "source" else settings.destinations[name]
+    built = building._build(role, entry, (f"{role}s", name))
+    if building.faults:
+        raise ConfigError(building.faults)
+    return built
+
+
 @dataclass
 class _Building:
     loaded: Loaded
@@ -102,6 +119,15 @@ class _Building:
     def __post_init__(self) -> None:
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
+        self.needed: list[Fault] = []
+
+    def signs_in(self, path: tuple[str, ...], connector: Any) -> None:
+        """Notes a connector that a person must sign in for."""
+        if isinstance(connector, SignsIn):
+            with suppress(UsageError):  # it needs nobody
+                connector.sign_in()
+                hint = f"once, on this machine or any that shares the database: syncd auth {path[-1]}"
+                self.needed.append(self._placed(path, "a person signs in", hint))
 
     def database(self) -> None:
         """Notes a URL that no store can be opened at."""
@@ -199,13 +225,15 @@ def check_configuration(path: Path) -> Report:
     building = _Building(loaded, settings, MemoryTokens(), _no_recall, lambda: datetime.now(UTC), lints=True)
     building.database()
     for source in settings.sources.values():
-        building.source(source)
+        building.signs_in(("sources", source.name), building.source(source))
     for destination in settings.destinations.values():
-        building.outlet(destination)
+        outlet = building.outlet(destination)
+        building.signs_in(("destinations", destination.name), outlet and outlet.destination)
     count = f"{len(settings.sources)} sources, {len(settings.destinations)} destinations"
     unset = [fault for fault in building.faults if loaded.missing and _beside(fault, loaded.missing)]
     faults = tuple(fault for fault in building.faults if fault not in unset)
-    return Report(faults, (*loaded.warnings, *building.warnings), loaded.missing, f"ok: {count}")
+    needed = (*loaded.missing, *building.needed)
+    return Report(faults, (*loaded.warnings, *building.warnings), needed, f"ok: {count}")
 
 
 def _beside(fault: Fault, missing: Iterable[Fault]) -> bool:

@@ -36,6 +36,16 @@ class ConnectorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
 
 
+@dataclass(frozen=True)
+class Ask:
+    """Marks an optional key that `syncd init` asks for all the same, in `Annotated`; required keys are asked for anyway.
+    `when`/`unless`: only with these values of keys beside it. `suggest`: what Enter means."""
+
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unless: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    suggest: str = ""
+
+
 S = TypeVar("S", bound=ConnectorSettings)
 
 

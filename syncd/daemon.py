@@ -29,6 +29,7 @@ from syncd.intake.webhooks import Endpoint
 from syncd.jobs import PRESENCE, JobRunner, show_presence
 from syncd.reload import Reload, lane_mark
 from syncd.settings_file import Loaded
+from syncd.sign_ins import LOOK_EVERY, SignIns
 from syncd.store.books import balance
 from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
@@ -78,6 +79,8 @@ class Daemon:
         self.reloads = Reload(self._loaded, self.settings, Notices(self.store), self._assemble, self._adopt)
         self.jobs = JobRunner(self.store, self.intake, clock=self._clock)
         self.intake.schedule.add("jobs", self.jobs.work, Times(every=JOBS_EVERY))
+        sign_ins = SignIns(self.store, self._mended)
+        self.intake.schedule.add("sign-ins", sign_ins.look, Times(every=LOOK_EVERY))
         self.intake.schedule.add("purge", self._purge, Times(every=PURGE_EVERY, at_once=False))
         gauges = Gauges(
             self.intake.counts,
@@ -249,6 +252,13 @@ class Daemon:
             lane = self.lanes.get(name)
             if lane is not None:
                 lane.wake()
+
+    def _mended(self, role: str, name: str) -> None:
+        """Somebody has signed in for this one: what waited for it is tried at once."""
+        if role == "source":
+            self.intake.mended(name)
+        elif name in self.lanes:
+            self.lanes[name].mended()
 
     def _purge(self, stop: threading.Event) -> None:
         done = purge(self.store, self._clock() - self.settings.retention)

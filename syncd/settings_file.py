@@ -23,9 +23,7 @@ from syncd.signals import CATALOGUE
 from syncd.yaml_positions import Document, read_yaml
 
 Path_ = tuple[str | int, ...]
-LOOKED_FOR = ("config.yaml", "/etc/syncd/config.yaml")
 PLACEHOLDER = "unset"
-HOW_TO_BEGIN = "give --config FILE, or begin with a copy of config.example.yaml"
 SOURCE_KEYS = frozenset(SourceSettings.model_fields) - {"name", "connector"}
 DESTINATION_KEYS = frozenset(DestinationSettings.model_fields) - {"name", "connector"}
 
@@ -55,20 +53,6 @@ class Loaded:
     document: Document
     missing: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
-
-
-def find_config(given: str | None, env: Mapping[str, str], cwd: Path) -> Path:
-    """The configuration file: --config, else $SYNCD_CONFIG, ./config.yaml, /etc/syncd/config.yaml. UsageError if none."""
-    named = given or env.get("SYNCD_CONFIG")
-    if named:
-        path = cwd / named
-        if path.is_file():
-            return path
-        raise UsageError(f"no configuration file at {named}; {HOW_TO_BEGIN}")
-    for name in LOOKED_FOR:
-        if (cwd / name).is_file():
-            return cwd / name
-    raise UsageError(f"no configuration found (looked for {', '.join(LOOKED_FOR)}); {HOW_TO_BEGIN}")
 
 
 def read_text(path: Path) -> str:

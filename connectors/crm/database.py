@@ -20,6 +20,7 @@ from connectors.crm.database_errors import classified
 from connectors.crm.database_rows import BadValue, fitted
 from connectors.crm.database_tables import Tables, columns_of, find_column, is_unique
 from syncd.connector import (
+    Ask,
     Call,
     Connector,
     ConnectorSettings,
@@ -46,7 +47,7 @@ POSTGRESQL_OPTIONS = "-c statement_timeout=60000 -c lock_timeout=10000 -c idle_i
 class DatabaseSettings(ConnectorSettings):
     """A database that records are written to, a table for each object of the mapping."""
 
-    url: Annotated[SecretStr, Field(description=f"where it is: {SUPPORTED}")]
+    url: Annotated[SecretStr, Ask(suggest="sqlite:///./signals.db"), Field(description=f"where it is: {SUPPORTED}")]
     create_tables: Annotated[bool, Field(description="make the tables and columns that are missing")] = True
 
     @field_validator("url")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import Field
@@ -30,8 +30,10 @@ from connectors.desk.zoho_tickets import (
     standing,
 )
 from connectors.jwks import JwksKeys
-from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer
+from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
+from syncd.capabilities import SignIn
 from syncd.connector import (
+    Ask,
     Batch,
     Connector,
     ConnectorSettings,
@@ -47,6 +49,7 @@ from syncd.errors import Malformed, Transient
 from syncd.jwks import jwt
 from syncd.signals import Route, Signal
 
+SCOPES = ("Desk.tickets.READ", "Desk.search.READ", "Desk.contacts.READ")
 LAG = timedelta(minutes=5)  # a ticket may be found by search this long after it changed
 DUE_GRACE = timedelta(hours=1)  # Desk may raise isOverDue this long after the due date
 AHEAD = timedelta(days=1)  # the search's end lies so far ahead that our clock does not matter
@@ -57,7 +60,9 @@ class ZohoDeskSettings(ConnectorSettings):
     """Keys of a Zoho Desk source."""
 
     org_id: str = Field(pattern=r"^\d+$", description="organisation id (Setup, Developer Space, API)")
-    data_center: DataCentreName = Field("us", description="where the account lives: us, eu, in, au, jp, ca, cn, sa, …")
+    data_center: Annotated[DataCentreName, Ask()] = Field(
+        "us", description="where the account lives: us, eu, in, au, jp, ca, cn, sa, …"
+    )
     base_url: BaseUrl | None = Field(None, description="Zoho Desk; default: the data centre's")
     accounts_url: BaseUrl | None = Field(None, description="Zoho's accounts host; default: the data centre's")
     auth: ZohoAuth = Field(description="OAuth client; scopes Desk.tickets.READ, Desk.search.READ, Desk.contacts.READ")
@@ -114,12 +119,19 @@ class ZohoDesk:
     def __init__(self, settings: ZohoDeskSettings, context: Context) -> None:
         centre = DATA_CENTRES[settings.data_center]
         base = settings.base_url or centre.desk
-        held = bearer(context.tokens, settings.accounts_url or centre.accounts, settings.auth, context.clock)
+        self._accounts = settings.accounts_url or centre.accounts
+        auth = settings.auth
+        held = bearer(context.tokens, self._accounts, auth, context.clock, kind="zoho_desk", name=context.name)
         self._settings = settings
         self._context = context
         self._desk = Desk(context, settings.org_id)
         self._api = DeskApi(base, held, settings.org_id, context.clock, settings.keep_credits)
         self._jwks = JwksKeys(f"{base}/.well-known/jwks.json")
+
+    def sign_in(self) -> SignIn:
+        """How `syncd auth` signs a person in."""
+        centre, auth = DATA_CENTRES[self._settings.data_center], self._settings.auth
+        return sign_in_of(self._accounts, centre, auth, SCOPES, kind="zoho_desk", name=self._context.name)
 
     # ---- webhook
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from syncd.connector import ConnectorSettings, Verifier
+from syncd.connector import Ask, ConnectorSettings, Verifier
 from syncd.durations import Duration
 from syncd.http import check_base_url
 from syncd.jwks import KeySet, jwt
@@ -46,9 +46,15 @@ class Verify(ConnectorSettings):
     scheme: Annotated[str, AfterValidator(_known)] = Field(
         description=f"how the sender proves itself: {', '.join(SCHEMES)}"
     )
-    secret: _Secrets = Field(None, description="the shared secret or public key; a list while it is being rotated")
-    username: str = Field("", description="basic: the user name; the password is `secret`")
-    header: str = Field("", description="hmac, bearer, jwt: the header that carries the signature or token")
+    secret: Annotated[_Secrets, Ask(unless={"scheme": ("jwt", "none")})] = Field(
+        None, description="the shared secret or public key; a list while it is being rotated"
+    )
+    username: Annotated[str, Ask(when={"scheme": ("basic",)})] = Field(
+        "", description="basic: the user name; the password is `secret`"
+    )
+    header: Annotated[str, Ask(when={"scheme": ("hmac",)})] = Field(
+        "", description="hmac, bearer, jwt: the header that carries the signature or token"
+    )
     prefix: str = Field(
         "", description="hmac: text before the signature, such as `sha256=`; bearer: `none` for no word Bearer"
     )
@@ -63,10 +69,14 @@ class Verify(ConnectorSettings):
     timestamp_unit: Unit | None = Field(None, description="hmac: s, ms or iso; default s")
     id_header: str = Field("", description="hmac: the header that carries the signed id")
     tolerance: Duration | None = Field(None, description="how far the signed time may be from now")
-    jwks_url: Annotated[str, AfterValidator(_url)] = Field("", description="jwt: where the sender publishes its keys")
-    issuer: str = Field("", description="jwt: the `iss` that is accepted")
+    jwks_url: Annotated[str, AfterValidator(_url), Ask(when={"scheme": ("jwt",)})] = Field(
+        "", description="jwt: where the sender publishes its keys"
+    )
+    issuer: Annotated[str, Ask(when={"scheme": ("jwt",)})] = Field("", description="jwt: the `iss` that is accepted")
     audience: list[str] = Field([], description="jwt: the `aud` values that are accepted; empty: any")
-    insecure: bool = Field(False, description="needed with `scheme: none`: anybody may post events")
+    insecure: Annotated[bool, Ask(when={"scheme": ("none",)})] = Field(
+        False, description="needed with `scheme: none`: anybody may post events"
+    )
 
     @field_validator("secret")
     @classmethod

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import configuration, jobs, mappings, quarantine, service, signals, storage, writing
+from syncd.cli import (
+    auth,
+    completion,
+    configuration,
+    init,
+    jobs,
+    mappings,
+    quarantine,
+    service,
+    signals,
+    storage,
+    writing,
+)
 from syncd.cli.session import Session
 
 app = typer.Typer(
@@ -46,10 +58,13 @@ def _session(
 
 
 service.register(app)
+init.register(app)
 configuration.register(app)
+auth.register(app)
 jobs.register(app)
 signals.register(app)
 writing.register(app)
 quarantine.register(app)
 mappings.register(app)
 storage.register(app)
+completion.register(app)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd import registry
+from syncd.cli.completing import connectors as connector_types
 from syncd.cli.session import Session, session
 from syncd.errors import ConfigError, UsageError
 
@@ -104,7 +105,12 @@ def mask_url(url: str) -> str:
 def connectors(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="one connector, with its keys and signals; or the word new")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="one connector, with its keys and signals; or the word new",
+            autocompletion=connector_types,
+        ),
     ] = None,
     new_name: Annotated[
         str | None, typer.Argument(metavar="[NEW_NAME]", help="after new: the `type:` of the connector to make")

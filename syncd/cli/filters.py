@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syncd.cli.completing import signal_types, sources
 from syncd.cli.session import Session
 from syncd.errors import UsageError
 
@@ -20,10 +21,10 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, typer.Option("--until", metavar="D", help="before this time")]
 Channel = Annotated[str, typer.Option("--channel", help="email, calls, desk, ...")]
-Type = Annotated[str, typer.Option("--type", help="signal type, with * for any: ticket.*")]
+Type = Annotated[str, typer.Option("--type", autocompletion=signal_types, help="signal type, with * for any: ticket.*")]
 Person = Annotated[str, typer.Option("--person", help="e-mail address or phone number, or a part")]
 State = Annotated[str, typer.Option("--state", help="pending, held, delivered, skipped, dead, discarded, unconfirmed")]
-Source = Annotated[str, typer.Option("--source", help="the name of a source")]
+Source = Annotated[str, typer.Option("--source", autocompletion=sources, help="the name of a source")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="at most this many")]
 
 STATES = ("pending", "held", "delivered", "skipped", "dead", "discarded", "unconfirmed")

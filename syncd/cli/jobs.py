@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from syncd.cli.completing import sources
 from syncd.cli.session import Session, session
 from syncd.cli.writing import deliver
 from syncd.errors import SyncdError, UsageError
@@ -28,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def backfill(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="the name of a source")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="the name of a source", autocompletion=sources)],
     since: Annotated[
         str, typer.Option("--since", metavar="D", help="from this time on: 2026-11-01, or 30d for 30 days ago")
     ],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from syncd.cli.completing import destinations
 from syncd.cli.session import Session, session
 from syncd.errors import ConfigError, SyncdError, UsageError
 
@@ -82,7 +83,10 @@ def preview(
     context: typer.Context,
     signal_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="a stored signal")] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="a signal as JSON or YAML")] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="DESTINATION", help="default: every destination")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="DESTINATION", autocompletion=destinations, help="default: every destination"),
+    ] = None,
     find: Annotated[bool, typer.Option("--find", help="ask the CRM who the person is (reads only)")] = False,
 ) -> None:
     """The records a signal would write; touches nothing."""

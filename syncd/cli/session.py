@@ -40,7 +40,7 @@ class Session:
 
     @cached_property
     def config_path(self) -> Path:
-        from syncd.settings_file import find_config
+        from syncd.config_path import find_config
 
         return find_config(self.given, os.environ, self.cwd)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli import filters
+from syncd.cli.completing import destinations
 from syncd.cli.filters import Chosen, one_signal
 from syncd.cli.session import Session, session
 from syncd.errors import UsageError
@@ -22,7 +23,9 @@ dead_app = typer.Typer(no_args_is_help=True, help="Writes that need a person: de
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="ids of signals, or the beginnings of them")]
 All = Annotated[bool, typer.Option("--all", help="all that the filters leave")]
 WriteState = Annotated[str, typer.Option("--state", help="dead, unconfirmed or held; default: dead")]
-To = Annotated[str, typer.Option("--to", metavar="DESTINATION", help="only this destination")]
+To = Annotated[
+    str, typer.Option("--to", metavar="DESTINATION", autocompletion=destinations, help="only this destination")
+]
 LETTER_STATES = ("dead", "unconfirmed", "held")
 COLUMNS = ("updated_at", "destination", "state", "type", "person", "rule", "object", "reason", "signal_id")
 
@@ -133,7 +136,9 @@ def dead_discard(
 
 def replay(
     context: typer.Context,
-    to: Annotated[str, typer.Option("--to", metavar="DESTINATION", help="where to write them again")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="DESTINATION", autocompletion=destinations, help="where to write them again")
+    ],
     since: filters.Since = None,
     until: filters.Until = None,
     channel: filters.Channel = "",

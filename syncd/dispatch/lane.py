@@ -87,6 +87,7 @@ class Lane:
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._wake = threading.Event()
+        self._mended = threading.Event()
         self._thread: threading.Thread | None = None
         self._caller: Caller | None = None
         self._now: int | None = None
@@ -196,6 +197,11 @@ class Lane:
         """Something new may be due."""
         self._wake.set()
 
+    def mended(self) -> None:
+        """Somebody has mended what it may have stopped for (signed in): it is tried at once. From any thread."""
+        self._mended.set()
+        self._wake.set()
+
     def ask_to_stop(self) -> None:
         """No further call leaves; see `stop`."""
         self._stop.set()
@@ -237,6 +243,9 @@ class Lane:
                     self._store_trouble = ""
                     while not self._stopping():
                         self._mind_the_clock()
+                        if self._mended.is_set():
+                            self._mended.clear()
+                            self.resume()
                         self._pause(self._wait(self.step()))
             except StoreUnavailable as reason:
                 self._store_trouble = str(reason)

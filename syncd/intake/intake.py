@@ -104,13 +104,16 @@ class Intake:
         except StoreUnavailable:  # the new configuration is in force all the same
             failing = set(self._sources)
         for name in self._sources:
-            # What was misconfigured may be right now.
-            if name in self._polls and name in failing:
-                self._polls[name].forgive()
-                self.schedule.wake(f"poll:{name}")
-            if name in self._fetches:
-                self._fetches[name].forget_pause()
-                self.schedule.wake(f"fetch:{name}")
+            self.mended(name, polled=name in failing)
+
+    def mended(self, name: str, *, polled: bool = True) -> None:
+        """What was misconfigured may be right now: no pause is waited out, and with `polled` it is read at once."""
+        if name in self._polls and polled:
+            self._polls[name].forgive()
+            self.schedule.wake(f"poll:{name}")
+        if name in self._fetches:
+            self._fetches[name].forget_pause()
+            self.schedule.wake(f"fetch:{name}")
 
     def wake(self, source: str) -> bool:
         """Polls a source now; False if it is not one that is polled."""

@@ -13,9 +13,10 @@ import os
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,16 +85,40 @@ class StoredTokens:
                 return found
 
     def put(self, grant: str, token: Token) -> None:
-        """Stores a token that somebody signed in for interactively."""
+        """Stores a token that somebody signed in for interactively: durable when this returns, and under the grant's lease,
+        so that no refresh under way puts an older one over it. Raises Transient when another process has been refreshing
+        for too long; StoreUnavailable; UsageError for a key that is absent or wrong."""
         sealed = self._seal(token)
-        self._store.apply(lambda connection: _put(connection, grant, sealed, self._store.now()))
+        self._under_lease(grant, lambda connection: _put(connection, grant, sealed, self._store.now()))
+
+    def forget(self, grant: str) -> bool:
+        """Removes a stored token; False when there was none. Raises as `put`."""
+        gone = delete(tokens).where(tokens.c.grant_id == grant)
+        return self._under_lease(grant, lambda connection: connection.execute(gone).rowcount > 0)
+
+    def look_again(self, grant: str) -> None:
+        """Somebody stored or removed this grant's token elsewhere: the next who asks reads it afresh."""
         with self._guard:
             self._seen.pop(grant, None)
 
-    def forget(self, grant: str) -> None:
-        self._store.apply(lambda connection: connection.execute(delete(tokens).where(tokens.c.grant_id == grant)))
-        with self._guard:
-            self._seen.pop(grant, None)
+    def _under_lease(self, grant: str, change: Callable[[Connection], bool]) -> bool:
+        deadline = time.monotonic() + self._patience
+        done: bool | None = None
+        while done is None:  # None: we stalled beyond the lease, and nothing was changed
+            claim = self._lease(grant, deadline)
+            if claim is not None:
+                with self._store.leases.heartbeat(claim):
+                    done = self._store.apply(partial(self._changed, claim, change))
+        self._unsaved.pop(grant, None)
+        self.look_again(grant)
+        return done
+
+    def _changed(self, claim: Claim, change: Callable[[Connection], bool], connection: Connection) -> bool | None:
+        return change(connection) if still_held(self._store, connection, claim.lease, claim.claim) else None
+
+    def check_key(self) -> None:
+        """Makes sure that there is a key. Raises UsageError with one line."""
+        _ = self._cipher
 
     def check(self) -> None:
         """Makes sure that there is a key and that it opens what is stored. Raises UsageError with one line."""
@@ -126,14 +151,20 @@ class StoredTokens:
             held = self._read(grant)
             if held is not None and self._good(held, refused) and grant not in self._unsaved:
                 return held
-            claim = self._store.leases.acquire(f"token:{grant}", LEASE)
+            claim = self._lease(grant, deadline)
             if claim is not None:
                 with self._store.leases.heartbeat(claim):
                     return self._mint(grant, mint, refused, claim)
+
+    def _lease(self, grant: str, deadline: float) -> Claim | None:
+        """The grant's lease, or None after a moment's wait. Raises Transient after the deadline."""
+        claim = self._store.leases.acquire(f"token:{grant}", LEASE)
+        if claim is None:
             if time.monotonic() > deadline:
                 holder = self._store.leases.holder(f"token:{grant}")
                 raise Transient(f"another process ({holder}) has been refreshing this token for {self._patience:.0f} s")
             self._pause.wait(self._glance)
+        return claim
 
     def _mint(self, grant: str, mint: Mint, refused: str, claim: Claim) -> Token:
         held = self._unsaved.get(grant) or self._read(

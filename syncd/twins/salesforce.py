@@ -55,7 +55,7 @@ class SalesforceTwin(Twin):
     """Options beside those of Twin: `daily_limit`, `max_concurrent`, `page_size`, `custom_fields`, `token_life`
     (seconds), `client_id`,
     `client_secret`, `refresh_token`, `public_key` (PEM; each checked only when given), `rotate_refresh`,
-    `unique_activity_key`."""
+    `unique_activity_key`, `redirect_uris` (the callback addresses of the app; default: any)."""
 
     name = "salesforce"
     key_field = "Syncd_Key__c"
@@ -83,6 +83,7 @@ class SalesforceTwin(Twin):
         "query_timeout": _answer(400, "QUERY_TIMEOUT", "Your query request was running for too long."),
         "api_disabled": _answer(403, "API_DISABLED_FOR_ORG", "API is disabled for this Organization or Partner"),
         "invalid_grant": _answer(400, "invalid_grant", "expired access/refresh token"),
+        "blocked_app": _answer(400, "OAUTH_APP_BLOCKED", "this app is blocked by admin"),
         "login_rate": _answer(400, "invalid_grant", "login rate exceeded"),
         "maintenance": _answer(
             503, "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", "The org is in read-only mode."
@@ -103,6 +104,7 @@ class SalesforceTwin(Twin):
         public_key: str | None = None,
         rotate_refresh: bool = False,
         unique_activity_key: bool = False,
+        redirect_uris: Iterable[str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -123,6 +125,7 @@ class SalesforceTwin(Twin):
             life=token_life,
             rotate=rotate_refresh,
         )
+        self.tokens.consents.registered = None if redirect_uris is None else frozenset(redirect_uris)
         self.user = "005dM00000awSFJQA2"
         self.rows = salesforce_rows.Rows(self.store, self.schema, self.clock, self.user)
         self.cursors: dict[str, list[Any]] = {}
@@ -185,6 +188,9 @@ class SalesforceTwin(Twin):
         if path == ("services", "oauth2", "token") and call.method == "POST":
             call.operation = "token"
             return lambda c: self.tokens.grant(c, self.url, self.user)
+        if path == ("services", "oauth2", "authorize") and call.method in ("GET", "POST"):
+            call.operation = "authorize"
+            return self.tokens.authorize
         if path == ("services", "oauth2", "userinfo"):
             call.operation = "userinfo"
             return lambda c: self._admitted(c, lambda _: salesforce_reads.userinfo(self))

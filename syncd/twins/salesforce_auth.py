@@ -1,4 +1,5 @@
-"""OAuth of the Salesforce twin: JWT bearer, client credentials, refresh token; access tokens that can expire and be revoked.
+"""OAuth of the Salesforce twin: JWT bearer, client credentials, refresh token, and a person's consent (authorization code with
+PKCE); access tokens that can expire and be revoked.
 
 Used by salesforce.py. Error bodies are {"error", "error_description"} with 400, as recorded for refresh tokens
 (salesforce.md, Auth).
@@ -11,6 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from syncd.twins.consent import Consents, Refusal, Wrong, page_of_error
 from syncd.twins.wire import Answer, Call
 
 ORG = "00DdM00000vfgTuUAI"
@@ -20,6 +22,15 @@ AUDIENCES = (
 )  # [D]; the twin's own URL stands for an Experience site
 JWT_LIFE = 300.0  # seconds; "exp <= ~3 min" (salesforce.md) plus room for clocks that differ
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
+_SAID = {  # wording [M]
+    Wrong.CODE: ("invalid_grant", "invalid authorization code"),
+    Wrong.EXPIRED: ("invalid_grant", "expired authorization code"),
+    Wrong.REDIRECT: ("redirect_uri_mismatch", "redirect_uri must match configuration"),
+    Wrong.VERIFIER: ("invalid_grant", "invalid code verifier"),
+    Wrong.CLIENT: ("invalid_client_id", "client identifier invalid"),
+}
 
 
 class OAuthError(Exception):
@@ -49,11 +60,17 @@ class Tokens:
         self.client_id, self.client_secret = client_id, client_secret
         self.refresh_token, self.public_key = refresh_token, public_key
         self.issued = 0
+        self._scopes: list[str] = []
         self._live: dict[str, float] = {}
+        # "the authorization code … expires after 15 minutes" (help: OAuth 2.0 Web Server Flow).
+        self.consents = Consents(clock, life=900.0)
+        self.refreshable: set[str] = set()
+        """Refresh tokens that people's consent made; while there are some, no other is taken."""
         self._grants: Mapping[str, Callable[[Call, dict[str, str], str], None]] = {
             JWT_GRANT: self._jwt,
             "client_credentials": self._client_credentials,
             "refresh_token": self._refresh,
+            "authorization_code": self._code,
         }
 
     def valid(self, token: str) -> bool:
@@ -72,6 +89,7 @@ class Tokens:
             check(call, form, url)
         except OAuthError as error:
             return error.answer()
+        scopes = self._scopes if form["grant_type"] == "authorization_code" else ()
         self.issued += 1
         token = f"{ORG[:15]}!{secrets.token_urlsafe(48)}"
         self._live[token] = self._clock() + self._life
@@ -89,8 +107,35 @@ class Tokens:
                 "issued_at": str(int(self._clock() * 1000)),
             }
         if form["grant_type"] == "refresh_token" and self._rotate:
-            body["refresh_token"] = self.refresh_token = secrets.token_urlsafe(32)
+            body["refresh_token"] = fresh = secrets.token_urlsafe(32)
+            if form["refresh_token"] in self.refreshable:
+                self.refreshable.remove(form["refresh_token"])
+                self.refreshable.add(fresh)
+            else:
+                self.refresh_token = fresh
+        if scopes:
+            body["scope"] = " ".join(scopes)
+        if "refresh_token" in scopes or "offline_access" in scopes:
+            body["refresh_token"] = secrets.token_urlsafe(32)
+            self.refreshable.add(body["refresh_token"])
         return Answer(200, body)
+
+    def authorize(self, call: Call) -> Answer:
+        """The page that asks a person, and what became of it."""
+        form = call.form()
+        if self.client_id not in (None, form.get("client_id") or None) or not form.get("client_id"):
+            return page_of_error("error=invalid_client_id&error_description=client identifier invalid")
+        if not self.consents.known(form.get("redirect_uri", "")):
+            text = "error=redirect_uri_mismatch&error_description=redirect_uri must match configuration"
+            return page_of_error(text)  # shown by Salesforce itself, not sent to the address
+        return self.consents.ask(call, form, "Allow Access?", {})
+
+    def _code(self, call: Call, form: dict[str, str], url: str) -> None:
+        self._client(call, form, secret=self.client_secret is not None)
+        try:
+            self._scopes = self.consents.redeem(form).scope.split()
+        except Refusal as refusal:
+            raise OAuthError(*_SAID[refusal.wrong]) from None
 
     def _client(self, call: Call, form: Mapping[str, str], secret: bool) -> None:
         id_, given = form.get("client_id", ""), form.get("client_secret", "")
@@ -107,7 +152,10 @@ class Tokens:
     def _refresh(self, call: Call, form: dict[str, str], url: str) -> None:
         self._client(call, form, secret=False)
         given = form.get("refresh_token", "")
-        if not given or self.refresh_token not in (None, given):
+        known = given in self.refreshable or (
+            given == self.refresh_token if self.refresh_token or self.refreshable else bool(given)
+        )
+        if not known:
             raise OAuthError("invalid_grant", "expired access/refresh token")
 
     def _jwt(self, call: Call, form: dict[str, str], url: str) -> None:

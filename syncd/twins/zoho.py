@@ -171,6 +171,9 @@ class ZohoTwin(Twin):
         if path == ("oauth", "v2", "token") and call.method == "POST":
             call.operation = "token"
             return lambda c: self.accounts.grant(c, self.url)
+        if path == ("oauth", "v2", "auth") and call.method in ("GET", "POST"):
+            call.operation = "authorize"
+            return lambda c: self.accounts.authorize(c, self.url)
         if len(path) < 3 or path[0] != "crm" or not re.fullmatch(r"v[2-8](\.1)?", path[1]):
             return None
         for method, pattern, operation in _ROUTES:

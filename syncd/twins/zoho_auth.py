@@ -1,4 +1,4 @@
-"""Zoho accounts for the twins: refresh-token grants under the ten-tokens law, and access tokens that end.
+"""Zoho accounts for the twins: refresh-token grants under the ten-tokens law, access tokens that end, and a person's consent.
 
 Used by the Zoho CRM and Zoho Desk twins. Facts: zoho.md, OAuth. Permanent failures are HTTP 200 with {"error": …} [3P].
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
+from syncd.twins.consent import Consents, Refusal, Wrong, page_of_error
 from syncd.twins.wire import Answer, Call
 
 WINDOW = 600.0  # seconds
@@ -19,6 +21,15 @@ THROTTLED = {
     "error_description": "You have made too many requests continuously. Please try again after some time.",
     "error": "Access Denied",
     "status": "failure",
+}
+
+
+_SAID = {
+    Wrong.CODE: "invalid_code",
+    Wrong.EXPIRED: "invalid_code",
+    Wrong.REDIRECT: "invalid_redirect_uri",
+    Wrong.VERIFIER: "invalid_code",  # [UNV]
+    Wrong.CLIENT: "invalid_client",
 }
 
 
@@ -37,6 +48,12 @@ class Accounts:
         self._clock, self._per_window, self._life = clock, per_window, life
         self.client_id, self.client_secret, self.refresh_token = client_id, client_secret, refresh_token
         self.issued = 0
+        # "A two-minute authorization token that can be exchanged for an access token" [DOC accounts, Authorization Request].
+        self.consents = Consents(clock, life=120.0)
+        self.refreshable: set[str] = set()
+        """Refresh tokens that people's consent made; while there are some, no other is taken."""
+        self.location, self.server = "us", ""
+        """What the redirect tells of where the account lives; `server` "": here."""
         self._live: dict[str, float] = {}
         self._granted: dict[str, deque[float]] = {}
         self._blocked: dict[str, float] = {}
@@ -54,28 +71,54 @@ class Accounts:
         self._live.clear()
         self._granted.clear()
         self._blocked.clear()
+        self.consents.forget()
 
     def grant(self, call: Call, api_domain: str) -> Answer:
         """Answers the token endpoint: the token, a throttle (HTTP 400) or a refusal (HTTP 200)."""
         form = call.form()
-        if form.get("grant_type") != "refresh_token":
+        if form.get("grant_type") not in ("refresh_token", "authorization_code"):
             return Answer(200, {"error": "invalid_request"})
         if not form.get("client_id") or self.client_id not in (None, form["client_id"]):
             return Answer(200, {"error": "invalid_client"})
         if not form.get("client_secret") or self.client_secret not in (None, form["client_secret"]):
             return Answer(200, {"error": "invalid_client_secret"})
-        refresh = form.get("refresh_token", "")
-        if not refresh or self.refresh_token not in (None, refresh):
-            return Answer(200, {"error": "invalid_code"})
+        body: dict[str, Any] = {"api_domain": api_domain, "token_type": "Bearer", "expires_in": int(self._life)}
+        if form["grant_type"] == "authorization_code":
+            try:
+                given = self.consents.redeem(form)
+            except Refusal as refusal:
+                return Answer(200, {"error": _SAID[refusal.wrong]})
+            refresh = secrets.token_hex(16)
+            if given.offline:
+                body |= {"refresh_token": refresh, "scope": given.scope.replace(",", " ")}
+                self.refreshable.add(refresh)
+        else:
+            refresh = form.get("refresh_token", "")
+            if not self._known(refresh):
+                return Answer(200, {"error": "invalid_code"})
         if self._throttled(refresh):
             return Answer(400, THROTTLED)
         self.issued += 1
         token = f"1000.{secrets.token_hex(16)}.{secrets.token_hex(16)}"
         self._live[token] = self._clock() + self._life
-        return Answer(
-            200,
-            {"access_token": token, "api_domain": api_domain, "token_type": "Bearer", "expires_in": int(self._life)},
-        )
+        return Answer(200, {"access_token": token, **body})
+
+    def _known(self, refresh: str) -> bool:
+        if refresh in self.refreshable:
+            return True
+        return refresh == self.refresh_token if self.refresh_token or self.refreshable else bool(refresh)
+
+    def authorize(self, call: Call, url: str) -> Answer:
+        """The page that asks a person, and what became of it."""
+        form = call.form()
+        if not form.get("client_id") or self.client_id not in (None, form["client_id"]):
+            return page_of_error("ERROR_invalid_client: Invalid Client Id")
+        if not self.consents.known(form.get("redirect_uri", "")):
+            return page_of_error(
+                "ERROR_invalid_redirect_uri: Redirect URI passed does not match with the one configured"
+            )
+        beside = {"location": self.location, "accounts-server": self.server or url}  # [DOC accounts, Multi DC]
+        return self.consents.ask(call, form, "would like to access the following information", beside)
 
     def _throttled(self, refresh: str) -> bool:
         """Ten tokens in ten minutes; the eleventh blocks the rest of the window [DOC]."""

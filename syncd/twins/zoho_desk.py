@@ -201,6 +201,9 @@ class ZohoDeskTwin(Twin):
         if path == ("oauth", "v2", "token"):
             call.operation = "token"
             return lambda c: self.accounts.grant(c, self.url)
+        if path == ("oauth", "v2", "auth"):
+            call.operation = "authorize"
+            return lambda c: self.accounts.authorize(c, self.url)
         if path == (".well-known", "jwks.json"):
             call.operation = "jwks"
             return lambda c: Answer(200, self.signer.jwks())

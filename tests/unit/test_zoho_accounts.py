@@ -30,7 +30,7 @@ class Clock:
 def grant(clock: Clock) -> tuple[MemoryTokens, Any]:
     tokens = MemoryTokens(clock)
     auth = ZohoAuth(client_id="c", client_secret=SecretStr("cs3cret"), refresh_token=SecretStr(uuid.uuid4().hex))
-    return tokens, bearer(tokens, URL, auth, clock)
+    return tokens, bearer(tokens, URL, auth, clock, kind="zoho", name="crm")
 
 
 def ask(tokens: MemoryTokens, held: Any, refused: str = "") -> Token:

@@ -11,34 +11,79 @@ from pathlib import Path
 
 from connectors.crm.salesforce.errors import token_failure
 from connectors.crm.salesforce.settings import SalesforceAuth, SalesforceSettings
-from syncd.errors import Ambiguous, Misconfigured, Transient
+from syncd.capabilities import SignIn, own_grant
+from syncd.errors import Ambiguous, Misconfigured, Transient, UsageError
 from syncd.http import HttpClient, Response, check_base_url
 from syncd.oauth import Mint, Token, grant_id
 
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 a path, no secret
+AUTHORIZE_PATH = "/services/oauth2/authorize"
+SCOPES = ("api", "refresh_token")
+"""`refresh_token` is "Perform requests at any time (refresh_token, offline_access)" in the app's list."""
+REMEDIES = {
+    "no_refresh_token": "give the app the scope refresh_token (Perform requests at any time), wait ten minutes, sign in again",
+    "invalid_client_id": "check auth.client_id, and that login_url is the org the app is in; a new app takes ten minutes",
+    "invalid_grant": "the code has run out (after 15 minutes) or was used before: run it again",
+    "OAUTH_APP_BLOCKED": "the org's admin has blocked the app: Setup, OAuth usage, unblock",
+    "OAUTH_APP_ACCESS_DENIED": "the app lets only users its admin has approved: allow this user in the app's policies",
+}
+NOBODY = "sign_in"
+"""The code of what only a person who signs in can mend."""
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_LIFE = timedelta(minutes=3)
 
 
-def grant_of(settings: SalesforceSettings) -> str:
-    """The same for every connector that signs in to the same org in the same way as the same user."""
+def grant_of(settings: SalesforceSettings, name: str) -> str:
+    """The same for every connector that signs in to the same org in the same way as the same user; what a person signed in
+    for belongs to the configured `name` alone."""
     auth = settings.auth
+    if settings.signed_in:
+        return grant_id(*own_grant("salesforce", name, settings.login_url, auth.client_id))
     refresh = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
     return grant_id("salesforce", settings.login_url, auth.flow, auth.client_id, auth.username, refresh)
 
 
-def minter(settings: SalesforceSettings, http: HttpClient, clock: Callable[[], datetime]) -> Mint:
+def sign_in_of(settings: SalesforceSettings, name: str) -> SignIn:
+    """How a person signs in. Raises UsageError for a flow without a person."""
+    auth = settings.auth
+    if not settings.signed_in:
+        given = "auth.refresh_token" if auth.flow == "refresh_token" else f"flow {auth.flow}"
+        raise UsageError(
+            f"destination {name} signs in by itself ({given}); for `syncd auth` write flow: refresh_token, without "
+            "a refresh_token"
+        )
+    return SignIn(
+        grant=grant_of(settings, name),
+        authorize_url=settings.login_url + AUTHORIZE_PATH,
+        token_url=settings.login_url + TOKEN_PATH,
+        client_id=auth.client_id,
+        client_secret=auth.client_secret.get_secret_value() if auth.client_secret else "",
+        scopes=SCOPES,
+        parameters={"prompt": "login consent"},
+        extra=("instance_url",),
+        remedies=REMEDIES,
+    )
+
+
+def minter(settings: SalesforceSettings, name: str, http: HttpClient, clock: Callable[[], datetime]) -> Mint:
     """Asks Salesforce for a token through `http` (a client of login_url). The Mint raises Misconfigured, RateLimited
     (3,600 logins an hour and user) or Transient; never Ambiguous, since a token too many does no harm."""
 
     def mint(held: Token | None) -> Token:
+        if settings.signed_in and not (held and held.refresh):
+            raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code=NOBODY)
         form = _form(settings, held, clock())
         try:
             answer = http.request("POST", TOKEN_PATH, form=form, write=True)
         except Ambiguous as lost:
             raise Transient(lost.message, code=lost.code) from None
         if not answer.ok:
-            raise token_failure(answer, clock())
+            failure = token_failure(answer, clock())
+            if settings.signed_in and failure.code == "invalid_grant" and isinstance(failure, Misconfigured):
+                raise Misconfigured(
+                    f"the sign-in has ended ({failure.message}); run: syncd auth {name}", code="sign_in"
+                )
+            raise failure
         return _token(answer, held)
 
     return mint

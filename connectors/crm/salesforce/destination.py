@@ -14,12 +14,13 @@ import msgspec
 from pydantic import SecretStr
 
 from connectors.crm.salesforce import pack, soql
-from connectors.crm.salesforce.auth import is_pem
+from connectors.crm.salesforce.auth import NOBODY, is_pem, sign_in_of
 from connectors.crm.salesforce.client import HEAVY, Answer, Client
 from connectors.crm.salesforce.errors import answer_failure, failure
 from connectors.crm.salesforce.pack import Collection, Packed, Way
 from connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
 from connectors.crm.salesforce.settings import SalesforceSettings
+from syncd.capabilities import SignIn
 from syncd.connector import (
     Allowance,
     Call,
@@ -52,9 +53,15 @@ class Salesforce(DestinationDefaults):
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._client = Client(settings, context)
+        self._settings = settings
+        self._name = context.name
         self._region = context.region
         self._composite = settings.composite
         self._headers = _headers(settings)
+
+    def sign_in(self) -> SignIn:
+        """How `syncd auth` signs a person in."""
+        return sign_in_of(self._settings, self._name)
 
     def keying(self, object: str, key_field: str) -> Keying:
         """Upsert by external id; on Task and Event Salesforce does not refuse a second record with the key. Without a key,
@@ -75,6 +82,8 @@ class Salesforce(DestinationDefaults):
         try:
             return self._client.query(statements)
         except Misconfigured as wrong:
+            if wrong.code == NOBODY:
+                raise
             # Nobody can be found with a wrong look-up: that concerns every rule, not one.
             raise Misconfigured(
                 f"people.match: {_one_line(wrong.message)}", code=wrong.code, scope=Scope.DESTINATION, field=wrong.field

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from syncd.connector import ConnectorSettings
+from syncd.connector import Ask, ConnectorSettings
 from syncd.http import check_base_url
 
 PRODUCTION = "https://login.salesforce.com"
@@ -25,7 +25,7 @@ Flow = Literal["client_credentials", "jwt_bearer", "refresh_token"]
 NEEDED: dict[Flow, tuple[str, ...]] = {
     "client_credentials": ("client_secret",),
     "jwt_bearer": ("username", "private_key"),
-    "refresh_token": ("refresh_token",),
+    "refresh_token": (),
 }
 
 
@@ -34,13 +34,23 @@ class SalesforceAuth(ConnectorSettings):
 
     flow: Annotated[Flow, Field(description="how tokens are got; needs no person except refresh_token's first sign-in")]
     client_id: Annotated[str, Field(min_length=1, description="consumer key of the external client app")]
-    client_secret: Annotated[SecretStr | None, Field(description="consumer secret (not for jwt_bearer)")] = None
-    username: Annotated[str, Field(description="jwt_bearer: the integration user's user name")] = ""
+    client_secret: Annotated[
+        SecretStr | None,
+        Ask(unless={"flow": ("jwt_bearer",)}),
+        Field(description="consumer secret (not for jwt_bearer)"),
+    ] = None
+    username: Annotated[
+        str, Ask(when={"flow": ("jwt_bearer",)}), Field(description="jwt_bearer: the integration user's user name")
+    ] = ""
     private_key: Annotated[
-        SecretStr | None, Field(description="jwt_bearer: RSA key, as PEM text or the path of a PEM file")
+        SecretStr | None,
+        Ask(when={"flow": ("jwt_bearer",)}),
+        Field(description="jwt_bearer: RSA key, as PEM text or the path of a PEM file"),
     ] = None
     audience: Annotated[str, Field(description="jwt_bearer: `aud`; default by login_url (production or sandbox)")] = ""
-    refresh_token: Annotated[SecretStr | None, Field(description="refresh_token: the one of the first sign-in")] = None
+    refresh_token: Annotated[
+        SecretStr | None, Field(description="refresh_token: one you have; without it, sign in by `syncd auth`")
+    ] = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -58,7 +68,7 @@ class SalesforceSettings(ConnectorSettings):
     """A Salesforce org that records are written to."""
 
     login_url: Annotated[
-        str, Field(description="where tokens come from: the org's My Domain, or login/test.salesforce.com")
+        str, Ask(), Field(description="where tokens come from: the org's My Domain, or login/test.salesforce.com")
     ] = PRODUCTION
     auth: Annotated[SalesforceAuth, Field(description="how syncd signs in")]
     api_version: Annotated[str, Field(description="REST API version, v52.0 or later")] = "v62.0"
@@ -73,6 +83,11 @@ class SalesforceSettings(ConnectorSettings):
         bool | str,
         Field(description="assignment rules for new leads and cases: false, true, or the id of a rule"),
     ] = False
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether tokens come from a person's `syncd auth`."""
+        return self.auth.flow == "refresh_token" and not _given(self.auth.refresh_token)
 
     @field_validator("login_url")
     @classmethod

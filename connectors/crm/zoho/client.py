@@ -30,10 +30,10 @@ class Client:
         self._clock = context.clock
         self._path = f"/crm/{settings.api_version}"
         self._maximum = settings.daily_credits
-        accounts = settings.accounts_url or settings.centre.accounts
+        accounts = settings.accounts
         self._http = HttpClient(
             api_base(settings.base_url or "", settings.centre.crm),
-            bearer=bearer(context.tokens, accounts, settings.auth, context.clock),
+            bearer=bearer(context.tokens, accounts, settings.auth, context.clock, kind="zoho", name=context.name),
             deadlines=DEADLINES,
             refuses_token=refuses_token,
         )

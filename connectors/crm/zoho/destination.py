@@ -19,6 +19,8 @@ from connectors.crm.zoho.errors import Meaning, Said, failure, said
 from connectors.crm.zoho.pack import Lane, Packed, Way
 from connectors.crm.zoho.people import Search, ask_deals, open_deals
 from connectors.crm.zoho.settings import ZohoSettings
+from connectors.zoho_accounts import NOBODY, sign_in_of
+from syncd.capabilities import SignIn
 from syncd.connector import (
     Allowance,
     Call,
@@ -49,6 +51,7 @@ TABS: Mapping[str, str] = {
 }
 """Module -> its tab in the web pages, for those whose tab is known."""
 
+SCOPES = ("ZohoCRM.modules.ALL", "ZohoCRM.coql.READ", "ZohoCRM.settings.fields.READ")
 CHECK_FIELDS = "duplicate_check_fields"
 ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
 """Codes of a refused right that, said of a row, speak of its record or module only."""
@@ -70,6 +73,12 @@ class Zoho(DestinationDefaults):
         self._client = Client(settings, context)
         self._region = context.region
         self._settings = settings
+        self._called = context.name
+
+    def sign_in(self) -> SignIn:
+        """How `syncd auth` signs a person in."""
+        keys = self._settings
+        return sign_in_of(keys.accounts, keys.centre, keys.auth, SCOPES, kind="zoho", name=self._called)
 
     def keying(self, object: str, key_field: str) -> Keying:
         """Upsert by the unique key; activities are inserted under it. Notes have no custom fields, and what has no key can
@@ -87,6 +96,8 @@ class Zoho(DestinationDefaults):
                     search.learn(stage, rows)
                 search.learn(stage, ())
         except Misconfigured as wrong:
+            if wrong.code == NOBODY:
+                raise
             # Nobody can be found with a wrong look-up: that concerns every rule, not one.
             text = (
                 wrong.message

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentre, DataCentreName, ZohoAuth
-from syncd.connector import ConnectorSettings
+from syncd.connector import Ask, ConnectorSettings
 
 Automation = Literal["workflow", "approval", "blueprint"]
 CLOSED_STAGES = ("Closed Won", "Closed Lost", "Closed Lost to Competition", "Closed-Lost to Competition")
@@ -23,7 +23,7 @@ class ZohoSettings(ConnectorSettings):
     """A Zoho CRM account that records are written to."""
 
     data_center: Annotated[
-        DataCentreName, Field(description="where the account lives: the ending of its web address")
+        DataCentreName, Ask(), Field(description="where the account lives: the ending of its web address")
     ] = "us"
     accounts_url: Annotated[BaseUrl | None, Field(description="where tokens come from; default: by data_center")] = None
     base_url: Annotated[
@@ -62,3 +62,8 @@ class ZohoSettings(ConnectorSettings):
     def centre(self) -> DataCentre:
         """The hosts of the data centre."""
         return DATA_CENTRES[self.data_center]
+
+    @property
+    def accounts(self) -> str:
+        """The accounts host."""
+        return self.accounts_url or self.centre.accounts

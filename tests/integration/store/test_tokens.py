@@ -16,10 +16,13 @@ from sqlalchemy import select
 
 from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.oauth import Token
+from syncd.sign_ins import SignIns, announce
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable
+from syncd.store.notices import Notices
 from syncd.store.schema import tokens
 from syncd.store.tokens import StoredTokens
+from syncd.twins.salesforce import SalesforceTwin
 from tests.entries import MOMENT
 
 KEY = "k" * 40
@@ -215,3 +218,93 @@ def test_processes_refresh_once(store: Store, store_url: str, tmp_path: Path) ->
         output, _ = process.communicate("\n", timeout=60)
         assert (output, process.returncode) == ("2\n", 0)
     assert log.read_text() == "minted\n" * 2
+
+
+def test_a_sign_in_elsewhere_is_used_from_the_next_look_on(open_store: Callable[..., Store]) -> None:
+    first, second, vendor = open_store(key_source=KEY), open_store(key_source=KEY), Vendor()
+    looked: list[tuple[str, str]] = []
+    sign_ins = SignIns(first, lambda role, name: looked.append((role, name)))
+    assert first.tokens.token("g", vendor.mint).access == "access-1"
+    second.tokens.put("g", Token(access="signed in", refresh="r"))
+    announce(second, "destination", "crm", "g")
+    assert first.tokens.token("g", vendor.mint).access == "access-1"
+    for _ in range(2):
+        sign_ins.look(threading.Event())
+        assert first.tokens.token("g", vendor.mint).access == "signed in"
+    assert looked == [("destination", "crm")]
+    assert second.tokens.forget("g")
+    assert not second.tokens.forget("g")
+    announce(second, "destination", "crm", "g")
+    Notices(first).keep_only([])  # a daemon that starts forgets the dead, not what was announced
+    sign_ins.look(threading.Event())
+    assert first.tokens.token("g", vendor.mint).access == "access-2"
+
+
+def test_a_sign_in_waits_for_the_refresh_under_way(open_store: Callable[..., Store]) -> None:
+    first, second, vendor = open_store(key_source=KEY), open_store(key_source=KEY), Vendor()
+    vendor.open.clear()
+    refresh = threading.Thread(target=lambda: first.tokens.token("g", vendor.mint))
+    refresh.start()
+    while second.leases.holder("token:g") == "":
+        pass
+    sign_in = threading.Thread(target=lambda: second.tokens.put("g", Token(access="signed in")))
+    sign_in.start()
+    vendor.open.set()
+    refresh.join(30)
+    sign_in.join(30)
+    assert second.tokens.token("g", vendor.mint).access == "signed in"
+
+
+def test_a_sign_in_that_cannot_have_the_lease_is_refused_in_one_line(open_store: Callable[..., Store]) -> None:
+    store = open_store(key_source=KEY)
+    assert store.leases.acquire("token:g", timedelta(minutes=5), holder="elsewhere:1:x") is not None
+    waiting = StoredTokens(store, KEY, patience=timedelta(milliseconds=30), glance=0.005)
+    with pytest.raises(Transient, match="elsewhere:1:x"):
+        waiting.put("g", Token(access="signed in"))
+
+
+ROTATE = """
+import sys
+from syncd.http import HttpClient
+from syncd.oauth import Token
+from syncd.store import Store
+url = sys.argv[2]
+client = HttpClient(url)
+def mint(held):
+    form = {"grant_type": "refresh_token", "client_id": "app", "refresh_token": held.refresh}
+    answer = client.request("POST", "/services/oauth2/token", form=form)
+    assert answer.ok, answer.body
+    said = answer.json()
+    return Token(access=said["access_token"], refresh=said["refresh_token"])
+store = Store.open(sys.argv[1], key_source="k" * 40)
+while True:
+    refused = store.tokens.token("g", mint)
+    print(store.tokens.token("g", mint, refused=refused.access).refresh, flush=True)
+"""
+
+
+def test_a_rotating_token_survives_processes_that_are_killed(store: Store, store_url: str) -> None:
+    """Whoever prints a refresh token has stored it first. A kill between the vendor's answer and our commit is the one
+    moment that no client can make good: then the vendor has rotated and nobody knows the token. It is told apart here by
+    the twin, which knows how often it rotated."""
+    with SalesforceTwin(client_id="app", refresh_token="first", rotate_refresh=True) as twin:
+        store_of = Store.open(store_url, key_source=KEY)
+        store_of.tokens.put("g", Token(access="a", refresh="first"))
+        printed: list[str] = ["first"]
+        for round_ in range(4):
+            command = [sys.executable, "-c", ROTATE, store_url, twin.url]
+            processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+            for process in processes:
+                assert process.stdout is not None
+                printed += [process.stdout.readline().strip() for _ in range(3 + round_)]
+            for process in processes:
+                process.kill()
+            for process in processes:
+                rest, _ = process.communicate(timeout=60)
+                assert process.returncode == -9, rest
+            kept = StoredTokens(store_of, KEY)._read("g")
+            assert kept is not None
+            if kept.refresh != twin.tokens.refresh_token:  # killed in between: a person signs in again
+                store_of.tokens.put("g", Token(access="again", refresh=str(twin.tokens.refresh_token)))
+        assert len(set(printed)) > 8
+        store_of.close()

@@ -177,12 +177,17 @@ def test_named_answers_of_salesforce(salesforce: Any, name: str, status: int, co
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("login_rate", "login rate exceeded"), ("invalid_grant", "expired access/refresh token")]
+    ("name", "code", "words"),
+    [
+        ("login_rate", "invalid_grant", "login rate exceeded"),
+        ("invalid_grant", "invalid_grant", "expired access/refresh token"),
+        ("blocked_app", "OAUTH_APP_BLOCKED", "this app is blocked by admin"),
+    ],
 )
-def test_salesforce_refuses_a_login(salesforce: Any, name: str, words: str) -> None:
+def test_salesforce_refuses_a_login(salesforce: Any, name: str, code: str, words: str) -> None:
     salesforce.twin.plan.add([{"on": "token", "do": name}])
     answer = salesforce.login()
-    assert (answer.status_code, answer.json()) == (400, {"error": "invalid_grant", "error_description": words})
+    assert (answer.status_code, answer.json()) == (400, {"error": code, "error_description": words})
 
 
 @pytest.mark.parametrize(

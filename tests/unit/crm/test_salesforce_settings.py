@@ -29,7 +29,6 @@ def settings(**keys: Any) -> SalesforceSettings:
         ({"login_url": "http://example.my.salesforce.com"}, "https"),
         ({"auth": {"flow": "client_credentials", "client_id": "c"}}, "also needs client_secret"),
         ({"auth": {"flow": "jwt_bearer", "client_id": "c"}}, "username and private_key"),
-        ({"auth": {"flow": "refresh_token", "client_id": "c"}}, "also needs refresh_token"),
         ({"auth": {"flow": "password", "client_id": "c"}}, "client_credentials"),
         ({"api_version": "v31.0"}, "too old"),
         ({"api_version": "latest"}, "v62.0"),
@@ -65,8 +64,8 @@ def test_the_audience_follows_from_the_login_host(login: str, audience: str) -> 
 def test_secrets_are_masked_and_grants_tell_users_apart() -> None:
     one = settings()
     assert "hush" not in repr(one)
-    assert grant_of(one) == grant_of(settings(api_version="v66.0"))
-    assert grant_of(one) != grant_of(settings(auth=SECRET | {"client_id": "d"}))
+    assert grant_of(one, "crm") == grant_of(settings(api_version="v66.0"), "crm")
+    assert grant_of(one, "crm") != grant_of(settings(auth=SECRET | {"client_id": "d"}), "crm")
 
 
 def test_the_kinds_of_writes() -> None:

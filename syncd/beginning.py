@@ -1,0 +1,266 @@
+"""A first configuration: what to ask, and the files that the answers become. `syncd init` calls it; nothing here asks or
+touches a disk.
+
+Questions come from the settings models and the registry, so a new connector is asked for by itself. Promise: a secret that
+was typed goes into a file of its own, never into the YAML.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel
+
+from syncd import registry
+from syncd.config import NAME, Settings
+from syncd.config_schema import models_in, type_words
+from syncd.connector import Ask
+from syncd.errors import UsageError
+from syncd.mapping.shipped import shipped_mappings
+from syncd.signals import place_of
+
+Answers = Mapping[str, str]
+"""Dotted key -> what was typed, as text."""
+
+COMMON = ("region", "timezone", "database", "server.public_url", "exclude.domains")
+"""Keys of the whole file that are asked for, in this order."""
+_REFERENCE = re.compile(r"(?<!\$)\$\{([^{}]*)\}")
+SECRETS = "secrets"
+"""The directory, beside the configuration, of secrets that were typed."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One key to ask for. `suggest`: what Enter means; "" with `required`: it must be answered."""
+
+    key: str
+    words: str
+    about: str
+    required: bool
+    suggest: str = ""
+
+    @property
+    def secret(self) -> bool:
+        return self.words.startswith("secret")
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What can be answered, () for free text."""
+        if self.words == "true/false":
+            return ("true", "false")
+        return tuple(self.words.removeprefix("one of ").split(", ")) if self.words.startswith("one of ") else ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One source or destination to be: its role, name, connector, and the answers to its questions."""
+
+    role: registry.Role
+    name: str
+    type: str
+    answers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What is to be written. `secrets`: relative path -> text, each for a 0600 file."""
+
+    config: str
+    mappings: tuple[str, ...]
+    secrets: dict[str, str]
+    variables: tuple[str, ...]
+
+
+# ------------------------------------------------------------------------------------------------------ the questions
+
+
+def named(role: registry.Role, words: Sequence[str]) -> list[Entry]:
+    """Entries of `TYPE` or `NAME=TYPE`. Raises UsageError for a type or name that cannot be."""
+    found: list[Entry] = []
+    for word in words:
+        name, _, kind = word.rpartition("=")
+        registry.load(role, kind)
+        if not name:
+            taken = {entry.name for entry in found}
+            name = next(one for one in (kind, *(f"{kind}-{n}" for n in range(2, 99))) if one not in taken)
+        if not NAME.fullmatch(name) or any(entry.name == name for entry in found):
+            raise UsageError(f"--{role} {word}: {name!r} is there already or no name; use a-z, 0-9, '.', '_' and '-'")
+        found.append(Entry(role, name, kind))
+    return found
+
+
+def common_questions(zone: str) -> list[Question]:
+    """Those of the whole file; `zone` is the machine's."""
+    suggested = {"timezone": zone, "database": "sqlite:///./syncd.db"}
+    return [_question(Settings, tuple(key.split(".")), key, False, suggested.get(key, "")) for key in COMMON]
+
+
+def _question(model: type[BaseModel], path: tuple[str, ...], key: str, required: bool, suggest: str) -> Question:
+    here = model.model_fields[path[0]]
+    if len(path) > 1:
+        return _question(models_in(here.annotation)[0], path[1:], key, required, suggest)
+    return Question(key, type_words(here.annotation), here.description or "", required, suggest)
+
+
+def questions(entry: Entry) -> Iterator[Question]:
+    """Of one connector, one after another: what `entry.answers` holds by then decides what is asked further."""
+    yield from _asked(registry.load(entry.role, entry.type).settings, "", entry.answers)
+
+
+def _asked(model: type[BaseModel], prefix: str, answers: Answers) -> Iterator[Question]:
+    for key, info in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
+        ask = next((mark for mark in info.metadata if isinstance(mark, Ask)), None)
+        required = info.is_required()
+        if not required and not (ask and _wanted(ask, prefix, answers)):
+            continue
+        inner = models_in(info.annotation)
+        if inner:
+            yield from _asked(inner[0], f"{prefix}{key}.", answers)
+            continue
+        default = "" if required or ask is None else info.get_default(call_default_factory=True)
+        suggest = ask.suggest if ask and ask.suggest else "" if default in (None, "", False) else str(default)
+        yield Question(prefix + key, type_words(info.annotation), info.description or "", required, suggest)
+
+
+def _wanted(ask: Ask, prefix: str, answers: Answers) -> bool:
+    said = {key: answers.get(prefix + key, "") for key in (*ask.when, *ask.unless)}
+    return all(said[key] in values for key, values in ask.when.items()) and not any(
+        said[key] in values for key, values in ask.unless.items()
+    )
+
+
+def variable(entry: Entry | None, key: str) -> str:
+    """The environment variable that is suggested for a secret."""
+    whole = f"{entry.name}_{key}" if entry is not None else f"syncd_{key}"
+    return re.sub(r"[^A-Z0-9]+", "_", whole.upper()).strip("_")
+
+
+# ---------------------------------------------------------------------------------------------------------- the files
+
+
+def compose(common: Answers, entries: Sequence[Entry]) -> Beginning:
+    """The files that these answers become. Raises UsageError for a key that no connector has."""
+    writing = _Writing()
+    writing.line("# Written by `syncd init`. Every key, with comments: config.example.yaml and docs/configuration.md.")
+    writing.line(
+        "# After a change: syncd check. Secrets: ${NAME} environment, ${file:/path} a file, ${credential:NAME} systemd."
+    )
+    writing.line("")
+    writing.keys(Settings, _tree(common), "", None)
+    writing.line("")
+    _channels(writing, entries)
+    for section, role in (("sources", "source"), ("destinations", "destination")):
+        chosen = [entry for entry in entries if entry.role == role]
+        writing.line("")
+        writing.line(f"{section}:" if chosen else f"{section}: {{}}")
+        for entry in chosen:
+            _entry(writing, entry)
+    text = "\n".join(writing.lines) + "\n"
+    mappings = [entry.type for entry in entries if entry.role == "destination" and entry.type in shipped_mappings()]
+    return Beginning(text, tuple(dict.fromkeys(mappings)), writing.secrets, tuple(dict.fromkeys(writing.variables)))
+
+
+def _entry(writing: _Writing, entry: Entry) -> None:
+    connector = registry.load(entry.role, entry.type)
+    writing.line(f"  {entry.name}:  # {_short(connector.summary)}")
+    writing.line(f"    type: {entry.type}")
+    if entry.role == "destination" and entry.type in shipped_mappings():
+        writing.line(f"    mapping: mappings/{entry.type}.yaml  # what becomes which record; edit it as you like")
+    writing.keys(connector.settings, _tree(entry.answers), "    ", entry)
+    writing.line(f"    # more keys: syncd connectors {entry.type}")
+
+
+def _channels(writing: _Writing, entries: Sequence[Entry]) -> None:
+    """The switches of all that the chosen sources make, on."""
+    on: dict[str, list[str]] = {}
+    for entry in entries:
+        for spec in registry.load(entry.role, entry.type).signals if entry.role == "source" else ():
+            place = ("custom", "*")
+            with suppress(ValueError):
+                place = place_of(spec.type)
+            if place[1] not in on.setdefault(place[0], []):
+                on[place[0]].append(place[1])
+    writing.line("channels:  # the switches; what is not listed is off" if on else "channels: {}")
+    for channel, switches in on.items():
+        inside = ", ".join(f"{_scalar(switch)}: true" for switch in switches)
+        writing.line(f"  {channel}: {{{inside}}}")
+
+
+def _tree(answers: Answers) -> dict[str, Any]:
+    """Dotted keys as nested ones; what was left empty is left out."""
+    tree: dict[str, Any] = {}
+    for key, text in answers.items():
+        *parents, last = key.split(".")
+        node = tree
+        for parent in parents if text.strip() else ():
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UsageError(f"{key}: {parent} has a value already")
+        if text.strip():
+            node[last] = text.strip()
+    return tree
+
+
+class _Writing:
+    """Lines of YAML, and what must be kept beside it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.secrets: dict[str, str] = {}
+        self.variables: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def keys(
+        self, model: type[BaseModel], tree: Mapping[str, Any], indent: str, entry: Entry | None, above: str = ""
+    ) -> None:
+        for key, value in tree.items():
+            info = model.model_fields.get(key)
+            inner = models_in(info.annotation) if info is not None else []
+            if isinstance(value, dict):
+                self.line(f"{indent}{key}:")
+                self.keys(inner[0] if inner else BaseModel, value, indent + "  ", entry, f"{above}{key}.")
+                continue
+            about = f"  # {_short(info.description)}" if info is not None and info.description else ""
+            words = type_words(info.annotation) if info is not None else "text"
+            self.line(f"{indent}{key}: {self.value(value, words, entry, above + key)}{about}")
+
+    def value(self, text: str, words: str, entry: Entry | None, key: str) -> str:
+        """An answer as YAML."""
+        if words.startswith("secret"):
+            text = self._secret(text, entry, key)
+        elif words.startswith("list of"):
+            items = [item.strip() for item in text.strip("[]").split(",") if item.strip()]
+            return f"[{', '.join(map(_scalar, items))}]"
+        elif words in ("whole number", "number", "true/false", "true/false or text"):
+            with suppress(yaml.YAMLError):
+                return _scalar(yaml.safe_load(text))
+        return _scalar(text)
+
+    def _secret(self, text: str, entry: Entry | None, key: str) -> str:
+        if _REFERENCE.search(text):
+            self.variables += [name for name in _REFERENCE.findall(text) if ":" not in name]
+            return text
+        parts = urlsplit(text) if "://" in text else None
+        if parts is not None and parts.scheme.startswith(("sqlite", "postgresql")) and not parts.password:
+            return text  # a database without a password is no secret
+        path = f"{SECRETS}/{entry.name}.{key}" if entry is not None else f"{SECRETS}/{key}"
+        self.secrets[path] = text
+        return f"${{file:{path}}}"
+
+
+def _scalar(value: Any) -> str:
+    """One value as YAML on one line."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=100_000)
+    return text.strip().removesuffix("...").strip()
+
+
+def _short(text: str | None) -> str:
+    return " ".join((text or "").split())

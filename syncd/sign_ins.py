@@ -1,0 +1,56 @@
+"""How a running daemon learns that somebody has signed in: `syncd auth` announces it, the daemon looks every other second.
+
+Promise: what waited for the sign-in goes on within seconds, on every machine of the database; nothing else is disturbed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from syncd.store.entries import StoreUnavailable
+from syncd.store.notices import Notices
+
+if TYPE_CHECKING:
+    from syncd.registry import Role
+    from syncd.store import Store
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY = timedelta(seconds=2)
+_TOPIC = "signed in"
+
+
+def announce(store: Store, role: Role, name: str, grant: str) -> None:
+    """Lets every daemon know that the stored sign-in of `name` is another one now, or gone."""
+    Notices(store).announce(_TOPIC, f"{role}:{name}", grant)
+
+
+class SignIns:
+    """Looks for announcements. `mended(role, name)` is called for each new one; the token is read afresh from then on."""
+
+    def __init__(self, store: Store, mended: Callable[[str, str], None]) -> None:
+        self._store = store
+        self._mended = mended
+        self._known = self._announced()
+
+    def look(self, stop: threading.Event) -> None:
+        """One look, as the schedule wants it."""
+        try:
+            now = self._announced()
+        except StoreUnavailable:  # the daemon says so elsewhere; nothing is missed, the next look compares again
+            return
+        news = {subject: said[0] for subject, said in now.items() if self._known.get(subject) != said}
+        self._known = now
+        for subject, grant in news.items():
+            role, _, name = subject.partition(":")
+            log.info("a sign-in was stored or removed", **{role: name})
+            self._store.tokens.look_again(grant)
+            self._mended(role, name)
+
+    def _announced(self) -> dict[str, tuple[str, int]]:
+        return Notices(self._store).announced(_TOPIC)
