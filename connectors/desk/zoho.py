@@ -17,6 +17,7 @@ import msgspec
 from pydantic import Field
 
 from connectors.desk.zoho_api import FARTHEST, PAGE, DeskApi
+from connectors.desk.zoho_check import check
 from connectors.desk.zoho_tickets import (
     Desk,
     Record,
@@ -31,6 +32,7 @@ from connectors.desk.zoho_tickets import (
 )
 from connectors.jwks import JwksKeys
 from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer
+from syncd.capabilities import Finding
 from syncd.connector import (
     Batch,
     Connector,
@@ -120,6 +122,11 @@ class ZohoDesk:
         self._desk = Desk(context, settings.org_id)
         self._api = DeskApi(base, held, settings.org_id, context.clock, settings.keep_credits)
         self._jwks = JwksKeys(f"{base}/.well-known/jwks.json")
+
+    # ---- check --online
+
+    def check_online(self) -> Iterator[Finding]:
+        return check(self._api, self._settings.org_id, self._settings.departments, self._context.clock())
 
     # ---- webhook
 
