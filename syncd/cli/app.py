@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import configuration, jobs, mappings, quarantine, service, signals, storage, writing
+from syncd.cli import configuration, jobs, mappings, online, quarantine, service, signals, storage, writing
 from syncd.cli.session import Session
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ def _session(
 
 service.register(app)
 configuration.register(app)
+online.register(app)
 jobs.register(app)
 signals.register(app)
 writing.register(app)
