@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd import registry
-from syncd.cli.online import ask_vendors
+from syncd.cli.online import ask_vendors, with_secrets
 from syncd.cli.session import Session, session
 from syncd.errors import ConfigError, UsageError
 
@@ -49,8 +49,8 @@ def check(
         if here.as_json:
             here.out.rows([{"level": "fault", **_fault(fault)} for fault in report.faults], [])
         raise ConfigError(report.faults)
-    if online and report.missing:
-        raise ConfigError(report.missing)
+    if online:
+        with_secrets(here, names or ())
     if here.as_json:
         rows = [("warning", fault) for fault in report.warnings] + [("needed", fault) for fault in report.missing]
         here.out.rows([{"level": level, **_fault(fault)} for level, fault in rows], [])

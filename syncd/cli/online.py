@@ -12,6 +12,7 @@ from syncd.errors import UsageError
 
 if TYPE_CHECKING:
     from syncd.online.lines import Line
+    from syncd.settings_file import Loaded
 
 
 def register(app: typer.Typer) -> None:
@@ -19,12 +20,24 @@ def register(app: typer.Typer) -> None:
     app.command("prepare")(prepare)
 
 
+def with_secrets(here: Session, names: Sequence[str]) -> Loaded:
+    """The configuration with the secrets of these entries (none: of all); those of others may be unset. Raises ConfigError."""
+    from syncd.errors import ConfigError
+
+    loaded = here.seen
+    whose = tuple(f"{kind}.{name}." for kind in ("sources", "destinations") for name in names)
+    gaps = [gap for gap in loaded.missing if not names or gap.key.startswith(whose)]
+    if gaps or loaded.settings is None:
+        raise ConfigError(gaps or loaded.missing)
+    return loaded
+
+
 def ask_vendors(here: Session, names: Sequence[str]) -> int:
     """`check --online`, after the configuration was found valid: prints, and returns the exit code."""
     from syncd.online.lines import failed, summary
     from syncd.online.run import check_online
 
-    lines = check_online(here.loaded, names)
+    lines = check_online(with_secrets(here, names), names)
     _show(here, lines)
     here.out.say(f"{here.config_path}: {summary(lines)}")
     return 1 if failed(lines) else 0
@@ -47,21 +60,25 @@ def prepare(
     from syncd.online.lines import failed
 
     here = session(context)
-    settings = here.loaded.settings
-    if settings is None or destination not in settings.destinations:
-        known = ", ".join(settings.destinations) if settings else ""
-        raise UsageError(f"no destination is called {destination!r}; there are: {known or 'none'}")
+    loaded = with_secrets(here, [destination])
+    settings = here.settings
+    if destination not in settings.destinations:
+        known = ", ".join(settings.destinations) or "none"
+        raise UsageError(f"no destination is called {destination!r}; there are: {known}")
     store, _ = stores.opened(settings, here.config_path.parent)
     tokens = store.tokens if store is not None else MemoryTokens()
-    assembly = assemble(here.loaded, tokens=tokens, only_sources=())
+    assembly = assemble(loaded, tokens=tokens, only_sources=())
     try:
         outlet = assembly.outlets[destination]
         count = 0
         for step in preparing.steps(outlet, store, dry=dry_run):
             count += 1
-            state = "would" if dry_run and not step.by_hand else "made" if step.done else "by hand"
+            state = "done" if step.done else "by hand" if step.by_hand else "dry run" if dry_run else "not yet"
             row = {"object": step.need.object, "field": step.need.field, "state": state, "message": step.message}
-            here.out.line(row, ["state", "message"])
+            if here.as_json:
+                here.out.line(row, [])
+            else:
+                here.out.text(f"{state:8}{step.message}")
         if not count:
             here.out.say(f"{destination}: nothing is missing")
         if dry_run:

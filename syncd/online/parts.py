@@ -14,6 +14,7 @@ from syncd import pacing
 from syncd.assembly import Outlet
 from syncd.capabilities import Describes, Finding, Level, OnlineCheck, Preparable
 from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
+from syncd.errors import Failure
 from syncd.mapping.against import Crm, compare
 from syncd.mapping.uses import objects_of
 from syncd.online.lines import Line
@@ -32,8 +33,11 @@ def source(name: str, asked: Any, public_url: str) -> Iterator[Line]:
     if isinstance(asked, WebhookSource):
         yield from (Line.of("source", name, finding) for finding in reach(public_url, name))
     if isinstance(asked, KeyFetchingSource):
-        asked.fetch_keys(datetime.now(UTC))
-        yield Line("source", name, Level.OK, "keys", "the keys that verify its calls are there, where it needs any")
+        try:
+            asked.fetch_keys(datetime.now(UTC))
+        except Failure as failed:
+            remedy = "until they can be had, its calls are answered 503"
+            yield Line("source", name, Level.FAULT, "keys", f"the keys that verify its calls: {failed}", remedy)
 
 
 def destination(outlet: Outlet, store: Store | None) -> Iterator[Line]:
