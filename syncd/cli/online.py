@@ -48,9 +48,9 @@ def prepare(
     destination: Annotated[str, typer.Argument(metavar="DESTINATION", help="the name of a destination")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be made; make nothing")] = False,
 ) -> int:
-    """Makes the fields a mapping needs in its CRM, or says exactly how to.
+    """Makes the fields a mapping needs, or says how to.
 
-    Asked twice it makes nothing twice. Afterwards the mapping is compared with the CRM again.
+    Where the CRM's API cannot, or our user may not, it tells exactly where to click. Asked twice it makes nothing twice. Afterwards the mapping is compared with the CRM again.
     """
     from syncd.assembly import assemble
     from syncd.capabilities import Level
