@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -189,26 +188,24 @@ class Database(DestinationDefaults):
                 raise classified(error) from None
 
     def check_online(self) -> Iterator[Finding]:
-        where = (
-            self._url.database if self._url.get_backend_name() == "sqlite" else f"{self._url.host}/{self._url.database}"
-        )
         if online.absent(self._url):
-            yield Finding(Level.OK, "connection", f"{where} is not there yet: it is made with the first write")
+            text = f"{online.place(self._url)} is not there yet: it is made with the first write"
+            yield Finding(Level.OK, "connection", text)
             return
-        with self._lock, _said_by_the_database():
-            yield from online.check(self._opened()[0], str(where), create=self._create)
+        with self._lock, online.translated():
+            yield from online.check(self._opened()[0], online.place(self._url), create=self._create)
 
     def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
         if online.absent(self._url):
             return {}
-        with self._lock, _said_by_the_database():
+        with self._lock, online.translated():
             return online.describe(self._opened()[1], objects)
 
     def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]:
         """Also where `create_tables` is off: who runs the command wants it."""
         if dry and online.absent(self._url):
-            return iter([Step(need, False, f"would make {need.object}.{need.field} ({need.type})") for need in needs])
-        with self._lock, _said_by_the_database():
+            return online.unmade(needs)
+        with self._lock, online.translated():
             engine, tables = self._opened()
             steps = list(online.prepare(engine, needs, dry=dry))
             tables.forget()
@@ -229,15 +226,6 @@ class Database(DestinationDefaults):
             engine = _engine(self._url)
             self._open = engine, Tables(engine, create=self._create)
         return self._open
-
-
-@contextmanager
-def _said_by_the_database() -> Iterator[None]:
-    """What it says, as our failures."""
-    try:
-        yield
-    except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-        raise classified(error) from None
 
 
 def _engine(url: sa.URL) -> sa.Engine:

@@ -5,7 +5,9 @@ The destination's `describe`, `check_online` and `prepare` are these, called und
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,20 @@ SAMPLES: Mapping[str, Any] = {
     "checkbox": False,
 }
 """Type of a need -> a value of that type: a column is made for values. All else is text."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What the database says, as our failures."""
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+        raise classified(error) from None
+
+
+def place(url: sa.URL) -> str:
+    """Where it is, without user and password."""
+    return str(url.database) if url.get_backend_name() == "sqlite" else f"{url.host or 'local'}/{url.database}"
 
 
 def absent(url: sa.URL) -> bool:
@@ -75,6 +91,11 @@ def check(engine: sa.Engine, where: str, *, create: bool) -> Iterator[Finding]:
         if not may:
             text = "this user may not make tables, and create_tables is on"
             yield Finding(Level.WARNING, "rights", text, "grant CREATE on the schema, or make the tables yourself")
+
+
+def unmade(needs: Sequence[FieldNeed]) -> Iterator[Step]:
+    """The steps of a dry run where there is no database yet."""
+    return (_step(need, False, None, dry=True) for need in needs)
 
 
 def prepare(engine: sa.Engine, needs: Sequence[FieldNeed], *, dry: bool) -> Iterator[Step]:

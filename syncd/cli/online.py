@@ -50,7 +50,8 @@ def prepare(
 ) -> int:
     """Makes the fields a mapping needs, or says how to.
 
-    Where the CRM's API cannot, or our user may not, it tells exactly where to click. Asked twice it makes nothing twice. Afterwards the mapping is compared with the CRM again.
+    Where the CRM's API cannot, or our user may not, it tells exactly where to click. Asked twice it makes nothing twice.
+    Afterwards the mapping is compared with the CRM again.
     """
     from syncd.assembly import assemble
     from syncd.capabilities import Level

@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -84,22 +83,20 @@ def check_online(loaded: Loaded, names: Sequence[str] = (), *, limit: float = LI
     lines = [Line.of("store", STORE, finding) for finding in findings] if STORE in wanted else []
     tokens = store.tokens if store is not None else MemoryTokens()
     assembly = assemble(loaded, tokens=tokens, only_sources=[name for name in settings.sources if name in wanted])
-    with closing(assembly):
-        public = settings.server.public_url or ""
-        asked = [
-            *(
-                _Part("source", name, partial(parts.source, name, one, public))
-                for name, one in assembly.sources.items()
-            ),
-            *(
-                _Part("destination", name, partial(parts.destination, outlet, store))
-                for name, outlet in assembly.outlets.items()
-                if name in wanted
-            ),
-        ]
-        lines += list(_all(asked, limit))
-    if store is not None and all(part.done.is_set() for part in asked):
-        store.close()
+    public = settings.server.public_url or ""
+    asked = [
+        *(_Part("source", name, partial(parts.source, name, one, public)) for name, one in assembly.sources.items()),
+        *(
+            _Part("destination", name, partial(parts.destination, outlet, store))
+            for name, outlet in assembly.outlets.items()
+            if name in wanted
+        ),
+    ]
+    lines += list(_all(asked, limit))
+    if all(part.done.is_set() for part in asked):  # else closing might wait for whoever hangs
+        assembly.close()
+        if store is not None:
+            store.close()
     return lines
 
 

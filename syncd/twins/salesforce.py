@@ -11,14 +11,8 @@ from typing import Any, ClassVar
 
 import orjson
 
-from syncd.twins import (
-    salesforce_composite,
-    salesforce_people,
-    salesforce_reads,
-    salesforce_rows,
-    salesforce_schema,
-    salesforce_setup,
-)
+from syncd.twins import salesforce_composite, salesforce_people, salesforce_reads, salesforce_rows, salesforce_schema
+from syncd.twins import salesforce_setup as setup
 from syncd.twins.salesforce_auth import Tokens
 from syncd.twins.salesforce_rows import RowError, full_id
 from syncd.twins.salesforce_schema import Field, SObject
@@ -122,7 +116,7 @@ class SalesforceTwin(Twin):
         self.schema = salesforce_schema.schema({} if bare else custom_fields)
         self.customizes, self.views_all, self.made_fields = customizes, views_all, 0
         self.hidden: dict[str, dict[str, Field]] = {}
-        salesforce_setup.hide(self, hidden or {})
+        setup.hide(self, hidden or {})
         if unique_activity_key:
             for name in ("Task", "Event"):
                 self.schema[name].add(
@@ -171,7 +165,7 @@ class SalesforceTwin(Twin):
         self.tokens.expire_all()
         if self.store.get("User", self.user) is None:
             self.store.table("User").put(self.user, salesforce_reads.integration_user(self))
-        rights = salesforce_setup.permissions(self)
+        rights = setup.permissions(self)
         self.store.table("UserPermissionAccess").put(rights["Id"], rights)
 
     def add(self, object_: str, /, **fields: Any) -> str:
@@ -275,9 +269,9 @@ class SalesforceTwin(Twin):
         given = self.given(call)
         if "Id" in given or "id" in given:
             raise RowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
-        salesforce_setup.may_insert(self, made)
+        setup.may_insert(self, made)
         id_ = self.spare(call, 0, given, lambda: self.rows.insert(made, given))
-        salesforce_setup.inserted(self, made)
+        setup.inserted(self, made)
         path = f"/{'/'.join(call.segments)}/{id_}"
         return Answer(201, {"id": id_, "success": True, "errors": []}, {"Location": path})
 
@@ -385,7 +379,7 @@ class SalesforceTwin(Twin):
     # Queries, descriptions and the set-up.
 
     def on_custom_field(self, call: Call) -> Answer:
-        return salesforce_setup.custom_field(self, call)
+        return setup.custom_field(self, call)
 
     def on_query(self, call: Call) -> Answer:
         return salesforce_reads.query(self, call, deleted=False)
