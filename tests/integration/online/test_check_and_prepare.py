@@ -124,6 +124,7 @@ rules:
     upsert: Case
     key: Syncd_Key__c
     fields:
+      Subject: "{{ signal.title | shorten(255) }}"
       Story__c: "{{ signal.text | shorten(5000) }}"
       When__c: "{{ signal.occurred_at }}"
       Day__c: "{{ signal.occurred_at | date }}"
@@ -131,6 +132,8 @@ rules:
       Flag__c: true
       pkg__Of_A_Package__c: x
       Subjct: "{{ signal.title | shorten(255) }}"
+  - {id: task, name: T, signals: ["*"], upsert: Task, key: Other__c, fields: {Subject: x}}
+  - {id: event, name: E, signals: ["*"], upsert: Event, key: Other__c, fields: {Subject: x}}
 """,
     )
     ran = folder.syncd("prepare", "crm")
@@ -144,9 +147,36 @@ rules:
         "Count__c": "double",
         "Flag__c": "boolean",
     }
+    assert all("Other__c" in twin.schema[name].fields for name in ("Task", "Event"))  # type: ignore[attr-defined]
+    assert twin.counts["op:custom_field"] == 6, "Activity has it once for both"
     assert "Case.Subjct cannot be made: a field of your own ends in __c" in ran.out
     assert "belongs to a package" in ran.out
     assert "Case has no field Subjct, or our user may not see it (did you mean Subject?)" in ran.out
+
+
+def test_a_field_that_zoho_would_drop_without_a_word(folder: UserFolder, start: Start) -> None:
+    point(folder, "zoho", start("zoho"))
+    (folder.path / "mappings").mkdir()
+    folder.write(
+        "mappings/zoho.yaml",
+        """\
+rules:
+  - id: call
+    name: A task
+    signals: ["*"]
+    upsert: Tasks
+    key: Syncd_Key
+    fields: {Subject: "{{ signal.title | shorten(255) }}", Discription: "{{ signal.text | shorten(32000) }}"}
+    on_create: {Status: Compleeted}
+""",
+    )
+    ran = folder.syncd("check", "--online", "crm")
+    assert ran.code == 1
+    assert "mappings/zoho.yaml:7:60 rules[0].fields.Discription: Tasks has no field Discription" in ran.out
+    assert "(did you mean Description?)" in ran.out
+    assert "'Compleeted' is none of the values of Tasks.Status (did you mean Completed?)" in ran.out
+    ran = folder.syncd("prepare", "crm")
+    assert (ran.code, "by hand" in ran.out, "correct the name" in ran.out) == (1, True, True)
 
 
 @BOTH

@@ -45,7 +45,11 @@ def test_salesforce_fields(net: Any) -> None:
         {"name": "LastName", "type": "string", "length": 80, "nillable": False, "createable": True, "updateable": True},
         {"name": "Subject", "type": "combobox", "length": 255, "picklistValues": [{"value": "Call", "active": True}]},
         {
-            "name": "Status", "type": "picklist", "length": 40, "restrictedPicklist": True, "createable": True,
+            "name": "Status",
+            "type": "picklist",
+            "length": 40,
+            "restrictedPicklist": True,
+            "createable": True,
             "picklistValues": [{"value": "Open", "active": True}, {"value": "Old", "active": False}, None],
         },
         {"name": "Flag", "type": "boolean", "nillable": False, "createable": True, "updateable": True},
@@ -128,7 +132,9 @@ def test_zoho_fields(net: Any) -> None:
         {"api_name": "Made", "data_type": "datetime", "length": 120, "read_only": True},
         {"api_name": "Old", "data_type": "text", "operation_type": {"api_create": True, "api_update": False}},
         {
-            "api_name": "Stage", "data_type": "picklist", "length": 120,
+            "api_name": "Stage",
+            "data_type": "picklist",
+            "length": 120,
             "pick_list_values": [{"actual_value": "Open", "type": "used"}, {"actual_value": "Old", "type": "unused"}],
         },
         {"api_name": "Account_Name", "data_type": "lookup", "lookup": {"module": {"api_name": "Accounts"}}},
