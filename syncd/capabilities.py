@@ -44,14 +44,16 @@ class OnlineCheck(Protocol):
 
 class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
     """One field as the CRM describes it. `length`: characters at most, None when not limited or not told. `values`: the
-    picklist, None when any value is taken. `required`: a new record without it is refused. `unique`: the CRM itself refuses
-    a second record with the same value. `key`: records can be upserted or found by it. `creatable`/`updatable`: whether our
-    user may write it. `references`: objects a link may point at."""
+    picklist, None when any value is taken; `restricted`: a value beside it is refused (else it is taken, and probably not
+    meant). `required`: a new record without it is refused. `unique`: the CRM itself refuses a second record with the same
+    value. `key`: records can be upserted by it. `creatable`/`updatable`: whether our user may write it. `references`: objects
+    a link of a mapping may point at, () when not told."""
 
     name: str
     type: str = ""
     length: int | None = None
     values: tuple[str, ...] | None = None
+    restricted: bool = True
     required: bool = False
     unique: bool = False
     key: bool = False
@@ -63,9 +65,11 @@ class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
 @runtime_checkable
 class Describes(Protocol):
     """A destination that tells what its objects look like, for comparing a mapping with them. Names compare without case
-    when `folds_case`. An object that does not exist (or is hidden from our user) is absent from the answer."""
+    when `folds_case`. `widens`: what is missing is made by the first write that needs it. An object that does not exist (or
+    is hidden from our user) is absent from the answer."""
 
     folds_case: bool
+    widens: bool
 
     def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]: ...
 
@@ -75,12 +79,14 @@ class Describes(Protocol):
 
 class FieldNeed(msgspec.Struct, frozen=True, kw_only=True):
     """A field that a mapping needs and the CRM lacks. `key`: it holds syncd's key (36 characters): it should be unique, and
-    usable for upserts where the CRM allows it."""
+    usable for upserts where the CRM allows it. `length`: characters at most. `type`: text, date, datetime, number or
+    checkbox, as far as the mapping tells."""
 
     object: str
     field: str
     key: bool = False
     length: int = 36
+    type: str = "text"
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -95,7 +101,8 @@ class Step(msgspec.Struct, frozen=True):
 @runtime_checkable
 class Preparable(Protocol):
     """A destination whose missing fields can be made, or whose admin can be told exactly how. One step a need, in their
-    order; asking twice makes nothing twice. `dry`: only say what would be done."""
+    order; asking twice makes nothing twice. A need whose name cannot be one of the admin's own fields (a misspelt standard
+    one) is refused by hand, never made. `dry`: only say what would be done."""
 
     def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]: ...
 

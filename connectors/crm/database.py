@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -16,9 +16,11 @@ import sqlalchemy as sa
 from pydantic import Field, SecretStr, field_validator
 from sqlalchemy.dialects import postgresql, sqlite
 
+from connectors.crm import database_online as online
 from connectors.crm.database_errors import classified
 from connectors.crm.database_rows import BadValue, fitted
 from connectors.crm.database_tables import Tables, columns_of, find_column, is_unique
+from syncd.capabilities import FieldDescription, FieldNeed, Finding, Level, Step
 from syncd.connector import (
     Ask,
     Call,
@@ -89,12 +91,17 @@ class Database(DestinationDefaults):
 
     capacity: ClassVar[int] = ROWS
     doubt: ClassVar[float] = 60.0
+    folds_case = True
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._url = sa.make_url(settings.url.get_secret_value())
         self._create = settings.create_tables
         self._open: tuple[sa.Engine, Tables] | None = None
         self._lock = threading.RLock()
+
+    @property
+    def widens(self) -> bool:
+        return self._create
 
     def keying(self, object: str, key_field: str) -> Keying:
         """An upsert that the unique index on the key column enforces; rows without a key cannot be found again."""
@@ -180,6 +187,30 @@ class Database(DestinationDefaults):
                 return {key: key for key in keys if key in held}
             except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
                 raise classified(error) from None
+
+    def check_online(self) -> Iterator[Finding]:
+        if online.absent(self._url):
+            text = f"{online.place(self._url)} is not there yet: it is made with the first write"
+            yield Finding(Level.OK, "connection", text)
+            return
+        with self._lock, online.translated():
+            yield from online.check(self._opened()[0], online.place(self._url), create=self._create)
+
+    def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
+        if online.absent(self._url):
+            return {}
+        with self._lock, online.translated():
+            return online.describe(self._opened()[1], objects)
+
+    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]:
+        """Also where `create_tables` is off: who runs the command wants it."""
+        if dry and online.absent(self._url):
+            return online.unmade(needs)
+        with self._lock, online.translated():
+            engine, tables = self._opened()
+            steps = list(online.prepare(engine, needs, dry=dry))
+            tables.forget()
+            return iter(steps)
 
     def close(self) -> None:
         with self._lock:

@@ -17,6 +17,7 @@ import msgspec
 from pydantic import Field
 
 from connectors.desk.zoho_api import FARTHEST, PAGE, DeskApi
+from connectors.desk.zoho_check import check
 from connectors.desk.zoho_tickets import (
     Desk,
     Record,
@@ -31,7 +32,7 @@ from connectors.desk.zoho_tickets import (
 )
 from connectors.jwks import JwksKeys
 from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
-from syncd.capabilities import SignIn
+from syncd.capabilities import Finding, SignIn
 from syncd.connector import (
     Ask,
     Batch,
@@ -132,6 +133,11 @@ class ZohoDesk:
         """How `syncd auth` signs a person in."""
         centre, auth = DATA_CENTRES[self._settings.data_center], self._settings.auth
         return sign_in_of(self._accounts, centre, auth, SCOPES, kind="zoho_desk", name=self._context.name)
+
+    # ---- check --online
+
+    def check_online(self) -> Iterator[Finding]:
+        return check(self._api, self._settings.org_id, self._settings.departments, self._context.clock())
 
     # ---- webhook
 

@@ -88,6 +88,14 @@ class DeskApi:
         except ValueError:
             return self._clock()
 
+    def reads_contacts(self) -> None:
+        """Raises the Failure of a token that may not read contacts."""
+        self._rows("/contacts", {"limit": "1"})
+
+    def departments(self) -> dict[str, str]:
+        """Id -> name. Raises Misconfigured when the token's scopes do not let us ask."""
+        return {str(row.get("id")): str(row.get("name") or "") for row in self._rows("/departments", {"limit": "200"})}
+
     def search(self, since: datetime, until: datetime, start: int) -> list[dict[str, Any]]:
         """One page of the tickets modified in [since, until], the longest untouched first."""
         window = f"{_stamp(since)},{_stamp(until)}"

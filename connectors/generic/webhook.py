@@ -7,6 +7,7 @@ one, a hash of the body (of the item, with `each:`). A retried POST is therefore
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +18,7 @@ from connectors.generic.cloudevents import read_cloudevents
 from connectors.generic.fields import FieldMap, SignalMap
 from connectors.generic.making import Maker
 from connectors.jwks import JwksKeys
+from syncd.capabilities import Finding, Level
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Reply, Request, SignalSpec, Verifier
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,14 @@ class Webhook:
         """Fills the keys of `scheme: jwt`; nothing for the others. Raises a Failure."""
         if self._jwks is not None:
             self._jwks.fetch(now)
+
+    def check_online(self) -> Iterator[Finding]:
+        """How senders are told from strangers. Whether they can reach us is tried for every webhook alike."""
+        scheme = self._settings.verify.scheme
+        if scheme == "none":
+            yield Finding(Level.WARNING, "verify", "takes events from anybody", "set verify: to what the sender can do")
+        else:
+            yield Finding(Level.OK, "verify", f"requests are verified: {scheme}")
 
     def parse(self, request: Request) -> Batch:
         if self._fields is None:

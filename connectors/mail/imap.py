@@ -17,8 +17,10 @@ from pydantic import Field, SecretStr, model_validator
 from connectors.mail.imap_cursor import RESYNC_MARGIN, Cursor, Folder, Progress
 from connectors.mail.imap_pages import Pages
 from connectors.mail.imap_session import Session, opened
+from connectors.mail.mail_check import check_imap
 from connectors.mail.reading import SIGNALS, Rules
 from connectors.mail.settings import MailSettings
+from syncd.capabilities import Finding
 from syncd.connector import Batch, Connector, Context
 from syncd.errors import Failure
 from syncd.signals import Route, normal_email
@@ -153,6 +155,11 @@ class ImapSource:
                     yield Batch(signals=signals, state=msgspec.json.encode(progress), dropped=page.dropped)
                     if page.lost:
                         raise page.lost
+
+    def check_online(self) -> Iterator[Finding]:
+        """Signs in and opens every folder, read-only."""
+        with opened(self._settings) as session:
+            yield from check_imap(session, self._settings.username, self._settings.folders, session.capabilities())
 
     def _pages(self, session: Session, now: datetime, route: Route) -> Pages:
         return Pages(session, self._rules, int(self._settings.max_size), now, route)

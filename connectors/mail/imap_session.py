@@ -52,6 +52,11 @@ class Session:
         self._client = client
         self._where = where
 
+    def capabilities(self) -> tuple[str, ...]:
+        """What the server says it can do, in capitals."""
+        with translated(self._where):
+            return tuple(sorted(bytes(one).decode("ascii", "replace").upper() for one in self._client.capabilities()))
+
     def examine(self, folder: str) -> Status:
         """Opens a folder read-only. Raises Misconfigured, listing what exists, when it is not there."""
         where = f"{self._where} folder {folder}"

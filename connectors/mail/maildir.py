@@ -19,9 +19,11 @@ from stat import S_ISREG
 import msgspec
 from pydantic import Field, field_validator
 
+from connectors.mail.mail_check import check_maildir
 from connectors.mail.message import HEAD_BYTES
 from connectors.mail.reading import SIGNALS, Envelope, Rules, read_mail
 from connectors.mail.settings import MailSettings
+from syncd.capabilities import Finding
 from syncd.connector import Batch, Connector, Context
 from syncd.errors import Misconfigured, Transient
 from syncd.signals import Route, Signal
@@ -159,6 +161,10 @@ class MaildirSource:
             dropped.update([reading.dropped] if reading.dropped else [])
             done.append(file)
         return signals, dropped, done
+
+    def check_online(self) -> Iterator[Finding]:
+        """Whether every folder is there and may be read."""
+        return check_maildir(self._settings.path, self._settings.folders, self._files)
 
     def _open(self, file: _File) -> tuple[bytes, Envelope]:
         path = file.path

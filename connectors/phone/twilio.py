@@ -16,7 +16,9 @@ import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
 from connectors.phone.twilio_calls import MISSED, SID, TYPE, Call, TwilioCalls, Verdict, judge, missed_call
+from connectors.phone.twilio_check import check
 from connectors.times import read_time
+from syncd.capabilities import Finding
 from syncd.connector import (
     Batch,
     Connector,
@@ -109,6 +111,11 @@ class Twilio:
         if call.status in MISSED:
             return Batch(signals=[self._signal(call, Route.WEBHOOK, (), request.received_at)])
         return Batch(hints=[Hint(key=about)] if call.status == "completed" else [])
+
+    # ---- check --online
+
+    def check_online(self) -> Iterator[Finding]:
+        return check(self._calls, sorted(self._numbers), self._context.clock())
 
     # ---- hints
 

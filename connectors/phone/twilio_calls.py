@@ -211,6 +211,18 @@ class TwilioCalls:
         self._root = f"/2010-04-01/Accounts/{account}"
         self._clock = context.clock
 
+    def account(self) -> dict[str, Any]:
+        """The account itself: `friendly_name`, `status`, `type`."""
+        answer = self._get(f"{self._root}.json", {})
+        said = answer.json() if answer is not None else {}
+        return said if isinstance(said, dict) else {}
+
+    def owns(self, number: str) -> bool:
+        """Whether a number (E.164) is one of this account."""
+        answer = self._get(f"{self._root}/IncomingPhoneNumbers.json", {"PhoneNumber": number, "PageSize": "1"})
+        said = answer.json() if answer is not None else {}
+        return bool(said.get("incoming_phone_numbers")) if isinstance(said, dict) else False
+
     def one(self, sid: str) -> Call | None:
         """None when Twilio knows no such call (any more)."""
         answer = self._get(f"{self._root}/Calls/{sid}.json", {}, absent=True)

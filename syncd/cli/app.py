@@ -16,6 +16,7 @@ from syncd.cli import (
     init,
     jobs,
     mappings,
+    online,
     quarantine,
     service,
     signals,
@@ -61,6 +62,7 @@ service.register(app)
 init.register(app)
 configuration.register(app)
 auth.register(app)
+online.register(app)
 jobs.register(app)
 signals.register(app)
 writing.register(app)

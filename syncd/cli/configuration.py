@@ -9,6 +9,7 @@ import typer
 
 from syncd import registry
 from syncd.cli.completing import connectors as connector_types
+from syncd.cli.online import ask_vendors, with_secrets
 from syncd.cli.session import Session, session
 from syncd.errors import ConfigError, UsageError
 
@@ -26,25 +27,42 @@ def register(app: typer.Typer) -> None:
     app.command("channels")(channels)
 
 
-def check(context: typer.Context) -> None:
-    """Every fault of the configuration and the mappings, at once."""
+def check(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="with --online: only these sources and destinations, or store"),
+    ] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="also ask the vendors: credentials, rights, fields, quota")
+    ] = False,
+) -> int:
+    """Every fault of the configuration and the mappings, at once.
+
+    With --online also what only the vendors can tell; it changes nothing there, and leaves 1 when something is at fault.
+    """
     from syncd.assembly import check_configuration
 
     here = session(context)
+    if names and not online:
+        raise UsageError("names are for --online: write `syncd check --online NAME`")
     report = check_configuration(here.config_path)
     if report.faults:
         if here.as_json:
             here.out.rows([{"level": "fault", **_fault(fault)} for fault in report.faults], [])
         raise ConfigError(report.faults)
+    if online:
+        with_secrets(here, names or ())
     if here.as_json:
         rows = [("warning", fault) for fault in report.warnings] + [("needed", fault) for fault in report.missing]
         here.out.rows([{"level": level, **_fault(fault)} for level, fault in rows], [])
-        return
+        return ask_vendors(here, names or ()) if online else 0
     for warning in report.warnings:
         here.out.say(f"warning: {warning}")
     for missing in report.missing:
         here.out.say(f"needed by run: {missing}")
     here.out.say(f"{here.config_path}: {report.summary}")
+    return ask_vendors(here, names or ()) if online else 0
 
 
 def _fault(fault: Any) -> dict[str, Any]:

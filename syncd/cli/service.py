@@ -65,6 +65,9 @@ def twin(
         Path | None, typer.Option("--journal", metavar="FILE", help="keep the records in this file")
     ] = None,
     latency: Annotated[float, typer.Option("--latency", min=0, help="seconds added to every answer")] = 0.0,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="salesforce, zoho: without the fields syncd needs, to try `syncd prepare`")
+    ] = False,
 ) -> None:
     """A stand-in CRM to try mappings against, also in CI."""
     from syncd.twins import TWINS
@@ -72,14 +75,17 @@ def twin(
 
     if name not in TWINS:
         raise UsageError(f"there is no twin called {name!r}; there are: {', '.join(sorted(TWINS))}")
+    if bare and name not in list(Crm):
+        raise UsageError(f"--bare: the twin {name} has no fields to leave out; it is for {' and '.join(Crm)}")
     out = session(context).out
 
     def ready(url: str) -> None:
         out.text(url)
         sys.stdout.flush()  # whoever started it (a script, CI) waits for this line
 
+    options = {"bare": True} if bare else {}
     try:
-        serve(name, port, faults=faults, log_path=journal, latency=latency, ready=ready)
+        serve(name, port, faults=faults, log_path=journal, latency=latency, ready=ready, **options)
     except OSError as error:
         named = error.filename or (f"port {port}" if port else "the twin")
         raise SyncdError(f"twin {name}: {named}: {error.strerror}") from None

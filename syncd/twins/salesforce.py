@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import orjson
 
 from syncd.twins import salesforce_composite, salesforce_people, salesforce_reads, salesforce_rows, salesforce_schema
+from syncd.twins import salesforce_setup as setup
 from syncd.twins.salesforce_auth import Tokens
 from syncd.twins.salesforce_rows import RowError, full_id
 from syncd.twins.salesforce_schema import Field, SObject
@@ -33,6 +34,7 @@ _ROUTES: tuple[tuple[str, str, str], ...] = (
     ("DELETE", "composite/sobjects", "delete_collection"),
     ("PATCH", "composite/sobjects/*/*", "upsert_collection"),
     ("GET", "sobjects", "describe_global"),
+    ("POST", "tooling/sobjects/CustomField", "custom_field"),
     ("POST", "sobjects/*", "insert"),
     ("GET", "sobjects/*/describe", "describe"),
     ("GET", "sobjects/*/*", "get"),
@@ -55,7 +57,9 @@ class SalesforceTwin(Twin):
     """Options beside those of Twin: `daily_limit`, `max_concurrent`, `page_size`, `custom_fields`, `token_life`
     (seconds), `client_id`,
     `client_secret`, `refresh_token`, `public_key` (PEM; each checked only when given), `rotate_refresh`,
-    `unique_activity_key`, `redirect_uris` (the callback addresses of the app; default: any)."""
+    `unique_activity_key`, `redirect_uris` (the callback addresses of the app; default: any); `bare` (without the fields that
+    syncd's set-up adds), `customizes` and `views_all` (may our user change the org, and see all data), `hidden` (object ->
+    fields that our user may not see)."""
 
     name = "salesforce"
     key_field = "Syncd_Key__c"
@@ -105,10 +109,17 @@ class SalesforceTwin(Twin):
         rotate_refresh: bool = False,
         unique_activity_key: bool = False,
         redirect_uris: Iterable[str] | None = None,
+        bare: bool = False,
+        customizes: bool = True,
+        views_all: bool = True,
+        hidden: Mapping[str, Iterable[str]] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.schema = salesforce_schema.schema(custom_fields)
+        self.schema = salesforce_schema.schema({} if bare else custom_fields)
+        self.customizes, self.views_all, self.made_fields = customizes, views_all, 0
+        self.hidden: dict[str, dict[str, Field]] = {}
+        setup.hide(self, hidden or {})
         if unique_activity_key:
             for name in ("Task", "Event"):
                 self.schema[name].add(
@@ -158,6 +169,8 @@ class SalesforceTwin(Twin):
         self.tokens.expire_all()
         if self.store.get("User", self.user) is None:
             self.store.table("User").put(self.user, salesforce_reads.integration_user(self))
+        rights = setup.permissions(self)
+        self.store.table("UserPermissionAccess").put(rights["Id"], rights)
 
     def add(self, object_: str, /, **fields: Any) -> str:
         with self.lock, self.settled():
@@ -263,7 +276,9 @@ class SalesforceTwin(Twin):
         given = self.given(call)
         if "Id" in given or "id" in given:
             raise RowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
+        setup.may_insert(self, made)
         id_ = self.spare(call, 0, given, lambda: self.rows.insert(made, given))
+        setup.inserted(self, made)
         path = f"/{'/'.join(call.segments)}/{id_}"
         return Answer(201, {"id": id_, "success": True, "errors": []}, {"Location": path})
 
@@ -368,7 +383,10 @@ class SalesforceTwin(Twin):
     def on_composite(self, call: Call) -> Answer:
         return salesforce_composite.composite(self, call)
 
-    # Queries and descriptions.
+    # Queries, descriptions and the set-up.
+
+    def on_custom_field(self, call: Call) -> Answer:
+        return setup.custom_field(self, call)
 
     def on_query(self, call: Call) -> Answer:
         return salesforce_reads.query(self, call, deleted=False)

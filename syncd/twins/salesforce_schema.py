@@ -60,9 +60,20 @@ class SObject:
         self.folded[one.name.casefold()] = one
         if one.relationship:
             self.relationships[one.relationship] = one
+        self._sum_up()
+
+    def _sum_up(self) -> None:
         self.required = tuple(f.name for f in self.fields.values() if f.required)
         self.unique = tuple(f.name for f in self.fields.values() if f.unique)
         self.defaults = {f.name: f.default for f in self.fields.values() if f.default is not None}
+
+    def drop(self, name: str) -> None:
+        """Takes a field away."""
+        one = self.fields.pop(name)
+        self.folded.pop(name.casefold(), None)
+        if one.relationship:
+            self.relationships.pop(one.relationship, None)
+        self._sum_up()
 
     def field(self, name: str) -> Field | None:
         return self.fields.get(name) or self.folded.get(name.casefold())
@@ -172,12 +183,28 @@ Rating picklist(255) [Hot,Warm,Cold]; Site string(80); AccountSource picklist(25
         "UserRoleId reference >UserRole; UserType picklist(40) -=Standard; LanguageLocaleKey picklist(40) !; "
         "EmployeeNumber string(20)",
     ),
+    "PermissionSet": ("0PS", "Name string(80) !; Label string(80) !; IsOwnedByProfile boolean -=false"),
+    "PermissionSetAssignment": ("0Pa", "AssigneeId reference !>User; PermissionSetId reference !>PermissionSet"),
+    "FieldPermissions": (
+        "01k",
+        "ParentId reference !>PermissionSet; SobjectType string(80) !; Field string(255) !;"
+        "PermissionsRead boolean =false; PermissionsEdit boolean =false",
+    ),
+    "UserPermissionAccess": (
+        "0Hp",
+        "PermissionsApiEnabled boolean -=false; PermissionsViewAllData boolean -=false;"
+        "PermissionsModifyAllData boolean -=false; PermissionsCustomizeApplication boolean -=false;"
+        "PermissionsViewSetup boolean -=false",
+    ),
 }
+_SETUP = frozenset({"User", "PermissionSet", "PermissionSetAssignment", "FieldPermissions", "UserPermissionAccess"})
 _ENTRY = re.compile(
     r"(?P<name>\w+) (?P<type>\w+)(?:\((?P<length>\d+)\))?\s*(?P<flags>[!\-~]*)(?:=(?P<default>[^\[>]+?))?(?:>(?P<refers>[\w|]+))?"
     r"\s*(?:\[(?P<values>[^\]]*)\])?$"
 )
-_NOT_USERS = frozenset({"IsDeleted", "OwnerId", "LastActivityDate"})  # [R]: a user has none of these
+_NOT_USERS = frozenset(
+    {"IsDeleted", "OwnerId", "LastActivityDate"}
+)  # [R]: a user has none of these; [M]: nor what sets up the org
 _LABELS = {"WhoId": "Name", "WhatId": "Related To", "OwnerId": "Assigned To", "Id": "Record ID"}
 
 # The fields syncd's set-up adds to an org. On Activity "Unique" is believed to be unavailable [M], so the key there is not.
@@ -218,7 +245,7 @@ def schema(custom: Mapping[str, tuple[Field, ...]] | None = None) -> dict[str, S
     for name, (prefix, text) in _OBJECTS.items():
         made = objects[name] = SObject(name, prefix)
         for entry in f"{_COMMON};{text}".replace("\n", " ").split(";"):
-            if entry.strip() and not (name == "User" and entry.split()[0] in _NOT_USERS):
+            if entry.strip() and not (name in _SETUP and entry.split()[0] in _NOT_USERS):
                 made.add(_field(entry.strip()))
         for one in (CUSTOM_FIELDS if custom is None else custom).get(name, ()):
             made.add(replace(one, label=one.label or one.name.removesuffix("__c").replace("_", " ")))

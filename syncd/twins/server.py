@@ -366,8 +366,10 @@ def serve(
     log_path: str | Path | None = None,
     latency: float = 0.0,
     ready: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> None:
-    """Runs the twin `name` in the foreground (the command `syncd twin`). `faults`: a plan or its file; `log_path`: the journal.
+    """Runs the twin `name` in the foreground (the command `syncd twin`). `faults`: a plan or its file; `log_path`: the journal;
+    `options`: more of the twin's own.
 
     `ready` is called with the URL once connections are accepted. Raises ValueError (FaultPlanError) for an unknown
     name or a bad plan.
@@ -375,5 +377,5 @@ def serve(
     from syncd.twins import create
 
     entries = load(Path(faults)) if isinstance(faults, str | Path) else list(faults or ())
-    twin = create(name, journal=log_path, faults=entries, latency=latency)
+    twin = create(name, journal=log_path, faults=entries, latency=latency, **options)
     twin.run(port, ready=ready)

@@ -40,9 +40,17 @@ class TwilioTwin(Twin):
         "unavailable": _answer(503, 20503, "Service is unavailable. Please try again."),
     }
 
-    def __init__(self, *, account_sid: str = "AC" + "0" * 32, auth_token: str = "twin-token", **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        account_sid: str = "AC" + "0" * 32,
+        auth_token: str = "twin-token",
+        numbers: Iterable[str] = (),
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.account_sid, self.auth_token = account_sid, auth_token
+        self.numbers = tuple(numbers)  # of this account
 
     def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
         number = int(code) if code.isdigit() else 20500
@@ -109,8 +117,14 @@ class TwilioTwin(Twin):
 
     def route(self, call: Call) -> Handler | None:
         path = call.segments
+        if path[:2] == ("2010-04-01", "Accounts") and len(path) == 3 and call.method == "GET":
+            call.operation = "account"
+            return lambda c: self._admitted(c, self._account, path[2].removesuffix(".json"))
         if len(path) < 4 or path[:2] != ("2010-04-01", "Accounts") or call.method != "GET":
             return None
+        if path[3:] == ("IncomingPhoneNumbers.json",):
+            call.operation = "numbers"
+            return lambda c: self._admitted(c, self._numbers)
         if path[3:] == ("Calls.json",):
             call.operation = "list"
             return lambda c: self._admitted(c, self._list)
@@ -119,11 +133,32 @@ class TwilioTwin(Twin):
             return lambda c: self._admitted(c, self._get)
         return None
 
-    def _admitted(self, call: Call, handler: Handler) -> Answer:
+    def _admitted(self, call: Call, handler: Handler, account: str = "") -> Answer:
         given = base64.b64encode(f"{self.account_sid}:{self.auth_token}".encode()).decode()
         if not hmac.compare_digest(call.bearer, given):
             return self.refused()
-        return handler(call) if call.segments[2] == self.account_sid else self._missing(call)
+        return handler(call) if (account or call.segments[2]) == self.account_sid else self._missing(call)
+
+    def _account(self, call: Call) -> Answer:
+        """The account resource (twilio.com/docs/iam/api/account)."""
+        return Answer(
+            200,
+            {
+                "sid": self.account_sid,
+                "friendly_name": "Twin",
+                "status": "active",
+                "type": "Full",
+                "owner_account_sid": self.account_sid,
+                "uri": f"/2010-04-01/Accounts/{self.account_sid}.json",
+            },
+        )
+
+    def _numbers(self, call: Call) -> Answer:
+        """Numbers of the account; `PhoneNumber` filters by a part (twilio.com/docs/phone-numbers/api)."""
+        wanted = call.query.get("PhoneNumber", "")
+        found = [n for n in self.numbers if wanted in n]
+        rows = [{"sid": f"PN{i:032x}", "phone_number": n, "account_sid": self.account_sid} for i, n in enumerate(found)]
+        return Answer(200, {"incoming_phone_numbers": rows, "page": 0, "page_size": PAGE, "next_page_uri": None})
 
     def _missing(self, call: Call) -> Answer:
         return self.error(404, "20404", f"The requested resource {call.path} was not found")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from syncd.twins import zoho_people, zoho_reads, zoho_rows, zoho_schema, zoho_signals
+from syncd.twins import zoho_people, zoho_reads, zoho_rows, zoho_schema, zoho_setup, zoho_signals
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
@@ -30,6 +30,7 @@ _ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "users", "users"),
     ("GET", "org", "org"),
     ("GET", "settings/fields", "fields"),
+    ("POST", "settings/fields", "create_fields"),
     ("GET", "settings/modules", "modules"),
     ("GET", "settings/signals", "signal_namespaces"),
     ("POST", "signals/notifications", "notify"),
@@ -57,7 +58,9 @@ class ZohoTwin(Twin):
     """Options beside those of Twin: `credits` (a day), `concurrency`, `sub_concurrency`, `per_window` (tokens in ten minutes),
     `token_life` (seconds), `client_id`, `client_secret`, `refresh_token` (each checked only when given),
     `zone_hours`, `duplicate_id`,
-    `mixed_status`, `failed_status`, `search_lag` (seconds), `custom_fields`, `namespaces` (of signals)."""
+    `mixed_status`, `failed_status`, `search_lag` (seconds), `custom_fields`, `namespaces` (of signals); `bare` (without the
+    fields that syncd's set-up adds), `customizes` (may our user change the account), `hidden` (module -> fields that our user
+    may not see), `refused_scopes` (operations for which the token lacks the scope)."""
 
     name = "zoho"
     key_field = "Syncd_Key"
@@ -106,10 +109,17 @@ class ZohoTwin(Twin):
         search_lag: float = 0.0,
         custom_fields: Mapping[str, tuple[Field, ...]] | None = None,
         namespaces: Iterable[str] = (),
+        bare: bool = False,
+        customizes: bool = True,
+        hidden: Mapping[str, Iterable[str]] | None = None,
+        refused_scopes: Iterable[str] = (),
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.schema = zoho_schema.schema(custom_fields)
+        self.schema = zoho_schema.schema({} if bare else custom_fields)
+        self.customizes, self.refused_scopes = customizes, frozenset(refused_scopes)
+        self.hidden: dict[str, dict[str, Field]] = {}
+        zoho_setup.hide(self, hidden or {})
         self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life)
         self.user = zoho_reads.user()
         self.rows = zoho_rows.Rows(self.store, self.schema, self.clock, self.user, zone_hours, duplicate_id)
@@ -206,6 +216,8 @@ class ZohoTwin(Twin):
             return self.refused()
         if self.in_flight > self.concurrency or self.in_lane["heavy"] > self.sub_concurrency:
             return self.named["concurrency"](self, call)
+        if call.operation in self.refused_scopes:
+            return self.named["scope"](self, call)
         if self.spent() >= self.credits:
             return self.named["credits"](self, call)
         self.spend(
@@ -376,6 +388,9 @@ class ZohoTwin(Twin):
 
     def on_fields(self, call: Call) -> Answer:
         return Answer(200, zoho_schema.describe(self.module(call.query.get("module", ""))))
+
+    def on_create_fields(self, call: Call) -> Answer:
+        return zoho_setup.create(self, call)
 
     def on_modules(self, call: Call) -> Answer:
         return zoho_reads.modules(self)

@@ -39,6 +39,20 @@ class Module:
     fields: dict[str, Field] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
 
+    def add(self, one: Field) -> None:
+        """Adds or replaces a field."""
+        self.fields[one.name] = one
+        self._sum_up_again()
+
+    def drop(self, name: str) -> None:
+        """Takes a field away."""
+        del self.fields[name]
+        self._sum_up_again()
+
+    def _sum_up_again(self) -> None:
+        self.__dict__.pop("mandatory", None)
+        self.__dict__.pop("unique", None)
+
     @cached_property
     def mandatory(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.fields.values() if f.mandatory)
@@ -275,6 +289,13 @@ def _describe(f: Field, id_: str) -> dict[str, Any]:
         "length": f.length,
         "system_mandatory": f.mandatory,
         "read_only": not f.writable,
+        "operation_type": {  # as Zoho's published spec names them
+            "web_view": True,
+            "web_create": f.writable,
+            "web_update": f.writable,
+            "api_create": f.writable,
+            "api_update": f.writable,
+        },
         "field_read_only": not f.writable,
         "custom_field": f.custom,
         "visible": True,

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from connectors.crm.database import ROWS, Database, DatabaseSettings
+from syncd.capabilities import FieldNeed, Level
 from syncd.connector import Kind, Link, Wanted, Write, Written
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
 
@@ -290,3 +291,51 @@ def test_a_connection_lost_in_the_middle_wrote_nothing_and_in_commit_is_in_doubt
 def test_wrong_urls(url: str) -> None:
     with pytest.raises(ValidationError, match="sqlite:///FILE"):
         DatabaseSettings.model_validate({"url": url})
+
+
+# ------------------------------------------------------------------------------------- described, checked and prepared
+
+NEEDS = (
+    FieldNeed(object="log", field="key", key=True, length=64),
+    FieldNeed(object="log", field="title", length=255),
+    FieldNeed(object="log", field="at", type="datetime"),
+    FieldNeed(object="log", field="day", type="date"),
+    FieldNeed(object="log", field="count", type="number"),
+    FieldNeed(object="log", field="open", type="checkbox"),
+)
+
+
+def test_prepared_tables_take_the_writes_they_are_made_for(connect: Connect, rows: Rows) -> None:
+    crm = connect()
+    assert [step.done for step in crm.prepare(NEEDS, dry=True)] == [False] * 6
+    assert crm.describe(["log"]) == {}
+    assert all(step.done and "made" in step.message for step in crm.prepare(NEEDS))
+    assert all(step.message.endswith("is there") for step in crm.prepare(NEEDS)), "asked twice it makes nothing twice"
+    described = {one.name: one for one in crm.describe(["log"])["log"]}
+    assert (described["key"].unique, described["key"].key, described["title"].unique) == (True, True, False)
+    assert not any(one.required for one in described.values())
+    values = {"at": datetime(2026, 1, 1, tzinfo=UTC), "day": date(2026, 1, 1), "count": 7, "open": True, "title": "T"}
+    one = Write(key="k", object="log", key_field="key", fields=values)
+    (call,) = crm.plan([one])
+    assert isinstance(crm.send(call)[0], Written)
+    assert rows("SELECT title FROM log")[0]["title"] == "T"
+    assert [finding.level for finding in crm.check_online()] == [Level.OK]
+
+
+def test_columns_are_described_as_they_are(connect: Connect, rows: Rows) -> None:
+    rows(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a VARCHAR(20) NOT NULL, b TEXT DEFAULT 'x' NOT NULL, c INTEGER UNIQUE)"
+    )
+    described = {one.name: one for one in connect(create_tables=False).describe(["t", "absent"])["t"]}
+    assert (described["a"].length, described["a"].required) == (20, True)
+    assert (described["b"].length, described["b"].required) == (None, False)
+    assert (described["c"].unique, described["id"].unique, described["id"].required) == (True, True, False)
+
+
+def test_a_table_that_cannot_be_made_ready_is_said(connect: Connect, rows: Rows) -> None:
+    rows("CREATE TABLE log (key VARCHAR(64))")
+    rows("INSERT INTO log VALUES ('twice'), ('twice')")
+    steps = list(connect().prepare(NEEDS))
+    assert steps[0].done, "the column is there; that it is not unique is what the comparison says"
+    assert not steps[1].done
+    assert "rows there share a value" in steps[1].message

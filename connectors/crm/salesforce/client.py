@@ -78,7 +78,8 @@ class Client:
         return self._instance_url or self._login_url
 
     def send(self, parts: Sequence[Part]) -> list[Answer]:
-        """Performs the parts in their order, as one call (at most HEAVY of them; exactly one where composite is off)."""
+        """Performs the parts in their order, as one call: at most HEAVY queries and collections, 25 of others; exactly one
+        where composite is off."""
         if len(parts) == 1 and not (self._composite and len(parts[0].path) > GET_BYTES):
             return [self._alone(parts[0])]
         write = any(part.method != "GET" for part in parts)
@@ -88,6 +89,10 @@ class Client:
         if not response.ok:
             raise response_failure(response, self._clock())
         return _composite_answers(response, len(parts))
+
+    def get(self, path: str) -> Response:
+        """A read outside of the versioned resources, whatever its status."""
+        return self._call("GET", path, None, {}, False)
 
     def _alone(self, part: Part) -> Answer:
         """A part as a request of its own. What is refused about this part alone (4xx with a body) is its answer."""

@@ -6,21 +6,22 @@ Records are upserted by external id in collections, five of them to a composite 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 from pydantic import SecretStr
 
-from connectors.crm.salesforce import pack, soql
+from connectors.crm.salesforce import describe, pack, soql
 from connectors.crm.salesforce.auth import NOBODY, is_pem, sign_in_of
 from connectors.crm.salesforce.client import HEAVY, Answer, Client
 from connectors.crm.salesforce.errors import answer_failure, failure
 from connectors.crm.salesforce.pack import Collection, Packed, Way
 from connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
 from connectors.crm.salesforce.settings import SalesforceSettings
-from syncd.capabilities import SignIn
+from connectors.crm.salesforce.setup import Setup
+from syncd.capabilities import FieldDescription, FieldNeed, Finding, SignIn, Step
 from syncd.connector import (
     Allowance,
     Call,
@@ -50,6 +51,8 @@ class Salesforce(DestinationDefaults):
 
     capacity: ClassVar[int] = pack.ROWS * HEAVY
     doubt: ClassVar[float] = 600.0
+    folds_case = True
+    widens = False
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._client = Client(settings, context)
@@ -146,6 +149,17 @@ class Salesforce(DestinationDefaults):
                 if held.setdefault(key, id_) != id_:
                     log.warning("two %s records have the key %s: %s and %s", object, key, held[key], id_)
         return {key: held[key.lower()] for key in keys if key.lower() in held}
+
+    def check_online(self) -> Iterator[Finding]:
+        """Two calls, and one for each 25 objects described."""
+        return describe.check(self._client, self._settings)
+
+    def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
+        return describe.describe(self._client, objects, composite=self._composite)
+
+    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]:
+        """A few calls a field; six at most for a first one."""
+        return Setup(self._client, self._composite).prepare(needs, dry=dry)
 
     def allowance(self) -> Allowance | None:
         return self._client.allowance()

@@ -74,7 +74,22 @@ class Client:
             raise unclear(f"HTTP {response.status} without the records' outcomes", write=True, code="rows")
         raise answer_failure(response, self._clock())
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any], *, write: bool, cost: float) -> Response:
+    def read(self, path: str) -> Any:
+        """The JSON of a settings resource, None where there is none. Raises a Failure."""
+        return self.ask("GET", path, None)
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None, *, write: bool = False) -> Any:
+        """The JSON of an answer, whatever its rows say; None for an empty one. Raises a Failure for a whole refusal."""
+        response = self._call(method, path, body, write=write, cost=1)
+        if response.status == 204 and not response.body:
+            return None
+        if response.ok or (response.status < 500 and response.body[:1] == b"{"):
+            answer = response.json()
+            if not is_error(answer) and (response.ok or "status" not in answer):
+                return answer
+        raise answer_failure(response, self._clock())
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None, *, write: bool, cost: float) -> Response:
         try:
             response = self._http.request(method, self._path + path, json=body, write=write)
         except AuthExpired as refused:

@@ -7,20 +7,20 @@ being refused as a duplicate of it means that they are there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import msgspec
 
-from connectors.crm.zoho import coql, pack
+from connectors.crm.zoho import coql, describe, pack, setup
 from connectors.crm.zoho.client import Client
 from connectors.crm.zoho.errors import Meaning, Said, failure, said
 from connectors.crm.zoho.pack import Lane, Packed, Way
 from connectors.crm.zoho.people import Search, ask_deals, open_deals
 from connectors.crm.zoho.settings import ZohoSettings
 from connectors.zoho_accounts import NOBODY, sign_in_of
-from syncd.capabilities import SignIn
+from syncd.capabilities import FieldDescription, FieldNeed, Finding, SignIn, Step
 from syncd.connector import (
     Allowance,
     Call,
@@ -68,6 +68,8 @@ class Zoho(DestinationDefaults):
     capacity: ClassVar[int] = 10 * pack.ROWS
     concurrency: ClassVar[int] = 3
     search_lag: ClassVar[float] = 15.0
+    folds_case = False
+    widens = False
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._client = Client(settings, context)
@@ -188,6 +190,17 @@ class Zoho(DestinationDefaults):
                 if held.setdefault(key, id_) != id_:
                     log.warning("two %s records have the key %s: %s and %s", object, key, held[key], id_)
         return {key: held[key.lower()] for key in keys if key.lower() in held}
+
+    def check_online(self) -> Iterator[Finding]:
+        """Three calls at most, and one for each module described."""
+        return describe.check(self._client, self._settings)
+
+    def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
+        return describe.describe(self._client, objects)
+
+    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]:
+        """Two calls a field, and one for each module."""
+        return setup.prepare(self._client, needs, dry=dry)
 
     def allowance(self) -> Allowance | None:
         return self._client.allowance()

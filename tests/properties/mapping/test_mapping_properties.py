@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from syncd.connector import Found
 from syncd.mapping import load_mapping
+from syncd.mapping.bounds import longest
 from syncd.mapping.compiler import compile_groups
 from syncd.mapping.expressions import Expression, Sandbox, parse
 from syncd.mapping.filters import make_filters
@@ -22,7 +23,7 @@ from syncd.mapping.lint import lint_mapping
 from syncd.mapping.model import Draft
 from syncd.mapping.preview import preview
 from syncd.mapping.shipped import find_mapping, shipped_mappings
-from syncd.mapping.values import OPERATORS, clean
+from syncd.mapping.values import OPERATORS, clean, to_text
 from syncd.signals import Person, Route, Signal, known_types
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -249,3 +250,28 @@ def test_any_template_loads_or_is_a_fault(text: str) -> None:
 def test_any_text_lints(text: str) -> None:
     found = lint_mapping(text)
     assert (found.mapping is None) is bool(found.faults)
+
+
+_SHORT = st.integers(1, 40).map(lambda n: f"signal.title | shorten({n})")
+_PARTS = st.recursive(
+    _SHORT | st.sampled_from(["'abc'", "signal.id", "signal.occurred_at | date"]),
+    lambda inner: (
+        st.tuples(inner, inner).map(lambda two: f"(({two[0]}) or ({two[1]}))")
+        | st.tuples(inner, inner).map(lambda two: f"(({two[0]}) if signal.text else ({two[1]}))")
+        | st.tuples(inner, inner).map(lambda two: f"(({two[0]}) ~ ({two[1]}))")
+        | inner.map(lambda one: f"({one} | trim)")
+        | st.tuples(inner, st.integers(1, 60)).map(lambda two: f"(({two[0]}) | shorten({two[1]}))")
+    ),
+    max_leaves=5,
+)
+
+
+@given(part=_PARTS, around=st.sampled_from(["{}", "To {}", "{} and {}"]), signal=signals)
+def test_no_value_is_longer_than_its_bound(part: str, around: str, signal: Signal) -> None:
+    sandbox = Sandbox(make_filters(UTC, None))
+    tree = parse(around.replace("{}", "{{ " + part + " }}"), sandbox)
+    assert isinstance(tree, Expression)
+    most = longest(tree)
+    (values,), faults = compile_groups([{"F": tree}], sandbox)(signal, signal.person)
+    assert most is not None
+    assert faults or len(to_text(values.get("F", ""))) <= most

@@ -1,0 +1,271 @@
+"""Compares a mapping with what a CRM says of its own objects and fields: everything that would be refused, dropped or doubled.
+
+`check --online` and `prepare` ask. Pure: a loaded mapping and descriptions in, remarks with file, line and column out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from syncd.capabilities import FieldDescription, FieldNeed, Level
+from syncd.connector import Keying, Kind
+from syncd.errors import Fault
+from syncd.mapping.bounds import literal, longest, shortens, type_of
+from syncd.mapping.loading import Mapping as LoadedMapping
+from syncd.mapping.uses import Record, Role, Use, lookups_of, people_objects, records_of
+from syncd.yaml_positions import KeyPath
+
+KEY_LENGTH = 36
+"""Characters of syncd's key, a UUID as text."""
+KEY_ROOM = 64
+"""What a key field is made with: room to spare costs nothing."""
+TEXT_ROOM = 255
+"""A text field up to this length wants `shorten`, and this is what a field is made with when the mapping says nothing."""
+OWN_LENGTH = frozenset({"email", "phone", "url", "website"})
+"""Types of fields whose values are short by themselves: nobody shortens an address."""
+KINDS = {
+    Kind.UPSERT: "upserted by {key}",
+    Kind.UNIQUE: "inserted; refused as a duplicate of {key} means that it is there",
+    Kind.FINDABLE: "inserted; looked up by {key} before it is sent again",
+    Kind.AT_MOST_ONCE: "written at most once: an attempt in doubt ends unconfirmed",
+}
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One thing found. `fault.hint` says what to do."""
+
+    level: Level
+    fault: Fault
+
+
+@dataclass(frozen=True)
+class Crm:
+    """What is known of the CRM. `objects`: as `Describes.describe` tells them. `kinds`: object -> kind as the configuration
+    states it. `prepare`: the command that makes missing fields, "" when there is none."""
+
+    objects: Mapping[str, Sequence[FieldDescription]]
+    folds_case: bool
+    keying: Callable[[str, str], Keying]
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    widens: bool = False
+    prepare: str = ""
+
+    @cached_property
+    def _fields(self) -> dict[str, dict[str, FieldDescription]]:
+        return {
+            self._same(name): {self._same(one.name): one for one in described}
+            for name, described in self.objects.items()
+        }
+
+    def _same(self, name: str) -> str:
+        return name.casefold() if self.folds_case else name
+
+    def fields(self, object_: str) -> Mapping[str, FieldDescription] | None:
+        """Its fields, None when there is no such object."""
+        return self._fields.get(self._same(object_))
+
+    def find(self, object_: str, name: str) -> FieldDescription | None:
+        return (self.fields(object_) or {}).get(self._same(name))
+
+    def meant(self, object_: str, name: str) -> str:
+        """The field that a mistyped name probably means, "" when none is near."""
+        known = {one.name.casefold(): one.name for one in (self.fields(object_) or {}).values()}
+        near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.75)
+        return known[near[0]] if near else ""
+
+
+def compare(mapping: LoadedMapping, crm: Crm) -> tuple[Remark, ...]:
+    """Everything found, in the order of the file; what is well is one remark a record, saying how it is written."""
+    found = [remark for record in records_of(mapping.parts) for remark in _record(mapping, record, crm)]
+    found += _lookups(mapping, crm)
+    return tuple(sorted(found, key=lambda remark: (remark.fault.line, remark.fault.column)))
+
+
+def needs(mapping: LoadedMapping, crm: Crm) -> tuple[FieldNeed, ...]:
+    """The fields that are named and not there, each once, keys first; those of unknown objects only where the CRM widens."""
+    found: dict[tuple[str, str], FieldNeed] = {}
+    uses = [use for record in records_of(mapping.parts) for use in record.uses]
+    for use in sorted((*uses, *lookups_of(mapping.parts)), key=lambda use: use.role is not Role.KEY):
+        absent = crm.fields(use.object) is None
+        if (absent and not crm.widens) or crm.find(use.object, use.field) is not None:
+            continue
+        mark = (use.object.casefold(), use.field.casefold())
+        need = _need(use)
+        if mark not in found or (not found[mark].key and need.length > found[mark].length):
+            found[mark] = need
+    return tuple(found.values())
+
+
+def _need(use: Use) -> FieldNeed:
+    if use.role is Role.KEY:
+        return FieldNeed(object=use.object, field=use.field, key=True, length=KEY_ROOM)
+    room = longest(use.tree) if shortens(use.tree) else None
+    length = max(room or 0, TEXT_ROOM)
+    return FieldNeed(object=use.object, field=use.field, length=length, type=type_of(use.tree))
+
+
+# ------------------------------------------------------------------------------------------------------- one record
+
+
+def _record(mapping: LoadedMapping, record: Record, crm: Crm) -> Iterator[Remark]:
+    def say(level: Level, place: KeyPath, message: str, hint: str = "") -> Remark:
+        return Remark(level, mapping.document.fault(place, message, hint))
+
+    fields = crm.fields(record.object)
+    if fields is None:
+        if crm.widens:
+            yield say(Level.OK, record.place, f"{record.object} is not there yet: the first write makes it")
+        else:
+            yield say(Level.FAULT, record.place, *_no_object(record.object))
+        return
+    for use in record.uses:
+        known = crm.find(use.object, use.field)
+        if known is None:
+            if not crm.widens:
+                yield say(Level.FAULT, use.place, *_no_field(use, crm))
+            continue
+        for level, message, hint in (*_rights(use, known), *_value(use, known), *_points(use, known, mapping)):
+            yield say(level, use.place, message, hint)
+    filled = {use.field.casefold() for use in record.uses if use.role is not Role.CLEAR}
+    for one in fields.values():
+        if one.required and one.creatable and one.name.casefold() not in filled:
+            message = f"nothing fills {one.name}, without which no new {record.object} is taken"
+            yield say(Level.FAULT, record.place, message, f"fill {one.name} in fields or on_create")
+    yield from _kind(record, crm, say)
+
+
+def _no_object(name: str) -> tuple[str, str]:
+    return f"there is no {name}, or our user may not see it", "check the name, and give the user read and edit on it"
+
+
+def _no_field(use: Use, crm: Crm) -> tuple[str, str]:
+    message = f"{use.object} has no field {use.field}, or our user may not see it"
+    near = "" if use.role is Role.KEY else crm.meant(use.object, use.field)
+    if near:
+        return message, f"did you mean {near}?"
+    make = f"`{crm.prepare}` makes it" if crm.prepare else "make it"
+    return message, make if use.role is Role.KEY else f"correct the name; if it is to be a field of your own, {make}"
+
+
+def _rights(use: Use, known: FieldDescription) -> Iterator[tuple[Level, str, str]]:
+    """Whether our user may write it the way the mapping does."""
+    give = "give the user edit on the field, or leave it out"
+    if use.role is Role.LOOK_UP:
+        return
+    if use.role is not Role.CLEAR and not known.creatable:
+        yield Level.FAULT, f"{use.object}.{known.name} cannot be written by our user", give
+    elif use.role in (Role.WRITE, Role.CLEAR) and not known.updatable:
+        hint = "move it to on_create" if use.role is Role.WRITE and known.creatable else give
+        yield Level.FAULT, f"{use.object}.{known.name} cannot be changed on a record that exists", hint
+    elif use.role is Role.FIRST and not known.updatable:
+        message = f"{use.object}.{known.name} cannot be changed: a new record whose answer was lost would be refused"
+        yield Level.WARNING, message, "leave it out, if the record can do without"
+    if use.role is Role.CLEAR and known.required:
+        yield Level.FAULT, f"{use.object}.{known.name} is required: it cannot be emptied", "take it out of clear"
+
+
+def _value(use: Use, known: FieldDescription) -> Iterator[tuple[Level, str, str]]:
+    """Whether what the mapping fills in fits."""
+    if use.role is Role.KEY:
+        if known.length is not None and known.length < KEY_LENGTH:
+            message = f"{use.object}.{known.name} takes {known.length} characters; syncd's key has {KEY_LENGTH}"
+            yield Level.FAULT, message, f"lengthen it to {KEY_ROOM}"
+        return
+    if use.role not in (Role.WRITE, Role.FIRST):
+        return
+    same = literal(use.tree)
+    if known.values is not None and isinstance(same, str):
+        yield from _picked(use, known, same, known.values)
+    elif known.length is not None and known.values is None and not known.references:
+        yield from _fits(use, known, known.length, same)
+
+
+def _picked(use: Use, known: FieldDescription, value: str, values: Sequence[str]) -> Iterator[tuple[Level, str, str]]:
+    if value in values:
+        return
+    near = difflib.get_close_matches(value, values, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(values[:10])}"
+    if known.restricted:
+        yield Level.FAULT, f"{use.object}.{known.name} does not take {value!r}", hint
+    else:
+        yield Level.WARNING, f"{value!r} is none of the values of {use.object}.{known.name}", hint
+
+
+def _fits(use: Use, known: FieldDescription, room: int, same: Any) -> Iterator[tuple[Level, str, str]]:
+    most = longest(use.tree)
+    takes = f"{use.object}.{known.name} takes {room} characters"
+    if most is not None and most > room:
+        if same is not None:
+            yield Level.FAULT, f"{takes}; this has {most}", "shorten the text"
+        elif shortens(use.tree):
+            yield Level.FAULT, f"{takes}; this may have {most}", "shorten to less"
+        elif known.type.lower() not in OWN_LENGTH:
+            yield Level.WARNING, f"{takes}; this may have {most}", f"add | shorten({room})"
+    elif most is None and room <= TEXT_ROOM and known.type.lower() not in OWN_LENGTH and type_of(use.tree) == "text":
+        yield Level.WARNING, f"{takes}; a longer value is a dead letter", f"add | shorten({room})"
+
+
+def _points(use: Use, known: FieldDescription, mapping: LoadedMapping) -> Iterator[tuple[Level, str, str]]:
+    """Whether a link can point at the people the mapping knows."""
+    if use.role is not Role.LINK or use.target != "person" or not known.references:
+        return
+    people = people_objects(mapping.parts)
+    able = {name.casefold() for name in known.references}
+    cannot = [name for name in people if name.casefold() not in able]
+    if not cannot:
+        return
+    message = f"{use.object}.{known.name} cannot point at {_either(cannot)}"
+    hint = f"it can at: {', '.join(known.references[:10])}"
+    yield (Level.WARNING if len(cannot) < len(people) else Level.FAULT), message, hint
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(f"a {name}" for name in names)
+
+
+# --------------------------------------------------------------------------------------------------------- its kind
+
+
+def _kind(record: Record, crm: Crm, say: Callable[..., Remark]) -> Iterator[Remark]:
+    """How the record is written, and whether the key's field bears it."""
+    own = crm.keying(record.object, record.key)
+    stated = record.kind or crm.kinds.get(record.object, "")
+    kind = Kind(stated) if stated else own.kind
+    key = crm.find(record.object, record.key) if record.key else None
+    place = record.key_place
+    if record.key and key is None:
+        return  # said already
+    by = f" (stated: {stated})" if stated else ""
+    if key is not None and kind is Kind.UPSERT and not key.key:
+        message = f"{record.object} cannot be upserted by {key.name}{by}: it is not marked as a key of records"
+        yield say(Level.FAULT, place, message, "make it an external id or unique, or state another kind: findable")
+    elif key is not None and kind is Kind.UNIQUE and not key.unique:
+        message = f"{record.object}.{key.name} is not unique{by}: a write in doubt would be there twice"
+        yield say(Level.FAULT, place, message, f"make it unique, or say kinds: {{{record.object}: findable}}")
+    elif key is not None and kind is Kind.UPSERT and own.enforced and not key.unique:
+        message = f"{record.object}.{key.name} is not unique: two writers at once would both make a record"
+        yield say(Level.WARNING, place, message, "make it unique")
+    else:
+        words = KINDS[kind].format(key=key.name if key else record.key)
+        if kind is Kind.UPSERT and key is not None and not key.unique:
+            words += ", which is not enforced as unique: what is in doubt waits before it is sent again"
+        yield say(Level.OK, place, f"{record.object}: {words}{by}")
+
+
+# --------------------------------------------------------------------------------------------------------- look-ups
+
+
+def _lookups(mapping: LoadedMapping, crm: Crm) -> Iterator[Remark]:
+    place = mapping.document.fault
+    for index, match in enumerate(mapping.parts.match or ()):
+        if crm.fields(match.object) is None:
+            path = ("people", "match", index, "object")
+            yield Remark(Level.FAULT, place(path, *_no_object(match.object)))
+    for use in lookups_of(mapping.parts):
+        if crm.fields(use.object) is not None and crm.find(use.object, use.field) is None:
+            yield Remark(Level.FAULT, place(use.place, *_no_field(use, crm)))

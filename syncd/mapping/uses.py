@@ -1,0 +1,117 @@
+"""What a mapping touches in its CRM: every object, field, key and link it names, with the place that names it. Pure.
+
+`against` compares these with the CRM's own description; nothing here knows a CRM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from syncd.mapping.compiler import Tree
+from syncd.mapping.language import CreatePart, MappingParts, RulePart
+from syncd.yaml_positions import KeyPath
+
+
+class Role(Enum):
+    """What for a field is named."""
+
+    WRITE = auto()  # with every write of the record
+    FIRST = auto()  # while the record is new
+    CLEAR = auto()
+    KEY = auto()
+    LINK = auto()
+    LOOK_UP = auto()
+
+
+@dataclass(frozen=True)
+class Use:
+    """One field named by a mapping. `target`: what a link points at."""
+
+    object: str
+    field: str
+    role: Role
+    place: KeyPath
+    tree: Tree = None
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One kind of record that a mapping writes: a rule's, or a new person. `kind`: as the rule states it, "" when it does
+    not. `place` is that of the object's name."""
+
+    name: str
+    object: str
+    key: str
+    kind: str
+    place: KeyPath
+    uses: tuple[Use, ...]
+
+    @property
+    def key_place(self) -> KeyPath:
+        return next((use.place for use in self.uses if use.role is Role.KEY), self.place)
+
+
+def records_of(parts: MappingParts) -> tuple[Record, ...]:
+    """Every record the mapping can write, people.create first."""
+    made = [_newcomer(parts.create)] if parts.create is not None else []
+    return (*made, *(_rule(rule) for rule in parts.rules))
+
+
+def lookups_of(parts: MappingParts) -> tuple[Use, ...]:
+    """The fields by which people are found."""
+    return tuple(
+        Use(match.object, name, Role.LOOK_UP, ("people", "match", index, "by", name), tree)
+        for index, match in enumerate(parts.match or ())
+        for name, tree, _ in match.terms
+    )
+
+
+def people_objects(parts: MappingParts) -> tuple[str, ...]:
+    """What a link to a person may point at."""
+    created = (parts.create.object,) if parts.create is not None else ()
+    return tuple(dict.fromkeys((*(match.object for match in parts.match or ()), *created)))
+
+
+def objects_of(parts: MappingParts) -> tuple[str, ...]:
+    """Every object the mapping names, once."""
+    return tuple(dict.fromkeys((*(record.object for record in records_of(parts)), *people_objects(parts))))
+
+
+def _newcomer(create: CreatePart) -> Record:
+    place: KeyPath = ("people", "create")
+    uses = [
+        *_key(create.object, create.key, place),
+        *_fields(create.object, create.fields, Role.WRITE, (*place, "fields")),
+        *_fields(create.object, create.on_create, Role.FIRST, (*place, "on_create")),
+    ]
+    if create.owner_field:
+        uses.append(Use(create.object, create.owner_field, Role.FIRST, (*place, "owner")))
+    return Record("people.create", create.object, create.key, "", (*place, "object"), tuple(uses))
+
+
+def _rule(rule: RulePart) -> Record:
+    # `create` writes once: what it fills is sent while the record is new, and never again
+    role = Role.WRITE if rule.verb == "upsert" else Role.FIRST
+    uses = [
+        *_key(rule.object, rule.key, rule.place),
+        *_fields(rule.object, rule.fields, role, (*rule.place, "fields")),
+        *_fields(rule.object, rule.on_create, Role.FIRST, (*rule.place, "on_create")),
+        *(
+            Use(rule.object, name, Role.LINK, (*rule.place, "link", name), target=target)
+            for name, target in rule.link.items()
+        ),
+        *(Use(rule.object, name, Role.CLEAR, (*rule.place, "clear", at)) for at, name in enumerate(rule.clear)),
+    ]
+    return Record(rule.id, rule.object, rule.key, rule.kind, (*rule.place, rule.verb), tuple(uses))
+
+
+def _key(object_: str, key: str, place: KeyPath) -> Iterator[Use]:
+    if key:
+        yield Use(object_, key, Role.KEY, (*place, "key"))
+
+
+def _fields(object_: str, trees: Mapping[str, Tree], role: Role, place: KeyPath) -> Iterator[Use]:
+    return (Use(object_, name, role, (*place, name), tree) for name, tree in trees.items())

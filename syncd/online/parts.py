@@ -1,0 +1,122 @@
+"""One source or one destination asked about itself: what its connector finds, its mapping against the CRM, quota and cost.
+
+`run` calls these, each in a thread of its own. A Failure raised ends a part; what was said before it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from syncd import pacing
+from syncd.assembly import Outlet
+from syncd.capabilities import Describes, Finding, Level, OnlineCheck, Preparable
+from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
+from syncd.errors import Failure
+from syncd.mapping.against import Crm, compare
+from syncd.mapping.uses import objects_of
+from syncd.online.lines import Line
+from syncd.online.reach import reach
+from syncd.store import Store
+from syncd.store.lanes import spend, spending
+
+
+def source(name: str, asked: Any, public_url: str) -> Iterator[Line]:
+    """A source, and the way to its webhook."""
+    looks = isinstance(asked, (OnlineCheck, KeyFetchingSource, WebhookSource))
+    if not looks:
+        yield Line("source", name, Level.OK, "online", "there is nothing to ask of this connector")
+    if isinstance(asked, OnlineCheck):
+        yield from (Line.of("source", name, finding) for finding in asked.check_online())
+    if isinstance(asked, WebhookSource):
+        yield from (Line.of("source", name, finding) for finding in reach(public_url, name))
+    if isinstance(asked, KeyFetchingSource):
+        try:
+            asked.fetch_keys(datetime.now(UTC))
+        except Failure as failed:
+            remedy = "until they can be had, its calls are answered 503"
+            yield Line("source", name, Level.FAULT, "keys", f"the keys that verify its calls: {failed}", remedy)
+
+
+def destination(outlet: Outlet, store: Store | None) -> Iterator[Line]:
+    """A destination and its mapping. What it cost is booked to the destination's allowance."""
+    name, crm = outlet.settings.name, outlet.destination
+    try:
+        if isinstance(crm, OnlineCheck):
+            yield from (Line.of("destination", name, finding) for finding in crm.check_online())
+        if isinstance(crm, Describes):
+            yield from compared(outlet, crm)
+        if not isinstance(crm, (OnlineCheck, Describes)):
+            yield Line("destination", name, Level.OK, "online", "there is nothing to ask of this connector")
+        yield from _quota(outlet, crm.allowance(), store)
+    finally:
+        cost = crm.spend()
+        if cost.calls:
+            book(name, store, cost.units, cost.calls)
+    if cost.calls:
+        units = "" if cost.units == cost.calls else f", {cost.units:g} credits"
+        yield Line("destination", name, Level.OK, "cost", f"asking all this cost {_calls(cost.calls)}{units}")
+
+
+def compared(outlet: Outlet, crm: Describes) -> Iterator[Line]:
+    """The mapping against what the CRM says of itself."""
+    told = described(outlet, crm)
+    return (Line.at(outlet.settings.name, remark) for remark in compare(outlet.mapping, told))
+
+
+def described(outlet: Outlet, crm: Describes) -> Crm:
+    """The CRM as the comparison wants it: one `describe`."""
+    prepares = isinstance(outlet.destination, Preparable)
+    return Crm(
+        crm.describe(objects_of(outlet.mapping.parts)),
+        folds_case=crm.folds_case,
+        keying=outlet.destination.keying,
+        kinds=outlet.settings.kinds,
+        widens=crm.widens,
+        prepare=f"syncd prepare {outlet.settings.name}" if prepares else "",
+    )
+
+
+def book(name: str, store: Store | None, units: float, calls: int) -> None:
+    """Puts what we spent beside the daemon into the books its lane keeps within."""
+    if store is not None:
+        hour = pacing.hour_of(store.now())
+        store.apply(lambda connection: spend(connection, name, hour, units, calls))
+
+
+def _quota(outlet: Outlet, allowance: Allowance | None, store: Store | None) -> Iterator[Line]:
+    quota, name = outlet.settings.quota, outlet.settings.name
+    if allowance is None:
+        if quota is not None and quota.share is not None:
+            text = "the vendor tells no daily allowance: a share of it limits nothing"
+            finding = Finding(
+                Level.WARNING, "quota", text, "write an absolute number: quota: {calls: 50000} or {credits: 20000}"
+            )
+            yield Line.of("destination", name, finding)
+        return
+    rows = _spent(name, store)
+    now = round(datetime.now(UTC).timestamp() * 1000)
+    room = pacing.budget(quota, allowance, rows, now)
+    text = f"{allowance.used:,.0f} of {allowance.maximum:,.0f} {allowance.unit} of the account are used in 24 hours"
+    ours = (
+        f"; syncd used {pacing.spent(rows, now):,.0f} and may use {room.left:,.0f} more"
+        if math.isfinite(room.left)
+        else ""
+    )
+    if room.left <= 0:
+        yield Line("destination", name, Level.WARNING, "quota", f"{text}: {room.reason}", "raise quota:, or wait")
+    else:
+        yield Line("destination", name, Level.OK, "quota", text + ours)
+
+
+def _spent(name: str, store: Store | None) -> list[tuple[int, float]]:
+    if store is None:
+        return []
+    with store.read() as connection:
+        return spending(connection, name)
+
+
+def _calls(count: int) -> str:
+    return f"{count} call{'' if count == 1 else 's'}"
