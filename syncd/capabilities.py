@@ -1,7 +1,8 @@
 """What a connector may offer its admin beside moving signals: each an optional protocol, found by isinstance.
 
-Commands ask for them (`check --online`, `prepare`, `auth`, `webhooks`), the daemon for `Waiting`. A connector implements those
-its vendor can do and imports nothing else for it; whatever it cannot do is said in a sentence, never left out in silence.
+Commands ask for them (`check --online`, `prepare`, `auth`, `webhooks`, `verify`), the daemon for `Waiting`. A connector
+implements those its vendor can do and imports nothing else for it; whatever it cannot do is said in a sentence, never left out
+in silence.
 """
 
 from __future__ import annotations
@@ -68,6 +69,17 @@ class Describes(Protocol):
     folds_case: bool
 
     def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]: ...
+
+
+# ----------------------------------------------------------------------------------------------------------- verify
+
+
+@runtime_checkable
+class FindsAll(Protocol):
+    """A destination whose API can show that several records have one key. `find_all` is `find` with every id, the oldest
+    first; keys without a record are absent."""
+
+    def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> Mapping[str, Sequence[str]]: ...
 
 
 # ---------------------------------------------------------------------------------------------------------- prepare

@@ -34,8 +34,9 @@ from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
 from syncd.store.notices import Notices
 from syncd.store.purge import purge
+from syncd.store.verifications import last_results
 from syncd.web.app import Readiness, make_app
-from syncd.web.metrics import Gauges, Lag, Line, Reloads, registry_of
+from syncd.web.metrics import Gauges, Lag, Line, Reloads, Verified, registry_of
 from syncd.web.server import Server
 
 log = structlog.get_logger(__name__)
@@ -86,6 +87,7 @@ class Daemon:
             self._lines,
             self._lags,
             lambda: Reloads(self.reloads.applied, self.reloads.refused, bool(self.reloads.fault)),
+            self._verified,
         )
         public_url = self.settings.server.public_url
         app = make_app(self.intake.doors, registry_of(gauges), self.ready, public_url=public_url)
@@ -259,6 +261,12 @@ class Daemon:
         for line in balance(self.store):
             for state in STATES:
                 yield Line(line.destination, line.channel, state, getattr(line, state))
+
+    def _verified(self) -> Iterable[Verified]:
+        names = {"source": set(self.settings.sources), "destination": set(self.settings.destinations)}
+        for one in last_results(self.store):
+            if one.subject in names[one.role]:
+                yield Verified(one.role, one.subject, one.amiss, one.at.timestamp())
 
     def _lags(self) -> Iterable[Lag]:
         now = self._clock()

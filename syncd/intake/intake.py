@@ -80,6 +80,11 @@ class Intake:
         """The connector objects in use."""
         return dict(self._sources)
 
+    @property
+    def types(self) -> Mapping[str, str]:
+        """The connector behind each source."""
+        return {name: entry.type for name, entry in self._settings.items()}
+
     def start(self) -> None:
         """Polls and fetches begin. The doors are open as soon as a server stands before them."""
         self.schedule.start()
