@@ -47,7 +47,7 @@ def verify(
     fix: Annotated[bool, typer.Option("--fix", help="mend what can be, after showing it and asking")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="with --fix: do not ask")] = False,
 ) -> int:
-    """Compares source, store and CRM; lists what is missing or extra.
+    """Compares source, store and CRM; lists what is missing.
 
     Exit code 0 when all agree (or was mended), 1 when something is amiss. A running daemon does the work and this command shows
     its progress; without one, this command does it.
