@@ -158,25 +158,29 @@ def own_grant(kind: str, name: str, *parts: str) -> tuple[str, ...]:
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook that the vendor has for somebody. `ours`: it points at this source's address. `state`: as the vendor says."""
+    """A webhook that the vendor has for somebody. `ours`: it points at this source's address. `state`: as the vendor says.
+    `active`: the vendor calls it. `note`: what a person still has to do for it, "" for nothing."""
 
     id: str
     url: str
     events: tuple[str, ...] = ()
     state: str = ""
     ours: bool = False
+    active: bool = True
+    note: str = ""
     details: dict[str, Any] = {}
 
 
 @runtime_checkable
 class Subscribable(Protocol):
-    """A source whose vendor has an API for its webhooks. `subscribe` points the vendor at `Context.webhook_url`; asked
-    twice it returns the one that is there (brought up to date), never a second one. `unsubscribe` of an id that is gone is
-    done already."""
+    """A source whose vendor has an API for its webhooks. `subscribe` points the vendor at `Context.webhook_url` and returns
+    all that do so then; asked twice it changes nothing more, and never makes a second one. What points at somebody else is
+    taken over only with `force`; without it SyncdError says what that is, before anything is changed. `unsubscribe` of an id
+    that is gone is done already."""
 
     def subscriptions(self) -> Sequence[Subscription]: ...
 
-    def subscribe(self) -> Subscription: ...
+    def subscribe(self, *, force: bool = False) -> Sequence[Subscription]: ...
 
     def unsubscribe(self, id: str) -> None: ...
 

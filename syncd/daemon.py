@@ -34,6 +34,7 @@ from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
 from syncd.store.notices import Notices
 from syncd.store.purge import purge
+from syncd.store.subscriptions import faults
 from syncd.store.verifications import last_results
 from syncd.web.app import Readiness, make_app
 from syncd.web.metrics import Gauges, Lag, Line, Reloads, Verified, registry_of
@@ -242,6 +243,9 @@ class Daemon:
         for name, health in sorted(self.store.sources.all().items()):
             if health.failures and name in self.settings.sources:
                 yield f"source {name}: {health.error}"
+        for name, fault in faults(self.store).items():
+            if name in self.settings.sources:
+                yield f"source {name}: {fault}"
         for name, lane in sorted(self.lanes.items()):
             if lane.trouble:
                 yield f"destination {name}: {lane.trouble}"

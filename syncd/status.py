@@ -16,6 +16,7 @@ from syncd.intake.polls import FOR_A_PERSON
 from syncd.store.books import balance, kept_out
 from syncd.store.engine import millis, moment
 from syncd.store.schema import deliveries, lanes, receipts, spending, writes
+from syncd.store.subscriptions import faults
 from syncd.store.verifications import last_results
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def gather(store: Store, settings: Named, refused: Sequence[str] = ()) -> Status
     advice = [
         *(f"configuration not in force: {fault}" for text in refused for fault in text.splitlines()),
         *_advice_sources(sources),
+        *(f"source {name}: {fault}" for name, fault in faults(store).items() if name in settings.sources),
         *_advice_destinations(destinations, settings),
         *_advice_verified(verified),
         *_advice_books(books, quarantined),

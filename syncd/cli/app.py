@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import configuration, jobs, mappings, quarantine, service, signals, storage, verify, writing
+from syncd.cli import configuration, jobs, mappings, quarantine, service, signals, storage, verify, webhooks, writing
 from syncd.cli.session import Session
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ service.register(app)
 configuration.register(app)
 jobs.register(app)
 verify.register(app)
+webhooks.register(app)
 signals.register(app)
 writing.register(app)
 quarantine.register(app)
