@@ -73,9 +73,7 @@ def webhooks_remove(
     here = session(context)
     with _vendor(here, source) as (store, made):
         if made is None:
-            raise UsageError(
-                f"source {source}: syncd knows no API for its webhooks; remove it on the vendor's own pages"
-            )
+            raise UsageError(f"source {source}: no API is known for its webhooks; remove it on the vendor's own pages")
         found = made.subscriptions()
         others = [one for one in found if one.id == id and not one.ours]
         if others:
@@ -118,7 +116,7 @@ def _by_hand(here: Session, name: str) -> None:
     url, kind = here.settings.webhook_url(name), here.settings.sources[name].type
     here.out.record({"url": url, "by_hand": True}) if here.as_json else here.out.text(url)
     here.out.say(
-        f"{name}: syncd knows no API for this: paste the address where the sender asks for a webhook's or callback's URL "
+        f"{name}: no API is known for this: paste the address where the sender asks for a webhook's or callback's URL "
         f"(method POST; with `verify: {{scheme: path}}` the secret follows after a slash); see the page of `{kind}` in the docs"
     )
 

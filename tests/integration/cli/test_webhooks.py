@@ -234,7 +234,7 @@ def test_a_look_that_fails_says_nothing_and_comes_again(house: House) -> None:
 def test_by_hand(house: House) -> None:
     ran = house.folder.done("webhooks", "register", "forms")
     assert ran.out == house.url("forms") + "\n"
-    assert "syncd knows no API for this: paste the address" in ran.err
+    assert "no API is known for this: paste the address" in ran.err
     assert house.folder.done("--json", "webhooks", "list", "forms").record["by_hand"] is True
 
 
@@ -243,7 +243,7 @@ def test_by_hand(house: House) -> None:
     [
         (("register", "inbox"), "source inbox (maildir) takes no webhooks; it is read on its schedule"),
         (("register", "nowhere"), "no source 'nowhere'; there are: inbox, forms"),
-        (("remove", "forms"), "syncd knows no API for its webhooks"),
+        (("remove", "forms"), "no API is known for its webhooks"),
     ],
 )
 def test_mistakes(folder: UserFolder, words: tuple[str, ...], said: str) -> None:
