@@ -30,6 +30,7 @@ from syncd.jobs import PRESENCE, JobRunner, show_presence
 from syncd.reload import Reload, lane_mark
 from syncd.settings_file import Loaded
 from syncd.store.books import balance
+from syncd.store.calling import EVERYBODY, Calling
 from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
 from syncd.store.notices import Notices
@@ -78,6 +79,7 @@ class Daemon:
         self.lanes = {name: self._lane(self.settings, name, out) for name, out in self.assembly.outlets.items()}
         self._ending: list[threading.Thread] = []  # lanes that a reload has ended, until they have settled
         self.reloads = Reload(self._loaded, self.settings, Notices(self.store), self._assemble, self._adopt)
+        self._calling = Calling(self.store, self._heard)
         self.jobs = JobRunner(self.store, self.intake, clock=self._clock)
         self.intake.schedule.add("jobs", self.jobs.work, Times(every=JOBS_EVERY))
         self.intake.schedule.add("purge", self._purge, Times(every=PURGE_EVERY, at_once=False))
@@ -116,6 +118,8 @@ class Daemon:
             self._running.enter_context(presence)
         Notices(self.store).keep_only(self.store.leases.holders(PRESENCE))
         self.store.journal.listen(self._stirred)
+        self.store.journal.listen(self._calling.stirred)
+        self._calling.start()
         self._server.start()
         self.intake.start()
         for lane in self.lanes.values():
@@ -150,6 +154,7 @@ class Daemon:
             lane.stop(DRAIN.total_seconds())
         for ending in self._ending:
             ending.join(DRAIN.total_seconds())
+        self._calling.stop()
         self._running.close()
         self.assembly.close()
         self.store.close()
@@ -255,6 +260,13 @@ class Daemon:
             lane = self.lanes.get(name)
             if lane is not None:
                 lane.wake()
+
+    def _heard(self, stir: Stir) -> None:
+        """Another machine has new work."""
+        everybody = EVERYBODY in stir.destinations
+        self._stirred(Stir(frozenset(self.lanes)) if everybody else stir)
+        if stir.hints:
+            self.intake.schedule.wake_all("fetch:")
 
     def _purge(self, stop: threading.Event) -> None:
         done = purge(self.store, self._clock() - self.settings.retention)

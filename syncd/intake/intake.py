@@ -90,6 +90,8 @@ class Intake:
 
     def start(self) -> None:
         """Polls and fetches begin. The doors are open as soon as a server stands before them."""
+        for fetches in self._fetches.values():
+            fetches.forget_pause()
         self.schedule.start()
 
     def stop(self, seconds: float = 10.0) -> None:
