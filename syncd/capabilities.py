@@ -1,7 +1,8 @@
 """What a connector may offer its admin beside moving signals: each an optional protocol, found by isinstance.
 
-Commands ask for them (`check --online`, `prepare`, `auth`, `webhooks`), the daemon for `Waiting`. A connector implements those
-its vendor can do and imports nothing else for it; whatever it cannot do is said in a sentence, never left out in silence.
+Commands ask for them (`check --online`, `prepare`, `auth`, `webhooks`, `verify`), the daemon for `Waiting`. A connector
+implements those its vendor can do and imports nothing else for it; whatever it cannot do is said in a sentence, never left out
+in silence.
 """
 
 from __future__ import annotations
@@ -72,6 +73,17 @@ class Describes(Protocol):
     widens: bool
 
     def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]: ...
+
+
+# ----------------------------------------------------------------------------------------------------------- verify
+
+
+@runtime_checkable
+class FindsAll(Protocol):
+    """A destination whose API can show that several records have one key. `find_all` is `find` with every id, the oldest
+    first; keys without a record are absent."""
+
+    def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> Mapping[str, Sequence[str]]: ...
 
 
 # ---------------------------------------------------------------------------------------------------------- prepare
@@ -159,25 +171,29 @@ def own_grant(kind: str, name: str, *parts: str) -> tuple[str, ...]:
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook that the vendor has for somebody. `ours`: it points at this source's address. `state`: as the vendor says."""
+    """A webhook that the vendor has for somebody. `ours`: it points at this source's address. `state`: as the vendor says.
+    `active`: the vendor calls it. `note`: what a person still has to do for it, "" for nothing."""
 
     id: str
     url: str
     events: tuple[str, ...] = ()
     state: str = ""
     ours: bool = False
+    active: bool = True
+    note: str = ""
     details: dict[str, Any] = {}
 
 
 @runtime_checkable
 class Subscribable(Protocol):
-    """A source whose vendor has an API for its webhooks. `subscribe` points the vendor at `Context.webhook_url`; asked
-    twice it returns the one that is there (brought up to date), never a second one. `unsubscribe` of an id that is gone is
-    done already."""
+    """A source whose vendor has an API for its webhooks. `subscribe` points the vendor at `Context.webhook_url` and returns
+    all that do so then; asked twice it changes nothing more, and never makes a second one. What points at somebody else is
+    taken over only with `force`; without it SyncdError says what that is, before anything is changed. `unsubscribe` of an id
+    that is gone is done already."""
 
     def subscriptions(self) -> Sequence[Subscription]: ...
 
-    def subscribe(self) -> Subscription: ...
+    def subscribe(self, *, force: bool = False) -> Sequence[Subscription]: ...
 
     def unsubscribe(self, id: str) -> None: ...
 

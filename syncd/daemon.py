@@ -31,12 +31,15 @@ from syncd.reload import Reload, lane_mark
 from syncd.settings_file import Loaded
 from syncd.sign_ins import LOOK_EVERY, SignIns
 from syncd.store.books import balance
+from syncd.store.calling import EVERYBODY, Calling
 from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
 from syncd.store.notices import Notices
 from syncd.store.purge import purge
+from syncd.store.subscriptions import faults
+from syncd.store.verifications import last_results
 from syncd.web.app import Readiness, make_app
-from syncd.web.metrics import Gauges, Lag, Line, Reloads, registry_of
+from syncd.web.metrics import Gauges, Lag, Line, Reloads, Verified, registry_of
 from syncd.web.server import Server
 
 log = structlog.get_logger(__name__)
@@ -77,6 +80,7 @@ class Daemon:
         self.lanes = {name: self._lane(self.settings, name, out) for name, out in self.assembly.outlets.items()}
         self._ending: list[threading.Thread] = []  # lanes that a reload has ended, until they have settled
         self.reloads = Reload(self._loaded, self.settings, Notices(self.store), self._assemble, self._adopt)
+        self._calling = Calling(self.store, self._heard)
         self.jobs = JobRunner(self.store, self.intake, clock=self._clock)
         self.intake.schedule.add("jobs", self.jobs.work, Times(every=JOBS_EVERY))
         sign_ins = SignIns(self.store, self._mended)
@@ -89,6 +93,7 @@ class Daemon:
             self._lines,
             self._lags,
             lambda: Reloads(self.reloads.applied, self.reloads.refused, bool(self.reloads.fault)),
+            self._verified,
         )
         public_url = self.settings.server.public_url
         app = make_app(self.intake.doors, registry_of(gauges), self.ready, public_url=public_url)
@@ -116,6 +121,8 @@ class Daemon:
             self._running.enter_context(presence)
         Notices(self.store).keep_only(self.store.leases.holders(PRESENCE))
         self.store.journal.listen(self._stirred)
+        self.store.journal.listen(self._calling.stirred)
+        self._calling.start()
         self._server.start()
         self.intake.start()
         for lane in self.lanes.values():
@@ -150,6 +157,7 @@ class Daemon:
             lane.stop(DRAIN.total_seconds())
         for ending in self._ending:
             ending.join(DRAIN.total_seconds())
+        self._calling.stop()
         self._running.close()
         self.assembly.close()
         self.store.close()
@@ -243,6 +251,9 @@ class Daemon:
         for name, health in sorted(self.store.sources.all().items()):
             if health.failures and name in self.settings.sources:
                 yield f"source {name}: {health.error}"
+        for name, fault in faults(self.store).items():
+            if name in self.settings.sources:
+                yield f"source {name}: {fault}"
         for name, lane in sorted(self.lanes.items()):
             if lane.trouble:
                 yield f"destination {name}: {lane.trouble}"
@@ -260,6 +271,13 @@ class Daemon:
         elif name in self.lanes:
             self.lanes[name].mended()
 
+    def _heard(self, stir: Stir) -> None:
+        """Another machine has new work."""
+        everybody = EVERYBODY in stir.destinations
+        self._stirred(Stir(frozenset(self.lanes)) if everybody else stir)
+        if stir.hints:
+            self.intake.schedule.wake_all("fetch:")
+
     def _purge(self, stop: threading.Event) -> None:
         done = purge(self.store, self._clock() - self.settings.retention)
         if done is not None and done.signals:
@@ -269,6 +287,12 @@ class Daemon:
         for line in balance(self.store):
             for state in STATES:
                 yield Line(line.destination, line.channel, state, getattr(line, state))
+
+    def _verified(self) -> Iterable[Verified]:
+        names = {"source": set(self.settings.sources), "destination": set(self.settings.destinations)}
+        for one in last_results(self.store):
+            if one.subject in names[one.role]:
+                yield Verified(one.role, one.subject, one.amiss, one.at.timestamp())
 
     def _lags(self) -> Iterable[Lag]:
         now = self._clock()

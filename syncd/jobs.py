@@ -1,6 +1,7 @@
-"""Backfills and replays as durable jobs: a running daemon does them, a command alone does them itself.
+"""Backfills and verifications of sources as durable jobs: a running daemon does them, a command alone does them itself.
 
-`JobRunner` is the daemon's side. Promise: a job is done once, by whoever holds its lease, and goes on where it was stopped.
+`JobRunner` is the daemon's side; verifications of destinations are their lanes'. Promise: a job is done once, by whoever holds
+its lease, and a backfill goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from typing import Any
 
 import structlog
 
+from syncd import registry
 from syncd.connector import Backfillable
 from syncd.intake.admit import Policy
-from syncd.intake.backfill import KIND, LEASE, Progress, Told, run_backfill
+from syncd.intake.backfill import KIND, LEASE, Progress, run_backfill
 from syncd.intake.intake import Intake
+from syncd.intake.verification import Compared, compare_source
 from syncd.store import Store
 from syncd.store.jobs import Job
 from syncd.store.leases import Claim, Heartbeat
+from syncd.store.verifications import SOURCE_KIND
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +55,7 @@ class JobRunner:
     def work(self, stop: threading.Event) -> datetime | None:
         """Does what waits, until nothing does or `stop` is set."""
         while not stop.is_set():
-            claimed = self._store.jobs.claim(LEASE, kinds=(KIND,))
+            claimed = self._store.jobs.claim(LEASE, kinds=(KIND, SOURCE_KIND))
             if claimed is None:
                 return None
             job, claim = claimed
@@ -60,33 +64,47 @@ class JobRunner:
                 job,
                 claim,
                 self._intake.sources,
+                self._intake.types,
                 self._store,
                 lambda: self._intake.policy,
                 stop=stop,
                 clock=self._clock,
                 leave_open=True,
             )
-            log.info("job ends", job=job.id, kind=job.kind, source=job.subject, **progress.document())
+            log.info("job ends", job=job.id, kind=job.kind, source=job.subject, **_summary(progress))
         return None
+
+
+def _summary(progress: Progress | Compared) -> dict[str, Any]:
+    return progress.summary() if isinstance(progress, Compared) else progress.document()
 
 
 def perform(
     job: Job,
     claim: Claim,
     sources: Mapping[str, Any],
+    types: Mapping[str, str],
     store: Store,
     policy: Callable[[], Policy],
     *,
     stop: threading.Event,
-    told: Told = lambda progress: None,
+    told: Callable[[Any], None] = lambda progress: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     leave_open: bool = False,
-) -> Progress:
-    """Does one claimed job to its end. A source that is gone or cannot look back fails it with a clear line."""
+) -> Progress | Compared:
+    """Does one claimed job of a source to its end. `types`: the connector behind each source. A source that is gone or cannot
+    look back fails it with a clear line."""
     source = sources.get(job.subject)
     if not isinstance(source, Backfillable):
         why = "is not configured any more" if source is None else "cannot fetch the past"
-        failed = Progress(error=f"source {job.subject} {why}")
+        error = f"source {job.subject} {why}"
+        failed = Compared(error=error) if job.kind == SOURCE_KIND else Progress(error=error)
         store.jobs.finish(job.id, claim, "failed", progress=failed.document())
+        store.leases.release(claim)
         return failed
+    if job.kind == SOURCE_KIND:
+        specs = registry.load("source", types[job.subject]).signals
+        return compare_source(
+            job, claim, source, specs, store, policy, stop=stop, told=told, clock=clock, leave_open=leave_open
+        )
     return run_backfill(job, claim, source, store, policy, stop=stop, told=told, clock=clock, leave_open=leave_open)

@@ -16,6 +16,8 @@ from syncd.intake.polls import FOR_A_PERSON
 from syncd.store.books import balance, kept_out
 from syncd.store.engine import millis, moment
 from syncd.store.schema import deliveries, lanes, receipts, spending, writes
+from syncd.store.subscriptions import faults
+from syncd.store.verifications import last_results
 
 if TYPE_CHECKING:
     from syncd.store import Store
@@ -49,6 +51,7 @@ class Status:
     books: Sequence[Mapping[str, Any]]
     kept_out: Sequence[Mapping[str, Any]]
     quarantine: int
+    verified: Sequence[Mapping[str, Any]]
     advice: Sequence[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,13 +72,16 @@ def gather(store: Store, settings: Named, refused: Sequence[str] = ()) -> Status
         {"source": source, "type": kind, "reason": reason, "count": count}
         for (source, kind, reason), count in kept_out(store).items()
     ]
+    verified = _verified(store, settings)
     advice = [
         *(f"configuration not in force: {fault}" for text in refused for fault in text.splitlines()),
         *_advice_sources(sources),
+        *(f"source {name}: {fault}" for name, fault in faults(store).items() if name in settings.sources),
         *_advice_destinations(destinations, settings),
+        *_advice_verified(verified),
         *_advice_books(books, quarantined),
     ]
-    return Status(sources, destinations, books, out, quarantined, advice)
+    return Status(sources, destinations, books, out, quarantined, verified, advice)
 
 
 def _sources(store: Store, settings: Named) -> list[dict[str, Any]]:
@@ -145,6 +151,24 @@ def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str
     ]
 
 
+def _verified(store: Store, settings: Named) -> list[dict[str, Any]]:
+    """The last `verify` of each source and destination that is still configured."""
+    names = {"source": settings.sources, "destination": settings.destinations}
+    return [
+        {
+            "role": one.role,
+            "name": one.subject,
+            "at": one.at,
+            "since": one.args.get("since", ""),
+            "until": one.args.get("until", ""),
+            "amiss": one.amiss,
+            "error": one.error,
+        }
+        for one in last_results(store)
+        if one.subject in names[one.role]
+    ]
+
+
 def _still(stamp: int, now: datetime) -> datetime | None:
     until = moment(stamp) if stamp else None
     return until if until is not None and until > now else None
@@ -179,6 +203,20 @@ def _advice_destinations(rows: Sequence[Mapping[str, Any]], settings: Named) -> 
         if row["unconfirmed"]:
             lines.append(
                 f"destination {name}: {row['unconfirmed']} unconfirmed; look in the CRM, then `syncd dead retry` or `discard`"
+            )
+    return lines
+
+
+def _advice_verified(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for row in rows:
+        what, when = f"{row['role']} {row['name']}", f"when verified last ({row['at']:%Y-%m-%d %H:%M} UTC)"
+        if row["error"]:
+            lines.append(f"{what}: could not be verified: {row['error']}")
+        elif row["amiss"]:
+            amiss = "missing in the store" if row["role"] == "source" else "amiss"
+            lines.append(
+                f"{what}: {row['amiss']} {amiss} {when}; `syncd verify --since {row['since'][:10]}` lists, `--fix` mends"
             )
     return lines
 

@@ -30,9 +30,10 @@ from connectors.desk.zoho_tickets import (
     moment,
     standing,
 )
+from connectors.desk.zoho_webhooks import DeskWebhooks
 from connectors.jwks import JwksKeys
 from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
-from syncd.capabilities import Finding, SignIn
+from syncd.capabilities import Finding, SignIn, Subscription
 from syncd.connector import (
     Ask,
     Batch,
@@ -115,7 +116,7 @@ _EVENTS = {
 
 
 class ZohoDesk:
-    """WebhookSource, KeyFetchingSource, HintSource, PollingSource and Backfillable."""
+    """WebhookSource, KeyFetchingSource, HintSource, PollingSource, Backfillable and Subscribable."""
 
     def __init__(self, settings: ZohoDeskSettings, context: Context) -> None:
         centre = DATA_CENTRES[settings.data_center]
@@ -127,6 +128,8 @@ class ZohoDesk:
         self._context = context
         self._desk = Desk(context, settings.org_id)
         self._api = DeskApi(base, held, settings.org_id, context.clock, settings.keep_credits)
+        url, accepted = context.webhook_url, settings.webhook_ids
+        self._webhooks = DeskWebhooks(self._api, context.name, url, settings.departments, accepted)
         self._jwks = JwksKeys(f"{base}/.well-known/jwks.json")
 
     def sign_in(self) -> SignIn:
@@ -145,6 +148,16 @@ class ZohoDesk:
         """Desk tries a new address by GET and then by a POST without events: both must be answered 200."""
         probe = request.method == "POST" and request.body.strip() in (b"", b"[]", b"{}")
         return Reply() if probe or request.method in ("GET", "HEAD") else None
+
+    def subscriptions(self) -> list[Subscription]:
+        return self._webhooks.all()
+
+    def subscribe(self, *, force: bool = False) -> list[Subscription]:
+        """Nothing of others is in the way: Desk takes several webhooks."""
+        return self._webhooks.subscribe()
+
+    def unsubscribe(self, id: str) -> None:
+        self._webhooks.unsubscribe(id)
 
     def verifier(self) -> Verifier:
         audiences = [f"webhookId:{id_}" for id_ in self._settings.webhook_ids]

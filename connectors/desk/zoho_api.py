@@ -1,4 +1,4 @@
-"""Zoho Desk's REST API, read-only: tickets, threads, comments, contacts, and what its errors mean.
+"""Zoho Desk's REST API: tickets, threads, comments, contacts (read-only), webhooks, and what its errors mean.
 
 The Zoho Desk source calls it; every method raises a Failure. Facts: desk.zoho.com/DeskAPIDocument and recordings: search
 counts from 0 and refuses `from` over 4999, an empty answer is 204, a list of threads has no contents.
@@ -121,6 +121,24 @@ class DeskApi:
 
     def comments(self, ticket: str) -> Iterator[dict[str, Any]]:
         return self._all(f"/tickets/{ticket}/comments")
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        return self._rows("/webhooks", {})
+
+    def put_webhook(self, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Makes one (`id_` ""), or changes one; as it is then."""
+        method, path = ("PATCH", f"/webhooks/{id_}") if id_ else ("POST", "/webhooks")
+        answer = self._client.request(method, path, json=body)
+        if not answer.ok:
+            raise failure(answer, self._clock())
+        said = answer.json() if answer.body else {}
+        return said if isinstance(said, dict) else {}
+
+    def delete_webhook(self, id_: str) -> None:
+        """Gone already is as good."""
+        answer = self._client.request("DELETE", f"/webhooks/{id_}")
+        if not answer.ok and not (answer.status == 404 or _code(answer)[0] in ABSENT):
+            raise failure(answer, self._clock())
 
     def _all(self, path: str) -> Iterator[dict[str, Any]]:
         """Every row once. Whether these lists count from 0 or 1 is not told for each: one row may come twice."""

@@ -17,8 +17,9 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from connectors.phone.twilio_calls import MISSED, SID, TYPE, Call, TwilioCalls, Verdict, judge, missed_call
 from connectors.phone.twilio_check import check
+from connectors.phone.twilio_numbers import TwilioNumbers
 from connectors.times import read_time
-from syncd.capabilities import Finding
+from syncd.capabilities import Finding, Subscription
 from syncd.connector import (
     Batch,
     Connector,
@@ -32,7 +33,7 @@ from syncd.connector import (
     Verifier,
 )
 from syncd.errors import Malformed
-from syncd.http import check_base_url
+from syncd.http import HttpClient, check_base_url
 from syncd.signals import Route, Signal, normal_phone
 from syncd.verify import FORM, verifier
 
@@ -74,7 +75,7 @@ def advance(cursor: Cursor, calls: Sequence[Call]) -> Cursor:
 
 
 class Twilio:
-    """WebhookSource, HintSource, PollingSource and Backfillable."""
+    """WebhookSource, HintSource, PollingSource, Backfillable and Subscribable."""
 
     def __init__(self, settings: TwilioSettings, context: Context) -> None:
         self._account = settings.account_sid
@@ -82,8 +83,19 @@ class Twilio:
         self._context = context
         self._numbers = frozenset(normal_phone(number, context.region) or number for number in settings.numbers)
         self._calls = TwilioCalls(settings.base_url, self._account, self._token, context)
+        client = HttpClient(settings.base_url, basic=(self._account, self._token))
+        self._callbacks = TwilioNumbers(client, self._account, context.webhook_url, self._is_wanted, context.clock)
 
     # ---- webhook
+
+    def subscriptions(self) -> list[Subscription]:
+        return self._callbacks.all()
+
+    def subscribe(self, *, force: bool = False) -> list[Subscription]:
+        return self._callbacks.subscribe(force=force)
+
+    def unsubscribe(self, id: str) -> None:
+        self._callbacks.unsubscribe(id)
 
     def handshake(self, request: Request) -> Reply | None:
         return None
@@ -201,7 +213,10 @@ class Twilio:
         return signals, hints
 
     def _wanted(self, call: Call) -> bool:
-        return not self._numbers or (normal_phone(call.to, self._context.region) or call.to) in self._numbers
+        return self._is_wanted(call.to)
+
+    def _is_wanted(self, number: str) -> bool:
+        return not self._numbers or (normal_phone(number, self._context.region) or number) in self._numbers
 
     def _signal(self, call: Call, route: Route, legs: Sequence[Call], at: datetime, recording: str = "") -> Signal:
         return missed_call(call, self._context, self._account, at, route=route, legs=legs, recording=recording)

@@ -21,6 +21,8 @@ from syncd.cli import (
     service,
     signals,
     storage,
+    verify,
+    webhooks,
     writing,
 )
 from syncd.cli.session import Session
@@ -64,6 +66,8 @@ configuration.register(app)
 auth.register(app)
 online.register(app)
 jobs.register(app)
+verify.register(app)
+webhooks.register(app)
 signals.register(app)
 writing.register(app)
 quarantine.register(app)

@@ -54,7 +54,7 @@ def backfill(
         if dry_run:
             _show(here, _dry(here, store, source, wanted), "would bring")
             return
-        progress = _do(here, store, source, wanted, restart=restart)
+        progress = do_backfill(here, store, source, wanted, restart=restart)
         if progress.new and not progress.error:
             deliver(here, store)
     if progress.error:
@@ -95,7 +95,7 @@ def _dry(here: Session, store: Store, name: str, wanted: Range) -> Progress:
             raise SyncdError(f"source {name}: {error}") from error
 
 
-def _do(here: Session, store: Store, name: str, wanted: Range, *, restart: bool) -> Progress:
+def do_backfill(here: Session, store: Store, name: str, wanted: Range, *, restart: bool) -> Progress:
     """Leaves the job to a running daemon and watches it, or does it here."""
     from syncd.intake.backfill import LEASE, open_job
     from syncd.jobs import daemon_runs
@@ -112,6 +112,7 @@ def _do(here: Session, store: Store, name: str, wanted: Range, *, restart: bool)
 def _alone(here: Session, store: Store, claimed: Any, told: Any) -> Progress:
     from syncd.assembly import assemble
     from syncd.intake.admit import Policy
+    from syncd.intake.backfill import Progress
     from syncd.jobs import perform
 
     job, claim = claimed
@@ -119,7 +120,10 @@ def _alone(here: Session, store: Store, claimed: Any, told: Any) -> Progress:
     assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=(job.subject,))
     stop = threading.Event()
     with here.interrupts(stop):
-        return perform(job, claim, assembly.sources, store, lambda: policy, stop=stop, told=told)
+        types = {name: entry.type for name, entry in here.settings.sources.items()}
+        progress = perform(job, claim, assembly.sources, types, store, lambda: policy, stop=stop, told=told)
+    assert isinstance(progress, Progress)
+    return progress
 
 
 def _watch(store: Store, job: Job, told: Any) -> Progress:

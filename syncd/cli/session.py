@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from _thread import start_new_thread
 from collections.abc import Iterator
@@ -90,6 +91,7 @@ class Session:
         """The open store, closed at the end."""
         from syncd.assembly import open_store
 
+        _log_to_stderr()
         store = open_store(self.settings, self.config_path.parent, migrate=migrate)
         try:
             yield store
@@ -127,6 +129,14 @@ class Session:
             raise UsageError(
                 f"{option}: {text!r} is no date; write it like 2026-11-22, 2026-11-22T08:30 or 7d"
             ) from None
+
+
+def _log_to_stderr() -> None:
+    """Standard output is for data: whatever works on behalf of a command logs beside it."""
+    import structlog
+
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def session(context: typer.Context) -> Session:

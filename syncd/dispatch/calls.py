@@ -7,7 +7,7 @@ whatever comes out of a connector, also a bug of it, is an outcome; no database 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from syncd import pacing
+from syncd.capabilities import FindsAll
 from syncd.config import Quota
 from syncd.connector import Call, Destination, Found, Outcome, Wanted, Write, Written
 from syncd.dispatch import outcomes as rules
@@ -60,6 +61,7 @@ class Caller:
         self._stopping = stopping
         self.before_call: Callable[[], object] = lambda: None
         self._person_cost = 0.0
+        self._key_cost = 0.0
         self._kept = pace
         self._hours: list[tuple[int, float]] | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -164,6 +166,17 @@ class Caller:
         self.check(1.0)
         answer = self._ask(lambda: self.destination.find(object, key_field, keys))
         self._look_up_paid(answer)
+        return answer
+
+    def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> Mapping[str, Sequence[str]] | Failure:
+        """key -> ids of the records that exist: all of them where the CRM's API can show that. Raises Paused."""
+        self.check(max(1.0, self._key_cost * len(keys)))
+        ask = self.destination
+        if isinstance(ask, FindsAll):
+            answer = self._ask(lambda: ask.find_all(object, key_field, keys))
+        else:
+            answer = self._ask(lambda: {key: (id,) for key, id in ask.find(object, key_field, keys).items()})
+        self._key_cost = self._look_up_paid(answer) / max(1, len(keys))
         return answer
 
     def _look_up_paid(self, answer: object) -> float:

@@ -1,17 +1,27 @@
-"""Works a destination's queue off without a daemon: for commands that are to end.
+"""Works a destination's queue off, or a verification of it, without a daemon: for commands that are to end.
 
-`syncd replay`, `dead retry` and `backfill` call it when no daemon runs. It takes the lane's lease like a daemon would.
+`syncd replay`, `dead retry`, `backfill` and `verify` call it when no daemon runs. It takes the lane's lease like a daemon would.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from sqlalchemy import func, select
 
 from syncd.dispatch.lane import LEASE, Lane
+from syncd.dispatch.verification import Verified
+from syncd.store.engine import millis
+from syncd.store.jobs import OPEN, Job
 from syncd.store.schema import deliveries
 from syncd.store.store import Store
+
+LONGEST_WAIT = timedelta(minutes=5)
+"""A lane that is paused for longer is not waited for by a command."""
+LOOK_AGAIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +54,40 @@ def drain(lane: Lane, store: Store) -> Drained | None:
     with store.read() as connection:
         waiting, why = connection.execute(query).one()
     return Drained(settled, waiting, lane.trouble or why or "")
+
+
+def verify_alone(
+    lane: Lane, store: Store, job: Job, *, stop: threading.Event, told: Callable[[Verified], object]
+) -> Verified | None:
+    """Does the verification of a destination to its end; None when somebody else owns the lane. Stopped, or when the lane is
+    to rest for long, it leaves the job open and says why in `error`. Raises StoreUnavailable."""
+    claim = store.leases.acquire(f"lane:{lane.name}", LEASE)
+    if claim is None:
+        return None
+    try:
+        with store.leases.heartbeat(claim) as beat:
+            lane.take_over()
+            while True:
+                more = lane.verify()
+                now = store.jobs.get(job.id)
+                progress = Verified.of(now.progress) if now is not None else Verified(error="the job was removed")
+                told(progress)
+                if now is None or now.state not in OPEN:
+                    return progress
+                why = "" if more else _rests(lane, store)
+                if stop.is_set() or beat.lost.is_set():
+                    why = "stopped"
+                if why:
+                    return replace(progress, error=why)
+                if not more:
+                    stop.wait(LOOK_AGAIN)
+    finally:
+        lane.close()
+
+
+def _rests(lane: Lane, store: Store) -> str:
+    """Why the lane rests for longer than a command waits, "" if it does not: what the CRM asks for is sat out for a while,
+    calls that fail one after the other are not."""
+    pace = lane.pace()
+    long = pace.paused_until > millis(store.clock() + (timedelta(0) if pace.failures else LONGEST_WAIT))
+    return f"{pace.reason}; try again later" if long else ""

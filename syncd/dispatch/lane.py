@@ -23,6 +23,7 @@ from syncd.connector import Destination
 from syncd.dispatch.calls import Caller
 from syncd.dispatch.outcomes import Law
 from syncd.dispatch.round import Round, Route
+from syncd.dispatch.verification import Verification
 from syncd.jumps import Jumps
 from syncd.mapping.model import CompiledMapping
 from syncd.pacing import Pace
@@ -96,6 +97,8 @@ class Lane:
         self.moved = time.monotonic()
         """When its thread last did anything: a watchdog's sign of life."""
         self._jumps = Jumps()
+        self._verification = Verification(name, destination, mapping, store, settings.live_within)
+        self._look_for_work = 0.0
 
     # -------------------------------------------------------------------------------------------------------- a round
 
@@ -129,6 +132,28 @@ class Lane:
             wait_until=caller.pace.paused_until if paused else 0,
             reason=caller.pace.reason if paused else "",
         )
+
+    def verify(self, now: datetime | None = None) -> bool:
+        """A page of the verification that waits for this lane, if one does; True when there is more. `now` as in `step`.
+        Raises StoreUnavailable."""
+        self._now = millis(now) if now is not None else None
+        caller = self._calls()
+        caller.before_call = lambda: None
+        more = self._verification.turn(caller)
+        caller.keep_pace()
+        return more
+
+    def _verify_now_and_then(self) -> bool:
+        """`verify`, but whether there is one is looked for every few seconds only."""
+        if time.monotonic() < self._look_for_work:
+            return False
+        more = self.verify()
+        ended = self._verification.ended
+        if ended is not None:
+            tell = log.warning if ended.amiss or ended.error else log.info
+            tell("verified", destination=self.name, **ended.summary())
+        self._look_for_work = 0.0 if more else time.monotonic() + self._idle
+        return more
 
     def _run(self, work: Round, caller: Caller, batch: queue.Batch) -> None:
         try:
@@ -246,7 +271,8 @@ class Lane:
                         if self._mended.is_set():
                             self._mended.clear()
                             self.resume()
-                        self._pause(self._wait(self.step()))
+                        wait = self._wait(self.step())
+                        self._pause(0.0 if self._verify_now_and_then() else wait)
             except StoreUnavailable as reason:
                 self._store_trouble = str(reason)
                 log.error("the store cannot be used; the lane waits", destination=self.name, reason=str(reason))

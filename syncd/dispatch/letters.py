@@ -116,7 +116,7 @@ def retry(
 
     changed = Changed()
     for destination, ids in _chosen(store, wanted, states):
-        changed = _plus(changed, _rework(store, destination, ids, again, at, span(live_within), rejected=True))
+        changed = _plus(changed, rework(store, destination, ids, again, at, span(live_within), rejected=True))
     return changed
 
 
@@ -134,7 +134,7 @@ def discard(store: Store, wanted: Filter, *, states: Sequence[str] = ("dead",), 
 
     changed = Changed()
     for destination, ids in _chosen(store, wanted, states):
-        changed = _plus(changed, _rework(store, destination, ids, up, at, 0))
+        changed = _plus(changed, rework(store, destination, ids, up, at, 0))
     return changed
 
 
@@ -162,7 +162,7 @@ def _chosen(store: Store, wanted: Filter, states: Sequence[str]) -> Iterator[tup
             yield destination, ids[start : start + BITE]
 
 
-def _rework(
+def rework(
     store: Store,
     destination: str,
     ids: Sequence[str],
@@ -171,8 +171,10 @@ def _rework(
     live_within: int,
     *,
     rejected: bool = False,
+    old: bool = False,
 ) -> Changed:
-    """Changes writes of settled or waiting deliveries, and puts each delivery where its writes belong."""
+    """Changes writes of settled or waiting deliveries, and puts each delivery where its writes belong. `rejected`: people
+    whom the CRM refused are asked for again. `old`: what is opened is looked up before it is written, behind what is live."""
 
     def work(connection: Connection) -> Changed:
         busy, waiting = _busy(connection, destination, ids, now)
@@ -193,7 +195,7 @@ def _rework(
                     put.append((signal_id, changed))
         put_writes(connection, destination, put, now)
         touched = {signal_id for signal_id, _ in put}
-        _place(connection, destination, {s: rows[s] for s in touched}, waiting, now, live_within)
+        _place(connection, destination, {s: rows[s] for s in touched}, waiting, now, live_within, old)
         if rejected:
             drop_rejected(connection, destination)
         return Changed(len(put), len(touched), len(busy))
@@ -218,10 +220,11 @@ def _place(
     waiting: set[str],
     now: int,
     live_within: int,
+    old: bool,
 ) -> None:
     """Settled or pending, as their writes have it now."""
     closed = [s for s, theirs in rows.items() if any(not row.finished for row in theirs.values()) and s not in waiting]
-    reopen(connection, destination, closed, now, live_within=live_within, priority=0, old=False)
+    reopen(connection, destination, closed, now, live_within=live_within, priority=int(old), old=old)
     for signal_id, theirs in rows.items():
         here = (deliveries.c.destination == destination) & (deliveries.c.signal_id == signal_id)
         if any(not row.finished for row in theirs.values()):

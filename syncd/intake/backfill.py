@@ -7,7 +7,7 @@ is doubled; a dry run touches nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -179,7 +179,7 @@ class _Run:
     def _read_on(self, lost: threading.Event) -> str:
         """Reads from the cursor to the end; the state the job ends in."""
         name, fence = self.job.subject, Fence(self.claim.lease, self.claim.claim)
-        with closing(_batches(self.source, self.range, self.cursor)) as batches:
+        with closing(batches_of(self.source, self.range, self.cursor)) as batches:
             for batch in batches:
                 point("after_fetch")
                 if lost.is_set():
@@ -207,14 +207,8 @@ class _Run:
         return now is None or now.state == "stopped"
 
     def _wait_for(self, error: RateLimited | QuotaExhausted) -> None:
-        """Sits out a short pause; a long one ends the run (Failure), to be resumed. Only the job itself waits."""
-        now = self.clock()
-        if isinstance(error, RateLimited):
-            wait = PAUSE if error.retry_after is None else timedelta(seconds=max(error.retry_after, 0))
-        else:
-            wait = timedelta(hours=1) if error.resets_at is None else error.resets_at - now
-        if wait > LONGEST_WAIT:
-            raise Failure(f"{error}; go on after {(now + wait).isoformat(timespec='seconds')}") from error
+        """Sits out a short pause. Only the job itself waits."""
+        wait = rest_of(error, self.clock())
         log.info("backfill pauses", source=self.job.subject, seconds=wait.total_seconds(), why=str(error))
         self.pause(self.stop, wait.total_seconds())
 
@@ -225,6 +219,17 @@ class _Run:
         if error:
             log.warning("backfill failed", source=self.job.subject, why=error)
         return self.progress
+
+
+def rest_of(error: RateLimited | QuotaExhausted, now: datetime) -> timedelta:
+    """How long a job sits out what the vendor asks for. Raises Failure for what is too long: the job ends, and is resumed."""
+    if isinstance(error, RateLimited):
+        wait = PAUSE if error.retry_after is None else timedelta(seconds=max(error.retry_after, 0))
+    else:
+        wait = timedelta(hours=1) if error.resets_at is None else error.resets_at - now
+    if wait > LONGEST_WAIT:
+        raise Failure(f"{error}; go on after {(now + wait).isoformat(timespec='seconds')}") from error
+    return wait
 
 
 def dry_run(
@@ -241,11 +246,11 @@ def dry_run(
     """What a backfill would do, counted; reads the vendor and the store, writes nothing. Raises the source's Failures."""
     progress = Progress()
     seen: set[str] = set()
-    with closing(_batches(source, wanted, None)) as batches:
+    with closing(batches_of(source, wanted, None)) as batches:
         for batch in batches:
             entry = admit(batch, name, Route.BACKFILL, policy, clock())
             ids = [str(arrival.signal.id) for arrival in entry.arrivals]
-            fresh = set(ids) - seen - _known(store, ids)
+            fresh = set(ids) - seen - known_ids(store, ids)
             seen |= fresh
             progress = progress.after(batch, entry).counting(len(fresh), len(ids) - len(fresh))
             told(progress)
@@ -254,7 +259,8 @@ def dry_run(
     return progress
 
 
-def _batches(source: Backfillable, wanted: Range, cursor: bytes | None) -> Any:
+def batches_of(source: Backfillable, wanted: Range, cursor: bytes | None) -> Any:
+    """The batches of a range, to be closed by whoever reads them."""
     found: Iterator[Batch] = iter(source.backfill(wanted.since, wanted.until, cursor))
     return found if hasattr(found, "close") else _closable(found)
 
@@ -263,7 +269,8 @@ def _closable(found: Iterator[Batch]) -> Iterator[Batch]:
     yield from found
 
 
-def _known(store: Store, ids: list[str]) -> set[str]:
+def known_ids(store: Store, ids: Sequence[str]) -> set[str]:
+    """Those of these signals that the store has, or remembers."""
     found: set[str] = set()
     with store.read() as connection:
         for start in range(0, len(ids), _IN_CHUNK):

@@ -33,6 +33,8 @@ CLAIM = timedelta(minutes=5)
 AT_ONCE = 20
 PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not how long
 HOUR = timedelta(hours=1)
+MENDABLE = (Misconfigured.__name__, AuthExpired.__name__)
+"""How the reasons begin that a changed configuration, or a person at the vendor, may have done away with."""
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -114,6 +116,7 @@ class Fetches:
         self._claim = claim
         self._chance = chance
         self._paused_until: datetime | None = None
+        self._paused_by = ""
 
     def run(self, stop: threading.Event) -> datetime | None:
         """Works until nothing is due, the source must pause, or `stop`. Returns when to come again, None: at its times."""
@@ -136,13 +139,17 @@ class Fetches:
         return None
 
     def forget_pause(self) -> None:
-        """After a reload: what was misconfigured may be right now."""
+        """At the start and after a reload: what was misconfigured may be right now, and is due at once."""
         self._paused_until = None
+        try:
+            self._store.receipts.hurry(self.name, MENDABLE)
+        except StoreUnavailable as error:  # then it waits out its time
+            log.warning("what was misconfigured waits on", source=self.name, why=str(error))
 
     def _give_back(self, rest: Sequence[Due]) -> None:
         at = self._paused_until or self._clock()
         for due in rest:
-            self._store.receipts.postpone(due, at)
+            self._store.receipts.postpone(due, at, error=self._paused_by)
 
     def _one(self, due: Due) -> None:
         """Fetches or parses one receipt and settles it. Raises StoreUnavailable."""
@@ -198,7 +205,7 @@ class Fetches:
             self._store.receipts.quarantine(due, verdict.error)
             return
         if verdict.pause:
-            self._paused_until = verdict.at
+            self._paused_until, self._paused_by = verdict.at, verdict.error
         if verdict.counts:
             self._store.receipts.fail(due, verdict.error, verdict.at)
         else:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from syncd.capabilities import Subscribable
 from syncd.config import Settings, SourceSettings, parse_share
 from syncd.connector import HintSource, KeyFetchingSource, PollingSource, WebhookSource
 from syncd.intake.admit import Policy
@@ -22,6 +23,8 @@ from syncd.intake.fetches import Fetches, RetryLaw
 from syncd.intake.keys import KeyFetch
 from syncd.intake.polls import Poll
 from syncd.intake.schedule import FETCH_EVERY, Schedule, Times
+from syncd.intake.subscriptions import EVERY as LOOK_EVERY
+from syncd.intake.subscriptions import SubscriptionLook
 from syncd.intake.webhooks import BYTES_IN_FLIGHT, Doors, Endpoint
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable
@@ -80,8 +83,15 @@ class Intake:
         """The connector objects in use."""
         return dict(self._sources)
 
+    @property
+    def types(self) -> Mapping[str, str]:
+        """The connector behind each source."""
+        return {name: entry.type for name, entry in self._settings.items()}
+
     def start(self) -> None:
         """Polls and fetches begin. The doors are open as soon as a server stands before them."""
+        for fetches in self._fetches.values():
+            fetches.forget_pause()
         self.schedule.start()
 
     def stop(self, seconds: float = 10.0) -> None:
@@ -135,7 +145,7 @@ class Intake:
         self.doors.open(self._policy, self._endpoints)
 
     def _drop(self, name: str) -> None:
-        for kind in ("poll", "fetch", "keys"):
+        for kind in ("poll", "fetch", "keys", "subscriptions"):
             self.schedule.remove(f"{kind}:{name}")
         for table in (self._settings, self._sources, self._endpoints, self._polls, self._fetches):
             table.pop(name, None)
@@ -148,6 +158,9 @@ class Intake:
             self._endpoints[name] = Endpoint.of(name, source)
         if isinstance(source, KeyFetchingSource):
             self.schedule.add(f"keys:{name}", KeyFetch(name, source, clock=self._clock).run, Times(every=KEYS_EVERY))
+        if isinstance(source, Subscribable):
+            look = SubscriptionLook(name, source, self._store, clock=self._clock)
+            self.schedule.add(f"subscriptions:{name}", look.run, Times(every=LOOK_EVERY))
         if isinstance(source, PollingSource):
             self._polls[name] = Poll(name, source, self._store, lambda: self._policy, **common)
             self.schedule.add(f"poll:{name}", self._polls[name].work, Times(entry.poll, entry.cron), zone=zone)

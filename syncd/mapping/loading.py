@@ -90,6 +90,12 @@ class Mapping:
         """False when there is no `people:` part: nobody is resolved."""
         return self.parts.match is not None
 
+    def key_fields(self) -> dict[str, tuple[str, str]]:
+        """rule -> (object, key field, "" for none) of every rule, and of "people.create" when people are created."""
+        found = {part.id: (part.object, part.key) for part in self.parts.rules}
+        create = self.parts.create
+        return found | ({PEOPLE_CREATE: (create.object, create.key)} if create else {})
+
     def lookups(self, person: Person) -> tuple[Lookup, ...]:
         """How to find this person, in order; look-ups without a value are left out."""
         found = []

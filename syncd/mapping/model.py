@@ -82,6 +82,10 @@ class CompiledMapping(Protocol):
         """False when the mapping has no `people:` part (the database destination): nobody is resolved."""
         ...
 
+    def key_fields(self) -> dict[str, tuple[str, str]]:
+        """rule -> (object, key field, "" for none) of every rule, and of "people.create" when people are created."""
+        ...
+
     def lookups(self, person: Person) -> tuple[Lookup, ...]:
         """How to find this person; look-ups without a value are left out."""
         ...

@@ -274,3 +274,12 @@ def prepare_sqlite(url: URL, *, create: bool = True) -> None:
         raise UsageError(f"database {url.database}: does not exist yet; `syncd run` or `syncd db upgrade` makes it")
     with suppress(OSError):  # there already, or SQLite itself will say what is wrong
         os.close(os.open(str(url.database), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def connect_alone(engine: Engine) -> Any:
+    """A connection of psycopg's own to a PostgreSQL, outside of the pool, that commits by itself. The caller closes it."""
+    import psycopg
+
+    arguments, keywords = engine.dialect.create_connect_args(engine.url)
+    keywords = {"connect_timeout": 10, "application_name": "syncd listens", **_ALIVE, **keywords}
+    return psycopg.connect(*arguments, **keywords, autocommit=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from syncd.store.engine import millis, moment
 from syncd.store.entries import Fetched
@@ -101,6 +101,13 @@ class Receipts:
         """Not yet, or not now (throttled): due again at `at`, and no attempt is counted. A hint merged meanwhile stays due
         at its own time. False when the claim is gone."""
         return self._give_back(due, at, {"error": plain(error)})
+
+    def hurry(self, source: str, reasons: Sequence[str]) -> int:
+        """Makes what waits for a reason that begins so due at once; how many."""
+        waiting = or_(*(receipts.c.error.startswith(f"{reason}:", autoescape=True) for reason in reasons))
+        where = (receipts.c.source == source, receipts.c.state == "pending", receipts.c.not_before > 0, waiting)
+        statement = update(receipts).where(*where).values(not_before=0)
+        return self._store.apply(lambda connection: connection.execute(statement).rowcount)
 
     def fail(self, due: Due, error: str, next_at: datetime) -> bool:
         """A failed attempt: due again at `next_at`."""

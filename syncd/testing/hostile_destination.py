@@ -180,16 +180,19 @@ class HostileDestination:
             return self.crm.perform(call)
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
+        return {key: ids[-1] for key, ids in self.find_all(object, key_field, keys).items()}
+
+    def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, list[str]]:
         self._count("find")
         fault = self.crm.find_faults.pop(0) if self.crm.find_faults else None
         if fault is not None:
             raise fault
         wanted = set(keys)
-        return {
-            record["key"]: crm_id
-            for crm_id, record in self.crm.records.get(object, {}).items()
-            if record.get("key") in wanted
-        }
+        found: dict[str, list[str]] = {}
+        for crm_id, record in self.crm.records.get(object, {}).items():
+            if record.get("key") in wanted:
+                found.setdefault(record["key"], []).append(crm_id)
+        return found
 
     def _count(self, what: str) -> None:
         self.crm.calls.append(what)

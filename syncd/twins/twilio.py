@@ -1,4 +1,4 @@
-"""The Twilio twin: the Calls list with its filters and paging, single calls, and signed status callbacks.
+"""The Twilio twin: the Calls list with its filters and paging, single calls, numbers, and signed status callbacks.
 
 Shapes follow Twilio's OpenAPI (twilio_api_v2010: Calls, `readFullPage1`) and sources.md 3.1 [DOC]. Used by source
 tests and demos.
@@ -16,12 +16,14 @@ from email.utils import format_datetime
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
+from syncd.twins import outgoing
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
 
 STATUSES = frozenset({"queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"})
 PAGE, MOST = 50, 1_000
+NUMBERS = "numbers"
 _ERRORS = "https://www.twilio.com/docs/errors/"
 
 
@@ -30,7 +32,7 @@ def _answer(status: int, code: int, message: str) -> Named:
 
 
 class TwilioTwin(Twin):
-    """Options beside those of Twin: `account_sid`, `auth_token`."""
+    """Options beside those of Twin: `account_sid`, `auth_token`, `numbers` (of the account)."""
 
     name = "twilio"
     key_field = ""
@@ -50,7 +52,8 @@ class TwilioTwin(Twin):
     ) -> None:
         super().__init__(**options)
         self.account_sid, self.auth_token = account_sid, auth_token
-        self.numbers = tuple(numbers)  # of this account
+        for number in numbers:
+            self.add_number(number)
 
     def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
         number = int(code) if code.isdigit() else 20500
@@ -80,6 +83,21 @@ class TwilioTwin(Twin):
             self.store.put("calls", sid, record)
             self.store.commit()
         return str(sid)
+
+    def add_number(self, phone_number: str, **fields: Any) -> str:
+        """A number of the account; keys as in the API (`status_callback`, say)."""
+        sid = "PN" + secrets.token_hex(16)
+        row = {"sid": sid, "phone_number": phone_number, "status_callback": "", "status_callback_method": "POST"}
+        with self.lock:
+            self.store.put(NUMBERS, sid, {**row, "friendly_name": phone_number, **fields})
+            self.store.commit()
+        return sid
+
+    def report(self, sid: str) -> list[int]:
+        """Tells of a call that has ended where its number reports to; what was answered."""
+        to = self.store.table("calls").records[sid].get("to")
+        urls = [str(row["status_callback"]) for row in self.store.find(NUMBERS, "phone_number", to)]
+        return [outgoing.call("POST", url, *self.callback(sid, url)) for url in urls if url]
 
     def modify(self, sid: str, **fields: Any) -> None:
         """Changes a call, as when it ends; keys as in `add`."""
@@ -120,7 +138,12 @@ class TwilioTwin(Twin):
         if path[:2] == ("2010-04-01", "Accounts") and len(path) == 3 and call.method == "GET":
             call.operation = "account"
             return lambda c: self._admitted(c, self._account, path[2].removesuffix(".json"))
-        if len(path) < 4 or path[:2] != ("2010-04-01", "Accounts") or call.method != "GET":
+        if len(path) < 4 or path[:2] != ("2010-04-01", "Accounts"):
+            return None
+        if len(path) == 5 and path[3] == "IncomingPhoneNumbers" and call.method in ("GET", "POST"):
+            call.operation = "number" if call.method == "GET" else "update_number"
+            return lambda c: self._admitted(c, self._number)
+        if call.method != "GET":
             return None
         if path[3:] == ("IncomingPhoneNumbers.json",):
             call.operation = "numbers"
@@ -153,19 +176,45 @@ class TwilioTwin(Twin):
             },
         )
 
-    def _numbers(self, call: Call) -> Answer:
-        """Numbers of the account; `PhoneNumber` filters by a part (twilio.com/docs/phone-numbers/api)."""
-        wanted = call.query.get("PhoneNumber", "")
-        found = [n for n in self.numbers if wanted in n]
-        rows = [{"sid": f"PN{i:032x}", "phone_number": n, "account_sid": self.account_sid} for i, n in enumerate(found)]
-        return Answer(200, {"incoming_phone_numbers": rows, "page": 0, "page_size": PAGE, "next_page_uri": None})
-
     def _missing(self, call: Call) -> Answer:
         return self.error(404, "20404", f"The requested resource {call.path} was not found")
 
     def _get(self, call: Call) -> Answer:
         record = self.store.get("calls", call.segments[4].removesuffix(".json"))
         return self._missing(call) if record is None else Answer(200, self._shape(record))
+
+    def _number(self, call: Call) -> Answer:
+        """One number, or an update of it (twilio_api_v2010: UpdateIncomingPhoneNumber)."""
+        sid = call.segments[4].removesuffix(".json")
+        row = self.store.get(NUMBERS, sid)
+        if row is None:
+            return self._missing(call)
+        if call.method == "POST":
+            given = call.form()
+            url = given.get("StatusCallback", row["status_callback"])
+            if url and not url.startswith(("http://", "https://")):
+                return self.error(400, "21609", "Invalid 'StatusCallback' URL")
+            method = given.get("StatusCallbackMethod", row["status_callback_method"])
+            row = {**row, "status_callback": url, "status_callback_method": method}
+            self.store.put(NUMBERS, sid, row)
+        return Answer(200, {**row, "account_sid": self.account_sid})
+
+    def _numbers(self, call: Call) -> Answer:
+        """Numbers of the account; `PhoneNumber` filters by a part (twilio.com/docs/phone-numbers/api)."""
+        query, here = call.query, f"/2010-04-01/Accounts/{self.account_sid}/IncomingPhoneNumbers.json?"
+        size, page = min(MOST, max(1, int(query.get("PageSize", PAGE)))), int(query.get("Page", 0))
+        wanted = query.get("PhoneNumber", "")
+        rows = [row for row in self.store.table(NUMBERS).records.values() if wanted in row["phone_number"]]
+        more = (page + 1) * size < len(rows)
+        return Answer(
+            200,
+            {
+                "incoming_phone_numbers": rows[page * size : (page + 1) * size],
+                "page": page,
+                "page_size": size,
+                "next_page_uri": here + urlencode({"PageSize": size, "Page": page + 1}) if more else None,
+            },
+        )
 
     def _list(self, call: Call) -> Answer:
         query = call.query

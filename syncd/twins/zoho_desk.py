@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from syncd.twins import zoho_desk_records as records
+from syncd.twins import zoho_desk_subscriptions as subscriptions
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
@@ -42,6 +43,11 @@ _ROUTES: tuple[tuple[str, str, str, int], ...] = (
     ("GET", "accounts", "list_accounts", LIST),
     ("GET", "agents", "list_agents", LIST),
     ("GET", "departments", "list_departments", LIST),
+    ("GET", "webhooks", "list_webhooks", LIST),
+    ("POST", "webhooks", "create_webhook", SINGLE),
+    ("GET", "webhooks/*", "webhook_one", SINGLE),
+    ("PATCH", "webhooks/*", "update_webhook", SINGLE),
+    ("DELETE", "webhooks/*", "delete_webhook", SINGLE),
 )
 
 
@@ -63,7 +69,7 @@ class DeskError(Exception):
 class ZohoDeskTwin(Twin):
     """Options beside those of Twin: `org_id`, `credits` (a day), `per_window`, `token_life` (seconds), `client_id`,
     `client_secret`,
-    `refresh_token` (each checked only when given)."""
+    `refresh_token` (each checked only when given), `webhooks_allowed` (by the edition)."""
 
     name = "zoho_desk"
     key_field = ""
@@ -89,11 +95,13 @@ class ZohoDeskTwin(Twin):
         client_id: str | None = None,
         client_secret: str | None = None,
         refresh_token: str | None = None,
+        webhooks_allowed: int = 5,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life)
         self.org_id, self.credits, self.spent = org_id, credits, 0
+        self.webhooks_allowed = webhooks_allowed
         self.signer = Signer(self.clock, org_id)
         self._next = 0
 
@@ -167,6 +175,10 @@ class ZohoDeskTwin(Twin):
     ) -> tuple[dict[str, str], bytes]:
         """(headers, body) of one delivery of `events` ({"eventType", "payload", "prevState"?}), signed as Desk signs."""
         return self.signer.delivery(events, webhook_id, milliseconds)
+
+    def deliver(self, *events: Mapping[str, Any]) -> list[int]:
+        """Sends events to the webhooks that asked for them; what each answered."""
+        return subscriptions.deliver(self, events)
 
     def new_id(self) -> str:
         if not self._next:
@@ -306,6 +318,30 @@ class ZohoDeskTwin(Twin):
         found = [r for r in self.store.table(object_).records.values() if self.alive(r)]
         rows = found[start : start + limit]
         return Answer(200, {"data": [shape(r) for r in rows]}) if rows else Answer(204)
+
+    def on_list_webhooks(self, call: Call, path: tuple[str, ...]) -> Answer:
+        return subscriptions.listed(self)
+
+    def on_create_webhook(self, call: Call, path: tuple[str, ...]) -> Answer:
+        return self._refusing(lambda: subscriptions.create(self, call))
+
+    def on_webhook_one(self, call: Call, path: tuple[str, ...]) -> Answer:
+        return Answer(200, self._one(subscriptions.TABLE, path[1]))
+
+    def on_update_webhook(self, call: Call, path: tuple[str, ...]) -> Answer:
+        row = self._one(subscriptions.TABLE, path[1])
+        return self._refusing(lambda: subscriptions.change(self, call, row))
+
+    def on_delete_webhook(self, call: Call, path: tuple[str, ...]) -> Answer:
+        self._one(subscriptions.TABLE, path[1])
+        self.store.put(subscriptions.TABLE, path[1], None)
+        return Answer(200)
+
+    def _refusing(self, work: Callable[[], Answer]) -> Answer:
+        try:
+            return work()
+        except subscriptions.Refused as refused:
+            raise DeskError(422, "UNPROCESSABLE_ENTITY", str(refused), refused.field) from refused
 
     def on_threads(self, call: Call, path: tuple[str, ...]) -> Answer:
         return self._below(call, path[1], "threads", records.thread_row, "createdTime")

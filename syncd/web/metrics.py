@@ -50,6 +50,20 @@ class Reloads:
     failed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What `verify` found last: of a source or destination (`role`), how much was amiss, and when (seconds since 1970)."""
+
+    role: str
+    name: str
+    amiss: int
+    at: float
+
+
+def no_results() -> Iterable[Verified]:
+    return ()
+
+
 def no_lines() -> Iterable[Line]:
     return ()
 
@@ -69,6 +83,7 @@ class Gauges(Collector):
         books: Callable[[], Iterable[Line]] = no_lines,
         lags: Callable[[], Iterable[Lag]] = no_lags,
         reloads: Callable[[], Reloads] = Reloads,
+        verified: Callable[[], Iterable[Verified]] = no_results,
     ) -> None:
         self._counts = counts
         self._depth = depth
@@ -76,6 +91,7 @@ class Gauges(Collector):
         self._books = books
         self._lags = lags
         self._reloads = reloads
+        self._verified = verified
 
     def describe(self) -> Iterable[Metric]:
         return ()  # what there is depends on the configuration
@@ -96,6 +112,7 @@ class Gauges(Collector):
         yield polls
         yield from self._source_lags()
         yield from self._configuration()
+        yield from self._verifications()
         books = GaugeMetricFamily(
             "syncd_deliveries",
             "The balance sheet: state `signals` is the sum of all other states.",
@@ -113,6 +130,16 @@ class Gauges(Collector):
         reloads.add_metric(["applied"], now.applied)
         reloads.add_metric(["refused"], now.refused)
         yield reloads
+
+    def _verifications(self) -> Iterator[Metric]:
+        labels = ["role", "name"]
+        amiss = GaugeMetricFamily("syncd_verify_amiss", "What `verify` found amiss last, unmended.", labels=labels)
+        at = GaugeMetricFamily("syncd_verify_timestamp_seconds", "When `verify` ended last.", labels=labels)
+        for one in self._verified():
+            amiss.add_metric([one.role, one.name], one.amiss)
+            at.add_metric([one.role, one.name], one.at)
+        yield amiss
+        yield at
 
     def _source_lags(self) -> Iterator[Metric]:
         lag = GaugeMetricFamily("syncd_source_lag_seconds", "Since a source was last read well.", labels=["source"])

@@ -35,18 +35,28 @@ def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @analyzer
-def test_the_unit_is_valid(tmp_path: Path) -> None:
-    unit = (UNITS / "syncd.service").read_text("utf-8")
-    here = tmp_path / "syncd.service"
-    here.write_text(unit.replace("/opt/syncd/bin/syncd", sys.executable), "utf-8")
-    ran = tool("systemd-analyze", "verify", "--man=no", here)
+def test_the_units_are_valid(tmp_path: Path) -> None:
+    names = ("syncd.service", "syncd-verify.service", "syncd-verify.timer")
+    for name in names:
+        text = (UNITS / name).read_text("utf-8").replace("/opt/syncd/bin/syncd", sys.executable)
+        (tmp_path / name).write_text(text, "utf-8")
+    ran = tool("systemd-analyze", "verify", "--man=no", *(tmp_path / name for name in names))
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
+def test_the_timer_runs_a_command_that_exists() -> None:
+    (line,) = re.findall(r"^ExecStart=\S+ (.*)$", (UNITS / "syncd-verify.service").read_text("utf-8"), re.MULTILINE)
+    words = line.split()
+    assert (words[0], words[2]) == ("--config", "verify")
+    told = subprocess.run([SYNCD, "verify", "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert [word for word in words if word.startswith("--") and word != "--config" and word not in told] == []
+
+
 @analyzer
-def test_the_unit_is_hardened() -> None:
-    ran = tool("systemd-analyze", "security", "--offline=true", "--no-pager", UNITS / "syncd.service")
-    level = re.search(r"Overall exposure level for syncd.service: ([\d.]+)", ran.stdout)
+@pytest.mark.parametrize("name", ["syncd.service", "syncd-verify.service"])
+def test_the_units_are_hardened(name: str) -> None:
+    ran = tool("systemd-analyze", "security", "--offline=true", "--no-pager", UNITS / name)
+    level = re.search(rf"Overall exposure level for {name}: ([\d.]+)", ran.stdout)
     assert level, ran.stdout + ran.stderr
     assert float(level.group(1)) <= EXPOSED_AT_MOST
 

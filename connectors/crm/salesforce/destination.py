@@ -134,6 +134,10 @@ class Salesforce(DestinationDefaults):
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
         """By SOQL, thousands of keys a call. Of several records with one key (possible on activities) the oldest counts."""
+        return {key: ids[0] for key, ids in self.find_all(object, key_field, keys).items()}
+
+    def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, list[str]]:
+        """`find` with every record of each key, the oldest first."""
         archived = object in ACTIVITIES
         tail = " AND IsDeleted = false" if archived else ""
         if not (soql.is_name(object) and soql.is_name(key_field)):
@@ -142,12 +146,14 @@ class Salesforce(DestinationDefaults):
             )
         head = soql.select(("Id", key_field), object)
         statements = list(soql.selects(head, key_field, keys, tail, get=not self._composite))
-        held: dict[str, str] = {}
+        held: dict[str, list[str]] = {}
         for rows in self._client.query(statements, archived=archived):
             for row in sorted(rows, key=lambda r: str(r["Id"])):
                 key, id_ = str(row.get(key_field, "")).lower(), str(row["Id"])
-                if held.setdefault(key, id_) != id_:
-                    log.warning("two %s records have the key %s: %s and %s", object, key, held[key], id_)
+                ids = held.setdefault(key, [])
+                if ids:
+                    log.warning("two %s records have the key %s: %s and %s", object, key, ids[0], id_)
+                ids.append(id_)
         return {key: held[key.lower()] for key in keys if key.lower() in held}
 
     def check_online(self) -> Iterator[Finding]:

@@ -179,16 +179,22 @@ class Zoho(DestinationDefaults):
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
         """By COQL, 50 keys a call. Of several records with one key (possible where it is not unique) the oldest counts."""
+        return {key: ids[0] for key, ids in self.find_all(object, key_field, keys).items()}
+
+    def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, list[str]]:
+        """`find` with every record of each key, the oldest first."""
         if not (coql.is_name(object) and coql.is_name(key_field)):
             raise Misconfigured(
                 f"{object}.{key_field} is no name of a field", code="key", scope=Scope.RULE, field=key_field
             )
-        held: dict[str, str] = {}
+        held: dict[str, list[str]] = {}
         for rows in self._ask(list(coql.selects(coql.select(("id", key_field), object), key_field, keys))):
             for row in sorted(rows, key=lambda row: (len(str(row["id"])), str(row["id"]))):
                 key, id_ = str(row.get(key_field, "")).lower(), str(row["id"])
-                if held.setdefault(key, id_) != id_:
-                    log.warning("two %s records have the key %s: %s and %s", object, key, held[key], id_)
+                ids = held.setdefault(key, [])
+                if ids:
+                    log.warning("two %s records have the key %s: %s and %s", object, key, ids[0], id_)
+                ids.append(id_)
         return {key: held[key.lower()] for key in keys if key.lower() in held}
 
     def check_online(self) -> Iterator[Finding]:

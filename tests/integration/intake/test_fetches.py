@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from syncd.connector import Batch, Hint, NotYet, Request
-from syncd.errors import Malformed, Misconfigured, RateLimited, Transient
+from syncd.errors import AuthExpired, Malformed, Misconfigured, RateLimited, Transient
 from syncd.intake.admit import Outlet, Policy, admit
 from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
 from syncd.intake.quarantine import quarantined_request
@@ -135,6 +135,31 @@ def test_the_whole_source_pauses_without_counting(
         clock.forward(seconds=pause.total_seconds())
         fetches.run(STOP)
     assert len(stored(store)) == 3
+
+
+@pytest.mark.parametrize("failure", [Misconfigured("scope"), AuthExpired("revoked")])
+def test_after_a_reload_what_was_misconfigured_is_fetched_at_once(
+    store: Store, clock: Clock, failure: Exception
+) -> None:
+    hint(store, clock, "a", "b", "c")
+    source = HostileSource(answers={key: [failure, page([ord(key)])] for key in "abc"})
+    fetches = worker(store, source, clock)
+    fetches.run(STOP)
+    source.answers = {key: [page([ord(key)])] for key in "abc"}
+    fetches.forget_pause()
+    assert fetches.run(STOP) is None
+    assert len(stored(store)) == 3
+
+
+def test_a_reload_hurries_nothing_else(store: Store, clock: Clock) -> None:
+    hint(store, clock, "a", "b")
+    later = clock() + timedelta(hours=2)
+    source = HostileSource(answers={"a": [NotYet(later)], "b": [RateLimited("slow", retry_after=600)]})
+    fetches = worker(store, source, clock)
+    fetches.run(STOP)
+    fetches.forget_pause()
+    fetches.run(STOP)
+    assert sorted(source.fetched) == ["a", "b"]
 
 
 def test_what_cannot_be_understood_is_quarantined_at_once(store: Store, clock: Clock) -> None:

@@ -1,0 +1,133 @@
+"""`webhooks`: the vendor's subscription for a source, made, shown and removed where the vendor has an API for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncd.cli.session import Session, session
+from syncd.errors import Failure, SyncdError, UsageError
+
+if TYPE_CHECKING:
+    from syncd.capabilities import Subscription
+    from syncd.store import Store
+
+webhooks_app = typer.Typer(no_args_is_help=True, help="What vendors call when something happens.")
+COLUMNS = ("id", "ours", "active", "state", "url", "events", "note")
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="the name of a source")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.add_typer(webhooks_app, name="webhooks")
+
+
+@webhooks_app.command("register")
+def webhooks_register(
+    context: typer.Context,
+    source: Source,
+    force: Annotated[bool, typer.Option("--force", help="take over what points at somebody else")] = False,
+) -> None:
+    """Points the vendor at this source; changes nothing if it does.
+
+    Of a vendor without an API for it, it prints the address to paste there. syncd must be running and reachable: vendors try
+    the address.
+    """
+    from syncd.store import subscriptions
+
+    here = session(context)
+    with _vendor(here, source) as (store, made):
+        if made is None:
+            _by_hand(here, source)
+            return
+        found = made.subscribe(force=force)
+        subscriptions.register(store, source, [one.id for one in found])
+    _show(here, found)
+    here.out.say(f"{source}: the vendor calls {here.settings.webhook_url(source)}")
+
+
+@webhooks_app.command("list")
+def webhooks_list(context: typer.Context, source: Source) -> None:
+    """The webhooks the vendor has, ours and others'."""
+    here = session(context)
+    with _vendor(here, source) as (_, made):
+        if made is None:
+            _by_hand(here, source)
+            return
+        found = made.subscriptions()
+    _show(here, found)
+
+
+@webhooks_app.command("remove")
+def webhooks_remove(
+    context: typer.Context,
+    source: Source,
+    id: Annotated[str, typer.Argument(metavar="[ID]", help="only this one; default: all that point here")] = "",
+) -> None:
+    """Takes the vendor's webhooks for this source away."""
+    from syncd.store import subscriptions
+
+    here = session(context)
+    with _vendor(here, source) as (store, made):
+        if made is None:
+            raise UsageError(f"source {source}: no API is known for its webhooks; remove it on the vendor's own pages")
+        found = made.subscriptions()
+        others = [one for one in found if one.id == id and not one.ours]
+        if others:
+            raise UsageError(f"{id} points at {others[0].url or 'nothing'}: it is not this source's to remove")
+        ours = [one.id for one in found if one.ours and id in ("", one.id)]
+        for each in ours:
+            made.unsubscribe(each)
+        left = [each for each in subscriptions.registered(store, source) if each not in ours and each != id]
+        subscriptions.register(store, source, left if id else ())
+    here.out.say(f"{len(ours)} removed" if ours else "nothing pointed here")
+
+
+@contextmanager
+def _vendor(here: Session, name: str) -> Iterator[tuple[Store, Any]]:
+    """(the store, the source; None when its vendor has no API for webhooks). What the vendor says is told as the source's."""
+    from syncd.assembly import assemble
+    from syncd.capabilities import Subscribable
+    from syncd.connector import WebhookSource
+
+    entry = here.settings.sources.get(name)
+    if entry is None:
+        raise UsageError(f"no source {name!r}; there are: {', '.join(here.settings.sources) or 'none'}")
+    with here.store() as store:
+        assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=(name,))
+        try:
+            made = assembly.sources[name]
+            if not isinstance(made, WebhookSource):
+                raise UsageError(f"source {name} ({entry.type}) takes no webhooks; it is read on its schedule")
+            if not here.settings.server.public_url:
+                raise UsageError("server.public_url is not set: the vendor must be told where to call (https://…)")
+            yield store, made if isinstance(made, Subscribable) else None
+        except Failure as error:
+            raise SyncdError(f"source {name}: {error}") from error
+        finally:
+            assembly.close()
+
+
+def _by_hand(here: Session, name: str) -> None:
+    """The address is data; where it goes is talk."""
+    url, kind = here.settings.webhook_url(name), here.settings.sources[name].type
+    here.out.record({"url": url, "by_hand": True}) if here.as_json else here.out.text(url)
+    here.out.say(
+        f"{name}: no API is known for this: paste the address where the sender asks for a webhook's or callback's URL "
+        f"(method POST; with `verify: {{scheme: path}}` the secret follows after a slash); see the page of `{kind}` in the docs"
+    )
+
+
+def _show(here: Session, found: Sequence[Subscription]) -> None:
+    import msgspec
+
+    rows = [msgspec.to_builtins(one) for one in found]
+    if not here.as_json:
+        rows = [row | {"events": ", ".join(row["events"])} for row in rows]
+    here.out.rows(rows, COLUMNS, empty="none")
+    for one in found:
+        if one.note:
+            here.out.say(f"{one.id}: {one.note}")

@@ -1,0 +1,128 @@
+"""Daemons that share a PostgreSQL call out to each other when there is new work: LISTEN and NOTIFY, as a hint only.
+
+The daemon starts one. Promise: no commit waits for it (a thread of its own calls out, for all commits since the last call at
+once), nothing is lost with it (everybody looks by himself every few seconds too), and a connection that breaks is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import text
+
+from syncd.store.engine import connect_alone
+from syncd.store.entries import StoreUnavailable
+from syncd.store.groups import Stir
+
+if TYPE_CHECKING:
+    from syncd.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "syncd_work"
+LONGEST = 7_900
+"""Bytes of a payload: PostgreSQL takes 8,000."""
+LISTEN_FOR = 1.0
+AGAIN = 5.0
+
+
+class Calling:
+    """Calls out what `stirred` is told, and tells `heard` what other daemons call. On SQLite it does nothing."""
+
+    def __init__(self, store: Store, heard: Callable[[Stir], None]) -> None:
+        self._store = store
+        self._heard = heard
+        self._stop = threading.Event()
+        self._wake = threading.Condition()
+        self._waiting = Stir()
+        self._threads: list[threading.Thread] = []
+        self.listening = threading.Event()
+        """Set while a connection listens."""
+
+    def start(self) -> None:
+        if self._store.postgresql:
+            works = {"syncd-calls": self._call, "syncd-hears": self._hear}
+            self._threads = [threading.Thread(target=work, name=name, daemon=True) for name, work in works.items()]
+            for thread in self._threads:
+                thread.start()
+
+    def stop(self) -> None:
+        """Returns within a few seconds."""
+        self._stop.set()
+        with self._wake:
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join(LISTEN_FOR + AGAIN)
+
+    def stirred(self, stir: Stir) -> None:
+        """There is new work. Quick: a listener of the journal."""
+        if self._threads:
+            with self._wake:
+                self._waiting |= stir
+                self._wake.notify_all()
+
+    def _call(self) -> None:
+        while not self._stop.is_set():
+            with self._wake:
+                self._wake.wait_for(lambda: bool(self._waiting) or self._stop.is_set())
+                stir, self._waiting = self._waiting, Stir()
+            if stir:
+                self._call_out(stir)
+
+    def _call_out(self, stir: Stir) -> None:
+        words = {"channel": CHANNEL, "said": said(self._store.holder, stir)}
+        try:
+            self._store.apply(lambda connection: connection.execute(text("SELECT pg_notify(:channel, :said)"), words))
+        except StoreUnavailable as error:  # whoever commits says so; others find the work by looking
+            log.debug("work not called out", why=str(error))
+
+    def _hear(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with connect_alone(self._store.engine) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    self.listening.set()
+                    while not self._stop.is_set():
+                        for notice in connection.notifies(timeout=LISTEN_FOR, stop_after=100):
+                            self._tell(notice.payload)
+            except Exception as error:  # noqa: BLE001  gone, or not to be had: the lanes look by themselves
+                log.warning("not listening for other machines; they are found by looking", why=_one_line(error))
+                self.listening.clear()
+                self._stop.wait(AGAIN)
+
+    def _tell(self, payload: str) -> None:
+        holder, stir = read(payload)
+        if holder == self._store.holder or not stir:
+            return
+        try:
+            self._heard(stir)
+        except Exception:
+            log.exception("a listener tripped")
+
+
+def said(holder: str, stir: Stir) -> str:
+    """The payload. One that would be too long names no destination but only that there is work, "*"."""
+    whole = json.dumps({"from": holder, "to": sorted(stir.destinations), "hints": stir.hints})
+    if len(whole) <= LONGEST:
+        return whole
+    return json.dumps({"from": holder, "to": [EVERYBODY], "hints": stir.hints})
+
+
+EVERYBODY = "*"
+
+
+def read(payload: str) -> tuple[str, Stir]:
+    """(who, what); nothing for what an older or newer syncd, or a stranger, wrote otherwise."""
+    try:
+        told = json.loads(payload)
+        return str(told["from"]), Stir(frozenset(map(str, told["to"])), bool(told["hints"]))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return "", Stir()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,107 @@
+"""Webhooks of the Zoho Desk twin as its API keeps them, and their delivery over HTTP.
+
+Used by zoho_desk.py. Facts: zohodesk-oas, v1.0/Webhook.json: a new address is tried by GET, then by POST; one that answers
+neither with 200 is not kept. Zoho's pages: how many an edition has, 410 removes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from syncd.twins import outgoing
+from syncd.twins import zoho_desk_records as records
+from syncd.twins.state import Record
+from syncd.twins.wire import Answer, Call
+
+if TYPE_CHECKING:
+    from syncd.twins.zoho_desk import ZohoDeskTwin
+
+TABLE = "webhooks"
+KNOWN = frozenset(
+    {
+        *("Ticket_Add", "Ticket_Update", "Ticket_Delete", "Ticket_Thread_Add", "Ticket_Comment_Add"),
+        *("Ticket_Comment_Update", "Contact_Add", "Contact_Update", "Contact_Delete", "Account_Add"),
+    }
+)
+TAKEN = frozenset({"subscriptions", "includeEventsFrom", "isEnabled", "name", "description", "ignoreSourceId", "url"})
+INVALID = "The data is invalid due to validation restrictions"
+
+
+class Refused(ValueError):
+    """What Desk does not take; `field` is what it blames."""
+
+    def __init__(self, field: str, text: str = INVALID) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+def listed(twin: ZohoDeskTwin) -> Answer:
+    rows = list(twin.store.table(TABLE).records.values())
+    return Answer(200, {"data": rows}) if rows else Answer(204)
+
+
+def one(twin: ZohoDeskTwin, id_: str) -> Record | None:
+    return twin.store.get(TABLE, id_)
+
+
+def create(twin: ZohoDeskTwin, call: Call) -> Answer:
+    """Raises Refused."""
+    given = _checked(call.json(), ("subscriptions", "url"))
+    if len(twin.store.table(TABLE).records) >= twin.webhooks_allowed:
+        return twin.error(403, "LICENSE_ACCESS_LIMITED", "Your edition does not allow more webhooks.")
+    _try(str(given["url"]))
+    id_, now = twin.new_id(), records.stamp(twin.clock())
+    made = {"name": "", "isEnabled": True, "type": "CUSTOMER_WEBHOOK", "createdBy": "1", "createdTime": now}
+    row = {**made, **given, "id": id_, "modifiedTime": now}
+    twin.store.put(TABLE, id_, row)
+    return Answer(200, row)
+
+
+def change(twin: ZohoDeskTwin, call: Call, row: Record) -> Answer:
+    """Raises Refused. A changed address is tried like a new one."""
+    given = _checked(call.json(), ("subscriptions",))
+    if given.get("url") not in (None, row["url"]):
+        _try(str(given["url"]))
+    changed = {**row, **given, "modifiedTime": records.stamp(twin.clock())}
+    twin.store.put(TABLE, str(row["id"]), changed)
+    return Answer(200, changed)
+
+
+def deliver(twin: ZohoDeskTwin, events: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Sends events to every webhook that asked for them, as Desk does; what each answered. 410 removes a webhook."""
+    statuses = []
+    for row in list(twin.store.table(TABLE).records.values()):
+        wanted = [event for event in events if event["eventType"] in row["subscriptions"] and _fits(row, event)]
+        if not wanted or not row["isEnabled"]:
+            continue
+        headers, body = twin.webhook(*wanted, webhook_id=str(row["id"]))
+        statuses.append(outgoing.call("POST", str(row["url"]), headers, body))
+        if statuses[-1] == 410:
+            twin.store.put(TABLE, str(row["id"]), None)
+            twin.store.commit()
+    return statuses
+
+
+def _fits(row: Record, event: Mapping[str, Any]) -> bool:
+    narrowed = row["subscriptions"][event["eventType"]] or {}
+    return narrowed.get("direction") in (None, event["payload"].get("direction"))
+
+
+def _try(url: str) -> None:
+    if not any(outgoing.call(method, url) == 200 for method in ("GET", "POST")):
+        raise Refused("url", "The subscription URL did not return 200 OK.")
+
+
+def _checked(given: Any, needed: Iterable[str]) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise Refused("body")
+    for name in (*(name for name in needed if name not in given), *(given.keys() - TAKEN)):
+        raise Refused(name)
+    events = given["subscriptions"]
+    if not isinstance(events, dict) or not events or not events.keys() <= KNOWN:
+        raise Refused("subscriptions")
+    for narrowed in events.values():
+        if narrowed is not None and (not isinstance(narrowed, dict) or not narrowed):
+            raise Refused("subscriptions")
+    return given

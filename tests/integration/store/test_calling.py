@@ -1,0 +1,127 @@
+"""Daemons on one PostgreSQL hear of each other's work at once, also after a connection was cut; on SQLite nothing happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.config import DestinationSettings, Settings
+from syncd.dispatch.lane import Lane
+from syncd.mapping.loading import load_mapping
+from syncd.store import Store, calling
+from syncd.store.calling import EVERYBODY, LONGEST, Calling, read, said
+from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.groups import Stir
+from syncd.testing.hostile_destination import HostileCrm, HostileDestination
+from tests.lane_rig import MAPPING, signal
+from tests.servers import execute
+
+WORK = Stir(frozenset({"crm"}), hints=True)
+
+
+def until(true: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+@contextmanager
+def calls(store: Store, heard: Callable[[Stir], None]) -> Iterator[Calling]:
+    made = Calling(store, heard)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_others_hear_it_and_oneself_does_not(postgres_url: str) -> None:
+    mine: list[Stir] = []
+    theirs: list[Stir] = []
+    with (
+        Store.open(postgres_url) as one,
+        Store.open(postgres_url) as other,
+        calls(one, mine.append) as here,
+        calls(other, theirs.append) as there,
+    ):
+        until(lambda: here.listening.is_set() and there.listening.is_set(), "both listen")
+        here.stirred(WORK)
+        until(lambda: theirs, "it is heard")
+        assert (theirs, mine) == ([WORK], [])
+
+
+def test_a_connection_that_was_cut_is_made_anew(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calling, "AGAIN", 0.05)
+    heard: list[Stir] = []
+    with (
+        Store.open(postgres_url) as one,
+        Store.open(postgres_url) as other,
+        calls(one, heard.append) as here,
+        calls(other, lambda stir: None) as there,
+    ):
+        until(lambda: here.listening.is_set() and there.listening.is_set(), "both listen")
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncd listens'"
+        execute(postgres_url, f"{cut} AND datname = current_database()")
+
+        def said_again() -> bool:
+            there.stirred(WORK)
+            return bool(heard)
+
+        until(said_again, "it listens again")
+
+
+def test_a_lane_is_woken_by_another_machines_commit(postgres_url: str) -> None:
+    """The lane by itself would look once a minute."""
+    crm = HostileCrm()
+    crm.add("Contact", Email="ann@example.com")
+    with Store.open(postgres_url) as one, Store.open(postgres_url) as other:
+        settings = Settings(destinations={"crm": DestinationSettings(name="crm", type="hostile")})
+        mapping = load_mapping(MAPPING, name="rig.yaml")
+        lane = Lane("crm", HostileDestination(crm), mapping, one, settings, idle=60.0)
+        with calls(one, lambda stir: lane.wake()) as here, calls(other, lambda stir: None) as there:
+            other.journal.listen(there.stirred)
+            lane.start()
+            try:
+                until(lambda: here.listening.is_set() and other.leases.holder("lane:crm"), "the lane runs")
+                until(lambda: time.monotonic() - lane.moved > 0.5, "it has looked, and rests")
+                began = time.monotonic()
+                other.journal.commit(
+                    Entry(
+                        "rig",
+                        [Arrival(signal(1), (Seed("crm", live=True, old=False),))],
+                        received_at=signal(1).received_at,
+                    )
+                )
+                until(lambda: crm.records.get("Task"), "it is written")
+                assert time.monotonic() - began < 10
+            finally:
+                lane.stop(20)
+
+
+def test_on_sqlite_there_is_nobody_to_call(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/syncd.db") as store, calls(store, lambda stir: None) as here:
+        here.stirred(WORK)
+        assert not here.listening.is_set()
+
+
+@given(st.builds(Stir, st.frozensets(st.text(max_size=200), max_size=80), st.booleans()))
+def test_what_is_said_is_read_and_fits(stir: Stir) -> None:
+    payload = said("machine:1:a", stir)
+    assert len(payload.encode()) <= LONGEST
+    holder, told = read(payload)
+    assert (holder, told.hints) == ("machine:1:a", stir.hints)
+    assert told.destinations in (stir.destinations, frozenset({EVERYBODY}))
+
+
+@pytest.mark.parametrize(
+    "payload", ["", "null", "{}", '{"from": 1}', "[" * 10_000, '{"from": "x", "to": 3, "hints": 1}']
+)
+def test_what_a_stranger_says_is_nothing(payload: str) -> None:
+    assert read(payload) == ("", Stir())
