@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import configuration, jobs, mappings, quarantine, service, signals, storage, writing
+from syncd.cli import configuration, jobs, mappings, persons, quarantine, service, signals, storage, writing
 from syncd.cli.session import Session
 
 app = typer.Typer(
@@ -51,5 +51,6 @@ jobs.register(app)
 signals.register(app)
 writing.register(app)
 quarantine.register(app)
+persons.register(app)
 mappings.register(app)
 storage.register(app)
