@@ -18,6 +18,7 @@ from types import FrameType
 import structlog
 
 from syncd import notify, pacing, watchdog
+from syncd.advice import low_on_room
 from syncd.assembly import Assembly, Outlet, assemble, open_store
 from syncd.config import Settings
 from syncd.connector import Destination, WebhookSource
@@ -248,6 +249,9 @@ class Daemon:
     def _degraded(self) -> Iterable[str]:
         for fault in self.reloads.fault.splitlines():
             yield f"configuration not in force: {fault}"
+        room = figures.disk(self.store)
+        if low_on_room(room.free, room.whole):
+            yield f"disk: {(room.free or 0) // 1_000_000} MB are left for the database"
         for name, health in sorted(self.store.sources.all().items()):
             if health.failures and name in self.settings.sources:
                 yield f"source {name}: {health.error}"

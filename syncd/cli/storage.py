@@ -38,11 +38,12 @@ def upgrade(context: typer.Context) -> None:
 def status(context: typer.Context) -> None:
     """How everything is: sources, destinations, the balance sheet."""
     from syncd.cli.running import running
+    from syncd.jobs import daemon_runs
     from syncd.status import gather
 
     here = session(context)
     with running(here) as (store, known, refused):
-        found = gather(store, known, refused)
+        found = gather(store, known, refused, alive=daemon_runs(store))
     if here.as_json:
         here.out.record(found.as_dict())
         return
