@@ -267,8 +267,13 @@ class Daemon:
 
     def _purge(self, stop: threading.Event) -> None:
         done = purge(self.store, self._clock() - self.settings.retention)
-        if done is not None and done.signals:
-            log.info("purged", signals=done.signals, older_than=str(self.settings.retention))
+        if done is None:
+            return
+        if done.signals or done.people or done.jobs:
+            older = str(self.settings.retention)
+            log.info("purged", signals=done.signals, jobs=done.jobs, people=done.people, older_than=older)
+        if done.quarantined:
+            log.warning("purged from quarantine: nobody looked", bodies=done.quarantined)
 
     def _lines(self) -> Iterable[Line]:
         for line in balance(self.store):
