@@ -17,11 +17,13 @@ from types import FrameType
 
 import structlog
 
-from syncd import notify, watchdog
+from syncd import notify, pacing, watchdog
+from syncd.advice import low_on_room
 from syncd.assembly import Assembly, Outlet, assemble, open_store
 from syncd.config import Settings
 from syncd.connector import Destination, WebhookSource
 from syncd.dispatch import Lane
+from syncd.dispatch.meter import Meter
 from syncd.errors import SyncdError
 from syncd.intake.intake import Intake
 from syncd.intake.schedule import Times
@@ -30,16 +32,19 @@ from syncd.jobs import PRESENCE, JobRunner, show_presence
 from syncd.reload import Reload, lane_mark
 from syncd.settings_file import Loaded
 from syncd.sign_ins import LOOK_EVERY, SignIns
+from syncd.store import Store, figures
 from syncd.store.books import balance
 from syncd.store.calling import EVERYBODY, Calling
+from syncd.store.engine import millis
 from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
+from syncd.store.lanes import spending
 from syncd.store.notices import Notices
 from syncd.store.purge import purge
 from syncd.store.subscriptions import faults
 from syncd.store.verifications import last_results
 from syncd.web.app import Readiness, make_app
-from syncd.web.metrics import Gauges, Lag, Line, Reloads, Verified, registry_of
+from syncd.web.metrics import Gauges, Lag, LaneNow, Line, Reloads, Stored, Verified, registry_of
 from syncd.web.server import Server
 
 log = structlog.get_logger(__name__)
@@ -75,6 +80,7 @@ class Daemon:
             raise
 
     def _build(self) -> None:
+        self._meter = Meter()
         self.assembly = self._assemble(self._loaded)
         self.intake = Intake(self.store, self.settings, self.assembly.sources, clock=self._clock)
         self.lanes = {name: self._lane(self.settings, name, out) for name, out in self.assembly.outlets.items()}
@@ -93,7 +99,11 @@ class Daemon:
             self._lines,
             self._lags,
             lambda: Reloads(self.reloads.applied, self.reloads.refused, bool(self.reloads.fault)),
-            self._verified,
+            verified=self._verified,
+            lanes=self._lanes_now,
+            stored=self._stored,
+            commits=(self.store.journal.sizes, self.store.journal.seconds),
+            meter=self._meter,
         )
         public_url = self.settings.server.public_url
         app = make_app(self.intake.doors, registry_of(gauges), self.ready, public_url=public_url)
@@ -107,7 +117,9 @@ class Daemon:
         return assembly
 
     def _lane(self, settings: Settings, name: str, outlet: Outlet) -> Lane:
-        return Lane(name, outlet.destination, outlet.mapping, self.store, settings, clock=self._clock)
+        return Lane(
+            name, outlet.destination, outlet.mapping, self.store, settings, clock=self._clock, meter=self._meter
+        )
 
     @property
     def url(self) -> str:
@@ -248,6 +260,9 @@ class Daemon:
     def _degraded(self) -> Iterable[str]:
         for fault in self.reloads.fault.splitlines():
             yield f"configuration not in force: {fault}"
+        room = figures.disk(self.store)
+        if low_on_room(room.free, room.whole):
+            yield f"disk: {(room.free or 0) // 1_000_000} MB are left for the database"
         for name, health in sorted(self.store.sources.all().items()):
             if health.failures and name in self.settings.sources:
                 yield f"source {name}: {health.error}"
@@ -280,8 +295,13 @@ class Daemon:
 
     def _purge(self, stop: threading.Event) -> None:
         done = purge(self.store, self._clock() - self.settings.retention)
-        if done is not None and done.signals:
-            log.info("purged", signals=done.signals, older_than=str(self.settings.retention))
+        if done is None:
+            return
+        if done.signals or done.people or done.jobs:
+            older = str(self.settings.retention)
+            log.info("purged", signals=done.signals, jobs=done.jobs, people=done.people, older_than=older)
+        if done.quarantined:
+            log.warning("purged from quarantine: nobody looked", bodies=done.quarantined)
 
     def _lines(self) -> Iterable[Line]:
         for line in balance(self.store):
@@ -297,8 +317,51 @@ class Daemon:
     def _lags(self) -> Iterable[Lag]:
         now = self._clock()
         for name, health in self.store.sources.all().items():
-            if name in self.settings.sources and health.last_ok_at is not None:
-                yield Lag(name, (now - health.last_ok_at).total_seconds(), health.failures)
+            if name in self.settings.sources:
+                read, heard = health.last_ok_at, health.last_signal_at
+                yield Lag(
+                    name,
+                    (now - read).total_seconds() if read else None,
+                    health.failures,
+                    heard.timestamp() if heard else None,
+                )
+
+    def _lanes_now(self) -> Iterable[LaneNow]:
+        for name, lane in sorted(self.lanes.items()):
+            yield lane_now(lane, self.assembly.outlets[name], self.store, millis(self._clock()))
+
+    def _stored(self) -> Stored:
+        now = self._clock()
+        room, oldest = figures.disk(self.store), figures.oldest_purgeable(self.store)
+        since = figures.oldest_pending(self.store)
+        return Stored(
+            oldest={name: (now - since[name]).total_seconds() if name in since else 0.0 for name in self.lanes},
+            receipts=figures.receipt_counts(self.store),
+            jobs=figures.job_counts(self.store),
+            people=figures.people_counts(self.store),
+            size=room.size,
+            free=room.free,
+            retained_seconds=(now - oldest).total_seconds() if oldest else 0.0,
+        )
+
+
+def lane_now(lane: Lane, outlet: Outlet, store: Store, now: int) -> LaneNow:
+    """How a destination fares, by its lane's last word and without asking the vendor."""
+    pace, allowance = lane.pace(), outlet.destination.allowance()
+    with store.read() as connection:
+        spent = pacing.spent(spending(connection, lane.name), now)
+    return LaneNow(
+        lane.name,
+        paused=pace.paused(now),
+        breaker=pace.breaker(now),
+        failures=pace.failures,
+        held_rules=sum(until > now for until, _ in pace.held.values()),
+        spent=spent,
+        quota=pacing.cap(outlet.settings.quota, allowance),
+        unit=allowance.unit if allowance else "",
+        used=allowance.used if allowance else None,
+        maximum=allowance.maximum if allowance else None,
+    )
 
 
 def run_until_stopped(daemon: Daemon) -> int:

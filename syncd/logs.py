@@ -6,8 +6,11 @@ The daemon and the commands call `set_up_logs` once. Keys that name secrets are 
 from __future__ import annotations
 
 import logging
+import re
 import sys
+import uuid
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import orjson
@@ -22,6 +25,25 @@ QUIET = {"apscheduler": logging.ERROR, "alembic": logging.WARNING, "urllib3": lo
 """Libraries that would say at INFO what we say ourselves."""
 
 
+detailed = False
+"""Whether lines of single signals are written (level debug): who would write thousands a second looks here first."""
+
+REQUEST: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request", default=None)
+"""The ASGI scope of the webhook being answered in this task."""
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+
+
+def add_request(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Names the webhook request that a line is about: by the X-Request-Id that a proxy gave it, else by one of our own."""
+    scope = REQUEST.get()
+    if scope is not None:
+        if "syncd.request" not in scope:
+            told = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+            scope["syncd.request"] = told.decode() if _REQUEST_ID.fullmatch(told) else uuid.uuid4().hex[:16]
+        event["request"] = scope["syncd.request"]
+    return event
+
+
 def mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replaces the value of every key that names a secret."""
     for key in event:
@@ -32,10 +54,12 @@ def mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
 
 def set_up_logs(*, level: str = "info", stream: TextIO | None = None, as_json: bool | None = None) -> None:
     """Configures structlog and stdlib logging. `as_json` None: readable on a terminal, JSON elsewhere."""
+    global detailed
     out = stream or sys.stderr
     plain = out.isatty() if as_json is None else not as_json
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_request,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         mask_secrets,
@@ -47,6 +71,7 @@ def set_up_logs(*, level: str = "info", stream: TextIO | None = None, as_json: b
     else:
         renderer = structlog.processors.JSONRenderer(serializer=_dumps)
     number = logging.getLevelNamesMapping()[level.upper()]
+    detailed = number <= logging.DEBUG
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -190,10 +190,10 @@ def budget(quota: Quota | None, allowance: Allowance | None, rows: Iterable[tupl
     rows = sorted(rows)
     used = spent(rows, now)
     best = Budget(math.inf, 0, "")
-    cap = _cap(quota, allowance)
-    if cap is not None:
+    most = cap(quota, allowance)
+    if most is not None:
         best = Budget(
-            max(0.0, cap - used), _frees(rows, now), f"our share of the daily allowance is used: {used:g} of {cap:g}"
+            max(0.0, most - used), _frees(rows, now), f"our share of the daily allowance is used: {used:g} of {most:g}"
         )
     if allowance is not None and allowance.maximum > 0:
         as_of = round(allowance.as_of.timestamp() * 1000)
@@ -207,7 +207,8 @@ def budget(quota: Quota | None, allowance: Allowance | None, rows: Iterable[tupl
     return best
 
 
-def _cap(quota: Quota | None, allowance: Allowance | None) -> float | None:
+def cap(quota: Quota | None, allowance: Allowance | None) -> float | None:
+    """What we may spend in 24 hours; None: no limit known."""
     if quota is None:
         return None
     caps = [float(quota.absolute)] if quota.absolute is not None else []

@@ -7,15 +7,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import func, select
 
+from syncd.advice import SLOWEST, USUAL_POLL, Facts, advise
+from syncd.dispatch.lane import read_pace
 from syncd.dispatch.plan import STRANGER
-from syncd.intake.polls import FOR_A_PERSON
+from syncd.pacing import Pace
+from syncd.store import figures
 from syncd.store.books import balance, kept_out
 from syncd.store.engine import millis, moment
-from syncd.store.schema import deliveries, lanes, receipts, spending, writes
+from syncd.store.schema import deliveries, lanes, receipts, signals, spending, tokens, writes
 from syncd.store.subscriptions import faults
 from syncd.store.verifications import last_results
 
@@ -23,8 +27,6 @@ if TYPE_CHECKING:
     from syncd.store import Store
 
 DAY = timedelta(days=1)
-QUIET_FAILURES = 3
-"""A source that failed fewer times in a row is not worth a person's look, unless only a person can mend it."""
 
 
 class HasType(Protocol):
@@ -58,9 +60,9 @@ class Status:
         return asdict(self)
 
 
-def gather(store: Store, settings: Named, refused: Sequence[str] = ()) -> Status:
-    """Everything at one moment. `refused`: why running daemons do not work by what lies there now, a fault a line. Raises
-    StoreUnavailable."""
+def gather(store: Store, settings: Named, refused: Sequence[str] = (), *, alive: bool = True) -> Status:
+    """Everything at one moment. `refused`: why running daemons do not work by what lies there now, a fault a line; `alive`:
+    whether one runs. Raises StoreUnavailable."""
     now = store.clock()
     sources = _sources(store, settings)
     destinations = _destinations(store, settings, now)
@@ -73,15 +75,56 @@ def gather(store: Store, settings: Named, refused: Sequence[str] = ()) -> Status
         for (source, kind, reason), count in kept_out(store).items()
     ]
     verified = _verified(store, settings)
-    advice = [
-        *(f"configuration not in force: {fault}" for text in refused for fault in text.splitlines()),
-        *_advice_sources(sources),
-        *(f"source {name}: {fault}" for name, fault in faults(store).items() if name in settings.sources),
-        *_advice_destinations(destinations, settings),
-        *_advice_verified(verified),
-        *_advice_books(books, quarantined),
-    ]
-    return Status(sources, destinations, books, out, quarantined, verified, advice)
+    room = figures.disk(store)
+    facts = Facts(
+        now=now,
+        sources=sources,
+        destinations=destinations,
+        books=books,
+        refused=refused,
+        quarantined=quarantined,
+        polls={name: _every(entry) for name, entry in settings.sources.items()},
+        alive=alive,
+        free=room.free,
+        whole=room.whole,
+        key_missing=_key_missing(store, settings),
+        ahead=_ahead(store, now),
+        oldest=figures.oldest_purgeable(store),
+        retention=getattr(settings, "retention", None),
+        failed_jobs=_failed_jobs(store, now),
+        dropped={name: fault for name, fault in faults(store).items() if name in settings.sources},
+        verified=verified,
+    )
+    return Status(sources, destinations, books, out, quarantined, verified, advise(facts))
+
+
+def _every(entry: HasType) -> timedelta:
+    """How often a source is read at least. One that receives webhooks was never read, and is not late."""
+    if getattr(entry, "cron", None):
+        return SLOWEST
+    return getattr(entry, "poll", None) or USUAL_POLL
+
+
+def _key_missing(store: Store, settings: Named) -> str:
+    """The key file, where tokens are stored and it is not there."""
+    if store.postgresql or getattr(settings, "secret_key", None) is not None:
+        return ""
+    path = Path(f"{store.url.database}.key")
+    with store.read() as connection:
+        stored = connection.execute(select(tokens.c.grant_id).limit(1)).first() is not None
+    return str(path) if stored and not path.exists() else ""
+
+
+def _ahead(store: Store, now: datetime) -> timedelta:
+    with store.read() as connection:
+        newest = connection.execute(select(func.max(signals.c.received_at))).scalar()
+    return moment(newest) - now if newest else timedelta(0)
+
+
+def _failed_jobs(store: Store, now: datetime) -> list[tuple[str, str, str]]:
+    """Jobs that failed within a day, unless the same was asked for since."""
+    found = store.jobs.list(states=("failed",), limit=20)
+    return [(job.kind, job.subject, str(job.progress.get("error", ""))) for job in found if now - job.updated_at < DAY]
 
 
 def _sources(store: Store, settings: Named) -> list[dict[str, Any]]:
@@ -132,6 +175,7 @@ def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str
     reasons = {name: reason for name, _, _, _, reason in sorted(queue, key=lambda row: row.state)}
     faults = {name: f"{count} held: {reason}" for name, count, reason in wrong}
     paused = {name: _still(row["paused_until"], now) for name, row in lane.items()}
+    paces: dict[str, Pace] = {name: read_pace(bytes(row["state"])) for name, row in lane.items()}
     names = [*settings.destinations, *sorted({name for name, *_ in queue} - set(settings.destinations))]
     return [
         {
@@ -144,7 +188,10 @@ def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str
             "oldest": oldest.get(name),
             "spent_24h": used.get(name, 0.0),
             "fault": faults.get(name, ""),
+            "configured": name in settings.destinations,
             "paused_until": paused.get(name),
+            "stopped": paces[name].stopped if name in paces else False,
+            "failures": paces[name].failures if name in paces else 0,
             "reason": lane[name]["reason"] if paused.get(name) else reasons.get(name, ""),
         }
         for name in names
@@ -172,58 +219,3 @@ def _verified(store: Store, settings: Named) -> list[dict[str, Any]]:
 def _still(stamp: int, now: datetime) -> datetime | None:
     until = moment(stamp) if stamp else None
     return until if until is not None and until > now else None
-
-
-def _advice_sources(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        f"source {row['source']}: failing ({row['failures']} times in a row): {row['error']}"
-        for row in rows
-        if row["failures"] >= QUIET_FAILURES or row["error"].startswith(FOR_A_PERSON)
-    ]
-
-
-def _advice_destinations(rows: Sequence[Mapping[str, Any]], settings: Named) -> list[str]:
-    lines = []
-    for row in rows:
-        name = row["destination"]
-        if name not in settings.destinations:
-            lines.append(
-                f"destination {name}: not configured any more, {row['pending'] + row['held']} deliveries are parked"
-            )
-        if row["paused_until"] is not None:
-            lines.append(f"destination {name}: paused until {row['paused_until']:%Y-%m-%d %H:%M} UTC: {row['reason']}")
-        if row["fault"]:
-            lines.append(
-                f"destination {name}: {row['fault']}; mend the mapping or the CRM (tried again when it is saved, and hourly)"
-            )
-        if row["dead"]:
-            lines.append(
-                f"destination {name}: {row['dead']} dead; see `syncd dead list`, mend the mapping, `syncd dead retry --all`"
-            )
-        if row["unconfirmed"]:
-            lines.append(
-                f"destination {name}: {row['unconfirmed']} unconfirmed; look in the CRM, then `syncd dead retry` or `discard`"
-            )
-    return lines
-
-
-def _advice_verified(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = []
-    for row in rows:
-        what, when = f"{row['role']} {row['name']}", f"when verified last ({row['at']:%Y-%m-%d %H:%M} UTC)"
-        if row["error"]:
-            lines.append(f"{what}: could not be verified: {row['error']}")
-        elif row["amiss"]:
-            amiss = "missing in the store" if row["role"] == "source" else "amiss"
-            lines.append(
-                f"{what}: {row['amiss']} {amiss} {when}; `syncd verify --since {row['since'][:10]}` lists, `--fix` mends"
-            )
-    return lines
-
-
-def _advice_books(books: Sequence[Mapping[str, Any]], quarantined: int) -> list[str]:
-    lines = [f"{quarantined} in quarantine; see `syncd quarantine list`"] if quarantined else []
-    for line in books:
-        if not line["balanced"]:
-            lines.append(f"the books of {line['destination']}/{line['channel']} do not balance: please report this")
-    return lines

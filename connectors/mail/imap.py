@@ -76,7 +76,9 @@ class ImapSource:
         self._settings = settings.model_copy(update=anchored)
         self._clock = context.clock
         own = {*settings.own_addresses, normal_email(settings.username)} - {""}
-        self._rules = Rules(context.name, frozenset(own), settings.lists, settings.auto_replies)
+        self._rules = Rules(
+            context.name, frozenset(own), settings.lists, settings.auto_replies, settings.capture == "headers"
+        )
 
     def start(self, now: datetime) -> bytes:
         """Behind the last message of every folder."""

@@ -89,6 +89,7 @@ class MaildirSource:
             own=frozenset(settings.own_addresses),
             lists=settings.lists,
             auto_replies=settings.auto_replies,
+            headers_only=settings.capture == "headers",
         )
 
     def start(self, now: datetime) -> bytes:

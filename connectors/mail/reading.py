@@ -43,6 +43,7 @@ class Rules:
     own: frozenset[str] = frozenset()
     lists: bool = False
     auto_replies: bool = False
+    headers_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _form_sender(mail: Mail, own: Collection[str]) -> Address | None:
 def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Signal:
     form = _form_sender(mail, rules.own)
     sender = form or mail.sender
-    text = latest_reply(mail.text)
+    text = "" if rules.headers_only else latest_reply(mail.text)
     answer_to = unique(mail.reply_to or (sender,), without={*rules.own, ""})
     copies = unique((*mail.to, *mail.cc), without={*rules.own, *answer_to, ""})
     data: dict[str, Any] = {
@@ -119,11 +120,13 @@ def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route
         "in_reply_to": mail.in_reply_to,
         "references": list(mail.references[:50]),
         "seen": envelope.seen,
-        "attachments": list(mail.attachments),
+        "attachments": [] if rules.headers_only else list(mail.attachments),
         "size": mail.size,
-        "reply_only": text != mail.text,
+        "reply_only": not rules.headers_only and text != mail.text,
     }
-    if text != mail.text:
+    if rules.headers_only:
+        data["capture"] = "headers"
+    if data["reply_only"]:
         data["full_text"] = mail.text
     if mail.reply_to:
         data["reply_to"] = unique(mail.reply_to)
@@ -157,7 +160,7 @@ def _bounced(
             occurred_at=mail.occurred_at(envelope.arrived_at),
             received_at=now,
             title=shorten(f"Not delivered: {what}", 998),
-            text=shorten(bounce.diagnostic or mail.text, TEXT_CAP // 10),
+            text=shorten(bounce.diagnostic or ("" if rules.headers_only else mail.text), TEXT_CAP // 10),
             person=make_person(email=bounce.recipient),
             data={
                 "kind": bounce.kind,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ByteSize, Field, field_validator
 
 from syncd.connector import ConnectorSettings
@@ -16,6 +18,11 @@ class MailSettings(ConnectorSettings):
         ge=300_000,
         description="Mails larger than this (`10MB`) are read only in their first 256 KiB: headers and the beginning of the "
         "text, with a note in `data.note`; attachments behind that are not listed. At least 300kB.",
+    )
+    capture: Literal["whole", "headers"] = Field(
+        default="whole",
+        description="`headers` keeps who wrote, to whom, when, the subject and the message ids: no text and no names of "
+        "attachments. The text is looked at while reading (bounces, ids of mails without Message-ID) and not kept.",
     )
     lists: bool = Field(
         default=False,

@@ -17,6 +17,7 @@ from syncd.cli import (
     jobs,
     mappings,
     online,
+    persons,
     quarantine,
     service,
     signals,
@@ -71,6 +72,7 @@ webhooks.register(app)
 signals.register(app)
 writing.register(app)
 quarantine.register(app)
+persons.register(app)
 mappings.register(app)
 storage.register(app)
 completion.register(app)

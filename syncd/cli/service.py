@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -33,13 +34,18 @@ def run(
 ) -> int:
     """The service, in the foreground, until SIGTERM."""
     from syncd.logs import set_up_logs  # isort: skip  # first: see syncd.lean
+    from syncd import traces
     from syncd.daemon import Daemon, run_until_stopped
 
     if log_level not in ("debug", "info", "warning", "error"):
         raise UsageError(f"--log-level {log_level!r}: write debug, info, warning or error")
     here = session(context)
     set_up_logs(level=log_level)
-    return run_until_stopped(Daemon(here.loaded))
+    traces.set_up(os.environ)
+    try:
+        return run_until_stopped(Daemon(here.loaded))
+    finally:
+        traces.shut_down()
 
 
 def demo(

@@ -56,11 +56,12 @@ def backup(
 def status(context: typer.Context) -> None:
     """How everything is: sources, destinations, the balance sheet."""
     from syncd.cli.running import running
+    from syncd.jobs import daemon_runs
     from syncd.status import gather
 
     here = session(context)
     with running(here) as (store, known, refused):
-        found = gather(store, known, refused)
+        found = gather(store, known, refused, alive=daemon_runs(store))
     if here.as_json:
         here.out.record(found.as_dict())
         return
@@ -72,23 +73,31 @@ def _show(here: Session, found: Any) -> None:
     out.rows(
         found.sources, ["source", "type", "last_ok", "last_signal", "failures", "next_try", "error"], title="sources"
     )
-    columns = [
-        "destination",
-        "type",
-        "pending",
-        "held",
-        "dead",
-        "unconfirmed",
-        "oldest",
-        "spent_24h",
-        "paused_until",
-        "reason",
+    rows = [
+        {**row, "oldest": _short(out, row["oldest"]), "paused_until": _short(out, row["paused_until"])}
+        for row in found.destinations
     ]
-    out.rows(found.destinations, columns, title="\ndestinations", empty="no destinations")
-    columns = ["destination", "channel", "signals", "delivered", "skipped", "pending", "held", "dead", "discarded"]
-    out.rows(found.books, [*columns, "unconfirmed", "balanced"], title="\nbalance sheet", empty="\nno signals yet")
+    columns = ["destination", "type", "pending", *_some(rows, "held", "dead", "unconfirmed"), "oldest"]
+    columns += _some(rows, "spent_24h", "paused_until")
+    out.rows(rows, columns, title="\ndestinations", empty="no destinations")
+    for row in rows:
+        if row["reason"] and not row["paused_until"]:
+            out.text(f"{row['destination']}: {row['reason']}")
+    columns = ["destination", "channel", "signals", "delivered", "skipped", "pending"]
+    columns += _some(found.books, "held", "dead", "discarded", "unconfirmed")
+    out.rows(found.books, columns, title="\nbalance sheet", empty="\nno signals yet")
     if found.kept_out:
         columns = ["source", "type", "reason", "count"]
         out.rows(found.kept_out, columns, title="\nread, and no signal")
     for line in found.advice:
         out.say(line)
+
+
+def _some(rows: Any, *columns: str) -> list[str]:
+    """Those columns in which there is something: a terminal is narrow."""
+    return [column for column in columns if any(row[column] for row in rows)]
+
+
+def _short(out: Any, at: Any) -> str:
+    """A time without year and seconds, as a person needs it here."""
+    return at.astimezone(out.zone).strftime("%m-%d %H:%M") if at else ""

@@ -6,6 +6,8 @@ whatever comes out of a connector, also a bug of it, is an outcome; no database 
 
 from __future__ import annotations
 
+import contextvars
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,11 +16,12 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from syncd import pacing
+from syncd import pacing, traces
 from syncd.capabilities import FindsAll
 from syncd.config import Quota
 from syncd.connector import Call, Destination, Found, Outcome, Wanted, Write, Written
 from syncd.dispatch import outcomes as rules
+from syncd.dispatch.meter import Meter
 from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited
 from syncd.pacing import Pace
 from syncd.store.lanes import put_pace, spend, spending
@@ -49,8 +52,10 @@ class Caller:
         clock: Callable[[], int],
         stopping: Callable[[], bool],
         pace: Pace,
+        meter: Meter | None = None,
     ) -> None:
         self.name = name
+        self.meter = meter or Meter()
         self.destination = destination
         self.pace = pace
         self.made = 0
@@ -119,8 +124,17 @@ class Caller:
             )
         self._kept = pace
 
-    def _ask(self, question: Callable[[], T]) -> T | Failure:
-        """Whatever comes out is an answer or a Failure."""
+    def _ask(self, operation: str, records: int, question: Callable[[], T]) -> T | Failure:
+        """Whatever comes out is an answer or a Failure; measured, and traced where somebody traces."""
+        begun = time.perf_counter()
+        with traces.span("call", destination=self.name, operation=operation, records=records) as span:
+            answer = self._answer(question)
+            how = rules.word(answer) if isinstance(answer, Failure) else "answered"
+            span.set_attribute("syncd.outcome", how)
+        self.meter.called(self.name, operation, how, time.perf_counter() - begun)
+        return answer
+
+    def _answer(self, question: Callable[[], T]) -> T | Failure:
         try:
             return question()
         except Failure as failure:
@@ -149,7 +163,7 @@ class Caller:
         if not people:
             return []
         self.check(max(1.0, self._person_cost * len(people)))
-        answer = self._ask(lambda: self.destination.resolve(people, deals=deals))
+        answer = self._ask("resolve", len(people), lambda: self.destination.resolve(people, deals=deals))
         units = self._look_up_paid(answer)
         if not isinstance(answer, Failure):
             if len(answer) == len(people):
@@ -164,7 +178,7 @@ class Caller:
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str] | Failure:
         """key -> id of the records that exist. Raises Paused."""
         self.check(1.0)
-        answer = self._ask(lambda: self.destination.find(object, key_field, keys))
+        answer = self._ask("find", len(keys), lambda: self.destination.find(object, key_field, keys))
         self._look_up_paid(answer)
         return answer
 
@@ -173,9 +187,11 @@ class Caller:
         self.check(max(1.0, self._key_cost * len(keys)))
         ask = self.destination
         if isinstance(ask, FindsAll):
-            answer = self._ask(lambda: ask.find_all(object, key_field, keys))
+            answer = self._ask("find", len(keys), lambda: ask.find_all(object, key_field, keys))
         else:
-            answer = self._ask(lambda: {key: (id,) for key, id in ask.find(object, key_field, keys).items()})
+            answer = self._ask(
+                "find", len(keys), lambda: {key: (id,) for key, id in ask.find(object, key_field, keys).items()}
+            )
         self._key_cost = self._look_up_paid(answer) / max(1, len(keys))
         return answer
 
@@ -256,11 +272,14 @@ class Caller:
     def _fly(self, call: Call) -> Future[list[Outcome] | Failure]:
         if self.destination.concurrency == 1:
             done: Future[list[Outcome] | Failure] = Future()
-            done.set_result(self._ask(lambda: self.destination.send(call)))
+            done.set_result(self._send(call))
             return done
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.destination.concurrency, thread_name_prefix=f"lane {self.name}")
-        return self._pool.submit(self._ask, lambda: self.destination.send(call))
+        return self._pool.submit(contextvars.copy_context().run, self._send, call)
+
+    def _send(self, call: Call) -> list[Outcome] | Failure:
+        return self._ask("send", len(call.writes), lambda: self.destination.send(call))
 
     def _land(
         self,
@@ -279,8 +298,10 @@ class Caller:
             if pieces is not None:
                 refused(call, answer)
                 return pieces
+            self.meter.wrote(self.name, [rules.word(answer)] * len(call.writes))
             return after(call, [answer] * len(call.writes))
         self._judge(None)
+        self.meter.wrote(self.name, map(rules.word, answer))
         for outcome in answer:
             if isinstance(outcome, (RateLimited, QuotaExhausted)) or (
                 not isinstance(outcome, Written) and rules.stops_lane(outcome)

@@ -17,10 +17,11 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from syncd import pacing
+from syncd import pacing, traces
 from syncd.config import Settings
 from syncd.connector import Destination
 from syncd.dispatch.calls import Caller
+from syncd.dispatch.meter import Meter
 from syncd.dispatch.outcomes import Law
 from syncd.dispatch.round import Round, Route
 from syncd.dispatch.verification import Verification
@@ -72,6 +73,7 @@ class Lane:
         random: pacing.Random = chance.random,
         lease: timedelta = LEASE,
         idle: float = IDLE,
+        meter: Meter | None = None,
     ) -> None:
         self.name = name
         self._destination = destination
@@ -80,6 +82,7 @@ class Lane:
         self._random = random
         self._lease = lease
         self._idle = idle
+        self._meter = meter or Meter()
         here = settings.destinations[name]
         self._quota = here.quota
         doubt = here.doubt.total_seconds() if here.doubt is not None else destination.doubt
@@ -118,7 +121,13 @@ class Lane:
         work = Round(self._route, self._store, caller, batch)
         self._extended = started
         caller.before_call = lambda: self._extend(batch)
-        self._run(work, caller, batch)
+        with traces.span(
+            "round",
+            signals=[one.signal_id for one in batch.taken] if traces.active is not None else (),
+            destination=self.name,
+            deliveries=len(batch.taken),
+        ):
+            self._run(work, caller, batch)
         caller.keep_pace()
         ledger = work.ledger
         if ledger.refused:
@@ -186,6 +195,7 @@ class Lane:
                 clock=self._clock,
                 stopping=self._stopping,
                 pace=self.pace(),
+                meter=self._meter,
             )
         return self._caller
 

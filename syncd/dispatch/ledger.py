@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from syncd import crashpoints
+from syncd import crashpoints, trail
 from syncd.dispatch import plan
 from syncd.dispatch.calls import Paused
 from syncd.store import queue
@@ -143,5 +143,8 @@ class Ledger:
             crashpoints.point("in_settling")
         self.refused += refused
         self.settled += ended
+        if not refused:
+            trail.attempted(self._batch.destination, what.attempts)
+            trail.ended(self._batch.destination, what.endings)
         if refused:
             raise Paused

@@ -97,6 +97,7 @@ def look_up(needs: Sequence[Need], mapping: CompiledMapping, caller: Caller, sto
     for need in needs:
         need.row = cached.get(need.identity)
     ask = [need for need in needs if not _believed(need, mapping, now)]
+    caller.meter.looked_up(caller.name, len(needs) - len(ask), len(ask))
     wanted = [Wanted(need.identity, mapping.lookups(need.asked[0][1].person)) for need in ask]
     answers = caller.resolve(wanted, deals=any(need.deals for need in ask)) if ask else []
     learnt: list[PersonRow] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
+from syncd import trail
 from syncd.store.entries import Committed
 
 
@@ -32,6 +33,7 @@ class Counts:
                 self._fresh[source] += len(committed.new)
             if committed.repeats:
                 self._repeats[source] += committed.repeats
+        trail.stored(source, committed.new)
 
     def polled(self, source: str, outcome: str) -> None:
         """`outcome`: ok, or the class of the failure, lower-case."""

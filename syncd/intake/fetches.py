@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from syncd import traces
 from syncd.connector import Batch, Hint, HintSource, NotYet, Request, WebhookSource
 from syncd.crashpoints import point
 from syncd.errors import AuthExpired, Failure, Malformed, Misconfigured, QuotaExhausted, RateLimited
@@ -132,7 +133,8 @@ class Fetches:
                         self._give_back(found[index:])
                         break
                     if self._store.receipts.renew(due, self._claim):
-                        self._one(due)
+                        with traces.span("fetch", source=self.name):
+                            self._one(due)
             except StoreUnavailable as error:
                 log.error("fetch failed: the store cannot commit", source=self.name, why=str(error))
                 return None

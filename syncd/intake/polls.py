@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import structlog
 
+from syncd import traces
 from syncd.connector import PollingSource
 from syncd.crashpoints import point
 from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited
@@ -131,7 +132,7 @@ class Poll:
             claim = self._store.leases.acquire(f"poll:{self.name}", self._lease)
             if claim is None:
                 return Polled(Ended.ELSEWHERE)
-            with self._store.leases.heartbeat(claim) as beat:
+            with self._store.leases.heartbeat(claim) as beat, traces.span("poll", source=self.name):
                 polled = self._under_lease(Fence(claim.lease, claim.claim), beat.lost, stop)
         except StoreUnavailable as error:
             polled = Polled(Ended.FAILED, error=str(error))
@@ -197,7 +198,8 @@ class _Reading:
                     raise FenceLost(self._fence.lease)
                 entry = admit(batch, poll.name, Route.POLL, poll._policy(), poll._clock(), fence=self._fence)
                 if not empty(entry):
-                    committed = poll._store.journal.commit(entry)
+                    with traces.span("commit", source=poll.name):
+                        committed = poll._store.journal.commit(entry)
                     poll._counts.committed(poll.name, committed)
                     self._new += len(committed.new)
                     self._repeats += committed.repeats

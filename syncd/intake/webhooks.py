@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from syncd import traces
 from syncd.connector import Reply, Request, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
@@ -202,7 +203,8 @@ class Doors:
 
     async def _commit(self, endpoint: Endpoint, entry: Entry) -> Answer:
         try:
-            committed = await self._commits.commit(entry)
+            with traces.span("commit", source=endpoint.name):
+                committed = await self._commits.commit(entry)
         except StoreUnavailable as error:
             endpoint.seldom(log.error, "webhook refused: the store cannot commit", source=endpoint.name, why=str(error))
             return NO_STORE

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from syncd.crashpoints import point
+from syncd.measures import SECONDS, SIZES, Histogram
 from syncd.store.entries import Committed, Entry, StoreUnavailable
 from syncd.store.groups import Outcome, Stir, commit_group
 from syncd.store.rows import Prepared, prepare
@@ -43,6 +45,7 @@ class Journal:
         self._closed = False
         self._writer: threading.Thread | None = None
         self._listeners: list[Listener] = []
+        self.sizes, self.seconds = Histogram(SIZES), Histogram(SECONDS)  # entries of a group, and how long it took
 
     @property
     def depth(self) -> int:
@@ -141,12 +144,15 @@ class Journal:
 
     def _commit(self, group: list[Prepared]) -> list[Outcome]:
         self._committing = len(group)
+        begun = time.perf_counter()
         try:
             result = commit_group(self._store, group)
         except Exception as error:  # noqa: BLE001 - our own bug must reach those who wait, and not end the writer
             return [error] * len(group)
         finally:
             self._committing = 0
+        self.sizes.observe(len(group))
+        self.seconds.observe(time.perf_counter() - begun)
         point("after_commit")
         if result.stir:
             self._tell(result.stir)

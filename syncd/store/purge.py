@@ -1,22 +1,51 @@
 """Retention: settled signals older than the limit go, in small bites, and leave their id so that a late repeat is still known.
 
-The daemon calls `purge` now and then; a lease sees to it that one does. Promise: the books balance before, between and after
+Bodies that stayed in quarantine so long go too, and who is who when it is not believed any more. The daemon calls `purge` now
+and then; a lease sees to it that one does. Promise: the books balance before, between and after
 the bites; what waits for a person (dead, unconfirmed, held) or has work left is never purged.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from syncd.store.engine import PURGE_LOCK, millis
 from syncd.store.leases import Claim, still_held
-from syncd.store.schema import attempts, deliveries, jobs, leases, settled, signals, spending, tally, tombstones, writes
+from syncd.store.schema import (
+    attempts,
+    deliveries,
+    jobs,
+    leases,
+    people,
+    receipts,
+    settled,
+    signals,
+    source_health,
+    spending,
+    tally,
+    tombstones,
+    writes,
+)
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -24,6 +53,8 @@ if TYPE_CHECKING:
 BITE = 100
 LEASE = timedelta(seconds=60)
 SPENDING_KEPT = timedelta(hours=48)
+PEOPLE_KEPT = timedelta(days=30)
+"""Who is who is asked afresh after a week (`dispatch.people`): what is older only takes room."""
 KEPT_STATES = ("dead", "unconfirmed")
 
 Place = tuple[int, str]
@@ -33,6 +64,8 @@ Place = tuple[int, str]
 class Purged:
     signals: int = 0
     jobs: int = 0
+    quarantined: int = 0
+    people: int = 0
 
 
 def purge(store: Store, before: datetime, *, bite: int = BITE) -> Purged | None:
@@ -49,8 +82,29 @@ def purge(store: Store, before: datetime, *, bite: int = BITE) -> Purged | None:
             place, done = store.apply(partial(_bite, store, claim, limit, place, bite))
             count += done
             beat.lost.wait(time.monotonic() - started)  # half of the time the database is everybody else's
+        stale = millis(store.clock() - PEOPLE_KEPT)
+        bodies = _in_bites(
+            store, beat.lost, bite, receipts, receipts.c.id,
+            and_(receipts.c.state == "quarantined", receipts.c.received_at < limit),
+        )  # fmt: skip
+        known = _in_bites(
+            store, beat.lost, 10 * bite, people, tuple_(people.c.destination, people.c.identity),
+            and_(people.c.state != "creating", people.c.checked_at < stale),
+        )  # fmt: skip
         ended = store.apply(lambda connection: _rest(store, connection, limit))
-    return Purged(count, ended)
+    return Purged(count, ended, bodies, known)
+
+
+def _in_bites(store: Store, lost: threading.Event, bite: int, table: Table, key: Any, old: ColumnElement[bool]) -> int:
+    """Deletes what is old, a short transaction at a time; half of the time the database is everybody else's."""
+    some = delete(table).where(key.in_(select(*(getattr(key, "clauses", None) or (key,))).where(old).limit(bite)), old)
+    total, gone = 0, bite
+    while gone >= bite and not lost.is_set():
+        started = time.monotonic()
+        gone = store.apply(lambda connection: connection.execute(some).rowcount)
+        total += gone
+        lost.wait(time.monotonic() - started)
+    return total
 
 
 def _bite(
@@ -99,5 +153,7 @@ def _rest(store: Store, connection: Connection, limit: int) -> int:
     old = store.now() - round(SPENDING_KEPT.total_seconds() * 1000)
     connection.execute(delete(spending).where(spending.c.hour < old))
     connection.execute(delete(leases).where(leases.c.expires_at < min(limit, old)))
+    silent = and_(source_health.c.last_ok_at < limit, source_health.c.last_signal_at < limit)
+    connection.execute(delete(source_health).where(silent, source_health.c.next_at < limit))
     ended = jobs.c.state.in_(("done", "failed", "stopped"))
     return connection.execute(delete(jobs).where(ended, jobs.c.updated_at < limit)).rowcount

@@ -7,6 +7,7 @@ out as `StoreUnavailable` with one clear line, and nothing of that transaction w
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,6 +163,29 @@ class Store:
         except OSError:  # not there, or not ours to reach any more: in either case not the file we opened
             return (0, 0)
         return status.st_dev, status.st_ino
+
+    def wipe(self, *, rewrite: bool = True) -> bool | None:
+        """Lets what was deleted leave the disk: SQLite's file is rewritten (if `rewrite`) and its log emptied, PostgreSQL's
+        dead rows are freed for reuse. False when somebody who reads kept it from being done whole; None: not done."""
+        if self.postgresql:
+            with engines.translated(self.place), self.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM")
+            return True
+        with self._one_writer(), engines.translated(self.place):
+            raw = self.engine.raw_connection()
+            try:
+                cursor = raw.cursor()
+                try:
+                    if rewrite:
+                        cursor.execute("VACUUM")
+                    busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) and "busy" not in str(error):
+                        raise
+                    return False
+            finally:
+                raw.close()
+        return not busy if rewrite else None
 
     def probe(self) -> None:
         """Commits a trifle to disk, for `/readyz`. Raises StoreUnavailable."""

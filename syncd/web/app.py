@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from syncd import traces
 from syncd.intake.webhooks import Doors
+from syncd.logs import REQUEST
 from syncd.web.metrics import MEDIA_TYPE, page
 from syncd.web.webhooks import PREFIX, Receive, Scope, Send, WebhookRoute
 
@@ -36,19 +38,27 @@ def make_app(
     routes: Sequence[Route] = (),
 ) -> App:
     """`ready` may block (it asks the database): it runs in a thread. `routes` are further pages."""
-    return App(WebhookRoute(doors, public_url=public_url), _pages(registry, ready, routes))
+    return App(doors, WebhookRoute(doors, public_url=public_url), _pages(registry, ready, routes))
 
 
 class App:
     """Sends /webhooks/… to the hot route, all else to the pages."""
 
-    def __init__(self, webhooks: WebhookRoute, pages: Starlette) -> None:
+    def __init__(self, doors: Doors, webhooks: WebhookRoute, pages: Starlette) -> None:
+        self._doors = doors
         self._webhooks = webhooks
         self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):
-            await self._webhooks(scope, receive, send)
+            REQUEST.set(scope)  # of this request's own task: a line in the log may name it
+            if traces.active is None:
+                await self._webhooks(scope, receive, send)
+                return
+            name = scope["path"][len(PREFIX) :].partition("/")[0]
+            known = name if self._doors.endpoint(name) is not None else ""  # a stranger's path may hold anything
+            with traces.request(known, scope["headers"]):
+                await self._webhooks(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
 

@@ -6,17 +6,20 @@ dictionary's increment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from syncd import __version__
+from syncd.dispatch.meter import Meter
+from syncd.errors import SyncdError
 from syncd.intake.counts import Counts
+from syncd.measures import Histogram
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 
@@ -24,7 +27,7 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of the balance sheet: how many signals of a channel are in a state at a destination. `state` "signals" is
-    the other side: how many there are in all."""
+    the other side: how many there are in all; it is shown as a metric of its own, so that states can be summed."""
 
     destination: str
     channel: str
@@ -34,11 +37,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How long ago (seconds) a source was last read well, and its failures in a row."""
+    """How long ago (seconds) a source was last read well (None: never), its failures in a row, and when (seconds since 1970) it
+    last brought a new signal."""
 
     source: str
-    seconds: float
+    seconds: float | None
     failures: int
+    last_signal: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +69,69 @@ def no_results() -> Iterable[Verified]:
     return ()
 
 
+@dataclass(frozen=True, slots=True)
+class LaneNow:
+    """How a destination fares. `spent`: units in the last 24 hours; `quota`: our share of the allowance, None: no limit known;
+    `used`, `maximum`: of the account, as the vendor last said."""
+
+    destination: str
+    paused: bool = False
+    breaker: str = "closed"
+    failures: int = 0
+    held_rules: int = 0
+    spent: float = 0.0
+    quota: float | None = None
+    unit: str = ""
+    used: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store says of itself. Keys: `oldest` destination, `receipts` (source, state), `jobs` (kind, state), `people`
+    destination. `free` None: only the server knows."""
+
+    oldest: Mapping[str, float] = field(default_factory=dict)
+    receipts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    people: Mapping[str, int] = field(default_factory=dict)
+    size: int = 0
+    free: int | None = None
+    retained_seconds: float = 0.0
+
+
+Commits = tuple[Histogram, Histogram]
+"""Entries of a group commit, and its seconds."""
+
+
+def no_lanes() -> Iterable[LaneNow]:
+    return ()
+
+
 def no_lines() -> Iterable[Line]:
     return ()
 
 
 def no_lags() -> Iterable[Lag]:
     return ()
+
+
+LANE_GAUGES: tuple[tuple[str, str, Callable[[LaneNow], float | None]], ...] = (
+    ("syncd_destination_paused", "1 while nothing is sent, whatever the reason.", lambda lane: int(lane.paused)),
+    (
+        "syncd_destination_breaker_open",
+        "1 while a destination rests after failed calls.",
+        lambda lane: int(lane.breaker == "open"),
+    ),
+    ("syncd_destination_failures", "Failed calls in a row.", lambda lane: lane.failures),
+    ("syncd_rules_held", "Mapping rules that name what the CRM does not know.", lambda lane: lane.held_rules),
+    ("syncd_spent_units", "Units of the vendor's allowance that we spent in 24 hours.", lambda lane: lane.spent),
+    ("syncd_quota_units", "Units that we may spend in 24 hours.", lambda lane: lane.quota),
+)
+ALLOWANCE_GAUGES: tuple[tuple[str, str, Callable[[LaneNow], float | None]], ...] = (
+    ("syncd_allowance_used", "What the whole account has used, as the vendor last said.", lambda lane: lane.used),
+    ("syncd_allowance_maximum", "What the account may use, as the vendor last said.", lambda lane: lane.maximum),
+)
 
 
 class Gauges(Collector):
@@ -83,7 +145,12 @@ class Gauges(Collector):
         books: Callable[[], Iterable[Line]] = no_lines,
         lags: Callable[[], Iterable[Lag]] = no_lags,
         reloads: Callable[[], Reloads] = Reloads,
+        *,
         verified: Callable[[], Iterable[Verified]] = no_results,
+        lanes: Callable[[], Iterable[LaneNow]] = no_lanes,
+        stored: Callable[[], Stored] = Stored,
+        commits: Commits | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._counts = counts
         self._depth = depth
@@ -92,6 +159,10 @@ class Gauges(Collector):
         self._lags = lags
         self._reloads = reloads
         self._verified = verified
+        self._lanes = lanes
+        self._stored = stored
+        self._commits = commits
+        self._meter = meter or Meter()
 
     def describe(self) -> Iterable[Metric]:
         return ()  # what there is depends on the configuration
@@ -110,17 +181,143 @@ class Gauges(Collector):
         for (source, outcome), count in sorted(self._counts.polls.items()):
             polls.add_metric([source, outcome], count)
         yield polls
-        yield from self._source_lags()
         yield from self._configuration()
-        yield from self._verifications()
-        books = GaugeMetricFamily(
-            "syncd_deliveries",
-            "The balance sheet: state `signals` is the sum of all other states.",
-            labels=["destination", "channel", "state"],
+        yield from self._group_commits()
+        yield from self._calls()
+        try:
+            told = [
+                *self._source_lags(),
+                *self._books_told(),
+                *self._lanes_told(),
+                *self._stored_told(),
+                *self._verifications(),
+            ]
+        except SyncdError:  # the counters above are worth showing all the same
+            told = []
+        yield _gauge(
+            "syncd_store_available",
+            "1 while the database answers; the figures from it are absent else.",
+            {},
+            int(bool(told)),
         )
+        yield from told
+
+    def _group_commits(self) -> Iterator[Metric]:
+        if self._commits is None:
+            return
+        sizes, seconds = self._commits
+        for name, text, spread in (
+            ("syncd_commit_entries", "Entries of a group commit.", sizes),
+            ("syncd_commit_duration_seconds", "How long a group commit took, to the disk.", seconds),
+        ):
+            family = HistogramMetricFamily(name, text)
+            family.add_metric([], *spread.read())
+            yield family
+
+    def _calls(self) -> Iterator[Metric]:
+        calls = CounterMetricFamily(
+            "syncd_calls",
+            "Calls of a destination by how they ended: answered, or a failure class.",
+            labels=["destination", "operation", "outcome"],
+        )
+        for key, count in sorted(self._meter.calls.items()):
+            calls.add_metric(list(key), count)
+        yield calls
+        outcomes = CounterMetricFamily(
+            "syncd_write_outcomes",
+            "What became of records that were sent: written, or a failure class.",
+            labels=["destination", "outcome"],
+        )
+        for pair, count in sorted(self._meter.outcomes.items()):
+            outcomes.add_metric(list(pair), count)
+        yield outcomes
+        people = CounterMetricFamily(
+            "syncd_people_lookups",
+            "People needed: known from the cache, or asked for.",
+            labels=["destination", "result"],
+        )
+        for pair, count in sorted(self._meter.people.items()):
+            people.add_metric(list(pair), count)
+        yield people
+        durations = HistogramMetricFamily(
+            "syncd_call_duration_seconds", "How long calls of a destination took.", labels=["destination"]
+        )
+        for destination, spread in sorted(self._meter.seconds.items()):
+            durations.add_metric([destination], *spread.read())
+        yield durations
+
+    def _books_told(self) -> Iterator[Metric]:
+        labels = ["destination", "channel"]
+        books = GaugeMetricFamily(
+            "syncd_deliveries", "Signals by what became of them at a destination.", labels=[*labels, "state"]
+        )
+        accepted = GaugeMetricFamily("syncd_books_signals", "Signals taken on for a destination.", labels=labels)
+        differences = GaugeMetricFamily(
+            "syncd_books_difference", "Signals less the sum of all states: 0, always.", labels=labels
+        )
+        sums: dict[tuple[str, str], int] = {}
         for line in self._books():
-            books.add_metric([line.destination, line.channel, line.state], line.count)
-        yield books
+            key = (line.destination, line.channel)
+            if line.state == "signals":
+                accepted.add_metric(list(key), line.count)
+                sums[key] = sums.get(key, 0) + line.count
+            else:
+                books.add_metric([*key, line.state], line.count)
+                sums[key] = sums.get(key, 0) - line.count
+        for key, difference in sorted(sums.items()):
+            differences.add_metric(list(key), difference)
+        yield from (books, accepted, differences)
+
+    def _lanes_told(self) -> Iterator[Metric]:
+        lanes = list(self._lanes())
+        labels = ["destination"]
+        for name, text, value in LANE_GAUGES:
+            family = GaugeMetricFamily(name, text, labels=labels)
+            for lane in lanes:
+                told = value(lane)
+                if told is not None:
+                    family.add_metric([lane.destination], told)
+            yield family
+        for name, text, value in ALLOWANCE_GAUGES:
+            family = GaugeMetricFamily(name, text, labels=["destination", "unit"])
+            for lane in lanes:
+                told = value(lane)
+                if told is not None:
+                    family.add_metric([lane.destination, lane.unit], told)
+            yield family
+
+    def _stored_told(self) -> Iterator[Metric]:
+        now = self._stored()
+        for name, text, labels, values in (
+            (
+                "syncd_oldest_pending_age_seconds",
+                "Since the oldest pending delivery of a destination came.",
+                ["destination"],
+                {(name,): age for name, age in now.oldest.items()},
+            ),
+            (
+                "syncd_receipts",
+                "Hints waiting to be fetched (pending) and bodies that nobody understood (quarantined).",
+                ["source", "state"],
+                now.receipts,
+            ),
+            ("syncd_jobs", "Backfills, imports and replays by state.", ["kind", "state"], now.jobs),
+            (
+                "syncd_people_cached",
+                "People remembered of a destination.",
+                ["destination"],
+                {(name,): count for name, count in now.people.items()},
+            ),
+        ):
+            family = GaugeMetricFamily(name, text, labels=labels)
+            for key, count in sorted(values.items()):
+                family.add_metric(list(key), count)
+            yield family
+        yield _gauge("syncd_database_size_bytes", "Room that the database takes.", {}, now.size)
+        if now.free is not None:
+            yield _gauge("syncd_disk_free_bytes", "Room left on the disk of the SQLite file.", {}, now.free)
+        text = "Age of the oldest signal that retention may take."
+        yield _gauge("syncd_oldest_purgeable_age_seconds", text, {}, now.retained_seconds)
 
     def _configuration(self) -> Iterator[Metric]:
         now = self._reloads()
@@ -144,11 +341,16 @@ class Gauges(Collector):
     def _source_lags(self) -> Iterator[Metric]:
         lag = GaugeMetricFamily("syncd_source_lag_seconds", "Since a source was last read well.", labels=["source"])
         failures = GaugeMetricFamily("syncd_source_failures", "Failures of a source in a row.", labels=["source"])
+        last = GaugeMetricFamily(
+            "syncd_source_last_signal_timestamp_seconds", "When a source last brought a new signal.", labels=["source"]
+        )
         for item in self._lags():
-            lag.add_metric([item.source], item.seconds)
             failures.add_metric([item.source], item.failures)
-        yield lag
-        yield failures
+            if item.seconds is not None:
+                lag.add_metric([item.source], item.seconds)
+            if item.last_signal is not None:
+                last.add_metric([item.source], item.last_signal)
+        yield from (lag, failures, last)
 
 
 def registry_of(gauges: Gauges) -> CollectorRegistry:

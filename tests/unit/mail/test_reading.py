@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,27 @@ def test_words_of_a_broken_mail_are_kept() -> None:
     assert received(BROKEN["boundary never closed"]).text == "hi"
     assert received(BROKEN["unknown charset"]).text == "ä"
     assert received(BROKEN["8-bit headers"]).title == received(BROKEN["utf-8 headers"]).title == "Grüße"
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_headers_only_keeps_no_word_of_the_text(attached: bool) -> None:
+    made = EmailMessage()
+    made["From"], made["To"], made["Subject"] = "An <an@example.org>", "sales@example.com", "An order"
+    made["Date"], made["Message-ID"] = "Fri, 20 Nov 2026 10:00:00 +0000", "<7@example.org>"
+    made.set_content("my secret wish\n\n> quoted wish")
+    if attached:
+        made.add_attachment(b"x", maintype="application", subtype="pdf", filename="wish.pdf")
+    whole, head = (
+        read_mail(
+            bytes(made),
+            Envelope(datetime(2026, 11, 20, tzinfo=UTC), 500),
+            Rules("inbox", headers_only=headers_only),
+            datetime(2026, 11, 20, tzinfo=UTC),
+            Route.POLL,
+        ).signals[0]
+        for headers_only in (False, True)
+    )
+    assert "wish" not in encode(head).decode()
+    assert "wish" in encode(whole).decode()
+    assert (head.id, head.thread, head.title, head.person) == (whole.id, whole.thread, whole.title, whole.person)
+    assert (head.text, head.data["capture"], head.data["message_id"]) == ("", "headers", "7@example.org")
