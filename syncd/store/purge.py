@@ -16,7 +16,19 @@ from sqlalchemy import Connection, and_, delete, exists, func, insert, select, t
 
 from syncd.store.engine import PURGE_LOCK, millis
 from syncd.store.leases import Claim, still_held
-from syncd.store.schema import attempts, deliveries, jobs, leases, settled, signals, spending, tally, tombstones, writes
+from syncd.store.schema import (
+    anywhere,
+    attempts,
+    deliveries,
+    jobs,
+    leases,
+    settled,
+    signals,
+    spending,
+    tally,
+    tombstones,
+    writes,
+)
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -88,7 +100,8 @@ def _remove(store: Store, connection: Connection, ids: list[str]) -> None:
     for destination, channel, count in counted.all():
         line = and_(tally.c.destination == destination, tally.c.channel == channel)
         connection.execute(update(tally).where(line).values(signals=tally.c.signals - count))
-    for table in (settled, writes, attempts):
+    connection.execute(delete(writes).where(writes.c.destination.in_(anywhere), writes.c.signal_id.in_(ids)))
+    for table in (settled, attempts):
         connection.execute(delete(table).where(table.c.signal_id.in_(ids)))
     connection.execute(delete(signals).where(signals.c.id.in_(ids)))
     now = store.now()
