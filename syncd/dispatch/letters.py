@@ -20,7 +20,7 @@ from syncd.signals import Route
 from syncd.store import queries
 from syncd.store.lanes import drop_rejected
 from syncd.store.queue import WriteRow, put_writes
-from syncd.store.schema import deliveries, settled, signals, writes
+from syncd.store.schema import anywhere, deliveries, settled, signals, writes
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -86,13 +86,15 @@ def letters(
             signals.c.occurred_at,
         )
         .join(signals, signals.c.id == writes.c.signal_id)
-        .where(writes.c.state.in_(list(states)), writes.c.signal_id.in_(_ids(wanted)))
+        .where(_at(wanted), writes.c.state.in_(list(states)), writes.c.signal_id.in_(_ids(wanted)))
         .order_by(writes.c.updated_at.desc(), writes.c.signal_id, writes.c.rule)
     )
-    if wanted.destination:
-        query = query.where(writes.c.destination == wanted.destination)
     with store.read() as connection:
         return [Letter(**row) for row in connection.execute(query.limit(limit)).mappings()]
+
+
+def _at(wanted: Filter) -> Any:
+    return writes.c.destination == wanted.destination if wanted.destination else writes.c.destination.in_(anywhere)
 
 
 def _ids(wanted: Filter) -> Any:
@@ -151,9 +153,7 @@ def _plus(one: Changed, other: Changed) -> Changed:
 def _chosen(store: Store, wanted: Filter, states: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """(destination, ids of its deliveries with such a write), in bites; decided before anything changes."""
     query = select(writes.c.destination, writes.c.signal_id).distinct()
-    query = query.where(writes.c.state.in_(list(states)), writes.c.signal_id.in_(_ids(wanted)))
-    if wanted.destination:
-        query = query.where(writes.c.destination == wanted.destination)
+    query = query.where(_at(wanted), writes.c.state.in_(list(states)), writes.c.signal_id.in_(_ids(wanted)))
     with store.read() as connection:
         rows = connection.execute(query.order_by(writes.c.destination, writes.c.signal_id)).all()
     for destination in sorted({row.destination for row in rows}):

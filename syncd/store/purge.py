@@ -32,6 +32,7 @@ from sqlalchemy import (
 from syncd.store.engine import PURGE_LOCK, millis
 from syncd.store.leases import Claim, still_held
 from syncd.store.schema import (
+    anywhere,
     attempts,
     deliveries,
     jobs,
@@ -142,7 +143,8 @@ def _remove(store: Store, connection: Connection, ids: list[str]) -> None:
     for destination, channel, count in counted.all():
         line = and_(tally.c.destination == destination, tally.c.channel == channel)
         connection.execute(update(tally).where(line).values(signals=tally.c.signals - count))
-    for table in (settled, writes, attempts):
+    connection.execute(delete(writes).where(writes.c.destination.in_(anywhere), writes.c.signal_id.in_(ids)))
+    for table in (settled, attempts):
         connection.execute(delete(table).where(table.c.signal_id.in_(ids)))
     connection.execute(delete(signals).where(signals.c.id.in_(ids)))
     now = store.now()

@@ -15,7 +15,7 @@ from sqlalchemy import Select, Table, exists, func, or_, select, tuple_
 
 from syncd.signals import Signal, decode_signal, normal_email
 from syncd.store.engine import millis
-from syncd.store.schema import attempts, deliveries, people, settled, signals, writes
+from syncd.store.schema import anywhere, attempts, deliveries, people, settled, signals, writes
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -106,7 +106,7 @@ def explain(store: Store, id: str) -> Explained | None:
         signal = decode_signal(body)
 
         def rows(table: Table, *order: Any) -> list[dict[str, Any]]:
-            query = select(table).where(table.c.signal_id == id).order_by(*order)
+            query = select(table).where(table.c.signal_id == id, table.c.destination.in_(anywhere)).order_by(*order)
             return [dict(row) for row in connection.execute(query).mappings()]
 
         known: list[dict[str, Any]] = []

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    select,
 )
 
 metadata = MetaData()
@@ -223,6 +224,10 @@ tally = Table(
     Column("signals", BigInteger, nullable=False),
     PrimaryKeyConstraint("destination", "channel"),
 )
+
+anywhere = select(tally.c.destination)
+"""Every destination that ever got a delivery. `writes` has its indexes by destination first: who asks for writes of a signal or
+in a state at any destination says "at one of these", or reads the whole table."""
 
 switched_off = Table(
     "switched_off",  # what the switches and `exclude` kept out, counted, for `status`
