@@ -200,6 +200,8 @@ def test_what_is_unchanged_goes_on_and_what_is_changed_begins_anew(rig: Rig) -> 
 def test_a_lane_that_waits_for_a_mending_begins_anew(rig: Rig) -> None:
     """Nothing of it changed but the world: the reload is how its owner says so."""
     lane = rig.daemon.lanes["archive"]
+    rig.post(0)
+    arrive(rig, ["Order"])  # it has begun: what it finds at its beginning it takes for mended
     state = msgspec.json.encode(
         Pace(stopped=True, paused_until=rig.daemon.store.now() + 3_600_000, reason="no such key")
     )
@@ -209,7 +211,7 @@ def test_a_lane_that_waits_for_a_mending_begins_anew(rig: Rig) -> None:
     rig.reload()
     assert rig.daemon.lanes["archive"] is not lane
     rig.post(1)
-    arrive(rig, ["Order"])
+    arrive(rig, ["Order", "Order"])
 
 
 @pytest.mark.usefixtures("by_hand")
