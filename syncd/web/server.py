@@ -44,7 +44,7 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         self._reading = False
         cycle, self._whole = self._whole, None
-        if cycle is not None and (cycle.more_body or not self.app.at_once(cycle)):  # type: ignore[union-attr]
+        if cycle is not None and (cycle.more_body or not self.app.at_once(cycle)):
             super()._start_asgi_task(cycle, self.app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
