@@ -114,14 +114,13 @@ def _trial(store: Store, prepared: Prepared) -> Exception | None:
 
 def _write(store: Store, connection: Connection, group: Sequence[Prepared]) -> Result:
     pen = pen_for(connection)
+    if any(prepared.arrivals for prepared in group):
+        pen.guard()
     lost = _lost_fences(store, connection, group)
     accepted = [prepared for prepared in group if id(prepared) not in lost]
-    with pen.together():
-        if any(prepared.arrivals for prepared in accepted):
-            pen.guard()
-        fresh, stir = _write_arrivals(pen, accepted)
-        _write_receipts(pen, accepted)
-        _write_states(pen, accepted)
+    fresh, stir = _write_arrivals(pen, accepted)
+    _write_receipts(pen, accepted)
+    _write_states(pen, accepted)
     outcomes: list[Outcome] = [lost.get(id(prepared)) or _committed(prepared, fresh) for prepared in group]
     return Result(outcomes, stir | Stir(hints=any(prepared.hints for prepared in accepted)))
 

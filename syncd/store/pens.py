@@ -7,7 +7,6 @@ SQLAlchemy holds; rows come sorted, so that two daemons lock them in one order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from itertools import chain, repeat
 from typing import Any, Protocol
@@ -80,10 +79,6 @@ UPSERTS = {
 class Pen(Protocol):
     """Writes rows in one open transaction."""
 
-    def together(self) -> AbstractContextManager[Any]:
-        """What is written within waits for no answer of its own; at the end all of it has been answered."""
-        ...
-
     def guard(self) -> None:
         """Keeps the purge out until the commit: a repeat must find either the signal or its tombstone."""
         ...
@@ -132,9 +127,6 @@ class SqlitePen:
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
-
-    def together(self) -> AbstractContextManager[Any]:
-        return nullcontext()
 
     def guard(self) -> None:
         return None  # BEGIN IMMEDIATE is guard enough
@@ -187,9 +179,6 @@ class PostgresPen:
 
         self._raw = raw
         self._makers = MAKERS
-
-    def together(self) -> AbstractContextManager[Any]:
-        return self._raw.pipeline()  # type: ignore[no-any-return]
 
     def guard(self) -> None:
         self._raw.execute(self._GUARD)
