@@ -69,6 +69,9 @@ class WithRawNoOp:
         else:
             await self._app(scope, receive, send)
 
+    def at_once(self, cycle: Any) -> bool:
+        return self._app.at_once(cycle)
+
 
 class OneByOne:
     """The same journal with a transaction of its own for every request."""

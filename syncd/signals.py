@@ -228,6 +228,8 @@ def make_person(
 
 
 def _one_line(text: str) -> str:
+    if not text:
+        return ""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(text.split())

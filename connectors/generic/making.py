@@ -101,7 +101,7 @@ def person_of(said: dict[str, Any], region: str | None) -> Person:
     raw: dict[str, Any] = {}
     for name, value in said.items():
         if name in _PERSON_TEXTS:
-            texts[name] = _plain(value)
+            texts[name] = value.replace("\0", "") if type(value) is str else _plain(value)
         elif name != "handles" and value is not None:
             raw[name] = value
     return make_person(**texts, handles=handles, raw=raw, region=region)

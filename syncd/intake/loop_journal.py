@@ -1,4 +1,4 @@
-"""Lets coroutines wait for durable commits: one hand-over to the writer, and one wake of the event loop, for many requests.
+"""Lets requests wait for durable commits: one hand-over to the writer, and one wake of the event loop, for many requests.
 
 The doors use it. Promise: the loop never touches the database; a request waits for no other longer than HOLD.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,27 @@ if TYPE_CHECKING:
     from syncd.intake.webhooks import Journal
 
 Outcome = Committed | Exception
+Done = Callable[[Outcome], None]
 
-HOLD = 0.003  # seconds; while requests keep coming in, the writer would only fight the loop for the interpreter
+HOLD = 0.010  # seconds
 ENOUGH = 256
+DRY_TURNS = 4  # of the loop without a new request: a client that was just answered takes that long for its next
 
 
 class LoopJournal:
-    """The journal as one event loop sees it. Entries are handed over when the loop has run dry of new ones."""
+    """The journal as one event loop sees it. Entries are handed over when the loop has run dry of new ones and the writer is
+    free: at work together the two would only fight for the interpreter, and in smaller groups. Nothing is held for longer
+    than HOLD."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: list[tuple[Entry, asyncio.Future[Committed]]] = []
-        self._seen = 0
+        self._waiting: list[tuple[Entry, Done]] = []
+        self._out = 0  # handed over and not ended
+        self._gathering = False
+        self._seen = self._dry = 0
         self._since = 0.0
-        self._ended: deque[tuple[asyncio.Future[Committed], Outcome]] = deque()
+        self._latest: asyncio.TimerHandle | None = None
+        self._ended: deque[tuple[Done, Outcome]] = deque()
         self._woken = False
 
     @property
@@ -37,46 +45,76 @@ class LoopJournal:
         """Entries not yet handed over."""
         return len(self._waiting)
 
-    def commit(self, entry: Entry) -> asyncio.Future[Committed]:
-        """To be awaited; raises what the journal raises: StoreUnavailable, FenceLost."""
+    def submit(self, entry: Entry, done: Done) -> None:
+        """`done(outcome)` is called on this loop: with Committed, or what the journal raises: StoreUnavailable, FenceLost."""
+        self._waiting.append((entry, done))
+        if len(self._waiting) > 1:
+            return
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Committed] = loop.create_future()
-        self._waiting.append((entry, waiter))
-        if len(self._waiting) == 1:
-            self._seen = 0
-            self._since = loop.time()
-            loop.call_soon(self._hand_over, loop)
+        self._since = loop.time()
+        if self._out:
+            self._latest = loop.call_later(HOLD, self._hand_over, loop)
+        else:
+            self._gather(loop)
+
+    def commit(self, entry: Entry) -> asyncio.Future[Committed]:
+        """The same to be awaited; it raises."""
+        waiter: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        self.submit(entry, partial(_end, waiter))
         return waiter
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        count = len(self._waiting)
-        if self._seen < count < ENOUGH and loop.time() - self._since < HOLD:
-            self._seen = count
-            loop.call_soon(self._hand_over, loop)
-            return
-        waiting, self._waiting = self._waiting, []
-        try:
-            self._journal.submit_all([(entry, partial(self._ends, loop, waiter)) for entry, waiter in waiting])
-        except Exception as error:  # noqa: BLE001  the journal is closed: those who wait hear of it
-            for _, waiter in waiting:
-                if not waiter.done():
-                    waiter.set_exception(error)
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._gathering:
+            self._gathering = True
+            self._seen = self._dry = 0
+            loop.call_soon(self._look, loop)
 
-    def _ends(self, loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[Committed], outcome: Outcome) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Once a turn of the loop, until there is nothing more to wait for."""
+        count = len(self._waiting)
+        self._dry = self._dry + 1 if count == self._seen else 0
+        if self._dry < DRY_TURNS and count < ENOUGH and loop.time() - self._since < HOLD:
+            self._seen = count
+            loop.call_soon(self._look, loop)
+            return
+        self._gathering = False
+        self._hand_over(loop)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._latest is not None:
+            self._latest.cancel()
+            self._latest = None
+        waiting, self._waiting = self._waiting, []
+        self._out += len(waiting)
+        try:
+            self._journal.submit_all([(entry, partial(self._ends, loop, done)) for entry, done in waiting])
+        except Exception as error:  # noqa: BLE001  the journal is closed: those who wait hear of it
+            self._out -= len(waiting)
+            for _, done in waiting:
+                done(error)
+
+    def _ends(self, loop: asyncio.AbstractEventLoop, done: Done, outcome: Outcome) -> None:
         """In the writer's thread."""
-        self._ended.append((waiter, outcome))
+        self._ended.append((done, outcome))
         if not self._woken:
             self._woken = True
-            loop.call_soon_threadsafe(self._wake)
+            loop.call_soon_threadsafe(self._wake, loop)
 
-    def _wake(self) -> None:
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         # Lowered before the queue is emptied: whoever appends later either is seen here or sees it down and wakes again.
         self._woken = False
         while self._ended:
-            waiter, outcome = self._ended.popleft()
-            if waiter.done():  # the request was cancelled while it waited
-                continue
-            if isinstance(outcome, Exception):
-                waiter.set_exception(outcome)
-            else:
-                waiter.set_result(outcome)
+            done, outcome = self._ended.popleft()
+            self._out -= 1
+            done(outcome)
+        if self._waiting and not self._out:
+            self._gather(loop)
+
+
+def _end(waiter: asyncio.Future[Committed], outcome: Outcome) -> None:
+    if waiter.done():  # the request was cancelled while it waited
+        return
+    if isinstance(outcome, Exception):
+        waiter.set_exception(outcome)
+    else:
+        waiter.set_result(outcome)

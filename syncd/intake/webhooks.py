@@ -201,15 +201,41 @@ class Doors:
             self.waiting -= 1
             self.bytes_held -= size
 
+    def take(self, endpoint: Endpoint, request: Request, answered: Callable[[Answer], None]) -> None:
+        """`receive` without a coroutine, for a body of at most SMALL_BODY: `answered(answer)` is called on this loop, within
+        this call when nothing has to be committed."""
+        verdict = judge(endpoint, request, self._open.policy, request.received_at)
+        if isinstance(verdict, Answer):
+            if verdict is NO_KEY:
+                self._key_wanted(endpoint.name)
+            answered(verdict)
+            return
+        size = len(request.body)
+        self.waiting += 1
+        self.bytes_held += size
+
+        def ended(outcome: Committed | Exception) -> None:
+            self.waiting -= 1
+            self.bytes_held -= size
+            answered(self._answer(endpoint, outcome))
+
+        self._commits.submit(verdict, ended)
+
     async def _commit(self, endpoint: Endpoint, entry: Entry) -> Answer:
         try:
             with traces.span("commit", source=endpoint.name):
                 committed = await self._commits.commit(entry)
-        except StoreUnavailable as error:
-            endpoint.seldom(log.error, "webhook refused: the store cannot commit", source=endpoint.name, why=str(error))
-            return NO_STORE
-        except Exception:  # noqa: BLE001  not committed, so not acknowledged: the vendor sends it again
-            endpoint.seldom(log.error, "commit failed: a bug of ours", source=endpoint.name, exc_info=True)
-            return NO_STORE
-        self.counts.committed(endpoint.name, committed)
-        return STORED
+            return self._answer(endpoint, committed)
+        except Exception as error:  # noqa: BLE001  not committed, so not acknowledged: the vendor sends it again
+            return self._answer(endpoint, error)
+
+    def _answer(self, endpoint: Endpoint, outcome: Committed | Exception) -> Answer:
+        if isinstance(outcome, Committed):
+            self.counts.committed(endpoint.name, outcome)
+            return STORED
+        if isinstance(outcome, StoreUnavailable):
+            why = str(outcome)
+            endpoint.seldom(log.error, "webhook refused: the store cannot commit", source=endpoint.name, why=why)
+        else:
+            endpoint.seldom(log.error, "commit failed: a bug of ours", source=endpoint.name, exc_info=outcome)
+        return NO_STORE

@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from syncd.errors import SyncdError, UsageError
 
@@ -28,13 +28,30 @@ MOST_CONNECTIONS = 8000  # each may hold 64 KiB of a body nobody has asked for y
 
 
 class Protocol(HttpToolsProtocol):
-    """Remembers since when a request's head has been awaited, for the sweep."""
+    """Remembers since when a request's head has been awaited, for the sweep; and lets the app answer `at_once` what came
+    whole: a request that arrives in one piece needs no task to wait for its body."""
 
     head_since: float | None
+    _whole: RequestResponseCycle | None = None  # begun in the piece that is being read
+    _reading = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.head_since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        self._reading = True
+        super().data_received(data)
+        self._reading = False
+        cycle, self._whole = self._whole, None
+        if cycle is not None and (cycle.more_body or not self.app.at_once(cycle)):
+            super()._start_asgi_task(cycle, self.app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._reading and self._whole is None and app is self.app and hasattr(app, "at_once"):
+            self._whole = cycle
+        else:
+            super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         self.head_since = self.loop.time()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,7 @@ from syncd.intake.webhooks import (
     NO_SUCH_SOURCE,
     POST,
     PROBES,
+    SMALL_BODY,
     STORED,
     TOO_LARGE,
     TOO_SLOW,
@@ -56,6 +58,7 @@ class WebhookRoute:
         self._doors = doors
         self._public_url = public_url
         self._body_seconds = body_seconds
+        self._telling: set[asyncio.Task[None]] = set()
         self._heads: dict[Answer, Message] = {}
         self._stored = Whole(STORED.status, self._head(STORED)["headers"], STORED.body)
 
@@ -78,22 +81,56 @@ class WebhookRoute:
             return
         except _Gone:
             return
+        answer = await doors.receive(endpoint, self._request(scope, headers, body, tail))
+        doors.counts.answered(name, answer.status)
+        if answer is not STORED or not self._stored.sent(getattr(send, "__self__", None)):
+            await self._tell(send, answer)
+
+    def at_once(self, cycle: Any) -> bool:
+        """The same for a request that uvicorn has read whole, without a task: judged now, answered when it is durable.
+        False, and nothing done, for what is not plain: the usual way answers it."""
+        scope = cycle.scope
+        name, _, tail = scope["path"][len(PREFIX) :].partition("/")
+        doors = self._doors
+        endpoint = doors.endpoint(name)
+        size = len(cycle.body)
+        if (
+            endpoint is None
+            or scope["method"] != POST
+            or cycle.waiting_for_100_continue
+            or size > SMALL_BODY
+            or doors.refusal(size) is not None
+        ):
+            return False
+        request = self._request(scope, _headers(scope["headers"]), bytes(cycle.body), tail)
+        cycle.body = bytearray()
+        cycle.flow.resume_reading()
+        doors.take(endpoint, request, partial(self._answered, cycle, name))
+        return True
+
+    def _answered(self, cycle: Any, name: str, answer: Answer) -> None:
+        self._doors.counts.answered(name, answer.status)
+        if answer is STORED and self._stored.sent(cycle):
+            return
+        telling = asyncio.get_running_loop().create_task(self._tell(cycle.send, answer))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _tell(self, send: Send, answer: Answer) -> None:
+        await send(self._head(answer))
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def _request(self, scope: Scope, headers: dict[str, str], body: bytes, tail: str) -> Request:
         query = scope["query_string"]
-        request = Request(
-            method,
+        return Request(
+            scope["method"],
             self._url(scope, headers, query),
             headers,
             body,
-            doors.clock(),
+            self._doors.clock(),
             parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else (),
             tail,
         )
-        answer = await doors.receive(endpoint, request)
-        doors.counts.answered(name, answer.status)
-        if answer is STORED and self._stored.sent(send):
-            return
-        await send(self._head(answer))
-        await send({"type": "http.response.body", "body": answer.body})
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
         """The whole body. Raises _Refused as soon as it is too large, too much, too slow or its length a lie."""
@@ -176,9 +213,14 @@ class WebhookRoute:
         return f"{base}{path}?{query.decode('latin-1')}" if query else base + path
 
 
+@lru_cache(maxsize=200)
+def _text(name: bytes) -> str:
+    return name.decode("latin-1")
+
+
 def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Lower-case names (the server lowers them); repeats joined by a comma, as HTTP says they may be."""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    headers = {_text(name): value.decode("latin-1") for name, value in raw}
     if len(headers) == len(raw):
         return headers
     headers = {}

@@ -22,9 +22,8 @@ class Whole:
         self._rendered = b""
         self._rendered_with: list[tuple[bytes, bytes]] | None = None
 
-    def sent(self, send: Any) -> bool:
-        """Sends it if `send` is uvicorn's own and nothing stands in the way; whether it did."""
-        cycle = getattr(send, "__self__", None)
+    def sent(self, cycle: Any) -> bool:
+        """Sends it if `cycle` is uvicorn's own and nothing stands in the way; whether it did."""
         if type(cycle) is not RequestResponseCycle:
             return False
         if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:

@@ -1,0 +1,88 @@
+"""How requests gather into groups: while one is being written the next is held, but for no longer than HOLD."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from syncd.intake.loop_journal import DRY_TURNS, LoopJournal
+from syncd.store.entries import Committed, Entry, StoreUnavailable
+
+Done = Callable[[Committed | Exception], None]
+
+
+class Written:
+    """A journal that ends its groups when told to."""
+
+    def __init__(self) -> None:
+        self.groups: list[Sequence[tuple[Entry, Done]]] = []
+        self.closed = False
+
+    @property
+    def depth(self) -> int:
+        return 0
+
+    def submit_all(self, entries: Sequence[tuple[Entry, Done]]) -> None:
+        if self.closed:
+            raise StoreUnavailable("closed")
+        self.groups.append(entries)
+
+    def end(self, group: int) -> None:
+        for _, done in self.groups[group]:
+            done(Committed())
+
+
+async def turns(count: int = DRY_TURNS + 2) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_what_comes_during_a_commit_is_the_next_group() -> None:
+    async def run() -> None:
+        journal = Written()
+        gathered = LoopJournal(journal)
+        first = [gathered.commit(Entry("a")) for _ in range(3)]
+        await turns()
+        later = [gathered.commit(Entry("b")) for _ in range(2)]
+        await turns()
+        assert ([len(group) for group in journal.groups], gathered.held) == ([3], 2)
+        journal.end(0)
+        await asyncio.gather(*first)
+        await turns()
+        assert ([len(group) for group in journal.groups], gathered.held) == ([3, 2], 0)
+        journal.end(1)
+        await asyncio.gather(*later)
+
+    asyncio.run(run())
+
+
+def test_a_commit_that_takes_long_holds_nothing_back() -> None:
+    async def run() -> None:
+        journal = Written()
+        gathered = LoopJournal(journal)
+        gathered.commit(Entry("a"))
+        await turns()
+        gathered.commit(Entry("b"))
+        async with asyncio.timeout(10):
+            while gathered.held:
+                await asyncio.sleep(0)
+        assert [len(group) for group in journal.groups] == [1, 1]
+
+    asyncio.run(run())
+
+
+def test_a_closed_journal_is_heard_of_and_blocks_nothing() -> None:
+    async def run() -> None:
+        journal = Written()
+        gathered = LoopJournal(journal)
+        journal.closed = True
+        refused = gathered.commit(Entry("a"))
+        await turns()
+        assert isinstance(refused.exception(), StoreUnavailable)
+        journal.closed = False
+        taken = gathered.commit(Entry("b"))
+        await turns()
+        journal.end(0)
+        assert await taken == Committed()
+
+    asyncio.run(run())
