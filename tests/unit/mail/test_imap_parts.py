@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.mail.imap import ImapSettings
 from connectors.mail.imap_cursor import HEAD_AFTER, SKIP_AFTER, Folder, Stuck
 from connectors.mail.imap_errors import broken, refusal
 from connectors.mail.imap_pages import GROUP_BYTES, Page, Pages
 from connectors.mail.imap_session import SEARCH_WINDOW, Meta, Refused, Session
+from connectors.mail.imap_settings import ImapSettings
 from connectors.mail.reading import Rules
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient
 from syncd.signals import Route
