@@ -6,6 +6,7 @@ connection, `logins` counts the attempts to sign in.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import threading
@@ -31,11 +32,14 @@ def hangs_up(tag: str) -> None:
 
 @dataclass
 class ImapScript:
-    """`capabilities` are announced before and after login. `silent`: connections are taken, nothing is ever said."""
+    """`capabilities` are announced before and after login. `silent`: connections are taken, nothing is ever said.
+    `sasl`: (the explanation that follows what is said in AUTHENTICATE, if any; how it ends)."""
 
     capabilities: str = "IMAP4rev1 IDLE AUTH=PLAIN AUTH=XOAUTH2 LITERAL+"
     answers: dict[str, Answer] = field(default_factory=dict)
     silent: bool = False
+    sasl: tuple[str, str] = ("", "OK done")
+    sasl_said: list[str] = field(default_factory=list)
     port: int = 0
     seen: list[str] = field(default_factory=list)
     logins: int = 0
@@ -98,6 +102,13 @@ class ImapScript:
             self.logins += 1
         if command in self.answers:
             return self.answers[command](tag)
+        if command == "AUTHENTICATE":
+            challenges = ["", self.sasl[0]] if self.sasl[0] else [""]
+            for challenge in challenges:
+                connection.sendall(f"+ {challenge}\r\n".encode())
+                said = lines.readline().strip()  # type: ignore[attr-defined]
+                self.sasl_said.append(base64.b64decode(said).decode())
+            return f"{tag} {self.sasl[1]}\r\n".encode()
         if command == "IDLE":
             self.idlers.append(connection)
             connection.sendall(b"+ idling\r\n")
