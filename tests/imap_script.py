@@ -38,6 +38,7 @@ class ImapScript:
     capabilities: str = "IMAP4rev1 IDLE AUTH=PLAIN AUTH=XOAUTH2 LITERAL+"
     answers: dict[str, Answer] = field(default_factory=dict)
     silent: bool = False
+    greeting: str = ""
     sasl: tuple[str, str] = ("", "OK done")
     sasl_said: list[str] = field(default_factory=list)
     port: int = 0
@@ -85,7 +86,8 @@ class ImapScript:
             if self.silent:
                 lines.read()
                 return
-            connection.sendall(f"* OK [CAPABILITY {self.capabilities}] ready\r\n".encode())
+            greeting = self.greeting or f"* OK [CAPABILITY {self.capabilities}] ready"
+            connection.sendall(f"{greeting}\r\n".encode())
             for line in lines:
                 answer = self._answer(line.decode("latin-1").strip(), connection, lines)
                 if answer is None:

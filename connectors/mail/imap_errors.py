@@ -106,8 +106,10 @@ def _is_throttling(text: str) -> bool:
     return next((kind for pattern, kind, _ in _TABLE if pattern.search(text)), None) is RateLimited
 
 
-def broken(where: str, error: BaseException) -> Failure:
-    """The failure for a connection that could not be made or was lost."""
+def broken(where: str, error: BaseException, complaints: str = "") -> Failure:
+    """The failure for a connection that could not be made or was lost. `complaints`: what the server said before."""
+    if _is_throttling(complaints):
+        return refusal(where, imaplib.IMAP4.abort(complaints), Transient)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Misconfigured(
             f"{where}: its certificate is not trusted ({error.verify_message}); check host, or set ca_file", code="tls"

@@ -59,7 +59,7 @@ class Session:
         """Opens a folder read-only. Raises Misconfigured, listing what exists, when it is not there."""
         where = f"{self._where} folder {folder}"
         try:
-            with translated(where):
+            with self._asking(where):
                 answer = self._client.select_folder(folder, readonly=True)
         except Failure as failure:
             raise self._absent(folder, failure) from failure
@@ -98,14 +98,33 @@ class Session:
         return sorted(found)
 
     def _uids(self, criteria: Sequence[Any], where: str) -> list[int]:
-        with translated(where):
+        with self._asking(where):
             return [int(uid) for uid in self._client.search(list(criteria))]
+
+    @contextmanager
+    def _asking(self, where: str) -> Iterator[None]:
+        """Errors as failures, with what the server said before it hung up: Microsoft 365 throttles so."""
+        try:
+            yield
+        except (imaplib.IMAP4.abort, OSError, EOFError) as error:
+            raise broken(where, error, self._complaints()) from error
+        except BaseException as error:
+            with translated(where):
+                raise error
+
+    def _complaints(self) -> str:
+        """Untagged NO and BAD of this connection that nobody has read."""
+        said = [
+            *self._client._imap.untagged_responses.get("NO", []),
+            *self._client._imap.untagged_responses.get("BAD", []),
+        ]
+        return " ".join(text.decode("utf-8", "replace") for text in said if isinstance(text, bytes))
 
     def metas(self, uids: Collection[int]) -> dict[int, Meta]:
         """Size, arrival and flags of those of the messages that still exist."""
         if not uids:
             return {}
-        with translated(self._where):
+        with self._asking(self._where):
             answer = self._client.fetch(sorted(uids), ["RFC822.SIZE", "INTERNALDATE", "FLAGS"])
         return {
             uid: Meta(
@@ -124,7 +143,7 @@ class Session:
         try:
             answer = self._client.fetch(sorted(uids), [item])
         except (imaplib.IMAP4.abort, OSError, EOFError) as error:
-            raise broken(self._where, error) from error
+            raise broken(self._where, error, self._complaints()) from error
         except (imaplib.IMAP4.error, *MIME_FAULTS) as error:
             if speaks_of_us(error):
                 raise refusal(self._where, error, Transient) from error
