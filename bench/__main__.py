@@ -36,6 +36,7 @@ BENCHES: dict[str, tuple[str, int, int]] = {  # name -> (module, seconds it may 
     "dispatch": ("bench.dispatch", 60, 20),
     "journal": ("bench.journal", 90, 30),
     "backfill": ("bench.backfill", 120, 30),
+    "mailbox": ("bench.mailbox", 150, 30),
 }
 WHOLE, WHOLE_QUICK = 660, 140
 Kept = dict[str, dict[str, float]]  # title of a table -> its figures
