@@ -109,7 +109,7 @@ def _refresh_token(auth: ImapAuth, held: Token | None, name: str) -> str:
     first = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
     newest = (held.refresh if held else "") or first
     if not newest:
-        raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code="not_signed_in")
+        raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code="sign_in")
     return newest
 
 
