@@ -5,8 +5,9 @@ A preset only fills in what is not written; how one signs in is a password or `a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -15,9 +16,16 @@ from connectors.mail.settings import MailSettings
 from syncd.connector import ConnectorSettings
 from syncd.http import LOOPBACK, check_base_url
 
+T = TypeVar("T")
+
 
 def _address(url: str) -> str:
     return check_base_url(url) if url else ""
+
+
+def _looked_up(table: Mapping[Any, T], key: object) -> T | None:
+    """What a table has under a key, be that anything that YAML can hold."""
+    return table.get(key) if isinstance(key, str) else None
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -102,11 +110,11 @@ class ImapSettings(MailSettings):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, data: Any) -> Any:
-        """What the preset knows, below what is written."""
-        known = HOSTS.get(data.get("preset")) if isinstance(data, dict) else None  # type: ignore[arg-type]
+        """What the preset knows, below what is written. What is no preset at all is pydantic's to say."""
+        known = _looked_up(HOSTS, data.get("preset")) if isinstance(data, dict) else None
         if known is None:
             return data
-        host = ZOHO_HOSTS.get(data.get("data_center"), known.host)
+        host = _looked_up(ZOHO_HOSTS, data.get("data_center")) or known.host
         own_port = {} if "tls" in data else {"port": known.port}
         return {"host": host, "tls": known.tls, **own_port, **data}
 

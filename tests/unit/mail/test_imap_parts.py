@@ -220,6 +220,8 @@ def test_keys() -> None:
             "has no refresh_token",
         ),
         ({"preset": "yahoo"}, "gmail"),
+        ({"preset": ["gmail"]}, "gmail"),
+        ({"preset": "zoho_mail", "data_center": {}}, "'us'"),
     ],
 )
 def test_wrong_keys(keys: dict[str, Any], says: str) -> None:
