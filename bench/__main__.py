@@ -37,6 +37,7 @@ BENCHES: dict[str, tuple[str, int, int]] = {  # name -> (module, seconds it may 
     "journal": ("bench.journal", 90, 30),
     "backfill": ("bench.backfill", 120, 30),
     "growth": ("bench.growth", 150, 40),
+    "mailbox": ("bench.mailbox", 150, 30),
 }
 WHOLE, WHOLE_QUICK = 780, 180
 Kept = dict[str, dict[str, float]]  # title of a table -> its figures

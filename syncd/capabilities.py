@@ -203,8 +203,9 @@ class Subscribable(Protocol):
 
 @runtime_checkable
 class Waiting(Protocol):
-    """A polling source that can be told of news (IMAP IDLE). `wait` holds a connection until something may be new (True),
-    `stop` is set, or it has nothing to wait on and the schedule must do (False). It returns within a second of `stop`. A
-    Failure ends this wait; the schedule goes on polling meanwhile."""
+    """A polling source that can be told of news (IMAP IDLE). `wait` holds what it waits on (connections) for as long as it is
+    iterated, and yields each time something may be new: also once when it has begun, for what came before. It ends within a
+    second of `stop` (asked by `is_set`), a connection that is being made aside; or by itself when it has nothing to wait on
+    and the schedule must do. A Failure ends this wait; the schedule goes on polling meanwhile."""
 
-    def wait(self, stop: threading.Event) -> bool: ...
+    def wait(self, stop: threading.Event) -> Iterator[None]: ...

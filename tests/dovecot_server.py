@@ -5,6 +5,7 @@ Runs as the user who runs the tests (as Dovecot's own users when that is root). 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import imaplib
 import os
@@ -22,6 +23,7 @@ import pytest
 
 DOVECOT = "/usr/sbin/dovecot"
 PASSWORD = "correct-horse"
+TOKEN_KEY = b"k" * 32
 
 _CONFIG = """
 base_dir = {dir}/run
@@ -31,7 +33,7 @@ protocols = imap
 listen = 127.0.0.1
 ssl = {ssl}
 disable_plaintext_auth = no
-auth_mechanisms = plain
+auth_mechanisms = plain xoauth2
 auth_failure_delay = 0
 mail_location = maildir:{dir}/mail/%u
 mail_max_userip_connections = 50
@@ -61,7 +63,13 @@ service stats {{
 }}
 passdb {{
   driver = static
+  mechanisms = plain
   args = password={password}
+}}
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2
+  args = {dir}/oauth2.conf
 }}
 userdb {{
   driver = static
@@ -73,15 +81,24 @@ namespace inbox {{
 """
 
 
+_OAUTH = """
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={dir}/keys/
+username_attribute = email
+"""
+
+
 @dataclass(frozen=True)
 class Dovecot:
-    """A running server. Any user name logs in with `password`; `maildir(user)` is where his mail lies."""
+    """A running server. Any user name logs in with `password`, or by XOAUTH2 with a JWT (HS256 with `token_key`) that has it as
+    `email` and has not expired; `maildir(user)` is where his mail lies."""
 
     port: int
     tls_port: int
     directory: Path
     certificate: Path
     password: str = PASSWORD
+    token_key: bytes = TOKEN_KEY
     host: str = "127.0.0.1"
 
     def maildir(self, user: str) -> Path:
@@ -160,6 +177,10 @@ def _configure(directory: Path) -> Dovecot:
         ssl=f"yes\nssl_cert = <{certificate}\nssl_key = <{key}",
     )
     (directory / "dovecot.conf").write_text(config)
+    (directory / "oauth2.conf").write_text(_OAUTH.format(dir=directory))
+    keys = directory / "keys" / "default" / "HS256"
+    keys.mkdir(parents=True)
+    (keys / "default").write_bytes(base64.b64encode(TOKEN_KEY))
     for name in ("mail", "home"):
         (directory / name).mkdir()
         os.chown(directory / name, owner, group)

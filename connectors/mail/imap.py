@@ -1,4 +1,4 @@
-"""The `imap` source: new mail of a mailbox by polling, its history by backfill. The registry builds it; the intake polls it.
+"""The `imap` source: new mail of a mailbox by polling and IDLE, its history by backfill. The registry builds it.
 
 Mailboxes are only looked at (EXAMINE, BODY.PEEK): no flag is ever set. Memory is bounded by a page of signals plus one group
 of mails, however large the mailbox. Each batch carries the cursor behind exactly what it holds.
@@ -6,75 +6,41 @@ of mails, however large the mailbox. Each batch carries the cursor behind exactl
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from pydantic import Field, SecretStr, model_validator
 
 from connectors.mail.imap_cursor import RESYNC_MARGIN, Cursor, Folder, Progress
+from connectors.mail.imap_idle import news
+from connectors.mail.imap_login import way_into
+from connectors.mail.imap_oauth import sign_in_of
 from connectors.mail.imap_pages import Pages
 from connectors.mail.imap_session import Session, opened
+from connectors.mail.imap_settings import ImapSettings
 from connectors.mail.mail_check import check_imap
 from connectors.mail.reading import SIGNALS, Rules
-from connectors.mail.settings import MailSettings
-from syncd.capabilities import Finding
+from syncd.capabilities import Finding, SignIn
 from syncd.connector import Batch, Connector, Context
-from syncd.errors import Failure
+from syncd.errors import Failure, RateLimited
 from syncd.signals import Route, normal_email
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 CONNECTION_GONE = frozenset({"lost", "protocol"})
 _STALE = timedelta(hours=1).total_seconds()
 
 
-class ImapSettings(MailSettings):
-    """Keys of an `imap` source."""
-
-    host: str = Field(min_length=1, description="The IMAP server, such as imap.example.com.")
-    port: int | None = Field(
-        default=None, ge=1, le=65535, description="Default 993, or 143 with `tls: starttls` or `none`."
-    )
-    tls: Literal["implicit", "starttls", "none"] = Field(
-        default="implicit",
-        description="`implicit`: TLS from the first byte; `starttls`: upgraded; `none`: in the clear, for a server on this "
-        "machine only.",
-    )
-    ca_file: Path | None = Field(
-        default=None,
-        description="Certificates (PEM) to trust instead of the system's, for a server with a private one.",
-    )
-    username: str = Field(min_length=1, description="The login name, at most hosts the address.")
-    password: SecretStr = Field(description="The password; many hosts want an app password.")
-    folders: tuple[str, ...] = Field(
-        default=("INBOX",),
-        min_length=1,
-        description="Folders to watch, written as people see them (`Köln`, `Sales/2026`).",
-    )
-    page_size: int = Field(default=50, ge=1, le=500, description="Mails a batch; after a kill one batch is read again.")
-
-    @model_validator(mode="after")
-    def _clear_text(self) -> ImapSettings:
-        if self.tls == "none" and self.host.lower() not in LOOPBACK:
-            raise ValueError(
-                "tls: none would send the password in the clear; it is for 127.0.0.1 only, set tls: starttls"
-            )
-        return self
-
-    @property
-    def effective_port(self) -> int:
-        return self.port or (993 if self.tls == "implicit" else 143)
-
-
 class ImapSource:
-    """Polls and backfills one mailbox. Holds no state and no connection between calls."""
+    """Polls, waits on and backfills one mailbox. Holds no state and no connection between calls."""
 
     def __init__(self, settings: ImapSettings, context: Context) -> None:
         anchored = {"ca_file": context.beside(settings.ca_file)} if settings.ca_file else {}
         self._settings = settings.model_copy(update=anchored)
+        self._name = context.name
         self._clock = context.clock
+        self._way = way_into(self._settings, context)
         own = {*settings.own_addresses, normal_email(settings.username)} - {""}
         self._rules = Rules(
             context.name, frozenset(own), settings.lists, settings.auto_replies, settings.capture == "headers"
@@ -83,7 +49,7 @@ class ImapSource:
     def start(self, now: datetime) -> bytes:
         """Behind the last message of every folder."""
         cursor = Cursor(now.timestamp())
-        with opened(self._settings) as session:
+        with self._opened() as session:
             for name in self._settings.folders:
                 status = session.examine(name)
                 cursor.folders[name] = Folder(status.validity, status.next, now.timestamp())
@@ -93,13 +59,13 @@ class ImapSource:
         """New mail of every folder. A folder that fails does not keep the others from being read: its failure comes last."""
         cursor = msgspec.json.decode(state, type=Cursor)
         failure: Failure | None = None
-        with opened(self._settings) as session:
+        with self._opened() as session:
             for name in self._settings.folders:
                 try:
                     yield from self._poll_folder(session, name, cursor, now)
                 except Failure as error:
                     failure = failure or error
-                    if error.code in CONNECTION_GONE:
+                    if error.code in CONNECTION_GONE or isinstance(error, RateLimited):
                         break
         if failure:
             raise failure
@@ -140,7 +106,7 @@ class ImapSource:
         names = list(self._settings.folders)
         if progress and progress.folder in names:
             names = names[names.index(progress.folder) :]
-        with opened(self._settings) as session:
+        with self._opened() as session:
             for name in names:
                 status = session.examine(name)
                 if progress is None or (progress.folder, progress.validity) != (name, status.validity):
@@ -160,8 +126,20 @@ class ImapSource:
 
     def check_online(self) -> Iterator[Finding]:
         """Signs in and opens every folder, read-only."""
-        with opened(self._settings) as session:
+        with self._opened() as session:
             yield from check_imap(session, self._settings.username, self._settings.folders, session.capabilities())
+
+    def wait(self, stop: threading.Event) -> Iterator[None]:
+        """Whenever the first few folders may have new mail; see `syncd.capabilities.Waiting`."""
+        if self._settings.idle:
+            yield from news(self._opened, self._settings.folders, self._settings.known_host, stop)
+
+    def sign_in(self) -> SignIn:
+        """For `syncd auth`. Raises UsageError when no person can sign in for this source."""
+        return sign_in_of(self._settings, self._name)
+
+    def _opened(self) -> AbstractContextManager[Session]:
+        return opened(self._settings, self._way)
 
     def _pages(self, session: Session, now: datetime, route: Route) -> Pages:
         return Pages(session, self._rules, int(self._settings.max_size), now, route)
@@ -192,5 +170,5 @@ CONNECTOR = Connector(
     settings=ImapSettings,
     build=ImapSource,
     signals=SIGNALS,
-    secrets_note="password: of the mailbox, or an app password made at the mail host",
+    secrets_note="password: of the mailbox, or an app password made at the mail host; or auth: an app for OAuth 2.0",
 )

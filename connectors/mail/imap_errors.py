@@ -17,13 +17,30 @@ from syncd.errors import Failure, Misconfigured, RateLimited, Transient
 
 LOGIN_PAUSE = 900.0
 """Seconds to keep away from a host that says we ask too often: the big ones count over a quarter of an hour."""
+BANDWIDTH_PAUSE = 3600.0
+"""Gmail counts bytes and commands by the hour and the day (support.google.com, "Gmail bandwidth limits")."""
+CONNECTIONS_PAUSE = 300.0
+"""Somebody else's connections have to end first."""
+
+_TOLD = re.compile(r"backoff time:?\s*(\d{1,9})\s*(milli)?s", re.IGNORECASE)
+"""Microsoft 365 says for how long: `Request is throttled. Suggested Backoff Time: 299961 milliseconds`."""
+
+# The first pattern that a throttling text fits tells how many seconds to keep away, where the server does not.
+_PAUSES: tuple[tuple[re.Pattern[str], float], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), seconds)
+    for pattern, seconds in (
+        (r"\[OVERQUOTA\]|bandwidth|exceeded command", BANDWIDTH_PAUSE),
+        (r"simultaneous|connections|maximum number of", CONNECTIONS_PAUSE),
+        (r"", LOGIN_PAUSE),
+    )
+)
 
 # The first entry that matches the server's text decides: (pattern, class, hint for a person).
 _TABLE: tuple[tuple[re.Pattern[str], type[Failure], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), kind, hint)
     for pattern, kind, hint in (
         (
-            r"\[(?:LIMIT|THROTTLED|OVERQUOTA)\]|bandwidth limits|rate.?limit|throttl|too many|maximum number of",
+            r"\[(?:LIMIT|THROTTLED|OVERQUOTA)\]|bandwidth limits|rate.?limit|throttl|too many|maximum number of|backoff time",
             RateLimited,
             "",
         ),
@@ -65,14 +82,34 @@ def refusal(where: str, error: BaseException, otherwise: type[Failure]) -> Failu
     kind, hint = next(((kind, hint) for pattern, kind, hint in _TABLE if pattern.search(text)), (otherwise, ""))
     message = f"{where}: the server says: {text}" + (f"; {hint}" if hint else "")
     if kind is RateLimited:
-        return RateLimited(message, code=code, retry_after=LOGIN_PAUSE)
+        return RateLimited(message, code=code, retry_after=pause_of(text))
     if kind is Transient:
         return Transient(message, code=code, known=otherwise is not kind or bool(code))
     return Misconfigured(message, code=code)
 
 
-def broken(where: str, error: BaseException) -> Failure:
-    """The failure for a connection that could not be made or was lost."""
+def pause_of(text: str) -> float:
+    """Seconds to keep away from a host that says this."""
+    told = _TOLD.search(text)
+    if told:
+        return max(int(told[1]) / (1000 if told[2] else 1), 1.0)
+    return next(seconds for pattern, seconds in _PAUSES if pattern.search(text))
+
+
+def speaks_of_us(error: BaseException) -> bool:
+    """Whether a NO to a fetch is about our pace or our session, not about the mail that was asked for."""
+    text = server_text(error)
+    return _is_throttling(text) or re.search(r"not connected|backoff", text, re.IGNORECASE) is not None
+
+
+def _is_throttling(text: str) -> bool:
+    return next((kind for pattern, kind, _ in _TABLE if pattern.search(text)), None) is RateLimited
+
+
+def broken(where: str, error: BaseException, complaints: str = "") -> Failure:
+    """The failure for a connection that could not be made or was lost. `complaints`: what the server said before."""
+    if _is_throttling(complaints):
+        return refusal(where, imaplib.IMAP4.abort(complaints), Transient)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Misconfigured(
             f"{where}: its certificate is not trusted ({error.verify_message}); check host, or set ca_file", code="tls"
@@ -83,7 +120,7 @@ def broken(where: str, error: BaseException) -> Failure:
         return Transient(f"{where}: the host name is not known ({error.strerror}); check host", code="dns")
     if isinstance(error, imaplib.IMAP4.abort):
         text = server_text(error)
-        if any(kind is RateLimited and pattern.search(text) for pattern, kind, _ in _TABLE):
+        if _is_throttling(text):
             return refusal(where, error, Transient)
         return Transient(f"{where}: the connection was lost: {text}", code="lost")
     detail = getattr(error, "strerror", None) or str(error) or type(error).__name__

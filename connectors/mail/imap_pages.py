@@ -14,7 +14,7 @@ from connectors.mail.imap_cursor import Stuck
 from connectors.mail.imap_session import Meta, Refused, Session
 from connectors.mail.message import HEAD_BYTES
 from connectors.mail.reading import Envelope, Rules, read_mail
-from syncd.errors import Failure
+from syncd.errors import Failure, RateLimited
 from syncd.signals import Route, Signal
 
 GROUP_BYTES = 4_000_000
@@ -57,7 +57,8 @@ class Pages:
             try:
                 self._read_group(group, metas, stuck, floor, page)
             except Failure as failure:
-                page.lost, page.lost_at = failure, group[0]
+                # A host that is tired of us says nothing about the mail it was asked for.
+                page.lost, page.lost_at = failure, 0 if isinstance(failure, RateLimited) else group[0]
                 return page
             page.uids += group
         return page

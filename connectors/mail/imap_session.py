@@ -6,6 +6,7 @@ Never changes the mailbox. Every error leaves as a `Failure`; a refusal that con
 from __future__ import annotations
 
 import imaplib
+import socket
 import ssl
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from connectors.mail.imap_errors import broken, translated
+from connectors.mail.imap_errors import broken, refusal, speaks_of_us, translated
+from connectors.mail.imap_login import Way
 from connectors.mail.message import HEAD_BYTES
 from connectors.mail.text import MIME_FAULTS
 from syncd.errors import Failure, Misconfigured, Transient
 
 if TYPE_CHECKING:
-    from connectors.mail.imap import ImapSettings
+    from connectors.mail.imap_settings import ImapSettings
 
 CONNECT_TIMEOUT = 20.0
 READ_TIMEOUT = 90.0
@@ -51,6 +53,7 @@ class Session:
     def __init__(self, client: Any, where: str) -> None:
         self._client = client
         self._where = where
+        self.idling = False
 
     def capabilities(self) -> tuple[str, ...]:
         """What the server says it can do, in capitals."""
@@ -61,7 +64,7 @@ class Session:
         """Opens a folder read-only. Raises Misconfigured, listing what exists, when it is not there."""
         where = f"{self._where} folder {folder}"
         try:
-            with translated(where):
+            with self._asking(where):
                 answer = self._client.select_folder(folder, readonly=True)
         except Failure as failure:
             raise self._absent(folder, failure) from failure
@@ -100,14 +103,33 @@ class Session:
         return sorted(found)
 
     def _uids(self, criteria: Sequence[Any], where: str) -> list[int]:
-        with translated(where):
+        with self._asking(where):
             return [int(uid) for uid in self._client.search(list(criteria))]
+
+    @contextmanager
+    def _asking(self, where: str) -> Iterator[None]:
+        """Errors as failures, with what the server said before it hung up: Microsoft 365 throttles so."""
+        try:
+            yield
+        except (imaplib.IMAP4.abort, OSError, EOFError) as error:
+            raise broken(where, error, self._complaints()) from error
+        except BaseException as error:
+            with translated(where):
+                raise error
+
+    def _complaints(self) -> str:
+        """Untagged NO and BAD of this connection that nobody has read."""
+        said = [
+            *self._client._imap.untagged_responses.get("NO", []),
+            *self._client._imap.untagged_responses.get("BAD", []),
+        ]
+        return " ".join(text.decode("utf-8", "replace") for text in said if isinstance(text, bytes))
 
     def metas(self, uids: Collection[int]) -> dict[int, Meta]:
         """Size, arrival and flags of those of the messages that still exist."""
         if not uids:
             return {}
-        with translated(self._where):
+        with self._asking(self._where):
             answer = self._client.fetch(sorted(uids), ["RFC822.SIZE", "INTERNALDATE", "FLAGS"])
         return {
             uid: Meta(
@@ -126,11 +148,71 @@ class Session:
         try:
             answer = self._client.fetch(sorted(uids), [item])
         except (imaplib.IMAP4.abort, OSError, EOFError) as error:
-            raise broken(self._where, error) from error
+            raise broken(self._where, error, self._complaints()) from error
         except (imaplib.IMAP4.error, *MIME_FAULTS) as error:
+            if speaks_of_us(error):
+                raise refusal(self._where, error, Transient) from error
             raise Refused(str(error)) from error
         key = b"BODY[]<0>" if head_only else b"BODY[]"
         return {uid: raw for uid, row in answer.items() if isinstance(raw := row.get(key), bytes) and raw}
+
+    # ------------------------------------------------------------------------------------------------------- IDLE
+
+    @property
+    def can_idle(self) -> bool:
+        with translated(self._where):
+            return bool(self._client.has_capability("IDLE"))
+
+    @property
+    def socket(self) -> Any:
+        """For `select`: readable when the server has said something."""
+        return self._client.socket()
+
+    def idle(self) -> None:
+        """The server tells of news in the open folder from now on; `heard` and `rest` are all that may be called then."""
+        with translated(self._where):
+            # Where TCP itself can notice that the other side is gone, it may.
+            self._client.socket().setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._client.idle()
+        self.idling = True
+
+    def heard(self) -> bool:
+        """Reads what the server has said, without waiting; whether mail may have come. Raises when the connection is gone."""
+        with translated(self._where):
+            said = self._client.idle_check(timeout=0)
+            if not said and _at_its_end(self._client.socket()):
+                raise EOFError("the server closed the connection")
+        return self._news(said)
+
+    def rest(self) -> None:
+        """Asks the server to end IDLE; `rested` reads its answer."""
+        with translated(self._where):
+            self._client.socket().sendall(b"DONE\r\n")
+
+    def rested(self) -> bool:
+        """IDLE is over, once the server has begun to answer; whether mail may have come meanwhile."""
+        with translated(self._where):
+            _, said = self._client._consume_until_tagged_response(self._client._idle_tag, "IDLE")
+        self.idling = False
+        return self._news(said)
+
+    def _news(self, said: Sequence[Any]) -> bool:
+        goodbye = next((words for words in said if words and words[0] == b"BYE"), None)
+        if goodbye is not None:
+            text = b" ".join(word if isinstance(word, bytes) else str(word).encode() for word in goodbye)
+            raise broken(self._where, imaplib.IMAP4.abort(text))
+        return any(len(words) > 1 and words[1] in (b"EXISTS", b"RECENT") for words in said)
+
+
+def _at_its_end(connected: Any) -> bool:
+    """Whether a connection that seemed readable was closed by the other side: looked at below TLS."""
+    try:
+        connected.setblocking(False)
+        return socket.socket.recv(connected, 1, socket.MSG_PEEK) == b""
+    except (BlockingIOError, InterruptedError):
+        return False
+    finally:
+        connected.settimeout(READ_TIMEOUT)
 
 
 class Refused(Exception):
@@ -138,15 +220,35 @@ class Refused(Exception):
 
 
 @contextmanager
-def opened(settings: ImapSettings) -> Iterator[Session]:
+def opened(settings: ImapSettings, way: Way) -> Iterator[Session]:
     """A logged-in session, closed whatever happens. Raises Misconfigured, RateLimited or Transient."""
     where = f"IMAP {settings.host}:{settings.effective_port}"
-    client = _connect(settings, where)
+    client = _logged_in(settings, way, where)
+    session = Session(client, where)
     try:
-        _login(client, settings, f"{where} as {settings.username}")
-        yield Session(client, where)
+        yield session
     finally:
+        if session.idling:
+            _leave(client)
+        else:
+            _close(client)
+
+
+def _logged_in(settings: ImapSettings, way: Way, where: str) -> Any:
+    """A connection on which the way in was open. A second try is made on a new one: some hosts hang up on the first."""
+    refused = ""
+    for last in (False, True):
+        secret = way.prepare(refused)
+        client = _connect(settings, where)
+        try:
+            if way.enter(client, f"{where} as {settings.username}", secret, last=last):
+                return client
+        except BaseException:
+            _close(client)
+            raise
         _close(client)
+        refused = secret
+    raise AssertionError("the last try ends by success or failure")
 
 
 def _connect(settings: ImapSettings, where: str) -> Any:
@@ -172,21 +274,22 @@ def _connect(settings: ImapSettings, where: str) -> Any:
     return client
 
 
-def _login(client: Any, settings: ImapSettings, where: str) -> None:
-    password = settings.password.get_secret_value()
-    with translated(where, otherwise=Misconfigured):
-        if settings.username.isascii() and password.isascii():
-            client.login(settings.username, password)
-        else:
-            client.plain_login(settings.username, password)  # LOGIN carries ASCII only; SASL PLAIN is UTF-8
-
-
 def _close(client: Any) -> None:
     try:
         client.logout()
     except (imaplib.IMAP4.error, OSError, EOFError, *MIME_FAULTS):
         with suppress(OSError, AttributeError):
             client.shutdown()
+
+
+def _leave(client: Any) -> None:
+    """Ends a connection that idles, without waiting for anything: the other side may be gone."""
+    with suppress(imaplib.IMAP4.error, OSError, *MIME_FAULTS):
+        connected = client.socket()
+        connected.settimeout(0.2)
+        connected.sendall(b"DONE\r\nX1 LOGOUT\r\n")
+    with suppress(OSError, AttributeError):
+        client.shutdown()
 
 
 def _moment(value: Any) -> datetime:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from syncd.capabilities import Subscribable
+from syncd.capabilities import Subscribable, Waiting
 from syncd.config import Settings, SourceSettings, parse_share
 from syncd.connector import HintSource, KeyFetchingSource, PollingSource, WebhookSource
 from syncd.intake.admit import Policy
@@ -25,6 +25,7 @@ from syncd.intake.polls import Poll
 from syncd.intake.schedule import FETCH_EVERY, Schedule, Times
 from syncd.intake.subscriptions import EVERY as LOOK_EVERY
 from syncd.intake.subscriptions import SubscriptionLook
+from syncd.intake.waits import Wait
 from syncd.intake.webhooks import BYTES_IN_FLIGHT, Doors, Endpoint
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 BIG_BODY_THREADS = 2
 RETRIES_EVERY = timedelta(minutes=1)  # of a source without hints: what somebody set free from quarantine
 KEYS_EVERY = timedelta(hours=24)
+LEAVE = 1.0  # seconds in which a wait ends
 
 
 class Intake:
@@ -60,6 +62,8 @@ class Intake:
         self._endpoints: dict[str, Endpoint] = {}
         self._polls: dict[str, Poll] = {}
         self._fetches: dict[str, Fetches] = {}
+        self._waits: dict[str, Wait] = {}
+        self._started = False
         self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
         self.doors = Doors(
             store.journal,
@@ -89,14 +93,20 @@ class Intake:
         return {name: entry.type for name, entry in self._settings.items()}
 
     def start(self) -> None:
-        """Polls and fetches begin. The doors are open as soon as a server stands before them."""
+        """Polls, waits and fetches begin. The doors are open as soon as a server stands before them."""
         for fetches in self._fetches.values():
             fetches.forget_pause()
         self.schedule.start()
+        self._started = True
+        for wait in self._waits.values():
+            wait.start()
 
     def stop(self, seconds: float = 10.0) -> None:
         """Ends between two batches; what still runs after `seconds` is left, its lease runs out."""
+        for wait in self._waits.values():
+            wait.stop()
         left = self.schedule.stop(seconds)
+        left += [f"wait:{name}" for name, wait in self._waits.items() if not wait.ended(LEAVE)]
         if left:
             log.warning("work left unfinished, it goes on after the next start", work=left)
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -121,6 +131,8 @@ class Intake:
         if name in self._polls and polled:
             self._polls[name].forgive()
             self.schedule.wake(f"poll:{name}")
+        if name in self._waits:
+            self._waits[name].forgive()
         if name in self._fetches:
             self._fetches[name].forget_pause()
             self.schedule.wake(f"fetch:{name}")
@@ -147,6 +159,9 @@ class Intake:
     def _drop(self, name: str) -> None:
         for kind in ("poll", "fetch", "keys", "subscriptions"):
             self.schedule.remove(f"{kind}:{name}")
+        wait = self._waits.pop(name, None)
+        if wait is not None:
+            wait.stop()  # its successor waits for its lease
         for table in (self._settings, self._sources, self._endpoints, self._polls, self._fetches):
             table.pop(name, None)
 
@@ -164,6 +179,10 @@ class Intake:
         if isinstance(source, PollingSource):
             self._polls[name] = Poll(name, source, self._store, lambda: self._policy, **common)
             self.schedule.add(f"poll:{name}", self._polls[name].work, Times(entry.poll, entry.cron), zone=zone)
+            if isinstance(source, Waiting) and entry.cron is None:  # with cron: it is read at these times only
+                self._waits[name] = Wait(name, source, self._store, lambda: self.wake(name), clock=self._clock)
+                if self._started:
+                    self._waits[name].start()
         self._fetches[name] = Fetches(name, source, self._store, lambda: self._policy, self._law, **common)
         every = FETCH_EVERY if isinstance(source, HintSource) else RETRIES_EVERY
         self.schedule.add(f"fetch:{name}", self._fetches[name].run, Times(every=every))

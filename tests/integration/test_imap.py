@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from pydantic import ByteSize
 
-from connectors.mail.imap import CONNECTOR, ImapSettings, ImapSource
+from connectors.mail.imap import CONNECTOR, ImapSource
+from connectors.mail.imap_settings import ImapSettings
 from connectors.mail.maildir import MaildirSettings, MaildirSource
 from syncd.connector import Context
 from syncd.errors import Misconfigured, Transient

@@ -47,7 +47,6 @@ def test_every_fault_is_said_at_once_where_it_stands() -> None:
         "config.yaml:5:1 live_within: 5 has no unit; write it like 30s, 5m, 2h, 7d",
         "config.yaml:6:20 channels.email.recieved: no such switch (did you mean received?)",
         "config.yaml:6:37 channels.mail: no such channel (did you mean email?)",
-        "config.yaml:8:3 sources.inbox.host: this key is required",
         "config.yaml:8:23 sources.inbox.hst: unknown key (did you mean host?)",
         "config.yaml:9:11 sources.calls.type: no source connector of type 'twillio'; did you mean twilio?",
         "config.yaml:11:3 destinations.crm.auth: this key is required",

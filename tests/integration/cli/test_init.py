@@ -42,7 +42,14 @@ GOOD = {
     "login_url": "https://example.my.salesforce.com",
 }
 """Right answers to what is free text; a new connector whose keys are choosy adds its own."""
-ANY = {"text": "example", "file": "./example", "whole number": "5", "duration": "5m", "list of text": "a, b"}
+ANY = {
+    "text": "example",
+    "file": "./example",
+    "whole number": "5",
+    "duration": "5m",
+    "list of text": "a, b",
+    "list of file": "./example",
+}
 SCHEMES = ("hmac", "bearer", "basic", "path", "jwt", "none", "zendesk")
 
 
@@ -55,7 +62,8 @@ def entries(draw: st.DrawFn) -> list[Entry]:
             entry = Entry(role, f"{role}{number}", kind)
             for question in questions(entry):
                 if question.choices:
-                    answer = draw(st.sampled_from(question.choices))
+                    left_out = () if question.required else ("",)
+                    answer = draw(st.sampled_from((*left_out, *question.choices)))
                 elif question.key == "verify.scheme":
                     answer = draw(st.sampled_from(SCHEMES))
                 elif question.secret:
@@ -136,7 +144,7 @@ def test_without_a_terminal(tmp_path: Path) -> None:
         ((), "which source? give --source TYPE (imap,"),
         (("--source", "imap"), "which destination? give --destination TYPE"),
         (("--source", "imapp", "--destination", "zoho"), "did you mean imap?"),
-        (CHOICE, "unanswered, and nobody to ask: --set inbox.host=…, --set inbox.username=…"),
+        (CHOICE, "unanswered, and nobody to ask: --set inbox.username=…"),
         ((*CHOICE, *ANSWERS, "--set=inbox.hots=x"), "unknown key (did you mean host?)"),
         ((*CHOICE, *ANSWERS, "--set=nobody.host=x"), "there is no such key"),
         ((*CHOICE, *ANSWERS, "--set=timezone=Mars/Base"), "'Mars/Base' is not a time zone name"),
@@ -224,8 +232,9 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     terminal.answer("region: ", "VN")
     for asked in ("timezone [", "database [", "public_url: ", "exclude.domains: "):
         terminal.answer(asked, "")
-    terminal.answer("host: ", "mail.example.com")
     terminal.answer("username: ", "sales@example.com")
+    terminal.answer("preset (gmail, microsoft365, zoho_mail): ", "")
+    terminal.answer("host: ", "mail.example.com")
     terminal.answer("Enter for ${INBOX_PASSWORD}: ", SECRET)
     terminal.answer("url [", "")
     assert terminal.end() == 0, terminal.seen

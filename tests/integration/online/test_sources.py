@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from connectors.generic.webhook import Webhook, WebhookSettings
-from connectors.mail.imap import ImapSettings, ImapSource
+from connectors.mail.imap import ImapSource
+from connectors.mail.imap_settings import ImapSettings
 from connectors.mail.maildir import MaildirSettings, MaildirSource
 from connectors.phone.twilio import CONNECTOR as TWILIO
 from connectors.phone.twilio import TwilioSettings

@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.mail.imap import ImapSettings
+from connectors.mail.imap import ImapSource
 from connectors.mail.imap_cursor import HEAD_AFTER, SKIP_AFTER, Folder, Stuck
-from connectors.mail.imap_errors import broken, refusal
+from connectors.mail.imap_errors import BANDWIDTH_PAUSE, CONNECTIONS_PAUSE, LOGIN_PAUSE, broken, refusal
+from connectors.mail.imap_login import MOST_REFUSALS, Refusals
 from connectors.mail.imap_pages import GROUP_BYTES, Page, Pages
 from connectors.mail.imap_session import SEARCH_WINDOW, Meta, Refused, Session
+from connectors.mail.imap_settings import ImapAuth, ImapSettings
 from connectors.mail.reading import Rules
-from syncd.errors import Failure, Misconfigured, RateLimited, Transient
+from syncd.connector import Context
+from syncd.errors import Failure, Misconfigured, RateLimited, Transient, UsageError
+from syncd.oauth import MemoryTokens
 from syncd.signals import Route
 from tests.mails import MOMENT, mail
 
@@ -170,14 +174,142 @@ def test_holes_are_forgotten_after_a_while() -> None:
     assert folder.holes == {}
 
 
+PLAIN = {"host": "h.example", "username": "u", "password": "p"}
+APP = {"client_id": "c"}
+
+
 def test_keys() -> None:
-    plain = {"host": "h.example", "username": "u", "password": "p"}
-    assert ImapSettings.model_validate(plain).effective_port == 993
-    assert ImapSettings.model_validate({**plain, "tls": "starttls"}).effective_port == 143
-    assert "p'" not in repr(ImapSettings.model_validate(plain).password)
-    with pytest.raises(ValidationError, match=r"127\.0\.0\.1 only"):
-        ImapSettings.model_validate({**plain, "tls": "none"})
-    with pytest.raises(ValidationError, match="not an e-mail address"):
-        ImapSettings.model_validate({**plain, "own_addresses": ["nobody"]})
-    for name, key in ImapSettings.model_fields.items():
-        assert key.description, f"{name} has no description for the docs"
+    assert ImapSettings.model_validate(PLAIN).effective_port == 993
+    assert ImapSettings.model_validate({**PLAIN, "tls": "starttls"}).effective_port == 143
+    assert "p'" not in repr(ImapSettings.model_validate(PLAIN).password)
+    for model in (ImapSettings, ImapAuth):
+        for name, key in model.model_fields.items():
+            assert key.description, f"{name} has no description for the docs"
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"tls": "none"}, r"127\.0\.0\.1 only"),
+        ({"own_addresses": ["nobody"]}, "not an e-mail address"),
+        ({"host": ""}, "host is missing.*gmail, microsoft365, zoho_mail"),
+        ({"password": None}, "neither password nor auth is set; set exactly one"),
+        ({"auth": APP}, "password and auth are both set; set exactly one"),
+        ({"password": None, "auth": APP}, "set auth.token_url"),
+        (
+            {"password": None, "auth": {**APP, "token_url": "http://x.example/t"}},
+            "plain http:// is allowed for this machine",
+        ),
+        ({"data_center": "eu"}, "goes with preset: zoho_mail only"),
+        ({"preset": "microsoft365"}, "takes no passwords over IMAP any more; set auth:"),
+        ({"preset": "zoho_mail", "password": None, "auth": APP}, "offers no OAuth sign-in over IMAP; set password:"),
+        ({"preset": "gmail", "password": None, "auth": {**APP, "flow": "client_credentials"}}, "needs client_secret"),
+        (
+            {
+                "preset": "microsoft365",
+                "password": None,
+                "auth": {**APP, "flow": "client_credentials", "client_secret": "s"},
+            },
+            "also needs auth.tenant",
+        ),
+        (
+            {
+                "password": None,
+                "auth": {**APP, "flow": "client_credentials", "client_secret": "s", "refresh_token": "r"},
+            },
+            "has no refresh_token",
+        ),
+        ({"preset": "yahoo"}, "gmail"),
+        ({"preset": ["gmail"]}, "gmail"),
+        ({"preset": "zoho_mail", "data_center": {}}, "'us'"),
+    ],
+)
+def test_wrong_keys(keys: dict[str, Any], says: str) -> None:
+    given = {key: value for key, value in {**PLAIN, **keys}.items() if value is not None}
+    with pytest.raises(ValidationError, match=says):
+        ImapSettings.model_validate(given)
+
+
+def preset(name: str, **keys: Any) -> ImapSettings:
+    return ImapSettings.model_validate({"preset": name, "username": "u@x.example", **keys})
+
+
+def test_presets_fill_in_what_is_not_written() -> None:
+    gmail = preset("gmail", password="p")
+    assert (gmail.host, gmail.effective_port, gmail.tls) == ("imap.gmail.com", 993, "implicit")
+    assert preset("gmail", password="p", host="127.0.0.1", port=1143, tls="none").effective_port == 1143
+    assert preset("gmail", password="p", tls="starttls").effective_port == 143
+    assert preset("zoho_mail", password="p").host == "imappro.zoho.com"
+    assert preset("zoho_mail", password="p", data_center="eu").host == "imappro.zoho.eu"
+    assert preset("zoho_mail", password="p", data_center="eu", host="imap.zoho.eu").host == "imap.zoho.eu"
+
+
+def test_presets_know_where_to_sign_in() -> None:
+    source = ImapSource(preset("gmail", auth=APP), Context(name="inbox", tokens=MemoryTokens()))
+    wanted = source.sign_in()
+    assert wanted.authorize_url == "https://accounts.google.com/o/oauth2/v2/auth"
+    assert wanted.scopes == ("https://mail.google.com/",)
+    assert wanted.parameters["access_type"] == "offline"
+    microsoft = preset("microsoft365", auth={**APP, "tenant": "contoso.example"})
+    assert microsoft.token_url == "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token"
+    assert "offline_access" in microsoft.scopes
+    app = {**APP, "tenant": "t", "client_secret": "s", "flow": "client_credentials"}
+    assert preset("microsoft365", auth=app).scopes == ("https://outlook.office365.com/.default",)
+    own = preset("microsoft365", auth={**APP, "token_url": "http://127.0.0.1:1/token", "scopes": ["x"]})
+    assert (own.token_url, own.scopes) == ("http://127.0.0.1:1/token", ("x",))
+    assert "common" in own.authorize_url
+
+
+def test_a_password_is_nothing_to_sign_in_for() -> None:
+    source = ImapSource(preset("gmail", password="p"), Context(name="inbox", tokens=MemoryTokens()))
+    with pytest.raises(UsageError, match="inbox signs in by password"):
+        source.sign_in()
+
+
+@pytest.mark.parametrize(
+    ("text", "pause"),
+    [
+        ("Request is throttled. Suggested Backoff Time: 299961 milliseconds", 299.961),
+        ("BAD Request is throttled. Suggested Backoff Time: 89117 milliseconds", 89.117),
+        ("[OVERQUOTA] Account exceeded command or bandwidth limits. (Failure)", BANDWIDTH_PAUSE),
+        ("[ALERT] Too many simultaneous connections. (Failure)", CONNECTIONS_PAUSE),
+        ("Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", CONNECTIONS_PAUSE),
+        ("[THROTTLED] slow down", LOGIN_PAUSE),
+        ("[LIMIT] Rate limit hit", LOGIN_PAUSE),
+        ("[UNAVAILABLE] Too many login attempts", LOGIN_PAUSE),
+    ],
+)
+def test_how_long_to_keep_away(text: str, pause: float) -> None:
+    for failure in (
+        refusal("IMAP x", imaplib.IMAP4.error(text), Misconfigured),
+        broken("IMAP x", imaplib.IMAP4.abort(text)),
+    ):
+        assert isinstance(failure, RateLimited), failure
+        assert failure.retry_after == pytest.approx(pause)
+
+
+def test_throttling_at_a_mail_is_no_fault_of_the_mail() -> None:
+    class Tired(Server):
+        def bodies(self, uids: Collection[int], *, head_only: bool = False) -> dict[int, bytes]:
+            raise RateLimited("slow down", retry_after=1)
+
+    page = read(Tired({1: mail(1)}), [1])
+    assert isinstance(page.lost, RateLimited)
+    assert (page.lost_at, page.missing, page.uids) == (0, [], [])
+
+
+def test_a_password_is_given_up_after_three_refusals_in_an_hour() -> None:
+    refusals, now = Refusals(), MOMENT
+    key, other = refusals.key("h", "u", "wrong"), refusals.key("h", "u", "right")
+    for _ in range(MOST_REFUSALS):
+        assert refusals.until(key, now) is None
+        refusals.note(key, now, "no")
+        now += timedelta(minutes=1)
+    held = refusals.until(key, now)
+    assert held is not None
+    assert held == (MOMENT + timedelta(hours=1), "no")
+    assert refusals.until(other, now) is None
+    assert refusals.until(key, MOMENT + timedelta(minutes=61)) is None
+    assert refusals.until(key, MOMENT - timedelta(days=1)) is None  # a clock that was set back locks nobody out
+    refusals.forget(key)
+    assert refusals.until(key, now) is None
