@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from syncd.connector import Batch, Hint, HintSource, NotYet, Request, WebhookSource
+from syncd.connector import Batch, Hint, HintSource, NotYet, Reparsing, Request, WebhookSource
 from syncd.crashpoints import point
 from syncd.errors import AuthExpired, Failure, Malformed, Misconfigured, QuotaExhausted, RateLimited
 from syncd.intake.admit import Policy, admit
@@ -206,6 +206,8 @@ class Fetches:
 
 
 def _parse(source: object, request: Request) -> Batch:
+    if isinstance(source, Reparsing):
+        return source.reparse(request)
     if not isinstance(source, WebhookSource):
         raise Malformed("its source is no webhook source (any more)")
     batch = source.parse(request)
@@ -215,6 +217,7 @@ def _parse(source: object, request: Request) -> Batch:
         batch.state,
         batch.remember,
         batch.dropped,
+        batch.misfits,
     )
 
 
