@@ -33,7 +33,16 @@ def signal_of(
     """Raises Malformed naming the column."""
     said = {what: cells[place] for what, place in found.items() if cells[place]}
     phone = said.get("phone") or said.get("mobile") or ""
-    person = make_person(**{w: said.get(w, "") for w in PERSON}, phone=phone, region=context.region)
+    name, first_name, last_name, email, company = (said.get(what, "") for what in PERSON)
+    person = make_person(
+        name=name,
+        first_name=first_name,
+        last_name=last_name,
+        email=email,
+        company=company,
+        phone=phone,
+        region=context.region,
+    )
     if kind == "contact":
         if said.get("email") and not person.email:
             raise Malformed(f"{headers[found['email']]}: {said['email'][:80]!r} is no e-mail address")
