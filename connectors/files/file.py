@@ -115,9 +115,13 @@ class FileSource:
             file, at = str(row["file"]), datetime.fromisoformat(row["at"])
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
             raise Malformed("this is no row but a whole file: mend it and save it, then discard this") from None
-        found = guess(headers, self._settings.kind, self._settings.map)
-        times = {"occurred_at": at, "received_at": self._context.clock()}
-        return Batch([signal_of(headers, cells, found, self._settings.kind, self._context, file=file, **times)])
+        kind, now = self._settings.kind, self._context.clock()
+        try:
+            found = guess(headers, kind, self._settings.map)
+            made = signal_of(headers, cells, found, kind, self._context, occurred_at=at, received_at=now, file=file)
+        except Malformed as error:
+            raise Malformed(f"{request.url.removeprefix('file:').lstrip('/')}: {error}") from None
+        return Batch([made])
 
     def _read(self, path: Path, mark: _Mark, now: datetime, route: Route) -> Iterator[_Step]:
         """Pages from where the mark stands. Ends early, unmarked, when the file changes meanwhile."""
