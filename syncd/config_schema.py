@@ -64,7 +64,7 @@ def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[dict[str, Any
     for key, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
         required = field.is_required()
         yield {
-            "key": prefix + key,
+            "key": prefix + (field.alias or key),
             "type": type_words(field.annotation),
             "required": required,
             "default": None if required else _plain(field.get_default(call_default_factory=True)),

@@ -111,13 +111,15 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True)
 class Batch:
     """What one step of a source saw, committed as one: signals, hints, the new cursor (`state`, None: unchanged) and
-    what to `remember` (value None forgets the key). `dropped` counts, by reason, what was read and is no signal."""
+    what to `remember` (value None forgets the key). `dropped` counts, by reason, what was read and is no signal;
+    `misfits` are pieces that could not be understood: each goes into quarantine alone, its neighbours pass."""
 
     signals: Sequence[Signal] = ()
     hints: Sequence[Hint] = ()
     state: bytes | None = None
     remember: Mapping[str, str | None] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    misfits: Sequence[Misfit] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,22 @@ class Reply:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """One piece (a row, an event) that cannot be understood. `request` carries it alone, in its body, so that a
+    WebhookSource's `parse` or a Reparsing source's `reparse` can try it again; `reason` says where it stood and what is wrong."""
+
+    request: Request
+    reason: str
+
+
+@runtime_checkable
+class Reparsing(Protocol):
+    """A source without webhooks whose misfits can be tried again from quarantine. Pure; raises Malformed."""
+
+    def reparse(self, request: Request) -> Batch: ...
 
 
 @runtime_checkable

@@ -7,19 +7,31 @@ one, a hash of the body (of the item, with `each:`). A retried POST is therefore
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from connectors.generic.auth import Verify
-from connectors.generic.cloudevents import read_cloudevents
+from connectors.generic.cloudevents import events_of, read_cloudevents
 from connectors.generic.fields import FieldMap, SignalMap
-from connectors.generic.making import Maker
+from connectors.generic.making import Draft, Maker
 from connectors.jwks import JwksKeys
 from syncd.capabilities import Finding, Level
-from syncd.connector import Batch, Connector, ConnectorSettings, Context, Reply, Request, SignalSpec, Verifier
+from syncd.connector import (
+    Batch,
+    Connector,
+    ConnectorSettings,
+    Context,
+    Misfit,
+    Reply,
+    Request,
+    SignalSpec,
+    Verifier,
+)
+from syncd.errors import Malformed
+from syncd.signals import Signal
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +96,22 @@ class Webhook:
             yield Finding(Level.OK, "verify", f"requests are verified: {scheme}")
 
     def parse(self, request: Request) -> Batch:
-        if self._fields is None:
-            drafts = read_cloudevents(request)
-        else:
-            drafts = self._fields.read(request)
-        return Batch(signals=[self._maker.make(draft, request.received_at) for draft in drafts])
+        if self._fields is not None:
+            return Batch(self._made(self._fields.read(request), request))
+        events = events_of(request)
+        if len(events) == 1:
+            return Batch(self._made(read_cloudevents(request), request))
+        signals: list[Signal] = []
+        misfits: list[Misfit] = []
+        for index, event in enumerate(events):
+            try:
+                signals += self._made(read_cloudevents(event), event)
+            except Malformed as error:
+                misfits.append(Misfit(event, f"event {index} of {len(events)}: {error}"))
+        return Batch(signals, misfits=misfits)
+
+    def _made(self, drafts: Sequence[Draft], request: Request) -> list[Signal]:
+        return [self._maker.make(draft, request.received_at) for draft in drafts]
 
 
 CONNECTOR = Connector(

@@ -16,9 +16,9 @@ import msgspec
 
 from syncd.config import Settings, Switch
 from syncd.connector import Batch
-from syncd.intake.quarantine import quarantined_signal
+from syncd.intake.quarantine import quarantined_request, quarantined_signal
 from syncd.signals import Exclusions, Route, Signal, place_of
-from syncd.store.entries import Arrival, Entry, Fence, Fetched, JobStep, Quarantined, Seed
+from syncd.store.entries import Arrival, Entry, Fence, Fetched, JobStep, Seed
 
 OFF_SWITCH = "switch"
 OFF_EXCLUDED = "exclude"
@@ -112,7 +112,7 @@ def admit(
     """
     arrivals: list[Arrival] = []
     off = {("", reason[:_LONGEST_REASON]): count for reason, count in batch.dropped.items()}
-    odd: list[Quarantined] = []
+    odd = [quarantined_request(misfit.request, source, misfit.reason, now) for misfit in batch.misfits]
     for signal in batch.signals:
         try:
             ruling = policy.ruling(signal.type)

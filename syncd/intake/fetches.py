@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from syncd import traces
-from syncd.connector import Batch, Hint, HintSource, NotYet, Request, WebhookSource
+from syncd.connector import Batch, Hint, HintSource, NotYet, Reparsing, Request, WebhookSource
 from syncd.crashpoints import point
 from syncd.errors import AuthExpired, Failure, Malformed, Misconfigured, QuotaExhausted, RateLimited
 from syncd.intake.admit import Policy, admit
@@ -215,6 +215,8 @@ class Fetches:
 
 
 def _parse(source: object, request: Request) -> Batch:
+    if isinstance(source, Reparsing):
+        return source.reparse(request)
     if not isinstance(source, WebhookSource):
         raise Malformed("its source is no webhook source (any more)")
     batch = source.parse(request)
@@ -224,6 +226,7 @@ def _parse(source: object, request: Request) -> Batch:
         batch.state,
         batch.remember,
         batch.dropped,
+        batch.misfits,
     )
 
 

@@ -26,7 +26,7 @@ def test_the_example_is_whole_but_for_its_secrets() -> None:
     assert not report.faults
     assert not report.warnings
     assert len(report.missing) == 14
-    assert report.summary == "ok: 9 sources, 3 destinations"
+    assert report.summary == "ok: 10 sources, 3 destinations"
 
 
 @pytest.mark.parametrize(

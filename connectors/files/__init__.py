@@ -1,0 +1,1 @@
+"""Files with rows of people or companies: CSV, spreadsheets, JSON lines."""

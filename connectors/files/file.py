@@ -1,0 +1,232 @@
+"""`type: file`: rows of files in a folder become contact.changed or account.changed. The registry builds it; the intake polls it.
+
+A file is read when it has been still for `settle`, and again when it changes. How far it was read is kept by its stamp
+(time, size, inode): a replaced file begins anew. Ids make rows that were seen before repeats.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import orjson
+from pydantic import Field
+
+from connectors.files.headers import guess
+from connectors.files.rows import TYPES, signal_of
+from connectors.files.tables import open_table
+from syncd.connector import Batch, Connector, ConnectorSettings, Context, Misfit, Request, SignalSpec
+from syncd.durations import Duration
+from syncd.errors import Malformed, Misconfigured, Transient
+from syncd.signals import Route, Signal
+
+PAGE = 200
+MOST_FILES = 10_000
+MOST_MISFITS = 1_000
+"""Wrong rows of one file that are kept one by one; more are counted."""
+
+
+class FileSettings(ConnectorSettings):
+    """Keys of a `file` source."""
+
+    path: Path = Field(description="A file, or a pattern such as `inbox/*.csv`: CSV, XLSX, XLS, ODS or JSON lines.")
+    kind: Literal["contact", "account"] = Field(alias="as", description="What a row is: a person or a company.")
+    map: dict[str, str | None] = Field(
+        default={}, description="What is which column, where the guess is wrong: `{email: Mailbox, phone: null}`."
+    )
+    sheet: str = Field("", description="The sheet of a workbook; default: the first that has rows.")
+    settle: Duration = Field(
+        default=timedelta(seconds=5), description="How long a file must not have changed before it is read."
+    )
+
+
+class _Mark(msgspec.Struct):
+    """How far a file was read: its stamp, rows done (-1: all)."""
+
+    stamp: tuple[int, int, int]
+    rows: int = 0
+    wrong: int = 0
+
+
+@dataclass(frozen=True)
+class _Step:
+    signals: list[Signal]
+    misfits: list[Misfit]
+    dropped: dict[str, int]
+    mark: _Mark
+
+
+class FileSource:
+    """Polls and backfills. Holds no state but its settings."""
+
+    def __init__(self, settings: FileSettings, context: Context) -> None:
+        self._settings = settings
+        self._pattern = str(context.beside(settings.path))
+        self._context = context
+
+    def start(self, now: datetime) -> bytes:
+        """What is there now is history."""
+        return _encode({str(path): _Mark(_stamp(path), -1) for path in self._files()})
+
+    def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
+        marks = msgspec.msgpack.decode(state, type=dict[str, _Mark])
+        files = self._files()
+        gone = marks.keys() - {str(path) for path in files}
+        for name in gone:
+            del marks[name]
+        if gone:
+            yield Batch(state=_encode(marks))
+        for path in files:
+            stamp = _stamp(path)
+            mark = marks.get(str(path))
+            if mark is None or mark.stamp != stamp:
+                mark = _Mark(stamp)
+            if mark.rows < 0 or abs(now - _moment(stamp)) < self._settings.settle:
+                continue
+            for step in self._read(path, mark, now, Route.POLL):
+                marks[str(path)] = step.mark
+                yield Batch(step.signals, state=_encode(marks), misfits=step.misfits, dropped=step.dropped)
+
+    def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
+        """Files that were last written in the range."""
+        done = msgspec.msgpack.decode(state, type=dict[str, _Mark]) if state else {}
+        for path in self._files():
+            stamp = _stamp(path)
+            if not since <= _moment(stamp) < until:
+                continue
+            mark = done.get(str(path))
+            mark = mark if mark is not None and mark.stamp == stamp else _Mark(stamp)
+            if mark.rows < 0:
+                continue
+            for step in self._read(path, mark, self._context.clock(), Route.BACKFILL):
+                done[str(path)] = step.mark
+                yield Batch(step.signals, state=_encode(done), misfits=step.misfits, dropped=step.dropped)
+
+    def reparse(self, request: Request) -> Batch:
+        """A wrong row from quarantine once more, with the keys and the region as they are now. Raises Malformed."""
+        try:
+            row = orjson.loads(request.body)
+            headers, cells = list(row["row"]), [str(cell) for cell in row["row"].values()]
+            file, at = str(row["file"]), datetime.fromisoformat(row["at"])
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
+            raise Malformed("this is no row but a whole file: mend it and save it, then discard this") from None
+        kind, now = self._settings.kind, self._context.clock()
+        try:
+            found = guess(headers, kind, self._settings.map)
+            made = signal_of(headers, cells, found, kind, self._context, occurred_at=at, received_at=now, file=file)
+        except Malformed as error:
+            raise Malformed(f"{request.url.removeprefix('file:').lstrip('/')}: {error}") from None
+        return Batch([made])
+
+    def _read(self, path: Path, mark: _Mark, now: datetime, route: Route) -> Iterator[_Step]:
+        """Pages from where the mark stands. Ends early, unmarked, when the file changes meanwhile."""
+        kind = self._settings.kind
+        end = msgspec.structs.replace(mark, rows=-1)
+        try:
+            table = open_table(path, kind, self._settings.sheet)
+            found = guess(table.headers, kind, self._settings.map)
+            signals: list[Signal] = []
+            misfits: list[Misfit] = []
+            count = wrong = 0
+            seen: dict[str, int] = {}
+            for count, line in enumerate(table.lines, start=1):
+                if count <= mark.rows:
+                    continue
+                try:
+                    if line.fault:
+                        raise Malformed(line.fault)
+                    made = signal_of(
+                        *(table.headers, line.cells, found, kind, self._context),
+                        occurred_at=_moment(mark.stamp),
+                        received_at=now,
+                        file=path.name,
+                    )
+                    # Of two rows of one person the later one counts: it came later.
+                    who = made.thread or made.person.identity
+                    seen[who] = seen.get(who, -1) + 1
+                    late = made.received_at + timedelta(milliseconds=seen[who])
+                    signals.append(msgspec.structs.replace(made, route=route, received_at=late))
+                except Malformed as error:
+                    wrong += 1
+                    row = dict(zip(table.headers, line.cells, strict=False))
+                    misfits.append(self._misfit(path, line.number, f"{error}", row, _moment(mark.stamp), now))
+                if len(signals) + len(misfits) >= PAGE:
+                    if _changed(path, mark):
+                        return
+                    yield _step(signals, misfits, mark, count, mark.wrong + wrong)
+                    signals, misfits = [], []
+                    seen = {}
+            if not _changed(path, mark):
+                yield _step(signals, misfits, mark, -1, mark.wrong + wrong)
+        except Malformed as error:
+            yield _Step([], [self._misfit(path, 0, str(error), {}, _moment(mark.stamp), now)], {}, end)
+        except FileNotFoundError:
+            return
+        except PermissionError as error:
+            raise Misconfigured(f"{path} may not be read; give the user syncd runs as read access") from error
+        except OSError as error:
+            raise Transient(f"{path}: {error.strerror or error}") from error
+
+    def _misfit(self, path: Path, line: int, why: str, row: dict[str, str], at: datetime, now: datetime) -> Misfit:
+        where = f"{path.name}:{line}" if line else path.name
+        body = orjson.dumps(
+            {"file": path.name, "at": at.isoformat(), "row": row} if row else {"file": path.name, "line": line}
+        )
+        return Misfit(Request("FILE", f"file:{where}", {}, body, now), f"{where}: {why}")
+
+    def _files(self) -> list[Path]:
+        """Raises Misconfigured for more than can be watched."""
+        if not glob.has_magic(self._pattern):
+            path = Path(self._pattern)
+            return [path] if path.is_file() else []
+        found = sorted(path for name in glob.iglob(self._pattern) if (path := Path(name)).is_file())
+        if len(found) > MOST_FILES:
+            raise Misconfigured(f"{len(found)} files at {self._pattern}, more than {MOST_FILES}", field="path")
+        return found
+
+
+def _step(signals: list[Signal], misfits: list[Misfit], mark: _Mark, rows: int, wrong: int) -> _Step:
+    """A page; beyond MOST_MISFITS of a file wrong rows are only counted."""
+    room = max(0, MOST_MISFITS - (wrong - len(misfits)))
+    dropped = {"too many wrong": len(misfits) - room} if len(misfits) > room else {}
+    return _Step(signals, misfits[:room], dropped, _Mark(mark.stamp, rows, wrong))
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _changed(path: Path, mark: _Mark) -> bool:
+    return _stamp(path) != mark.stamp
+
+
+def _moment(stamp: tuple[int, int, int]) -> datetime:
+    try:
+        return datetime.fromtimestamp(stamp[0] / 1e9, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _encode(marks: dict[str, _Mark]) -> bytes:
+    return msgspec.msgpack.encode(marks)
+
+
+CONNECTOR = Connector(
+    name="file",
+    summary="rows of CSV, XLSX, XLS, ODS and JSON lines files as people or companies that changed",
+    settings=FileSettings,
+    build=FileSource,
+    signals=tuple(
+        SignalSpec(signal_type, "poll, backfill: the person or company, and a hash of what the row says", backfill=True)
+        for signal_type in TYPES.values()
+    ),
+)

@@ -1,0 +1,124 @@
+"""The file source on real files: the conformance suites, wrong rows, files of every kind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from connectors.files.file import CONNECTOR, FileSettings, FileSource
+from connectors.files.headers import guess
+from connectors.files.tables import open_table
+from syncd.connector import Context
+from syncd.errors import Malformed
+from syncd.oauth import MemoryTokens
+from syncd.signals import Signal
+from syncd.testing import BackfillConformance, PollingConformance, Vendor
+from syncd.testing.ledger import Ledger
+
+SINCE, UNTIL = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def source(path: Path, **keys: Any) -> FileSource:
+    context = Context(name="files", tokens=MemoryTokens(), region="VN")
+    return FileSource(FileSettings.model_validate({"path": str(path), "as": "contact", **keys}), context)
+
+
+def signals(path: Path, **keys: Any) -> list[Signal]:
+    return [one for batch in source(path, **keys).backfill(SINCE, UNTIL, None) for one in batch.signals]
+
+
+class Folder(Vendor):
+    """Event n is a file of one row."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def happen(self, number: int) -> None:
+        file = self.path / f"{number:03}.csv"
+        file.write_text(f"E-Mail;Name\nan{number}@example.com;An {number}\n")
+        at = self.moment(number).timestamp()
+        os.utime(file, (at, at))
+
+
+class TestFile(PollingConformance, BackfillConformance):
+    connector = CONNECTOR
+
+    @pytest.fixture
+    def vendor(self, tmp_path: Path) -> Folder:
+        return Folder(tmp_path)
+
+    @pytest.fixture
+    def connect(self, tmp_path: Path) -> Callable[[], FileSource]:
+        return lambda: source(tmp_path / "*.csv")
+
+
+def test_a_wrong_row_is_reported_with_its_line_and_its_neighbours_pass(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text('Our contacts\n\nEmail,Note\na@x.example,"two\nlines"\nbad,\nb@x.example,ok\nc@x.example,1,2\n')
+    (batch,) = source(file).backfill(SINCE, UNTIL, None)
+    assert [one.person.email for one in batch.signals] == ["a@x.example", "b@x.example"]
+    assert batch.signals[0].data["row"]["Note"] == "two\nlines"
+    reasons = [misfit.reason for misfit in batch.misfits]
+    assert reasons == [
+        "list.csv:6: Email: 'bad' is no e-mail address",
+        "list.csv:8: has 3 cells, the header 2",
+    ]
+    with pytest.raises(Malformed, match=r"list\.csv:6: Email: .* no e-mail address"):
+        source(file).reparse(batch.misfits[0].request)
+
+
+def test_one_row_is_one_signal_in_any_file_and_order_of_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("E-mail,Điện thoại,City\nAn@x.example,84912345678,Huế\n", "utf-8")
+    (tmp_path / "b.csv").write_bytes("Ort\tVorname\tTelefon\tMail\nHuế\t\t84912345678\tAn@x.example\n".encode("utf-16"))
+    (tmp_path / "c.jsonl").write_text(json.dumps({"email": "An@x.example", "phone": 84912345678, "city": "Huế"}))
+    book = openpyxl.Workbook()
+    for row in (["Contacts 2026"], [], ["City", "Email", "Phone"], ["Huế", "An@x.example", 84912345678.0]):
+        book.active.append(row)
+    book.save(tmp_path / "d.xlsx")
+    found = {path.name: signals(path) for path in sorted(tmp_path.iterdir())}
+    assert {len(each) for each in found.values()} == {1}
+    assert len({each[0].id for each in found.values()}) == 1
+    assert {each[0].person.phone for each in found.values()} == {"+84912345678"}
+
+
+def test_a_changed_file_is_read_again_when_it_is_still(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    ledger = Ledger(connect=lambda: source(file), now=datetime.now(UTC))
+    ledger.start()
+    file.write_text("email\na@x.example\n")
+    ledger.now = datetime.now(UTC)
+    assert ledger.poll() == []
+    ledger.now += timedelta(seconds=6)
+    assert len(ledger.poll()) == 1
+    assert ledger.poll() == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [
+        (["Email", "E-Mail Address"], "'Email' and 'E-Mail Address' could both be the email"),
+        (["Colour", "Size"], "headers found: 'Colour', 'Size'"),
+    ],
+)
+def test_an_identity_that_is_not_clear_lists_the_headers(headers: list[str], says: str) -> None:
+    with pytest.raises(Malformed, match=says):
+        guess(headers, "contact")
+
+
+@given(st.binary(max_size=400), st.sampled_from([".csv", ".jsonl"]))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_bytes_break_the_reader(tmp_path: Path, body: bytes, suffix: str) -> None:
+    file = tmp_path / f"any{suffix}"
+    file.write_bytes(body)
+    with contextlib.suppress(Malformed):
+        list(open_table(file, "contact").lines)
