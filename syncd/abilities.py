@@ -17,13 +17,13 @@ ABILITIES: tuple[tuple[str, str, str, type[Any]], ...] = (
     ("source", "poll", "read on schedule", contract.PollingSource),
     ("source", "webhook", "told at /webhooks/NAME", contract.WebhookSource),
     ("source", "fetch", "looks up what a webhook or poll only names", contract.HintSource),
-    ("source", "backfill", "the command `backfill`: the past", contract.Backfillable),
+    ("source", "backfill", "`syncd backfill`: the past", contract.Backfillable),
     ("source", "wait", "told of news between two polls", can.Waiting),
-    ("source", "subscribe", "the command `webhooks`: the vendor's subscription", can.Subscribable),
-    ("", "online check", "the command `check --online`", can.OnlineCheck),
-    ("", "sign-in", "the command `auth`", can.SignsIn),
+    ("source", "subscribe", "`syncd webhooks`: the vendor's subscription", can.Subscribable),
+    ("", "online check", "`syncd check --online`", can.OnlineCheck),
+    ("", "sign-in", "`syncd auth`", can.SignsIn),
     ("destination", "describe", "compares a mapping with the fields that exist", can.Describes),
-    ("destination", "prepare", "the command `prepare`: makes the fields that are missing", can.Preparable),
+    ("destination", "prepare", "`syncd prepare`: makes the fields that are missing", can.Preparable),
 )
 """(role or "" for both, name, what for, protocol)."""
 

@@ -23,6 +23,7 @@ LITTLE_ROOM = 512 * 1024 * 1024
 LITTLE_SHARE = 0.02
 PURGE_GRACE = timedelta(days=2)
 AHEAD = timedelta(minutes=10)
+SIGN_IN = "run: syncd auth"
 QUOTA_SAYS = ("our share of the daily allowance", "the account has used", "the allowance is used up")
 
 
@@ -91,7 +92,9 @@ def low_on_room(free: int | None, whole: int | None) -> bool:
 def _source(row: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     name, error = row["source"], str(row["error"])
     failing = f"source {name}: failing ({row['failures']} times in a row): {error}"
-    if error.startswith(FOR_A_PERSON):
+    if error.startswith(FOR_A_PERSON) and SIGN_IN in error:
+        yield failing  # the error ends with the command; what waits goes on by itself after it
+    elif error.startswith(FOR_A_PERSON):
         yield f"{failing}; mend it at the vendor or in the configuration, then `systemctl reload syncd`"
     elif row["failures"] >= QUIET_FAILURES:
         yield f"{failing}; it is tried again by itself; if it goes on, see `journalctl -u syncd`"
@@ -122,6 +125,8 @@ def _destination(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _after_a_pause(row: Mapping[str, Any]) -> str:
+    if row["stopped"] and SIGN_IN in str(row["reason"]):
+        return "what waits goes on by itself after it"
     if row["stopped"]:
         return "mend it, then `systemctl reload syncd`"
     if str(row["reason"]).startswith(QUOTA_SAYS):

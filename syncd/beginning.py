@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from syncd import registry
 from syncd.config import NAME, Settings
-from syncd.config_schema import models_in, type_words
+from syncd.config_schema import keys_of, models_in, type_words
 from syncd.connector import Ask
 from syncd.errors import UsageError
 from syncd.mapping.shipped import shipped_mappings
@@ -102,7 +102,7 @@ def common_questions(zone: str) -> list[Question]:
 
 
 def _question(model: type[BaseModel], path: tuple[str, ...], key: str, required: bool, suggest: str) -> Question:
-    here = model.model_fields[path[0]]
+    here = keys_of(model)[path[0]]
     if len(path) > 1:
         return _question(models_in(here.annotation)[0], path[1:], key, required, suggest)
     return Question(key, type_words(here.annotation), here.description or "", required, suggest)
@@ -114,7 +114,7 @@ def questions(entry: Entry) -> Iterator[Question]:
 
 
 def _asked(model: type[BaseModel], prefix: str, answers: Answers) -> Iterator[Question]:
-    for key, info in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
+    for key, info in sorted(keys_of(model).items(), key=lambda item: not item[1].is_required()):
         ask = next((mark for mark in info.metadata if isinstance(mark, Ask)), None)
         required = info.is_required()
         if not required and not (ask and _wanted(ask, prefix, answers)):
@@ -147,6 +147,8 @@ def variable(entry: Entry | None, key: str) -> str:
 def compose(common: Answers, entries: Sequence[Entry]) -> Beginning:
     """The files that these answers become. Raises UsageError for a key that no connector has."""
     writing = _Writing()
+    writing.line("# yaml-language-server: $schema=syncd.schema.json")
+    writing.line("# (for editors: `syncd config schema > syncd.schema.json` writes it)")
     writing.line("# Written by `syncd init`. Every key, with comments: config.example.yaml and docs/configuration.md.")
     writing.line(
         "# After a change: syncd check. Secrets: ${NAME} environment, ${file:/path} a file, ${credential:NAME} systemd."
@@ -222,7 +224,7 @@ class _Writing:
         self, model: type[BaseModel], tree: Mapping[str, Any], indent: str, entry: Entry | None, above: str = ""
     ) -> None:
         for key, value in tree.items():
-            info = model.model_fields.get(key)
+            info = keys_of(model).get(key)
             inner = models_in(info.annotation) if info is not None else []
             if isinstance(value, dict):
                 self.line(f"{indent}{key}:")

@@ -12,6 +12,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ByteSize, SecretStr
+from pydantic.fields import FieldInfo
 
 from syncd import registry
 from syncd.config import DestinationSettings, Settings, SourceSettings
@@ -38,6 +39,11 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in get_args(annotation) for model in models_in(inner)]
 
 
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a settings model as YAML has them: `as` cannot be the name of an attribute."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
+
+
 def type_words(annotation: Any) -> str:
     """A type as an admin would say it: `secret`, `one of imap, pop`, `list of text`."""
     if annotation in _WORDS:
@@ -61,10 +67,10 @@ def type_words(annotation: Any) -> str:
 def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[dict[str, Any]]:
     """One row a key of a settings model (key, type, required, default, description): required ones first, those of inner
     models dotted. `default` is as it would stand in JSON."""
-    for key, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
+    for key, field in sorted(keys_of(model).items(), key=lambda item: not item[1].is_required()):
         required = field.is_required()
         yield {
-            "key": prefix + (field.alias or key),
+            "key": prefix + key,
             "type": type_words(field.annotation),
             "required": required,
             "default": None if required else _plain(field.get_default(call_default_factory=True)),

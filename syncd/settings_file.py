@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from syncd import registry
 from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config_schema import keys_of
 from syncd.errors import ConfigError, Fault, UsageError
 from syncd.secret_refs import resolve
 from syncd.signals import CATALOGUE
@@ -318,10 +319,8 @@ def _fields(model: type[BaseModel], path: Path_) -> set[str]:
     for part in path:
         if isinstance(part, int):
             continue
-        models = {
-            inner for m in models if part in m.model_fields for inner in _models_in(m.model_fields[part].annotation)
-        }
-    return {name for m in models for name in m.model_fields}
+        models = {inner for m in models if part in keys_of(m) for inner in _models_in(keys_of(m)[part].annotation)}
+    return {name for m in models for name in keys_of(m)}
 
 
 def _models_in(annotation: Any) -> set[type[BaseModel]]:

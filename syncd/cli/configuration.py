@@ -108,7 +108,7 @@ def _entry(entry: BaseModel) -> dict[str, Any]:
     import orjson
 
     common: dict[str, Any] = orjson.loads(entry.model_dump_json(exclude={"name", "connector"}, exclude_none=True))
-    own: dict[str, Any] = orjson.loads(entry.connector.model_dump_json(exclude_none=True))  # type: ignore[attr-defined]
+    own: dict[str, Any] = orjson.loads(entry.connector.model_dump_json(exclude_none=True, by_alias=True))  # type: ignore[attr-defined]
     return common | own
 
 

@@ -41,6 +41,19 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
     "source misconfigured": (
         {"sources": [source(failures=1, error="Misconfigured: password")]}, "password", "systemctl reload syncd"),
     "source signed out": ({"sources": [source(failures=1, error="AuthExpired: x")]}, "AuthExpired", "reload syncd"),
+    "source needs a sign-in": (
+        {"sources": [source(failures=1, error="Misconfigured: sign_in: nobody has; run: syncd auth inbox")]},
+        "nobody has", "run: syncd auth inbox"),
+    "destination needs a sign-in": (
+        {"destinations": [destination(paused_until=SOON, reason="nobody has; run: syncd auth crm", stopped=True)]},
+        "run: syncd auth crm", "goes on by itself after it"),
+    "webhook dropped": ({"dropped": {"desk": "its webhook is gone"}}, "source desk", "its webhook is gone"),
+    "verified amiss": (
+        {"verified": [{"role": "destination", "name": "crm", "at": NOW, "since": "2026-11-20T00:00", "amiss": 3, "error": ""}]},
+        "3 amiss", "syncd verify --since 2026-11-20"),
+    "not verified": (
+        {"verified": [{"role": "source", "name": "inbox", "at": NOW, "since": "2026-11-20", "amiss": 0, "error": "no route"}]},
+        "source inbox", "could not be verified: no route"),
     "source lags": ({"sources": [source(last_ok=NOW - 11 * MINUTE)]}, "not read for 11 min", "restart syncd"),
     "paused": ({"destinations": [destination(paused_until=SOON, reason="told to slow down: x")]}, "slow down", "by itself"),
     "breaker": (

@@ -172,3 +172,14 @@ def test_whatever_stands_there_only_faults_come_out(data: dict[str, object]) -> 
     except ConfigError as error:
         found = error.faults
     assert all("\n" not in str(fault) for fault in found)
+
+
+def test_a_key_is_called_as_yaml_has_it(tmp_path: Path) -> None:
+    """`as` cannot be the name of an attribute, and nobody needs to know."""
+    path = tmp_path / "config.yaml"
+    path.write_text("sources: {lists: {type: file, path: 'x/*.csv', az: contact}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_settings(path)
+    told = str(refused.value)
+    assert "sources.lists.as: this key is required" in told
+    assert "kind" not in told

@@ -141,7 +141,7 @@ def test_without_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "which source? give --source TYPE (imap,"),
+        ((), "which source? give --source TYPE (file, imap,"),
         (("--source", "imap"), "which destination? give --destination TYPE"),
         (("--source", "imapp", "--destination", "zoho"), "did you mean imap?"),
         (CHOICE, "unanswered, and nobody to ask: --set inbox.username=…"),
