@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from syncd.store import Store
 from tests.servers import NoPostgres, Server, execute, postgres_server
+
+# How long an example takes is no property of ours: a busy machine must not fail a test.
+settings.register_profile("syncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("syncd")
 
 _serial = itertools.count(1)
 TEMPLATE = "template_syncd"

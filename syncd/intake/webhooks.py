@@ -24,6 +24,7 @@ from syncd.intake.counts import Counts
 from syncd.intake.loop_journal import LoopJournal
 from syncd.intake.quarantine import quarantined_request
 from syncd.intake.seldom import Seldom
+from syncd.logs import REQUEST
 from syncd.signals import Route
 from syncd.store.entries import Committed, Entry, StoreUnavailable
 
@@ -214,10 +215,16 @@ class Doors:
         self.waiting += 1
         self.bytes_held += size
 
+        asking = REQUEST.get()
+
         def ended(outcome: Committed | Exception) -> None:
             self.waiting -= 1
             self.bytes_held -= size
-            answered(self._answer(endpoint, outcome))
+            mark = REQUEST.set(asking)  # what is logged of the commit names the request, too
+            try:
+                answered(self._answer(endpoint, outcome))
+            finally:
+                REQUEST.reset(mark)
 
         self._commits.submit(verdict, ended)
 
