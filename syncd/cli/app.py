@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from syncd import __version__
-from syncd.cli import configuration, jobs, mappings, quarantine, service, signals, storage, writing
+from syncd.cli import configuration, importing, jobs, mappings, quarantine, service, signals, storage, writing
 from syncd.cli.session import Session
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ def _session(
 service.register(app)
 configuration.register(app)
 jobs.register(app)
+importing.register(app)
 signals.register(app)
 writing.register(app)
 quarantine.register(app)

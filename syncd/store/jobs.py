@@ -84,11 +84,13 @@ class Jobs:
         with self._store.read() as connection:
             return [_job(row) for row in connection.execute(query)]
 
-    def claim(self, ttl: timedelta, *, kinds: Sequence[str] = (), id: str = "") -> tuple[Job, Claim] | None:
-        """Takes the oldest open job that nobody does (or the job `id`): with its lease, as `running`. None: nothing to do.
-        A running job whose worker died is taken over where it stood."""
+    def claim(
+        self, ttl: timedelta, *, kinds: Sequence[str] = (), id: str = "", subject: str = ""
+    ) -> tuple[Job, Claim] | None:
+        """Takes the oldest open job that nobody does (or the job `id`, or one about `subject`): with its lease, as `running`.
+        None: nothing to do. A running job whose worker died is taken over where it stood."""
         for job in reversed(self.list(states=OPEN, kinds=kinds, limit=1000)):
-            if id and job.id != id:
+            if (id and job.id != id) or (subject and job.subject != subject):
                 continue
             claim = self._store.leases.acquire(job.lease, ttl)
             if claim is None:
