@@ -10,9 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
+
+if TYPE_CHECKING:
+    from syncd.connector import Batch
 
 # --------------------------------------------------------------------------------------------------- check --online
 
@@ -209,3 +212,26 @@ class Waiting(Protocol):
     and the schedule must do. A Failure ends this wait; the schedule goes on polling meanwhile."""
 
     def wait(self, stop: threading.Event) -> Iterator[None]: ...
+
+
+# ----------------------------------------------------------------------------------------------------------- import
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """A table before it is read. `columns`: header -> what it is taken for, "" when it is only kept with the row. `samples`:
+    the first rows, by header. `rows`: about how many there are, None when only the whole of it would tell."""
+
+    columns: dict[str, str]
+    samples: tuple[dict[str, str], ...] = ()
+    rows: int | None = None
+
+
+@runtime_checkable
+class Importable(Protocol):
+    """A source over one file that `syncd import` reads once, instead of polling it. `table` goes on from the `state` of the
+    last batch; rows that are wrong are `misfits`. Both raise Malformed for a file that is no table (`table` after what could
+    be read of it) and OSError for one that cannot be opened."""
+
+    def look(self) -> Look: ...
+
+    def table(self, state: bytes | None) -> Iterator[Batch]: ...

@@ -10,6 +10,7 @@ import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -18,14 +19,16 @@ import orjson
 from pydantic import Field
 
 from connectors.files.headers import guess
+from connectors.files.reading import About, misfit, pages
 from connectors.files.rows import TYPES, signal_of
 from connectors.files.tables import open_table
+from syncd.capabilities import Look
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Misfit, Request, SignalSpec
 from syncd.durations import Duration
 from syncd.errors import Malformed, Misconfigured, Transient
 from syncd.signals import Route, Signal
 
-PAGE = 200
+SAMPLES = 3
 MOST_FILES = 10_000
 MOST_MISFITS = 1_000
 """Wrong rows of one file that are kept one by one; more are counted."""
@@ -46,11 +49,12 @@ class FileSettings(ConnectorSettings):
 
 
 class _Mark(msgspec.Struct):
-    """How far a file was read: its stamp, rows done (-1: all)."""
+    """How far a file was read: its stamp, rows done (-1: all). `keys`: those by which it was no table; others may read it."""
 
     stamp: tuple[int, int, int]
     rows: int = 0
     wrong: int = 0
+    keys: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class FileSource:
         self._settings = settings
         self._pattern = str(context.beside(settings.path))
         self._context = context
+        self._keys = orjson.dumps([settings.kind, settings.sheet, settings.map], option=orjson.OPT_SORT_KEYS).decode()
 
     def start(self, now: datetime) -> bytes:
         """What is there now is history."""
@@ -84,7 +89,7 @@ class FileSource:
         for path in files:
             stamp = _stamp(path)
             mark = marks.get(str(path))
-            if mark is None or mark.stamp != stamp:
+            if mark is None or mark.stamp != stamp or mark.keys not in ("", self._keys):
                 mark = _Mark(stamp)
             if mark.rows < 0 or abs(now - _moment(stamp)) < self._settings.settle:
                 continue
@@ -114,7 +119,9 @@ class FileSource:
             headers, cells = list(row["row"]), [str(cell) for cell in row["row"].values()]
             file, at = str(row["file"]), datetime.fromisoformat(row["at"])
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
-            raise Malformed("this is no row but a whole file: mend it and save it, then discard this") from None
+            raise Malformed(
+                "this is no row but a whole file: it is read again when it or the keys of its source change; discard this"
+            ) from None
         kind, now = self._settings.kind, self._context.clock()
         try:
             found = guess(headers, kind, self._settings.map)
@@ -125,46 +132,20 @@ class FileSource:
 
     def _read(self, path: Path, mark: _Mark, now: datetime, route: Route) -> Iterator[_Step]:
         """Pages from where the mark stands. Ends early, unmarked, when the file changes meanwhile."""
-        kind = self._settings.kind
-        end = msgspec.structs.replace(mark, rows=-1)
+        settings, written = self._settings, _moment(mark.stamp)
+        about = About(settings.kind, path.name, written, now, route)
+        wrong = mark.wrong
         try:
-            table = open_table(path, kind, self._settings.sheet)
-            found = guess(table.headers, kind, self._settings.map)
-            signals: list[Signal] = []
-            misfits: list[Misfit] = []
-            count = wrong = 0
-            seen: dict[str, int] = {}
-            for count, line in enumerate(table.lines, start=1):
-                if count <= mark.rows:
-                    continue
-                try:
-                    if line.fault:
-                        raise Malformed(line.fault)
-                    made = signal_of(
-                        *(table.headers, line.cells, found, kind, self._context),
-                        occurred_at=_moment(mark.stamp),
-                        received_at=now,
-                        file=path.name,
-                    )
-                    # Of two rows of one person the later one counts: it came later.
-                    who = made.thread or made.person.identity
-                    seen[who] = seen.get(who, -1) + 1
-                    late = made.received_at + timedelta(milliseconds=seen[who])
-                    signals.append(msgspec.structs.replace(made, route=route, received_at=late))
-                except Malformed as error:
-                    wrong += 1
-                    row = dict(zip(table.headers, line.cells, strict=False))
-                    misfits.append(self._misfit(path, line.number, f"{error}", row, _moment(mark.stamp), now))
-                if len(signals) + len(misfits) >= PAGE:
-                    if _changed(path, mark):
-                        return
-                    yield _step(signals, misfits, mark, count, mark.wrong + wrong)
-                    signals, misfits = [], []
-                    seen = {}
-            if not _changed(path, mark):
-                yield _step(signals, misfits, mark, -1, mark.wrong + wrong)
+            table = open_table(path, settings.kind, settings.sheet)
+            for page in pages(table, settings.map, about, self._context, skip=mark.rows):
+                if _changed(path, mark):
+                    return
+                wrong += len(page.misfits)
+                yield _step(page.signals, page.misfits, mark, -1 if page.last else page.rows, wrong)
         except Malformed as error:
-            yield _Step([], [self._misfit(path, 0, str(error), {}, _moment(mark.stamp), now)], {}, end)
+            if not _changed(path, mark):
+                whole = misfit(path.name, 0, str(error), {}, written, now)
+                yield _Step([], [whole], {}, _Mark(mark.stamp, -1, wrong, self._keys))
         except FileNotFoundError:
             return
         except PermissionError as error:
@@ -172,12 +153,30 @@ class FileSource:
         except OSError as error:
             raise Transient(f"{path}: {error.strerror or error}") from error
 
-    def _misfit(self, path: Path, line: int, why: str, row: dict[str, str], at: datetime, now: datetime) -> Misfit:
-        where = f"{path.name}:{line}" if line else path.name
-        body = orjson.dumps(
-            {"file": path.name, "at": at.isoformat(), "row": row} if row else {"file": path.name, "line": line}
+    # ------------------------------------------------------------------------------------------------------- import
+
+    def look(self) -> Look:
+        """Raises Malformed, OSError."""
+        path, settings = Path(self._pattern), self._settings
+        table = open_table(path, settings.kind, settings.sheet)
+        found = {place: what for what, place in guess(table.headers, settings.kind, settings.map).items()}
+        return Look(
+            columns={header: found.get(place, "") for place, header in enumerate(table.headers)},
+            samples=tuple(
+                {header: cell for header, cell in zip(table.headers, line.cells, strict=False) if cell}
+                for line in islice((line for line in table.lines if not line.fault), SAMPLES)
+            ),
+            rows=table.rows,
         )
-        return Misfit(Request("FILE", f"file:{where}", {}, body, now), f"{where}: {why}")
+
+    def table(self, state: bytes | None) -> Iterator[Batch]:
+        """The one file. Raises Malformed after what could be read, OSError."""
+        path, settings = Path(self._pattern), self._settings
+        skip = msgspec.msgpack.decode(state, type=int) if state else 0
+        about = About(settings.kind, path.name, _moment(_stamp(path)), self._context.clock(), Route.IMPORT)
+        table = open_table(path, settings.kind, settings.sheet)
+        for page in pages(table, settings.map, about, self._context, skip=skip):
+            yield Batch(page.signals, state=msgspec.msgpack.encode(page.rows), misfits=page.misfits)
 
     def _files(self) -> list[Path]:
         """Raises Misconfigured for more than can be watched."""

@@ -1,4 +1,4 @@
-"""Rows of a file, whatever wrote it: CSV with its quirks, spreadsheets by calamine, JSON lines. One row at a time.
+"""Rows of a file, whatever wrote it: CSV with its quirks, workbooks by a process of their own, JSON lines. One row at a time.
 
 The reader of signals calls it. Promise: whatever the bytes, only Malformed comes out; no text beyond ROW_BYTES is held.
 """
@@ -8,21 +8,18 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
 from connectors.files.headers import meaning
+from connectors.files.workbook import sheet_rows, word
 from syncd.errors import Malformed
 
 ROW_BYTES = 1_000_000
-SHEET_BYTES = 200_000_000
-"""Of a workbook when unpacked. A cautious bound of ours."""
 HEADER_WITHIN = 20
 COLUMNS = 1_000
 DELIMITERS = ",;\t|"
@@ -40,10 +37,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """`headers` and the rows below them. `names`: of JSON lines, each row has its own headers."""
+    """`headers` and the rows below them. `rows`: about how many there are, None when that is not known."""
 
     headers: list[str]
     lines: Iterator[Line]
+    rows: int | None = None
 
 
 def open_table(path: Path, kind: str, sheet: str = "") -> Table:
@@ -51,19 +49,18 @@ def open_table(path: Path, kind: str, sheet: str = "") -> Table:
     with path.open("rb") as opened:
         head = opened.read(8)
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        lines = _sheet(path, sheet)
-    elif path.suffix.lower() in (".jsonl", ".ndjson"):
+        rows, found = sheet_rows(path, sheet)
+        return _headed((Line(*row) for row in found), kind, rows)
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
         return _json_lines(path)
-    else:
-        lines = _csv(path)
-    return _headed(lines, kind)
+    return _headed(_csv(path), kind)
 
 
-def _headed(lines: Iterator[Line], kind: str) -> Table:
+def _headed(lines: Iterator[Line], kind: str, rows: int | None = None) -> Table:
     """The header is the row among the first with the most names that are known; titles above it are passed over."""
     first: list[Line] = []
     for line in lines:
-        if any(line.cells):
+        if line.fault or any(line.cells):
             first.append(line)
         if len(first) == HEADER_WITHIN:
             break
@@ -88,7 +85,7 @@ def _headed(lines: Iterator[Line], kind: str) -> Table:
             if line.fault or any(line.cells):
                 yield _fitted(line, len(headers))
 
-    return Table(headers, rest())
+    return Table(headers, rest(), rows)
 
 
 def _once(headers: list[str]) -> list[str]:
@@ -192,7 +189,7 @@ def _json_lines(path: Path) -> Table:
     def lines() -> Iterator[Line]:
         for number, found in _objects(path):
             if isinstance(found, dict):
-                yield Line(number, [_word(found.get(name)) for name in names])
+                yield Line(number, [word(found.get(name)) for name in names])
             else:
                 yield Line(number, [], found)
 
@@ -210,55 +207,3 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
                 yield number, f"is no JSON: {error}"
                 continue
             yield number, found if isinstance(found, dict) else "is no JSON object"
-
-
-def _word(value: Any) -> str:
-    """A cell as text: a phone number that a sheet keeps as a number has no `.0`, midnight is a date."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime) and (value.hour, value.minute, value.second) == (0, 0, 0):
-        return value.date().isoformat()
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    if isinstance(value, (dict, list)):
-        return orjson.dumps(value).decode()
-    return str(value).replace("\0", "").strip()
-
-
-def _sheet(path: Path, wanted: str) -> Iterator[Line]:
-    import python_calamine as calamine  # only where there is a workbook
-
-    _refuse_bombs(path)
-    try:
-        book = calamine.CalamineWorkbook.from_path(path)
-        if wanted and wanted not in book.sheet_names:
-            raise Malformed(f"no sheet {wanted!r}; there are: {', '.join(book.sheet_names)}")
-        for name in [wanted] if wanted else book.sheet_names:
-            sheet = book.get_sheet_by_name(name)
-            if sheet.start is None and not wanted:
-                continue
-            top = sheet.start[0] if sheet.start else 0
-            for number, cells in enumerate(sheet.iter_rows(), start=top + 1):
-                yield Line(number, [_word(cell) for cell in cells])
-            return
-    except calamine.PasswordError:
-        raise Malformed("the workbook is locked with a password; save it without one") from None
-    except (calamine.CalamineError, OSError, ValueError) as error:
-        raise Malformed(f"the workbook cannot be read: {error}") from None
-
-
-def _refuse_bombs(path: Path) -> None:
-    """A workbook that unpacks to more than we take is refused before it is unpacked."""
-    if not zipfile.is_zipfile(path):
-        return
-    try:
-        with zipfile.ZipFile(path) as packed:
-            size = sum(part.file_size for part in packed.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise Malformed(f"the workbook cannot be read: {error}") from None
-    if size > SHEET_BYTES:
-        raise Malformed(f"the workbook unpacks to {size:,} bytes, more than {SHEET_BYTES:,}; save the sheet as CSV")

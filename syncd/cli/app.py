@@ -13,6 +13,7 @@ from syncd.cli import (
     auth,
     completion,
     configuration,
+    importing,
     init,
     jobs,
     mappings,
@@ -69,6 +70,7 @@ online.register(app)
 jobs.register(app)
 verify.register(app)
 webhooks.register(app)
+importing.register(app)
 signals.register(app)
 writing.register(app)
 quarantine.register(app)

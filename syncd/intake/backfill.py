@@ -1,17 +1,17 @@
-"""A source's history as a job: read batch by batch, each committed with how far the job has come.
+"""A source's history, or a file, as a job: read batch by batch, each committed with how far the job has come.
 
-The daemon's job runner and `syncd backfill` call it. Promise: killed at any instant, at most one batch is read again and nothing
-is doubled; a dry run touches nothing.
+The daemon's job runner, `syncd backfill` and `syncd import` call it. Promise: killed at any instant, at most one batch is read
+again and nothing is doubled; a dry run touches nothing.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import structlog
@@ -53,11 +53,11 @@ class Progress:
     error: str = ""
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> Progress:
+    def of(cls, document: dict[str, Any]) -> Self:
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in document.items() if name in known})
 
-    def after(self, batch: Batch, entry: Entry) -> Progress:
+    def after(self, batch: Batch, entry: Entry) -> Self:
         """With one more batch read; new and repeats are known only after the commit."""
         times = [signal.occurred_at for signal in batch.signals]
         return replace(
@@ -70,7 +70,7 @@ class Progress:
             error="",
         )
 
-    def counting(self, new: int, repeats: int) -> Progress:
+    def counting(self, new: int, repeats: int) -> Self:
         return replace(self, new=self.new + new, repeats=self.repeats + repeats)
 
     def document(self) -> dict[str, Any]:
@@ -96,13 +96,21 @@ Told = Callable[[Progress], None]
 Pause = Callable[[threading.Event, float], object]
 
 
+Reader = Callable[[bytes | None], Any]
+"""The batches from a cursor on (None: from the beginning), closable."""
+
+
 def open_job(store: Store, source: str, wanted: Range, *, restart: bool = False) -> Job:
-    """The job of this backfill: an unfinished one of the same range goes on (from the beginning with `restart`), else a new
-    one. It waits for whoever claims it."""
-    args = wanted.args()
-    job = store.jobs.same(KIND, source, args)
+    """The job of this backfill; see `open_same`."""
+    return open_same(store, KIND, source, wanted.args(), restart=restart)
+
+
+def open_same(store: Store, kind: str, subject: str, args: Mapping[str, Any], *, restart: bool = False) -> Job:
+    """The job that does this: an unfinished one goes on (from the beginning with `restart`), else a new one. It waits for
+    whoever claims it."""
+    job = store.jobs.same(kind, subject, args)
     if job is None:
-        return store.jobs.create(KIND, source, args)
+        return store.jobs.create(kind, subject, args)
     if restart or job.state not in ("waiting", "running"):
         store.jobs.resume(job.id, restart=restart)
     return store.jobs.get(job.id) or job
@@ -127,8 +135,55 @@ def run_backfill(
     to the next). After a kill the counts of the last batch may be missing, never its signals. Raises StoreUnavailable:
     the job stays `running`, and whoever claims it next takes it over.
     """
+    wanted = Range.of(job.args)
+    reading = Reading(job.subject, Route.BACKFILL, lambda cursor: batches_of(source, wanted, cursor))
     run = _Run(
-        job, claim, source, store, policy, stop or threading.Event(), told, counts or Counts(), clock, pause, leave_open
+        job,
+        claim,
+        reading,
+        store,
+        policy,
+        stop or threading.Event(),
+        told,
+        counts or Counts(),
+        clock,
+        pause,
+        leave_open,
+    )
+    with store.leases.heartbeat(claim) as beat:
+        return run.to_its_end(beat.lost)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a job of the intake reads: under which name and route its signals come, and how it goes on from a cursor.
+    `misfits` False: what is wrong is only counted in the progress, and not kept in quarantine."""
+
+    name: str
+    route: Route
+    read: Reader
+    progress: type[Progress] = Progress
+    misfits: bool = True
+
+    def admit(self, batch: Batch, policy: Policy, now: datetime) -> Entry:
+        kept = batch if self.misfits else replace(batch, misfits=())
+        return admit(replace(kept, state=None), self.name, self.route, policy, now)
+
+
+def run_reading(
+    job: Job,
+    claim: Claim,
+    reading: Reading,
+    store: Store,
+    policy: Policy,
+    *,
+    stop: threading.Event,
+    told: Told = lambda progress: None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Progress:
+    """`run_backfill` of anything that can be read; nobody has to be waited for."""
+    run = _Run(
+        job, claim, reading, store, lambda: policy, stop, told, Counts(), clock, lambda stop, seconds: None, False
     )
     with store.leases.heartbeat(claim) as beat:
         return run.to_its_end(beat.lost)
@@ -138,7 +193,7 @@ def run_backfill(
 class _Run:
     job: Job
     claim: Claim
-    source: Backfillable
+    reading: Reading
     store: Store
     policy: Callable[[], Policy]
     stop: threading.Event
@@ -149,9 +204,8 @@ class _Run:
     leave_open: bool
 
     def __post_init__(self) -> None:
-        self.progress = Progress.of(self.job.progress)
+        self.progress = self.reading.progress.of(self.job.progress)
         self.cursor = self.job.cursor
-        self.range = Range.of(self.job.args)
 
     def to_its_end(self, lost: threading.Event) -> Progress:
         try:
@@ -165,26 +219,26 @@ class _Run:
                         state = self._stopped()
                         break
         except FenceLost:
-            log.warning("backfill given up: its lease is somebody else's", source=self.job.subject)
+            log.warning(f"{self.job.kind} given up: its lease is somebody else's", source=self.job.subject)
             return self.progress
         except StoreUnavailable:
             raise
         except Failure as error:
-            return self._end("failed", f"{type(error).__name__}: {error}")
+            return self._end("failed", str(error) if type(error) is Failure else f"{type(error).__name__}: {error}")
         except Exception as error:
-            log.error("backfill failed: a bug in the connector", source=self.job.subject, exc_info=True)
+            log.error(f"{self.job.kind} failed: a bug in the connector", source=self.job.subject, exc_info=True)
             return self._end("failed", f"bug in the connector: {error!r}")
         return self._end(state)
 
     def _read_on(self, lost: threading.Event) -> str:
         """Reads from the cursor to the end; the state the job ends in."""
-        name, fence = self.job.subject, Fence(self.claim.lease, self.claim.claim)
-        with closing(batches_of(self.source, self.range, self.cursor)) as batches:
+        name, fence = self.reading.name, Fence(self.claim.lease, self.claim.claim)
+        with closing(self.reading.read(self.cursor)) as batches:
             for batch in batches:
                 point("after_fetch")
                 if lost.is_set():
                     raise FenceLost(fence.lease)
-                entry = admit(replace(batch, state=None), name, Route.BACKFILL, self.policy(), self.clock())
+                entry = self.reading.admit(batch, self.policy(), self.clock())
                 progress = self.progress.after(batch, entry)
                 committed = self.store.journal.commit(
                     structs.replace(entry, fence=fence, job=JobStep(self.job.id, batch.state, _text(progress)))
@@ -217,7 +271,7 @@ class _Run:
         self.store.jobs.finish(self.job.id, self.claim, state, progress=self.progress.document())
         self.told(self.progress)
         if error:
-            log.warning("backfill failed", source=self.job.subject, why=error)
+            log.warning(f"{self.job.kind} failed", source=self.job.subject, why=error)
         return self.progress
 
 
@@ -244,11 +298,25 @@ def dry_run(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Progress:
     """What a backfill would do, counted; reads the vendor and the store, writes nothing. Raises the source's Failures."""
-    progress = Progress()
+    reading = Reading(name, Route.BACKFILL, lambda cursor: batches_of(source, wanted, cursor))
+    return dry_reading(reading, store, policy, stop=stop, told=told, clock=clock)
+
+
+def dry_reading(
+    reading: Reading,
+    store: Store,
+    policy: Policy,
+    *,
+    stop: threading.Event | None = None,
+    told: Told = lambda progress: None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Progress:
+    """`dry_run` of anything that can be read."""
+    progress = reading.progress()
     seen: set[str] = set()
-    with closing(batches_of(source, wanted, None)) as batches:
+    with closing(reading.read(None)) as batches:
         for batch in batches:
-            entry = admit(batch, name, Route.BACKFILL, policy, clock())
+            entry = reading.admit(batch, policy, clock())
             ids = [str(arrival.signal.id) for arrival in entry.arrivals]
             fresh = set(ids) - seen - known_ids(store, ids)
             seen |= fresh

@@ -34,7 +34,10 @@ def shown() -> list[str]:
 
 @pytest.fixture
 def filled(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> UserFolder:
-    return lay_out(tmp_path, capsys, monkeypatch).filled()
+    folder = lay_out(tmp_path, capsys, monkeypatch).filled()
+    folder.done("channels", "enable", "contact.changed")
+    folder.write("people.csv", "E-Mail,Vorname,Nachname,Notiz\nan@example.com,An,Nguyen,met at the fair\n")
+    return folder
 
 
 @pytest.mark.parametrize("typed", shown())

@@ -103,6 +103,49 @@ def test_a_changed_file_is_read_again_when_it_is_still(tmp_path: Path) -> None:
     assert ledger.poll() == []
 
 
+def test_a_map_that_is_mended_reads_a_file_without_a_clear_header_again(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    now = datetime.now(UTC)
+    start = source(file).start(now)
+    file.write_text("Mailbox\na@x.example\n")
+    later = now + timedelta(minutes=1)
+    (put_aside,) = source(file).poll(start, later)
+    assert "no column is known as email" in put_aside.misfits[0].reason
+    assert put_aside.state is not None
+    assert list(source(file).poll(put_aside.state, later)) == []
+    (read,) = source(file, map={"email": "Mailbox"}).poll(put_aside.state, later)
+    assert [one.person.email for one in read.signals] == ["a@x.example"]
+    assert read.state is not None
+    assert list(source(file).poll(read.state, later)) == []  # what was read once is not read again for that
+
+
+def test_of_rows_of_one_person_the_one_further_down_is_the_later_over_all_pages(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("Email,City\n" + "".join(f"a@x.example,City {number}\n" for number in range(700)))
+    found = signals(file)
+    times = [one.received_at for one in found]
+    assert [one.data["city"] for one in found] == [f"City {number}" for number in range(700)]
+    assert times == sorted(set(times))
+
+
+def test_a_row_among_the_first_that_cannot_be_read_is_reported_too(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("Email,Note\na@x.example," + "x" * 140_000 + "\nb@x.example,\n")
+    (batch,) = source(file).backfill(SINCE, UNTIL, None)
+    assert [one.person.email for one in batch.signals] == ["b@x.example"]
+    assert batch.misfits[0].reason.startswith("list.csv:2: cannot be read (field larger than field limit")
+
+
+def test_a_file_that_breaks_off_keeps_the_rows_before(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("Email\n" + "".join(f"a{number}@x.example\n" for number in range(250)) + "x" * 1_100_000)
+    batches = list(source(file).backfill(SINCE, UNTIL, None))
+    assert sum(len(batch.signals) for batch in batches) == 250
+    assert [one.reason for batch in batches for one in batch.misfits] == [
+        "list.csv: line 252 has more than 1000000 characters: is this a table?"
+    ]
+
+
 @pytest.mark.parametrize(
     ("headers", "says"),
     [

@@ -1,0 +1,118 @@
+"""One file, once, through the same pipeline as a source: what `syncd import` reads, and how far it has come.
+
+Promise: the file is known by what is in it, not by its name, so that the same one goes on where it was stopped; wrong rows are
+told of by line and stop nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+from syncd import registry
+from syncd.capabilities import Importable
+from syncd.config import Settings
+from syncd.connector import Batch, Context
+from syncd.errors import Failure, Malformed, UsageError
+from syncd.intake.backfill import Progress, Reading
+from syncd.oauth import MemoryTokens
+from syncd.signals import Route
+from syncd.store.entries import Entry
+
+KIND = "import"
+SOURCE = "import"
+"""What signals that were imported name as their source."""
+TYPES = {"contact": "contact.changed", "account": "account.changed"}
+MOST_WRONG = 100
+"""Wrong rows that are told one by one; more are counted."""
+LONGEST_REASON = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Imported(Progress):
+    """`wrong`: rows that cannot be understood; `reasons`: of the first of them, `FILE:LINE: why`."""
+
+    wrong: int = 0
+    reasons: tuple[str, ...] = ()
+
+    def after(self, batch: Batch, entry: Entry) -> Self:
+        counted = Progress.after(self, batch, entry)
+        room = max(0, MOST_WRONG - len(self.reasons))
+        told = tuple(misfit.reason[:LONGEST_REASON] for misfit in batch.misfits[:room])
+        return replace(counted, wrong=self.wrong + len(batch.misfits), reasons=(*self.reasons, *told))
+
+    @property
+    def rows(self) -> int:
+        """Those done, good and wrong."""
+        return self.read + self.wrong
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the command line says of a file. `map` as the keys of a `file` source have it."""
+
+    path: Path
+    kind: str
+    map: Mapping[str, str | None]
+    sheet: str = ""
+
+    def importer(self, settings: Settings) -> Importable:
+        """The reader of the file. Raises UsageError for what is told wrongly."""
+        connector = registry.load("source", "file")
+        keys = {"path": self.path.absolute(), "as": self.kind, "map": dict(self.map), "sheet": self.sheet}
+        context = Context(name=SOURCE, tokens=MemoryTokens(), region=settings.region, timezone=settings.zone)
+        built = connector.build(connector.settings.model_validate(keys), context)
+        assert isinstance(built, Importable)
+        return built
+
+    def seen(self) -> Seen:
+        """Raises UsageError for a file that cannot be opened."""
+        digest, lines = sha256(), 0
+        try:
+            stamp = _stamp(self.path)
+            with self.path.open("rb") as opened:
+                while chunk := opened.read(1 << 20):
+                    digest.update(chunk)
+                    lines += chunk.count(b"\n")
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be read: {error.strerror}") from None
+        return Seen(
+            self.path, stamp, lines, {"content": digest.hexdigest(), "map": dict(self.map), "sheet": self.sheet}
+        )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file as it was when it was looked at. `lines`: about so many rows, if it is text. `args`: what makes two imports the
+    same."""
+
+    path: Path
+    stamp: tuple[int, int, int]
+    lines: int
+    args: dict[str, Any]
+
+    def reading(self, importer: Importable) -> Reading:
+        """The file as a job reads it: whatever ends the reading is one clear Failure."""
+        name = self.path.name
+
+        def read(cursor: bytes | None) -> Iterator[Batch]:
+            try:
+                for batch in importer.table(cursor):
+                    if _stamp(self.path) != self.stamp:
+                        raise Failure(f"{name} was changed while it was read; import it again as it is now")
+                    yield batch
+            except Malformed as error:
+                raise Failure(f"{name}: {error}") from None
+            except OSError as error:
+                raise Failure(f"{name}: cannot be read: {error.strerror or error}") from None
+
+        return Reading(SOURCE, Route.IMPORT, read, Imported, misfits=False)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Raises OSError."""
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
