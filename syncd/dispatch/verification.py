@@ -8,7 +8,7 @@ at any instant it goes on behind the last page; nothing is changed unless the jo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from syncd.dispatch.outcomes import said
 from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
 from syncd.mapping.model import CompiledMapping
 from syncd.store.engine import millis
-from syncd.store.jobs import Job
+from syncd.store.jobs import Findings, Job
 from syncd.store.leases import TERM, Claim
 from syncd.store.store import Store
 from syncd.store.verifications import DESTINATION_KIND, forget_older, keys, rows
@@ -55,7 +55,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Findings):
     """How far it has come. `amiss`: not as it should be, and not mended; `mended`; `counts` by verdict. `unkeyed`: records
     that no key leads back to; `fresh`: written so lately that the CRM may not show them yet. `share` of the whole, 0 to 1.
     `waits`: why it does not go on just now."""
@@ -70,18 +70,6 @@ class Verified:
     findings: Sequence[Mapping[str, Any]] = ()
     waits: str = ""
     error: str = ""
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Verified:
-        known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})
-
-    def document(self) -> dict[str, Any]:
-        return asdict(self) | {"findings": list(self.findings)}
-
-    def summary(self) -> dict[str, Any]:
-        """Without the findings: for the log."""
-        return {name: value for name, value in asdict(self).items() if name != "findings"}
 
 
 Amiss = tuple[Record, Verdict, tuple[str, ...]]

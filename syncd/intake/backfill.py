@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -26,7 +26,7 @@ from syncd.intake.counts import Counts
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.entries import Entry, Fence, FenceLost, JobStep, StoreUnavailable
-from syncd.store.jobs import Job
+from syncd.store.jobs import Job, Recalled
 from syncd.store.leases import TERM, Claim
 from syncd.store.schema import signals, tombstones
 
@@ -40,7 +40,7 @@ _IN_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Recalled):
     """How far a backfill has come. `position`: the time of the latest event read, ISO 8601."""
 
     batches: int = 0
@@ -51,11 +51,6 @@ class Progress:
     quarantined: int = 0
     position: str = ""
     error: str = ""
-
-    @classmethod
-    def of(cls, document: dict[str, Any]) -> Self:
-        known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})
 
     def after(self, batch: Batch, entry: Entry) -> Self:
         """With one more batch read; new and repeats are known only after the commit."""

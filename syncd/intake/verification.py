@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -26,7 +26,7 @@ from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.engine import millis
 from syncd.store.entries import Arrival, StoreUnavailable
-from syncd.store.jobs import Job
+from syncd.store.jobs import Findings, Job
 from syncd.store.leases import Claim
 from syncd.store.schema import signals
 from syncd.store.verifications import SOURCE_KIND, forget_older
@@ -40,7 +40,7 @@ MISSING, EXTRA = "missing", "extra"
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Findings):
     """How far it has come. `read`: signals the source shows; `off`: kept out by switches and `exclude`; `amiss`: wanted, and
     neither in the store nor remembered there; `mended`: brought by a backfill since. `extra`: in the store, and the source does
     not show them (any more): no fault by itself. `position`: the time of the latest event read."""
@@ -53,18 +53,6 @@ class Compared:
     position: str = ""
     findings: Sequence[Mapping[str, Any]] = field(default=())
     error: str = ""
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Compared:
-        known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})
-
-    def document(self) -> dict[str, Any]:
-        return asdict(self) | {"findings": list(self.findings)}
-
-    def summary(self) -> dict[str, Any]:
-        """Without the findings: for the log."""
-        return {name: value for name, value in asdict(self).items() if name != "findings"}
 
 
 Told = Callable[[Compared], None]

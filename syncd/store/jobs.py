@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -23,6 +23,31 @@ if TYPE_CHECKING:
     from syncd.store.store import Store
 
 OPEN = ("waiting", "running")
+
+
+class Recalled:
+    """A dataclass that is a job's progress: made again of the document it was kept as; keys of another release are left out."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: value for name, value in document.items() if name in known})
+
+
+class Findings(Recalled):
+    """A progress with `findings`, which are for the command that shows them and too many for a log."""
+
+    __slots__ = ()
+
+    def document(self) -> dict[str, Any]:
+        kept: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return kept | {"findings": list(kept["findings"])}
+
+    def summary(self) -> dict[str, Any]:
+        """Without the findings: for the log."""
+        return {name: value for name, value in self.document().items() if name != "findings"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ dictionary's increment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -171,16 +172,10 @@ class Gauges(Collector):
         yield _gauge("syncd_build_info", "Always 1; the version is a label.", {"version": __version__}, 1)
         yield _gauge("syncd_journal_depth", "Entries waiting for a group commit.", {}, self._depth())
         yield _gauge("syncd_webhooks_in_flight", "Webhook requests being answered.", {}, self._waiting())
-        answers = CounterMetricFamily("syncd_webhooks", "Webhook requests by answer.", labels=["source", "status"])
-        for (source, status), count in sorted(self._counts.answers.items()):
-            answers.add_metric([source, str(status)], count)
-        yield answers
+        yield _counter("syncd_webhooks", "Webhook requests by answer.", ["source", "status"], self._counts.answers)
         yield _by_source("syncd_signals", "New signals stored.", self._counts.fresh)
         yield _by_source("syncd_signal_repeats", "Signals that we already had.", self._counts.repeats)
-        polls = CounterMetricFamily("syncd_polls", "Polls by how they ended.", labels=["source", "outcome"])
-        for (source, outcome), count in sorted(self._counts.polls.items()):
-            polls.add_metric([source, outcome], count)
-        yield polls
+        yield _counter("syncd_polls", "Polls by how they ended.", ["source", "outcome"], self._counts.polls)
         yield from self._configuration()
         yield from self._group_commits()
         yield from self._calls()
@@ -215,30 +210,24 @@ class Gauges(Collector):
             yield family
 
     def _calls(self) -> Iterator[Metric]:
-        calls = CounterMetricFamily(
+        yield _counter(
             "syncd_calls",
             "Calls of a destination by how they ended: answered, or a failure class.",
-            labels=["destination", "operation", "outcome"],
+            ["destination", "operation", "outcome"],
+            self._meter.calls,
         )
-        for key, count in sorted(self._meter.calls.items()):
-            calls.add_metric(list(key), count)
-        yield calls
-        outcomes = CounterMetricFamily(
+        yield _counter(
             "syncd_write_outcomes",
             "What became of records that were sent: written, or a failure class.",
-            labels=["destination", "outcome"],
+            ["destination", "outcome"],
+            self._meter.outcomes,
         )
-        for pair, count in sorted(self._meter.outcomes.items()):
-            outcomes.add_metric(list(pair), count)
-        yield outcomes
-        people = CounterMetricFamily(
+        yield _counter(
             "syncd_people_lookups",
             "People needed: known from the cache, or asked for.",
-            labels=["destination", "result"],
+            ["destination", "result"],
+            self._meter.people,
         )
-        for pair, count in sorted(self._meter.people.items()):
-            people.add_metric(list(pair), count)
-        yield people
         durations = HistogramMetricFamily(
             "syncd_call_duration_seconds", "How long calls of a destination took.", labels=["destination"]
         )
@@ -368,6 +357,14 @@ def page(registry: CollectorRegistry) -> bytes:
 def _gauge(name: str, text: str, labels: dict[str, str], value: float) -> Metric:
     family = GaugeMetricFamily(name, text, labels=list(labels))
     family.add_metric(list(labels.values()), value)
+    return family
+
+
+def _counter(name: str, text: str, labels: Sequence[str], values: Mapping[Any, int]) -> Metric:
+    """One sample a key; keys are tuples, parallel to `labels`."""
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, count in sorted(values.items()):
+        family.add_metric([str(part) for part in key], count)
     return family
 
 
