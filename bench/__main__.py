@@ -36,6 +36,7 @@ BENCHES: dict[str, tuple[str, int, int]] = {  # name -> (module, seconds it may 
     "dispatch": ("bench.dispatch", 60, 20),
     "journal": ("bench.journal", 90, 30),
     "backfill": ("bench.backfill", 120, 30),
+    "imports": ("bench.imports", 180, 30),
     "growth": ("bench.growth", 150, 40),
     "mailbox": ("bench.mailbox", 150, 30),
 }

@@ -24,6 +24,7 @@ ABILITIES: tuple[tuple[str, str, str, type[Any]], ...] = (
     ("", "sign-in", "`syncd auth`", can.SignsIn),
     ("destination", "describe", "compares a mapping with the fields that exist", can.Describes),
     ("destination", "prepare", "`syncd prepare`: makes the fields that are missing", can.Preparable),
+    ("destination", "read fields", "`fill:` and `only_if:` of a mapping", can.ReadsFields),
 )
 """(role or "" for both, name, what for, protocol)."""
 
@@ -56,13 +57,17 @@ def what_it_can(connector: Connector[Any]) -> list[dict[str, Any]]:
 
 
 def kinds_of_write(connector: Connector[Any]) -> list[dict[str, Any]]:
-    """For a destination: the kind of each object that the mapping which comes with it writes, [] for a source."""
+    """For a destination: the kind of each object that the mapping which comes with it writes (`update`: the person's
+    own record, by its id), [] for a source."""
     built = built_class(connector)
     if built is None or not hasattr(built, "keying"):
         return []
     bare = object.__new__(built)  # `keying` is pure and of the object alone
     rows = []
-    for name, key in _written(connector.name):
+    for name, key, verb in _written(connector.name):
+        if verb == "update":
+            rows.append({"object": name, "kind": verb, "enforced": True})
+            continue
         try:
             keying = bare.keying(name, key)
         except AttributeError:  # it depends on the account's keys after all
@@ -71,18 +76,18 @@ def kinds_of_write(connector: Connector[Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _written(name: str) -> list[tuple[str, str]]:
-    """(object, key field) of the shipped mapping, each once; without one, anything with a key."""
+def _written(name: str) -> list[tuple[str, str, str]]:
+    """(object, key field, verb) of the shipped mapping, each once; without one, anything with a key."""
     from syncd.mapping import load_mapping
     from syncd.mapping.shipped import shipped_mappings
 
     shipped = shipped_mappings().get(name)
     if shipped is None:
-        return [("(any)", "key")]
+        return [("(any)", "key", "upsert")]
     parts = load_mapping(shipped).parts
-    made = [(rule.object, rule.key) for rule in parts.rules]
+    made = [(rule.object, rule.key, rule.verb) for rule in parts.rules]
     if parts.create is not None:
-        made.append((parts.create.object, parts.create.key))
+        made.append((parts.create.object, parts.create.key, "upsert"))
     return list(dict.fromkeys(made))
 
 

@@ -89,6 +89,18 @@ class FindsAll(Protocol):
     def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> Mapping[str, Sequence[str]]: ...
 
 
+# ------------------------------------------------------------------------------------------------------------- fill
+
+
+@runtime_checkable
+class ReadsFields(Protocol):
+    """A destination that tells what stands in a few fields of records, for rules that fill only what is empty: read after
+    write as surely as the API can, in as few calls. Ids without a record (deleted, merged) are absent from the answer; an
+    empty field is None or absent."""
+
+    def values(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Mapping[str, Any]]: ...
+
+
 # ---------------------------------------------------------------------------------------------------------- prepare
 
 

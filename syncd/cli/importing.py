@@ -84,7 +84,7 @@ def import_(
         else:
             progress = _do(here, store, reading, policy, look, seen, kind, restart=restart)
         _sum_up(here, look, progress, dry=dry_run)
-        if progress.new and not dry_run:
+        if not dry_run:  # also when all is known: what broke off may have been the writing
             deliver(here, store)
     if progress.error:
         raise SyncdError(progress.error)

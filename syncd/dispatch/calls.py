@@ -11,18 +11,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
 from syncd import pacing, traces
-from syncd.capabilities import FindsAll
+from syncd.capabilities import FindsAll, ReadsFields
 from syncd.config import Quota
 from syncd.connector import Call, Destination, Found, Outcome, Wanted, Write, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.meter import Meter
-from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited
+from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope
 from syncd.pacing import Pace
 from syncd.store.lanes import put_pace, spend, spending
 from syncd.store.store import Store
@@ -193,6 +193,18 @@ class Caller:
                 "find", len(keys), lambda: {key: (id,) for key, id in ask.find(object, key_field, keys).items()}
             )
         self._key_cost = self._look_up_paid(answer) / max(1, len(keys))
+        return answer
+
+    def values(
+        self, object: str, ids: Sequence[str], fields: Sequence[str]
+    ) -> Mapping[str, Mapping[str, Any]] | Failure:
+        """id -> what stands in these fields, of the records that exist. Raises Paused."""
+        reader = self.destination
+        if not isinstance(reader, ReadsFields):
+            return Misconfigured("fill: cannot be used here: its connector cannot read fields", scope=Scope.RULE)
+        self.check(1.0)
+        answer = self._ask("values", len(ids), lambda: reader.values(object, ids, fields))
+        self._look_up_paid(answer)
         return answer
 
     def _look_up_paid(self, answer: object) -> float:

@@ -7,7 +7,7 @@ record overtakes an earlier one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid5
 
 import msgspec
@@ -29,6 +29,11 @@ STRANGER = "stranger"
 NO_ACCOUNT = "no account"
 NO_DEAL = "no deal"
 SUPERSEDED = "superseded by a later signal"
+ANOTHER = "their record is a "
+NOTHING_TO_SAY = "there is nothing to write into their record"
+NOTHING_EMPTY = "the fields it would fill are filled"
+EMPTY: tuple[object, ...] = (None, "", [], {})
+"""A field of a CRM without a value. False and 0 are values."""
 
 
 @dataclass(slots=True)
@@ -82,7 +87,11 @@ def about_value(about: About, signal: Signal, account: str) -> str:
 
 def needs_person(draft: Draft) -> bool:
     """Whether the record cannot be made while the person is not known to the CRM."""
-    return draft.about is About.ACCOUNT or any(to in ("person", "account", "deal") for to in draft.links.values())
+    return (
+        draft.update
+        or draft.about is About.ACCOUNT
+        or any(to in ("person", "account", "deal") for to in draft.links.values())
+    )
 
 
 def filtered(switch: Switch, found: Found | None) -> str:
@@ -179,6 +188,8 @@ def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
 def link_up(work: Work, person: Found | None) -> Write | str | None:
     """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record."""
     draft, links = work.draft, {}
+    if draft.update and (why := not_theirs(draft, person)):
+        return why
     account = person.account if person else ""
     group = account or (person.id if person else "")
     for field, to in draft.links.items():
@@ -212,9 +223,41 @@ def link_up(work: Work, person: Found | None) -> Write | str | None:
         on_create=draft.on_create,
         clear=draft.clear,
         links=links,
-        id=work.row.crm_id,
+        id=person.id if draft.update and person else work.row.crm_id,
         group=group or key,
     )
+
+
+def not_theirs(draft: Draft, person: Found | None) -> str:
+    """Why a rule that updates leaves this person's record alone, "" when it does not."""
+    if person is None:
+        return NOBODY
+    if person.object != draft.object:
+        return f"{ANOTHER}{person.object}, not a {draft.object}"
+    return "" if draft.fields or draft.fill or draft.clear else NOTHING_TO_SAY
+
+
+def reopened(taken: Taken, now: int) -> list[WriteRow]:
+    """When the person's record is gone, and they may be another one now: rules that updated that kind of record get their
+    turn again."""
+    return [
+        msgspec.structs.replace(row, state="pending", reason="", due_at=now)
+        for row in taken.writes.values()
+        if row.state == "skipped" and row.reason.startswith(ANOTHER)
+    ]
+
+
+def disagrees(draft: Draft, there: Mapping[str, object]) -> str:
+    """Why what stands `there` forbids to write, "" when it does not. Texts are the same whatever their case."""
+    for name, wanted in draft.only_if.items():
+        if str(there.get(name) or "").strip().casefold() != str(wanted).strip().casefold():
+            return f"their record has another {name}" if there.get(name) else f"their record has no {name}"
+    return ""
+
+
+def filled(draft: Draft, there: Mapping[str, object]) -> Draft:
+    """The draft without what it cannot fill, since something stands `there`."""
+    return replace(draft, fill={name: value for name, value in draft.fill.items() if there.get(name) in EMPTY})
 
 
 def in_order(works: Sequence[Work], siblings: Sequence[Sibling], now: int) -> list[Work]:
@@ -233,7 +276,9 @@ def in_order(works: Sequence[Work], siblings: Sequence[Sibling], now: int) -> li
     ready: list[Work] = []
     for work in sorted(works, key=lambda one: one.rank):
         row = work.row
-        if written and written[-1].rank > work.rank:  # also when in doubt: whatever became of it, newer data is there
+        if (
+            work.draft.overwrites and written and written[-1].rank > work.rank
+        ):  # also when in doubt: whatever became of it, newer data is there
             in_doubt = row.state in ("sending", "doubt")
             work.row = skip(msgspec.structs.replace(row, state="pending") if in_doubt else row, SUPERSEDED)
             continue
@@ -245,7 +290,7 @@ def in_order(works: Sequence[Work], siblings: Sequence[Sibling], now: int) -> li
             work.row = msgspec.structs.replace(row, due_at=max(now + 1000, *due), reason=reason)
             open_ones.append(_as_sibling(work))
             continue
-        if crm_id and not row.crm_id and not row.stale_once:
+        if crm_id and not row.crm_id and not row.stale_once and not work.draft.update:
             work.row = msgspec.structs.replace(row, crm_id=crm_id)
         ready.append(work)
     return ready

@@ -17,6 +17,7 @@ from syncd.connector import Destination, Keying, Kind, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
 from syncd.dispatch.calls import Caller, Paused
+from syncd.dispatch.filling import Filling
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.outcomes import Law
 from syncd.dispatch.people import Creation, Need, creates, look_up, newcomers, settle_creation
@@ -44,6 +45,8 @@ class Route:
 
     def keying(self, draft: Draft) -> Keying:
         """What writes of this draft are: as the mapping says, else the settings, else the connector."""
+        if draft.update:  # by its id: as good a second time
+            return Keying(Kind.UPSERT)
         mark = (draft.object, draft.key_field, draft.kind)
         if mark not in self._kept:
             kept = self.destination.keying(draft.object, draft.key_field)
@@ -215,6 +218,7 @@ class Round:
     def _send(self) -> None:
         """Wave after wave: a record that another rule's record is linked to goes before it."""
         sender = Sender(self._route.law, self._store, self._caller, self.ledger)
+        filling = Filling(self._route.law, self._caller, self.ledger, self._known_since)
         waiting = self._works
         while waiting:
             ready: list[tuple[Work, Write]] = []
@@ -224,8 +228,12 @@ class Round:
             if not ready:
                 self._wait_for_rules(later)
                 return
-            sender.send(ready)
+            sender.send(filling.filled(ready))
             waiting = later
+
+    def _known_since(self, work: Work) -> int:
+        need = self._needs.get(work.signal.person.identity)
+        return need.row.checked_at if need is not None and need.row is not None else 0
 
     def _link(self, work: Work, ready: list[tuple[Work, Write]], later: list[Work]) -> None:
         need = self._needs.get(work.signal.person.identity)

@@ -81,7 +81,7 @@ class Sender:
                 if work.row is not before[id(work)]:
                     self._ledger.put(work.taken, work.row)
             if goes:
-                groups.append([(work, msgspec.structs.replace(made[id(work)], id=work.row.crm_id)) for work in goes])
+                groups.append([(work, _of_sibling(work, made[id(work)])) for work in goes])
         return groups
 
     # ----------------------------------------------------------------------------------------------------- look first
@@ -174,6 +174,8 @@ class Sender:
                 attempts.append(rules.attempt(work.taken.signal_id, work.row.rule, outcome, now))
                 if isinstance(outcome, StaleReference):
                     stale.add(work.signal.person.identity)
+                    if work.draft.update and not work.row.finished:
+                        rows += [(work.taken, row) for row in plan.reopened(work.taken, now)]
             if write.key in self._chains:
                 again.extend(self._next_of_chain(works[-1], write))
         self._ledger.answered(rows, attempts, stale=stale - {""})
@@ -206,9 +208,14 @@ class Sender:
         draft = work.draft
         links = self._links[work.row.rule, work.taken.signal_id]
         return msgspec.structs.replace(
-            like, fields=draft.fields, on_create=draft.on_create, clear=draft.clear, links=links, id=crm_id
+            like, fields=draft.sent, on_create=draft.on_create, clear=draft.clear, links=links, id=crm_id
         )
 
     def _put(self, work: Work, row: WriteRow) -> None:
         work.row = row
         self._ledger.put(work.taken, row)
+
+
+def _of_sibling(work: Work, write: Write) -> Write:
+    """The write with the id that the record has by now; a person's own record is known by theirs."""
+    return write if work.draft.update else msgspec.structs.replace(write, id=work.row.crm_id)

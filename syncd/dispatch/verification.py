@@ -17,6 +17,7 @@ from syncd.dispatch.calls import Caller, Paused
 from syncd.dispatch.compare import AMISS, Record, Row, Verdict, compare, records
 from syncd.dispatch.mending import mend
 from syncd.dispatch.outcomes import said
+from syncd.dispatch.plan import PEOPLE_CREATE
 from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
 from syncd.mapping.model import CompiledMapping
 from syncd.store.engine import millis
@@ -156,8 +157,9 @@ class Verification:
         """The field that holds the record's key, "" when nothing leads back to it. A rule that is gone from the mapping had
         the key where another rule of its object has it."""
         known = self._fields.get(record.rule)
-        if known is None:
-            known = next((entry for entry in self._fields.values() if entry[0] == record.object), ("", ""))
+        if known is None:  # new people have a key of their own kind: what wrote their records later has none
+            rules = (entry for rule, entry in self._fields.items() if rule != PEOPLE_CREATE)
+            known = next((entry for entry in rules if entry[0] == record.object), ("", ""))
         object_, key_field = known
         if object_ != record.object or not key_field:
             return ""

@@ -131,6 +131,9 @@ def _record(mapping: LoadedMapping, record: Record, crm: Crm) -> Iterator[Remark
             continue
         for level, message, hint in (*_rights(use, known), *_value(use, known), *_points(use, known, mapping)):
             yield say(level, use.place, message, hint)
+    if record.update:
+        yield say(Level.OK, record.place, f"{record.object}: updated by its id")
+        return
     filled = {use.field.casefold() for use in record.uses if use.role is not Role.CLEAR}
     for one in fields.values():
         if one.required and one.creatable and one.name.casefold() not in filled:

@@ -25,12 +25,16 @@ PEOPLE_KEYS = ("match", "strangers", "create")
 MATCH_KEYS = ("object", "by")
 CREATE_KEYS = ("object", "key", "fields", "on_create", "owner")
 OWNER_KEYS = ("round_robin", "field")
-VERBS = ("upsert", "create")
+VERBS = ("upsert", "create", "update")
 LATER = {"notify": "notifications", "convert": "conversion of leads"}
 RULE_KEYS = (
-    *("id", "name", "signals", *VERBS, *LATER, "key", "about", "kind", "link", "fields", "on_create", "clear"),
-    *("live_only", "when"),
+    *("id", "name", "signals", *VERBS, *LATER, "key", "about", "kind", "link", "fields", "fill", "on_create", "clear"),
+    *("live_only", "when", "only_if"),
 )
+NOT_TO_UPDATE = ("key", "about", "kind", "link", "on_create")
+"""What a rule that updates cannot say: the record is there, it is the person's own, and it is found by its id."""
+OF_UPDATES = ("fill", "only_if")
+"""What only a rule that updates can say: its record is there to be read."""
 LINK_TARGETS = ("person", "account", "deal")
 PEOPLE_CREATE = "people.create"
 _RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -60,7 +64,8 @@ class CreatePart:
 
 @dataclass(frozen=True)
 class RulePart:
-    """One entry of `rules`; `place` is its path in the YAML."""
+    """One entry of `rules`; `place` is its path in the YAML. Of a rule that updates: `fill` only fills empty fields, and
+    it writes `only_if` these fields stand in the record already."""
 
     id: str
     name: str
@@ -77,6 +82,8 @@ class RulePart:
     live_only: bool
     when: Tree
     place: KeyPath = ()
+    fill: dict[str, Tree] = field(default_factory=dict)
+    only_if: dict[str, Tree] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -221,6 +228,8 @@ class _Reading:
         self._each_once(rules)
         if match is None:
             self._need_no_people(rules)
+        else:
+            self._updates_people(rules, {part.object for part in match} | ({create.object} if create else set()))
         return MappingParts(match, strangers, create, rules)
 
     def match(self, node: Any, path: KeyPath) -> MatchPart | None:
@@ -307,7 +316,11 @@ class _Reading:
             verb=verb,
             object=self.word(parts, path, verb),
             key=self.word(parts, path, "key"),
-            about=About(self.choice(parts, path, "about", list(About), About.SIGNAL)),
+            about=(
+                About.PERSON
+                if verb == "update"
+                else About(self.choice(parts, path, "about", list(About), About.SIGNAL))
+            ),
             kind=self.choice(parts, path, "kind", list(Kind), ""),
             link=self.links(parts.get("link", {}), (*path, "link")),
             fields=self.fields(parts.get("fields"), (*path, "fields")),
@@ -316,7 +329,14 @@ class _Reading:
             live_only=self.switch(parts, path, "live_only"),
             when=self.condition(parts.get("when"), (*path, "when")),
             place=path,
+            fill=self.fields(parts.get("fill"), (*path, "fill")),
+            only_if=self.fields(parts.get("only_if"), (*path, "only_if")),
         )
+        for key in NOT_TO_UPDATE if verb == "update" else OF_UPDATES:
+            if key in parts:
+                own = "a rule that updates writes the person's own record"
+                why = own if verb == "update" else "only a rule that updates reads its record first"
+                self.fault((*path, key), f"{key} cannot stand here: {why}")
         self._rule_holds(rule, path)
         return rule
 
@@ -356,11 +376,12 @@ class _Reading:
         if rule.verb == "upsert" and rule.object and not rule.key:
             hint = "name the field that holds syncd's key, such as Syncd_Key__c"
             self.fault(path, f"an upsert of {rule.object} needs a key, so that it is written once", hint)
-        if not (rule.fields or rule.on_create or rule.link or rule.clear):
+        if not (rule.fields or rule.fill or rule.on_create or rule.link or rule.clear):
             self.fault(path, "writes nothing: it has no fields")
-        self._filled_twice(path, rule.key, {"fields": rule.fields, "on_create": rule.on_create, "link": rule.link})
+        filled = {"fields": rule.fields, "fill": rule.fill, "on_create": rule.on_create, "link": rule.link}
+        self._filled_twice(path, rule.key, filled)
         for name in rule.clear:
-            if name in rule.on_create or name in rule.link or name == rule.key:
+            if name in rule.on_create or name in rule.fill or name in rule.link or name == rule.key:
                 self.fault((*path, "clear"), f"{name} is filled by this rule too", "clear it or fill it, not both")
 
     def _filled_twice(
@@ -386,9 +407,17 @@ class _Reading:
                 )
             seen.add(rule.id)
 
+    def _updates_people(self, rules: Iterable[RulePart], objects: set[str]) -> None:
+        for rule in rules:
+            if rule.verb == "update" and rule.object and rule.object not in objects:
+                hint = f"people are: {', '.join(sorted(objects))}"
+                self.fault((*rule.place, "update"), f"nobody is found or made as {rule.object}", hint)
+
     def _need_no_people(self, rules: Iterable[RulePart]) -> None:
         for rule in rules:
             for name in rule.link:
                 self.fault((*rule.place, "link", name), "links people, but the mapping has no people part to find them")
-            if rule.about in (About.PERSON, About.ACCOUNT):
+            if rule.verb == "update":
+                self.fault((*rule.place, "update"), "updates people, but the mapping has no people part to find them")
+            elif rule.about in (About.PERSON, About.ACCOUNT):
                 self.fault((*rule.place, "about"), f"is about a {rule.about}, but the mapping has no people part")

@@ -53,7 +53,7 @@ class Rule:
                     return Skipped(part.id, "when")
             except Exception as error:  # noqa: BLE001 - a condition that fails is a dead letter that says so
                 unsure = FieldFault("when", explain(error))
-        (fields, on_create), faults = self.make(signal, person)
+        (fields, more, *reads), faults = self.make(signal, person)
         if unsure:
             faults.insert(0, unsure)
         return Draft(
@@ -62,11 +62,14 @@ class Rule:
             part.key,
             part.about,
             fields,
-            on_create,
+            {} if part.verb == "update" else more,
             tuple(name for name in part.clear if name not in fields),
             part.link,
             part.kind,
             tuple(faults),
+            part.verb == "update",
+            more if part.verb == "update" else {},
+            reads[0] if reads else {},
         )
 
 
@@ -203,7 +206,11 @@ def _compiled(
 
 def _rule(part: RulePart, sandbox: Sandbox) -> Rule:
     # `create` writes once: what it fills is sent while the record is new, and never again
-    groups = [part.fields, part.on_create] if part.verb == "upsert" else [{}, {**part.fields, **part.on_create}]
+    groups = {
+        "upsert": [part.fields, part.on_create],
+        "create": [{}, {**part.fields, **part.on_create}],
+        "update": [part.fields, part.fill, part.only_if],
+    }[part.verb]
     when = None if part.when is None else compile_value(part.when, sandbox)
     return Rule(part, compile_groups(groups, sandbox), when, _pattern(part.signals))
 

@@ -49,7 +49,9 @@ class FieldFault:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """One record, before the CRM is asked anything. `links`: field -> what it points at ("person", "account", or another
-    rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person."""
+    rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person. `update`: it is the
+    person's own record, if that is a record of this object; `fill`: what goes only into fields that are empty there; `only_if`:
+    what must stand there already, for any of it to be written."""
 
     rule: str
     object: str
@@ -61,6 +63,24 @@ class Draft:
     links: dict[str, str] = field(default_factory=dict)
     kind: str = ""
     faults: tuple[FieldFault, ...] = ()
+    update: bool = False
+    fill: dict[str, Any] = field(default_factory=dict)
+    only_if: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether it writes over what is there, so that an older one may not follow a newer one."""
+        return not self.update or bool(self.fields or self.clear)
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The fields of every write of the record; what is to fill counts as soon as the filled ones are out of `fill`."""
+        return {**self.fill, **self.fields}
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The fields that must be read before it is written, each once."""
+        return tuple(dict.fromkeys((*self.fill, *self.only_if)))
 
 
 @dataclass(frozen=True, slots=True)

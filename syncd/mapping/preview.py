@@ -19,11 +19,18 @@ NOBODY = "nobody"
 STRANGER = "stranger"
 NO_ACCOUNT = "no account"
 NO_DEAL = "no deal"
+NOTHING_TO_SAY = "there is nothing to write into their record"
+
+
+def other_object(theirs: str, wanted: str) -> str:
+    """Why a rule that updates one kind of record leaves somebody alone who is another."""
+    return f"their record is a {theirs}, not a {wanted}"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One field of a record: `note` is "" (always sent), `on create`, `link` or `cleared`."""
+    """One field of a record: `note` is "" (always sent), `on create`, `if empty`, `link`, `cleared`, or `must be` (nothing
+    is sent unless it stands there)."""
 
     name: str
     value: Any
@@ -59,7 +66,7 @@ def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, liv
         title = titles.get(made.rule, "")
         if isinstance(made, Skipped):
             records.append(Previewed(made.rule, title, skipped=made.reason))
-        elif reason := _skipped(made, signal, found, why_not):
+        elif reason := _skipped(made, signal, found, why_not) or _not_theirs(mapping, made, found):
             records.append(Previewed(made.rule, title, made.object, skipped=reason))
         else:
             records.append(_record(made, title, targets))
@@ -68,7 +75,7 @@ def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, liv
 
 def needs_person(draft: Draft) -> bool:
     """Is it skipped when there is nobody to link it to?"""
-    return bool(draft.links) or draft.about is About.ACCOUNT
+    return bool(draft.links) or draft.about is About.ACCOUNT or draft.update
 
 
 def _skipped(draft: Draft, signal: Signal, found: Found | None, why_not: str) -> str:
@@ -80,6 +87,17 @@ def _skipped(draft: Draft, signal: Signal, found: Found | None, why_not: str) ->
     if draft.about is About.ACCOUNT and not _account(found):
         return NO_ACCOUNT
     return NOBODY if draft.about is About.PERSON and not signal.person.identity else ""
+
+
+def _not_theirs(mapping: Mapping, draft: Draft, found: Found | None) -> str:
+    """Why a rule that updates has nothing to do with this person's record, "" when it has."""
+    if not draft.update:
+        return ""
+    create = mapping.parts.create
+    theirs = found.object if found else create.object if create else ""
+    if theirs != draft.object:
+        return other_object(theirs, draft.object)
+    return "" if draft.fields or draft.fill or draft.clear else NOTHING_TO_SAY
 
 
 def _person(mapping: Mapping, signal: Signal, found: Found | None) -> tuple[str | None, str]:
@@ -104,6 +122,8 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
     links = [Shown(name, targets.get(target, target), "link") for name, target in draft.links.items()]
     fields = [Shown(name, value) for name, value in draft.fields.items()]
     new = [Shown(name, value, "on create") for name, value in draft.on_create.items()]
+    new += [Shown(name, value, "if empty") for name, value in draft.fill.items()]
+    new += [Shown(name, value, "must be") for name, value in draft.only_if.items()]
     cleared = [Shown(name, None, "cleared") for name in draft.clear]
     return Previewed(
         rule=draft.rule,

@@ -42,7 +42,9 @@ SIGNAL_KEYS = (
 )
 PERSON_KEYS = ("name", "first_name", "last_name", "email", "phone", "company", "handles", "raw")
 KNOWN_KEYS = ("object", "id", "role", "account")
-RECORD_KEYS = ("object", "fields", "on_create", "links", "clear", "faults", "skipped", "exact")
+RECORD_KEYS = ("object", "fields", "fill", "only_if", "on_create", "links", "clear", "faults", "skipped", "exact")
+NOTES = {"fields": "", "fill": "if empty", "only_if": "must be", "on_create": "on create", "links": "link"}
+"""What a case calls a group of fields: the note that preview gives them."""
 STRANGER, NOTHING = "stranger", "nothing"
 __all__ = ["Case", "CaseResult", "run_tests", "sample_signal", "tests_beside"]
 DAY = datetime(2026, 1, 15, 9, 0, tzinfo=UTC)
@@ -216,7 +218,7 @@ class _Reading:
         for rule, wanted in parts.items():
             if wanted != NOTHING:
                 self.keys(wanted, (*path, rule), RECORD_KEYS)
-                for part in ("fields", "on_create", "links"):
+                for part in NOTES:
                     if isinstance(wanted, dict) and not isinstance(wanted.get(part, {}), dict):
                         self.fault((*path, rule, part), "must be fields and their values")
         return parts
@@ -247,16 +249,13 @@ def _differences(record: Previewed | None, wanted: Any, links: dict[str, str]) -
         return [((), "expected a record, but the rule makes nothing of this signal")]
     if "skipped" in wanted or record.skipped:
         return _compare(("skipped",), wanted.get("skipped", ""), record.skipped)
-    got = {
-        note: {f.name: f.value for f in record.fields if f.note == note}
-        for note in ("", "on create", "link", "cleared")
-    }
+    got = {note: {f.name: f.value for f in record.fields if f.note == note} for note in (*NOTES.values(), "cleared")}
     got["link"] = {name: links.get(name, value) for name, value in got["link"].items()}
     exact = wanted.get("exact") is True
     found: list[Difference] = []
     if "object" in wanted:
         found += _compare(("object",), wanted["object"], record.object)
-    for part, note in (("fields", ""), ("on_create", "on create"), ("links", "link")):
+    for part, note in NOTES.items():
         if part in wanted or (exact and part == "fields"):
             found += _fields(part, wanted.get(part, {}), got[note], exact=exact)
     if "clear" in wanted:

@@ -40,7 +40,7 @@ class Use:
 @dataclass(frozen=True)
 class Record:
     """One kind of record that a mapping writes: a rule's, or a new person. `kind`: as the rule states it, "" when it does
-    not. `place` is that of the object's name."""
+    not. `place` is that of the object's name. `update`: the record is there, and known by its id."""
 
     name: str
     object: str
@@ -48,6 +48,7 @@ class Record:
     kind: str
     place: KeyPath
     uses: tuple[Use, ...]
+    update: bool = False
 
     @property
     def key_place(self) -> KeyPath:
@@ -94,10 +95,12 @@ def _newcomer(create: CreatePart) -> Record:
 
 def _rule(rule: RulePart) -> Record:
     # `create` writes once: what it fills is sent while the record is new, and never again
-    role = Role.WRITE if rule.verb == "upsert" else Role.FIRST
+    role = Role.FIRST if rule.verb == "create" else Role.WRITE
     uses = [
         *_key(rule.object, rule.key, rule.place),
         *_fields(rule.object, rule.fields, role, (*rule.place, "fields")),
+        *_fields(rule.object, rule.fill, Role.WRITE, (*rule.place, "fill")),
+        *_fields(rule.object, rule.only_if, Role.LOOK_UP, (*rule.place, "only_if")),
         *_fields(rule.object, rule.on_create, Role.FIRST, (*rule.place, "on_create")),
         *(
             Use(rule.object, name, Role.LINK, (*rule.place, "link", name), target=target)
@@ -105,7 +108,8 @@ def _rule(rule: RulePart) -> Record:
         ),
         *(Use(rule.object, name, Role.CLEAR, (*rule.place, "clear", at)) for at, name in enumerate(rule.clear)),
     ]
-    return Record(rule.id, rule.object, rule.key, rule.kind, (*rule.place, rule.verb), tuple(uses))
+    place = (*rule.place, rule.verb)
+    return Record(rule.id, rule.object, rule.key, rule.kind, place, tuple(uses), rule.verb == "update")
 
 
 def _key(object_: str, key: str, place: KeyPath) -> Iterator[Use]:

@@ -12,6 +12,7 @@ from uuid import uuid5
 
 import pytest
 
+from syncd.capabilities import ReadsFields
 from syncd.connector import Destination, Kind, Link, Lookup, Term, Wanted, Write, Written
 from syncd.errors import (
     Ambiguous,
@@ -215,6 +216,16 @@ class DestinationConformance:
         assert all(hit.role in ("lead", "contact") for hit in found if hit)
         assert destination.resolve([]) == []
         assert crm.calls() - before <= 6
+
+    def test_what_stands_in_a_record_is_read(self, destination: Destination, crm: Crm) -> None:
+        if not isinstance(destination, ReadsFields):
+            return
+        write = crm.write(1)
+        (outcome,) = send(destination, [write])
+        assert isinstance(outcome, Written)
+        name, value = next((name, value) for name, value in write.fields.items() if isinstance(value, str) and value)
+        assert destination.values(write.object, [outcome.id], [name])[outcome.id][name] == value
+        assert destination.values(write.object, [], [name]) == {}
 
     def test_hostile_text_finds_nobody_and_breaks_nothing(self, destination: Destination, crm: Crm) -> None:
         if not self.knows_people:

@@ -43,7 +43,7 @@ def test_from_an_org_without_our_fields_to_delivered_records(folder: UserFolder,
 
     ran = folder.syncd("check", "--online", "crm")
     assert (ran.code, "fault" in ran.out) == (0, False), ran.out
-    assert ran.out.count("rules[") == 4, "each rule says how it is written"
+    assert ran.out.count("rules[") == 6, "each rule says how it is written"
     daemon = Daemon(load_settings(folder.path / "config.yaml", SECRETS))
     daemon.start()
     try:

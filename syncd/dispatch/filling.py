@@ -1,0 +1,108 @@
+"""Rules that read before they write: what fills only empty fields, or writes only if something stands there already.
+
+The round asks before each wave of writes. Promise: a field that somebody filled before it was read is never written over by
+`fill:`; a record whose fields cannot be read is not written; of several writes of one record in a wave, each sees the earlier.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from syncd.connector import Write
+from syncd.dispatch import outcomes as rules
+from syncd.dispatch import plan
+from syncd.dispatch.calls import Caller
+from syncd.dispatch.ledger import Ledger
+from syncd.dispatch.outcomes import Law
+from syncd.dispatch.plan import Work
+from syncd.errors import Failure, Misconfigured, Scope, StaleReference
+from syncd.pacing import SECOND
+from syncd.store.queue import WriteRow
+
+Pair = tuple[Work, Write]
+Fields = Mapping[str, Any]
+GONE = StaleReference("their record is not there any more")
+NOT_SEEN = "the CRM does not show their new record yet"
+
+
+class Filling:
+    """The reading of one round. `known_since(work)`: when the CRM last told of the record of this work's person (ms)."""
+
+    def __init__(self, law: Law, caller: Caller, ledger: Ledger, known_since: Callable[[Work], int]) -> None:
+        self._law = law
+        self._caller = caller
+        self._ledger = ledger
+        self._known_since = known_since
+
+    def filled(self, ready: Sequence[Pair]) -> list[Pair]:
+        """Those that may go now, with what they have to write; the others are noted in their rows. Raises Paused."""
+        asking: dict[str, list[Pair]] = {}
+        now = self._caller.clock()
+        for work, write in ready:
+            # One that is not due waits outside: nobody has read what stands in its record.
+            if work.draft.reads and work.row.due_at <= now:
+                asking.setdefault(work.draft.rule, []).append((work, write))
+        there = {rule: read for rule, pairs in asking.items() if (read := self._read(rule, pairs, now)) is not None}
+        made: dict[int, Write] = {}
+        brought: dict[str, dict[str, Any]] = defaultdict(dict)  # record -> what earlier writes of this wave leave there
+        for work, write in sorted(ready, key=lambda pair: pair[0].rank):
+            if work.draft.reads:
+                rows = there.get(work.draft.rule, {}) if work.row.due_at <= now else {}
+                kept = self._with(work, write, {**rows[write.id], **brought[write.id]}) if write.id in rows else None
+            else:
+                kept = write
+            if kept is not None:
+                made[id(work)] = kept
+                if work.draft.update:
+                    brought[kept.id].update(kept.fields, **dict.fromkeys(kept.clear))
+        return [(work, made[id(work)]) for work, _ in ready if id(work) in made]
+
+    def _read(self, rule: str, pairs: Sequence[Pair], now: int) -> Mapping[str, Fields] | None:
+        """id -> what stands there; None when it could not be read. Works whose record is not there are noted."""
+        object_ = pairs[0][0].draft.object
+        ids = list(dict.fromkeys(write.id for _, write in pairs))
+        fields = list(dict.fromkeys(name for work, _ in pairs for name in work.draft.reads))
+        there = self._caller.values(object_, ids, fields)
+        if isinstance(there, Failure):
+            if isinstance(there, Misconfigured) and there.scope is Scope.RULE:
+                self._caller.hold(rule, there)
+            for work, _ in pairs:
+                self._put(work, rules.not_looked_up(work.row, there, self._law, now))
+            return None
+        self._not_there([work for work, write in pairs if write.id not in there], now)
+        return there
+
+    def _with(self, work: Work, write: Write, there: Fields) -> Write | None:
+        reason = plan.disagrees(work.draft, there)
+        if not reason:
+            work.draft = plan.filled(work.draft, there)
+            reason = "" if work.draft.sent or work.draft.clear else plan.NOTHING_EMPTY
+        if reason:
+            self._put(work, plan.skip(work.row, reason))
+            return None
+        return msgspec.structs.replace(write, fields=work.draft.sent)
+
+    def _not_there(self, works: Sequence[Work], now: int) -> None:
+        """A record that was made a moment ago may not be shown yet. Else it was deleted, merged or converted, and their
+        people are resolved once more."""
+        lag = round(self._caller.destination.search_lag * SECOND)
+        rows, stale = [], set()
+        for work in works:
+            if self._known_since(work) > now - lag:
+                self._put(work, msgspec.structs.replace(work.row, reason=NOT_SEEN, due_at=now + lag))
+                continue
+            work.row = rules.decide(work.row, GONE, work.keying, self._law, now)
+            rows.append((work.taken, work.row))
+            stale.add(work.signal.person.identity)
+            if not work.row.finished:
+                rows += [(work.taken, row) for row in plan.reopened(work.taken, now)]
+        if rows:
+            self._ledger.answered(rows, [], stale=stale)
+
+    def _put(self, work: Work, row: WriteRow) -> None:
+        work.row = row
+        self._ledger.put(work.taken, row)
