@@ -17,6 +17,7 @@ from syncd.errors import Fault
 from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression, Sandbox, is_template, parse
 from syncd.mapping.model import About, Stranger, StrangerPolicy
+from syncd.mapping.parts import CreatePart, MappingParts, MatchPart, RulePart
 from syncd.yaml_positions import Document, KeyPath
 
 T = TypeVar("T")
@@ -40,60 +41,6 @@ PEOPLE_CREATE = "people.create"
 _RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SIGNAL_PATTERN = re.compile(r"[A-Za-z0-9_.*-]+")
 _HOLD = re.compile(r"hold\s*:?\s*(\S.*)")
-
-
-@dataclass(frozen=True)
-class MatchPart:
-    """One entry of `people.match`: object and (field, expression, is it a phone)."""
-
-    object: str
-    terms: tuple[tuple[str, Tree, bool], ...]
-
-
-@dataclass(frozen=True)
-class CreatePart:
-    """`people.create`. `owners`: the field that takes them and whom it goes round; on_create besides."""
-
-    object: str
-    key: str
-    fields: dict[str, Tree]
-    on_create: dict[str, Tree]
-    owner_field: str = ""
-    owners: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class RulePart:
-    """One entry of `rules`; `place` is its path in the YAML. Of a rule that updates: `fill` only fills empty fields, and
-    it writes `only_if` these fields stand in the record already."""
-
-    id: str
-    name: str
-    signals: tuple[str, ...]
-    verb: str
-    object: str
-    key: str
-    about: About
-    kind: str
-    link: dict[str, str]
-    fields: dict[str, Tree]
-    on_create: dict[str, Tree]
-    clear: tuple[str, ...]
-    live_only: bool
-    when: Tree
-    place: KeyPath = ()
-    fill: dict[str, Tree] = field(default_factory=dict)
-    only_if: dict[str, Tree] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class MappingParts:
-    """A whole mapping, checked. `match` is None when it has no `people:`."""
-
-    match: tuple[MatchPart, ...] | None
-    strangers: tuple[tuple[str, StrangerPolicy], ...]
-    create: CreatePart | None
-    rules: tuple[RulePart, ...]
 
 
 def read_mapping(document: Document, sandbox: Sandbox) -> tuple[MappingParts, list[Fault]]:

@@ -18,9 +18,9 @@ from jinja2 import nodes
 from syncd.errors import ConfigError, Fault
 from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression
-from syncd.mapping.language import RulePart
 from syncd.mapping.loading import Mapping, load_mapping, matches
 from syncd.mapping.model import Stranger
+from syncd.mapping.parts import RulePart
 from syncd.signals import CUSTOM_PREFIX, known_types
 from syncd.yaml_positions import KeyPath
 

@@ -20,8 +20,9 @@ from syncd.errors import ConfigError, Fault, UsageError
 from syncd.mapping.compiler import FieldMaker, as_condition, compile_groups, compile_value, explain
 from syncd.mapping.expressions import Sandbox
 from syncd.mapping.filters import make_filters
-from syncd.mapping.language import PEOPLE_CREATE, CreatePart, MappingParts, RulePart, read_mapping
+from syncd.mapping.language import PEOPLE_CREATE, read_mapping
 from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger, StrangerPolicy
+from syncd.mapping.parts import CreatePart, MappingParts, RulePart
 from syncd.mapping.values import clean, to_text
 from syncd.signals import Person, Signal
 from syncd.yaml_positions import Document, read_yaml

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from syncd.mapping.compiler import Tree
-from syncd.mapping.language import CreatePart, MappingParts, RulePart
+from syncd.mapping.parts import CreatePart, MappingParts, RulePart
 from syncd.yaml_positions import KeyPath
 
 
