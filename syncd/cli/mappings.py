@@ -128,9 +128,8 @@ def _show(here: Session, destination: str, record: Previewed) -> None:
         {"field": field.name, "value": field.value, "note": field.note} for field in record.fields
     ]
     rows += [{"field": fault.field, "value": "", "note": f"fault: {fault.message}"} for fault in record.faults]
-    here.out.rows(
-        rows, ["field", "value", "note"], title=f"{title} ({record.object}, key {record.key_field or 'none'})"
-    )
+    how = "their own record" if record.update else f"key {record.key_field or 'none'}"
+    here.out.rows(rows, ["field", "value", "note"], title=f"{title} ({record.object}, {how})")
 
 
 def _signal_of(here: Session, file: Path) -> Signal:

@@ -39,7 +39,8 @@ class Shown:
 
 @dataclass(frozen=True)
 class Previewed:
-    """What one rule makes of the signal; `skipped` says why it makes nothing. `title` is the rule's own name."""
+    """What one rule makes of the signal; `skipped` says why it makes nothing. `title` is the rule's own name,
+    `update`: the record is the person's own."""
 
     rule: str
     title: str
@@ -49,6 +50,7 @@ class Previewed:
     fields: tuple[Shown, ...] = ()
     faults: tuple[FieldFault, ...] = ()
     skipped: str = ""
+    update: bool = False
 
 
 def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, live: bool = True) -> list[Previewed]:
@@ -133,6 +135,7 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
         about=draft.about.value,
         fields=tuple(each for each in (*links, *fields, *new, *cleared) if each.note != "link" or each.value),
         faults=draft.faults,
+        update=draft.update,
     )
 
 
