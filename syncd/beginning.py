@@ -149,7 +149,7 @@ def compose(common: Answers, entries: Sequence[Entry]) -> Beginning:
     writing = _Writing()
     writing.line("# yaml-language-server: $schema=syncd.schema.json")
     writing.line("# (for editors: `syncd config schema > syncd.schema.json` writes it)")
-    writing.line("# Written by `syncd init`. Every key, with comments: config.example.yaml and docs/configuration.md.")
+    writing.line("# Written by `syncd init`. Every key, with comments: `syncd config example`.")
     writing.line(
         "# After a change: syncd check. Secrets: ${NAME} environment, ${file:/path} a file, ${credential:NAME} systemd."
     )

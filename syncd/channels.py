@@ -57,7 +57,7 @@ def edit_switches(path: Path, patterns: Sequence[str], *, on: bool) -> list[str]
     yaml.width = 4096
     document = yaml.load(text)
     if not isinstance(document, dict):
-        raise UsageError(f"{path}: is empty; begin with a copy of config.example.yaml")
+        raise UsageError(f"{path}: is empty; begin with `syncd init` or `syncd config example`")
     tree = document.setdefault("channels", {})
     changed: list[str] = []
     for channel, switch in matching_switches(patterns):

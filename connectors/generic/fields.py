@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlencode
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -14,6 +17,8 @@ from syncd.connector import ConnectorSettings, Request
 from syncd.errors import Malformed
 
 MOST_ITEMS = 10_000
+_COPIED = 4  # times its own size that a body may grow to when its wrong items are kept one by one
+_COPIED_ANYWAY = 1_000_000
 
 
 def _checked(text: str) -> str:
@@ -103,6 +108,14 @@ def _readers(texts: dict[str, str]) -> dict[str, Callable[[Scope], Any]]:
     return {name: compile_template(text).reader for name, text in texts.items() if text}
 
 
+class Item(NamedTuple):
+    """What becomes one signal: an item of `each:`, or the whole body. `where` names it in faults."""
+
+    value: Any
+    scope: Scope
+    where: str
+
+
 class FieldMap:
     """A compiled SignalMap."""
 
@@ -117,12 +130,12 @@ class FieldMap:
         self._whole = compile_template(fields.data).reader if isinstance(fields.data, str) else None
         self._data = {} if isinstance(fields.data, str) else _readers(fields.data)
 
-    def read(self, request: Request) -> list[Draft]:
-        """Raises Malformed."""
-        body = read_form(request) if self._form else read_json(request.body)
-        scope = {"body": body, "headers": request.headers, "query": dict(request.query)}
+    def items(self, request: Request) -> list[Item]:
+        """Raises Malformed for a body in which there is nothing to be found."""
+        scope = self._scope(request)
+        body = scope["body"]
         if self._each is None:
-            return [self._draft(scope, body, "the body")]
+            return [Item(body, scope, "the body")]
         items = self._each(scope)
         if items is None:
             raise Malformed(f"each: there is nothing at {self._each.text}")
@@ -130,22 +143,56 @@ class FieldMap:
             raise Malformed(f"each: {self._each.text} is no list but {type(items).__name__}")
         if len(items) > MOST_ITEMS:
             raise Malformed(f"each: {len(items)} items, more than {MOST_ITEMS}")
-        return [self._draft({**scope, "item": item}, item, f"item {index}") for index, item in enumerate(items)]
+        many = len(items)
+        return [
+            Item(item, {**scope, "item": item}, f"item {index} of {many}" if many > 1 else "the item")
+            for index, item in enumerate(items)
+        ]
 
-    def _draft(self, scope: dict[str, Any], whole: Any, where: str) -> Draft:
-        native = as_text(self._id(scope)).strip() or digest(whole)
+    def draft(self, item: Item) -> Draft:
+        """What its sender tells of it. Raises Malformed."""
+        scope = item.scope
+        native = as_text(self._id(scope)).strip() or digest(item.value)
         person = {name: read(scope) for name, read in self._person.items()}
         if self._handles:
             said = ((name, read(scope)) for name, read in self._handles.items())
             person["handles"] = {name: as_text(value) for name, value in said if not empty(value)}
         return Draft(
             native=native,
-            where=where,
+            where=item.where,
             occurred_at=self._occurred_at(scope),
             person=person,
             data=self._kept(scope),
             **{name: as_text(read(scope)) for name, read in self._texts.items()},
         )
+
+    def alone(self, request: Request, items: list[Item]) -> list[Request] | None:
+        """The request once for each of these of its items, as if nothing else had stood in its list. None: they cannot be
+        told apart (the list is no part of the body, or of a form as fields that repeat), or the rest of the body is so
+        large that it is not to be copied for each."""
+        assert self._each is not None
+        made: list[Request] = []
+        left = _COPIED * len(request.body) + _COPIED_ANYWAY
+        for item in items:
+            place = next((place for place in self._each.places if not empty(place.reader(item.scope))), None)
+            if place is None or place.root != "body":
+                return None
+            one = self._request(request, place.put(item.scope["body"], [item.value]))
+            left -= len(one.body)
+            if left < 0 or self._each(self._scope(one)) != [item.value]:
+                return None
+            made.append(one)
+        return made
+
+    def _scope(self, request: Request) -> dict[str, Any]:
+        body = read_form(request) if self._form else read_json(request.body)
+        return {"body": body, "headers": request.headers, "query": dict(request.query)}
+
+    def _request(self, request: Request, body: Any) -> Request:
+        if not self._form:
+            return replace(request, body=json.dumps(body).encode())
+        headers = {**request.headers, "content-type": "application/x-www-form-urlencoded"}
+        return replace(request, headers=headers, body=urlencode(body, doseq=True).encode())
 
     def _kept(self, scope: Scope) -> dict[str, Any]:
         if self._whole is None:

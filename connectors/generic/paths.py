@@ -10,6 +10,7 @@ is wrong with the template itself is a ValueError at load. A value that is one w
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,12 +37,33 @@ _TOKEN = re.compile(
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where one path of a template leads."""
+
+    root: str
+    steps: tuple[Step, ...]
+    parse: bool
+
+    @property
+    def reader(self) -> Callable[[Scope], Any]:
+        return _reader(self.root, self.steps, self.parse)
+
+    def put(self, tree: Any, value: Any) -> Any:
+        """`tree`, what its root holds, with `value` where this leads; the rest is shared. The place must be there."""
+        return _put(tree, self.steps, json.dumps(value) if self.parse else value)
+
+
+@dataclass(frozen=True)
 class Template:
-    """A compiled template. `whole`: its value keeps its type; else it is text."""
+    """A compiled template. `whole`: its value keeps its type; else it is text. `places`: all its paths, in their order."""
 
     text: str
     parts: tuple[str | Callable[[Scope], Any], ...]
-    roots: frozenset[str]
+    places: tuple[Place, ...]
+
+    @property
+    def roots(self) -> frozenset[str]:
+        return frozenset(place.root for place in self.places)
 
     @property
     def whole(self) -> bool:
@@ -64,15 +86,15 @@ class Template:
 def compile_template(text: str) -> Template:
     """Raises ValueError that says what is wrong and where in the text."""
     parts: list[str | Callable[[Scope], Any]] = []
-    roots: set[str] = set()
+    places: list[Place] = []
     for index, piece in enumerate(_HOLE.split(text)):
         if index % 2:
-            parts.append(_expression(piece, roots))
+            parts.append(_expression(piece, places))
         elif "{{" in piece or "}}" in piece:
             raise ValueError(f"{text!r}: a {{{{ without its }}}}")
         elif piece:
             parts.append(piece)
-    return Template(text, tuple(parts), frozenset(roots))
+    return Template(text, tuple(parts), tuple(places))
 
 
 def as_text(value: Any) -> str:
@@ -92,11 +114,11 @@ def empty(value: Any) -> bool:
     return value is None or (isinstance(value, (str, list, dict)) and not value)
 
 
-def _expression(source: str, roots: set[str]) -> Callable[[Scope], Any]:
+def _expression(source: str, places: list[Place]) -> Callable[[Scope], Any]:
     terms: list[Callable[[Scope], Any]] = []
     at = 0
     while True:
-        term, at = _term(source, at, roots)
+        term, at = _term(source, at, places)
         terms.append(term)
         if not source[at:].strip():
             break
@@ -120,7 +142,7 @@ def _first(terms: list[Callable[[Scope], Any]], scope: Scope) -> Any:
     return value
 
 
-def _term(source: str, at: int, roots: set[str]) -> tuple[Callable[[Scope], Any], int]:
+def _term(source: str, at: int, places: list[Place]) -> tuple[Callable[[Scope], Any], int]:
     token = _TOKEN.match(source, at)
     if token is None or not (token["text"] or token["name"]) or token["name"] == "or":
         raise ValueError(
@@ -133,7 +155,6 @@ def _term(source: str, at: int, roots: set[str]) -> tuple[Callable[[Scope], Any]
     root = token["name"]
     if root not in ROOTS:
         raise ValueError(f"{source.strip()!r}: unknown name {root!r}; a path begins with {', '.join(ROOTS)}")
-    roots.add(root)
     steps: list[Step] = []
     parse = False
     while (token := _TOKEN.match(source, at)) is not None and not (token["text"] or token["name"]):
@@ -148,7 +169,8 @@ def _term(source: str, at: int, roots: set[str]) -> tuple[Callable[[Scope], Any]
         at = token.end()
         if parse:
             break
-    return _reader(root, tuple(steps), parse), at
+    places.append(Place(root, tuple(steps), parse))
+    return places[-1].reader, at
 
 
 def _reader(root: str, steps: tuple[Step, ...], parse: bool) -> Callable[[Scope], Any]:
@@ -182,9 +204,22 @@ def _step(value: Any, step: Step) -> Any:
     if isinstance(value, Mapping):
         return value.get(step if isinstance(step, str) else str(step))
     if isinstance(value, list):
-        index = int(step) if isinstance(step, int) or (step.isascii() and step.isdigit() and len(step) < 7) else None
+        index = _index(step)
         return value[index] if index is not None and -len(value) <= index < len(value) else None
     return None
+
+
+def _index(step: Step) -> int | None:
+    return int(step) if isinstance(step, int) or (step.isascii() and step.isdigit() and len(step) < 7) else None
+
+
+def _put(tree: Any, steps: tuple[Step, ...], value: Any) -> Any:
+    if not steps:
+        return value
+    inner = _put(_step(tree, steps[0]), steps[1:], value)
+    if isinstance(tree, list) and (index := _index(steps[0])) is not None:
+        return [*tree[:index], inner, *tree[index:][1:]]
+    return {**tree, str(steps[0]): inner}
 
 
 def _parsed(value: Any) -> Any:

@@ -7,7 +7,7 @@ one, a hash of the body (of the item, with `each:`). A retried POST is therefore
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal
 
@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from connectors.generic.auth import Verify
 from connectors.generic.cloudevents import events_of, read_cloudevents
-from connectors.generic.fields import FieldMap, SignalMap
+from connectors.generic.fields import FieldMap, Item, SignalMap
 from connectors.generic.making import Draft, Maker
 from connectors.jwks import JwksKeys
 from syncd.capabilities import Finding, Level
@@ -96,22 +96,41 @@ class Webhook:
             yield Finding(Level.OK, "verify", f"requests are verified: {scheme}")
 
     def parse(self, request: Request) -> Batch:
-        if self._fields is not None:
-            return Batch(self._made(self._fields.read(request), request))
+        return self._mapped(self._fields, request) if self._fields is not None else self._events(request)
+
+    def _events(self, request: Request) -> Batch:
         events = events_of(request)
         if len(events) == 1:
-            return Batch(self._made(read_cloudevents(request), request))
+            return Batch([self._made(draft, request) for draft in read_cloudevents(request)])
         signals: list[Signal] = []
         misfits: list[Misfit] = []
         for index, event in enumerate(events):
             try:
-                signals += self._made(read_cloudevents(event), event)
+                signals += [self._made(draft, event) for draft in read_cloudevents(event)]
             except Malformed as error:
                 misfits.append(Misfit(event, f"event {index} of {len(events)}: {error}"))
         return Batch(signals, misfits=misfits)
 
-    def _made(self, drafts: Sequence[Draft], request: Request) -> list[Signal]:
-        return [self._maker.make(draft, request.received_at) for draft in drafts]
+    def _mapped(self, fields: FieldMap, request: Request) -> Batch:
+        items = fields.items(request)
+        signals: list[Signal] = []
+        wrong: list[tuple[Item, Malformed]] = []
+        for item in items:
+            try:
+                signals.append(self._made(fields.draft(item), request))
+            except Malformed as error:
+                if len(items) == 1:
+                    raise
+                wrong.append((item, error))
+        if not wrong:
+            return Batch(signals)
+        alone = fields.alone(request, [item for item, _ in wrong])
+        if alone is None:
+            raise wrong[0][1]
+        return Batch(signals, misfits=[Misfit(one, str(error)) for one, (_, error) in zip(alone, wrong, strict=True)])
+
+    def _made(self, draft: Draft, request: Request) -> Signal:
+        return self._maker.make(draft, request.received_at)
 
 
 CONNECTOR = Connector(

@@ -16,7 +16,7 @@ from syncd.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-config_app = typer.Typer(no_args_is_help=True, help="The configuration in force, and the schema of the file.")
+config_app = typer.Typer(no_args_is_help=True, help="The configuration in force; schema and example of it.")
 
 
 def register(app: typer.Typer) -> None:
@@ -90,6 +90,14 @@ def schema(context: typer.Context) -> None:
     from syncd.config_schema import config_schema
 
     session(context).out.text(json.dumps(config_schema(), indent=2))
+
+
+@config_app.command("example")
+def example(context: typer.Context) -> None:
+    """A file with every key, explained: copy what you need."""
+    from importlib.resources import files
+
+    session(context).out.text((files("syncd") / "config.example.yaml").read_text("utf-8"))
 
 
 def masked(here: Session) -> dict[str, Any]:

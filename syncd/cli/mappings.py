@@ -1,4 +1,4 @@
-"""`mapping lint|test` and `preview`: mappings tried without touching anything."""
+"""`mapping lint|test|show` and `preview`: mappings tried without touching anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from syncd.mapping.preview import Previewed
     from syncd.signals import Signal
 
-mapping_app = typer.Typer(no_args_is_help=True, help="Checks mappings, and runs the tests beside them.")
+mapping_app = typer.Typer(no_args_is_help=True, help="Checks mappings, runs their tests, shows shipped ones.")
 FileArgument = Annotated[
     str | None, typer.Argument(metavar="[FILE]", help="a mapping; default: those of the configuration")
 ]
@@ -68,6 +68,23 @@ def beside(context: typer.Context, file: FileArgument = None) -> None:
     here.out.rows(rows, ["mapping", "test", "result"], empty="no tests")
     if failures:
         raise SyncdError("\n".join(str(failure) for failure in failures))
+
+
+@mapping_app.command("show")
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="salesforce, zoho or database")],
+    tests: Annotated[bool, typer.Option("--tests", help="the tests beside it")] = False,
+) -> None:
+    """A mapping that comes with syncd, to begin your own with."""
+    from syncd.mapping.shipped import shipped_mappings, tests_beside
+
+    known = shipped_mappings()
+    if name not in known:
+        raise UsageError(f"no mapping {name!r} comes with syncd; there are: {', '.join(known)}")
+    found = tests_beside(known[name]) if tests else known[name]
+    assert found is not None  # each comes with its tests
+    session(context).out.text(found.read_text("utf-8"))
 
 
 def _mappings(here: Session, file: str | None) -> list[Path | Traversable]:

@@ -43,6 +43,8 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     needed = [*packages, project["project"]["readme"], *project["project"]["license-files"]]
+    links = [path for package in packages for path in (ROOT / package).rglob("*") if path.is_symlink()]
+    needed += [path.resolve().relative_to(ROOT).as_posix() for path in links]
     assert set(needed) <= set(copied), "the wheel cannot be built without"
 
 

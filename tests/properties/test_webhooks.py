@@ -29,7 +29,7 @@ from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.jwks import KeySet, jwt
 from syncd.oauth import MemoryTokens
 from syncd.shared_secret import basic, bearer, path
-from syncd.signals import decode_signal, encode
+from syncd.signals import Signal, decode_signal, encode
 from syncd.verify import FORM, STYLES, verifier
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
@@ -217,6 +217,39 @@ def test_a_parser_raises_malformed_or_gives_what_the_store_can_keep(
             assert signal.url == "" or signal.url.startswith(("http://", "https://"))
         for hint in batch.hints:
             assert encode(hint)
+
+
+EACH = {"type": "custom.a", "each": "{{ body.items or body[0] }}", "data": {"item": "{{ item }}"}}
+STRICT = generic(format="json", signal=EACH | {"occurred_at": "{{ item.at }}"})
+LENIENT = generic(format="json", signal=EACH)
+
+
+@given(
+    items=st.lists(
+        st.fixed_dictionaries({"x": JSON}, optional={"at": JSON | st.just("2026-11-22")}) | JSON, min_size=1
+    ),
+    rest=JSON,
+    listed=st.booleans(),
+)
+def test_items_of_a_list_stand_or_fall_alone(items: list[Any], rest: Any, listed: bool) -> None:
+    body = msgspec.json.encode([items, rest] if listed else {"rest": rest, "items": items})
+    request = Request(
+        method="POST", url="https://h/x", headers={"content-type": "application/json"}, body=body, received_at=NOW
+    )
+    whole = {one.id: one for one in LENIENT.parse(request).signals}
+    try:
+        batch = STRICT.parse(request)
+    except Malformed:
+        assert len(items) == 1
+        return
+    kept: list[Signal] = []
+    for misfit in batch.misfits:
+        with pytest.raises(Malformed):
+            STRICT.parse(misfit.request)
+        kept += LENIENT.parse(misfit.request).signals
+    assert len(batch.signals) + len(kept) == len(items)
+    assert {one.id for one in batch.signals} | {one.id for one in kept} == set(whole)
+    assert all(one == whole[one.id] for one in kept)
 
 
 @given(

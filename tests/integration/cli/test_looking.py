@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from syncd import registry
-from tests.user_folder import UserFolder
+from tests.user_folder import SECRETS, UserFolder
 
 
 def test_check_names_every_fault_at_once(folder: UserFolder) -> None:
@@ -151,6 +151,24 @@ def test_mappings(folder: UserFolder) -> None:
     for name in ("database", "salesforce", "mappings/zoho.yaml"):
         folder.done("mapping", "lint", name)
         assert {row["result"] for row in folder.done("--json", "mapping", "test", name).lines} == {"ok"}
+
+
+def test_a_mapping_that_comes_along_is_a_beginning_of_ones_own(folder: UserFolder) -> None:
+    (folder.path / "mappings").mkdir()
+    folder.write("mappings/zoho.yaml", folder.done("mapping", "show", "zoho").out)
+    folder.write("mappings/zoho.tests.yaml", folder.done("mapping", "show", "zoho", "--tests").out)
+    assert str(folder.path / "mappings") in folder.done("mapping", "lint", "zoho").err
+    assert {row["result"] for row in folder.done("--json", "mapping", "test", "zoho").lines} == {"ok"}
+    ran = folder.syncd("mapping", "show", "sap")
+    assert (ran.code, ran.out) == (2, "")
+    assert "there are: database, salesforce, zoho" in ran.err
+
+
+def test_the_example_is_a_configuration(folder: UserFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRETS:
+        monkeypatch.delenv(name)
+    folder.write("config.yaml", folder.done("config", "example").out)
+    assert "ok" in folder.done("check").err
 
 
 def test_db(folder: UserFolder) -> None:
