@@ -164,7 +164,8 @@ class Twilio:
             last = until >= vendor_now
             inbound = [call for call in calls if call.inbound and not _before(call, cursor.since)]
             fresh = [call for call in inbound if call.sid not in cursor.seen]
-            signals, hints = self._sort(fresh, calls, vendor_now, now, Route.POLL)
+            # Legs that began after the window are not in `calls`: what ended near its end is judged by a hint.
+            signals, hints = self._sort(fresh, calls, min(vendor_now, until), now, Route.POLL)
             before, cursor = cursor, advance(cursor, inbound) if last else Cursor(until)
             if signals or hints or cursor != before:
                 yield Batch(signals=signals, hints=hints, state=_encode(cursor))
