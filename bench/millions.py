@@ -35,11 +35,11 @@ SOON = Aim.most(250)
 
 NUMBERS = {
     "sqlite": "(WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < :count) SELECT n FROM up)",
-    "postgresql": "(SELECT n FROM generate_series(1, :count) AS one(n))",
+    "postgresql": "(SELECT n FROM generate_series(CAST(1 AS bigint), CAST(:count AS bigint)) AS one(n))",
 }
 ID = {  # scattered, as ids are that are hashes
     "sqlite": "printf('%08x-0000-5000-8000-%012x', (n * 2654435761) % 4294967296, n)",
-    "postgresql": "lpad(to_hex((n::bigint * 2654435761) % 4294967296), 8, '0') || '-0000-5000-8000-' || lpad(to_hex(n), 12, '0')",
+    "postgresql": "lpad(to_hex((n * 2654435761) % 4294967296), 8, '0') || '-0000-5000-8000-' || lpad(to_hex(n), 12, '0')",
 }
 BODY = {"sqlite": "zeroblob(600)", "postgresql": "decode(repeat(md5(n::text), 37), 'hex')"}
 STATE = "CASE WHEN n % 10000 = 0 THEN 'dead' WHEN n % 100 = 1 THEN 'skipped' ELSE 'delivered' END"

@@ -288,9 +288,11 @@ class Daemon:
             self.lanes[name].mended()
 
     def _heard(self, stir: Stir) -> None:
-        """Another machine has new work."""
+        """Another machine, or a command beside this daemon, has new work."""
         everybody = EVERYBODY in stir.destinations
         self._stirred(Stir(frozenset(self.lanes)) if everybody else stir)
+        if everybody:
+            self.intake.schedule.wake("jobs")
         if stir.hints:
             self.intake.schedule.wake_all("fetch:")
 
