@@ -33,7 +33,7 @@ from syncd.reload import Reload, lane_mark
 from syncd.settings_file import Loaded
 from syncd.sign_ins import LOOK_EVERY, SignIns
 from syncd.store import Store, figures
-from syncd.store.books import balance
+from syncd.store.books import KeptBalance, balance
 from syncd.store.calling import EVERYBODY, Calling
 from syncd.store.engine import millis
 from syncd.store.entries import StoreUnavailable
@@ -81,6 +81,7 @@ class Daemon:
 
     def _build(self) -> None:
         self._meter = Meter()
+        self._books = KeptBalance(lambda: balance(self.store))
         self.assembly = self._assemble(self._loaded)
         self.intake = Intake(self.store, self.settings, self.assembly.sources, clock=self._clock)
         self.lanes = {name: self._lane(self.settings, name, out) for name, out in self.assembly.outlets.items()}
@@ -287,9 +288,11 @@ class Daemon:
             self.lanes[name].mended()
 
     def _heard(self, stir: Stir) -> None:
-        """Another machine has new work."""
+        """Another machine, or a command beside this daemon, has new work."""
         everybody = EVERYBODY in stir.destinations
         self._stirred(Stir(frozenset(self.lanes)) if everybody else stir)
+        if everybody:
+            self.intake.schedule.wake("jobs")
         if stir.hints:
             self.intake.schedule.wake_all("fetch:")
 
@@ -304,7 +307,7 @@ class Daemon:
             log.warning("purged from quarantine: nobody looked", bodies=done.quarantined)
 
     def _lines(self) -> Iterable[Line]:
-        for line in balance(self.store):
+        for line in self._books.lines():
             for state in STATES:
                 yield Line(line.destination, line.channel, state, getattr(line, state))
 
@@ -339,6 +342,7 @@ class Daemon:
             receipts=figures.receipt_counts(self.store),
             jobs=figures.job_counts(self.store),
             people=figures.people_counts(self.store),
+            books_age=self._books.age,
             size=room.size,
             free=room.free,
             retained_seconds=(now - oldest).total_seconds() if oldest else 0.0,

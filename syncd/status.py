@@ -19,7 +19,7 @@ from syncd.pacing import Pace
 from syncd.store import figures
 from syncd.store.books import balance, kept_out
 from syncd.store.engine import millis, moment
-from syncd.store.schema import deliveries, lanes, receipts, signals, spending, tokens, writes
+from syncd.store.schema import anywhere, deliveries, lanes, receipts, signals, spending, tokens, writes
 from syncd.store.subscriptions import faults
 from syncd.store.verifications import last_results
 
@@ -154,8 +154,9 @@ def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str
         func.min(deliveries.c.created_at),
         func.max(deliveries.c.reason),
     )
-    stuck = select(writes.c.destination, writes.c.state, func.count())
-    faulty = select(writes.c.destination, func.count(), func.min(writes.c.reason))
+    known = writes.c.destination.in_(anywhere)
+    stuck = select(writes.c.destination, writes.c.state, func.count()).where(known)
+    faulty = select(writes.c.destination, func.count(), func.min(writes.c.reason)).where(known)
     spent = select(spending.c.destination, func.sum(spending.c.units)).where(spending.c.hour > millis(now - DAY))
     with store.read() as connection:
         queue = connection.execute(queued.group_by(deliveries.c.destination, deliveries.c.state)).all()

@@ -99,6 +99,8 @@ def do_backfill(here: Session, store: Store, name: str, wanted: Range, *, restar
     """Leaves the job to a running daemon and watches it, or does it here."""
     from syncd.intake.backfill import LEASE, open_job
     from syncd.jobs import daemon_runs
+    from syncd.store.calling import EVERYBODY, call_out
+    from syncd.store.groups import Stir
 
     job = open_job(store, name, wanted, restart=restart)
     with here.out.progress(f"backfill of {name}") as told:
@@ -106,6 +108,7 @@ def do_backfill(here: Session, store: Store, name: str, wanted: Range, *, restar
             claimed = store.jobs.claim(LEASE, id=job.id)
             if claimed is not None:
                 return _alone(here, store, claimed, _telling(told, wanted))
+        call_out(store, Stir(frozenset({EVERYBODY})))
         return _watch(store, job, _telling(told, wanted))
 
 

@@ -90,8 +90,11 @@ def _work_off(here: Session, store: Store, ids: list[str]) -> int | None:
     from syncd.intake.admit import Policy
     from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
     from syncd.jobs import daemon_runs
+    from syncd.store.calling import call_out
+    from syncd.store.groups import Stir
 
     if daemon_runs(store):
+        call_out(store, Stir(hints=True))
         return None
     sources = {found.source for found in store.receipts.list(state="", ids=ids, limit=len(ids))}
     known = sorted(sources & set(here.settings.sources))

@@ -177,8 +177,11 @@ def deliver(here: Session, store: Store, names: list[str] | None = None) -> None
     from syncd.dispatch import Lane
     from syncd.dispatch.drain import drain
     from syncd.jobs import daemon_runs
+    from syncd.store.calling import EVERYBODY, call_out
+    from syncd.store.groups import Stir
 
     if daemon_runs(store):
+        call_out(store, Stir(frozenset(names or [EVERYBODY])))
         here.out.say("the running daemon writes them")
         return
     assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=())

@@ -71,14 +71,7 @@ class Calling:
                 self._wake.wait_for(lambda: bool(self._waiting) or self._stop.is_set())
                 stir, self._waiting = self._waiting, Stir()
             if stir:
-                self._call_out(stir)
-
-    def _call_out(self, stir: Stir) -> None:
-        words = {"channel": CHANNEL, "said": said(self._store.holder, stir)}
-        try:
-            self._store.apply(lambda connection: connection.execute(text("SELECT pg_notify(:channel, :said)"), words))
-        except StoreUnavailable as error:  # whoever commits says so; others find the work by looking
-            log.debug("work not called out", why=str(error))
+                call_out(self._store, stir)
 
     def _hear(self) -> None:
         while not self._stop.is_set():
@@ -104,6 +97,17 @@ class Calling:
             log.exception("a listener tripped")
 
 
+def call_out(store: Store, stir: Stir) -> None:
+    """Tells running daemons once: for commands beside them, after their commit. On SQLite it does nothing; never raises."""
+    if not store.postgresql:
+        return
+    words = {"channel": CHANNEL, "said": said(store.holder, stir)}
+    try:
+        store.apply(lambda connection: connection.execute(text("SELECT pg_notify(:channel, :said)"), words))
+    except StoreUnavailable as error:  # whoever commits says so; others find the work by looking
+        log.debug("work not called out", why=str(error))
+
+
 def said(holder: str, stir: Stir) -> str:
     """The payload. One that would be too long names no destination but only that there is work, "*"."""
     whole = json.dumps({"from": holder, "to": sorted(stir.destinations), "hints": stir.hints})
@@ -113,6 +117,7 @@ def said(holder: str, stir: Stir) -> str:
 
 
 EVERYBODY = "*"
+"""As a destination: every lane has work, and there may be jobs."""
 
 
 def read(payload: str) -> tuple[str, Stir]:

@@ -14,9 +14,7 @@ from uuid import UUID
 
 from syncd.connector import Batch, Hint, NotYet, Request
 from syncd.signals import Signal
-
-STEPS = 10_000
-"""More batches of one poll than this are a loop."""
+from syncd.testing.progress import STEPS, Progress
 
 
 @dataclass
@@ -68,17 +66,23 @@ class Ledger:
         """One poll; `stop_after` batches the process dies; `restart`: it dies after every batch and goes on from the
         committed state, until a poll ends by itself."""
         new: list[Signal] = []
-        for _ in range(STEPS):
+        progress = Progress("a poll that is restarted after each batch" if restart else "a poll")
+        while True:
             ended = True
             for count, batch in enumerate(self._batches(), start=1):
-                new += self.absorb(batch)
+                new += self._absorbed(batch, batch.state, progress)
                 self.states.append(batch.state)
                 if restart or count == stop_after:
                     ended = False
                     break
             if ended or not restart:
                 return new
-        raise AssertionError(f"a poll that is restarted after each batch does not end within {STEPS} batches")
+
+    def _absorbed(self, batch: Batch, state: bytes | None, progress: Progress) -> list[Signal]:
+        waiting = set(self.hints)
+        new = self.absorb(batch)
+        progress.step(state, len(new) + len(set(self.hints) - waiting))
+        return new
 
     def _batches(self) -> Iterator[Batch]:
         assert self.state is not None, "start() first"
@@ -117,14 +121,15 @@ class Ledger:
         """A backfill over a range; `restart`: the process dies after every batch and resumes."""
         new: list[Signal] = []
         state: bytes | None = None
-        for _ in range(STEPS):
+        progress = Progress("a backfill that is restarted after each batch" if restart else "a backfill")
+        while True:
             ended = True
             for batch in self.connect().backfill(since, until, state):
                 state = batch.state if batch.state is not None else state
-                new += self.absorb(Batch(signals=batch.signals, hints=batch.hints, remember=batch.remember))
+                kept = Batch(signals=batch.signals, hints=batch.hints, remember=batch.remember)
+                new += self._absorbed(kept, batch.state, progress)
                 if restart:
                     ended = False
                     break
             if ended:
                 return new
-        raise AssertionError(f"a backfill that is restarted after each batch does not end within {STEPS} batches")

@@ -90,12 +90,13 @@ class LaneNow:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What the store says of itself. Keys: `oldest` destination, `receipts` (source, state), `jobs` (kind, state), `people`
-    destination. `free` None: only the server knows."""
+    destination. `books_age`: seconds since the books were counted. `free` None: only the server knows."""
 
     oldest: Mapping[str, float] = field(default_factory=dict)
     receipts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     jobs: Mapping[tuple[str, str], int] = field(default_factory=dict)
     people: Mapping[str, int] = field(default_factory=dict)
+    books_age: float = 0.0
     size: int = 0
     free: int | None = None
     retained_seconds: float = 0.0
@@ -302,6 +303,8 @@ class Gauges(Collector):
             for key, count in sorted(values.items()):
                 family.add_metric(list(key), count)
             yield family
+        text = "Since the books were counted: at millions they are not counted for every scrape."
+        yield _gauge("syncd_books_age_seconds", text, {}, now.books_age)
         yield _gauge("syncd_database_size_bytes", "Room that the database takes.", {}, now.size)
         if now.free is not None:
             yield _gauge("syncd_disk_free_bytes", "Room left on the disk of the SQLite file.", {}, now.free)

@@ -12,16 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.config import DestinationSettings, Settings
+from syncd.connector import Request
 from syncd.dispatch.lane import Lane
+from syncd.intake.quarantine import quarantined_request
+from syncd.jobs import show_presence
 from syncd.mapping.loading import load_mapping
 from syncd.store import Store, calling
 from syncd.store.calling import EVERYBODY, LONGEST, Calling, read, said
 from syncd.store.entries import Arrival, Entry, Seed
 from syncd.store.groups import Stir
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
+from tests.entries import MOMENT
 from tests.lane_rig import MAPPING, signal
 from tests.servers import execute
+from tests.user_folder import lay_out
 
+BODY = Request(method="POST", url="https://h/webhooks/forms", headers={}, body=b"?", received_at=MOMENT)
 WORK = Stir(frozenset({"crm"}), hints=True)
 
 
@@ -103,6 +109,30 @@ def test_a_lane_is_woken_by_another_machines_commit(postgres_url: str) -> None:
                 assert time.monotonic() - began < 10
             finally:
                 lane.stop(20)
+
+
+def test_a_command_beside_the_daemon_calls_out(
+    postgres_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lay_out(tmp_path, capsys, monkeypatch)
+    text = (folder.path / "config.yaml").read_text("utf-8")
+    database = f"database: {postgres_url}\nsecret_key: {'k' * 40}"
+    folder.write("config.yaml", text.replace("database: sqlite:///./syncd.db", database))
+    heard: list[Stir] = []
+    with Store.open(postgres_url) as store, calls(store, heard.append) as here:
+        settled = Entry("forms", [Arrival(signal(1), (Seed("archive", live=True, skipped="not asked for"),))])
+        store.journal.commit(settled)
+        presence = show_presence(store)
+        assert presence is not None
+        with presence:
+            until(here.listening.is_set, "it listens")
+            folder.done("replay", "--to", "archive")
+            until(lambda: heard, "replay is heard")
+            assert heard == [Stir(frozenset({"archive"}))]
+            store.journal.commit(Entry("forms", quarantined=[quarantined_request(BODY, "forms", "odd", MOMENT)]))
+            folder.done("quarantine", "retry", "--all")
+            until(lambda: len(heard) > 1, "the retry is heard")
+            assert heard[1] == Stir(hints=True)
 
 
 def test_on_sqlite_there_is_nobody_to_call(tmp_path: Path) -> None:

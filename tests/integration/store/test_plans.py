@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from syncd.config import Settings
 from syncd.dispatch.letters import letters, retry
+from syncd.status import gather
 from syncd.store import Store
 from syncd.store.purge import purge
 from syncd.store.queries import Filter, explain
@@ -32,6 +34,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 ASKED: dict[str, Callable[[Store], Any]] = {
     "purge": lambda store: purge(store, MOMENT + timedelta(days=1)),
     "explain": lambda store: explain(store, str(a_signal("1").id)),
+    "status": lambda store: gather(store, Settings()),
     "dead list": lambda store: letters(store, Filter()),
     "dead retry": lambda store: retry(store, Filter(), live_within=timedelta(hours=1)),
 }
