@@ -55,7 +55,7 @@ class ByPassword:
 
 
 _REMEDY = {
-    False: "check username, auth.scopes and that IMAP is switched on for the mailbox, then sign in again: syncd auth {name}",
+    False: "check username, auth.scopes and that IMAP is switched on for the mailbox, then run: syncd auth {name}",
     True: "check username, that IMAP is switched on for the mailbox, and that the app was given the right to it",
 }
 
@@ -67,7 +67,7 @@ class ByToken:
         self._username = settings.username
         self._tokens = context.tokens
         self._grant = grant_of(settings, context.name)
-        self._mint = minter(settings, context.name, context.clock)
+        self._mint = minter(settings, context.name, context.clock, context.refusals)
         by_app = settings.auth is not None and settings.auth.flow == "client_credentials"
         self._remedy = _REMEDY[by_app].format(name=context.name)
 
