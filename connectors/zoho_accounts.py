@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from syncd.capabilities import SignIn, own_grant
-from syncd.connector import ConnectorSettings
+from syncd.connector import ConnectorSettings, Context
 from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
 from syncd.http import Bearer, Deadlines, HttpClient, Response, check_base_url, throttled
-from syncd.oauth import Mint, Token, TokenStore, grant_id
+from syncd.oauth import Mint, Token, grant_id
 
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 DataCentreName = Literal["us", "eu", "in", "au", "jp", "ca", "cn", "sa", "uk", "sg", "ae"]
@@ -101,13 +101,12 @@ class ZohoAuth(ConnectorSettings):
         return self.refresh_token.get_secret_value() if self.refresh_token else ""
 
 
-def bearer(
-    tokens: TokenStore, accounts_url: str, auth: ZohoAuth, clock: Callable[[], datetime], *, kind: str, name: str
-) -> Bearer:
-    """How a Zoho API client authenticates; `kind` and `name` are the connector's type and the configured name. The mint
-    raises RateLimited, Misconfigured or Transient."""
-    grant = _grant(accounts_url, auth, kind, name)
-    return Bearer(tokens=tokens, grant=grant, mint=_minter(grant, accounts_url, auth, clock, name), scheme=SCHEME)
+def bearer(context: Context, accounts_url: str, auth: ZohoAuth, *, kind: str) -> Bearer:
+    """How a Zoho API client authenticates; `kind` is the connector's type. The mint raises RateLimited, Misconfigured or
+    Transient."""
+    grant = _grant(accounts_url, auth, kind, context.name)
+    mint = _minter(grant, accounts_url, auth, context)
+    return Bearer(tokens=context.tokens, grant=grant, mint=mint, scheme=SCHEME)
 
 
 def sign_in_of(
@@ -147,7 +146,9 @@ def api_base(configured: str, default: str) -> str | Callable[[Token], str]:
     return configured or (lambda token: token.extra.get("api_domain") or default)
 
 
-def _minter(grant: str, accounts_url: str, auth: ZohoAuth, clock: Callable[[], datetime], name: str) -> Mint:
+def _minter(grant: str, accounts_url: str, auth: ZohoAuth, context: Context) -> Mint:
+    clock, name = context.clock, context.name
+
     def mint(held: Token | None) -> Token:
         now = clock()
         refresh = auth.configured or (held.refresh if held else "")
@@ -161,7 +162,8 @@ def _minter(grant: str, accounts_url: str, auth: ZohoAuth, clock: Callable[[], d
             wait = (blocked_until - now).total_seconds()
             raise RateLimited("Zoho gives this refresh token no new access token yet", code="tokens", retry_after=wait)
         try:
-            token = _read_token(_ask(accounts_url, auth, refresh), now)
+            with context.refusals.trying(accounts_url, auth.client_id, auth.client_secret.get_secret_value(), refresh):
+                token = _read_token(_ask(accounts_url, auth, refresh), now)
         except RateLimited as error:
             _BLOCKED[grant] = now + timedelta(seconds=error.retry_after or 0)
             raise

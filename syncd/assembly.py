@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
 from syncd.oauth import MemoryTokens, TokenStore
+from syncd.refusals import Refusals
 from syncd.settings_file import Loaded, load_settings
 
 if TYPE_CHECKING:
@@ -70,16 +71,19 @@ def _no_recall(source: str, keys: Sequence[str]) -> dict[str, str]:
 def assemble(
     loaded: Loaded,
     *,
-    tokens: TokenStore | None = None,
-    recall: Recall = _no_recall,
+    store: Store | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     only_sources: Iterable[str] | None = None,
 ) -> Assembly:
-    """Builds every connector and mapping, without I/O but for reading the mapping files. Raises ConfigError with all faults."""
+    """Builds every connector and mapping, without I/O but for reading the mapping files. What connectors are lent is the
+    store's, or without one this process's own. Raises ConfigError with all faults."""
     settings = loaded.settings
     if settings is None:
         raise ConfigError(loaded.missing)
-    building = _Building(loaded, settings, tokens or MemoryTokens(clock), recall, clock)
+    if store is None:
+        building = _Building(loaded, settings, MemoryTokens(clock), _no_recall, clock)
+    else:
+        building = _Building(loaded, settings, store.tokens, store.cursors.recall, clock, store.refusals)
     chosen = settings.sources if only_sources is None else {name: settings.sources[name] for name in only_sources}
     sources = {name: building.source(entry) for name, entry in chosen.items()}
     outlets = {name: building.outlet(entry) for name, entry in settings.destinations.items()}
@@ -114,6 +118,7 @@ class _Building:
     tokens: TokenStore
     recall: Recall
     clock: Callable[[], datetime]
+    refusals: Refusals = field(default_factory=Refusals)
     lints: bool = False
 
     def __post_init__(self) -> None:
@@ -148,6 +153,7 @@ class _Building:
             clock=self.clock,
             directory=self.loaded.path.parent,
             recall=partial(self.recall, name),
+            refusals=self.refusals,
         )
 
     def source(self, entry: SourceSettings) -> Any:

@@ -22,6 +22,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict
 
 from syncd.errors import Failure
+from syncd.refusals import Refusals
 from syncd.signals import Signal
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Context:
     """What the daemon lends a connector. `recall(keys)` reads the connector's own committed `Batch.remember` values
     (absent keys are absent in the answer). `webhook_url` is the public URL of this source's endpoint, "" if none is
     configured. `region` is ISO 3166 alpha-2 or None. `directory`: where the configuration lies; `beside` anchors the paths in
-    its keys there."""
+    its keys there. `refusals`: whoever signs in with a secret that hosts lock accounts over asks it around each try."""
 
     name: str
     tokens: TokenStore
@@ -90,6 +91,7 @@ class Context:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     directory: Path = Path()
     recall: Callable[[Sequence[str]], dict[str, str]] = _no_memory
+    refusals: Refusals = field(default_factory=Refusals)
 
     def beside(self, path: Path) -> Path:
         """A path of the settings, made absolute from where the configuration lies; `~` is the user's home."""

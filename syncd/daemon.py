@@ -111,7 +111,7 @@ class Daemon:
         self._server = Server(app, self.settings.server.host, self.settings.server.port)
 
     def _assemble(self, loaded: Loaded) -> Assembly:
-        assembly = assemble(loaded, tokens=self.store.tokens, recall=self.store.cursors.recall, clock=self._clock)
+        assembly = assemble(loaded, store=self.store, clock=self._clock)
         for name, source in assembly.sources.items():
             if isinstance(source, WebhookSource):
                 Endpoint.of(name, source)  # what is wrong with it is wrong now, not when half of it is in force

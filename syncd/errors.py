@@ -98,12 +98,22 @@ class AuthExpired(Failure):
 
 
 class Misconfigured(Failure):
-    """Credentials, an unknown object or field, a disabled API: held and shown; tried again on reload or hourly."""
+    """Credentials, an unknown object or field, a disabled API: held and shown; tried again on reload or hourly. `until`: when
+    it is worth a try again (UTC), where that is known better."""
 
-    def __init__(self, message: str = "", *, code: str = "", scope: Scope = Scope.DESTINATION, field: str = "") -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        scope: Scope = Scope.DESTINATION,
+        field: str = "",
+        until: datetime | None = None,
+    ) -> None:
         super().__init__(message, code=code)
         self.scope = scope
         self.field = field
+        self.until = until
 
 
 class Rejected(Failure):

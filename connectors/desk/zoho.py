@@ -123,7 +123,7 @@ class ZohoDesk:
         base = settings.base_url or centre.desk
         self._accounts = settings.accounts_url or centre.accounts
         auth = settings.auth
-        held = bearer(context.tokens, self._accounts, auth, context.clock, kind="zoho_desk", name=context.name)
+        held = bearer(context, self._accounts, auth, kind="zoho_desk")
         self._settings = settings
         self._context = context
         self._desk = Desk(context, settings.org_id)

@@ -17,12 +17,13 @@ from syncd.capabilities import SignIn, own_grant
 from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
 from syncd.http import Deadlines, HttpClient, Response, throttled
 from syncd.oauth import Mint, Token, grant_id
+from syncd.refusals import Refusals
 
 LIFE = 3600.0
 """Seconds that a token lives when the host does not say."""
 _DEADLINES = Deadlines(connect=5, read=20, total=30)
 _AADSTS = re.compile(r"AADSTS\d+")
-_AGAIN = "sign in again: syncd auth {name}"
+_AGAIN = "to sign in again run: syncd auth {name}"
 
 # What a person can do, by the host's own word for it. Sources: RFC 6749 5.2; learn.microsoft.com, "Microsoft Entra
 # authentication and authorization error codes". The first that is known decides, numbers before RFC words.
@@ -87,8 +88,9 @@ def sign_in_of(settings: ImapSettings, name: str) -> SignIn:
     )
 
 
-def minter(settings: ImapSettings, name: str, clock: Callable[[], datetime]) -> Mint:
-    """Asks the host for a token. Raises Misconfigured, RateLimited or Transient."""
+def minter(settings: ImapSettings, name: str, clock: Callable[[], datetime], refusals: Refusals) -> Mint:
+    """Asks the host for a token, and what it refused only as `refusals` lets it. Raises Misconfigured, RateLimited or
+    Transient."""
     auth = _auth(settings)
 
     def mint(held: Token | None) -> Token:
@@ -99,7 +101,8 @@ def minter(settings: ImapSettings, name: str, clock: Callable[[], datetime]) -> 
             form |= {"grant_type": "client_credentials", "scope": " ".join(settings.scopes)}
         else:
             form |= {"grant_type": "refresh_token", "refresh_token": _refresh_token(auth, held, name)}
-        return read_token(_ask(settings.token_url, form), held, name, clock())
+        with refusals.trying(settings.token_url, *form.values()):
+            return read_token(_ask(settings.token_url, form), held, name, clock())
 
     return mint
 

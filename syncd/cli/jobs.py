@@ -85,7 +85,7 @@ def _dry(here: Session, store: Store, name: str, wanted: Range) -> Progress:
     from syncd.intake.admit import Policy
     from syncd.intake.backfill import dry_run
 
-    assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=(name,))
+    assembly = assemble(here.loaded, store=store, only_sources=(name,))
     with here.out.progress(f"looking back at {name}") as told:
         try:
             return dry_run(
@@ -120,7 +120,7 @@ def _alone(here: Session, store: Store, claimed: Any, told: Any) -> Progress:
 
     job, claim = claimed
     policy = Policy.of(here.settings)
-    assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=(job.subject,))
+    assembly = assemble(here.loaded, store=store, only_sources=(job.subject,))
     stop = threading.Event()
     with here.interrupts(stop):
         types = {name: entry.type for name, entry in here.settings.sources.items()}

@@ -55,7 +55,6 @@ def prepare(
     """
     from syncd.assembly import assemble
     from syncd.capabilities import Level
-    from syncd.oauth import MemoryTokens
     from syncd.online import prepare as preparing
     from syncd.online import stores
     from syncd.online.lines import failed
@@ -67,8 +66,7 @@ def prepare(
         known = ", ".join(settings.destinations) or "none"
         raise UsageError(f"no destination is called {destination!r}; there are: {known}")
     store, _ = stores.opened(settings, here.config_path.parent)
-    tokens = store.tokens if store is not None else MemoryTokens()
-    assembly = assemble(loaded, tokens=tokens, only_sources=())
+    assembly = assemble(loaded, store=store, only_sources=())
     try:
         outlet = assembly.outlets[destination]
         count = 0

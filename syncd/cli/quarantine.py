@@ -98,7 +98,7 @@ def _work_off(here: Session, store: Store, ids: list[str]) -> int | None:
         return None
     sources = {found.source for found in store.receipts.list(state="", ids=ids, limit=len(ids))}
     known = sorted(sources & set(here.settings.sources))
-    assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=known)
+    assembly = assemble(here.loaded, store=store, only_sources=known)
     policy, retry = Policy.of(here.settings), here.settings.retry
     law = RetryLaw(retry.schedule, float(retry.jitter))
     for name, source in assembly.sources.items():

@@ -93,6 +93,7 @@ class Session:
 
         _log_to_stderr()
         store = open_store(self.settings, self.config_path.parent, migrate=migrate)
+        store.refusals.by_hand()
         try:
             yield store
         finally:

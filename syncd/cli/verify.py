@@ -222,9 +222,7 @@ class _Work:
         claimed = self.store.jobs.claim(LEASE, id=job.id)
         if claimed is None:
             return self._watch(job, tell)
-        assembly = assemble(
-            here.loaded, tokens=self.store.tokens, recall=self.store.cursors.recall, only_sources=(job.subject,)
-        )
+        assembly = assemble(here.loaded, store=self.store, only_sources=(job.subject,))
         types = {name: entry.type for name, entry in here.settings.sources.items()}
         policy = Policy.of(here.settings)
         try:
@@ -248,7 +246,7 @@ class _Work:
         from syncd.dispatch.drain import verify_alone
 
         here, store, stop = self.here, self.store, threading.Event()
-        assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=())
+        assembly = assemble(here.loaded, store=store, only_sources=())
         outlet = assembly.outlets[job.subject]
         lane = Lane(job.subject, outlet.destination, outlet.mapping, store, here.settings)
         try:

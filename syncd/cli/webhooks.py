@@ -97,7 +97,7 @@ def _vendor(here: Session, name: str) -> Iterator[tuple[Store, Any]]:
     if entry is None:
         raise UsageError(f"no source {name!r}; there are: {', '.join(here.settings.sources) or 'none'}")
     with here.store() as store:
-        assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=(name,))
+        assembly = assemble(here.loaded, store=store, only_sources=(name,))
         try:
             made = assembly.sources[name]
             if not isinstance(made, WebhookSource):

@@ -184,7 +184,7 @@ def deliver(here: Session, store: Store, names: list[str] | None = None) -> None
         call_out(store, Stir(frozenset(names or [EVERYBODY])))
         here.out.say("the running daemon writes them")
         return
-    assembly = assemble(here.loaded, tokens=store.tokens, recall=store.cursors.recall, only_sources=())
+    assembly = assemble(here.loaded, store=store, only_sources=())
     try:
         for name, outlet in assembly.outlets.items():
             if names is not None and name not in names:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -209,6 +210,8 @@ def react(pace: Pace, failure: Failure | None, now: int, random: pacing.Random) 
             resets = round(failure.resets_at.timestamp() * 1000) if failure.resets_at else 0
             until = resets if resets > now else now + pacing.ASK_AGAIN
             return pacing.pause(pace, until, f"the allowance is used up: {said(failure)}")
+        case Misconfigured(until=datetime() as again) if stops_lane(failure):
+            return pacing.pause(pace, round(again.timestamp() * 1000), said(failure), stopped=True)
         case Failure() if stops_lane(failure):
             return pacing.pause(pace, now + pacing.ASK_AGAIN, said(failure), stopped=True)
         case _:  # answered: the vendor is well, whatever it thinks of the rows

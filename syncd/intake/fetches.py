@@ -81,6 +81,8 @@ def judge_failure(error: Exception, attempts: int, law: RetryLaw, now: datetime,
             return Again(now + told * (1 + law.jitter * chance), counts=False, pause=True, error=text)
         case QuotaExhausted():
             return Again(max(error.resets_at or now + HOUR, now), counts=False, pause=True, error=text)
+        case Misconfigured(until=datetime() as until):
+            return Again(max(until, now), counts=False, pause=True, error=text)
         case Misconfigured() | AuthExpired():
             return Again(now + HOUR, counts=False, pause=True, error=text)
         case Malformed():

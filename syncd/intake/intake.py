@@ -119,6 +119,7 @@ class Intake:
         self._policy = Policy.of(settings)
         self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
         self._take_up(settings, sources)
+        self._store.refusals.by_hand()
         try:
             failing = {name for name, health in self._store.sources.all().items() if health.error}
         except StoreUnavailable:  # the new configuration is in force all the same

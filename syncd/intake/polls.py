@@ -78,6 +78,8 @@ def setback(error: Exception, failures: int, now: datetime) -> Setback:
             return Setback(growing if told is None else timedelta(seconds=max(told, 0)), told is None, text)
         case QuotaExhausted():
             return Setback(HOUR if error.resets_at is None else max(error.resets_at - now, timedelta(0)), False, text)
+        case Misconfigured(until=datetime() as until):  # it was not even tried
+            return Setback(max(until - now, timedelta(0)), not failures, text)
         case Misconfigured() | AuthExpired():
             return Setback(HOUR, True, text)
         case _:

@@ -18,7 +18,6 @@ from syncd.assembly import assemble
 from syncd.capabilities import Level
 from syncd.config import Settings
 from syncd.errors import AuthExpired, Failure, QuotaExhausted, RateLimited, SyncdError, Transient, UsageError
-from syncd.oauth import MemoryTokens
 from syncd.online import parts, stores
 from syncd.online.lines import Line
 from syncd.settings_file import Loaded
@@ -81,8 +80,7 @@ def check_online(loaded: Loaded, names: Sequence[str] = (), *, limit: float = LI
     wanted = set(names) or {STORE, *settings.sources, *settings.destinations}
     store, findings = stores.opened(settings, loaded.path.parent)
     lines = [Line.of("store", STORE, finding) for finding in findings] if STORE in wanted else []
-    tokens = store.tokens if store is not None else MemoryTokens()
-    assembly = assemble(loaded, tokens=tokens, only_sources=[name for name in settings.sources if name in wanted])
+    assembly = assemble(loaded, store=store, only_sources=[name for name in settings.sources if name in wanted])
     public = settings.server.public_url or ""
     asked = [
         *(_Part("source", name, partial(parts.source, name, one, public)) for name, one in assembly.sources.items()),

@@ -39,6 +39,7 @@ from syncd.store.schema import (
     leases,
     people,
     receipts,
+    refusals,
     settled,
     signals,
     source_health,
@@ -154,6 +155,7 @@ def _remove(store: Store, connection: Connection, ids: list[str]) -> None:
 def _rest(store: Store, connection: Connection, limit: int) -> int:
     old = store.now() - round(SPENDING_KEPT.total_seconds() * 1000)
     connection.execute(delete(spending).where(spending.c.hour < old))
+    connection.execute(delete(refusals).where(refusals.c.at < old))
     connection.execute(delete(leases).where(leases.c.expires_at < min(limit, old)))
     silent = and_(source_health.c.last_ok_at < limit, source_health.c.last_signal_at < limit)
     connection.execute(delete(source_health).where(silent, source_health.c.next_at < limit))

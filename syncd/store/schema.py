@@ -195,6 +195,15 @@ tokens = Table(
     Column("updated_at", Millis, nullable=False),
 )
 
+refusals = Table(
+    "refusals",  # sign-ins that a vendor refused: a mark made of the credentials with the store's key, and when
+    metadata,
+    Column("mark", String(64), nullable=False),
+    Column("at", Millis, nullable=False),
+    Column("said", Text, nullable=False),
+    PrimaryKeyConstraint("mark", "at"),
+)
+
 lanes = Table(
     "lanes",  # what a destination's lane must remember over a restart
     metadata,

@@ -25,6 +25,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.oauth import Mint, Token
+from syncd.refusals import keyed
 from syncd.store.entries import StoreUnavailable
 from syncd.store.leases import Claim, still_held
 from syncd.store.schema import tokens
@@ -120,6 +121,10 @@ class StoredTokens:
         """Makes sure that there is a key. Raises UsageError with one line."""
         _ = self._cipher
 
+    def mark(self, *credentials: str) -> str:
+        """The mark of credentials by the store's key; see `syncd.refusals`. Raises UsageError, StoreUnavailable."""
+        return keyed(self._key, *credentials)
+
     def check(self) -> None:
         """Makes sure that there is a key and that it opens what is stored. Raises UsageError with one line."""
         _ = self._cipher
@@ -196,7 +201,11 @@ class StoredTokens:
     def _cipher(self) -> Fernet:
         from cryptography.fernet import Fernet
 
-        return Fernet(_fernet_key(self._key_source or self._key_file()))
+        return Fernet(self._key)
+
+    @cached_property
+    def _key(self) -> bytes:
+        return _fernet_key(self._key_source or self._key_file())
 
     def _key_file(self) -> bytes:
         if self._store.postgresql:
@@ -262,12 +271,10 @@ def key_beside(database: Path) -> bytes:
 
 
 def _make_key(path: Path) -> None:
-    from cryptography.fernet import Fernet
-
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(Fernet.generate_key() + b"\n")
+            file.write(base64.urlsafe_b64encode(os.urandom(32)) + b"\n")  # as Fernet makes one, without loading it
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):  # another process was quicker: its key is the key

@@ -12,6 +12,7 @@ import responses
 from pydantic import SecretStr
 
 from connectors.zoho_accounts import DATA_CENTRES, MOST_TOKENS, ZohoAuth, api_base, bearer
+from syncd.connector import Context
 from syncd.errors import Misconfigured, RateLimited, Transient
 from syncd.oauth import MemoryTokens, Token
 
@@ -30,7 +31,7 @@ class Clock:
 def grant(clock: Clock) -> tuple[MemoryTokens, Any]:
     tokens = MemoryTokens(clock)
     auth = ZohoAuth(client_id="c", client_secret=SecretStr("cs3cret"), refresh_token=SecretStr(uuid.uuid4().hex))
-    return tokens, bearer(tokens, URL, auth, clock, kind="zoho", name="crm")
+    return tokens, bearer(Context(name="crm", tokens=tokens, clock=clock), URL, auth, kind="zoho")
 
 
 def ask(tokens: MemoryTokens, held: Any, refused: str = "") -> Token:

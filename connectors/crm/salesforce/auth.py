@@ -5,13 +5,13 @@ The TokenStore decides when; `minter` gives it the how. A token has no told life
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from connectors.crm.salesforce.errors import token_failure
 from connectors.crm.salesforce.settings import SalesforceAuth, SalesforceSettings
 from syncd.capabilities import SignIn, own_grant
+from syncd.connector import Context
 from syncd.errors import Ambiguous, Misconfigured, Transient, UsageError
 from syncd.http import HttpClient, Response, check_base_url
 from syncd.oauth import Mint, Token, grant_id
@@ -65,14 +65,19 @@ def sign_in_of(settings: SalesforceSettings, name: str) -> SignIn:
     )
 
 
-def minter(settings: SalesforceSettings, name: str, http: HttpClient, clock: Callable[[], datetime]) -> Mint:
+def minter(settings: SalesforceSettings, context: Context, http: HttpClient) -> Mint:
     """Asks Salesforce for a token through `http` (a client of login_url). The Mint raises Misconfigured, RateLimited
     (3,600 logins an hour and user) or Transient; never Ambiguous, since a token too many does no harm."""
+    name, clock = context.name, context.clock
 
     def mint(held: Token | None) -> Token:
         if settings.signed_in and not (held and held.refresh):
             raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code=NOBODY)
         form = _form(settings, held, clock())
+        with context.refusals.trying(settings.login_url, *_credentials(settings, form)):
+            return ask(form, held)
+
+    def ask(form: dict[str, str], held: Token | None) -> Token:
         try:
             answer = http.request("POST", TOKEN_PATH, form=form, write=True)
         except Ambiguous as lost:
@@ -87,6 +92,13 @@ def minter(settings: SalesforceSettings, name: str, http: HttpClient, clock: Cal
         return _token(answer, held)
 
     return mint
+
+
+def _credentials(settings: SalesforceSettings, form: dict[str, str]) -> tuple[str, ...]:
+    """What tells one try to sign in from another: of an assertion, which is another each time, what it is made of."""
+    if "assertion" in form:
+        return (JWT_GRANT, settings.auth.client_id, settings.auth.username, private_key(settings.auth))
+    return tuple(form.values())
 
 
 def _form(settings: SalesforceSettings, held: Token | None, now: datetime) -> dict[str, str]:

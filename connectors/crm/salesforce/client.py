@@ -58,7 +58,7 @@ class Client:
         self._composite = settings.composite
         self._base = f"/services/data/{settings.api_version}"
         self._login = HttpClient(settings.login_url, deadlines=Deadlines(connect=10.0, read=30.0, total=60.0))
-        mint = auth.minter(settings, context.name, self._login, context.clock)
+        mint = auth.minter(settings, context, self._login)
         bearer = Bearer(context.tokens, auth.grant_of(settings, context.name), mint)
         self._http = HttpClient(self._instance, bearer=bearer, deadlines=DEADLINES)
         self._instance_url = ""

@@ -33,7 +33,7 @@ class Client:
         accounts = settings.accounts
         self._http = HttpClient(
             api_base(settings.base_url or "", settings.centre.crm),
-            bearer=bearer(context.tokens, accounts, settings.auth, context.clock, kind="zoho", name=context.name),
+            bearer=bearer(context, accounts, settings.auth, kind="zoho"),
             deadlines=DEADLINES,
             refuses_token=refuses_token,
         )

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from connectors.mail.imap import ImapSource
 from connectors.mail.imap_cursor import HEAD_AFTER, SKIP_AFTER, Folder, Stuck
 from connectors.mail.imap_errors import BANDWIDTH_PAUSE, CONNECTIONS_PAUSE, LOGIN_PAUSE, broken, refusal
-from connectors.mail.imap_login import MOST_REFUSALS, Refusals
 from connectors.mail.imap_pages import GROUP_BYTES, Page, Pages
 from connectors.mail.imap_session import SEARCH_WINDOW, Meta, Refused, Session
 from connectors.mail.imap_settings import ImapAuth, ImapSettings
@@ -296,20 +295,3 @@ def test_throttling_at_a_mail_is_no_fault_of_the_mail() -> None:
     page = read(Tired({1: mail(1)}), [1])
     assert isinstance(page.lost, RateLimited)
     assert (page.lost_at, page.missing, page.uids) == (0, [], [])
-
-
-def test_a_password_is_given_up_after_three_refusals_in_an_hour() -> None:
-    refusals, now = Refusals(), MOMENT
-    key, other = refusals.key("h", "u", "wrong"), refusals.key("h", "u", "right")
-    for _ in range(MOST_REFUSALS):
-        assert refusals.until(key, now) is None
-        refusals.note(key, now, "no")
-        now += timedelta(minutes=1)
-    held = refusals.until(key, now)
-    assert held is not None
-    assert held == (MOMENT + timedelta(hours=1), "no")
-    assert refusals.until(other, now) is None
-    assert refusals.until(key, MOMENT + timedelta(minutes=61)) is None
-    assert refusals.until(key, MOMENT - timedelta(days=1)) is None  # a clock that was set back locks nobody out
-    refusals.forget(key)
-    assert refusals.until(key, now) is None

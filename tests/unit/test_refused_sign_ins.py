@@ -1,0 +1,110 @@
+"""What a token endpoint refuses is not asked for again by every restart; each vendor's way to sign in, and what waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+import responses
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import SecretStr
+
+from connectors.crm.salesforce import auth as salesforce
+from connectors.crm.salesforce.settings import SalesforceSettings
+from connectors.mail.imap_oauth import minter as imap_minter
+from connectors.mail.imap_settings import ImapSettings
+from connectors.zoho_accounts import ZohoAuth, bearer
+from syncd.connector import Context
+from syncd.dispatch.outcomes import react
+from syncd.errors import Misconfigured
+from syncd.http import HttpClient
+from syncd.intake.fetches import Again, RetryLaw, judge_failure
+from syncd.intake.polls import setback
+from syncd.oauth import MemoryTokens, Mint
+from syncd.pacing import Pace
+from syncd.refusals import WINDOW, MemoryBook, Refusals
+
+NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
+HOST = "https://login.vendor.example"
+PEM = (
+    rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    .decode()
+)
+Make = Callable[[Context, str], Mint]
+
+
+def zoho(context: Context, secret: str) -> Mint:
+    auth = ZohoAuth(client_id="c", client_secret=SecretStr(secret), refresh_token=SecretStr("refresh"))
+    return bearer(context, HOST, auth, kind="zoho").mint
+
+
+def crm(auth: dict[str, Any]) -> Make:
+    def make(context: Context, secret: str) -> Mint:
+        given = {name: secret if value == "SECRET" else value for name, value in auth.items()}
+        settings = SalesforceSettings.model_validate({"login_url": HOST, "auth": given})
+        return salesforce.minter(settings, context, HttpClient(HOST))
+
+    return make
+
+
+def mailbox(context: Context, secret: str) -> Mint:
+    auth = {"client_id": "c", "client_secret": secret, "refresh_token": "r", "token_url": f"{HOST}/token"}
+    settings = ImapSettings.model_validate({"host": "h", "username": "u", "auth": auth})
+    return imap_minter(settings, context.name, context.clock, context.refusals)
+
+
+WAYS = {
+    "zoho": zoho,
+    "salesforce by client credentials": crm(
+        {"flow": "client_credentials", "client_id": "c", "client_secret": "SECRET"}
+    ),
+    "salesforce by jwt": crm({"flow": "jwt_bearer", "client_id": "c", "username": "SECRET", "private_key": PEM}),
+    "imap": mailbox,
+}
+
+
+@responses.activate
+@pytest.mark.parametrize("way", WAYS)
+def test_a_refused_sign_in_is_asked_for_once_however_often_syncd_starts(way: str) -> None:
+    for path in ("/oauth/v2/token", "/services/oauth2/token", "/token"):
+        responses.post(HOST + path, json={"error": "invalid_client", "error_description": "no"}, status=400)
+    book, now = MemoryBook(), [NOW]
+
+    def try_it(secret: str, *, by_hand: bool = False) -> Misconfigured:
+        refusals = Refusals(book, lambda: now[0])  # a process that has just started
+        if by_hand:
+            refusals.by_hand()
+        context = Context(name="x", tokens=MemoryTokens(), clock=lambda: now[0], refusals=refusals)
+        with pytest.raises(Misconfigured) as caught:
+            WAYS[way](context, secret)(None)
+        now[0] += timedelta(seconds=10)
+        return caught.value
+
+    assert try_it("wrong").code == "invalid_client"
+    for _ in range(5):
+        failure = try_it("wrong")
+        assert (failure.code, failure.until) == ("refused_before", NOW + WINDOW)
+    assert len(responses.calls) == 1
+    assert try_it("another").code == "invalid_client"
+    assert try_it("wrong", by_hand=True).code == "invalid_client"
+    assert len(responses.calls) == 3
+    now[0] += WINDOW
+    assert try_it("wrong").code == "invalid_client"
+
+
+def test_polls_hints_and_lanes_wait_until_it_may_be_tried() -> None:
+    until = NOW + timedelta(minutes=20)
+    held = Misconfigured("no; not tried again before 04:20 UTC", code="refused_before", until=until)
+    assert setback(held, 1, NOW).pause == timedelta(minutes=20)
+    assert not setback(held, 1, NOW).counts
+    assert setback(held, 0, NOW).counts  # a source that never was well is shown
+    again = judge_failure(held, 0, RetryLaw(()), NOW, 0.5)
+    assert isinstance(again, Again)
+    assert (again.at, again.counts, again.pause) == (until, False, True)
+    pace = react(Pace(), held, round(NOW.timestamp() * 1000), Random(1).random)
+    assert (pace.paused_until, pace.stopped) == (round(until.timestamp() * 1000), True)
