@@ -357,10 +357,14 @@ def test_after_a_long_stop_the_poll_walks_day_by_day(account: Account) -> None:
 
 def test_after_a_long_stop_a_call_whose_legs_began_after_the_window_is_not_lost(account: Account) -> None:
     days = 1440.0
-    account.add("CA1", "completed", minutes_ago=days + 0.2, lasted=40)  # the first of two windows ends at 1440 minutes ago
+    account.add(
+        "CA1", "completed", minutes_ago=days + 0.2, lasted=40
+    )  # the first of two windows ends at 1440 minutes ago
     account.add("CA1a", "no-answer", parent="CA1", minutes_ago=days - 0.1)
     signals, hints, _ = all_of(source().poll(_state(minutes_ago=2 * days), NOW))
-    assert {one.id for one in signals} | {hint.key for hint in hints} == {"CA1"}, "judged through REST, with all its legs"
+    assert {one.id for one in signals} | {hint.key for hint in hints} == {"CA1"}, (
+        "judged through REST, with all its legs"
+    )
     assert {one.id for one in fetched(source(), "CA1").signals} == ids("CA1")
 
 
