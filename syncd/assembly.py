@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncd import registry
-from syncd.capabilities import SignsIn
+from syncd.capabilities import SignsIn, WritesDatabase
 from syncd.config import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
@@ -164,6 +164,15 @@ class _Building:
         source = self._build("source", entry, path)
         if source is None:
             return None
+        if isinstance(source, WebhookSource):
+            try:
+                source.verifier()
+            except (
+                SyncdError,
+                ValueError,
+            ) as error:  # a secret that is none, an empty one say: nothing could be verified
+                self._fault(path, str(error))
+                return None
         polls = isinstance(source, PollingSource)
         for key in ("poll", "cron"):
             if getattr(entry, key) is not None and not polls:
@@ -184,7 +193,22 @@ class _Building:
         destination = self._build("destination", entry, path)
         if destination is None or mapping is None:
             return None
+        if isinstance(destination, WritesDatabase) and (own := self._own_tables(destination, mapping)):
+            self._fault(path, f"its mapping writes into syncd's own table {own}", "give it a database of its own")
+            return None
         return Outlet(entry, destination, mapping)
+
+    def _own_tables(self, destination: WritesDatabase, mapping: CompiledMapping) -> str:
+        """The first table of syncd's own database that the mapping would write into, "" when there is none."""
+        from syncd.store.engine import parse_url, same_database
+        from syncd.store.schema import metadata
+
+        with suppress(UsageError):  # a faulty URL is a fault of its own
+            store = parse_url(anchored(self.settings.database.get_secret_value(), self.loaded.path.parent))
+            if same_database(store, parse_url(destination.database_url())):
+                objects = (object_.lower().removeprefix("public.") for object_, _ in mapping.key_fields().values())
+                return next((name for name in objects if name in metadata.tables), "")
+        return ""
 
     def _build(self, role: registry.Role, entry: SourceSettings | DestinationSettings, path: tuple[str, ...]) -> Any:
         try:

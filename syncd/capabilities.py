@@ -46,6 +46,15 @@ class OnlineCheck(Protocol):
     def check_online(self) -> Iterator[Finding]: ...
 
 
+@runtime_checkable
+class WritesDatabase(Protocol):
+    """A destination whose records are rows: a mapping may not name a table of syncd's own database."""
+
+    def database_url(self) -> str:
+        """As SQLAlchemy writes it, relative files made absolute; without a password."""
+        ...
+
+
 class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
     """One field as the CRM describes it. `length`: characters at most, None when not limited or not told. `values`: the
     picklist, None when any value is taken; `restricted`: a value beside it is refused (else it is taken, and probably not

@@ -20,6 +20,19 @@ from syncd.http import check_base_url
 from syncd.signals import CATALOGUE, CUSTOM_PREFIX, Exclusions, known_types, place_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+NAMING = "names are lower-case letters, digits, '.', '_' and '-'"
+
+_REGIONS = (
+    "AC AD AE AF AG AI AL AM AO AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BW BY BZ CA "
+    "CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR "
+    "GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GT GU GW GY HK HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP "
+    "KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR "
+    "MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PR PS PT PW PY QA RE RO "
+    "RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TA TC TD TG TH TJ TK TL TM TN TO TR TT "
+    "TV TW TZ UA UG US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW"
+)
+REGIONS = frozenset(_REGIONS.split())
+"""The countries whose phone numbers can be read. A copy: the tables themselves take 25 MB that not every process needs."""
 
 Group = Literal["lead", "contact", "deal", "account"]
 Switch = bool | tuple[Group, ...]
@@ -229,6 +242,8 @@ class Settings(BaseModel):
     def _region(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[A-Z]{2}", value):
             raise ValueError(f"{value!r} is not a country code of two capitals, for example VN or DE")
+        if value is not None and value not in REGIONS:
+            raise ValueError(f"{value!r} is no country code" + ("; write GB" if value == "UK" else ""))
         return value
 
     @field_validator("timezone")
@@ -254,7 +269,7 @@ class Settings(BaseModel):
     def _named(self) -> Self:
         for name in (*self.sources, *self.destinations):
             if not NAME.fullmatch(name):
-                raise ValueError(f"{name!r}: names are lower-case letters, digits, '.', '_' and '-'")
+                raise ValueError(f"{name!r}: {NAMING}")
         return self
 
     @property

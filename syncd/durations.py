@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, PlainSerializer
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+LONGEST = timedelta(days=36_525)
+"""A century: what is longer is a slip, and no date could be reckoned with it."""
 
 
 def parse_duration(text: str) -> timedelta:
@@ -18,7 +20,10 @@ def parse_duration(text: str) -> timedelta:
     parts = _PART.findall(compact)
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         raise ValueError(f"{text!r} is not a duration; write it like 30s, 5m, 2h, 7d")
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"{text!r} is more than a hundred years")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(span: timedelta) -> str:

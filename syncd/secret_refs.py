@@ -70,6 +70,8 @@ def _value(reference: str, env: Mapping[str, str], base: Path, found: _Found) ->
         if reference not in env:
             found.missing.append(f"environment variable {reference} is not set")
             return ""
+        if not env[reference].strip():
+            found.missing.append(f"environment variable {reference} is empty")
         return env[reference]
     if kind == "file":
         return _read(base / name.strip(), f"file {name.strip()}", found)
@@ -94,7 +96,10 @@ def _read(path: Path, what: str, found: _Found) -> str:
         if len(raw) > LARGEST_SECRET:
             found.wrong.append(f"{what} is larger than {LARGEST_SECRET} bytes; that is no secret")
             return ""
-        return raw.decode("utf-8").rstrip("\r\n")
+        text = raw.decode("utf-8").rstrip("\r\n")
+        if not text.strip():
+            found.missing.append(f"{what} is empty")
+        return text
     except OSError as error:
         found.missing.append(f"{what} cannot be read: {error.strerror}")
     except UnicodeDecodeError:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from syncd import registry
-from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config import NAME, NAMING, DestinationSettings, Settings, SourceSettings
 from syncd.config_schema import keys_of
 from syncd.errors import ConfigError, Fault, UsageError
 from syncd.secret_refs import resolve
@@ -40,6 +40,7 @@ PLAIN_WORDS = {
     "model_attributes_type": "must be keys and values",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
+    "too_short": "must not be empty",
 }
 """Pydantic's error types in the words of somebody who edits YAML; others keep pydantic's own sentence."""
 
@@ -183,6 +184,8 @@ class _Reading:
         if not isinstance(entry, dict):
             self.faults.append(self.fault(path, "must be keys and values, with a `type:`"))
             return None
+        if not NAME.fullmatch(name):
+            self.faults.append(self.fault(path, f"{name!r}: {NAMING}"))
         kind = entry.get("type")
         if not isinstance(kind, str):
             known = ", ".join(registry.names(role))

@@ -213,6 +213,11 @@ def _short(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
 
 
+def _before(mark: yaml.Mark) -> str:
+    """The character before a mark."""
+    return mark.buffer[mark.pointer - 1] if mark.buffer and mark.pointer else ""
+
+
 def _syntax_fault(error: MarkedYAMLError, file: str) -> Fault:
     mark = error.problem_mark or error.context_mark
     problem = error.problem or "bad YAML"
@@ -225,6 +230,8 @@ def _syntax_fault(error: MarkedYAMLError, file: str) -> Fault:
         hint = "put the text in quotes"
     elif "expected <block end>" in problem or "could not find expected ':'" in problem:
         hint = "check the indentation and the quotes above"
+    elif "but got '{'" in problem and mark is not None and _before(mark) == "$":
+        hint = "within braces put ${…} in quotes"
     elif "single document" in (error.context or ""):
         problem, hint = "a second document", "one file holds one: remove the ---"
     return Fault(file, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, "", problem, hint)

@@ -103,6 +103,9 @@ class Database(DestinationDefaults):
     def widens(self) -> bool:
         return self._create
 
+    def database_url(self) -> str:
+        return self._url.set(password=None).render_as_string()
+
     def keying(self, object: str, key_field: str) -> Keying:
         """An upsert that the unique index on the key column enforces; rows without a key cannot be found again."""
         return Keying(Kind.UPSERT) if key_field else Keying(Kind.AT_MOST_ONCE, enforced=False)

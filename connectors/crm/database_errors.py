@@ -91,7 +91,7 @@ def classified(error: Exception, *, committing: bool = False) -> Failure:
     code, meaning = _meaning(said)
     text = _first_line(said)
     if meaning is Meaning.LOST or getattr(error, "connection_invalidated", False):
-        lost = f"the connection to the database broke: {type(said).__name__}"
+        lost = f"the connection to the database broke: {text}"
         return Ambiguous(lost, code=code) if committing else Transient(lost, code=code)
     if meaning is Meaning.BUSY:
         return Transient(text, code=code)

@@ -44,10 +44,10 @@ def place(url: sa.URL) -> str:
 
 
 def absent(url: sa.URL) -> bool:
-    """Whether connecting would make a new SQLite file."""
+    """Whether connecting would make a new SQLite file. Without its folder it can not: connecting says so."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return False
-    return not Path(url.database).exists()
+    return not Path(url.database).exists() and Path(url.database).absolute().parent.is_dir()
 
 
 def describe(tables: Tables, objects: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:

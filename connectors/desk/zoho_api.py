@@ -17,6 +17,8 @@ from syncd.http import Bearer, HttpClient, Response
 PAGE = 100
 FARTHEST = 4_999
 ABSENT = frozenset({"URL_NOT_FOUND", "RESOURCE_NOT_FOUND"})
+CLOSED = frozenset({"FORBIDDEN", "UNAUTHORIZED", "UNPROCESSABLE_ENTITY", "INVALID_DATA", "403", "422"})
+"""Codes that, said of a single record, speak of it alone: a department our user may not see, an id that is none."""
 
 _ERRORS: dict[str, tuple[type[Failure], str]] = {
     "INVALID_OAUTH": (Misconfigured, "the token is not accepted; is data_center right?"),
@@ -107,7 +109,13 @@ class DeskApi:
         return self._one(f"/tickets/{id_}", {"include": "contacts"})
 
     def contact(self, id_: str) -> dict[str, Any] | None:
-        return self._one(f"/contacts/{id_}", {})
+        """None also when our user may not see it: the ticket itself tells something of who it is from."""
+        try:
+            return self._one(f"/contacts/{id_}", {})
+        except Transient as failed:
+            if failed.code in CLOSED:
+                return None
+            raise
 
     def thread(self, ticket: str, id_: str) -> dict[str, Any] | None:
         """With its content. None when it is gone."""
@@ -161,7 +169,13 @@ class DeskApi:
         return [row for row in rows if isinstance(row, dict)]
 
     def _one(self, path: str, params: Mapping[str, str]) -> dict[str, Any] | None:
-        answer = self._get(path, params, absent=True)
+        try:
+            answer = self._get(path, params, absent=True)
+        except Misconfigured as refused:
+            if refused.code not in CLOSED:
+                raise
+            # It must not stop the source: this record alone is tried again, and given up in the end.
+            raise Transient(f"{refused.message} [{path}]", code=refused.code) from None
         if answer is None or answer.status == 204:
             return None
         said = answer.json()

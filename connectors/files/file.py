@@ -25,7 +25,7 @@ from connectors.files.tables import open_table
 from syncd.capabilities import Look
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Misfit, Request, SignalSpec
 from syncd.durations import Duration
-from syncd.errors import Malformed, Misconfigured, Transient
+from syncd.errors import Failure, Malformed, Misconfigured, Transient
 from syncd.signals import Route, Signal
 
 SAMPLES = 3
@@ -79,6 +79,8 @@ class FileSource:
         return _encode({str(path): _Mark(_stamp(path), -1) for path in self._files()})
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
+        """A file that cannot be read does not keep the others from it: its failure comes last."""
+        failure: Failure | None = None
         marks = msgspec.msgpack.decode(state, type=dict[str, _Mark])
         files = self._files()
         gone = marks.keys() - {str(path) for path in files}
@@ -93,9 +95,14 @@ class FileSource:
                 mark = _Mark(stamp)
             if mark.rows < 0 or abs(now - _moment(stamp)) < self._settings.settle:
                 continue
-            for step in self._read(path, mark, now, Route.POLL):
-                marks[str(path)] = step.mark
-                yield Batch(step.signals, state=_encode(marks), misfits=step.misfits, dropped=step.dropped)
+            try:
+                for step in self._read(path, mark, now, Route.POLL):
+                    marks[str(path)] = step.mark
+                    yield Batch(step.signals, state=_encode(marks), misfits=step.misfits, dropped=step.dropped)
+            except Failure as error:
+                failure = failure or error
+        if failure:
+            raise failure
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         """Files that were last written in the range."""

@@ -86,6 +86,8 @@ class Verify(ConnectorSettings):
             check_secrets(scheme, _texts(value))
         elif value is not None and scheme == "path":
             path(_texts(value))
+        elif value is not None and scheme in ("bearer", "basic") and not all(text.strip() for text in _texts(value)):
+            raise ValueError(f"{scheme} needs a secret that is not empty")
         return value
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -62,9 +63,9 @@ class Maker:
             occurred_at=occurred_at,
             received_at=received_at,
             title=_one_line(draft.title) or signal_type.removeprefix("custom."),
-            text=draft.text.replace("\0", ""),
-            url=draft.url if safe_url else "",
-            reply=draft.reply or reply_to(person),
+            text=_clean(draft.text),
+            url=_clean(draft.url) if safe_url else "",
+            reply=_clean(draft.reply) or reply_to(person),
             person=person,
             data=draft.data if safe_url or not draft.url else {"url": draft.url, **draft.data},
             thread=f"{self.family}:{self.account}:{draft.thread}" if draft.thread else "",
@@ -118,6 +119,15 @@ def _plain(value: Any) -> str:
     if isinstance(value, str):
         return value.replace("\0", "")
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+
+
+_BREAKS = re.compile(r"[\x0b\x0c]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+
+
+def _clean(text: str) -> str:
+    """Without the control characters that CRMs refuse; those that break a line (office programs paste them) do so."""
+    return text if text.isprintable() else _CONTROL.sub("", _BREAKS.sub("\n", text))
 
 
 def _one_line(text: str) -> str:

@@ -5,11 +5,13 @@ A preset only fills in what is not written; how one signs in is a password or `a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from connectors.mail.imap_hosts import ELSEWHERE, HOSTS, ZOHO_HOSTS, MailHost, Preset, ZohoCentre
 from connectors.mail.settings import MailSettings
@@ -26,6 +28,14 @@ def _address(url: str) -> str:
 def _looked_up(table: Mapping[Any, T], key: object) -> T | None:
     """What a table has under a key, be that anything that YAML can hold."""
     return table.get(key) if isinstance(key, str) else None
+
+
+def _ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -110,6 +120,14 @@ class ImapSettings(MailSettings):
         description="Wait for the server's word of new mail (IDLE) where it can give it, besides the polls. Not with `cron`.",
     )
     page_size: int = Field(default=50, ge=1, le=500, description="Mails a batch; after a kill one batch is read again.")
+
+    @field_validator("host")
+    @classmethod
+    def _plain_host(cls, value: str) -> str:
+        """A URL or host:port would only show as a name that nobody knows, at the first poll."""
+        if re.search(r"[/@\s]", value) or (":" in value and not _ipv6(value)):
+            raise ValueError(f"{value!r} is no host name; write imap.example.com, and another port as port:")
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -56,6 +56,23 @@ def parse_url(text: str) -> URL:
     return url
 
 
+def same_database(one: URL, other: URL) -> bool:
+    """Whether two URLs lead to one database, as far as can be told without connecting."""
+    if one.get_backend_name() != other.get_backend_name():
+        return False
+    if one.get_backend_name() == "sqlite":
+        return Path(one.database or "").resolve() == Path(other.database or "").resolve()
+
+    def place(url: URL) -> tuple[str, int, str]:
+        host = url.host or str(url.query.get("host", ""))
+        return "" if host in _HERE else host.lower(), url.port or 5432, url.database or url.username or ""
+
+    return place(one) == place(other)
+
+
+_HERE = ("localhost", "127.0.0.1", "::1")
+
+
 def make_engine(url: URL) -> Engine:
     """An engine whose every connection is durable. Connects nowhere yet. Raises UsageError when a driver is missing."""
     if url.get_backend_name() == "sqlite":

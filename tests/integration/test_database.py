@@ -234,7 +234,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
     ("url", "expected", "said"),
     [
         ("sqlite:////proc/nowhere/out.db", Misconfigured, "unable to open"),
-        ("postgresql://nobody:hush@127.0.0.1:1/x", Transient, "connection"),
+        ("postgresql://nobody:hush@127.0.0.1:1/x", Transient, "127.0.0.1.*port 1.*[Rr]efused"),
     ],
 )
 def test_a_database_that_is_not_there(url: str, expected: type[Failure], said: str) -> None:
@@ -242,6 +242,13 @@ def test_a_database_that_is_not_there(url: str, expected: type[Failure], said: s
     with pytest.raises(expected, match=said) as caught:
         push(database, write(1))
     assert "hush" not in str(caught.value)
+    database.close()
+
+
+def test_a_folder_that_is_not_there_is_said_and_not_promised(tmp_path: Path) -> None:
+    database = Database(DatabaseSettings.model_validate({"url": f"sqlite:///{tmp_path}/absent/out.db"}))
+    with pytest.raises(Misconfigured, match="unable to open"):
+        list(database.check_online())
     database.close()
 
 

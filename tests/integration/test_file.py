@@ -19,7 +19,7 @@ from connectors.files.file import CONNECTOR, FileSettings, FileSource
 from connectors.files.headers import guess
 from connectors.files.tables import open_table
 from syncd.connector import Context
-from syncd.errors import Malformed
+from syncd.errors import Malformed, Transient
 from syncd.oauth import MemoryTokens
 from syncd.signals import Signal
 from syncd.testing import BackfillConformance, PollingConformance, Vendor
@@ -165,3 +165,14 @@ def test_no_bytes_break_the_reader(tmp_path: Path, body: bytes, suffix: str) -> 
     file.write_bytes(body)
     with contextlib.suppress(Malformed):
         list(open_table(file, "contact").lines)
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
+    made = source(tmp_path / "*.csv", settle="0s")
+    state = made.start(UNTIL)
+    (tmp_path / "a.csv").symlink_to("/proc/self/mem")  # opens, and every read of it fails
+    (tmp_path / "b.csv").write_text("E-Mail\nan@example.com\n")
+    found: list[Signal] = []
+    with pytest.raises(Transient, match=r"a\.csv"):
+        found.extend(one for batch in made.poll(state, UNTIL) for one in batch.signals)
+    assert [one.person.email for one in found] == ["an@example.com"]

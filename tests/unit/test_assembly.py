@@ -43,10 +43,32 @@ def test_the_example_is_whole_but_for_its_secrets() -> None:
             "destinations.a.mapping: no mapping nowhere.yaml in",
         ),
         ("database: mysql://h/x", "1:1 database:"),
+        (
+            "sources: {t: {type: twilio, account_sid: AC00000000000000000000000000000000, auth_token: ''}}",
+            "1:11 sources.t: twilio needs a secret that is not empty",
+        ),
+        (
+            "destinations: {a: {type: database, url: 'sqlite:///./syncd.db'}}",
+            "1:16 destinations.a: its mapping writes into syncd's own table signals (give it a database of its own)",
+        ),
+        (
+            "database: postgresql://u:p@localhost/d\n"
+            "destinations: {a: {type: database, url: 'postgresql+psycopg://v@127.0.0.1:5432/d'}}",
+            "2:16 destinations.a: its mapping writes into syncd's own table signals",
+        ),
     ],
 )
 def test_each_fault_stands_in_its_place(tmp_path: Path, text: str, said: str) -> None:
     assert any(said in fault for fault in check(tmp_path, text)), check(tmp_path, text)
+
+
+def test_a_database_shared_with_the_store_is_good_for_tables_of_other_names(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "rules:\n  - {id: a, signals: ['*'], upsert: archive.signals, key: k, fields: {x: '{{ signal.id }}'}}\n"
+    )
+    url = "postgresql+psycopg://u@h/d"
+    text = f"database: {url}\ndestinations: {{a: {{type: database, url: '{url}', mapping: own.yaml}}}}"
+    assert not check(tmp_path, text)
 
 
 def test_faults_of_a_mapping_name_its_own_file(tmp_path: Path) -> None:

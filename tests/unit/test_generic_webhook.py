@@ -381,3 +381,11 @@ def test_the_verifier_is_the_one_the_keys_describe(caplog: pytest.LogCaptureFixt
     assert "takes events from anybody" in caplog.text
     two = {"scheme": "bearer", "secret": ["old", "new"], "header": "x-key", "prefix": "none"}
     source(verify=two).verifier()(post(b"", x_key="new"), NOW)
+
+
+def test_control_characters_that_crms_refuse_are_left_out() -> None:
+    """A vertical tab is what office programs paste for a line break."""
+    made = source(format="json", signal={"type": "custom.x", "text": "{{ body.x }}", "reply": "{{ body.r }}"})
+    (signal,) = signals(made, post({"x": "one\x0btwo\x1b[0m\tthree\r\nfour\x00", "r": "tel:\x07+84"}))
+    assert signal.text == "one\ntwo[0m\tthree\r\nfour"
+    assert signal.reply == "tel:+84"

@@ -27,10 +27,13 @@ def test_text_without_references_is_left_alone(tmp_path: Path) -> None:
         ("${GONE}", "environment variable GONE is not set"),
         ("${file:gone}", "file gone cannot be read: No such file or directory"),
         ("${credential:imap}", "needs systemd"),
+        ("${EMPTY}", "environment variable EMPTY is empty"),
+        ("${file:empty}", "file empty is empty"),
     ],
 )
 def test_what_is_missing_is_named(text: str, said: str, tmp_path: Path) -> None:
-    found = resolve(text, {}, tmp_path)
+    (tmp_path / "empty").write_text("\n")
+    found = resolve(text, {"EMPTY": " "}, tmp_path)
     assert said in found.missing[0]
     assert not found.wrong
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonenumbers import SUPPORTED_REGIONS
 
+from syncd.config import REGIONS
 from syncd.config_path import find_config
 from syncd.errors import ConfigError, Fault, UsageError
 from syncd.settings_file import Loaded, load_settings, parse_settings
@@ -65,7 +67,19 @@ def test_every_fault_is_said_at_once_where_it_stands() -> None:
         ("sources: {x: 3}\n", "sources.x: must be keys and values"),
         ("sources: {x: {}}\n", "this key is required: type"),
         ("region: VN\nregion: DE\n", "config.yaml:2:1 region"),
-        ("sources: {UPPER: {type: maildir, path: x}}\n", "names are lower-case"),
+        (
+            "sources: {UPPER: {type: maildir, path: x}}\n",
+            "config.yaml:1:11 sources.UPPER: 'UPPER': names are lower-case",
+        ),
+        ("region: UK\n", "region: 'UK' is no country code; write GB"),
+        ("region: XY\n", "region: 'XY' is no country code"),
+        ("retention: 99999999999999d\n", "retention: '99999999999999d' is more than a hundred years"),
+        ("retry: {schedule: []}\n", "retry.schedule: must not be empty"),
+        (
+            "sources: {f: {type: webhook, verify: {scheme: bearer, secret: ''}}}\n",
+            "sources.f.verify.secret: bearer needs a secret that is not empty",
+        ),
+        ("destinations: {a: {type: salesforce, auth: {client_id: ${SF}}}}\n", "(within braces put ${…} in quotes)"),
     ],
 )
 def test_a_broken_file_is_one_line(text: str, said: str) -> None:
@@ -100,6 +114,15 @@ def test_an_unset_secret_is_a_fault_for_run_and_a_note_for_check() -> None:
     assert settings is not None
     assert settings.sources["inbox"].connector.password.get_secret_value() == "hunter2"
     assert "hunter2" not in repr(settings)
+
+
+def test_a_name_that_is_none_is_said_with_everything_else() -> None:
+    found = faults("sources: {A b: {type: maildir, path: x}}\ntimezone: Mars/Olympus\n")
+    assert [text.split(": ")[0] for text in found] == ["config.yaml:1:11 sources.A b", "config.yaml:2:1 timezone"]
+
+
+def test_every_country_whose_numbers_can_be_read_is_known() -> None:
+    assert frozenset(SUPPORTED_REGIONS) == REGIONS
 
 
 def test_a_secret_in_clear_works_and_is_warned_of() -> None:
