@@ -123,7 +123,7 @@ class Refusals:
             often = "" if len(refused) < MOST else f"refused {len(refused)} times within an hour and "
             raise Misconfigured(
                 f"{refused[max(refused)]}; {often}not tried again before {again:%H:%M} UTC, lest the account is locked; "
-                "what is corrected is tried at once",
+                "what you correct here is tried at once, what you correct there after a reload",
                 code="refused_before",
                 until=again,
             )

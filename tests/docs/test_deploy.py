@@ -105,7 +105,8 @@ def test_compose_hangs_together() -> None:
 
 def test_its_configuration_passes_check(tmp_path: Path) -> None:
     text = (DEPLOY / "config.yaml").read_text("utf-8").replace("/run/secrets", str(tmp_path))
-    (tmp_path / "database_url").write_text("postgresql+psycopg://syncd:x@postgres/syncd", "utf-8")
+    for name, database in (("database_url", "syncd"), ("archive_url", "archive")):
+        (tmp_path / name).write_text(f"postgresql+psycopg://syncd:x@postgres/{database}", "utf-8")
     (tmp_path / "secret_key").write_text("k" * 64, "utf-8")
     (tmp_path / "forms_secret").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "utf-8")
     (tmp_path / "config.yaml").write_text(text, "utf-8")

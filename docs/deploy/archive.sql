@@ -1,0 +1,2 @@
+-- The database into which the destination `archive` of config.yaml writes.
+CREATE DATABASE archive;
