@@ -53,7 +53,9 @@ def auth(
         bool, typer.Option("--paste", help="for a server without a browser: paste what a browser elsewhere ends at")
     ] = False,
     wait: Annotated[str, typer.Option("--wait", metavar="D", help="give up after this long: 30s, 5m")] = "5m",
-    forget: Annotated[bool, typer.Option("--forget", help="remove the stored sign-in")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="remove the stored sign-in, and revoke it at the vendor")
+    ] = False,
 ) -> None:
     """Signs in at a vendor in a browser, for NAME.
 
@@ -227,17 +229,23 @@ def _keep(store: Store, signer: Signer, token: Token) -> None:
 
 
 def _forget(here: Session, store: Store, signer: Signer) -> None:
+    from syncd.revoking import revoke
     from syncd.sign_ins import announce
 
     try:
+        token = store.tokens.stored(signer.sign_in.grant)
         gone = store.tokens.forget(signer.sign_in.grant)
     except Failure as failure:
         raise SyncdError(f"not removed: {failure}; run the command again") from None
     announce(store, signer.role, signer.name, signer.sign_in.grant)
+    revoked = revoke(signer.sign_in, token) if gone and token is not None else None
     if here.as_json:
-        here.out.record({"name": signer.name, "role": signer.role, "type": signer.type, "forgotten": gone})
-    elif gone:
-        here.out.say(f"{signer.name}: the sign-in is forgotten here; at the vendor, withdraw what the app was granted")
+        about = {"name": signer.name, "role": signer.role, "type": signer.type, "forgotten": gone}
+        here.out.record(
+            about | {"revoked": revoked.done if revoked else False, "vendor": revoked.said if revoked else ""}
+        )
+    elif revoked is not None:
+        here.out.say(f"{signer.name}: the sign-in is forgotten here; {revoked.said}")
     else:
         here.out.say(f"{signer.name}: nobody had signed in")
 

@@ -275,7 +275,7 @@ def _is_person(body: bytes, marks: Marks, quick: bytes) -> bool:
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):  # quarantine keeps whatever was sent, be it nested beyond measure
         return body.decode("utf-8", "replace")
 
 
@@ -284,15 +284,17 @@ def _says(document: Any, pattern: re.Pattern[str]) -> bool:
 
 
 def _strings(document: Any) -> Iterator[str]:
-    if isinstance(document, str):
-        yield document
-    elif isinstance(document, dict):
-        for key, value in document.items():
-            yield str(key)
-            yield from _strings(value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from _strings(value)
+    """Every text in it, however deep."""
+    left = [document]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            yield from map(str, one)
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
 
 
 def _texts_of(payload: bytes) -> Iterator[str]:

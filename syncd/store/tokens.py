@@ -97,6 +97,10 @@ class StoredTokens:
         gone = delete(tokens).where(tokens.c.grant_id == grant)
         return self._under_lease(grant, lambda connection: connection.execute(gone).rowcount > 0)
 
+    def stored(self, grant: str) -> Token | None:
+        """The token as it is kept, good or not; None when there is none. Raises UsageError when the key does not open it."""
+        return self._read(grant)
+
     def look_again(self, grant: str) -> None:
         """Somebody stored or removed this grant's token elsewhere: the next who asks reads it afresh."""
         with self._guard:

@@ -153,3 +153,12 @@ def test_by_phone(store: Store) -> None:
     store.journal.commit(Entry("s", arrivals=(Arrival(signal, (Seed("crm", live=True),)),)))
     assert held.look(store, marks_of("0912 345 678", "VN")).signals == [str(signal.id)]
     assert held.look(store, marks_of("+84912345679", None)).empty
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_somebody_elses_body_nested_beyond_measure_stops_nothing(store: Store, depth: int) -> None:
+    body = base64.b64encode(b"[" * depth + b'"an1@example.org"' + b"]" * depth).decode()
+    kept = Quarantined(uuid4(), "forms", json.dumps({"body": body}).encode(), "nested too deep", datetime.now(UTC))
+    store.journal.commit(Entry("forms", quarantined=(kept,)))
+    assert held.look(store, marks_of(AN, None)).empty
+    assert held.look(store, marks_of("an1@example.org", None)).receipts == [str(kept.id)]

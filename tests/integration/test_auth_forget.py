@@ -1,0 +1,154 @@
+"""`syncd auth --forget` takes a sign-in back at the vendor where it can, and says what came of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+
+from syncd.assembly import connector_of
+from syncd.capabilities import SignsIn
+from syncd.oauth import Token
+from syncd.revoking import revocation_url
+from syncd.settings_file import load_settings
+from syncd.store import Store
+from tests.browser import signing_in
+
+REFRESH = "canary-7f21-refresh"
+CONFIG = """\
+destinations:
+  salesforce:
+    type: salesforce
+    login_url: {url}
+    auth: {{flow: refresh_token, client_id: app, client_secret: "s"}}
+  zoho:
+    type: zoho
+    accounts_url: {url}
+    base_url: {url}
+    auth: {{client_id: app, client_secret: "s"}}
+"""
+
+
+class Vendor:
+    """An OAuth server that only revokes. `answer`: what it says."""
+
+    answer: tuple[int, bytes] = (200, b"")
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, list[str]]]] = []
+        vendor = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"])).decode()
+                vendor.asked.append((self.path, parse_qs(body)))
+                status, said = vendor.answer
+                self.send_response(status)
+                self.send_header("content-length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+            def log_message(self, *args: object) -> None:
+                """Nothing on the screen."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    vendor = Vendor()
+    yield vendor
+    vendor.close()
+
+
+def signed_in(folder: Path, vendor: Vendor, name: str) -> None:
+    (folder / "config.yaml").write_text(CONFIG.format(url=vendor.url), "utf-8")
+    built = connector_of(load_settings(folder / "config.yaml", need_secrets=False), "destination", name)
+    assert isinstance(built, SignsIn)
+    with Store.open(f"sqlite:///{folder}/syncd.db") as store:
+        store.tokens.put(built.sign_in().grant, Token(access="a", refresh=REFRESH))
+
+
+def forget(folder: Path, name: str) -> tuple[dict[str, object], str]:
+    with signing_in(folder, name, "--forget", "--json") as auth:
+        code, out, err = auth.end()
+    assert code == 0, err
+    assert REFRESH not in out + err
+    return json.loads(out), err
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "answer"),
+    [
+        ("salesforce", "/services/oauth2/revoke", (200, b"")),
+        ("zoho", "/oauth/v2/token/revoke", (200, b'{"status": "success"}')),
+    ],
+)
+def test_it_is_revoked_once(tmp_path: Path, vendor: Vendor, name: str, path: str, answer: tuple[int, bytes]) -> None:
+    signed_in(tmp_path, vendor, name)
+    vendor.answer = answer
+    told, _ = forget(tmp_path, name)
+    assert (told["forgotten"], told["revoked"], told["vendor"]) == (True, True, "revoked at the vendor")
+    again, _ = forget(tmp_path, name)
+    assert (again["forgotten"], again["revoked"]) == (False, False)
+    assert vendor.asked == [(path, {"token": [REFRESH]})]
+
+
+@pytest.mark.parametrize(
+    ("answer", "done", "says"),
+    [
+        ((400, b'{"error": "invalid_token"}'), True, "had revoked it already"),
+        ((400, b'{"error": "unsupported_token_type"}'), False, "(unsupported_token_type)"),
+        ((200, b'{"error": "invalid_client"}'), False, "(invalid_client)"),
+        ((200, b'{"status": "failure"}'), False, "(failure)"),
+        ((404, b"<html>"), False, "404"),
+        ((503, b""), False, "withdraw there what the app was granted"),
+    ],
+)
+def test_what_came_of_it_is_said(
+    tmp_path: Path, vendor: Vendor, answer: tuple[int, bytes], done: bool, says: str
+) -> None:
+    signed_in(tmp_path, vendor, "zoho")
+    vendor.answer = answer
+    told, _ = forget(tmp_path, "zoho")
+    assert (told["forgotten"], told["revoked"]) == (True, done)
+    assert says in str(told["vendor"])
+
+
+def test_a_vendor_that_is_down_hinders_nobody(tmp_path: Path, vendor: Vendor) -> None:
+    signed_in(tmp_path, vendor, "salesforce")
+    vendor.close()
+    with signing_in(tmp_path, "salesforce", "--forget") as auth:
+        code, _, err = auth.end()
+    assert code == 0
+    assert "forgotten here; the vendor could not be made to revoke it" in err
+    told, _ = forget(tmp_path, "salesforce")
+    assert told["forgotten"] is False
+
+
+@pytest.mark.parametrize(
+    ("token_url", "url"),
+    [
+        ("https://oauth2.googleapis.com/token", "https://oauth2.googleapis.com/revoke"),
+        ("https://accounts.zoho.eu/oauth/v2/token", "https://accounts.zoho.eu/oauth/v2/token/revoke"),
+        (
+            "https://x.my.salesforce.com/services/oauth2/token?a=b",
+            "https://x.my.salesforce.com/services/oauth2/revoke",
+        ),
+        ("https://login.microsoftonline.com/common/oauth2/v2.0/token", ""),
+        ("https://elsewhere.example/token", ""),
+    ],
+)
+def test_where_each_vendor_revokes(token_url: str, url: str) -> None:
+    assert revocation_url(token_url) == url
