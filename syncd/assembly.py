@@ -23,7 +23,8 @@ from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
 from syncd.oauth import MemoryTokens, TokenStore
 from syncd.refusals import Refusals
-from syncd.settings_file import Loaded, load_settings
+from syncd.settings_file import Loaded, load_settings, read_text
+from syncd.yaml_positions import read_yaml
 
 if TYPE_CHECKING:
     from syncd.mapping import Mapping as CompiledMapping
@@ -248,7 +249,7 @@ def check_configuration(path: Path) -> Report:
     try:
         loaded = load_settings(path, need_secrets=False)
     except ConfigError as error:
-        return Report(error.faults, (), (), "")
+        return Report((*error.faults, *_faults_of_mappings(path)), (), (), "")
     settings = loaded.settings
     if settings is None:
         return Report((), loaded.warnings, loaded.missing, "ok as far as can be told without the secrets above")
@@ -264,6 +265,27 @@ def check_configuration(path: Path) -> Report:
     faults = tuple(fault for fault in building.faults if fault not in unset)
     needed = (*loaded.missing, *building.needed)
     return Report(faults, (*loaded.warnings, *building.warnings), needed, f"ok: {count}")
+
+
+def _faults_of_mappings(path: Path) -> list[Fault]:
+    """The faults of the mappings that a configuration names which has faults of its own: all are told at once."""
+    try:
+        document = read_yaml(read_text(path), str(path))
+    except ConfigError:
+        return []
+    entries = document.data.get("destinations") if isinstance(document.data, dict) else None
+    faults: dict[Fault, None] = {}
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        named = entry.get("mapping") if isinstance(entry, dict) else None
+        if not isinstance(named, str):
+            continue
+        try:
+            load_mapping(find_mapping(named, path.parent))
+        except ConfigError as error:
+            faults.update(dict.fromkeys(error.faults))
+        except UsageError as error:
+            faults[document.fault(("destinations", name, "mapping"), str(error))] = None
+    return list(faults)
 
 
 def _beside(fault: Fault, missing: Iterable[Fault]) -> bool:

@@ -80,6 +80,25 @@ def test_faults_of_a_mapping_name_its_own_file(tmp_path: Path) -> None:
     assert "own.yaml:2:" in found[0]
 
 
+def test_faults_of_the_file_hide_none_of_the_mappings(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "rules:\n  - {id: a, signals: ['*'], upsert: t, key: k, fields: {x: '{{ nobody }}'}}\n"
+    )
+    found = check(
+        tmp_path,
+        "region: Mars\n"
+        "destinations:\n"
+        "  a: {type: database, url: 'sqlite:///x.db', mapping: own.yaml}\n"
+        "  b: {type: database, mapping: gone.yaml}\n",
+    )
+    told = "\n".join(found)
+    assert len(found) == 4
+    assert "1:1 region: 'Mars' is not a country code" in told
+    assert "4:3 destinations.b.url: this key is required" in told
+    assert "own.yaml:2:" in told
+    assert "4:23 destinations.b.mapping: no mapping gone.yaml in" in told
+
+
 def test_a_relative_database_lies_beside_the_configuration(tmp_path: Path) -> None:
     assert anchored("sqlite:///./x.db", tmp_path) == f"sqlite:///{tmp_path}/x.db"
     assert anchored("sqlite:////var/x.db", tmp_path) == "sqlite:////var/x.db"
