@@ -1,4 +1,4 @@
-"""Was it really the vendor? One table of signature styles and the verifiers made from its rows.
+"""Was it really the vendor? The verifiers made from the rows of one table of signature styles (`syncd.signature_styles`).
 
 Webhook sources call `verifier(style, secrets)` once (`syncd.shared_secret` and `syncd.jwks` make the other kinds); the
 intake runs the result on every request before anything is parsed. Failure policy: closed. A missing header, a bad
@@ -13,9 +13,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import orjson
@@ -23,96 +22,9 @@ import orjson
 from syncd.connector import Request, Verifier
 from syncd.errors import NotAuthentic
 from syncd.shared_secret import as_bytes, same, unbase64
+from syncd.signature_styles import STYLES, Encoding, Style, Unit
 
-Algorithm = Literal["sha1", "sha256", "sha384", "sha512", "ecdsa-sha256", "rsa-sha256", "ed25519"]
-Encoding = Literal["hex", "base64"]
-Unit = Literal["s", "ms", "iso"]
-KeyForm = Literal["text", "standard", "public_key"]
-
-
-@dataclass(frozen=True)
-class Style:
-    """How one vendor signs. A *place* is `header:NAME` or `json:path.in.body`. `signed` is made of literal text and
-    {body} {timestamp} {id} {url} {form} (form: each pair of the body, sorted, name and value run together).
-
-    `versions`: the signature is a list `v1,SIG v1a,SIG`, its versions naming algorithms (Standard Webhooks).
-    `tolerance`: how far the signed time may be from now; None where the vendor sets no limit, since a replay has a known
-    id and is dropped, while a late retry that is refused is lost. `binds`: the signature does not cover the body, so one
-    `id` is good for one body.
-    """
-
-    name: str
-    signature: str
-    algorithm: Algorithm = "sha256"
-    encoding: Encoding = "hex"
-    signed: str = "{body}"
-    prefix: str = ""
-    timestamp: str = ""
-    unit: Unit = "s"
-    id: str = ""
-    tolerance: timedelta | None = None
-    key: KeyForm = "text"
-    versions: Mapping[str, Algorithm] = field(default_factory=dict)
-    binds: bool = False
-
-
-_STYLES = (
-    Style(
-        "standard_webhooks",  # spec/standard-webhooks.md; the timestamp's limit is the spec's
-        "header:webhook-signature",
-        encoding="base64",
-        signed="{id}.{timestamp}.{body}",
-        id="header:webhook-id",
-        timestamp="header:webhook-timestamp",
-        tolerance=timedelta(minutes=5),
-        key="standard",
-        versions={"v1": "sha256", "v1a": "ed25519"},
-    ),
-    Style("hmac", "header:x-signature"),
-    Style("twilio", "header:x-twilio-signature", algorithm="sha1", encoding="base64", signed="{url}{form}"),
-    Style("mandrill", "header:x-mandrill-signature", algorithm="sha1", encoding="base64", signed="{url}{form}"),
-    Style("facebook", "header:x-hub-signature-256", prefix="sha256="),
-    Style("intercom", "header:x-hub-signature", algorithm="sha1", prefix="sha1="),
-    Style("x", "header:x-twitter-webhooks-signature", encoding="base64", prefix="sha256="),
-    Style("typeform", "header:typeform-signature", encoding="base64", prefix="sha256="),
-    Style("surveymonkey", "header:sm-signature", algorithm="sha1", encoding="base64"),  # secret: api_key&api_secret
-    Style(
-        "zendesk",  # the order of today's docs; an older page's worked example has it the other way round
-        "header:x-zendesk-webhook-signature",
-        encoding="base64",
-        signed="{timestamp}{body}",
-        timestamp="header:x-zendesk-webhook-signature-timestamp",
-        unit="iso",
-    ),
-    Style(
-        "crisp",  # unverified: the bracket form is from docs.crisp.chat
-        "header:x-crisp-signature",
-        signed="[{timestamp};{body}]",
-        timestamp="header:x-crisp-request-timestamp",
-        unit="ms",
-    ),
-    Style(
-        "sendgrid",
-        "header:x-twilio-email-event-webhook-signature",
-        algorithm="ecdsa-sha256",
-        encoding="base64",
-        signed="{timestamp}{body}",
-        timestamp="header:x-twilio-email-event-webhook-timestamp",
-        key="public_key",
-    ),
-    Style(
-        "mailgun",  # retries go on for 8 h; whether they are signed anew is not documented
-        "json:signature.signature",
-        signed="{timestamp}{id}",
-        timestamp="json:signature.timestamp",
-        id="json:signature.token",
-        tolerance=timedelta(hours=12),
-        binds=True,
-    ),
-    Style("salesiq", "header:x-siqsignature", algorithm="rsa-sha256", encoding="base64", key="public_key"),
-)
-STYLES: dict[str, Style] = {style.name: style for style in _STYLES}
-"""Every signature style by name, from the vendors' own pages. `hmac` is the one to be adapted (`dataclasses.replace`)."""
+__all__ = ["FORM", "STYLES", "Encoding", "Style", "Unit", "check_secrets", "check_style", "verifier"]
 
 _DIGESTS: dict[str, int] = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 _PART = re.compile(r"\{(\w+)\}")

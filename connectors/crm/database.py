@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
 from pydantic import Field, SecretStr, field_validator
-from sqlalchemy.dialects import postgresql, sqlite
 
 from connectors.crm import database_online as online
 from connectors.crm.database_errors import classified
-from connectors.crm.database_rows import BadValue, fitted
-from connectors.crm.database_tables import Tables, columns_of, find_column, is_unique
+from connectors.crm.database_rows import BadValue
+from connectors.crm.database_tables import Tables, find_column
+from connectors.crm.database_writes import ROWS, Row, RowFailed, present, row_of, transaction
 from syncd.capabilities import FieldDescription, FieldNeed, Finding, Level, Step
 from syncd.connector import (
     Ask,
@@ -34,13 +33,11 @@ from syncd.connector import (
     Outcome,
     Wanted,
     Write,
-    Written,
 )
-from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
+from syncd.errors import Failure, Misconfigured, Rejected, Scope
 
 BACKENDS = ("sqlite", "postgresql")
 SUPPORTED = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-ROWS = 500
 CONNECT = 5
 """Seconds to connect, and for SQLite to wait for another writer."""
 POSTGRESQL_OPTIONS = "-c statement_timeout=60000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
@@ -62,28 +59,6 @@ class DatabaseSettings(ConnectorSettings):
         if backend not in BACKENDS:
             raise ValueError(f"{backend} is not supported; use {SUPPORTED}")
         return value
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One write made ready for its table: what it sets always, and what only a new row gets. Columns by their name
-    in the database."""
-
-    place: int
-    table: sa.Table
-    key: str
-    always: dict[str, Any]
-    at_first: dict[str, Any]
-    id: str
-
-    @property
-    def shape(self) -> tuple[Any, ...]:
-        """Rows of one shape share a statement."""
-        return (self.table.fullname, self.key, bool(self.id), tuple(self.always), tuple(self.at_first))
-
-
-class _RowFailed(Exception):
-    """A row was refused; which one, only a slower pass tells."""
 
 
 class Database(DestinationDefaults):
@@ -143,22 +118,22 @@ class Database(DestinationDefaults):
         engine, tables = self._opened()
         outcomes: dict[int, Outcome] = {}
         unready = self._make_ready(tables, writes)
-        rows: list[_Row] = []
+        rows: list[Row] = []
         for place, write in enumerate(writes):
             try:
                 if write.object in unready:
                     raise unready[write.object]
-                rows.append(_row(place, write, tables, engine.dialect.name))
+                rows.append(row_of(place, write, tables, engine.dialect.name))
             except BadValue as error:
                 outcomes[place] = Rejected(str(error), code="value", field=error.field)
             except Misconfigured as error:
                 tables.forget()
                 outcomes[place] = error
         try:
-            outcomes |= _transaction(engine, rows, careful=False)
-        except _RowFailed:
+            outcomes |= transaction(engine, rows, careful=False)
+        except RowFailed:
             tables.forget()
-            outcomes |= _transaction(engine, rows, careful=True)
+            outcomes |= transaction(engine, rows, careful=True)
         return [outcomes[place] for place in range(len(writes))]
 
     def _make_ready(self, tables: Tables, writes: Sequence[Write]) -> dict[str, Failure]:
@@ -186,7 +161,7 @@ class Database(DestinationDefaults):
                 if column is None:
                     return {}
                 with engine.connect() as connection:
-                    held = _present(connection, column, keys)
+                    held = present(connection, column, keys)
                 return {key: key for key in keys if key in held}
             except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
                 raise classified(error) from None
@@ -254,147 +229,6 @@ def _sqlite_connect(connection: Any, _: Any) -> None:
 
 def _sqlite_begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _row(place: int, write: Write, tables: Tables, backend: str) -> _Row:
-    """The write in terms of its table. Raises Misconfigured (rule) for what is not there, BadValue for what does not fit."""
-    table = tables.get(write.object)
-    if table is None:
-        raise _missing(f"there is no table {write.object!r}; create it, or set create_tables: true", "")
-    if write.key_field and not is_unique(table, write.key_field) and find_column(table, write.key_field) is not None:
-        text = f"{write.object}.{write.key_field} is no key: put a unique index on it"
-        raise _missing(text, write.key_field)
-    values: dict[str, Any] = {}
-    names: dict[str, str] = {}
-    for name, value in columns_of(write).items():
-        column = find_column(table, name)
-        if column is None:
-            raise _missing(f"table {write.object!r} has no column {name!r}; add it, or set create_tables: true", name)
-        values[column.name] = fitted(name, column.type, value, backend)
-        names[name] = column.name
-    first = {names[n] for n in write.on_create if n not in write.fields and n not in write.links}
-    always = {n: v for n, v in values.items() if n not in first}
-    key = names.get(write.key_field, "")
-    id_ = "" if key else write.id
-    return _Row(place, table, key, always, {} if id_ else {n: values[n] for n in values if n in first}, id_)
-
-
-def _missing(message: str, field: str) -> Misconfigured:
-    return Misconfigured(message, code="missing", scope=Scope.RULE, field=field)
-
-
-def _transaction(engine: sa.Engine, rows: Sequence[_Row], *, careful: bool) -> dict[int, Outcome]:
-    """Writes the rows and commits. Quick: whole groups at once, raising _RowFailed when any row is refused. Careful: one
-    by one, each refused row alone."""
-    outcomes: dict[int, Outcome] = {}
-    if not rows:
-        return outcomes
-    with engine.connect() as connection:
-        held = {table: _held(connection, group) for table, group in _tables(rows)}
-        for group in [[row] for row in rows] if careful else _alike(rows):
-            outcomes |= _group(connection, group, held[group[0].table, group[0].key], careful=careful)
-        try:
-            connection.commit()
-        except sa.exc.SQLAlchemyError as error:
-            raise classified(error, committing=True) from None
-    return outcomes
-
-
-def _tables(rows: Sequence[_Row]) -> list[tuple[tuple[sa.Table, str], list[_Row]]]:
-    grouped: dict[tuple[sa.Table, str], list[_Row]] = {}
-    for row in rows:
-        grouped.setdefault((row.table, row.key), []).append(row)
-    return list(grouped.items())
-
-
-def _held(connection: sa.Connection, rows: Sequence[_Row]) -> set[str]:
-    """The keys of these rows that are there before the write."""
-    key = rows[0].key
-    return _present(connection, rows[0].table.columns[key], [r.always[key] for r in rows]) if key else set()
-
-
-def _alike(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
-    """Neighbours of one shape together: the order of the writes is kept. Rows that need their own id back stay alone."""
-    group: list[_Row] = []
-    for row in rows:
-        if group and (row.shape != group[0].shape or not row.key):
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
-
-
-def _group(connection: sa.Connection, rows: list[_Row], held: set[str], *, careful: bool) -> dict[int, Outcome]:
-    try:
-        with connection.begin_nested() if careful else _Nothing():
-            return _execute(connection, rows, held)
-    except (sa.exc.DBAPIError, sa.exc.StatementError, OverflowError, UnicodeError) as error:
-        meant = classified(error)
-        if not isinstance(meant, Rejected | Misconfigured) or getattr(meant, "scope", Scope.RULE) is not Scope.RULE:
-            raise meant from None
-        if not careful:
-            raise _RowFailed from None
-        return {row.place: meant for row in rows}
-
-
-class _Nothing:
-    """A context that does nothing."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _execute(connection: sa.Connection, rows: list[_Row], held: set[str]) -> dict[int, Outcome]:
-    first = rows[0]
-    if first.id:
-        return {first.place: _update(connection, first)}
-    statement = _insert(connection.dialect.name, first)
-    values = [{**row.always, **row.at_first} for row in rows]
-    if first.key:
-        connection.execute(statement, values)
-        return {r.place: Written(str(r.always[r.key]), str(r.always[r.key]) not in held) for r in rows}
-    made = connection.execute(statement.returning(*first.table.primary_key.columns), values[0]).first()
-    return {first.place: Written(str(made[0]) if made else "", True)}
-
-
-def _insert(backend: str, row: _Row) -> Any:
-    """INSERT … ON CONFLICT (key) DO UPDATE: a new row gets everything, one that is there only what is set always."""
-    make: Any = sqlite.insert if backend == "sqlite" else postgresql.insert
-    statement = make(row.table)
-    if not row.key:
-        return statement
-    changed = {name: statement.excluded[name] for name in row.always if name != row.key}
-    key = [row.table.columns[row.key]]
-    if not changed:
-        return statement.on_conflict_do_nothing(index_elements=key)
-    return statement.on_conflict_do_update(index_elements=key, set_=changed)
-
-
-def _update(connection: sa.Connection, row: _Row) -> Outcome:
-    """A row without a key column, by its primary key."""
-    column = next(iter(row.table.primary_key.columns), None)
-    if column is None:
-        return Rejected(f"table {row.table.name!r} has no primary key to find row {row.id} by", code="no primary key")
-    id_ = fitted(column.name, column.type, int(row.id) if row.id.isdigit() else row.id, connection.dialect.name)
-    done = connection.execute(row.table.update().where(column == id_), row.always)
-    if done.rowcount == 0:
-        return StaleReference(f"row {row.id} of {row.table.name!r} is gone", code="gone")
-    return Written(row.id, False)
-
-
-def _present(connection: sa.Connection, column: sa.Column[Any], keys: Sequence[Any]) -> set[str]:
-    """Those of the keys that the column holds, as text."""
-    backend = connection.dialect.name
-    wanted = [fitted(column.name, column.type, key, backend) for key in keys]
-    held: set[str] = set()
-    for start in range(0, len(wanted), ROWS):
-        query = sa.select(column).where(column.in_(wanted[start : start + ROWS]))
-        held.update(str(value) for value in connection.scalars(query))
-    return held
 
 
 def _build(settings: DatabaseSettings, context: Context) -> Database:

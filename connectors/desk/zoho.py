@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from connectors.desk.zoho_api import FARTHEST, PAGE, DeskApi
 from connectors.desk.zoho_check import check
+from connectors.desk.zoho_cursor import LAG, Cursor, advance, mark, read_cursor
 from connectors.desk.zoho_tickets import (
     Desk,
     Record,
@@ -52,7 +53,6 @@ from syncd.jwks import jwt
 from syncd.signals import Route, Signal
 
 SCOPES = ("Desk.tickets.READ", "Desk.search.READ", "Desk.contacts.READ")
-LAG = timedelta(minutes=5)  # a ticket may be found by search this long after it changed
 DUE_GRACE = timedelta(hours=1)  # Desk may raise isOverDue this long after the due date
 AHEAD = timedelta(days=1)  # the search's end lies so far ahead that our clock does not matter
 _ID = re.compile(r"\d{1,25}")
@@ -73,40 +73,8 @@ class ZohoDeskSettings(ConnectorSettings):
     keep_credits: int = Field(100, ge=0, description="API credits a day that are left to others")
 
 
-class Cursor(msgspec.Struct, frozen=True):
-    """Tickets modified at or after `since` (Desk's clock) are still to be looked at, but for those `seen` (id, unix ms).
-    `floor`: tickets made since then are new to this pass. `began`: when the source did."""
-
-    since: datetime
-    floor: datetime
-    began: datetime
-    seen: tuple[tuple[str, int], ...] = ()
-
-
 _encode = msgspec.json.Encoder().encode
-_read_cursor = msgspec.json.Decoder(Cursor).decode
 _read_standing = msgspec.json.Decoder(Standing).decode
-
-
-def advance(cursor: Cursor, rows: Sequence[Record]) -> Cursor:
-    """The cursor after `rows` were handled: LAG behind the newest change, with what is known from there on."""
-    marks = {*cursor.seen, *filter(None, map(mark, rows))}
-    newest = max((ms for _, ms in marks), default=0)
-    since = max(cursor.since, datetime.fromtimestamp(newest / 1000, UTC) - LAG) if newest else cursor.since
-    kept = tuple(sorted((id_, ms) for id_, ms in marks if ms >= _ms(since)))
-    return Cursor(since, cursor.floor, cursor.began, kept)
-
-
-def mark(row: Record) -> tuple[str, int] | None:
-    """One state of one ticket."""
-    at = moment(row.get("modifiedTime"))
-    return (str(row.get("id")), _ms(at)) if at is not None else None
-
-
-def _ms(at: datetime) -> int:
-    return round(at.timestamp() * 1000)
-
-
 _EVENTS = {
     "Ticket_Add": "created",
     "Ticket_Update": "state",
@@ -283,7 +251,7 @@ class ZohoDesk:
         return _encode(Cursor(at, at, at))
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
-        cursor = _read_cursor(state)
+        cursor = read_cursor(state)
         fresh_from = cursor.floor
         for rows, after, last in self._walk(cursor, max(now, cursor.since) + AHEAD):
             reached = _encode(msgspec.structs.replace(after, floor=after.since) if last else after)
@@ -297,7 +265,7 @@ class ZohoDesk:
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         """Created, replied and commented; whatever was said in the range, its ticket was modified since."""
-        cursor = _read_cursor(state) if state is not None else Cursor(since, since, since)
+        cursor = read_cursor(state) if state is not None else Cursor(since, since, since)
         for rows, after, _ in self._walk(cursor, self._context.clock() + AHEAD):
             now = self._context.clock()
             signals: list[Signal] = []

@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from connectors.crm.database import ROWS, Database, DatabaseSettings
+from connectors.crm.database import Database, DatabaseSettings
+from connectors.crm.database_writes import ROWS
 from syncd.capabilities import FieldNeed, Level
 from syncd.connector import Kind, Link, Wanted, Write, Written
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient

@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.desk.zoho import LAG as DESK_LAG
-from connectors.desk.zoho import Cursor as DeskCursor
-from connectors.desk.zoho import ZohoDesk, ZohoDeskSettings, mark
-from connectors.desk.zoho import advance as desk_advance
+from connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
+from connectors.desk.zoho_cursor import LAG as DESK_LAG
+from connectors.desk.zoho_cursor import Cursor as DeskCursor
+from connectors.desk.zoho_cursor import advance as desk_advance
+from connectors.desk.zoho_cursor import mark
 from connectors.generic.paths import compile_template
 from connectors.generic.webhook import Webhook, WebhookSettings
 from connectors.phone.twilio import LAG, Cursor, Twilio, TwilioSettings, advance
