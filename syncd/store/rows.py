@@ -83,7 +83,7 @@ def prepare(entry: Entry, now: datetime) -> Prepared:
     bad: list[ReceiptRow] = []
     for arrival in entry.arrivals:
         try:
-            rows = _arrival_rows(arrival)
+            rows = _arrival_rows(arrival, entry.received_at, at)
             good.append(rows)
             size += len(rows.signal.body)
         except (ValueError, TypeError, OverflowError) as error:
@@ -106,7 +106,8 @@ def prepare(entry: Entry, now: datetime) -> Prepared:
     return Prepared(rest, at, size, tuple(good), tuple(hints), tuple(receipts), dict(entry.remember), len(bad))
 
 
-def _arrival_rows(arrival: Arrival) -> ArrivalRows:
+def _arrival_rows(arrival: Arrival, received: datetime | None, at: int) -> ArrivalRows:
+    """`at` is `received` in milliseconds: mostly the signal's own time."""
     signal = arrival.signal
     row = SignalRow(
         to_builtins(signal.id),  # its text, at a third of what str() takes
@@ -115,7 +116,7 @@ def _arrival_rows(arrival: Arrival) -> ArrivalRows:
         signal.source,
         signal.route._value_,  # `value` is a descriptor that costs as much as the rest of the row
         millis(signal.occurred_at),
-        millis(signal.received_at),
+        at if signal.received_at is received else millis(signal.received_at),
         signal.person.identity,
         encode(signal),
     )
