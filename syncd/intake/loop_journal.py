@@ -46,7 +46,8 @@ class LoopJournal:
         return len(self._waiting)
 
     def submit(self, entry: Any, done: Done) -> None:
-        """`entry`: as the journal has prepared it. `done(outcome)` is called on this loop: with Committed, or what the journal raises: StoreUnavailable, FenceLost."""
+        """`entry` is as the journal prepared it. `done(outcome)` is called on this loop: with Committed, or what the journal
+        raises: StoreUnavailable, FenceLost."""
         self._waiting.append((entry, done))
         if len(self._waiting) > 1:
             return
