@@ -23,6 +23,8 @@ from syncd.intake.webhooks import Doors, Endpoint, Journal
 from syncd.oauth import MemoryTokens
 from syncd.store import Store
 from syncd.store.entries import Committed, Entry
+from syncd.store.groups import commit_group
+from syncd.store.rows import Prepared
 from syncd.web.app import App, Readiness, make_app
 from syncd.web.metrics import Gauges, registry_of
 from syncd.web.server import Server
@@ -84,12 +86,16 @@ class OneByOne:
     def depth(self) -> int:
         return self._store.journal.depth
 
-    def submit_all(self, entries: Sequence[tuple[Entry, Callable[[Committed | Exception], None]]]) -> None:
-        for entry, done in entries:
-            self._thread.submit(self._commit, entry, done)
+    def prepare(self, entry: Entry) -> Prepared:
+        return self._store.journal.prepare(entry)
 
-    def _commit(self, entry: Entry, done: Callable[[Committed | Exception], None]) -> None:
-        done(self._store.journal.commit(entry))
+    def submit_all(self, waiting: Sequence[tuple[Prepared, Callable[[Committed | Exception], None]]]) -> None:
+        for prepared, done in waiting:
+            self._thread.submit(self._commit, prepared, done)
+
+    def _commit(self, prepared: Prepared, done: Callable[[Committed | Exception], None]) -> None:
+        (outcome,) = commit_group(self._store, [prepared]).outcomes
+        done(outcome)
 
 
 def main() -> None:

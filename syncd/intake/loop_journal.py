@@ -9,9 +9,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from syncd.store.entries import Committed, Entry
+from syncd.store.entries import Committed
 
 if TYPE_CHECKING:
     from syncd.intake.webhooks import Journal
@@ -31,7 +31,7 @@ class LoopJournal:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: list[tuple[Entry, Done]] = []
+        self._waiting: list[tuple[Any, Done]] = []
         self._out = 0  # handed over and not ended
         self._gathering = False
         self._seen = self._dry = 0
@@ -45,8 +45,9 @@ class LoopJournal:
         """Entries not yet handed over."""
         return len(self._waiting)
 
-    def submit(self, entry: Entry, done: Done) -> None:
-        """`done(outcome)` is called on this loop: with Committed, or what the journal raises: StoreUnavailable, FenceLost."""
+    def submit(self, entry: Any, done: Done) -> None:
+        """`entry` is as the journal prepared it. `done(outcome)` is called on this loop: with Committed, or what the journal
+        raises: StoreUnavailable, FenceLost."""
         self._waiting.append((entry, done))
         if len(self._waiting) > 1:
             return
@@ -57,7 +58,7 @@ class LoopJournal:
         else:
             self._gather(loop)
 
-    def commit(self, entry: Entry) -> asyncio.Future[Committed]:
+    def commit(self, entry: Any) -> asyncio.Future[Committed]:
         """The same to be awaited; it raises."""
         waiter: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         self.submit(entry, partial(_end, waiter))

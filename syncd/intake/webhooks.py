@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -56,12 +56,14 @@ NO_STORE = Answer(503, b"cannot be stored now; again later\n", ((b"retry-after",
 
 
 class Journal(Protocol):
-    """What the intake needs of `syncd.store`'s journal: durable, grouped commits."""
+    """What the intake needs of `syncd.store`'s journal: durable, grouped commits of entries that it has prepared itself."""
 
     @property
     def depth(self) -> int: ...
 
-    def submit_all(self, entries: Sequence[tuple[Entry, Callable[[Committed | Exception], None]]]) -> None: ...
+    def prepare(self, entry: Entry) -> Any: ...
+
+    def submit_all(self, waiting: Sequence[tuple[Any, Callable[[Committed | Exception], None]]]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -189,12 +191,10 @@ class Doors:
         try:
             policy = self._open.policy
             if size <= SMALL_BODY:
-                verdict = judge(endpoint, request, policy, request.received_at)
+                verdict = self._weigh(endpoint, request, policy)
             else:
                 loop = asyncio.get_running_loop()
-                verdict = await loop.run_in_executor(
-                    self._threads, judge, endpoint, request, policy, request.received_at
-                )
+                verdict = await loop.run_in_executor(self._threads, self._weigh, endpoint, request, policy)
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.name)
             return verdict if isinstance(verdict, Answer) else await self._commit(endpoint, verdict)
@@ -205,7 +205,7 @@ class Doors:
     def take(self, endpoint: Endpoint, request: Request, answered: Callable[[Answer], None]) -> None:
         """`receive` without a coroutine, for a body of at most SMALL_BODY: `answered(answer)` is called on this loop, within
         this call when nothing has to be committed."""
-        verdict = judge(endpoint, request, self._open.policy, request.received_at)
+        verdict = self._weigh(endpoint, request, self._open.policy)
         if isinstance(verdict, Answer):
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.name)
@@ -228,7 +228,13 @@ class Doors:
 
         self._commits.submit(verdict, ended)
 
-    async def _commit(self, endpoint: Endpoint, entry: Entry) -> Answer:
+    def _weigh(self, endpoint: Endpoint, request: Request, policy: Policy) -> Any:
+        """`judge` at the time it came, an entry at once as the journal takes it: its rows are made where it is still warm,
+        and what the body was parsed into does not wait for the commit."""
+        verdict = judge(endpoint, request, policy, request.received_at)
+        return verdict if isinstance(verdict, Answer) else self._journal.prepare(verdict)
+
+    async def _commit(self, endpoint: Endpoint, entry: Any) -> Answer:
         try:
             with traces.span("commit", source=endpoint.name):
                 committed = await self._commits.commit(entry)

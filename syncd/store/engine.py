@@ -122,9 +122,9 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA cache_size=-4000")
-        connection.execute("PRAGMA journal_size_limit=67108864")
-        # Ids are random, so a commit touches many pages: copying them back seldom saves most of that work (WAL ~40 MB).
-        connection.execute("PRAGMA wal_autocheckpoint=10000")
+        connection.execute("PRAGMA journal_size_limit=134217728")
+        # Ids are random, so a commit touches many pages: copying them back seldom saves most of that work (WAL ~80 MB).
+        connection.execute("PRAGMA wal_autocheckpoint=20000")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

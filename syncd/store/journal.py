@@ -60,18 +60,28 @@ class Journal:
     def submit(self, entry: Entry) -> Future[Committed]:
         """Queues an entry; its future ends when it is durable, or with FenceLost or StoreUnavailable. It cannot be
         cancelled. Raises StoreUnavailable once the journal is closed."""
-        return self._promise(prepare(entry, self._store.clock()))
+        return self._promise(self.prepare(entry))
 
-    def submit_all(self, entries: Sequence[tuple[Entry, Done]]) -> None:
+    def prepare(self, entry: Entry) -> Prepared:
+        """The entry as `submit_all` takes it. Pure; anybody may do it, in any thread."""
+        return prepare(entry, entry.received_at or self._store.clock())
+
+    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]]) -> None:
         """`submit` for the hot path: many at once, and each `done` is called with its outcome in the writer's thread; be
         quick there, raise nothing. Raises StoreUnavailable once the journal is closed."""
-        now = self._store.clock()
-        self._enqueue([(prepare(entry, now), done) for entry, done in entries])
+        with self._arrived:
+            if self._closed:
+                raise StoreUnavailable(f"database {self._store.place}: syncd is stopping")
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+                self._writer.start()
+            self._waiting.extend(waiting)
+            self._arrived.notify()
 
     def commit(self, entry: Entry) -> Committed:
         """Commits an entry and waits for it: in this thread if nobody else is waiting, else with the others. Raises
         FenceLost, StoreUnavailable."""
-        prepared = prepare(entry, self._store.clock())
+        prepared = self.prepare(entry)
         if not self._turn.acquire(blocking=False):
             return self._promise(prepared).result()
         try:
@@ -105,18 +115,8 @@ class Journal:
             else:
                 future.set_result(outcome)
 
-        self._enqueue([(prepared, done)])
+        self.submit_all([(prepared, done)])
         return future
-
-    def _enqueue(self, waiting: Sequence[tuple[Prepared, Done]]) -> None:
-        with self._arrived:
-            if self._closed:
-                raise StoreUnavailable(f"database {self._store.place}: syncd is stopping")
-            if self._writer is None:
-                self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
-                self._writer.start()
-            self._waiting.extend(waiting)
-            self._arrived.notify()
 
     def _write(self) -> None:
         while True:

@@ -207,6 +207,9 @@ class HostileJournal:
         self._settle(entry, future)
         return future
 
+    def prepare(self, entry: Entry) -> Entry:
+        return entry
+
     def submit_all(self, entries: Sequence[tuple[Entry, Callable[[Committed | Exception], None]]]) -> None:
         for entry, done in entries:
             self.submit(entry).add_done_callback(partial(_tell, done))

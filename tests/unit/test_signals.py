@@ -1,6 +1,7 @@
 """Ids, people and exclusions: what everything else is keyed by."""
 
 from datetime import UTC, datetime
+from uuid import uuid5
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from syncd.signals import (
     CATALOGUE,
+    NAMESPACE,
     Exclusions,
     Person,
     Route,
@@ -31,6 +33,11 @@ parts = st.lists(st.text(max_size=12), min_size=4, max_size=4)
 @given(parts, parts)
 def test_two_different_events_never_share_an_id(one: list[str], other: list[str]) -> None:
     assert (derive_id(*one) == derive_id(*other)) == (one == other)
+
+
+@given(parts)
+def test_an_id_is_the_uuid_of_version_5(one: list[str]) -> None:
+    assert derive_id(*one) == uuid5(NAMESPACE, frame("signal", *one))
 
 
 def test_ids_are_fixed_for_ever() -> None:

@@ -8,6 +8,7 @@ import hmac
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
@@ -227,6 +228,16 @@ def test_a_style_that_signs_the_body(style: str, header: str, algorithm: str, en
     refused(style, "s3cret", request(body, {header: f"{good}, {good}"}))
     wrong = prefix + mac(algorithm, "s3cret", body, "base64" if encoding == "hex" else "hex")
     refused(style, "s3cret", request(body, {header: wrong}))
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 127, 128, 129, 300])
+def test_a_key_of_any_length_signs_as_the_standard_library_does(algorithm: Any, length: int) -> None:
+    secret = "k" * length  # around the hash's block, beyond which the key itself is hashed
+    style = replace(STYLES["hmac"], algorithm=algorithm)
+    for body in (b"", b"{}", b"x" * 1000):
+        verifier(style, [secret])(request(body, {"x-signature": mac(algorithm, secret, body, "hex")}), NOW)
+        refused(style, secret, request(body, {"x-signature": mac(algorithm, secret + "k", body, "hex")}))
 
 
 def test_hmac_is_adapted_to_a_sender() -> None:

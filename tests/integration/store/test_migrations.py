@@ -10,14 +10,20 @@ import sys
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from syncd import crashpoints
 from syncd.errors import UsageError
+from syncd.signals import Person
 from syncd.store import Store
+from syncd.store.engine import WRITES, make_engine, parse_url
+from syncd.store.entries import Arrival, Entry
+from syncd.store.queries import Filter, newest
 from syncd.store.revisions import HEAD, SCRIPTS, db_info, upgrade
 from syncd.store.schema import metadata
+from tests.entries import CRM, a_signal
 
 OPEN = "import sys; from syncd.store import Store; Store.open(sys.argv[1]).close(); print('alembic' in sys.modules)"
 
@@ -65,6 +71,24 @@ def test_a_kill_in_mid_migration_leaves_nothing_and_the_next_start_goes_on(empty
     assert (info.revision, info.tables, info.due) == ("", {}, True)
     with Store.open(empty_url) as store:
         assert store.info().revision == HEAD
+
+
+def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(empty_url: str) -> None:
+    with Store.open(empty_url) as store:
+        store.journal.commit(Entry("phones", [Arrival(a_signal("1", person=Person(email="jo@example.com")), CRM)]))
+    engine = make_engine(parse_url(empty_url))
+    with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+        operations = Operations(MigrationContext.configure(connection))
+        operations.drop_index("signals_received", "signals")
+        operations.create_index("signals_received", "signals", ["received_at"])
+        operations.create_index("signals_identity", "signals", ["identity"])
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    engine.dispose()
+    with Store.open(empty_url) as store:
+        assert store.info().revision == HEAD
+        assert [one.signal.id for one in newest(store, Filter(person="jo@example.com"))] == [a_signal("1").id]
+        with store.read() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_a_newer_database_is_refused_in_one_line(store_url: str) -> None:

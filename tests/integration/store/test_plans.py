@@ -15,7 +15,7 @@ from syncd.dispatch.letters import letters, retry
 from syncd.status import gather
 from syncd.store import Store
 from syncd.store.purge import purge
-from syncd.store.queries import Filter, explain
+from syncd.store.queries import Filter, explain, newest
 from tests.entries import MOMENT, a_signal, an_entry
 
 CALLS = tuple(str(number) for number in range(5))
@@ -55,3 +55,19 @@ def test_writes_are_found_by_an_index(store: Store, what: str) -> None:
         for statement, parameters in list(asked):
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
             assert not [step for step in plan if step.startswith("SCAN writes")], statement
+
+
+def test_a_person_is_looked_for_in_an_index_without_reading_the_signals(store: Store) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def hear(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        asked.append((statement, parameters))
+
+    newest(store, Filter(person="jo@example.com"))
+    (search,) = [(statement, parameters) for statement, parameters in asked if "identity" in statement]
+    with store.engine.connect() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {search[0]}", search[1])]
+        steps = [row[1] for row in connection.exec_driver_sql(f"EXPLAIN {search[0]}", search[1])]
+    assert "SCAN signals USING INDEX signals_received" in plan
+    assert "DeferredSeek" in steps, "a row is read when its person is the right one"

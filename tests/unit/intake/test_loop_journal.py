@@ -22,6 +22,9 @@ class Written:
     def depth(self) -> int:
         return 0
 
+    def prepare(self, entry: Entry) -> Entry:
+        return entry
+
     def submit_all(self, entries: Sequence[tuple[Entry, Done]]) -> None:
         if self.closed:
             raise StoreUnavailable("closed")
