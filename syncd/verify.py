@@ -147,18 +147,13 @@ def _check(algorithm: str, key: bytes) -> Check:
 
 
 def _digest_check(algorithm: str, key: bytes) -> Check:
-    """HMAC (RFC 2104) with the key hashed once: a body of 1 KiB takes half as long as by `hmac.digest`."""
-    inner, outer = hashlib.new(algorithm), hashlib.new(algorithm)
-    short = key if len(key) <= inner.block_size else hashlib.new(algorithm, key).digest()
-    block = short.ljust(inner.block_size, b"\0")
-    inner.update(bytes(byte ^ 0x36 for byte in block))
-    outer.update(bytes(byte ^ 0x5C for byte in block))
+    """HMAC with the key hashed once, for all requests."""
+    keyed = hmac.new(key, digestmod=algorithm)
 
     def check(signed: bytes, sent: bytes) -> bool:
-        within, around = inner.copy(), outer.copy()
-        within.update(signed)
-        around.update(within.digest())
-        return hmac.compare_digest(around.digest(), sent)
+        mac = keyed.copy()
+        mac.update(signed)
+        return hmac.compare_digest(mac.digest(), sent)
 
     return check
 

@@ -82,6 +82,7 @@ def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(e
         operations.drop_index("signals_received", "signals")
         operations.create_index("signals_received", "signals", ["received_at"])
         operations.create_index("signals_identity", "signals", ["identity"])
+        operations.drop_table("refusals")
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
     with Store.open(empty_url) as store:
