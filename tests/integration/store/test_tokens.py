@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
+import requests
 from sqlalchemy import select
 
 from syncd.errors import Misconfigured, Transient, UsageError
@@ -304,7 +304,7 @@ def test_a_rotating_token_survives_processes_that_are_killed(store: Store, store
                 rest, _ = process.communicate(timeout=60)
                 assert process.returncode == -9, rest
             for _ in range(2):  # requests that the killed left in its sockets are answered before these
-                urlopen(f"{twin.url}/_twin/stats", timeout=10).close()
+                requests.get(f"{twin.url}/_twin/stats", timeout=10)
             kept = StoredTokens(store_of, KEY)._read("g")
             assert kept is not None
             if kept.refresh != twin.tokens.refresh_token:  # killed in between: a person signs in again
