@@ -162,8 +162,7 @@ def _minter(grant: str, accounts_url: str, auth: ZohoAuth, context: Context) -> 
             wait = (blocked_until - now).total_seconds()
             raise RateLimited("Zoho gives this refresh token no new access token yet", code="tokens", retry_after=wait)
         try:
-            with context.refusals.trying(accounts_url, auth.client_id, auth.client_secret.get_secret_value(), refresh):
-                token = _read_token(_ask(accounts_url, auth, refresh), now)
+            token = _read_token(_ask(accounts_url, auth, refresh), now)
         except RateLimited as error:
             _BLOCKED[grant] = now + timedelta(seconds=error.retry_after or 0)
             raise

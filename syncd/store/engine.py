@@ -27,6 +27,10 @@ from syncd.store.entries import StoreUnavailable
 BUSY_SECONDS = 15
 """How long a writer waits for another process on one SQLite file (a command beside the daemon)."""
 
+STALLED_SECONDS = 10
+"""PostgreSQL ends a session that keeps a transaction open for so long without a word: its process is frozen (SIGSTOP, a paused
+virtual machine), and the locks it holds would keep others from taking over. Less than BUSY_SECONDS: who waits gets through."""
+
 _ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 """A server that vanished without a word is noticed within half a minute (libpq; the last in milliseconds)."""
 
@@ -95,6 +99,7 @@ def make_engine(url: URL) -> Engine:
         connection.autocommit = True
         connection.execute("SET synchronous_commit = on")
         connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        connection.execute(f"SET idle_in_transaction_session_timeout = {STALLED_SECONDS * 1000:.0f}")  # milliseconds
         connection.execute("SET timezone = 'UTC'")
         connection.autocommit = False
         from syncd.store.arrays import learn_arrays  # needs psycopg

@@ -158,15 +158,18 @@ def _theirs(marks: Marks) -> Any:
 
 
 def everything(store: Store, found: Found, marks: Marks) -> Iterator[dict[str, Any]]:
-    """What `look` found, row by row, `table` naming where it lies; bodies decoded."""
+    """What `look` found, row by row, `table` naming where it lies; bodies decoded. No transaction stays open."""
     for id in found.signals:
         with store.read() as connection:
             body = connection.execute(select(signals.c.body).where(signals.c.id == id)).scalar()
-            if body is not None:
-                yield {"table": "signals", **_json(bytes(body))}
-            for table in (deliveries, settled, writes, attempts):
-                for row in connection.execute(select(table).where(table.c.signal_id == id)).mappings():
-                    yield {"table": str(table.name), **row}
+            beside = [
+                {"table": str(table.name), **row}
+                for table in (deliveries, settled, writes, attempts)
+                for row in connection.execute(select(table).where(table.c.signal_id == id)).mappings()
+            ]
+        if body is not None:
+            yield {"table": "signals", **_json(bytes(body))}
+        yield from beside
     with store.read() as connection:
         rows = [dict(row) for row in connection.execute(select(people).where(_theirs(marks))).mappings()]
     yield from ({"table": "people", **row} for row in rows)

@@ -74,10 +74,6 @@ def minter(settings: SalesforceSettings, context: Context, http: HttpClient) -> 
         if settings.signed_in and not (held and held.refresh):
             raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code=NOBODY)
         form = _form(settings, held, clock())
-        with context.refusals.trying(settings.login_url, *_credentials(settings, form)):
-            return ask(form, held)
-
-    def ask(form: dict[str, str], held: Token | None) -> Token:
         try:
             answer = http.request("POST", TOKEN_PATH, form=form, write=True)
         except Ambiguous as lost:
@@ -92,13 +88,6 @@ def minter(settings: SalesforceSettings, context: Context, http: HttpClient) -> 
         return _token(answer, held)
 
     return mint
-
-
-def _credentials(settings: SalesforceSettings, form: dict[str, str]) -> tuple[str, ...]:
-    """What tells one try to sign in from another: of an assertion, which is another each time, what it is made of."""
-    if "assertion" in form:
-        return (JWT_GRANT, settings.auth.client_id, settings.auth.username, private_key(settings.auth))
-    return tuple(form.values())
 
 
 def _form(settings: SalesforceSettings, held: Token | None, now: datetime) -> dict[str, str]:

@@ -8,8 +8,14 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+import sqlalchemy as sa
+
 from syncd.store import Store
-from syncd.store.leases import Heartbeat, is_dead, still_held, this_process
+from syncd.store import engine as engines
+from syncd.store.entries import StoreUnavailable
+from syncd.store.leases import Claim, Heartbeat, is_dead, still_held, this_process
+from syncd.store.schema import leases
 from tests.entries import MOMENT
 
 MINUTE = timedelta(minutes=1)
@@ -42,6 +48,30 @@ def test_only_one_of_many_threads_gets_it(open_store: Callable[..., Store]) -> N
         thread.join(20)
     assert len(won) == 8
     assert sum(claim is not None for claim in won) == 1
+
+
+def test_who_freezes_in_mid_transaction_keeps_nobody_from_taking_over(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "STALLED_SECONDS", 0.2)
+    successors: list[Claim | None] = []
+
+    def freeze(store: Store, claim: str, other: Store) -> None:
+        with store.write() as connection:
+            still_held(store, connection, "lane:frozen", claim)  # and the row stays locked until the commit
+            connection.execute(
+                sa.select(leases.c.name).where(leases.c.name == "lane:frozen").with_for_update(read=True)
+            )
+            while not successors or successors[-1] is None:
+                successors.append(other.leases.acquire("lane:frozen", MINUTE))
+            connection.execute(sa.select(sa.literal(1)))
+
+    with Store.open(postgres_url) as frozen, Store.open(postgres_url) as other:
+        claim = frozen.leases.acquire("lane:frozen", BRIEF)
+        assert claim is not None
+        with pytest.raises(StoreUnavailable):
+            freeze(frozen, claim.claim, other)
+        assert other.leases.holder("lane:frozen") == other.holder
 
 
 def test_a_lease_that_ran_out_is_taken_over_and_the_late_holder_refused(open_store: Callable[..., Store]) -> None:
