@@ -216,7 +216,7 @@ class ZohoDesk:
             at = moment(value)
             return at is not None and since <= at and (until is None or at < until)
 
-        id_, counts = str(ticket["id"]), standing(ticket, None)
+        id_, counts = str(ticket["id"]), standing(ticket, None, now)
         for row in self._api.threads(id_) if counts.threads else ():
             if is_customers_reply(row) and within(row.get("createdTime")) and _ID.fullmatch(str(row.get("id"))):
                 whole = self._api.thread(id_, str(row["id"])) or {}
@@ -313,7 +313,7 @@ class ZohoDesk:
                 continue
             held = memory.get(_memory(ticket))
             before = _read_standing(held) if held else None
-            after = standing(ticket, before)
+            after = standing(ticket, before, now)
             signals += self._changes(ticket, before, after, now, route, str(ticket["id"]) in new, began)
             heard = (before.threads, before.comments) if before else (0, 0)
             if route is not Route.POLL:  # the poll alone has what was said read: only it may note the counts
@@ -324,7 +324,8 @@ class ZohoDesk:
             if noted != held:
                 remember[_memory(ticket)] = noted
             due = moment(ticket.get("dueDate"))
-            if is_open(ticket) and due is not None and not after.overdue and due > now - DUE_GRACE:
+            to_come = due is not None and due > (now if after.overdue else now - DUE_GRACE)
+            if is_open(ticket) and due is not None and to_come:
                 hints.append(Hint(key=f"due:{ticket['id']}", data={"route": str(route)}, not_before=max(due, now)))
         return Batch(tuple(signals), tuple(hints), None, remember, dropped)
 
@@ -338,7 +339,7 @@ class ZohoDesk:
         new: bool,
         began: datetime,
     ) -> Iterator[Signal]:
-        overdue, escalated = became_overdue(ticket, before, began), became_escalated(ticket, before, began)
+        overdue, escalated = became_overdue(ticket, before, began, now), became_escalated(ticket, before, began)
         contact = self._contact(ticket) if new or overdue or escalated else None
         if new:
             yield self._desk.created(ticket, contact, now, route)

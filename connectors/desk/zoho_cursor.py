@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from connectors.desk.zoho_tickets import Record, moment
+from connectors.desk.zoho_tickets import Record, moment, unix_ms
 
 LAG = timedelta(minutes=5)  # a ticket may be found by search this long after it changed
 
@@ -33,15 +33,11 @@ def advance(cursor: Cursor, rows: Sequence[Record]) -> Cursor:
     marks = {*cursor.seen, *filter(None, map(mark, rows))}
     newest = max((ms for _, ms in marks), default=0)
     since = max(cursor.since, datetime.fromtimestamp(newest / 1000, UTC) - LAG) if newest else cursor.since
-    kept = tuple(sorted((id_, ms) for id_, ms in marks if ms >= _ms(since)))
+    kept = tuple(sorted((id_, ms) for id_, ms in marks if ms >= unix_ms(since)))
     return Cursor(since, cursor.floor, cursor.began, kept)
 
 
 def mark(row: Record) -> tuple[str, int] | None:
     """One state of one ticket."""
     at = moment(row.get("modifiedTime"))
-    return (str(row.get("id")), _ms(at)) if at is not None else None
-
-
-def _ms(at: datetime) -> int:
-    return round(at.timestamp() * 1000)
+    return (str(row.get("id")), unix_ms(at)) if at is not None else None

@@ -22,16 +22,18 @@ Record = Mapping[str, Any]
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
-    """What was last seen of a ticket: the flags, how often it was escalated, how much was said."""
+    """What was last seen of a ticket: the flags, how often it was escalated, how much was said. `due`: the due date that it
+    was overdue by (unix ms), 0 when it was not, or when that was noted by a syncd that kept no date."""
 
     overdue: bool = False
     escalated: bool = False
     escalations: int = 0
     threads: int = 0
     comments: int = 0
+    due: int = 0
 
 
-def standing(ticket: Record, before: Standing | None) -> Standing:
+def standing(ticket: Record, before: Standing | None, now: datetime) -> Standing:
     """As the ticket stands now, counting an escalation when the flag was down (or never seen) before."""
     escalated = ticket.get("isEscalated") is True
     times = before.escalations if before else 0
@@ -41,17 +43,34 @@ def standing(ticket: Record, before: Standing | None) -> Standing:
         escalations=times + (escalated and not (before and before.escalated)),
         threads=count(ticket.get("threadCount")),
         comments=count(ticket.get("commentCount")),
+        due=_overdue_by(ticket, before, now),
     )
 
 
-def became_overdue(ticket: Record, before: Standing | None, began: datetime) -> bool:
-    """A ticket seen for the first time became so in our time only if it fell due since the source began."""
+def _overdue_by(ticket: Record, before: Standing | None, now: datetime) -> int:
+    """A date still to come is not what the ticket is overdue by: the flag is up for one before it."""
+    if ticket.get("isOverDue") is not True:
+        return 0
+    due, present = moment(ticket.get("dueDate")), unix_ms(now)
+    if due is not None and unix_ms(due) <= present:
+        return unix_ms(due)
+    return (before.due if before else 0) or present
+
+
+def became_overdue(ticket: Record, before: Standing | None, began: datetime, now: datetime) -> bool:
+    """The flag went up, or stayed up while the due date moved on and passed again. A ticket seen for the first time became so
+    in our time only if it fell due since the source began."""
     if ticket.get("isOverDue") is not True:
         return False
     if before is not None:
-        return not before.overdue
+        return not before.overdue or fell_due_again(ticket, before, now)
     due = moment(ticket.get("dueDate"))
     return due is not None and due >= began
+
+
+def fell_due_again(ticket: Record, before: Standing, now: datetime) -> bool:
+    due = moment(ticket.get("dueDate"))
+    return before.due > 0 and is_open(ticket) and due is not None and before.due < unix_ms(due) <= unix_ms(now)
 
 
 def became_escalated(ticket: Record, before: Standing | None, began: datetime) -> bool:
@@ -85,6 +104,10 @@ def moment(value: Any) -> datetime | None:
         return read_time(value, UTC)
     except ValueError:
         return None
+
+
+def unix_ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
 
 
 def count(value: Any) -> int:

@@ -100,6 +100,13 @@ def _uses_item(text: str) -> bool:
     return "item" in compile_template(text).roots
 
 
+def _nothing(body: Any, form: bool) -> str:
+    if form:
+        return "the body is a form without fields: there is no event in it"
+    said = json.dumps(body)
+    return f"the body is {said[:40]}{'…' if len(said) > 40 else ''}: there is no event in it; an object with fields is expected"
+
+
 _TEXTS = ("type", "title", "text", "url", "thread", "reply")
 
 
@@ -129,12 +136,15 @@ class FieldMap:
         self._handles = _readers(fields.person.handles)
         self._whole = compile_template(fields.data).reader if isinstance(fields.data, str) else None
         self._data = {} if isinstance(fields.data, str) else _readers(fields.data)
+        self._asks_query = any("query" in compile_template(text).roots for _, text in _texts(fields))
 
     def items(self, request: Request) -> list[Item]:
         """Raises Malformed for a body in which there is nothing to be found."""
         scope = self._scope(request)
         body = scope["body"]
         if self._each is None:
+            if not (isinstance(body, dict | list) and body) and not (self._asks_query and request.query):
+                raise Malformed(_nothing(body, self._form))
             return [Item(body, scope, "the body")]
         items = self._each(scope)
         if items is None:

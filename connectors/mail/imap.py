@@ -23,6 +23,7 @@ from connectors.mail.imap_session import Session, opened
 from connectors.mail.imap_settings import ImapSettings
 from connectors.mail.mail_check import check_imap
 from connectors.mail.reading import SIGNALS, Rules
+from connectors.mail.some_failed import of_some
 from syncd.capabilities import Finding, SignIn
 from syncd.connector import Batch, Connector, Context
 from syncd.errors import Failure, RateLimited
@@ -47,33 +48,45 @@ class ImapSource:
         )
 
     def start(self, now: datetime) -> bytes:
-        """Behind the last message of every folder."""
+        """Behind the last message of every folder that opens; the others begin when they do, and the polls tell of them.
+        Raises Failure when none opens."""
         cursor = Cursor(now.timestamp())
+        failure: Failure | None = None
         with self._opened() as session:
             for name in self._settings.folders:
-                status = session.examine(name)
-                cursor.folders[name] = Folder(status.validity, status.next, now.timestamp())
+                try:
+                    status = session.examine(name)
+                except Failure as error:
+                    failure = failure or error
+                    if _for_all(error):
+                        break
+                else:
+                    cursor.folders[name] = Folder(status.validity, status.next, now.timestamp())
+        if failure and not cursor.folders:
+            raise failure
         return msgspec.json.encode(cursor)
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
         """New mail of every folder. A folder that fails does not keep the others from being read: its failure comes last."""
         cursor = msgspec.json.decode(state, type=Cursor)
         failure: Failure | None = None
+        read = 0
         with self._opened() as session:
             for name in self._settings.folders:
                 try:
                     yield from self._poll_folder(session, name, cursor, now)
+                    read += 1
                 except Failure as error:
                     failure = failure or error
-                    if error.code in CONNECTION_GONE or isinstance(error, RateLimited):
+                    if _for_all(error):
                         break
         if failure:
-            raise failure
+            raise of_some(failure, now) if read else failure
 
     def _poll_folder(self, session: Session, name: str, cursor: Cursor, now: datetime) -> Iterator[Batch]:
         status = session.examine(name)
         folder = cursor.folders.get(name)
-        if folder is None:  # new in the settings: starts at now
+        if folder is None:  # new in the settings, or it never opened: starts at now
             cursor.folders[name] = Folder(status.validity, status.next, now.timestamp())
             yield Batch(state=msgspec.json.encode(cursor))
             return
@@ -143,6 +156,11 @@ class ImapSource:
 
     def _pages(self, session: Session, now: datetime, route: Route) -> Pages:
         return Pages(session, self._rules, int(self._settings.max_size), now, route)
+
+
+def _for_all(error: Failure) -> bool:
+    """It speaks of the connection, not of one folder."""
+    return error.code in CONNECTION_GONE or isinstance(error, RateLimited)
 
 
 def _chunks(uids: list[int], size: int) -> Iterator[list[int]]:

@@ -22,6 +22,7 @@ from connectors.mail.imap_cursor import RESYNC_MARGIN, START_MARGIN
 from connectors.mail.mbox_file import Busy, Piece, mark, open_file, pieces, settled_size
 from connectors.mail.reading import SIGNALS, Envelope, Rules, read_mail
 from connectors.mail.settings import MailSettings
+from connectors.mail.some_failed import of_some
 from syncd.capabilities import Finding, Level
 from syncd.connector import Batch, Connector, Context
 from syncd.errors import Failure, Misconfigured, Transient
@@ -87,16 +88,24 @@ class MboxSource:
         )
 
     def start(self, now: datetime) -> bytes:
-        """Behind everything that is there now."""
+        """Behind everything that is there now. A file that does not open begins when it does, and the polls tell of it.
+        Raises Failure when none opens."""
         state = State(now.timestamp())
+        failure: Failure | None = None
         for name, path in self._paths.items():
-            state.places[name] = self._now(path, now)
+            try:
+                state.places[name] = self._now(path, now)
+            except Failure as error:
+                failure = failure or error
+        if failure and not state.places:
+            raise failure
         return msgspec.msgpack.encode(state)
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
-        """What was added to each file. A file new in the settings starts at now."""
+        """What was added to each file. A file that is new in the settings, or never opened, starts at now."""
         cursor = msgspec.msgpack.decode(state, type=State)
         failure: Failure | None = None
+        read = 0
         for name, path in self._paths.items():
             try:
                 if name not in cursor.places:
@@ -104,10 +113,11 @@ class MboxSource:
                     yield Batch(state=msgspec.msgpack.encode(cursor))
                 else:
                     yield from self._poll_file(path, cursor.places[name], cursor, now)
+                read += 1
             except Failure as error:
                 failure = failure or error
         if failure:
-            raise failure
+            raise of_some(failure, now) if read else failure
 
     def _poll_file(self, path: Path, place: Place, cursor: State, now: datetime) -> Iterator[Batch]:
         with ExitStack() as stack:

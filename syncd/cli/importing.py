@@ -64,6 +64,7 @@ def import_(
     importer, policy = told.importer(here.settings), Policy.of(here.settings)
     if not policy.ruling(TYPES[kind]).on:
         raise UsageError(f"{TYPES[kind]} is switched off: nothing would come; `syncd channels enable {TYPES[kind]}`")
+    _ = here.assembly  # a fault in a mapping is said before anything is taken in
     seen = told.seen()
     try:
         look = importer.look()

@@ -152,7 +152,8 @@ def _telling(told: Any, wanted: Range) -> Any:
         share = None
         if progress.position:
             share = (datetime.fromisoformat(progress.position) - wanted.since).total_seconds() / span
-        told(share, f"{progress.read} read, {progress.new} new, {progress.repeats} known")
+        waits = f"; waits {progress.waits}" if progress.waits else ""
+        told(share, f"{progress.read} read, {progress.new} new, {progress.repeats} known{waits}")
 
     return tell
 

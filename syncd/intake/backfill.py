@@ -20,9 +20,10 @@ from sqlalchemy import select
 
 from syncd.connector import Backfillable, Batch
 from syncd.crashpoints import point
-from syncd.errors import Failure, QuotaExhausted, RateLimited
+from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
 from syncd.intake.admit import Policy, admit
 from syncd.intake.counts import Counts
+from syncd.intake.polls import setback
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.entries import Entry, Fence, FenceLost, JobStep, StoreUnavailable
@@ -36,12 +37,17 @@ KIND = "backfill"
 LEASE = TERM
 LONGEST_WAIT = timedelta(minutes=5)  # longer, and the job stops with what the vendor said; it resumes later
 PAUSE = timedelta(seconds=30)
+TRIES = 8
+"""Failures in a row, nothing read between them, after which a job ends: about half an hour of growing pauses."""
+PASSING = (Transient, Ambiguous, RateLimited, QuotaExhausted)
+"""What gets better by waiting; reading again does no harm, so an answer that is lost is no worse than none."""
 _IN_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Progress(Recalled):
-    """How far a backfill has come. `position`: the time of the latest event read, ISO 8601."""
+    """How far a backfill has come. `position`: the time of the latest event read, ISO 8601. `waits`: until when it waits,
+    and for what; empty while it reads."""
 
     batches: int = 0
     read: int = 0
@@ -51,6 +57,7 @@ class Progress(Recalled):
     quarantined: int = 0
     position: str = ""
     error: str = ""
+    waits: str = ""
 
     def after(self, batch: Batch, entry: Entry) -> Self:
         """With one more batch read; new and repeats are known only after the commit."""
@@ -63,6 +70,7 @@ class Progress(Recalled):
             quarantined=self.quarantined + len(entry.quarantined),
             position=max(times).isoformat() if times else self.position,
             error="",
+            waits="",
         )
 
     def counting(self, new: int, repeats: int) -> Self:
@@ -178,7 +186,7 @@ def run_reading(
 ) -> Progress:
     """`run_backfill` of anything that can be read; nobody has to be waited for."""
     run = _Run(
-        job, claim, reading, store, lambda: policy, stop, told, Counts(), clock, lambda stop, seconds: None, False
+        job, claim, reading, store, lambda: policy, stop, told, Counts(), clock, lambda stop, seconds: None, False, 1
     )
     with store.leases.heartbeat(claim) as beat:
         return run.to_its_end(beat.lost)
@@ -197,10 +205,12 @@ class _Run:
     clock: Callable[[], datetime]
     pause: Pause
     leave_open: bool
+    retried: int = TRIES
 
     def __post_init__(self) -> None:
         self.progress = self.reading.progress.of(self.job.progress)
         self.cursor = self.job.cursor
+        self.failures = 0
 
     def to_its_end(self, lost: threading.Event) -> Progress:
         try:
@@ -208,10 +218,13 @@ class _Run:
                 try:
                     state = self._read_on(lost)
                     break
-                except (RateLimited, QuotaExhausted) as error:
+                except PASSING as error:
                     self._wait_for(error)
                     if self.stop.is_set():
                         state = self._stopped()
+                        break
+                    if self._stopped_by_somebody():
+                        state = "stopped"
                         break
         except FenceLost:
             log.warning(f"{self.job.kind} given up: its lease is somebody else's", source=self.job.subject)
@@ -219,7 +232,7 @@ class _Run:
         except StoreUnavailable:
             raise
         except Failure as error:
-            return self._end("failed", str(error) if type(error) is Failure else f"{type(error).__name__}: {error}")
+            return self._end("failed", _told(error))
         except Exception as error:
             log.error(f"{self.job.kind} failed: a bug in the connector", source=self.job.subject, exc_info=True)
             return self._end("failed", f"bug in the connector: {error!r}")
@@ -239,7 +252,8 @@ class _Run:
                     structs.replace(entry, fence=fence, job=JobStep(self.job.id, batch.state, _text(progress)))
                 )
                 self.counts.committed(name, committed)
-                self.cursor = batch.state if batch.state is not None else self.cursor
+                if batch.state is not None and batch.state != self.cursor:
+                    self.cursor, self.failures = batch.state, 0
                 self.progress = progress.counting(len(committed.new), committed.repeats)
                 self.told(self.progress)
                 if self.stop.is_set():
@@ -255,19 +269,42 @@ class _Run:
         now = self.store.jobs.get(self.job.id)
         return now is None or now.state == "stopped"
 
-    def _wait_for(self, error: RateLimited | QuotaExhausted) -> None:
-        """Sits out a short pause. Only the job itself waits."""
-        wait = rest_of(error, self.clock())
-        log.info("backfill pauses", source=self.job.subject, seconds=wait.total_seconds(), why=str(error))
+    def _wait_for(self, error: Failure) -> None:
+        """Sits out a pause, and says so. Only the job itself waits. Raises Failure when it is not worth a wait any more."""
+        now = self.clock()
+        wait = wait_for(error, self.failures, now, self.retried)
+        self.failures += 1
+        until = (now + wait).isoformat(timespec="seconds")
+        self.progress = replace(self.progress, waits=f"until {until}: {_told(error)}")
+        if not self.store.jobs.step(self.job.id, self.claim, progress=self.progress.document()):
+            raise FenceLost(self.claim.lease)
+        self.told(self.progress)
+        log.info(f"{self.job.kind} pauses", source=self.job.subject, seconds=wait.total_seconds(), why=_told(error))
         self.pause(self.stop, wait.total_seconds())
 
     def _end(self, state: str, error: str = "") -> Progress:
-        self.progress = replace(self.progress, error=error)
+        self.progress = replace(self.progress, error=error, waits="")
         self.store.jobs.finish(self.job.id, self.claim, state, progress=self.progress.document())
         self.told(self.progress)
         if error:
             log.warning(f"{self.job.kind} failed", source=self.job.subject, why=error)
         return self.progress
+
+
+def wait_for(error: Failure, failures: int, now: datetime, tries: int = TRIES) -> timedelta:
+    """How long a job waits before it goes on from its cursor: what the vendor asks for, and never less than a pause that
+    grows with the `failures` in a row before this one, up to LONGEST_WAIT. Raises Failure for what is too long or was tried
+    `tries` times; so the job ends, and is resumed. Pure."""
+    told = rest_of(error, now) if isinstance(error, RateLimited | QuotaExhausted) else timedelta(0)
+    if failures + 1 >= tries:
+        raise error if tries == 1 else Failure(f"{_told(error)}; {tries} tries in a row, and it did not get better")
+    growing = min(setback(Transient(), failures, now).pause, LONGEST_WAIT)
+    return told if told > timedelta(0) and not failures else max(told, growing)
+
+
+def _told(error: Failure) -> str:
+    """With its class in front, but for what the job itself says."""
+    return str(error) if type(error) is Failure else f"{type(error).__name__}: {error}"
 
 
 def rest_of(error: RateLimited | QuotaExhausted, now: datetime) -> timedelta:

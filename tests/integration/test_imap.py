@@ -16,6 +16,7 @@ from pydantic import ByteSize
 from connectors.mail.imap import CONNECTOR, ImapSource
 from connectors.mail.imap_settings import ImapSettings
 from connectors.mail.maildir import MaildirSettings, MaildirSource
+from connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.connector import Context
 from syncd.errors import Misconfigured, Transient
 from syncd.testing.ledger import Ledger
@@ -242,6 +243,29 @@ def test_a_missing_folder_is_named_and_the_others_are_still_read(
         ledger.poll()
     assert caught.value.code == "no_folder"
     assert titles(ledger) == ["Question 1"]
+
+
+def test_a_folder_missing_at_the_start_keeps_none_of_the_others(
+    source: Callable[..., ImapSource], server: Dovecot, user: str
+) -> None:
+    with server.client(user) as client:
+        client.select("INBOX")
+    with pytest.raises(Misconfigured, match="no folder 'Sels'"):
+        source(folders=["Sels"]).start(MOMENT)
+    ledger = Ledger(connect=lambda: source(folders=["Sels", "INBOX"]), now=MOMENT)
+    ledger.start()
+    put(server, user, 1)
+    with pytest.raises(Misconfigured, match="no folder 'Sels'") as caught:
+        ledger.poll()
+    assert titles(ledger) == ["Question 1"]
+    assert caught.value.until == MOMENT + OTHERS_AGAIN, "the others do not wait for an hour"
+    with server.client(user) as client:
+        client.create("Sels")
+    put(server, user, 2, "Sels")  # before it opens: history
+    assert ledger.poll() == []
+    put(server, user, 3, "Sels")
+    put(server, user, 4)
+    assert [signal.title for signal in ledger.poll()] == ["Question 3", "Question 4"]
 
 
 def test_a_wrong_password_says_what_to_do_and_not_what_it_is(source: Callable[..., ImapSource]) -> None:

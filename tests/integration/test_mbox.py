@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from connectors.mail.maildir import MaildirSettings, MaildirSource
 from connectors.mail.mbox import CONNECTOR, PAGE, MboxSettings, MboxSource
 from connectors.mail.mbox_file import open_file, pieces
+from connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.connector import Context
 from syncd.errors import Misconfigured, Transient
 from syncd.testing.ledger import Ledger
@@ -299,7 +300,7 @@ def test_read_marks_are_seen(ledger: Ledger, vendor: File) -> None:
 def test_several_files_and_one_that_is_not_there(vendor: File, tmp_path: Path) -> None:
     other = tmp_path / "other"
     with pytest.raises(Misconfigured, match="there is no such file"):
-        build(vendor.path, other).start(MOMENT)
+        build(other, tmp_path / "another").start(MOMENT)
     (tmp_path / "folder").mkdir()
     with pytest.raises(Misconfigured, match="type: maildir"):
         build(tmp_path / "folder").start(MOMENT)
@@ -310,6 +311,23 @@ def test_several_files_and_one_that_is_not_there(vendor: File, tmp_path: Path) -
     with pytest.raises(Misconfigured):
         ledger.poll()
     assert titles(ledger) == ["Question 1"]
+
+
+def test_a_file_that_is_not_there_at_the_start_keeps_none_of_the_others(vendor: File, tmp_path: Path) -> None:
+    other = File(tmp_path / "other")
+    other.path.unlink()
+    ledger = Ledger(connect=lambda: build(other.path, vendor.path), now=MOMENT)
+    ledger.start()
+    vendor.happen(1)
+    with pytest.raises(Misconfigured, match=r"other: there is no such file") as caught:
+        ledger.poll()
+    assert caught.value.until == MOMENT + OTHERS_AGAIN, "the others do not wait for an hour"
+    assert titles(ledger) == ["Question 1"]
+    other.happen(2)  # before it opens: history
+    assert ledger.poll() == []
+    other.happen(3)
+    vendor.happen(4)
+    assert [signal.title for signal in ledger.poll()] == ["Question 3", "Question 4"]
 
 
 def test_what_a_mail_source_may_keep_holds_here_too(vendor: File) -> None:

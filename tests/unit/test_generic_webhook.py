@@ -260,6 +260,30 @@ def test_a_list_inside_a_form_as_mandrill_sends_it() -> None:
     assert len({signal.id for signal in made}) == 2
 
 
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", b"null", b'"x"', b'""', b"0", b"1.5", b"true", b'"' + b"x" * 500 + b'"']
+)
+def test_a_body_that_tells_of_nothing_is_no_signal(body: bytes) -> None:
+    made = source(format="json", signal={"type": "order", "id": "{{ headers['x-id'] }}", "title": "{{ body.title }}"})
+    with pytest.raises(Malformed, match=r"^the body is .{1,41}: there is no event in it; an object") as caught:
+        made.parse(post(body, x_id="1"))
+    assert len(str(caught.value)) < 120
+    (signal,) = made.parse(post(b'{"title": "Shoes"}', x_id="1")).signals
+    assert signal.id == derive_id("webhook", "shop", "custom.order", "1")
+
+
+@pytest.mark.parametrize("body", [b"", b"&"])
+def test_a_form_without_fields_is_no_signal_but_where_the_query_tells(body: bytes) -> None:
+    keys: dict[str, Any] = {"type": "order", "title": "{{ body.title }}"}
+    kind = "application/x-www-form-urlencoded"
+    with pytest.raises(Malformed, match="the body is a form without fields: there is no event in it"):
+        source(format="form", signal=keys).parse(post(body, kind))
+    asking = source(format="form", signal=keys | {"id": "{{ query.id }}"})
+    assert len(asking.parse(post(body, kind, url="https://syncd.example.com/webhooks/forms?id=7")).signals) == 1
+    with pytest.raises(Malformed, match="without fields"):
+        asking.parse(post(body, kind))
+
+
 def test_forms_urlencoded_and_multipart() -> None:
     mapped = {
         "type": "custom.form",
@@ -295,14 +319,14 @@ def test_a_link_that_is_no_web_address_is_kept_as_data_only() -> None:
 
 
 def test_the_account_is_the_sources_name_by_default() -> None:
-    (signal,) = signals(source(account="", format="json", signal={"type": "custom.a", "id": "1"}), post({}))
+    (signal,) = signals(source(account="", format="json", signal={"type": "custom.a", "id": "1"}), post({"a": 1}))
     assert signal.id == derive_id("webhook", "forms", "custom.a", "1")
 
 
 @pytest.mark.parametrize(
     ("mapped", "body", "says"),
     [
-        ({"type": "{{ body.kind }}"}, {}, "the body, type: empty"),
+        ({"type": "{{ body.kind }}"}, {"a": 1}, "the body, type: empty"),
         ({"type": "{{ body.kind }}"}, {"kind": "k" * 201}, "the body, type: 201 characters"),
         ({"type": "custom.a", "each": "{{ body.list }}"}, {}, "nothing at"),
         ({"type": "custom.a", "each": "{{ body.list }}"}, {"list": {}}, "no list but dict"),

@@ -53,6 +53,19 @@ def test_it_shows_what_it_takes_for_what_and_a_dry_run_touches_nothing(here: Use
     assert here.done("--json", "signals", "list").lines == []
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_fault_in_a_mapping_is_said_before_anything_is_taken_in(here: UserFolder, dry: list[str]) -> None:
+    here.write("list.csv", people(5))
+    config = (here.path / "config.yaml").read_text("utf-8")
+    here.write("config.yaml", config.replace("mappings/database.yaml", "broken.yaml"))
+    here.write("broken.yaml", "rulez: []\n")
+    ran = here.syncd("import", "list.csv", "--as", "contact", *dry)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("syncd: 2 faults\n")
+    assert "broken.yaml:1:1 rulez: unknown" in ran.err
+    assert not (here.path / "syncd.db").exists()
+
+
 def test_imported_once_and_once_more_under_another_name(here: UserFolder, store: Store) -> None:
     here.write("list.csv", people(300, wrong=2))
     first = here.done("--json", "import", "list.csv", "--as", "contact").record

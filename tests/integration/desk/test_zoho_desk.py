@@ -128,6 +128,42 @@ def test_a_due_date_that_moves_is_another_overdue(twin: ZohoDeskTwin, contact: s
     assert len(house.signals) == 3
 
 
+def test_a_due_date_that_moves_on_and_passes_while_the_flag_stays_up_is_another_overdue(
+    twin: ZohoDeskTwin, contact: str
+) -> None:
+    house = House(twin)
+    house.start(hours=1)
+    first, second = NOW - timedelta(minutes=20), NOW + timedelta(hours=2)
+    id_ = ticket(twin, contact, dueDate=at(minutes=20), isOverDue=True)
+    assert types(house.round()) == ["ticket.created", "ticket.overdue"]
+    twin.modify(id_, dueDate=at(hours=-2), modifiedTime=at(minutes=9))
+    assert house.round() == [], "the new date is still to come"
+    assert house.hints[f"due:{id_}"].not_before == second
+    house.now = second + timedelta(seconds=1)
+    (signal,) = house.work()
+    assert (signal.type, signal.occurred_at) == ("ticket.overdue", second)
+    known = {derive_id("zoho_desk", ORG, "ticket.overdue", f"{id_}:{due.isoformat()}") for due in (first, second)}
+    assert known <= set(house.signals)
+    twin.modify(id_, dueDate=at(hours=-1), modifiedTime=at(minutes=-121))
+    assert house.round() == [], "moved back, it has not passed again"
+
+
+def test_a_ticket_noted_as_overdue_without_a_date_is_told_only_of_the_next_one(
+    twin: ZohoDeskTwin, contact: str
+) -> None:
+    """By an earlier release: which date it was told of is not known."""
+    house = House(twin)
+    house.start(hours=1)
+    id_ = ticket(twin, contact, dueDate=at(minutes=20), isOverDue=True)
+    house.round()
+    key = f"ticket:{id_}"
+    house.memory[key] = json.dumps(json.loads(house.memory[key])[:-1])
+    twin.modify(id_, subject="Touched", modifiedTime=at(minutes=9))
+    assert house.round() == []
+    twin.modify(id_, dueDate=at(minutes=5), modifiedTime=at(minutes=4))
+    assert types(house.round()) == ["ticket.overdue"]
+
+
 def test_what_was_overdue_or_escalated_before_the_source_began_is_no_news(twin: ZohoDeskTwin, contact: str) -> None:
     house = House(twin)
     house.start(hours=1)

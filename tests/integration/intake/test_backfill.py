@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from syncd.errors import Misconfigured, RateLimited, Transient
+from syncd.connector import Batch
+from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Rejected, Transient
 from syncd.intake import backfill
 from syncd.intake.admit import Outlet, Policy
-from syncd.intake.backfill import KIND, Progress, Range, dry_run, open_job, run_backfill
+from syncd.intake.backfill import (
+    KIND,
+    LONGEST_WAIT,
+    TRIES,
+    Progress,
+    Range,
+    dry_run,
+    open_job,
+    rest_of,
+    run_backfill,
+    wait_for,
+)
 from syncd.store import Store
 from syncd.store.jobs import Job
 from syncd.store.schema import deliveries, signals
@@ -112,7 +127,72 @@ def test_short_pauses_are_sat_out_and_long_ones_end_the_run(store: Store) -> Non
     assert (job.state, "go on after" in failed.error) == ("failed", True)
 
 
-@pytest.mark.parametrize("failure", [Transient("reset"), Misconfigured("scope"), ZeroDivisionError("bug")])
+def test_what_passes_is_sat_out_and_reading_goes_on_from_the_cursor(store: Store) -> None:
+    pauses: list[float] = []
+    told: list[Progress] = []
+    failures: dict[int, Exception] = {1: Transient("reset", code="503"), 2: Ambiguous("no answer")}
+    source = HostileSource(PAGES, failures=failures)
+    progress, job = run(store, source, told=told.append, pause=lambda stop, seconds: pauses.append(seconds))
+    assert (job.state, pauses, source.read, stored(store)) == ("done", [30.0, 30.0], [0, 1, 2, 3], 5)
+    waits = [step.waits for step in told]
+    assert [bool(one) for one in waits] == [False, True, False, True, False, False, False]
+    assert waits[1].startswith("until 20")
+    assert waits[1].endswith(": Transient: 503: reset")
+    assert (progress.waits, progress.error) == ("", "")
+
+
+def test_what_does_not_pass_ends_the_job_and_is_shown_while_it_waits(store: Store) -> None:
+    class Down(HostileSource):
+        def _from(self, first: int) -> Iterator[Batch]:
+            self.failures = {1: Transient("down")}
+            return super()._from(first)
+
+    pauses: list[float] = []
+    shown: list[str] = []
+
+    def pause(stop: threading.Event, seconds: float) -> None:
+        pauses.append(seconds)
+        shown.append(store.jobs.list(kinds=[KIND])[0].progress["waits"])
+
+    progress, job = run(store, Down(PAGES), pause=pause)
+    assert (job.state, job.cursor, job.progress["waits"]) == ("failed", b"1", "")
+    assert progress.error == f"Transient: down; {TRIES} tries in a row, and it did not get better"
+    assert pauses == [30.0, 60.0, 120.0, 240.0, 300.0, 300.0, 300.0]
+    assert all("Transient: down" in one for one in shown)
+
+
+def test_a_job_stopped_while_it_waits_ends(store: Store) -> None:
+    source = HostileSource(PAGES, failures={1: Transient("reset")})
+    _, job = run(store, source, pause=lambda stop, seconds: store.jobs.stop(store.jobs.list(kinds=[KIND])[0].id))
+    assert (job.state, job.cursor, source.read) == ("stopped", b"1", [0])
+
+
+@given(
+    failures=st.integers(0, TRIES + 3),
+    error=st.one_of(
+        st.builds(Transient),
+        st.builds(Ambiguous),
+        st.builds(RateLimited, retry_after=st.none() | st.floats(-10, 10_000)),
+        st.builds(QuotaExhausted, resets_at=st.none() | st.datetimes(timezones=st.just(UTC))),
+    ),
+)
+def test_a_wait_is_bounded_and_no_shorter_than_what_was_asked_for(failures: int, error: Failure) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    try:
+        wait = wait_for(error, failures, now)
+    except Failure:
+        if failures + 1 < TRIES:  # then the vendor asks for too long a wait
+            assert isinstance(error, RateLimited | QuotaExhausted)
+            with pytest.raises(Failure, match="go on after"):
+                rest_of(error, now)
+        return
+    assert failures + 1 < TRIES
+    assert timedelta(0) < wait <= LONGEST_WAIT
+    if isinstance(error, RateLimited | QuotaExhausted):
+        assert wait >= rest_of(error, now)
+
+
+@pytest.mark.parametrize("failure", [Rejected("gone"), Misconfigured("scope"), ZeroDivisionError("bug")])
 def test_a_failure_ends_the_job_with_its_reason_and_it_goes_on_later(store: Store, failure: Exception) -> None:
     source = HostileSource(PAGES, failures={2: failure})
     progress, job = run(store, source)
