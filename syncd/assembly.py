@@ -24,6 +24,7 @@ from syncd.mapping.lint import warnings_of
 from syncd.oauth import MemoryTokens, TokenStore
 from syncd.refusals import Refusals
 from syncd.settings_file import Loaded, load_settings, read_text
+from syncd.verify import covers_url
 from syncd.yaml_positions import read_yaml
 
 if TYPE_CHECKING:
@@ -165,9 +166,10 @@ class _Building:
         source = self._build("source", entry, path)
         if source is None:
             return None
+        over_url = False
         if isinstance(source, WebhookSource):
             try:
-                source.verifier()
+                over_url = covers_url(source.verifier())
             except (
                 SyncdError,
                 ValueError,
@@ -182,7 +184,7 @@ class _Building:
                 )
         if entry.poll is not None and entry.cron is not None:
             self._fault((*path, "cron"), "either poll: or cron:, not both")
-        if isinstance(source, WebhookSource) and not self.settings.server.public_url and not polls:
+        if over_url and not self.settings.server.public_url and not polls:
             self._warn(path, "server.public_url is not set: signatures over the URL use the Host header")
         return source
 

@@ -12,10 +12,19 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from syncd.cron import parse_cron
-from syncd.durations import Duration
+from syncd.durations import Duration, format_duration
 from syncd.http import check_base_url
 from syncd.signals import CATALOGUE, CUSTOM_PREFIX, Exclusions, known_types, place_of
 
@@ -33,6 +42,8 @@ _REGIONS = (
 )
 REGIONS = frozenset(_REGIONS.split())
 """The countries whose phone numbers can be read. A copy: the tables themselves take 25 MB that not every process needs."""
+
+SHORTEST_POLL = timedelta(seconds=1)
 
 Group = Literal["lead", "contact", "deal", "account"]
 Switch = bool | tuple[Group, ...]
@@ -70,9 +81,38 @@ class Server(Model):
         return int(self.listen.rpartition(":")[2])
 
 
+_WILD = re.compile(r"[*?\[\]]")
+
+
+def _domain(text: str) -> str:
+    """A pattern would match nobody, which nobody would notice."""
+    bare = text.strip().lstrip("@*.")
+    if "@" in bare:
+        raise ValueError(f"{text!r} is no domain; an address stands under addresses")
+    if _WILD.search(bare) or not bare:
+        raise ValueError(f"{text!r}: there are no patterns here; name each domain, such as example.com")
+    if _WILD.search(text) or text.strip().startswith("."):
+        raise ValueError(f"{text!r}: a domain stands for its subdomains too; write {bare}")
+    return text
+
+
+def _address(text: str) -> str:
+    name, at, domain = text.strip().rpartition("@")
+    if not at or (name in ("", "*") and not _WILD.search(domain)):
+        raise ValueError(f"{text!r} is no address; for everybody there write {domain} under domains")
+    if _WILD.search(text):
+        raise ValueError(f"{text!r}: there are no patterns here; name each address, or a whole domain under domains")
+    return text
+
+
 class Exclude(Model):
-    domains: Annotated[tuple[str, ...], Field(description="domains (and subdomains) that are never customers")] = ()
-    addresses: Annotated[tuple[str, ...], Field(description="addresses that are never customers")] = ()
+    domains: Annotated[
+        tuple[Annotated[str, AfterValidator(_domain)], ...],
+        Field(description="domains (and subdomains) that are never customers"),
+    ] = ()
+    addresses: Annotated[
+        tuple[Annotated[str, AfterValidator(_address)], ...], Field(description="addresses that are never customers")
+    ] = ()
 
     def exclusions(self) -> Exclusions:
         return Exclusions.of(self.domains, self.addresses)
@@ -162,6 +202,13 @@ class SourceSettings(BaseModel):
         str | None, Field(description="when it is read, as a crontab line in `timezone`, instead of poll:")
     ] = None
     connector: Any = None
+
+    @field_validator("poll")
+    @classmethod
+    def _poll(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value < SHORTEST_POLL:
+            raise ValueError(f"{format_duration(value)} is too often: at least 1s; for most sources 1m to 5m will do")
+        return value
 
     @field_validator("cron")
     @classmethod

@@ -19,6 +19,8 @@ def find_config(given: str | None, env: Mapping[str, str], cwd: Path) -> Path:
         path = cwd / named
         if path.is_file():
             return path
+        if path.is_dir():
+            raise UsageError(f"{named} is a directory; name the file in it, such as {Path(named) / 'config.yaml'}")
         raise UsageError(f"no configuration file at {named}; {HOW_TO_BEGIN}")
     for name in LOOKED_FOR:
         if (cwd / name).is_file():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_LONGEST = {1: 31, 2: 29, 3: 31, 4: 30, 5: 31, 6: 30, 7: 31, 8: 31, 9: 30, 10: 31, 11: 30, 12: 31}
 _PIECE = re.compile(r"(?P<all>\*)|(?P<first>[a-z0-9]+)(?:-(?P<last>[a-z0-9]+))?")
 _SHORT = {
     "@hourly": "0 * * * *",
@@ -56,13 +57,16 @@ def parse_cron(line: str) -> Cron:
     if len(words) != len(_FIELDS):
         raise ValueError(f"{line!r} has {len(words)} fields; a cron line has 5: minute hour day month weekday")
     minutes, hours, days, months, weekdays = (_values(word, field) for word, field in zip(words, _FIELDS, strict=True))
+    either_day = not words[2].startswith("*") and not words[4].startswith("*")
+    if not either_day and all(min(days) > _LONGEST[month] for month in months):
+        raise ValueError(f"{line!r} never comes: no month of these has a day {min(days)}")
     return Cron(
         minutes,
         hours,
         days,
         months,
         tuple(sorted({day % 7 for day in weekdays})),
-        either_day=not words[2].startswith("*") and not words[4].startswith("*"),
+        either_day=either_day,
     )
 
 

@@ -67,7 +67,13 @@ def verifier(style: Style | str, secrets: Sequence[str]) -> Verifier:
         if row.binds:
             _bind(bound, named["id"], request.body)
 
+    verify.covers_url = any(kind == "url" for kind, _ in signed_parts)  # type: ignore[attr-defined]
     return verify
+
+
+def covers_url(verify: Verifier) -> bool:
+    """Whether what it checks is signed over the URL, which must then be known as the sender sees it."""
+    return getattr(verify, "covers_url", False) is True
 
 
 def _covers_the_body_alone(row: Style, signed: Sequence[tuple[str, str]]) -> bool:

@@ -187,13 +187,24 @@ class FileSource:
 
     def _files(self) -> list[Path]:
         """Raises Misconfigured for more than can be watched."""
-        if not glob.has_magic(self._pattern):
-            path = Path(self._pattern)
-            return [path] if path.is_file() else []
-        found = sorted(path for name in glob.iglob(self._pattern) if (path := Path(name)).is_file())
+        whole = Path(self._pattern)
+        folder, rest = _literally(whole)
+        matches = {folder / name for name in glob.iglob(rest, root_dir=folder)} if glob.has_magic(rest) else set()
+        found = sorted(path for path in matches | {whole} if path.is_file())
         if len(found) > MOST_FILES:
             raise Misconfigured(f"{len(found)} files at {self._pattern}, more than {MOST_FILES}", field="path")
         return found
+
+
+def _literally(pattern: Path) -> tuple[Path, str]:
+    """The folders that are there under the very names a pattern begins with, `[` and all, and the rest of it."""
+    folder = Path(pattern.anchor)
+    parts = pattern.parts[1:]
+    for count, part in enumerate(parts[:-1]):
+        if glob.has_magic(part) and not (folder / part).is_dir():
+            return folder, str(Path(*parts[count:]))
+        folder /= part
+    return folder, parts[-1] if parts else ""
 
 
 def _step(signals: list[Signal], misfits: list[Misfit], mark: _Mark, rows: int, wrong: int) -> _Step:

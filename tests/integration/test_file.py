@@ -167,6 +167,19 @@ def test_no_bytes_break_the_reader(tmp_path: Path, body: bytes, suffix: str) -> 
         list(open_table(file, "contact").lines)
 
 
+@pytest.mark.parametrize("name", ["in[12]", "in[box", "what?", "*"])
+def test_a_folder_may_be_named_like_a_pattern(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name / "sub"
+    folder.mkdir(parents=True)
+    (folder / "list [1].csv").write_text("E-Mail\na@x.example\n")
+    for pattern in (folder / "*.csv", folder / "list [1].csv", tmp_path / name / "s*" / "*[[]1].csv"):
+        assert [one.person.email for one in signals(pattern)] == ["a@x.example"], pattern
+    (tmp_path / "in1").mkdir()
+    (tmp_path / "in1" / "b.csv").write_text("E-Mail\nb@x.example\n")
+    assert [one.person.email for one in signals(tmp_path / "in[0-9]" / "*.csv")] == ["b@x.example"]
+    assert signals(tmp_path / "nowhere" / "*.csv") == []
+
+
 def test_a_file_that_cannot_be_read_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
     made = source(tmp_path / "*.csv", settle="0s")
     state = made.start(UNTIL)

@@ -34,6 +34,25 @@ def test_the_example_is_whole_but_for_its_secrets() -> None:
     [
         ("sources: {b: {type: maildir, path: x, cron: '61 * * * *'}}", "1:39 sources.b.cron: minute: '61' is not 0-59"),
         ("sources: {b: {type: maildir, path: x, poll: 5m, cron: '* * * * *'}}", "either poll: or cron:, not both"),
+        ("sources: {b: {type: maildir, path: x, poll: 0s}}", "1:39 sources.b.poll: 0s is too often: at least 1s"),
+        ("sources: {b: {type: maildir, path: x, poll: 999ms}}", "sources.b.poll: 999ms is too often"),
+        ("sources: {b: {type: maildir, path: x, cron: '0 0 31 2 *'}}", "sources.b.cron: '0 0 31 2 *' never comes"),
+        (
+            "exclude: {domains: ['*.y.com']}",
+            "1:21 exclude.domains[0]: '*.y.com': a domain stands for its subdomains too; write y.com",
+        ),
+        ("exclude: {domains: [.y.com]}", "exclude.domains[0]: '.y.com': a domain stands for its subdomains too; write"),
+        ("exclude: {domains: ['y.*']}", "exclude.domains[0]: 'y.*': there are no patterns here; name each domain"),
+        ("exclude: {domains: [a@y.com]}", "exclude.domains[0]: 'a@y.com' is no domain; an address stands under"),
+        (
+            "exclude: {addresses: [a@y.com, '*@y.com']}",
+            "exclude.addresses[1]: '*@y.com' is no address; for everybody there write y.com under domains",
+        ),
+        (
+            "exclude: {addresses: [y.com]}",
+            "exclude.addresses[0]: 'y.com' is no address; for everybody there write y.com",
+        ),
+        ("exclude: {addresses: ['a?@y.com']}", "exclude.addresses[0]: 'a?@y.com': there are no patterns here"),
         (
             "sources: {b: {type: webhook, verify: {scheme: bearer, secret: x}, poll: 5m}}",
             "1:67 sources.b.poll: a webhook source is not polled (it receives webhooks; leave the key out)",
@@ -60,6 +79,29 @@ def test_the_example_is_whole_but_for_its_secrets() -> None:
 )
 def test_each_fault_stands_in_its_place(tmp_path: Path, text: str, said: str) -> None:
     assert any(said in fault for fault in check(tmp_path, text)), check(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("verify", "warned"),
+    [
+        ("{scheme: bearer, secret: x}", False),
+        ("{scheme: hmac, secret: x, header: x-sig}", False),
+        ("{scheme: hmac, secret: x, header: x-sig, signed: '{url}{body}'}", True),
+        ("{scheme: mandrill, secret: x}", True),
+    ],
+)
+def test_only_a_signature_over_the_url_asks_for_the_public_url(tmp_path: Path, verify: str, warned: bool) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"sources: {{b: {{type: webhook, verify: {verify}}}}}")
+    report = check_configuration(path)
+    assert not report.faults
+    assert [warning.message for warning in report.warnings if "over the URL" in warning.message] == (
+        ["server.public_url is not set: signatures over the URL use the Host header"] if warned else []
+    )
+
+
+def test_excluded_domains_and_addresses_as_people_write_them(tmp_path: Path) -> None:
+    assert not check(tmp_path, "exclude: {domains: [y.com, '@Z.com', xn--bcher-kva.example], addresses: [a+b@y.com]}")
 
 
 def test_a_database_shared_with_the_store_is_good_for_tables_of_other_names(tmp_path: Path) -> None:

@@ -46,8 +46,15 @@ def test_the_other_fields() -> None:
         ("* * 0 * *", "day of month: '0' is not 1-31"),
         ("a,, * * * *", "minute"),
         ("", "has 0 fields"),
+        ("0 0 31 2 *", "'0 0 31 2 \\*' never comes: no month of these has a day 31"),
+        ("0 0 31 feb,apr,jun */2", "never comes"),
     ],
 )
 def test_faults_name_the_field(line: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         parse_cron(line)
+
+
+@pytest.mark.parametrize("line", ["0 0 29 2 *", "0 0 31 2,3 *", "0 0 31 2 mon", "0 0 */31 2 *", "0 0 30,28 feb *"])
+def test_what_comes_seldom_is_no_fault(line: str) -> None:
+    assert parse_cron(line)

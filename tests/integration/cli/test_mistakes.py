@@ -22,7 +22,7 @@ WRONG_USAGE = {
     "twin salesforce --faults signal.yaml": "signal.yaml: must be a list of faults",
     "check --config config.yaml": "write it before: syncd --config FILE COMMAND",
     "--config nope.yaml check": "no configuration file at nope.yaml; give --config FILE",
-    "--config Maildir check": "no configuration file at Maildir",
+    "--config Maildir check": "Maildir is a directory; name the file in it, such as Maildir/config.yaml",
     "--config latin.yaml check": "is not UTF-8 text (byte 3)",
     "--config list.yaml status": "the configuration must be keys and values",
     "--config broken.yaml status": "broken.yaml:2:",
