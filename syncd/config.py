@@ -43,7 +43,7 @@ _REGIONS = (
 REGIONS = frozenset(_REGIONS.split())
 """The countries whose phone numbers can be read. A copy: the tables themselves take 25 MB that not every process needs."""
 
-SHORTEST_POLL = timedelta(seconds=1)
+SHORTEST_POLL = timedelta(milliseconds=100)
 
 Group = Literal["lead", "contact", "deal", "account"]
 Switch = bool | tuple[Group, ...]
@@ -207,7 +207,7 @@ class SourceSettings(BaseModel):
     @classmethod
     def _poll(cls, value: timedelta | None) -> timedelta | None:
         if value is not None and value < SHORTEST_POLL:
-            raise ValueError(f"{format_duration(value)} is too often: at least 1s; for most sources 1m to 5m will do")
+            raise ValueError(f"{format_duration(value)} is too often: at least 100ms; for most sources 1m to 5m will do")
         return value
 
     @field_validator("cron")
