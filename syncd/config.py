@@ -207,7 +207,9 @@ class SourceSettings(BaseModel):
     @classmethod
     def _poll(cls, value: timedelta | None) -> timedelta | None:
         if value is not None and value < SHORTEST_POLL:
-            raise ValueError(f"{format_duration(value)} is too often: at least 100ms; for most sources 1m to 5m will do")
+            raise ValueError(
+                f"{format_duration(value)} is too often: at least 100ms; for most sources 1m to 5m will do"
+            )
         return value
 
     @field_validator("cron")
