@@ -37,12 +37,11 @@ def refused(port: int, cluster: Cluster) -> tuple[int, str]:
 
 
 def not_ready(daemon: Daemon) -> str:
-    """What `/readyz` says with its 503, "" while all is well."""
+    """What `/readyz` answers, with its status; "" while all is well."""
     try:
         fetch(f"{daemon.url}/readyz")
     except urllib.error.HTTPError as answer:
-        assert answer.code == 503
-        return answer.read().decode()
+        return f"{answer.code}: {answer.read().decode()}"
     return ""
 
 
@@ -61,6 +60,7 @@ def run_out_and_recover(cluster: Cluster, daemon: Daemon, name: str, space: Iter
     cluster.audit_store()
     # A small write may still find room where a large one did not, until that is used up, too.
     why = until(lambda: not_ready(daemon), "it says that it is not ready")
+    assert why.startswith("503: "), why
     assert "disk" in why or "file failed" in why, why
     assert daemon.alive
     next(space)
