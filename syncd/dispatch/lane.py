@@ -31,7 +31,7 @@ from syncd.pacing import Pace
 from syncd.store import queue
 from syncd.store.engine import millis
 from syncd.store.entries import StoreUnavailable
-from syncd.store.lanes import drop_rejected, move_times, pace_of
+from syncd.store.lanes import drop_rejected, due_at_once, move_times, pace_of
 from syncd.store.leases import TERM
 from syncd.store.store import Store
 
@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 LEASE = TERM
 CLAIM_FOR = 15 * 60 * pacing.SECOND
 """A claim outlives the longest request (its deadline is ours), and is extended before each call."""
+LATECOMERS = 60 * pacing.SECOND
+"""For so long after the clock was set back, something that was received before may still be committed."""
 IDLE = 2.0
 """Seconds between looks at the queue when nobody wakes the lane: another process may have put something into it."""
 PROBE = 10
@@ -100,6 +102,7 @@ class Lane:
         self.moved = time.monotonic()
         """When its thread last did anything: a watchdog's sign of life."""
         self._jumps = Jumps()
+        self._set_back_to = 0
         self._verification = Verification(name, destination, mapping, store, settings.live_within)
         self._look_for_work = 0.0
 
@@ -300,6 +303,12 @@ class Lane:
             self._store.apply(lambda connection: move_times(connection, self.name, by, now))
             caller.pace = pacing.moved(caller.pace, by, now)
             caller.keep_pace()
+            self._set_back_to = now if by < 0 else 0
+        elif self._set_back_to:
+            now = millis(self._read_clock())
+            self._store.apply(lambda connection: due_at_once(connection, self.name, now))
+            if now - self._set_back_to > LATECOMERS:
+                self._set_back_to = 0
 
     def take_over(self) -> None:
         """The first thing an owner does: frees what a former one had claimed, and forgets what a reload may have mended."""

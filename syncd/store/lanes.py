@@ -147,6 +147,14 @@ _DUES = (
 )
 
 
+_UNTRIED = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'pending' AND due_at > ? AND due_at = created_at"
+
+
+def due_at_once(connection: Connection, destination: str, now: int) -> None:
+    """What came while the clock was ahead, and is committed only now that it was set back, is not due later than `now`."""
+    connection.exec_driver_sql(sql(connection, _UNTRIED), (now, destination, now))
+
+
 def move_times(connection: Connection, destination: str, by: int, now: int) -> None:
     """The clock was set by so many milliseconds, to `now`. Doubts move along: they are spans, not times of day. Set back,
     so does all that would wait for the old time to come again; set ahead, the rest is simply due early. What was sent since
