@@ -190,7 +190,7 @@ def test_a_bomb_is_one_line_and_costs_this_process_nothing(tmp_path: Path, make:
     assert "\n" not in said
     assert said == TOO_MUCH or "unpacks to" in said or "cannot be read" in said
     assert grew < 50_000_000
-    assert 0 < reader < MEMORY
+    assert reader < MEMORY  # 0 where none was started
     assert left == 0
 
 
