@@ -63,7 +63,7 @@ def test_a_process_that_stalls_again_and_again(tmp_path: Path, postgres_url: str
             cluster.postman.drop(3)
             owner = until(cluster.owner, "somebody owns the lane")
             daemons[owner].stop()
-            until(lambda: cluster.owner() not in (0, owner), "the other owns it")  # noqa: B023
+            until(lambda: cluster.owner() not in (0, owner), "the other owns it", 120.0)  # noqa: B023
             daemons[owner].go_on()
         cluster.vendor.stop()
         cluster.settle()
