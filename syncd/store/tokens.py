@@ -27,7 +27,7 @@ from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.oauth import Mint, Token
 from syncd.refusals import keyed
 from syncd.store.entries import StoreUnavailable
-from syncd.store.leases import Claim, still_held
+from syncd.store.leases import TERM, Claim, still_held
 from syncd.store.schema import tokens
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from syncd.store.store import Store
 
-LEASE = timedelta(seconds=60)
-"""A mint may take this long without a heartbeat (it has one); a dead refresher's lease ends after it."""
+LEASE = TERM
+"""As long as that of a lane: who takes a lane over from a process that is frozen in a mint waits no longer for its token."""
 PATIENCE = timedelta(seconds=75)
 """How long one waits for another process to refresh: longer than its lease, so that a dead one is succeeded."""
 GLANCE = 0.05
