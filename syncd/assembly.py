@@ -170,10 +170,7 @@ class _Building:
         if isinstance(source, WebhookSource):
             try:
                 over_url = covers_url(source.verifier())
-            except (
-                SyncdError,
-                ValueError,
-            ) as error:  # a secret that is none, an empty one say: nothing could be verified
+            except (SyncdError, ValueError) as error:  # nothing could be verified: an empty secret, say
                 self._fault(path, str(error))
                 return None
         polls = isinstance(source, PollingSource)

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from syncd.advice import SLOWEST, USUAL_POLL, Facts, advise
 from syncd.dispatch.lane import read_pace
-from syncd.dispatch.plan import STRANGER
+from syncd.mapping.reasons import STRANGER
 from syncd.pacing import Pace
 from syncd.store import figures
 from syncd.store.books import balance, kept_out

@@ -201,7 +201,9 @@ class Caller:
         """id -> what stands in these fields, of the records that exist. Raises Paused."""
         reader = self.destination
         if not isinstance(reader, ReadsFields):
-            return Misconfigured("fill: cannot be used here: its connector cannot read fields", scope=Scope.RULE)
+            return Misconfigured(
+                "fill: and only_if: cannot be used here: its connector cannot read fields", scope=Scope.RULE
+            )
         self.check(1.0)
         answer = self._ask("values", len(ids), lambda: reader.values(object, ids, fields))
         self._look_up_paid(answer)

@@ -15,6 +15,7 @@ import msgspec
 from syncd.config import Switch
 from syncd.connector import Found, Keying, Kind, Link, Write
 from syncd.mapping.model import About, CompiledMapping, Draft, Skipped
+from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY, not_theirs
 from syncd.signals import NAMESPACE, Signal, frame
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
@@ -24,13 +25,7 @@ ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "sk
 """A delivery's state is the first of these that any of its writes has."""
 _AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"}
 
-NOBODY = "nobody"
-STRANGER = "stranger"
-NO_ACCOUNT = "no account"
-NO_DEAL = "no deal"
 SUPERSEDED = "superseded by a later signal"
-ANOTHER = "their record is a "
-NOTHING_TO_SAY = "there is nothing to write into their record"
 NOTHING_EMPTY = "the fields it would fill are filled"
 EMPTY: tuple[object, ...] = (None, "", [], {})
 """A field of a CRM without a value. False and 0 are values."""
@@ -83,15 +78,6 @@ def about_value(about: About, signal: Signal, account: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- whom it needs
-
-
-def needs_person(draft: Draft) -> bool:
-    """Whether the record cannot be made while the person is not known to the CRM."""
-    return (
-        draft.update
-        or draft.about is About.ACCOUNT
-        or any(to in ("person", "account", "deal") for to in draft.links.values())
-    )
 
 
 def filtered(switch: Switch, found: Found | None) -> str:
@@ -188,7 +174,7 @@ def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
 def link_up(work: Work, person: Found | None) -> Write | str | None:
     """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record."""
     draft, links = work.draft, {}
-    if draft.update and (why := not_theirs(draft, person)):
+    if draft.update and (why := not_theirs(draft, person.object) if person else NOBODY):
         return why
     account = person.account if person else ""
     group = account or (person.id if person else "")
@@ -226,15 +212,6 @@ def link_up(work: Work, person: Found | None) -> Write | str | None:
         id=person.id if draft.update and person else work.row.crm_id,
         group=group or key,
     )
-
-
-def not_theirs(draft: Draft, person: Found | None) -> str:
-    """Why a rule that updates leaves this person's record alone, "" when it does not."""
-    if person is None:
-        return NOBODY
-    if person.object != draft.object:
-        return f"{ANOTHER}{person.object}, not a {draft.object}"
-    return "" if draft.fields or draft.fill or draft.clear else NOTHING_TO_SAY
 
 
 def reopened(taken: Taken, now: int) -> list[WriteRow]:

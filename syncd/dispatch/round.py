@@ -24,6 +24,7 @@ from syncd.dispatch.people import Creation, Need, creates, look_up, newcomers, s
 from syncd.dispatch.plan import PEOPLE_CREATE, Work
 from syncd.dispatch.sender import Sender
 from syncd.errors import Ambiguous, Transient
+from syncd.mapping import reasons
 from syncd.mapping.model import About, CompiledMapping, Draft, Stranger
 from syncd.store.queue import Batch, WriteRow
 from syncd.store.store import Store
@@ -135,7 +136,7 @@ class Round:
             self._settle_creations(now)
 
     def _gather(self) -> None:
-        needing = {work.taken.signal_id for work in self._works if plan.needs_person(work.draft)}
+        needing = {work.taken.signal_id for work in self._works if work.draft.needs_person}
         for taken in self.ledger.taken:
             signal = taken.signal
             if signal is None or not signal.person.identity:
@@ -186,7 +187,7 @@ class Round:
         alone, kept = self._alone(), []
         for work in self._works:
             need = failed.get(work.signal.person.identity)
-            if need is None or need.failure is None or not plan.needs_person(work.draft):
+            if need is None or need.failure is None or not work.draft.needs_person:
                 kept.append(work)
             elif alone and work.row.state != "doubt":
                 self._put(work, rules.not_looked_up(work.row, need.failure, self._route.law, now))
@@ -194,7 +195,7 @@ class Round:
 
     def _create(self, now: int) -> None:
         mapping = self._route.mapping
-        needing = {work.taken.signal_id for work in self._works if plan.needs_person(work.draft)}
+        needing = {work.taken.signal_id for work in self._works if work.draft.needs_person}
         strangers = [
             need
             for need in self._needs.values()
@@ -238,7 +239,7 @@ class Round:
     def _link(self, work: Work, ready: list[tuple[Work, Write]], later: list[Work]) -> None:
         need = self._needs.get(work.signal.person.identity)
         person = need.found if need is not None else None
-        if self._route.mapping.knows_people and person is None and plan.needs_person(work.draft):
+        if self._route.mapping.knows_people and person is None and work.draft.needs_person:
             self._without_person(work, need)
             return
         made = plan.link_up(work, person)
@@ -257,7 +258,7 @@ class Round:
         held = self._caller.pace.held_until(PEOPLE_CREATE, now)
         policy = self._route.mapping.strangers(work.signal.type)
         if need is None:
-            self._put(work, plan.skip(work.row, plan.NOBODY))
+            self._put(work, plan.skip(work.row, reasons.NOBODY))
         elif need.refused:
             reason = f"the record of this person was refused: {need.refused}"
             self._change(work, state="dead", reason=reason, due_at=0)
@@ -266,9 +267,9 @@ class Round:
         elif need.waits(now) or policy.action is Stranger.CREATE:
             self._change(work, state="pending", reason=WAITS_FOR_PERSON, due_at=max(now, need.waits(now)))
         elif policy.action is Stranger.HOLD and now < (end := work.taken.created_at + pacing.hold_span(policy.hold)):
-            self._change(work, state="held", reason=plan.STRANGER, due_at=min(end, now + pacing.HOUR))
+            self._change(work, state="held", reason=reasons.STRANGER, due_at=min(end, now + pacing.HOUR))
         else:
-            self._put(work, plan.skip(work.row, plan.STRANGER))
+            self._put(work, plan.skip(work.row, reasons.STRANGER))
 
     def _wait_for_rules(self, works: Sequence[Work]) -> None:
         now = self._caller.clock()

@@ -54,7 +54,7 @@ class Rule:
                     return Skipped(part.id, "when")
             except Exception as error:  # noqa: BLE001 - a condition that fails is a dead letter that says so
                 unsure = FieldFault("when", explain(error))
-        (fields, more, *reads), faults = self.make(signal, person)
+        (fields, on_create, fill, only_if), faults = self.make(signal, person)
         if unsure:
             faults.insert(0, unsure)
         return Draft(
@@ -63,14 +63,14 @@ class Rule:
             part.key,
             part.about,
             fields,
-            {} if part.verb == "update" else more,
+            on_create,
             tuple(name for name in part.clear if name not in fields),
             part.link,
             part.kind,
             tuple(faults),
             part.verb == "update",
-            more if part.verb == "update" else {},
-            reads[0] if reads else {},
+            fill,
+            only_if,
         )
 
 
@@ -207,13 +207,10 @@ def _compiled(
 
 def _rule(part: RulePart, sandbox: Sandbox) -> Rule:
     # `create` writes once: what it fills is sent while the record is new, and never again
-    groups = {
-        "upsert": [part.fields, part.on_create],
-        "create": [{}, {**part.fields, **part.on_create}],
-        "update": [part.fields, part.fill, part.only_if],
-    }[part.verb]
+    once = part.verb == "create"
+    always, first = ({}, {**part.fields, **part.on_create}) if once else (part.fields, part.on_create)
     when = None if part.when is None else compile_value(part.when, sandbox)
-    return Rule(part, compile_groups(groups, sandbox), when, _pattern(part.signals))
+    return Rule(part, compile_groups([always, first, part.fill, part.only_if], sandbox), when, _pattern(part.signals))
 
 
 def _fingerprint(document: Document, timezone: tzinfo, region: str | None) -> str:

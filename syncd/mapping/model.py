@@ -68,6 +68,12 @@ class Draft:
     only_if: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def needs_person(self) -> bool:
+        """Whether the record cannot be made while the person is not known to the CRM."""
+        to_them = any(to in ("person", "account", "deal") for to in self.links.values())
+        return self.update or self.about is About.ACCOUNT or to_them
+
+    @property
     def overwrites(self) -> bool:
         """Whether it writes over what is there, so that an older one may not follow a newer one."""
         return not self.update or bool(self.fields or self.clear)

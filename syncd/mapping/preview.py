@@ -13,18 +13,8 @@ from syncd.durations import format_duration
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping
 from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger
+from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_theirs
 from syncd.signals import Signal
-
-NOBODY = "nobody"
-STRANGER = "stranger"
-NO_ACCOUNT = "no account"
-NO_DEAL = "no deal"
-NOTHING_TO_SAY = "there is nothing to write into their record"
-
-
-def other_object(theirs: str, wanted: str) -> str:
-    """Why a rule that updates one kind of record leaves somebody alone who is another."""
-    return f"their record is a {theirs}, not a {wanted}"
 
 
 @dataclass(frozen=True)
@@ -75,14 +65,9 @@ def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, liv
     return records
 
 
-def needs_person(draft: Draft) -> bool:
-    """Is it skipped when there is nobody to link it to?"""
-    return bool(draft.links) or draft.about is About.ACCOUNT or draft.update
-
-
 def _skipped(draft: Draft, signal: Signal, found: Found | None, why_not: str) -> str:
     """Why dispatch would not write this record, "" when it would."""
-    if why_not and needs_person(draft):
+    if why_not and draft.needs_person:
         return why_not
     if "deal" in draft.links.values():
         return NO_DEAL
@@ -96,10 +81,7 @@ def _not_theirs(mapping: Mapping, draft: Draft, found: Found | None) -> str:
     if not draft.update:
         return ""
     create = mapping.parts.create
-    theirs = found.object if found else create.object if create else ""
-    if theirs != draft.object:
-        return other_object(theirs, draft.object)
-    return "" if draft.fields or draft.fill or draft.clear else NOTHING_TO_SAY
+    return not_theirs(draft, found.object if found else create.object if create else "")
 
 
 def _person(mapping: Mapping, signal: Signal, found: Found | None) -> tuple[str | None, str]:
@@ -139,14 +121,4 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
     )
 
 
-__all__ = [
-    "NOBODY",
-    "NO_ACCOUNT",
-    "NO_DEAL",
-    "PEOPLE_CREATE",
-    "STRANGER",
-    "Previewed",
-    "Shown",
-    "needs_person",
-    "preview",
-]
+__all__ = ["PEOPLE_CREATE", "Previewed", "Shown", "preview"]

@@ -7,11 +7,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.chaos.processes import until
 from tests.servers import free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "start.md"
@@ -35,14 +35,6 @@ def serving(typed: str, folder: Path, env: dict[str, str]) -> Iterator[None]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(PATIENCE)
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    """Waits for something another process does."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE} s"
-        time.sleep(0.05)
 
 
 def typed_in(folder: Path, env: dict[str, str], line: str) -> str:

@@ -21,14 +21,8 @@ from syncd.connector import Context
 from syncd.errors import Misconfigured, Transient
 from syncd.testing.ledger import Ledger
 from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor
-from tests.dovecot_server import CuttingProxy, Dovecot, dovecot_server
+from tests.dovecot_server import CuttingProxy, Dovecot
 from tests.mails import BROKEN, MOMENT, mail
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -5,31 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.browser import free_port, signing_in
 from tests.chaos.processes import until
-from tests.dovecot_server import Dovecot, dovecot_server
-from tests.mail_rig import Host, beside
+from tests.dovecot_server import Dovecot
+from tests.mail_rig import Host
 from tests.token_endpoint import TokenEndpoint
 
 LIFE = 3
 EARLY = 60
 """A token is renewed a minute before its end: this is what the answer must say for it to be used for `LIFE` seconds."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot_server() as running:
-        yield running
-
-
-@pytest.fixture
-def host(server: Dovecot, tmp_path: Path) -> Iterator[Host]:
-    with beside(server, tmp_path) as host:
-        yield host
 
 
 @pytest.fixture

@@ -25,17 +25,11 @@ from syncd.oauth import MemoryTokens
 from syncd.refusals import Refusals
 from syncd.store import Store
 from syncd.store.schema import signals
-from tests.dovecot_server import CuttingProxy, Dovecot, dovecot_server
+from tests.dovecot_server import CuttingProxy, Dovecot
 from tests.imap_script import ImapScript, nothing
 from tests.mails import mail
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -18,16 +18,10 @@ from syncd.errors import Failure, Misconfigured, RateLimited, Transient, UsageEr
 from syncd.oauth import MemoryTokens, Token, TokenStore
 from syncd.store import Store
 from syncd.testing.ledger import Ledger
-from tests.dovecot_server import Dovecot, dovecot_server
+from tests.dovecot_server import Dovecot
 from tests.imap_script import ImapScript
 from tests.mails import MOMENT, mail
 from tests.token_endpoint import TokenEndpoint
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -6,26 +6,10 @@ Real processes and a real Dovecot; what counts is how many logins the host has s
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.chaos.processes import pause, until
-from tests.dovecot_server import PASSWORD, Dovecot, dovecot_server
-from tests.mail_rig import Host, beside
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot_server() as running:
-        yield running
-
-
-@pytest.fixture
-def host(server: Dovecot, tmp_path: Path) -> Iterator[Host]:
-    with beside(server, tmp_path) as host:
-        yield host
+from tests.dovecot_server import PASSWORD
+from tests.mail_rig import Host
 
 
 def test_a_refused_password_is_spared_over_restarts(host: Host) -> None:

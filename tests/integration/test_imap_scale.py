@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from sqlalchemy import func, select
 
 from bench.mailbox import BEGIN, commands, put
@@ -20,17 +18,11 @@ from syncd.oauth import MemoryTokens
 from syncd.store import Store
 from syncd.store.schema import signals
 from syncd.testing.ledger import Ledger
-from tests.dovecot_server import Dovecot, dovecot_server
+from tests.dovecot_server import Dovecot
 from tests.mails import mail
 
 MANY = 3000
 SESSION = 4  # capability, login, examine, logout: a new connection to one folder, whatever is in it
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot_server() as running:
-        yield running
 
 
 def source(server: Dovecot, user: str, **keys: Any) -> ImapSource:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import requests
@@ -15,8 +15,11 @@ from syncd.settings_file import load_settings
 from syncd.store.subscriptions import registered
 from syncd.twins.twilio import TwilioTwin
 from syncd.twins.zoho_desk import ZohoDeskTwin
+from tests.chaos import processes
 from tests.servers import free_port
 from tests.user_folder import SECRETS, UserFolder
+
+until = partial(processes.until, within=20.0)
 
 TOKEN = SECRETS["TWILIO_TOKEN"]
 OURS, THEIRS = "+842412345678", "+842487654321"
@@ -84,13 +87,6 @@ def house(folder: UserFolder) -> Iterator[House]:
             yield House(folder, desk, phone, daemon)
         finally:
             daemon.stop()
-
-
-def until(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def test_desk_calls_what_was_registered(house: House) -> None:

@@ -294,4 +294,7 @@ rules:
     rig.arrive([row(1)])
     rig.step()
     (kept,) = rig.writes
-    assert (kept["state"], kept["reason"]) == ("held", "fill: cannot be used here: its connector cannot read fields")
+    assert (kept["state"], kept["reason"]) == (
+        "held",
+        "fill: and only_if: cannot be used here: its connector cannot read fields",
+    )

@@ -9,6 +9,7 @@ import pytest
 
 from syncd.daemon import Daemon
 from syncd.settings_file import load_settings
+from tests.chaos.processes import until
 from tests.integration.online.conftest import KEYS, Start, point, said
 from tests.user_folder import CANARY, SECRETS, UserFolder
 
@@ -49,9 +50,7 @@ def test_from_an_org_without_our_fields_to_delivered_records(folder: UserFolder,
     try:
         folder.mail(1)
         folder.done("backfill", "inbox", "--since", "2026-10-01", "--until", "2026-11-10")
-        until = time.monotonic() + 30
-        while not twin.records(task) and time.monotonic() < until:
-            time.sleep(0.05)
+        until(lambda: twin.records(task), "the mail is a task")
     finally:
         daemon.stop()
     (written,) = twin.records(task)

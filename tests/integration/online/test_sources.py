@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import threading
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from syncd.settings_file import load_settings
 from syncd.twins.twilio import TwilioTwin
 from syncd.twins.zoho_desk import ZohoDeskTwin
 from tests.desk import House
-from tests.dovecot_server import Dovecot, dovecot_server
+from tests.dovecot_server import Dovecot
 from tests.integration.online.conftest import said
 from tests.mails import mail
 from tests.servers import free_port
@@ -44,12 +43,6 @@ def found(source: Any) -> dict[str, Finding]:
 
 
 # -------------------------------------------------------------------------------------------------------------- mail
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot_server() as running:
-        yield running
 
 
 def imap(server: Dovecot, user: str, **keys: Any) -> ImapSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,20 +23,16 @@ from syncd.store.calling import EVERYBODY, LONGEST, Calling, read, said
 from syncd.store.entries import Arrival, Entry, Seed
 from syncd.store.groups import Stir
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
+from tests.chaos import processes
 from tests.entries import MOMENT
 from tests.lane_rig import MAPPING, signal
 from tests.servers import execute
 from tests.user_folder import lay_out
 
+until = partial(processes.until, within=15.0)
+
 BODY = Request(method="POST", url="https://h/webhooks/forms", headers={}, body=b"?", received_at=MOMENT)
 WORK = Stir(frozenset({"crm"}), hints=True)
-
-
-def until(true: Callable[[], object], what: str, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,23 +14,18 @@ import pytest
 from syncd.store import Store
 from syncd.store.books import balance, unbalanced
 from syncd.twins.salesforce import SalesforceTwin
+from tests.chaos import processes
 from tests.servers import NoPostgres, Server, execute, plain_url, postgres_program
 from tests.user_folder import CONFIG, UserFolder, lay_out
 
 PATIENCE = 60
+until = partial(processes.until, within=PATIENCE)
 CRM = """\
   crm:
     type: salesforce
     login_url: {url}
     auth: {{flow: client_credentials, client_id: app, client_secret: "${{SF_SECRET}}"}}
 """
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE} s"
-        time.sleep(0.05)
 
 
 def program(name: str, *args: str) -> None:

@@ -1,0 +1,22 @@
+"""Why a rule makes no record of a signal, in the words that people read: the same in preview as in deliveries.
+
+`preview` and the lanes take them from here. Pure.
+"""
+
+from __future__ import annotations
+
+from syncd.mapping.model import Draft
+
+NOBODY = "nobody"
+STRANGER = "stranger"
+NO_ACCOUNT = "no account"
+NO_DEAL = "no deal"
+ANOTHER = "their record is a "
+NOTHING_TO_SAY = "there is nothing to write into their record"
+
+
+def not_theirs(draft: Draft, object: str) -> str:
+    """Why a rule that updates leaves a person alone whose record is an `object`, "" when it does not."""
+    if object != draft.object:
+        return f"{ANOTHER}{object}, not a {draft.object}"
+    return "" if draft.fields or draft.fill or draft.clear else NOTHING_TO_SAY
