@@ -78,6 +78,8 @@ class WithRawNoOp:
 class OneByOne:
     """The same journal with a transaction of its own for every request."""
 
+    enough = 256
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(1)

@@ -20,14 +20,13 @@ Outcome = Committed | Exception
 Done = Callable[[Outcome], None]
 
 HOLD = 0.010  # seconds
-ENOUGH = 256
 DRY_TURNS = 4  # of the loop without a new request: a client that was just answered takes that long for its next
 
 
 class LoopJournal:
-    """The journal as one event loop sees it. Entries are handed over when the loop has run dry of new ones and the writer is
-    free: at work together the two would only fight for the interpreter, and in smaller groups. Nothing is held for longer
-    than HOLD."""
+    """The journal as one event loop sees it. Entries are handed over when the writer is free, and the loop has run dry of new
+    ones or the journal calls it `enough`: a writer that is given a few at a time costs more than it brings. Nothing is held
+    for longer than HOLD."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -49,9 +48,13 @@ class LoopJournal:
         """`entry` is as the journal prepared it. `done(outcome)` is called on this loop: with Committed, or what the journal
         raises: StoreUnavailable, FenceLost."""
         self._waiting.append((entry, done))
-        if len(self._waiting) > 1:
-            return
-        loop = asyncio.get_running_loop()
+        count = len(self._waiting)
+        if count == 1:
+            self._first(asyncio.get_running_loop())
+        elif count >= self._journal.enough and not self._out:
+            self._hand_over(asyncio.get_running_loop())
+
+    def _first(self, loop: asyncio.AbstractEventLoop) -> None:
         self._since = loop.time()
         if self._out:
             self._latest = loop.call_later(HOLD, self._hand_over, loop)
@@ -73,8 +76,11 @@ class LoopJournal:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Once a turn of the loop, until there is nothing more to wait for."""
         count = len(self._waiting)
+        if self._out or not count:  # they were enough in the meantime
+            self._gathering = False
+            return
         self._dry = self._dry + 1 if count == self._seen else 0
-        if self._dry < DRY_TURNS and count < ENOUGH and loop.time() - self._since < HOLD:
+        if self._dry < DRY_TURNS and loop.time() - self._since < HOLD:
             self._seen = count
             loop.call_soon(self._look, loop)
             return
@@ -109,7 +115,10 @@ class LoopJournal:
             self._out -= 1
             done(outcome)
         if self._waiting and not self._out:
-            self._gather(loop)
+            if len(self._waiting) >= self._journal.enough:
+                self._hand_over(loop)
+            else:
+                self._gather(loop)
 
 
 def _end(waiter: asyncio.Future[Committed], outcome: Outcome) -> None:

@@ -19,6 +19,7 @@ from syncd.measures import SECONDS, SIZES, Histogram
 from syncd.store.entries import Committed, Entry, StoreUnavailable
 from syncd.store.groups import Outcome, Stir, commit_group
 from syncd.store.rows import Prepared, prepare
+from syncd.turns import long_turns, short_turns, wait_exactly
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -27,6 +28,12 @@ _log = logging.getLogger(__name__)
 
 LARGEST_GROUP = 500
 LARGEST_GROUP_BYTES = 4_000_000
+
+ENOUGH_BESIDE = 32
+ENOUGH_IN_TURN = 256
+"""Entries that are worth a commit while more come in. SQLite commits beside the event loop (`syncd.store.arrivals`), so half of
+64 busy connections may be committed while the other half is read. PostgreSQL's driver needs the interpreter again and again: the
+two would only fight for it."""
 
 Listener = Callable[[Stir], None]
 Done = Callable[[Outcome], None]
@@ -38,6 +45,8 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._beside = not store.postgresql
+        self.enough = ENOUGH_BESIDE if self._beside else ENOUGH_IN_TURN
         self._waiting: deque[tuple[Prepared, Done]] = deque()
         self._arrived = threading.Condition()
         self._turn = threading.Lock()  # held by whoever commits: the writer, or a lonely `commit`
@@ -76,6 +85,8 @@ class Journal:
                 self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
                 self._writer.start()
             self._waiting.extend(waiting)
+            if self._beside:
+                short_turns()
             self._arrived.notify()
 
     def commit(self, entry: Entry) -> Committed:
@@ -119,9 +130,13 @@ class Journal:
         return future
 
     def _write(self) -> None:
+        if self._beside:
+            wait_exactly()
         while True:
             with self._arrived:
                 while not self._waiting and not self._closed:
+                    if self._beside:
+                        long_turns()
                     self._arrived.wait()
                 if not self._waiting:
                     return

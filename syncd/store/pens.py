@@ -73,7 +73,9 @@ UPSERTS = {
     "fetch_again": "UPDATE receipts SET claim = NULL, claimed_until = 0 WHERE id = ? AND claim = ?",
     "job": "UPDATE jobs SET cursor = COALESCE(?, cursor), progress = ?, updated_at = ? WHERE id = ?",
 }
-"""The seldom statements, in SQLite's spelling; PostgreSQL's is made of it."""
+"""The seldom statements. Each database's own spelling is made of it."""
+
+SQLITE_UPSERTS = {name: sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(") for name, sql in UPSERTS.items()}
 
 
 class Pen(Protocol):
@@ -123,7 +125,6 @@ class SqlitePen:
 
     _LIVING = "AND column1 NOT IN (SELECT id FROM tombstones)"
     _LAST = "SELECT id FROM signals WHERE rowid > ? AND rowid <= ?"
-    _UPSERTS = {name: sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(") for name, sql in UPSERTS.items()}
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -154,7 +155,7 @@ class SqlitePen:
         return self._raw.execute(_insert(table, columns, count, where), [*chain.from_iterable(rows), *padding])
 
     def run(self, statement: str, rows: Rows) -> None:
-        self._raw.executemany(self._UPSERTS[statement], rows)
+        self._raw.executemany(SQLITE_UPSERTS[statement], rows)
 
 
 def _unnest(table: str, columns: dict[str, str]) -> str:

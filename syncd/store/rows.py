@@ -63,7 +63,7 @@ class ArrivalRows(msgspec.Struct, frozen=True):
 class Prepared(msgspec.Struct, frozen=True):
     """An entry ready to be written. `entry` has lost what has become rows: thousands may wait, and whatever a body was parsed
     into dies in the thread that parsed it. `size`: bytes, roughly, which bounds a group. `poisoned` counts the arrivals and
-    rows that are in `quarantined` instead."""
+    rows that are in `quarantined` instead. `bare`: arrivals, and nothing else that must stand or fall with them."""
 
     entry: Entry
     at: int
@@ -73,6 +73,7 @@ class Prepared(msgspec.Struct, frozen=True):
     quarantined: tuple[ReceiptRow, ...]
     memory: dict[str, str | None] = {}
     poisoned: int = 0
+    bare: bool = False
 
 
 def prepare(entry: Entry, now: datetime) -> Prepared:
@@ -103,7 +104,14 @@ def prepare(entry: Entry, now: datetime) -> Prepared:
     if hints or receipts:
         size += sum(len(row.payload) for row in (*hints, *receipts))
     rest = structs.replace(entry, arrivals=(), hints=(), quarantined=(), remember={})
-    return Prepared(rest, at, size, tuple(good), tuple(hints), tuple(receipts), dict(entry.remember), len(bad))
+    memory = dict(entry.remember)
+    bare = bool(good) and not (hints or receipts or memory or _more(entry))
+    return Prepared(rest, at, size, tuple(good), tuple(hints), tuple(receipts), memory, len(bad), bare)
+
+
+def _more(entry: Entry) -> bool:
+    """Whether an entry has something to be committed that is no row of its own."""
+    return bool(entry.off or entry.state is not None or entry.fence or entry.fetched or entry.job)
 
 
 def _arrival_rows(arrival: Arrival, received: datetime | None, at: int) -> ArrivalRows:
@@ -175,6 +183,7 @@ def only(prepared: Prepared, wanted: Sequence[Part]) -> Prepared:
         hints=tuple(prepared.hints[part.at] for part in wanted if part.kind == "hints"),
         quarantined=tuple(prepared.quarantined[part.at] for part in wanted if part.kind == "quarantined"),
         memory={part.at: prepared.memory[part.at] for part in wanted if part.kind == "memory"},
+        bare=False,
     )
 
 

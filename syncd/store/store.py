@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, PoolProxiedConnection
 
 from syncd.store import engine as engines
 from syncd.store.cursors import Cursors, Sources
@@ -127,6 +127,18 @@ class Store:
                 with engines.translated(self.place):
                     raise
         raise AssertionError("unreachable")
+
+    @contextmanager
+    def alone(self) -> Iterator[PoolProxiedConnection]:
+        """A connection of SQLite's without a transaction: each statement is one of its own. Raises StoreUnavailable; a
+        fault of the values themselves comes as the driver's."""
+        self.check_present()
+        with self._one_writer(), engines.translated(self.place):
+            raw = self.engine.raw_connection()
+            try:
+                yield raw
+            finally:
+                raw.close()
 
     @contextmanager
     def _writer(self) -> Iterator[Connection]:

@@ -175,6 +175,8 @@ class HostileJournal:
     `entries` are the committed ones in order; ids it has seen are repeats, as in the real one.
     """
 
+    enough = 32
+
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.refuse: Exception | None = None

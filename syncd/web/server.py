@@ -10,7 +10,6 @@ import asyncio
 import errno
 import gc
 import socket
-import sys
 import threading
 from typing import Any
 
@@ -19,6 +18,7 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from syncd.errors import SyncdError, UsageError
+from syncd.turns import long_turns
 
 HEADER_SECONDS = 20.0
 KEEP_ALIVE_SECONDS = 30
@@ -78,7 +78,7 @@ def tune_the_interpreter() -> None:
     """For a process that answers requests: the cyclic collector seldom (what a request allocates dies with its last
     reference; full collections are what the slowest answers wait for), and threads quick to take turns (the writer that
     they all wait for must not queue 5 ms for the interpreter at each of its statements)."""
-    sys.setswitchinterval(0.0002)
+    long_turns()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

@@ -14,7 +14,8 @@ Done = Callable[[Committed | Exception], None]
 class Written:
     """A journal that ends its groups when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough: int = 256) -> None:
+        self.enough = enough
         self.groups: list[Sequence[tuple[Entry, Done]]] = []
         self.closed = False
 
@@ -55,6 +56,28 @@ def test_what_comes_during_a_commit_is_the_next_group() -> None:
         assert ([len(group) for group in journal.groups], gathered.held) == ([3, 2], 0)
         journal.end(1)
         await asyncio.gather(*later)
+
+    asyncio.run(run())
+
+
+def test_enough_is_handed_over_while_more_come_once_the_writer_is_free() -> None:
+    async def run() -> None:
+        journal = Written(enough=3)
+        gathered = LoopJournal(journal)
+        waiting = [gathered.commit(Entry("a")) for _ in range(4)]
+        assert ([len(group) for group in journal.groups], gathered.held) == ([3], 1)
+        waiting += [gathered.commit(Entry("b")) for _ in range(4)]
+        await turns()
+        assert gathered.held == 5  # the writer is not free: they are one group, not two
+        journal.end(0)
+        await asyncio.gather(*waiting[:3])
+        assert ([len(group) for group in journal.groups], gathered.held) == ([3, 5], 0)
+        journal.end(1)
+        waiting.append(gathered.commit(Entry("c")))
+        await turns()
+        journal.end(2)
+        await asyncio.gather(*waiting)
+        assert gathered.held == 0
 
     asyncio.run(run())
 
