@@ -2,7 +2,7 @@
 
 `commit_group` tries it first. While SQLite works, the event loop has the interpreter, and each statement more is one more wait
 for it: so there is one. It takes only what is all new and in order. Anything else (a repeat, a poison row) leaves no
-trace, and the group goes the general way, which looks closer.
+trace, and the group goes the general way, which looks closer; so do the groups after it while there are repeats among them.
 """
 
 from __future__ import annotations

@@ -52,9 +52,11 @@ def commit_group(store: Store, group: Sequence[Prepared]) -> Result:
     """Commits the entries, in one transaction if none of them is poison. Raises nothing of the database: each outcome is
     Committed, FenceLost, StoreUnavailable, or the fault of an entry that cannot be stored at all."""
     try:
-        if not store.postgresql and arrive(store, group):
+        if not store.postgresql and not store.repeats_about and arrive(store, group):
             return _all_new(group)
-        return store.apply(lambda connection: _write(store, connection, group))
+        result = store.apply(lambda connection: _write(store, connection, group))
+        store.repeats_about = any(isinstance(outcome, Committed) and outcome.repeats for outcome in result.outcomes)
+        return result
     except StoreUnavailable as error:
         return Result([error] * len(group))
     except Exception as error:

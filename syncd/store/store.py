@@ -55,6 +55,7 @@ class Store:
         self._key_source = key_source
         self._writing = threading.Lock()  # SQLite: fairer and quicker than letting threads poll for the file's lock
         self._inode: tuple[int, int] | None = None
+        self.repeats_about = False  # the last group that was looked at closely held some: the next may, too
 
     @classmethod
     def open(

@@ -17,9 +17,9 @@ from sqlalchemy import delete, insert, select
 from syncd.signals import Person, Route
 from syncd.store import Store, groups
 from syncd.store.arrivals import MOST_ROWS, arrive
-from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.entries import Arrival, Committed, Entry, Seed
 from syncd.store.groups import Outcome, Stir, commit_group
-from syncd.store.rows import prepare
+from syncd.store.rows import Prepared, prepare
 from syncd.store.schema import deliveries, receipts, settled, signals, source_health, tally, tombstones
 from tests.entries import CRM, MOMENT, a_signal
 
@@ -103,3 +103,19 @@ def test_what_is_new_and_plain_goes_the_short_way_and_nothing_else_does() -> Non
             connection.execute(insert(tombstones).values(id=str(a_signal(4001).id), at=0))
         assert not arrive(store, some(3, start=4000))  # the second was purged
         assert {**everything(store), "tombstones": []} == before
+
+
+def test_while_repeats_are_about_nothing_is_tried_in_vain() -> None:
+    asked: list[bool] = []
+
+    def watched(store: Store, group: Sequence[Prepared]) -> bool:
+        asked.append(arrive(store, group))
+        return asked[-1]
+
+    with a_store() as store, patch.object(groups, "arrive", watched):
+        for start, tried, repeats in ((0, [True], 0), (0, [False], 3), (1, [], 2), (100, [], 0), (200, [True], 0)):
+            asked.clear()
+            outcomes = commit_group(store, some(3, start=start)).outcomes
+            found = sum(outcome.repeats for outcome in outcomes if isinstance(outcome, Committed))
+            assert (asked, found) == (tried, repeats)
+        assert len(everything(store)["signals"]) == 3 + 1 + 3 + 3
