@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,10 +19,11 @@ from starlette.routing import Route
 from connectors.generic.webhook import CONNECTOR
 from syncd.connector import Context
 from syncd.intake.admit import Outlet, Policy
+from syncd.intake.loop_journal import Done, Told
 from syncd.intake.webhooks import Doors, Endpoint, Journal
 from syncd.oauth import MemoryTokens
 from syncd.store import Store
-from syncd.store.entries import Committed, Entry
+from syncd.store.entries import Entry
 from syncd.store.groups import commit_group
 from syncd.store.rows import Prepared
 from syncd.web.app import App, Readiness, make_app
@@ -91,13 +92,12 @@ class OneByOne:
     def prepare(self, entry: Entry) -> Prepared:
         return self._store.journal.prepare(entry)
 
-    def submit_all(self, waiting: Sequence[tuple[Prepared, Callable[[Committed | Exception], None]]]) -> None:
+    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]], told: Told) -> None:
         for prepared, done in waiting:
-            self._thread.submit(self._commit, prepared, done)
+            self._thread.submit(self._commit, prepared, done, told)
 
-    def _commit(self, prepared: Prepared, done: Callable[[Committed | Exception], None]) -> None:
-        (outcome,) = commit_group(self._store, [prepared]).outcomes
-        done(outcome)
+    def _commit(self, prepared: Prepared, done: Done, told: Told) -> None:
+        told([(done, commit_group(self._store, [prepared]).outcomes[0])])
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Outcome = Committed | Exception
 Done = Callable[[Outcome], None]
+Told = Callable[[Sequence[tuple[Done, Outcome]]], None]
 
 HOLD = 0.010  # seconds
 DRY_TURNS = 4  # of the loop without a new request: a client that was just answered takes that long for its next
@@ -94,15 +95,15 @@ class LoopJournal:
         waiting, self._waiting = self._waiting, []
         self._out += len(waiting)
         try:
-            self._journal.submit_all([(entry, partial(self._ends, loop, done)) for entry, done in waiting])
+            self._journal.submit_all(waiting, partial(self._ends, loop))
         except Exception as error:  # noqa: BLE001  the journal is closed: those who wait hear of it
             self._out -= len(waiting)
             for _, done in waiting:
                 done(error)
 
-    def _ends(self, loop: asyncio.AbstractEventLoop, done: Done, outcome: Outcome) -> None:
+    def _ends(self, loop: asyncio.AbstractEventLoop, ended: Sequence[tuple[Done, Outcome]]) -> None:
         """In the writer's thread."""
-        self._ended.append((done, outcome))
+        self._ended.extend(ended)
         if not self._woken:
             self._woken = True
             loop.call_soon_threadsafe(self._wake, loop)

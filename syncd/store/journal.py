@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from syncd.crashpoints import point
@@ -37,6 +38,7 @@ two would only fight for it."""
 
 Listener = Callable[[Stir], None]
 Done = Callable[[Outcome], None]
+Told = Callable[[Sequence[tuple[Done, Outcome]]], None]
 
 
 class Journal:
@@ -47,7 +49,7 @@ class Journal:
         self._store = store
         self._beside = not store.postgresql
         self.enough = ENOUGH_BESIDE if self._beside else ENOUGH_IN_TURN
-        self._waiting: deque[tuple[Prepared, Done]] = deque()
+        self._waiting: deque[tuple[Prepared, Done, Told]] = deque()
         self._arrived = threading.Condition()
         self._turn = threading.Lock()  # held by whoever commits: the writer, or a lonely `commit`
         self._committing = 0
@@ -75,16 +77,16 @@ class Journal:
         """The entry as `submit_all` takes it. Pure; anybody may do it, in any thread."""
         return prepare(entry, entry.received_at or self._store.clock())
 
-    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]]) -> None:
-        """`submit` for the hot path: many at once, and each `done` is called with its outcome in the writer's thread; be
-        quick there, raise nothing. Raises StoreUnavailable once the journal is closed."""
+    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]], told: Told) -> None:
+        """`submit` for the hot path: many at once. `told` is called in the writer's thread with those that have ended, each
+        `done` with its outcome; be quick there, raise nothing. Raises StoreUnavailable once the journal is closed."""
         with self._arrived:
             if self._closed:
                 raise StoreUnavailable(f"database {self._store.place}: syncd is stopping")
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
                 self._writer.start()
-            self._waiting.extend(waiting)
+            self._waiting.extend([(prepared, done, told) for prepared, done in waiting])
             if self._beside:
                 short_turns()
             self._arrived.notify()
@@ -126,7 +128,7 @@ class Journal:
             else:
                 future.set_result(outcome)
 
-        self.submit_all([(prepared, done)])
+        self.submit_all([(prepared, done)], _call_each)
         return future
 
     def _write(self) -> None:
@@ -142,12 +144,12 @@ class Journal:
                     return
             with self._turn:
                 group = self._take()
-                outcomes = self._commit([prepared for prepared, _ in group])
-            for (_, done), outcome in zip(group, outcomes, strict=True):
-                done(outcome)
+                outcomes = self._commit([prepared for prepared, _, _ in group])
+            for told, ended in groupby(zip(group, outcomes, strict=True), key=lambda one: one[0][2]):
+                told([(done, outcome) for (_, done, _), outcome in ended])
 
-    def _take(self) -> list[tuple[Prepared, Done]]:
-        group: list[tuple[Prepared, Done]] = []
+    def _take(self) -> list[tuple[Prepared, Done, Told]]:
+        group: list[tuple[Prepared, Done, Told]] = []
         size = 0
         while self._waiting and len(group) < LARGEST_GROUP:
             size += self._waiting[0][0].size
@@ -179,3 +181,8 @@ class Journal:
                 listener(stir)
             except Exception:  # noqa: BLE001 - the commit stands; listeners are only told early what they would find anyway
                 _log.exception("a listener of the journal failed")
+
+
+def _call_each(ended: Sequence[tuple[Done, Outcome]]) -> None:
+    for done, outcome in ended:
+        done(outcome)

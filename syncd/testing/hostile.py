@@ -18,6 +18,7 @@ import orjson
 
 from syncd.connector import Batch, Hint, NotYet, Reply, Request, Verifier
 from syncd.errors import Malformed, NotAuthentic
+from syncd.intake.loop_journal import Done, Told
 from syncd.signals import Route, Signal, derive_id, make_person
 from syncd.store.entries import Committed, Entry
 
@@ -212,9 +213,9 @@ class HostileJournal:
     def prepare(self, entry: Entry) -> Entry:
         return entry
 
-    def submit_all(self, entries: Sequence[tuple[Entry, Callable[[Committed | Exception], None]]]) -> None:
+    def submit_all(self, entries: Sequence[tuple[Entry, Done]], told: Told) -> None:
         for entry, done in entries:
-            self.submit(entry).add_done_callback(partial(_tell, done))
+            self.submit(entry).add_done_callback(partial(_tell, done, told))
 
     def commit(self, entry: Entry) -> Committed:
         return self.submit(entry).result(30)
@@ -234,6 +235,7 @@ class HostileJournal:
         future.set_result(Committed(tuple(new), len(entry.arrivals) - len(new)))
 
 
-def _tell(done: Callable[[Committed | Exception], None], future: Future[Committed]) -> None:
+def _tell(done: Done, told: Told, future: Future[Committed]) -> None:
     error = future.exception()
-    done(future.result() if error is None else error if isinstance(error, Exception) else RuntimeError(repr(error)))
+    outcome = future.result() if error is None else error if isinstance(error, Exception) else RuntimeError(repr(error))
+    told([(done, outcome)])

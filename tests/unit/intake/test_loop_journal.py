@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from syncd.intake.loop_journal import DRY_TURNS, LoopJournal
+from syncd.intake.loop_journal import DRY_TURNS, Done, LoopJournal, Told
 from syncd.store.entries import Committed, Entry, StoreUnavailable
-
-Done = Callable[[Committed | Exception], None]
 
 
 class Written:
@@ -17,6 +15,7 @@ class Written:
     def __init__(self, enough: int = 256) -> None:
         self.enough = enough
         self.groups: list[Sequence[tuple[Entry, Done]]] = []
+        self.told: list[Told] = []
         self.closed = False
 
     @property
@@ -26,14 +25,14 @@ class Written:
     def prepare(self, entry: Entry) -> Entry:
         return entry
 
-    def submit_all(self, entries: Sequence[tuple[Entry, Done]]) -> None:
+    def submit_all(self, entries: Sequence[tuple[Entry, Done]], told: Told) -> None:
         if self.closed:
             raise StoreUnavailable("closed")
         self.groups.append(entries)
+        self.told.append(told)
 
     def end(self, group: int) -> None:
-        for _, done in self.groups[group]:
-            done(Committed())
+        self.told[group]([(done, Committed()) for _, done in self.groups[group]])
 
 
 async def turns(count: int = DRY_TURNS + 2) -> None:
