@@ -7,6 +7,7 @@ trace, and the group goes the general way, which looks closer; so do the groups 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain, repeat
@@ -48,8 +49,8 @@ def _setup() -> tuple[str, ...]:
     tally = _upsert("tally", f"SELECT {_seed(0)}, NEW.channel, 1 FROM json_each(NEW.seeds)")  # noqa: S608
     heard = _upsert("heard", "SELECT NEW.source, 0, NEW.received_at, 0, 0, ''")
     return (
-        f"CREATE TEMP VIEW arriving AS SELECT {', '.join(f'0 AS {name}' for name in _COLUMNS)} WHERE false",
-        f"""CREATE TEMP TRIGGER arrive INSTEAD OF INSERT ON arriving BEGIN
+        f"CREATE TEMP VIEW IF NOT EXISTS arriving AS SELECT {', '.join(f'0 AS {name}' for name in _COLUMNS)} WHERE false",
+        f"""CREATE TEMP TRIGGER IF NOT EXISTS arrive INSTEAD OF INSERT ON arriving BEGIN
             SELECT RAISE(ABORT, 'known') FROM tombstones WHERE id = NEW.id;
             INSERT INTO signals ({", ".join(SignalRow._fields)}) VALUES ({_NEW});
             INSERT INTO deliveries ({", ".join(HOT["deliveries"])})
@@ -77,14 +78,25 @@ def arrive(store: Store, group: Sequence[Prepared]) -> bool:
         with store.alone() as pooled:
             driver: Any = pooled.driver_connection
             if "arriving" not in pooled.info:
-                for statement in _setup():
-                    driver.execute(statement)
-                pooled.info["arriving"] = True
+                pooled.info["arriving"] = _made_ready(driver)
+            if not pooled.info["arriving"]:
+                return False
             driver.execute(_statement(count), values)
     except Exception as error:
         if not is_row_fault(error):
             raise
         return False
+    return True
+
+
+def _made_ready(driver: Any) -> bool:
+    """Whether this connection can take the short way."""
+    try:
+        driver.execute("SELECT json_extract(value, '$') FROM json_each('[1]')")
+    except sqlite3.OperationalError:  # a SQLite that was built without JSON
+        return False
+    for statement in _setup():
+        driver.execute(statement)
     return True
 
 

@@ -72,9 +72,8 @@ def commit_group(store: Store, group: Sequence[Prepared]) -> Result:
 def _all_new(group: Sequence[Prepared]) -> Result:
     """What `arrive` has committed."""
     outcomes: list[Outcome] = [Committed(tuple([rows.id for rows in prepared.arrivals])) for prepared in group]
-    starts = {
-        id(rows.seeds): rows.seeds for prepared in group for rows in prepared.arrivals
-    }  # few: a policy shares them
+    # Few: the arrivals of one policy share their seeds.
+    starts = {id(rows.seeds): rows.seeds for prepared in group for rows in prepared.arrivals}
     waiting = (seed.destination for seeds in starts.values() for seed in seeds if not seed.skipped)
     return Result(outcomes, Stir(frozenset(waiting)))
 

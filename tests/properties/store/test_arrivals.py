@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,17 @@ def test_both_ways_leave_the_same(written: list[list[Entry]], purged: set[int]) 
         assert everything(short) == everything(general)
 
 
+class Pooled:
+    """A connection as the pool lends it."""
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self.driver_connection = driver
+        self.info: dict[str, Any] = {}
+
+    def close(self) -> None:
+        pass
+
+
 def some(count: int, *, start: int = 0, **changes: Any) -> list[Any]:
     return [prepare(Entry("phones", [Arrival(a_signal(start + n), CRM)], **changes), MOMENT) for n in range(count)]
 
@@ -119,3 +131,16 @@ def test_while_repeats_are_about_nothing_is_tried_in_vain() -> None:
             found = sum(outcome.repeats for outcome in outcomes if isinstance(outcome, Committed))
             assert (asked, found) == (tried, repeats)
         assert len(everything(store)["signals"]) == 3 + 1 + 3 + 3
+
+
+def test_a_sqlite_without_json_goes_the_general_way() -> None:
+    class Plain(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if "json_each" in sql:
+                raise sqlite3.OperationalError("no such table: json_each")
+            return super().execute(sql, *values)
+
+    with a_store() as store, closing(sqlite3.connect(str(store.url.database), factory=Plain)) as plain:
+        with patch.object(store.engine, "raw_connection", lambda: Pooled(plain)):
+            assert not arrive(store, some(3))
+        assert commit(store, [Entry("phones", [Arrival(a_signal(1), CRM)])])[1] == Stir(frozenset({"crm"}))
