@@ -19,11 +19,10 @@ from starlette.routing import Route
 from connectors.generic.webhook import CONNECTOR
 from syncd.connector import Context
 from syncd.intake.admit import Outlet, Policy
-from syncd.intake.loop_journal import Done, Told
 from syncd.intake.webhooks import Doors, Endpoint, Journal
 from syncd.oauth import MemoryTokens
 from syncd.store import Store
-from syncd.store.entries import Entry
+from syncd.store.entries import Done, Entry, Tell
 from syncd.store.groups import commit_group
 from syncd.store.rows import Prepared
 from syncd.web.app import App, Readiness, make_app
@@ -92,12 +91,12 @@ class OneByOne:
     def prepare(self, entry: Entry) -> Prepared:
         return self._store.journal.prepare(entry)
 
-    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]], told: Told) -> None:
+    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]], tell: Tell) -> None:
         for prepared, done in waiting:
-            self._thread.submit(self._commit, prepared, done, told)
+            self._thread.submit(self._commit, prepared, done, tell)
 
-    def _commit(self, prepared: Prepared, done: Done, told: Told) -> None:
-        told([(done, commit_group(self._store, [prepared]).outcomes[0])])
+    def _commit(self, prepared: Prepared, done: Done, tell: Tell) -> None:
+        tell([(done, commit_group(self._store, [prepared]).outcomes[0])])
 
 
 def main() -> None:

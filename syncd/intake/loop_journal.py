@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from syncd.store.entries import Committed
+from syncd.store.entries import Committed, Done, Outcome
 
 if TYPE_CHECKING:
     from syncd.intake.webhooks import Journal
-
-Outcome = Committed | Exception
-Done = Callable[[Outcome], None]
-Told = Callable[[Sequence[tuple[Done, Outcome]]], None]
 
 HOLD = 0.010  # seconds
 DRY_TURNS = 4  # of the loop without a new request: a client that was just answered takes that long for its next

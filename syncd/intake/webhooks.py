@@ -21,12 +21,12 @@ from syncd.connector import Reply, Request, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
 from syncd.intake.counts import Counts
-from syncd.intake.loop_journal import Done, LoopJournal, Told
+from syncd.intake.loop_journal import LoopJournal
 from syncd.intake.quarantine import quarantined_request
 from syncd.intake.seldom import Seldom
 from syncd.logs import REQUEST
 from syncd.signals import Route
-from syncd.store.entries import Committed, Entry, StoreUnavailable
+from syncd.store.entries import Committed, Done, Entry, StoreUnavailable, Tell
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ class Journal(Protocol):
 
     def prepare(self, entry: Entry) -> Any: ...
 
-    def submit_all(self, waiting: Sequence[tuple[Any, Done]], told: Told) -> None: ...
+    def submit_all(self, waiting: Sequence[tuple[Any, Done]], tell: Tell) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ An `Entry` is committed whole or not at all; many entries share one transaction 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -108,3 +108,13 @@ class FenceLost(Exception):
 class StoreUnavailable(SyncdError):
     """The database cannot commit now (disk full, read-only, gone). Nothing was committed; the text says why and what to
     do. A webhook is answered 503, a poll is tried again."""
+
+
+Outcome = Committed | Exception
+"""What became of an entry."""
+
+Done = Callable[[Outcome], None]
+"""Hears of the outcome of one entry."""
+
+Tell = Callable[[Sequence[tuple[Done, Outcome]]], None]
+"""Brings outcomes to those who wait for them, many at once."""

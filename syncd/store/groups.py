@@ -15,15 +15,13 @@ from sqlalchemy import Connection
 
 from syncd.store.arrivals import arrive
 from syncd.store.engine import is_row_fault
-from syncd.store.entries import Committed, FenceLost, StoreUnavailable
+from syncd.store.entries import Committed, FenceLost, Outcome, StoreUnavailable
 from syncd.store.leases import still_held
 from syncd.store.pens import Pen, pen_for
 from syncd.store.rows import ArrivalRows, Part, Prepared, only, parts, without
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
-
-Outcome = Committed | Exception
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from syncd.crashpoints import point
 from syncd.measures import SECONDS, SIZES, Histogram
-from syncd.store.entries import Committed, Entry, StoreUnavailable
-from syncd.store.groups import Outcome, Stir, commit_group
+from syncd.store.entries import Committed, Done, Entry, Outcome, StoreUnavailable, Tell
+from syncd.store.groups import Stir, commit_group
 from syncd.store.rows import Prepared, prepare
 from syncd.turns import long_turns, short_turns, wait_exactly
 
@@ -37,8 +37,6 @@ ENOUGH_IN_TURN = 256
 two would only fight for it."""
 
 Listener = Callable[[Stir], None]
-Done = Callable[[Outcome], None]
-Told = Callable[[Sequence[tuple[Done, Outcome]]], None]
 
 
 class Journal:
@@ -49,7 +47,7 @@ class Journal:
         self._store = store
         self._beside = not store.postgresql
         self.enough = ENOUGH_BESIDE if self._beside else ENOUGH_IN_TURN
-        self._waiting: deque[tuple[Prepared, Done, Told]] = deque()
+        self._waiting: deque[tuple[Prepared, Done, Tell]] = deque()
         self._arrived = threading.Condition()
         self._turn = threading.Lock()  # held by whoever commits: the writer, or a lonely `commit`
         self._committing = 0
@@ -77,8 +75,8 @@ class Journal:
         """The entry as `submit_all` takes it. Pure; anybody may do it, in any thread."""
         return prepare(entry, entry.received_at or self._store.clock())
 
-    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]], told: Told) -> None:
-        """`submit` for the hot path: many at once. `told` is called in the writer's thread with those that have ended, each
+    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]], tell: Tell) -> None:
+        """`submit` for the hot path: many at once. `tell` is called in the writer's thread with those that have ended, each
         `done` with its outcome; be quick there, raise nothing. Raises StoreUnavailable once the journal is closed."""
         with self._arrived:
             if self._closed:
@@ -86,7 +84,7 @@ class Journal:
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
                 self._writer.start()
-            self._waiting.extend([(prepared, done, told) for prepared, done in waiting])
+            self._waiting.extend([(prepared, done, tell) for prepared, done in waiting])
             if self._beside:
                 short_turns()
             self._arrived.notify()
@@ -145,11 +143,11 @@ class Journal:
             with self._turn:
                 group = self._take()
                 outcomes = self._commit([prepared for prepared, _, _ in group])
-            for told, ended in groupby(zip(group, outcomes, strict=True), key=lambda one: one[0][2]):
-                told([(done, outcome) for (_, done, _), outcome in ended])
+            for tell, ended in groupby(zip(group, outcomes, strict=True), key=lambda one: one[0][2]):
+                tell([(done, outcome) for (_, done, _), outcome in ended])
 
-    def _take(self) -> list[tuple[Prepared, Done, Told]]:
-        group: list[tuple[Prepared, Done, Told]] = []
+    def _take(self) -> list[tuple[Prepared, Done, Tell]]:
+        group: list[tuple[Prepared, Done, Tell]] = []
         size = 0
         while self._waiting and len(group) < LARGEST_GROUP:
             size += self._waiting[0][0].size

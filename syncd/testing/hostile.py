@@ -18,9 +18,8 @@ import orjson
 
 from syncd.connector import Batch, Hint, NotYet, Reply, Request, Verifier
 from syncd.errors import Malformed, NotAuthentic
-from syncd.intake.loop_journal import Done, Told
 from syncd.signals import Route, Signal, derive_id, make_person
-from syncd.store.entries import Committed, Entry
+from syncd.store.entries import Committed, Done, Entry, Tell
 
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "hostile-secret"  # noqa: S105  what the stub verifier accepts
@@ -213,9 +212,9 @@ class HostileJournal:
     def prepare(self, entry: Entry) -> Entry:
         return entry
 
-    def submit_all(self, entries: Sequence[tuple[Entry, Done]], told: Told) -> None:
+    def submit_all(self, entries: Sequence[tuple[Entry, Done]], tell: Tell) -> None:
         for entry, done in entries:
-            self.submit(entry).add_done_callback(partial(_tell, done, told))
+            self.submit(entry).add_done_callback(partial(_tell, done, tell))
 
     def commit(self, entry: Entry) -> Committed:
         return self.submit(entry).result(30)
@@ -235,7 +234,7 @@ class HostileJournal:
         future.set_result(Committed(tuple(new), len(entry.arrivals) - len(new)))
 
 
-def _tell(done: Done, told: Told, future: Future[Committed]) -> None:
+def _tell(done: Done, tell: Tell, future: Future[Committed]) -> None:
     error = future.exception()
     outcome = future.result() if error is None else error if isinstance(error, Exception) else RuntimeError(repr(error))
-    told([(done, outcome)])
+    tell([(done, outcome)])

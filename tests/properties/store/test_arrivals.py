@@ -18,8 +18,8 @@ from sqlalchemy import delete, insert, select
 from syncd.signals import Person, Route
 from syncd.store import Store, groups
 from syncd.store.arrivals import MOST_ROWS, arrive
-from syncd.store.entries import Arrival, Committed, Entry, Seed
-from syncd.store.groups import Outcome, Stir, commit_group
+from syncd.store.entries import Arrival, Committed, Entry, Outcome, Seed
+from syncd.store.groups import Stir, commit_group
 from syncd.store.rows import Prepared, prepare
 from syncd.store.schema import deliveries, receipts, settled, signals, source_health, tally, tombstones
 from tests.entries import CRM, MOMENT, a_signal
@@ -104,7 +104,7 @@ def some(count: int, *, start: int = 0, **changes: Any) -> list[Any]:
     return [prepare(Entry("phones", [Arrival(a_signal(start + n), CRM)], **changes), MOMENT) for n in range(count)]
 
 
-def test_what_is_new_and_plain_goes_the_short_way_and_nothing_else_does() -> None:
+def test_what_is_new_and_bare_goes_the_short_way_and_nothing_else_does() -> None:
     with a_store() as store:
         assert arrive(store, some(MOST_ROWS))
         before = everything(store)

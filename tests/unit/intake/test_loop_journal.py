@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from syncd.intake.loop_journal import DRY_TURNS, Done, LoopJournal, Told
-from syncd.store.entries import Committed, Entry, StoreUnavailable
+from syncd.intake.loop_journal import DRY_TURNS, LoopJournal
+from syncd.store.entries import Committed, Done, Entry, StoreUnavailable, Tell
 
 
 class Written:
@@ -15,7 +15,7 @@ class Written:
     def __init__(self, enough: int = 256) -> None:
         self.enough = enough
         self.groups: list[Sequence[tuple[Entry, Done]]] = []
-        self.told: list[Told] = []
+        self.tells: list[Tell] = []
         self.closed = False
 
     @property
@@ -25,14 +25,14 @@ class Written:
     def prepare(self, entry: Entry) -> Entry:
         return entry
 
-    def submit_all(self, entries: Sequence[tuple[Entry, Done]], told: Told) -> None:
+    def submit_all(self, entries: Sequence[tuple[Entry, Done]], tell: Tell) -> None:
         if self.closed:
             raise StoreUnavailable("closed")
         self.groups.append(entries)
-        self.told.append(told)
+        self.tells.append(tell)
 
     def end(self, group: int) -> None:
-        self.told[group]([(done, Committed()) for _, done in self.groups[group]])
+        self.tells[group]([(done, Committed()) for _, done in self.groups[group]])
 
 
 async def turns(count: int = DRY_TURNS + 2) -> None:
