@@ -19,6 +19,7 @@ from syncd import traces
 from syncd.intake.webhooks import Doors
 from syncd.logs import REQUEST
 from syncd.web.metrics import MEDIA_TYPE, page
+from syncd.web.shared import Shared
 from syncd.web.webhooks import PREFIX, Receive, Scope, Send, WebhookRoute
 
 
@@ -76,15 +77,17 @@ class App:
 
 
 def _pages(registry: CollectorRegistry, ready: Callable[[], Readiness], routes: Sequence[Route]) -> Starlette:
+    readiness, figures = Shared(ready), Shared(lambda: page(registry))
+
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    def readyz(request: Request) -> Response:
-        state = ready()
+    async def readyz(request: Request) -> Response:
+        state = await readiness()
         body = {"ready": not state.fault, "fault": state.fault, "degraded": list(state.degraded)}
         return JSONResponse(body, 503 if state.fault else 200, {"retry-after": "10"} if state.fault else None)
 
-    def metrics(request: Request) -> Response:
-        return Response(page(registry), media_type=MEDIA_TYPE)
+    async def metrics(request: Request) -> Response:
+        return Response(await figures(), media_type=MEDIA_TYPE)
 
     return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics), *routes])

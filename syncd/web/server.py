@@ -1,7 +1,7 @@
 """uvicorn in a thread: one port, a clear line when it is taken, and a stop that lets requests under way end.
 
-The daemon and the tests start it. Connections that dawdle over their headers are closed, so that a few hundred of them cannot
-keep everybody else out.
+The daemon and the tests start it. `syncd.web.protocol` says what one connection may cost; here are the limits on all of them
+together.
 """
 
 from __future__ import annotations
@@ -9,57 +9,28 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import resource
 import socket
 import threading
 from typing import Any
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from syncd.errors import SyncdError, UsageError
 from syncd.turns import long_turns
+from syncd.web.protocol import HEAD_SECONDS, Protocol
 
-HEADER_SECONDS = 20.0
 KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 15
 BACKLOG = 1024
 MOST_CONNECTIONS = 8000  # each may hold 64 KiB of a body nobody has asked for yet
 
 
-class Protocol(HttpToolsProtocol):
-    """Remembers since when a request's head has been awaited, for the sweep; and lets the app answer `at_once` what came
-    whole: a request that arrives in one piece needs no task to wait for its body."""
-
-    head_since: float | None
-    _whole: RequestResponseCycle | None = None  # begun in the piece that is being read
-    _reading = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.head_since = self.loop.time()
-
-    def data_received(self, data: bytes) -> None:
-        self._reading = True
-        super().data_received(data)
-        self._reading = False
-        cycle, self._whole = self._whole, None
-        if cycle is not None and (cycle.more_body or not self.app.at_once(cycle)):
-            super()._start_asgi_task(cycle, self.app)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if self._reading and self._whole is None and app is self.app and hasattr(app, "at_once"):
-            self._whole = cycle
-        else:
-            super()._start_asgi_task(cycle, app)
-
-    def on_message_begin(self) -> None:
-        self.head_since = self.loop.time()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self.head_since = None
-        super().on_headers_complete()
+def connections_allowed() -> int:
+    """As many as leave the process a quarter of its file descriptors for the database and the vendors."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(MOST_CONNECTIONS, files * 3 // 4))
 
 
 class _Uvicorn(uvicorn.Server):
@@ -67,7 +38,7 @@ class _Uvicorn(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 20 == 0:
-            oldest = asyncio.get_running_loop().time() - HEADER_SECONDS
+            oldest = asyncio.get_running_loop().time() - HEAD_SECONDS
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Protocol) and (connection.head_since or oldest + 1) < oldest:
                     connection.transport.close()
@@ -106,7 +77,7 @@ class Server:
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=drain,
-            limit_concurrency=MOST_CONNECTIONS,
+            limit_concurrency=connections_allowed(),
             backlog=BACKLOG,
         )
         self._drain = drain
