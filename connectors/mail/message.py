@@ -18,7 +18,20 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias
 
 from connectors.mail.addresses import Address, parse_addresses
-from connectors.mail.text import MIME_FAULTS, clean, decode, decode_header, html_to_text, one_line, tidy
+from connectors.mail.header_block import repaired
+from connectors.mail.text import (
+    MIME_FAULTS,
+    clean,
+    clean_header,
+    codec_of,
+    decode,
+    decode_header,
+    html_charset,
+    html_to_text,
+    one_line,
+    tidy,
+    word_charsets,
+)
 from syncd.signals import frame
 
 HEAD_BYTES = 256 * 1024
@@ -39,6 +52,11 @@ _EPOCH = datetime(1990, 1, 1, tzinfo=UTC)
 _FUTURE = timedelta(days=1)
 _NESTING = re.compile(rb"multipart/|message/rfc822", re.IGNORECASE)
 _MESSAGE_ID = re.compile(r"<\s*([^<>]+?)\s*>")
+_ADDED_ON_THE_WAY = re.compile(
+    rb"(?:received|return-path|delivered-to|envelope-to|authentication-results|received-spf|arc-[\w-]+|status|x-[\w-]+)\s*:"
+    rb"|>*From ",
+    re.IGNORECASE,
+)
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
 RawMessage: TypeAlias = "Message[str, str]"
@@ -86,18 +104,18 @@ class Mail:
 
 def parse(raw: bytes, *, size: int | None = None, truncated: bool = False) -> Mail:
     """Reads a mail. `size` is its whole size in bytes when `raw` is only its head (then `truncated`)."""
-    part = _structure(raw)
-    headers = headers_of(part)
+    part = _structure(repaired(raw))
+    as_sent = headers_of(part)
+    headers = _in_charset(as_sent, part)
 
     def first(name: str) -> str:
-        values = headers.get(name)
-        return values[0] if values else ""
+        return next(filter(None, headers.get(name, ())), "")
 
     message_id = (message_ids(first("message-id"), loose=True) or ("",))[0]
     text, attachments = _content(part)
     return Mail(
         part=part,
-        key=message_id or _fingerprint(raw, first),
+        key=message_id or _fingerprint(raw, as_sent),
         subject=decode_header(first("subject")),
         sender=(parse_addresses(first("from")) or (Address(decode_header(first("from")), ""),))[0],
         reply_to=parse_addresses(first("reply-to")),
@@ -123,6 +141,21 @@ def headers_of(part: RawMessage) -> dict[str, list[str]]:
         if len(values) < 20:
             values.append(" ".join(str(value)[:HEADER_CAP].splitlines()).replace("\t", " ").strip())
     return headers
+
+
+def _in_charset(headers: dict[str, list[str]], part: RawMessage) -> dict[str, list[str]]:
+    """The headers with their raw 8-bit bytes read: as UTF-8 where that fits, else in a charset that the mail names for its
+    text, its HTML or its encoded words."""
+    if all(value.isascii() and "\x1b" not in value for values in headers.values() for value in values):
+        return headers
+    hints: list[str] = []
+    for leaf in leaves(part):
+        if leaf.get_content_maintype() == "text" and len(hints) < 20:
+            hints.append(parameter(leaf, "content-type", "charset"))
+            hints.append(html_charset(payload(leaf)[:8192]) if leaf.get_content_subtype() == "html" else "")
+    hints += [name for values in headers.values() for value in values for name in word_charsets(value)]
+    names = [name for name in dict.fromkeys(hints) if name]
+    return {name: [clean_header(value, names) for value in values] for name, values in headers.items()}
 
 
 def message_ids(value: str, *, loose: bool = False) -> tuple[str, ...]:
@@ -174,8 +207,12 @@ def payload(part: RawMessage) -> bytes:
 
 
 def part_text(part: RawMessage) -> str:
-    """The clean text of a text part, whatever its charset says."""
-    return clean(decode(payload(part), parameter(part, "content-type", "charset")))
+    """The clean text of a text part, whatever its charset says. HTML may name it itself where the header does not."""
+    raw = payload(part)
+    charset = parameter(part, "content-type", "charset")
+    if part.get_content_subtype() == "html" and codec_of(charset) in {"", "cp1252"}:
+        charset = html_charset(raw) or charset
+    return clean(decode(raw, charset))
 
 
 def parameter(part: RawMessage, header: str, name: str) -> str:
@@ -234,12 +271,18 @@ def _forwarded_subject(leaf: RawMessage) -> str:
     return next((decode_header((headers_of(mail).get("subject") or [""])[0]) for mail in children(leaf)), "")
 
 
-def _fingerprint(raw: bytes, first: Any) -> str:
+def _fingerprint(raw: bytes, headers: dict[str, list[str]]) -> str:
     """A name for a mail without Message-ID that every transport agrees on: what the sender wrote, with line ends and
-    trailing blanks made equal; never what was added on the way (Received, Return-Path, Delivered-To)."""
+    trailing blanks made equal; never what was added on the way (Received, Return-Path, Delivered-To). Where no sender can be
+    read, every other line of the headers counts: two people's mails are two."""
     split = _END_OF_HEADERS.search(raw)
     body = raw[split.end() : split.end() + 2 * _HASHED_BYTES] if split else b""
     body = body.replace(b"\r\n", b"\n")[:_HASHED_BYTES].rstrip()
-    stable = frame(*(" ".join(first(name).split()) for name in ("date", "from", "to", "subject")))
-    digest = hashlib.sha256(stable.encode("utf-8", "surrogateescape") + b"\0" + body)
+    values = [" ".join((headers.get(name) or [""])[0].split()) for name in ("date", "from", "to", "subject")]
+    stable = frame(*values).encode("utf-8", "surrogateescape")
+    if not values[1]:
+        head = raw[: split.start()] if split else raw
+        lines = [line.strip() for line in head[:_HASHED_BYTES].splitlines()]
+        body += b"\0" + b"\n".join(line for line in lines if line and not _ADDED_ON_THE_WAY.match(line))
+    digest = hashlib.sha256(stable + b"\0" + body)
     return f"sha256:{digest.hexdigest()}"

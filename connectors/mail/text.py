@@ -10,6 +10,7 @@ import base64
 import codecs
 import quopri
 import re
+from collections.abc import Sequence
 from html import unescape
 
 MIME_FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, ArithmeticError)
@@ -37,6 +38,22 @@ _CHARSETS = {
     "ks_c_5601-1987": "cp949",
     "ks_c_5601-1989": "cp949",
     "euc-kr": "cp949",
+    "big5": "big5hkscs",
+    "big5-hkscs": "big5hkscs",
+    "cn-big5": "big5hkscs",
+    "x-x-big5": "big5hkscs",
+    "csbig5": "big5hkscs",
+    "cp-850": "cp850",
+    "x-cp1250": "cp1250",
+    "x-cp1251": "cp1251",
+    "x-cp1252": "cp1252",
+    "win-1251": "cp1251",
+    "koi8": "koi8_r",
+    "koi": "koi8_r",
+    "gb_2312-80": "gb18030",
+    "gb2312-80": "gb18030",
+    "csgb2312": "gb18030",
+    "chinese": "gb18030",
     "x-sjis": "cp932",
     "shift_jis": "cp932",
     "shift-jis": "cp932",
@@ -55,6 +72,10 @@ _CHARSETS = {
 _NOT_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
 _CHARSET_NAME = re.compile(r"[a-z0-9][a-z0-9._:-]{0,39}")
 _UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+_META = re.compile(
+    rb"<meta\b[^<>]{0,500}?\bcharset\s*=\s*[\"']?\s*([\w.:-]{2,40})|<\?xml\b[^<>]{0,200}?\bencoding\s*=\s*[\"']([\w.:-]{2,40})",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 
 
@@ -86,6 +107,8 @@ def decode(raw: bytes, charset: str = "") -> str:
     """Text of bytes said to be in `charset`: as said if that fits, else UTF-8 if it fits, else as said with holes, else
     Windows-1252. UTF-8 is tried before the single-byte charsets, which fit anything."""
     said = codec_of(charset)
+    if _ESCAPES.search(raw) and (said in {"", "cp1252", "utf-8"} or said.startswith("iso2022")):
+        return _iso2022(raw)
     guesses = ("utf-8", said) if said in {"", "cp1252", "utf-8"} else (said, "utf-8")
     for codec in guesses:
         try:
@@ -98,14 +121,61 @@ def decode(raw: bytes, charset: str = "") -> str:
         return raw.decode("latin-1")
 
 
-def clean_header(value: str) -> str:
-    """One clean line from a header's value as the parser keeps it: 8-bit bytes as surrogates, folding."""
-    if value.isascii():
+# ISO 2022 switches of Japanese, Korean and Chinese (RFC 1468, 1554, 1557, 1922): seven-bit text that no person writes.
+_ESCAPES = re.compile(rb"\x1b(?:\$[@AB]|\$\([A-DOPQ]|\$\)[ACG]|\([BIJ])")
+_JIS = re.compile(rb"\x1b(\$[@B]|\$\([A-DOPQ]|\([BIJ])")
+
+
+def _iso2022(raw: bytes) -> str:
+    """Text of seven-bit bytes with escape sequences. Python's codecs refuse the row of circled numbers and ㈱ that Windows
+    programs send; those segments are read as EUC, which has it."""
+    for codec in ("iso2022_kr",) if b"\x1b$)C" in raw else ("iso2022_jp_2", "iso2022_jp_ext"):
+        try:
+            return raw.decode(codec)
+        except ValueError:
+            continue
+    mode, text = b"", ""
+    for at, piece in enumerate(_JIS.split(raw)):
+        if at % 2:
+            mode = piece
+        elif mode in {b"$@", b"$B"}:
+            text += bytes(byte | 0x80 if byte > 0x20 else byte for byte in piece).decode("euc_jis_2004", "replace")
+        elif mode == b"(I":
+            text += bytes(byte | 0x80 for byte in piece).decode("cp932", "replace")
+        else:
+            text += piece.decode("ascii", "replace")
+    return text
+
+
+def clean_header(value: str, hints: Sequence[str] = ()) -> str:
+    """One clean line from a header's value as the parser keeps it: 8-bit bytes as surrogates, folding. Bytes that are no
+    UTF-8 are read in the first of the `hints` (names of charsets) that fits."""
+    if value.isascii() and "\x1b" not in value:
         return one_line(value)
     try:
-        return one_line(decode(value.encode("utf-8", "surrogateescape")))
+        raw = value.encode("utf-8", "surrogateescape")
     except ValueError:  # surrogates that stand for no byte
         return one_line(value)
+    for codec in ("" if _ESCAPES.search(raw) else "utf-8", *map(codec_of, hints)):
+        try:
+            if codec:
+                return one_line(raw.decode(codec))
+        except ValueError:
+            continue
+    return one_line(decode(raw))
+
+
+def html_charset(raw: bytes) -> str:
+    """The charset that an HTML page names itself (HTML Standard, "determining the character encoding"), ``""`` for none. A
+    page that can be read so far is not in UTF-16, whatever it says."""
+    found = _META.search(raw, 0, 8192)
+    name = (found[1] or found[2]).decode("ascii", "ignore") if found else ""
+    return "utf-8" if name.lower().startswith("utf-16") else name
+
+
+def word_charsets(value: str) -> tuple[str, ...]:
+    """The charsets that the encoded words of a header name."""
+    return tuple(dict.fromkeys(word[1].lower() for word in _WORD.finditer(value)))
 
 
 def decode_header(value: str) -> str:
