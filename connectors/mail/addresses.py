@@ -20,8 +20,13 @@ MAILTO_CAP = 50
 """Addresses put in a reply link: mail programs give up on links of many kilobytes."""
 
 # Quoted names are bounded, or a header of nothing but open quotes would take quadratic time.
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.){0,250})"|\(([^()]*)\)|<([^<>]*)>|([,;:])|([^",;:<>()]+|.)', re.DOTALL)
-_BARE = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
+# An encoded word is one token: RFC 2047 section 5 forbids commas and brackets in it, and programs write them nevertheless.
+_TOKEN = re.compile(
+    r'(=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?=)|"((?:[^"\\]|\\.){0,250})"|\(([^()]*)\)|<([^<>]*)>|([,;:])|([^",;:<>()]+|.)',
+    re.DOTALL,
+)
+_OPENING = re.compile(r"[<\[]")
+_BARE = re.compile(r"[^\s<>,;:\"()\[\]]+@[^\s<>,;:\"()\[\]]+")
 
 
 class Address(NamedTuple):
@@ -32,8 +37,16 @@ class Address(NamedTuple):
 
 
 def parse_addresses(value: str) -> tuple[Address, ...]:
-    """The addresses of a header value as the parser keeps it. Entries without any address are left out."""
+    """The addresses of a header value as the parser keeps it. Entries without any address are left out. A value that shows
+    none may be encoded as a whole, against RFC 2047: then its text is read."""
     value = clean_header(value)
+    found = _scanned(value)
+    if not found and "=?" in value and "@" in (text := decode_header(value)):
+        found = _scanned(text)
+    return found
+
+
+def _scanned(value: str) -> tuple[Address, ...]:
     found: list[Address] = []
     phrase: list[str] = []
     comment = angle = ""
@@ -41,20 +54,25 @@ def parse_addresses(value: str) -> tuple[Address, ...]:
     def close() -> None:
         nonlocal comment, angle
         text = "".join(phrase).strip()
-        email = normal_email(angle)
+        email = normal_email(re.sub(r"^\s*mailto:", "", angle, flags=re.IGNORECASE))
         if not email and (bare := _BARE.search(angle or text)):
             email = normal_email(bare[0])
-            text = "" if not angle else text
+            text = text if angle else _OPENING.split(text)[0] if _OPENING.search(text) else ""
         if email:
-            found.append(Address(decode_header(text) or decode_header(comment), email))
+            name = decode_header(text) or decode_header(comment)
+            if len(name) > 2 and name[0] == name[-1] == "'":
+                name = name[1:-1].strip()
+            found.append(Address("" if name.lower() == email else name, email))
         phrase.clear()
         comment = angle = ""
 
-    for quoted, note, route, mark, other in _TOKEN.findall(value):
+    for word, quoted, note, route, mark, other in _TOKEN.findall(value):
         if len(found) >= LIST_CAP:
             break
         if mark == ":":
             phrase.clear()
+        elif mark == "," and not angle and "".join(phrase).strip() and "@" not in "".join(phrase[-1:]):
+            phrase.append(mark)  # `Müller, Jörg <j@x>` without quotes: the comma of a name
         elif mark:
             close()
         elif route:
@@ -62,9 +80,25 @@ def parse_addresses(value: str) -> tuple[Address, ...]:
         elif note:
             comment = comment or note
         else:
-            phrase.append(re.sub(r"\\(.)", r"\1", quoted) if quoted else other)
+            phrase.append(re.sub(r"\\(.)", r"\1", quoted) if quoted else word or other)
     close()
     return tuple(found[:LIST_CAP])
+
+
+_NOT_GIVEN = re.compile(
+    r"(?:inc|ltd|llc|llp|gmbh|ag|kg|co|corp|s\.?a|s\.?r\.?l|b\.?v|plc|jr|sr|i{2,3}|ph\.?d|md|dr|esq|mba)\b",
+    re.IGNORECASE,
+)
+
+
+def given_name_first(name: str) -> str:
+    """`Müller, Jörg` as `Jörg Müller`; any other name as it is (`Acme, Inc.`, `Ann Example, PhD`)."""
+    family, comma, given = (part.strip() for part in name.partition(","))
+    if not comma or not family or not given or "," in given or _NOT_GIVEN.match(given):
+        return name
+    if len(family.split()) > 3 or len(given.split()) > 3 or any(c.isdigit() or c in "@/()" for c in name):
+        return name
+    return f"{given} {family}"
 
 
 def unique(addresses: Iterable[Address], without: Iterable[str] = ()) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connectors.mail.addresses import Address, mailto, unique
+from connectors.mail.addresses import Address, given_name_first, mailto, unique
 from connectors.mail.bounces import Report, read_report
 from connectors.mail.message import HEAD_BYTES, TEXT_CAP, Mail, parse
 from connectors.mail.reply import latest_reply
@@ -141,7 +141,7 @@ def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route
         title=shorten(mail.subject, 998) or "(no subject)",
         text=text,
         reply=mailto(answer_to, copies, mail.subject, mail.message_id),
-        person=make_person(name=sender.name, email=sender.email),
+        person=make_person(name=given_name_first(sender.name), email=sender.email),
         data=data,
         thread=f"mail:{mail.thread_root}",
         route=route,

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from connectors.mail.addresses import parse_addresses
+from connectors.mail.addresses import given_name_first, parse_addresses
 from connectors.mail.message import parse
 from connectors.mail.text import decode, decode_header, html_to_text
 from tests.mails import mail
@@ -65,6 +65,19 @@ def test_encoded_words(value: str, text: str) -> None:
         ("=?utf-8?q?J=C3=B6rg=2C_X?= <j@b.example>", [("Jörg, X", "j@b.example")]),
         ("a@b.example; c@d.example", [("", "a@b.example"), ("", "c@d.example")]),
         ("Bob [mailto:x] <<b@c.example>>", [("Bob [mailto", "b@c.example")]),
+        ("=?utf-8?B?SsO2cmcgTcO8bGxlciA8am9lcmdAYi5leGFtcGxlPg==?=", [("Jörg Müller", "joerg@b.example")]),
+        ("=?utf-8?Q?M=C3=BCller,_J=C3=B6rg?= <j@b.example>", [("Müller, Jörg", "j@b.example")]),
+        (
+            "=?utf-8?q?A=3B_B_<x>?= <j@b.example>, =?utf-8?q?C,D?= <c@d.example>",
+            [("A; B <x>", "j@b.example"), ("C,D", "c@d.example")],
+        ),
+        ("Müller, Jörg <j@b.example>, Ann <a@b.example>", [("Müller, Jörg", "j@b.example"), ("Ann", "a@b.example")]),
+        ("Ann Example <ann@b.example", [("Ann Example", "ann@b.example")]),
+        ("Ann [ann@b.example]", [("Ann", "ann@b.example")]),
+        ("Ann <mailto:ann@b.example>", [("Ann", "ann@b.example")]),
+        ("'Ann' <ann@b.example>", [("Ann", "ann@b.example")]),
+        ("ann@b.example <Ann@b.example>", [("", "ann@b.example")]),
+        ("a@b.example, bob, c@d.example", [("", "a@b.example"), ("", "c@d.example")]),
         ("just a name", []),
         ("", []),
     ],
@@ -127,3 +140,19 @@ def test_html_the_renderer_refuses_loses_its_tags(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(inscriptis, "get_text", refuse)
     assert html_to_text("<p>one</p><script>x<y</script>two &amp; <b>three</b>").split() == ["one", "two", "&", "three"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Müller, Jörg", "Jörg Müller"),
+        ("Nguyễn, Văn An", "Văn An Nguyễn"),
+        ("Acme, Inc.", "Acme, Inc."),
+        ("Ann Example, PhD", "Ann Example, PhD"),
+        ("Example, Ann, Sales", "Example, Ann, Sales"),
+        ("Sales, 2nd floor", "Sales, 2nd floor"),
+        ("Ann Example", "Ann Example"),
+    ],
+)
+def test_a_family_name_before_a_comma_goes_behind(name: str, shown: str) -> None:
+    assert given_name_first(name) == shown
