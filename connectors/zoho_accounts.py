@@ -60,13 +60,15 @@ _MILLISECONDS_FROM = 100_000  # older answers count a token's hour as 3,600,000
 
 _PERMANENT = {
     "invalid_code": "the refresh token is revoked, or belongs to another client or data centre; sign in again",
-    "invalid_client": "the client id is unknown in this data centre",
-    "invalid_client_secret": "the client secret is wrong",
-    "unauthorized_client": "this client may not refresh tokens",
-    "invalid_grant": "the refresh token is not accepted",
-    "invalid_scope": "the refresh token's scopes are not accepted",
-    "unsupported_grant_type": "the accounts host does not know this way to sign in",
+    "invalid_client": "the client id is unknown in this data centre; check auth.client_id and data_center",
+    "invalid_client_secret": "the client secret is wrong; check auth.client_secret",
+    "unauthorized_client": "this client may not refresh tokens; use a server-based or self client",
+    "access_denied": "the account denies access to this client; sign in again",
+    "invalid_grant": "the refresh token is not accepted; sign in again",
+    "invalid_scope": "the refresh token's scopes are not accepted; sign in again",
+    "unsupported_grant_type": "the accounts host does not know this way to sign in; check accounts_url",
 }
+"""Zoho's word for a refusal that no retry changes -> why, and what to do."""
 NOBODY = "sign_in"
 """The code of what only a person who signs in can mend."""
 _ENDED = frozenset({"invalid_code", "invalid_grant", "invalid_scope"})
@@ -229,7 +231,8 @@ def _refusal(said: Any, status: int) -> Failure:
         return RateLimited("too many access tokens were asked for", code=code, retry_after=WINDOW.total_seconds())
     if code in _PERMANENT:
         return Misconfigured(f"Zoho refuses to sign in: {_PERMANENT[code]}", code=code)
-    return Transient(f"the accounts host gave no token (HTTP {status})", code=code or str(status), known=status >= 500)
+    text = f"the sign-in at Zoho failed: the accounts host gave no token (HTTP {status}); it is tried again"
+    return Transient(text, code=code or str(status), known=status >= 500)
 
 
 def _life(said: dict[str, Any]) -> float:

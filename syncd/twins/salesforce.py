@@ -35,6 +35,7 @@ _ROUTES: tuple[tuple[str, str, str], ...] = (
     ("PATCH", "composite/sobjects/*/*", "upsert_collection"),
     ("GET", "sobjects", "describe_global"),
     ("POST", "tooling/sobjects/CustomField", "custom_field"),
+    ("GET", "tooling/query", "tooling_query"),
     ("POST", "sobjects/*", "insert"),
     ("GET", "sobjects/*/describe", "describe"),
     ("GET", "sobjects/*/*", "get"),
@@ -387,6 +388,9 @@ class SalesforceTwin(Twin):
 
     def on_custom_field(self, call: Call) -> Answer:
         return setup.custom_field(self, call)
+
+    def on_tooling_query(self, call: Call) -> Answer:
+        return setup.tooling_query(self, call)
 
     def on_query(self, call: Call) -> Answer:
         return salesforce_reads.query(self, call, deleted=False)

@@ -5,18 +5,17 @@ Used by the destination. A call raises a Failure that speaks of the whole; a ref
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from connectors.crm.salesforce import auth
-from connectors.crm.salesforce.errors import answer_failure, parsed, response_failure
+from connectors.crm.salesforce.errors import answer_failure, parsed, response_failure, usage_of
 from connectors.crm.salesforce.settings import SalesforceSettings
 from connectors.crm.salesforce.soql import GET_BYTES, encoded
 from syncd.connector import Allowance, Context, Spend
-from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
+from syncd.errors import AuthExpired, Failure, Misconfigured, Rejected, Scope, StaleReference
 from syncd.http import Bearer, Deadlines, HttpClient, Response, unclear
 from syncd.oauth import Token
 
@@ -24,7 +23,6 @@ HEAVY = 5
 """Queries and collections that one composite call takes (salesforce.md, Composite)."""
 DEADLINES = Deadlines(connect=10.0, read=120.0, total=180.0)
 """Ours; Salesforce itself may go on for ten minutes (see the destination's `doubt`)."""
-_USAGE = re.compile(r"(?:^|[\s,;])api-usage=(\d+)/(\d+)")
 
 
 @dataclass(frozen=True)
@@ -108,10 +106,14 @@ class Client:
     def _call(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], write: bool
     ) -> Response:
-        response = self._http.request(method, path, json=body, headers=headers, write=write)
-        usage = _USAGE.search(response.headers.get("sforce-limit-info", ""))
+        try:
+            response = self._http.request(method, path, json=body, headers=headers, write=write)
+        except AuthExpired as refused:
+            hint = "; signed in, but the org refuses the session: check where syncd's user and app may sign in from"
+            raise AuthExpired(refused.message + hint, code=refused.code) from None
+        usage = usage_of(response)
         if usage is not None:
-            self._allowance = Allowance("calls", float(usage[1]), float(usage[2]), self._clock())
+            self._allowance = Allowance("calls", float(usage[0]), float(usage[1]), self._clock())
         return response
 
     def query(self, statements: Sequence[str], *, archived: bool = False) -> list[list[dict[str, Any]]]:

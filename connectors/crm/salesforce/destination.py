@@ -14,9 +14,9 @@ import msgspec
 from pydantic import SecretStr
 
 from connectors.crm.salesforce import describe, pack, soql
-from connectors.crm.salesforce.auth import NOBODY, is_pem, sign_in_of
+from connectors.crm.salesforce.auth import is_pem, sign_in_of
 from connectors.crm.salesforce.client import HEAVY, Answer, Client
-from connectors.crm.salesforce.errors import answer_failure, failure
+from connectors.crm.salesforce.errors import WHOLE, answer_failure, failure
 from connectors.crm.salesforce.pack import Collection, Packed, Way
 from connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
 from connectors.crm.salesforce.settings import SalesforceSettings
@@ -85,7 +85,7 @@ class Salesforce(DestinationDefaults):
         try:
             return self._client.query(statements)
         except Misconfigured as wrong:
-            if wrong.code == NOBODY:
+            if wrong.scope is Scope.DESTINATION:  # the sign-in, the API, the address: no fault of the look-ups
                 raise
             # Nobody can be found with a wrong look-up: that concerns every rule, not one.
             raise Misconfigured(
@@ -243,10 +243,31 @@ def _refused(collection: Collection, answer: Answer, suspects: list[Collection])
                 suspects.append(collection.only(rest))
             return {collection.rows[place]: meant for place, has in enumerate(having) if has}
     if isinstance(meant, Misconfigured):
-        return dict.fromkeys(collection.rows, meant)
+        return _by_shape(collection, _with_place(collection, meant), suspects)
     step = -(-len(collection.rows) // HEAVY)
     for start in range(0, len(collection.rows), step):
         suspects.append(collection.only(range(start, min(start + step, len(collection.rows)))))
+    return {}
+
+
+def _with_place(collection: Collection, meant: Misconfigured) -> Misconfigured:
+    """The failure with what only we know of it: which object and key field the address of the call names."""
+    if meant.code not in WHOLE or not collection.key_field:
+        return meant
+    place = f"{collection.object}.{collection.key_field}"
+    text = f"{meant.message} (is {place} there, an External ID, and visible to syncd's user?)"
+    return Misconfigured(text, code=meant.code, scope=meant.scope, field=collection.key_field)
+
+
+def _by_shape(collection: Collection, meant: Misconfigured, suspects: list[Collection]) -> dict[int, Outcome]:
+    """A fault of a rule whose field is not named: records of other rules have other fields, so those with the same fields are
+    tried together. One set of fields alone is to blame."""
+    shapes: dict[frozenset[str], list[int]] = {}
+    for place, record in enumerate(collection.records):
+        shapes.setdefault(frozenset(record), []).append(place)
+    if len(shapes) == 1 or meant.code in WHOLE:
+        return dict.fromkeys(collection.rows, meant)
+    suspects.extend(collection.only(places) for places in shapes.values())
     return {}
 
 

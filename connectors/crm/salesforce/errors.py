@@ -1,5 +1,10 @@
-"""What Salesforce says, as syncd's failure classes: a table by code, and by words of the message where a code has several
-meanings. Used by the client (whole answers), the destination (rows) and auth (the token endpoint). Source: salesforce.md.
+"""What Salesforce says, as syncd's failure classes: a table by code, and where a code has several meanings by the field it
+names or by an identifier in its message. Used by the client (whole answers), the destination (rows) and auth (the token
+endpoint).
+
+Messages are written in the language of the user that syncd signs in as: no decision depends on their wording. Codes, API names
+of fields, names of limits and of Apex classes, and ids are the same in every language.
+Sources: salesforce.md; the status and exception codes of the SOAP API ("Core Data Types"), which REST uses as well.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ class Meaning(Enum):
     RETRY = auto()
     BUSY = auto()
     QUOTA = auto()
+    FULL = auto()
     SESSION = auto()
     STOP = auto()
     RULE = auto()
@@ -50,36 +56,62 @@ _CODES: dict[Meaning, str] = {
     Meaning.RETRY: (
         "UNABLE_TO_LOCK_ROW SERVER_UNAVAILABLE QUERY_TIMEOUT REQUEST_RUNNING_TOO_LONG UNKNOWN_EXCEPTION FAILED_WRITE "
         "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE ENTITY_IS_LOCKED ALL_OR_NONE_OPERATION_ROLLED_BACK "
-        "PROCESSING_HALTED"
+        "PROCESSING_HALTED FUNCTIONALITY_TEMPORARILY_UNAVAILABLE RECORD_IN_USE_BY_WORKFLOW TERRITORY_REALIGN_IN_PROGRESS "
+        "PLATFORM_EVENT_PUBLISHING_UNAVAILABLE PLATFORM_EVENT_PUBLISH_FAILED"
     ),
-    Meaning.QUOTA: "REQUEST_LIMIT_EXCEEDED STORAGE_LIMIT_EXCEEDED",
+    Meaning.BUSY: "TOO_MANY_APEX_REQUESTS",
+    Meaning.QUOTA: "REQUEST_LIMIT_EXCEEDED LIMIT_EXCEEDED EXCEEDED_QUOTA",
+    Meaning.FULL: "STORAGE_LIMIT_EXCEEDED LICENSE_LIMIT_EXCEEDED",
     Meaning.SESSION: "INVALID_SESSION_ID INVALID_AUTH_HEADER",
-    Meaning.STOP: "API_CURRENTLY_DISABLED API_DISABLED_FOR_ORG UNSUPPORTED_API_VERSION",
-    Meaning.RULE: "INVALID_TYPE INVALID_FIELD INVALID_FIELD_FOR_INSERT_UPDATE MALFORMED_QUERY INVALID_QUERY_FILTER_OPERATOR",
+    Meaning.STOP: (
+        "API_CURRENTLY_DISABLED API_DISABLED_FOR_ORG UNSUPPORTED_API_VERSION UNSUPPORTED_CLIENT ORG_LOCKED TRIAL_EXPIRED "
+        "ORG_NOT_OWNED_BY_INSTANCE PASSWORD_LOCKOUT INVALID_OPERATION_WITH_EXPIRED_PASSWORD LOGIN_DURING_RESTRICTED_DOMAIN "
+        "LOGIN_DURING_RESTRICTED_TIME CLIENT_NOT_ACCESSIBLE_FOR_USER CLIENT_REQUIRE_UPDATE_FOR_USER "
+        "INVALID_READ_ONLY_USER_DML"
+    ),
+    Meaning.RULE: (
+        "INVALID_TYPE INVALID_FIELD INVALID_FIELD_FOR_INSERT_UPDATE MALFORMED_QUERY INVALID_QUERY_FILTER_OPERATOR "
+        "INVALID_TYPE_FOR_OPERATION QUERY_TOO_COMPLICATED FUNCTIONALITY_NOT_ENABLED PACKAGE_LICENSE_REQUIRED "
+        "FEED_NOT_ENABLED_FOR_OBJECT INVALID_ASSIGNMENT_RULE INVALID_ID_FIELD METHOD_NOT_ALLOWED"
+    ),
     Meaning.WRONG: (
         "REQUIRED_FIELD_MISSING STRING_TOO_LONG INVALID_EMAIL_ADDRESS INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST "
-        "FIELD_CUSTOM_VALIDATION_EXCEPTION FIELD_INTEGRITY_EXCEPTION MALFORMED_ID JSON_PARSER_ERROR "
-        "DUPLICATE_EXTERNAL_ID TXN_SECURITY_NO_ACCESS CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY NUMBER_OUTSIDE_VALID_RANGE "
-        "MISSING_ARGUMENT"
+        "FIELD_CUSTOM_VALIDATION_EXCEPTION FIELD_FILTER_VALIDATION_EXCEPTION FIELD_INTEGRITY_EXCEPTION MALFORMED_ID "
+        "JSON_PARSER_ERROR DUPLICATE_EXTERNAL_ID TXN_SECURITY_NO_ACCESS CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY "
+        "CANNOT_EXECUTE_FLOW_TRIGGER APEX_ERROR SELF_REFERENCE_FROM_TRIGGER CIRCULAR_DEPENDENCY NUMBER_OUTSIDE_VALID_RANGE "
+        "MISSING_ARGUMENT INACTIVE_OWNER_OR_USER TRANSFER_REQUIRES_READ INVALID_STATUS INVALID_OPERATION ALREADY_IN_PROCESS "
+        "ENTITY_IS_ARCHIVED INVALID_TYPE_ON_FIELD_IN_RECORD INVALID_CROSS_REFERENCE_TYPE_FOR_FIELD INVALID_CURRENCY_ISO "
+        "INVALID_PERSON_ACCOUNT_OPERATION UNAVAILABLE_RECORDTYPE_EXCEPTION TEXT_DATA_OUTSIDE_SUPPORTED_CHARSET "
+        "TOO_MANY_ENUM_VALUE MAXIMUM_HIERARCHY_LEVELS_REACHED"
     ),
     Meaning.STALE: "ENTITY_IS_DELETED INVALID_CROSS_REFERENCE_KEY CANNOT_UPDATE_CONVERTED_LEAD NOT_FOUND",
     Meaning.DUPLICATE_RULE: "DUPLICATES_DETECTED",
     Meaning.DUPLICATE_VALUE: "DUPLICATE_VALUE",
 }
 CODES: dict[str, Meaning] = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
-"""Code -> meaning, where the message does not say otherwise."""
+"""Code -> meaning, where neither field nor identifier says otherwise."""
 FAMILIES: tuple[tuple[str, Meaning], ...] = (("INSUFFICIENT_ACCESS", Meaning.WRONG),)
 """Beginning of a code -> meaning, for codes that come in many forms."""
 
-MESSAGES: tuple[tuple[str, str, Meaning], ...] = (
-    ("*", "UNABLE_TO_LOCK_ROW", Meaning.RETRY),
-    ("*", "Too many SOQL queries", Meaning.RETRY),
-    ("REQUEST_LIMIT_EXCEEDED", "Concurrent", Meaning.BUSY),
-    ("NOT_FOUND", "external ID field", Meaning.RULE),
-    ("NOT_FOUND", "requested resource does not exist", Meaning.RULE),
-    ("INVALID_CROSS_REFERENCE_KEY", "Record Type ID", Meaning.WRONG),
+WHOLE: Mapping[str, Meaning] = {"NOT_FOUND": Meaning.RULE}
+"""Code -> meaning, where it stands for a whole request: the object or the key field of its path does not exist, or our user
+may not see it. Of a row it means: no such record."""
+
+IDENTIFIERS: tuple[tuple[str, re.Pattern[str], Meaning], ...] = (
+    ("*", re.compile(r"\bUNABLE_TO_LOCK_ROW\b"), Meaning.RETRY),
+    ("*", re.compile(r"\bSystem\.LimitException\b"), Meaning.RETRY),
+    ("REQUEST_LIMIT_EXCEEDED", re.compile(r"\bConcurrent[A-Z]\w*"), Meaning.BUSY),
 )
-"""(code or *, words of the message, meaning): the first that fits comes before CODES."""
+"""(code or *, what stands in its message whatever the language, meaning): the first that fits comes before CODES. A code inside
+the text of a trigger; the Apex exception of a governor limit; the name of a limit that ends within seconds."""
+
+FIELDS: Mapping[tuple[str, str], Meaning] = {
+    ("INVALID_CROSS_REFERENCE_KEY", "recordtypeid"): Meaning.WRONG,
+    ("INVALID_CROSS_REFERENCE_KEY", "ownerid"): Meaning.WRONG,
+}
+"""(code, field in lower case) -> meaning, before CODES: looking the person up again does not change these."""
+_RECORD_TYPE = re.compile(r"\b012[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?\b")
+"""The id of a record type: its first three characters tell what it is."""
 
 TOKEN_ERRORS: tuple[tuple[str, str, Meaning], ...] = (
     ("*", "login rate exceeded", Meaning.BUSY),
@@ -88,16 +120,28 @@ TOKEN_ERRORS: tuple[tuple[str, str, Meaning], ...] = (
     ("server_error", "", Meaning.RETRY),
     ("temporarily_unavailable", "", Meaning.RETRY),
 )
-"""(error, words of its description, meaning) of the token endpoint; every other refusal needs a person."""
+"""(error, its description, meaning) of the token endpoint; every other refusal stops the lane until it is tried again in an
+hour. OAuth descriptions are constants of the protocol, not texts in the user's language."""
 
-_FIELD = (
-    re.compile(r"No such column '([\w.]+)'"),
-    re.compile(r"is not accessible: (\w+)"),
-    re.compile(r"field '(\w+)'"),
-    re.compile(r"duplicate value found: (\w+)"),
-    re.compile(r"^(\w+__c|\w+Id)\b"),
-)
-_HOLDER = re.compile(r"record with id: (\w{15,18})")
+TOKEN_REMEDIES: Mapping[str, str] = {
+    "invalid_client_id": "check auth.client_id, and that login_url is the org the app is in",
+    "invalid_client": "check auth.client_id and auth.client_secret",
+    "invalid_client_credentials": "check auth.client_id and auth.client_secret",
+    "invalid_grant": "check auth: the refresh token, the user of the app, and where the org lets it sign in from",
+    "invalid_app_access": "allow syncd's user in the app's policies (Setup, External Client App Manager)",
+    "inactive_user": "activate syncd's user, or sign in as another one",
+    "inactive_org": "the org is closed or locked; ask its owner",
+    "unsupported_grant_type": "switch this flow on in the app, or set auth.flow to one that is",
+    "invalid_scope": "give the app the scope api",
+    "OAUTH_APP_BLOCKED": "unblock the app: Setup, Connected Apps OAuth Usage",
+    "OAUTH_APP_ACCESS_DENIED": "allow syncd's user in the app's policies",
+}
+"""OAuth error of a refused token -> what to do."""
+
+_CUSTOM = re.compile(r"(?<![\w.])[A-Za-z]\w*__[cC]\b", re.ASCII)
+_QUOTED = re.compile(r"""['"\u2018-\u201f\u00ab\u300c]([A-Za-z][\w.]*)['"\u2018-\u201f\u00bb\u300d]""", re.ASCII)
+_ID = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{5}0[A-Za-z0-9]{9}(?:[A-Za-z0-9]{3})?(?![A-Za-z0-9])")
+"""15 or 18 characters, the sixth of which is 0 (the id's reserved part): a record's id, wherever a text names one."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +155,22 @@ class Said:
 
     @property
     def field(self) -> str:
-        """The field it speaks of, "" if it names none."""
+        """The field it speaks of, "" if it names none: as listed, else the API name that its message holds."""
         if self.fields:
             return self.fields[0]
-        return next((found[1] for pattern in _FIELD if (found := pattern.search(self.message))), "")
+        found = _CUSTOM.search(self.message) or _QUOTED.search(self.message)
+        return found[found.re.groups] if found else ""
 
     @property
     def meaning(self) -> Meaning | None:
         """None: a code no table lists."""
-        for code, words, meaning in MESSAGES:
-            if code in ("*", self.code) and words in self.message:
+        for code, pattern, meaning in IDENTIFIERS:
+            if code in ("*", self.code) and pattern.search(self.message):
                 return meaning
+        if (self.code, self.field.lower()) in FIELDS:
+            return FIELDS[self.code, self.field.lower()]
+        if self.code == "INVALID_CROSS_REFERENCE_KEY" and _RECORD_TYPE.search(self.message):
+            return Meaning.WRONG
         family = next((meaning for start, meaning in FAMILIES if self.code.startswith(start)), None)
         return CODES.get(self.code, family)
 
@@ -133,8 +182,8 @@ def said(error: Any) -> Said:
     code = str(error.get("statusCode") or error.get("errorCode") or "")
     fields = tuple(str(f) for f in _listed(error.get("fields")))
     message = str(error.get("message") or "")
-    holder = _HOLDER.search(message)
-    existing = _matched_id(error.get("duplicateResult")) or (holder[1] if holder else "")
+    holder = _ID.search(message) if code == "DUPLICATE_VALUE" else None
+    existing = _matched_id(error.get("duplicateResult")) or (holder[0] if holder else "")
     return Said(code, message[:500], fields, existing)
 
 
@@ -153,18 +202,23 @@ def _matched_id(result: Any) -> str:
     return ""
 
 
-def failure(errors: Any, *, key_field: str = "") -> Failure:
-    """What the errors of a row (or of a refused collection) mean; the first error that any table knows decides."""
+def failure(errors: Any, *, key_field: str = "", whole: bool = False, used_up: bool | None = None) -> Failure:
+    """What the errors of a row (or, `whole`, of a refused collection or query) mean; the first error that any table knows
+    decides. `used_up`: whether the org's calls of the day are, where its answer tells that."""
     spoken = [said(e) for e in errors] if isinstance(errors, list) else [said(errors)]
     one = next((s for s in spoken if s.meaning is not None), spoken[0] if spoken else Said("", "no reason was given"))
-    return _FAILURES[one.meaning](one, key_field)
+    meaning = WHOLE.get(one.code, one.meaning) if whole else one.meaning
+    if meaning is Meaning.QUOTA and one.code == "REQUEST_LIMIT_EXCEEDED" and used_up is False:
+        meaning = Meaning.BUSY  # the day's calls are not used up: too many long requests run at once
+    return _FAILURES[meaning](one, key_field)
 
 
 def _duplicate_value(one: Said, key_field: str) -> Failure:
-    """Our own key: somebody else's upsert came first, ours will match now. Another unique field: the row is wrong."""
-    if not key_field or one.field.lower() == key_field.lower() or "external id specified" in one.message:
-        return Transient(one.message, code=one.code)
-    return Rejected(one.message, code=one.code, field=one.field, existing_id=one.existing_id)
+    """Another unique field that is named: the row is wrong. Our own key, or no field at all (a record that our user may not
+    see, a key twice in one call): another upsert came first, ours will match now."""
+    if key_field and one.field and one.field.lower() != key_field.lower() and _CUSTOM.fullmatch(one.field):
+        return Rejected(one.message, code=one.code, field=one.field, existing_id=one.existing_id)
+    return Transient(one.message, code=one.code)
 
 
 def _duplicate_rule(one: Said, _: str) -> Failure:
@@ -178,6 +232,9 @@ _FAILURES: dict[Meaning | None, Callable[[Said, str], Failure]] = {
     Meaning.RETRY: lambda one, _: Transient(one.message, code=one.code),
     Meaning.BUSY: lambda one, _: RateLimited(one.message, code=one.code, retry_after=CONCURRENCY_PAUSE),
     Meaning.QUOTA: lambda one, _: QuotaExhausted(one.message, code=one.code),
+    Meaning.FULL: lambda one, _: QuotaExhausted(
+        f"{one.message}; the org is full: make room (Setup, Storage Usage) or extend the subscription", code=one.code
+    ),
     Meaning.SESSION: lambda one, _: AuthExpired(one.message, code=one.code),
     Meaning.STOP: lambda one, _: Misconfigured(one.message, code=one.code),
     Meaning.RULE: lambda one, _: Misconfigured(one.message, code=one.code, scope=Scope.RULE, field=one.field),
@@ -188,7 +245,7 @@ _FAILURES: dict[Meaning | None, Callable[[Said, str], Failure]] = {
 }
 
 
-def answer_failure(status: int, body: Any, *, write: bool, key_field: str = "") -> Failure:
+def answer_failure(status: int, body: Any, *, write: bool, key_field: str = "", used_up: bool | None = None) -> Failure:
     """What a refused request or subrequest means. `body`: the parsed JSON, None when it is none (an HTML page)."""
     errors: Sequence[Any] = body if isinstance(body, list) else [body] if isinstance(body, Mapping) else []
     spoken = said(errors[0]) if errors else Said("", "")
@@ -200,7 +257,7 @@ def answer_failure(status: int, body: Any, *, write: bool, key_field: str = "") 
         return Misconfigured(f"HTTP {status}: the org moved; set login_url to its current My Domain", code=str(status))
     if not spoken.code:
         return _BARE.get(status, _bare_unknown)(status)
-    return failure(list(errors), key_field=key_field)
+    return failure(list(errors), key_field=key_field, whole=True, used_up=used_up)
 
 
 SAFE_5XX = frozenset({"SERVER_UNAVAILABLE", "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE"})
@@ -226,7 +283,20 @@ def response_failure(response: Response, now: datetime) -> Failure:
     slow = throttled(response, now)
     if slow is not None:
         return slow
-    return answer_failure(response.status, parsed(response), write=response.write)
+    usage = usage_of(response)
+    used_up = usage[0] >= USED_UP * usage[1] if usage else None
+    return answer_failure(response.status, parsed(response), write=response.write, used_up=used_up)
+
+
+_USAGE = re.compile(r"(?:^|[\s,;])api-usage=(\d{1,15})/(\d{1,15})")
+USED_UP = 0.98
+"""Share of the day's calls from which a refusal is about them: calls that run at the same time are not counted yet."""
+
+
+def usage_of(response: Response) -> tuple[int, int] | None:
+    """Calls of the org in 24 hours, and how many it may make (`Sforce-Limit-Info`); None where the answer does not tell."""
+    usage = _USAGE.search(response.headers.get("sforce-limit-info", ""))
+    return (int(usage[1]), int(usage[2])) if usage else None
 
 
 def parsed(response: Response) -> Any:
@@ -253,6 +323,11 @@ def token_failure(response: Response, now: datetime) -> Failure:
             return Transient(text, code=error)
     if response.status >= 500 or not error:
         if 400 <= response.status < 500:
-            return Misconfigured(f"HTTP {response.status} from login_url, no token; is it right?", code="token")
-        return Transient(f"HTTP {response.status} from the token endpoint", code=str(response.status))
-    return Misconfigured(f"Salesforce refuses to sign in: {text or error}; check auth", code=error)
+            text = (
+                f"Salesforce gives no token to sign in with: HTTP {response.status} from login_url; is login_url right?"
+            )
+            return Misconfigured(text, code="token")
+        text = f"the sign-in at Salesforce failed: HTTP {response.status} from the token endpoint; it is tried again"
+        return Transient(text, code=str(response.status))
+    remedy = TOKEN_REMEDIES.get(error, "check auth and login_url")
+    return Misconfigured(f"Salesforce refuses to sign in: {text or error}; {remedy}", code=error)

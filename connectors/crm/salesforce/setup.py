@@ -16,7 +16,7 @@ from connectors.crm.salesforce.client import Answer, Client, Part
 from connectors.crm.salesforce.describe import describe, user_of
 from connectors.crm.salesforce.errors import said
 from syncd.capabilities import FieldDescription, FieldNeed, Step
-from syncd.errors import Ambiguous, Misconfigured, Rejected, StaleReference, Transient
+from syncd.errors import Ambiguous, Misconfigured, QuotaExhausted, Rejected, StaleReference, Transient
 
 ACTIVITY = "Activity"
 ON_ACTIVITY = frozenset({"Task", "Event"})
@@ -25,9 +25,11 @@ SUFFIX = "__c"
 PERMISSIONS = ("Syncd", "syncd")
 """Name and label of the permission set that shows the fields to our user."""
 TEXT_MOST, LONG_LEAST, LONG_MOST = 255, 256, 131_072
-THERE = ("DUPLICATE_DEVELOPER_NAME", "DUPLICATE_VALUE")
-THERE_WORDS = ("already a field named", "already exists", "duplicate value")
+THERE = frozenset({"DUPLICATE_DEVELOPER_NAME", "DUPLICATE_VALUE"})
+"""Codes that say it is there already. Other refusals are looked up: their texts are in the language of our user."""
 _REFUSALS = (Misconfigured, Rejected, StaleReference, Transient)
+CALLS = "REQUEST_LIMIT_EXCEEDED"
+"""The one allowance that is not the org's number of fields: it comes back by itself."""
 _TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "date": ("Date", {}),
     "datetime": ("DateTime", {}),
@@ -38,10 +40,11 @@ _TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 @dataclass
 class _Refused:
-    """Not done, and what Salesforce says. `there`: because it is there already."""
+    """Not done, and what Salesforce says. `there`: because it is there already; `lost`: or done, and the answer is missing."""
 
     why: str
     there: bool = False
+    lost: bool = False
 
 
 @dataclass
@@ -77,7 +80,7 @@ class Setup:
             body = {"FullName": place, "Metadata": _metadata(need)}
             answer = self._post("/tooling/sobjects/CustomField", body)
             refused = answer if isinstance(answer, _Refused) else None
-        if refused is not None and not refused.there:
+        if refused is not None and not (refused.there or (not refused.lost and self._exists(need))):
             return Step(need, False, f"{place} could not be made: {refused.why}. {_by_hand(need)}", by_hand=True)
         self.made.add(place)
         hidden = self._show(need)
@@ -90,6 +93,17 @@ class Setup:
         return Step(
             need, False, f"{place} is there, but our user does not see it{why}. {_show_by_hand(need)}", by_hand=True
         )
+
+    def _exists(self, need: FieldNeed) -> bool:
+        """Whether the org has the field, though our user may not see it; False as well where the org does not tell."""
+        table, name = _place(need).split(".")
+        head = soql.select(("Id",), "CustomField")
+        tests = f"TableEnumOrId = {soql.literal(table)} AND DeveloperName = {soql.literal(name.removesuffix(SUFFIX))}"
+        try:
+            (answer,) = self.client.send([Part("GET", f"/tooling/query/?q={soql.encoded(f'{head} WHERE {tests}')}")])
+        except _REFUSALS:
+            return False
+        return answer.ok and isinstance(answer.body, Mapping) and bool(answer.body.get("records"))
 
     def _show(self, need: FieldNeed) -> str:
         """Shows the field to our user; why not, "" when it is shown."""
@@ -130,19 +144,15 @@ class Setup:
         try:
             (answer,) = self.client.send([Part("POST", path, body)])
         except Ambiguous as lost:
-            return _Refused(f"no answer ({lost}); run the command again, it will see whether it was done")
-        except _REFUSALS as refused:
-            if isinstance(refused, Transient) and refused.known:
+            return _Refused(f"no answer ({lost}); run the command again, it will see whether it was done", lost=True)
+        except (*_REFUSALS, QuotaExhausted) as refused:
+            if (isinstance(refused, Transient) and refused.known) or refused.code == CALLS:
                 raise
-            return _Refused(str(refused), _is_there(refused.code, refused.message))
+            return _Refused(str(refused), refused.code in THERE)
         if answer.ok:
             return answer
         one = said(answer.body[0] if isinstance(answer.body, list) and answer.body else answer.body)
-        return _Refused(f"{one.code}: {one.message}".strip(": "), _is_there(one.code, one.message))
-
-
-def _is_there(code: str, message: str) -> bool:
-    return code in THERE or any(words in message.lower() for words in THERE_WORDS)
+        return _Refused(f"{one.code}: {one.message}".strip(": "), one.code in THERE)
 
 
 def _has(known: Mapping[str, Sequence[FieldDescription]], need: FieldNeed) -> bool:

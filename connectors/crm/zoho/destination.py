@@ -15,11 +15,11 @@ import msgspec
 
 from connectors.crm.zoho import coql, describe, pack, setup
 from connectors.crm.zoho.client import Client
-from connectors.crm.zoho.errors import Meaning, Said, failure, said
+from connectors.crm.zoho.errors import Meaning, Said, failure, parts, together
 from connectors.crm.zoho.pack import Lane, Packed, Way
 from connectors.crm.zoho.people import Search, ask_deals, open_deals
 from connectors.crm.zoho.settings import ZohoSettings
-from connectors.zoho_accounts import NOBODY, sign_in_of
+from connectors.zoho_accounts import sign_in_of
 from syncd.capabilities import FieldDescription, FieldNeed, Finding, SignIn, Step
 from syncd.connector import (
     Allowance,
@@ -98,16 +98,11 @@ class Zoho(DestinationDefaults):
                     search.learn(stage, rows)
                 search.learn(stage, ())
         except Misconfigured as wrong:
-            if wrong.code == NOBODY:
+            if wrong.scope is Scope.DESTINATION:  # the sign-in, a scope, the address: no fault of the look-ups
                 raise
             # Nobody can be found with a wrong look-up: that concerns every rule, not one.
-            text = (
-                wrong.message
-                if wrong.code == "people.match"
-                else f"people.match: {wrong.message} {wrong.field}".strip()
-            )
-            scope = Scope.DESTINATION
-            raise Misconfigured(text, code=wrong.code, scope=scope, field=wrong.field) from None
+            text = f"people.match: {wrong.message} {wrong.field}".strip()
+            raise Misconfigured(text, code=wrong.code, scope=Scope.DESTINATION, field=wrong.field) from None
         found = search.found()
         return self._with_deals(found) if deals else found
 
@@ -163,8 +158,11 @@ class Zoho(DestinationDefaults):
         return body
 
     def _name(self, lane: Lane, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
-        """Gives records that are written, but whose id was not told, their id; where that fails, they are sent again."""
-        nameless = [place for place, o in outcomes.items() if isinstance(o, Written) and not o.id]
+        """Looks up, by our key, records that are written without their id being told, and those that may be; where the
+        look-up fails, they are sent again."""
+        nameless = [
+            place for place, o in outcomes.items() if isinstance(o, LookUp) or (isinstance(o, Written) and not o.id)
+        ]
         if not nameless:
             return
         ids: dict[str, str] = {}
@@ -173,9 +171,12 @@ class Zoho(DestinationDefaults):
             ids = self.find(lane.module, lane.key_field, [writes[place].key for place in nameless])
         except Failure as failed:
             why = f"it is there already; its id could not be looked up: {failed}"
+            outcomes.update((place, Transient(why, code="DUPLICATE_DATA")) for place in nameless)
+            return
         for place in nameless:
-            id_ = ids.get(writes[place].key, "")
-            outcomes[place] = Written(id_, created=False) if id_ else Transient(why, code="DUPLICATE_DATA")
+            before, id_ = outcomes[place], ids.get(writes[place].key, "")
+            unknown = before.otherwise if isinstance(before, LookUp) else Transient(why, code="DUPLICATE_DATA")
+            outcomes[place] = Written(id_, created=False) if id_ else unknown
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
         """By COQL, 50 keys a call. Of several records with one key (possible where it is not unique) the oldest counts."""
@@ -234,6 +235,14 @@ class Zoho(DestinationDefaults):
         self._client.close()
 
 
+class LookUp(Transient):
+    """A duplicate whose field Zoho does not name: whether it is our own key is looked up. `otherwise`: it is not."""
+
+    def __init__(self, message: str, *, code: str, otherwise: Failure) -> None:
+        super().__init__(message, code=code)
+        self.otherwise = otherwise
+
+
 def outcome(lane: Lane, write: Write, row: Any) -> Outcome:
     """What one `data[i]` means. Written without an id: the record is there under our key, and has to be looked up."""
     if not isinstance(row, Mapping):
@@ -242,16 +251,27 @@ def outcome(lane: Lane, write: Write, row: Any) -> Outcome:
         details = row.get("details")
         id_ = str(details.get("id") or "") if isinstance(details, Mapping) else ""
         return Written(id_, _created(lane, row)) if id_ else Ambiguous("a success without an id", code="rows")
-    one = said(row)
+    meant = [_meaning(lane, write, one) for one in parts(row)]
+    there = [one for one in meant if isinstance(one, Written)]
+    return there[0] if there else together([one for one in meant if isinstance(one, Failure)])
+
+
+def _meaning(lane: Lane, write: Write, one: Said) -> Outcome:
+    """What one error of a row means."""
     if write.id and one.code.startswith("ALREADY_"):
         return Written(write.id, created=False)
     if one.meaning is Meaning.DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
         return _duplicate_key(lane, one)
+    if one.meaning is Meaning.DUPLICATE and write.key_field and not one.field and lane.way is Way.CREATE:
+        return LookUp(one.text, code=one.code, otherwise=failure(one))
     if one.meaning is Meaning.DUPLICATE and one.existing_in not in ("", lane.module):
         # An account may keep e-mails unique across Leads and Contacts: whom we would make is somebody there.
         return StaleReference(f"{one.text}: {one.existing_in} {one.existing_id} has this {one.field}", code=one.code)
     if one.code == "INVALID_DATA" and _link_of(write, one.field):
         return StaleReference(one.text, code=one.code, field=_link_of(write, one.field))
+    if one.code == "INVALID_DATA" and not one.field and (write.id or any(link.id for link in write.links.values())):
+        # Zoho names the field of a wrong value; without a field it is the id of the record or of its link that is refused.
+        return StaleReference(f"{one.text} (Zoho names no field: the id of the record or of its link)", code=one.code)
     return failure(one)
 
 

@@ -1,13 +1,14 @@
-"""What Zoho CRM says, as syncd's failure classes: a table by code, and by words of the message where a code has several
-meanings. Used by the client (whole answers) and the destination (rows). Source: zoho.md, "Error classes to implement".
+"""What Zoho CRM says, as syncd's failure classes: a table by code and by the field an error names, never by its wording.
+Used by the client (whole answers) and the destination (rows).
 
-Zoho drops fields it does not know without a word: no table can turn that into an error.
+Sources: zoho.md, "Error classes to implement"; Zoho's published specification of the records API (v8); the API pages "Insert
+Records", "Update Records" and "Status Codes". Zoho drops fields it does not know without an error: no table can report that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -35,10 +36,12 @@ class Meaning(Enum):
     LOST = auto()
     BUSY = auto()
     QUOTA = auto()
+    FULL = auto()
     TOKEN = auto()
     STOP = auto()
     PLACE = auto()
     RULE = auto()
+    OFF = auto()
     WRONG = auto()
     STALE = auto()
     DUPLICATE = auto()
@@ -46,41 +49,47 @@ class Meaning(Enum):
 
 
 _CODES: dict[Meaning, str] = {
-    Meaning.RETRY: "RECORD_LOCKED RECORD_IN_PROGRESS",
+    Meaning.RETRY: "RECORD_LOCKED RECORD_IN_PROGRESS NOT_APPROVED ALREADY_SCHEDULED",
     Meaning.LOST: "INTERNAL_ERROR INTERNAL_SERVER_ERROR",
     Meaning.BUSY: "TOO_MANY_REQUESTS",
     Meaning.QUOTA: "THRESHOLD_EXCEEDED CREDITS_EXHAUSTED API_LIMIT_EXCEEDED",
-    Meaning.TOKEN: "INVALID_TOKEN AUTHENTICATION_FAILURE",
-    Meaning.STOP: "OAUTH_SCOPE_MISMATCH NO_PERMISSION AUTHORIZATION_FAILED",
+    Meaning.FULL: "STORAGE_SPACE_EXCEEDED LICENSE_LIMIT_EXCEEDED RECORD_LIMIT_EXCEEDED",
+    Meaning.TOKEN: "INVALID_TOKEN AUTHENTICATION_FAILURE AUTHENTICATION_FAILED",
+    Meaning.STOP: "OAUTH_SCOPE_MISMATCH NO_PERMISSION AUTHORIZATION_FAILED FORBIDDEN",
     Meaning.PLACE: "INVALID_URL_PATTERN",
     Meaning.RULE: "INVALID_MODULE INVALID_QUERY",
+    Meaning.OFF: "FEATURE_NOT_SUPPORTED FEATURE_PERMISSION NOT_SUPPORTED TERRITORY_NOT_ENABLED",
     Meaning.WRONG: (
-        "INVALID_DATA MANDATORY_NOT_FOUND DEPENDENT_FIELD_MISSING DEPENDENT_MISMATCH MAPPING_MISMATCH PATTERN_NOT_MATCHED "
-        "UNABLE_TO_PARSE_DATA_TYPE NOT_ALLOWED RECORD_IN_BLUEPRINT"
+        "INVALID_DATA MANDATORY_NOT_FOUND EXPECTED_FIELD_MISSING DEPENDENT_FIELD_MISSING DEPENDENT_MISMATCH MAPPING_MISMATCH "
+        "DATA_MISMATCH PATTERN_NOT_MATCHED AMBIGUITY_DURING_PROCESSING UNABLE_TO_PARSE_DATA_TYPE NOT_ALLOWED "
+        "RECORD_IN_BLUEPRINT CANNOT_PROCESS CANNOT_PERFORM_ACTION FILE_SIZE_MORE_THAN_ALLOWED_SIZE"
     ),
-    Meaning.STALE: "ID_ALREADY_CONVERTED",
+    Meaning.STALE: "ID_ALREADY_CONVERTED CONVERTED_RECORD NOT_FOUND NO_RECORDS_FOUND",
     Meaning.DUPLICATE: "DUPLICATE_DATA",
-    Meaning.BUG: "LIMIT_EXCEEDED INVALID_REQUEST_METHOD REQUIRED_PARAM_MISSING SYNTAX_ERROR",
+    Meaning.BUG: "LIMIT_EXCEEDED LIMIT_REACHED INVALID_REQUEST_METHOD REQUIRED_PARAM_MISSING SYNTAX_ERROR",
 }
 CODES: dict[str, Meaning] = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
-"""Code -> meaning, where neither field nor message says otherwise."""
+"""Code -> meaning, where the field does not say otherwise."""
 
-MESSAGES: tuple[tuple[str, str, Meaning], ...] = (
-    ("INVALID_DATA", "related id", Meaning.STALE),
-    ("INVALID_DATA", "id given seems to be invalid", Meaning.STALE),
-)
-"""(code, words of the message, meaning): the first that fits comes before CODES."""
+WHOLE: Mapping[str, Meaning] = {"NOT_FOUND": Meaning.PLACE, "NO_RECORDS_FOUND": Meaning.PLACE}
+"""Code -> meaning, where it stands for a whole answer: there is no such address. Of a row it means: no such record."""
 
-FIELDS: Mapping[str, Meaning] = {
-    "id": Meaning.STALE,
-    "Who_Id": Meaning.STALE,
-    "What_Id": Meaning.STALE,
-    "Parent_Id": Meaning.STALE,
-    "duplicate_check_fields": Meaning.RULE,
+MULTIPLE = "MULTIPLE_OR_MULTI_ERRORS"
+"""The code around several errors of one row, which stand in `details.errors`."""
+_DEEPEST, _MOST = 6, 100
+"""Levels of errors within errors that are read, and errors of one row."""
+
+FIELDS: Mapping[tuple[str, str], Meaning] = {
+    ("INVALID_DATA", "id"): Meaning.STALE,
+    ("INVALID_DATA", "Who_Id"): Meaning.STALE,
+    ("INVALID_DATA", "What_Id"): Meaning.STALE,
+    ("INVALID_DATA", "Parent_Id"): Meaning.STALE,
+    ("INVALID_DATA", "duplicate_check_fields"): Meaning.RULE,
 }
-"""Field of an INVALID_DATA -> meaning, before MESSAGES: a link whose record is gone, or a check field that is not unique."""
+"""(code, field) -> meaning, before CODES: a link whose record is gone, or a check field that is not unique."""
 
 SCOPES = "ZohoCRM.modules.ALL, ZohoCRM.coql.READ and ZohoCRM.settings.fields.READ"
+_VALUES_SHOWN = 12
 _PATH = re.compile(r"\$\.data\[(\d+)\]\.?([A-Za-z]\w*)?")
 
 
@@ -98,16 +107,31 @@ class Said:
     @property
     def meaning(self) -> Meaning | None:
         """None: a code no table lists."""
-        if self.code == "INVALID_DATA" and self.field in FIELDS:
-            return FIELDS[self.field]
-        for code, words, meaning in MESSAGES:
-            if code == self.code and words in self.message:
-                return meaning
-        return CODES.get(self.code)
+        if self.code == "LIMIT_EXCEEDED" and self.field:
+            return Meaning.WRONG  # too many parts of one field (participants, lines of a subform), not of our call
+        return FIELDS.get((self.code, self.field), CODES.get(self.code))
 
     @property
     def text(self) -> str:
-        return f"{self.message}{self.limits}" or "no reason was given"
+        return f"{self.message}{self.limits}".strip() or "no reason was given"
+
+
+def parts(error: Any) -> list[Said]:
+    """The errors that an error object stands for: itself, or those it wraps (`details.errors`, or `errors` beside the code),
+    however deep. Never empty."""
+    return _parts(error, _DEEPEST)[:_MOST]
+
+
+def _parts(error: Any, levels: int) -> list[Said]:
+    if isinstance(error, Mapping) and levels:
+        details = error.get("details")
+        for holder in (details, error):
+            inner = holder.get("errors") if isinstance(holder, Mapping) else None
+            if isinstance(inner, list) and inner:
+                return [part for one in inner[:_MOST] for part in _parts(one, levels - 1)]
+        if isinstance(details, list) and any(isinstance(one, Mapping) and one.get("code") for one in details):
+            return [part for one in details[:_MOST] for part in _parts(one, levels - 1)]
+    return [said(error)]
 
 
 def said(error: Any) -> Said:
@@ -131,19 +155,25 @@ def said(error: Any) -> Said:
 
 
 def _limits(details: Mapping[str, Any]) -> str:
-    """What the details tell of the value that was expected."""
+    """What the details say about the value that was expected."""
     shown = {
         "maximum_length": "at most {} characters",
         "expected_data_type": "expected: {}",
+        "regex": "pattern: {}",
         "limit": "limit: {}",
         "reason": "{}",
     }
-    parts = [form.format(details[name]) for name, form in shown.items() if isinstance(details.get(name), str | int)]
-    return f" ({', '.join(parts)})" if parts else ""
+    told = [form.format(details[name]) for name, form in shown.items() if isinstance(details.get(name), str | int)]
+    values = details.get("supported_values")
+    if isinstance(values, list) and values:
+        told.append("one of: " + ", ".join(str(value)[:40] for value in values[:_VALUES_SHOWN]))
+    return f" ({', '.join(told)})"[:300] if told else ""
 
 
-def failure(one: Said, *, write: bool = True, wait: float | None = None, now: datetime | None = None) -> Failure:
-    """What an error means. `wait`: seconds of a Retry-After header."""
+def failure(
+    one: Said, *, write: bool = True, whole: bool = False, wait: float | None = None, now: datetime | None = None
+) -> Failure:
+    """What an error means. `whole`: it stands for a whole answer. `wait`: seconds of a Retry-After header."""
     if one.meaning is Meaning.BUSY:
         return RateLimited(one.text, code=one.code, retry_after=wait)
     if one.meaning is Meaning.QUOTA:
@@ -151,6 +181,8 @@ def failure(one: Said, *, write: bool = True, wait: float | None = None, now: da
         return QuotaExhausted(one.text, code=one.code, resets_at=resets)
     if one.meaning is Meaning.LOST:
         return unclear(one.text, write=write, code=one.code)
+    if whole and one.code in WHOLE:
+        return _FAILURES[WHOLE[one.code]](one)
     return _FAILURES[one.meaning](one)
 
 
@@ -161,12 +193,21 @@ def _stale(one: Said) -> Failure:
 _FAILURES: dict[Meaning | None, Callable[[Said], Failure]] = {
     None: lambda one: Transient(one.text, code=one.code or "no code", known=False),
     Meaning.RETRY: lambda one: Transient(one.text, code=one.code),
+    Meaning.FULL: lambda one: QuotaExhausted(
+        f"{one.text}; the Zoho account is full: make room or extend the subscription", code=one.code
+    ),
     Meaning.TOKEN: lambda one: AuthExpired(one.text, code=one.code),
     Meaning.STOP: lambda one: Misconfigured(
         f"{one.text}; the refresh token needs the scopes {SCOPES}, and its user the right to write", code=one.code
     ),
     Meaning.PLACE: lambda one: Misconfigured(f"{one.text}; is data_center right?", code=one.code),
     Meaning.RULE: lambda one: Misconfigured(one.text, code=one.code, scope=Scope.RULE, field=one.field),
+    Meaning.OFF: lambda one: Misconfigured(
+        f"{one.text}; the edition of this Zoho account has no such feature, or it is switched off",
+        code=one.code,
+        scope=Scope.RULE,
+        field=one.field,
+    ),
     Meaning.WRONG: lambda one: Rejected(one.text, code=one.code, field=one.field),
     Meaning.STALE: _stale,
     Meaning.DUPLICATE: lambda one: Rejected(one.text, code=one.code, field=one.field, existing_id=one.existing_id),
@@ -176,10 +217,49 @@ _FAILURES: dict[Meaning | None, Callable[[Said], Failure]] = {
 }
 
 
+_ORDER: tuple[type[Failure], ...] = (
+    RateLimited,
+    QuotaExhausted,
+    AuthExpired,
+    Misconfigured,
+    Rejected,
+    StaleReference,
+    Ambiguous,
+    Transient,
+)
+"""Which of several failures of one row decides: what concerns more than the row first, then what no retry can change."""
+
+
+def together(failures: Sequence[Failure]) -> Failure:
+    """The one failure that several errors of a row amount to; a Rejected names them all. The record that
+    values collide with is told where it is one record."""
+    if len(failures) == 1:
+        return failures[0]
+    worst = min(failures, key=_rank)
+    if not isinstance(worst, Rejected):
+        return worst
+    rejected = [one for one in failures if isinstance(one, Rejected)]
+    text = "; ".join(dict.fromkeys(_named(one) for one in rejected))
+    holders = {one.existing_id for one in rejected} - {""}
+    holder = holders.pop() if len(holders) == 1 else ""
+    return Rejected(text[:1000], code=worst.code, field=worst.field, existing_id=holder)
+
+
+def _rank(one: Failure) -> tuple[int, bool]:
+    narrow = isinstance(one, Misconfigured) and one.scope is Scope.RULE
+    return next(place for place, kind in enumerate(_ORDER) if isinstance(one, kind)), narrow
+
+
+def _named(one: Rejected) -> str:
+    holder = f" (record {one.existing_id} has it)" if one.existing_id else ""
+    return f"{one.field or one.code}: {one.message}{holder}"
+
+
 def answer_failure(response: Response, now: datetime) -> Failure:
     """What a whole answer that brings no rows means."""
     wait = response.retry_after(now)
-    one = said(parsed(response) or {})
+    told = parts(parsed(response) or {})
+    one = told[0]
     if one.meaning in (Meaning.BUSY, Meaning.QUOTA):
         return failure(one, wait=wait, now=now)
     slow = throttled(response, now)
@@ -190,7 +270,7 @@ def answer_failure(response: Response, now: datetime) -> Failure:
         return unclear(text, write=response.write, code=one.code or str(response.status))
     if not one.code:
         return _BARE.get(response.status, _bare_unknown)(response.status)
-    return failure(one, write=response.write, now=now)
+    return together([failure(part, write=response.write, whole=True, now=now) for part in told])
 
 
 def _bare_unknown(status: int) -> Failure:
@@ -216,5 +296,5 @@ def parsed(response: Response) -> Any:
 
 def refuses_token(response: Response) -> bool:
     """Whether a 401 is about the token: Zoho says 401 to a missing scope as well, which no new token would mend."""
-    meaning = said(parsed(response) or {}).meaning
+    meaning = parts(parsed(response) or {})[0].meaning
     return meaning not in (Meaning.STOP, Meaning.PLACE)

@@ -119,6 +119,21 @@ def test_any_refusal_of_salesforce_becomes_the_clicks(net: Any, status: int, bod
     assert "tick External ID and Unique" in step.message
 
 
+@pytest.mark.parametrize("message", ["Es existiert bereits ein Feld mit diesem Namen.", "Đã có trường này.", "", "?"])
+def test_a_field_that_is_there_is_looked_up_when_its_refusal_does_not_tell(net: Any, message: str) -> None:
+    unseen, seen = {"fields": [{"name": "Email"}]}, {"fields": [{"name": "Email"}, {"name": "Syncd_Key__c"}]}
+    net.get(f"{DATA}/sobjects/Lead/describe", json=unseen)
+    net.get(f"{DATA}/sobjects/Lead/describe", json=seen)
+    refusal = [{"errorCode": "FIELD_INTEGRITY_EXCEPTION", "message": message}]
+    net.post(f"{DATA}/tooling/sobjects/CustomField", status=400, json=refusal)
+    net.get(f"{DATA}/tooling/query/", json={"records": [{"Id": "00N000000000001AAA"}]})
+    net.get(f"{SF}/services/oauth2/userinfo", json={"user_id": "005000000000001AAA"})
+    net.get(f"{DATA}/query/", json={"records": [{"Id": "0PS000000000001AAA"}], "done": True})
+    net.post(f"{DATA}/sobjects/FieldPermissions", status=201, json={"id": "01k", "success": True})
+    (step,) = salesforce().prepare([NEED])
+    assert (step.done, "was there" in step.message) == (True, True)
+
+
 def test_a_limit_is_no_refusal(net: Any) -> None:
     net.get(f"{DATA}/sobjects/Lead/describe", json={"fields": [{"name": "Email"}]})
     net.post(f"{DATA}/tooling/sobjects/CustomField", status=429, json=[])

@@ -1,4 +1,4 @@
-"""What Salesforce says becomes a failure class: every code of the retry table, by itself and by words of its message."""
+"""What Salesforce says becomes a failure class: every code of the retry table, by itself and by identifiers in its message."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ TABLE: dict[type[Failure], str] = {
     Transient: """UNABLE_TO_LOCK_ROW SERVER_UNAVAILABLE QUERY_TIMEOUT REQUEST_RUNNING_TOO_LONG UNKNOWN_EXCEPTION FAILED_WRITE
         INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE ENTITY_IS_LOCKED ALL_OR_NONE_OPERATION_ROLLED_BACK
         PROCESSING_HALTED""",
-    QuotaExhausted: "REQUEST_LIMIT_EXCEEDED STORAGE_LIMIT_EXCEEDED",
+    QuotaExhausted: "REQUEST_LIMIT_EXCEEDED STORAGE_LIMIT_EXCEEDED LICENSE_LIMIT_EXCEEDED LIMIT_EXCEEDED",
     AuthExpired: "INVALID_SESSION_ID INVALID_AUTH_HEADER",
     Misconfigured: """API_CURRENTLY_DISABLED API_DISABLED_FOR_ORG INVALID_TYPE INVALID_FIELD INVALID_FIELD_FOR_INSERT_UPDATE
-        UNSUPPORTED_API_VERSION""",
+        UNSUPPORTED_API_VERSION ORG_LOCKED TRIAL_EXPIRED FUNCTIONALITY_NOT_ENABLED PACKAGE_LICENSE_REQUIRED""",
     Rejected: """REQUIRED_FIELD_MISSING STRING_TOO_LONG INVALID_EMAIL_ADDRESS INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST
         FIELD_CUSTOM_VALIDATION_EXCEPTION FIELD_INTEGRITY_EXCEPTION MALFORMED_ID INSUFFICIENT_ACCESS_OR_READONLY
         INSUFFICIENT_ACCESS_ANYTHING JSON_PARSER_ERROR DUPLICATE_EXTERNAL_ID TXN_SECURITY_NO_ACCESS""",
@@ -58,12 +58,6 @@ def test_codes(code: str, kind: type[Failure], shape: str) -> None:
         ("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded.", RateLimited, {"retry_after": 10.0}),
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "x: UNABLE_TO_LOCK_ROW, unable to", Transient, {"known": True}),
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "System.LimitException: Too many SOQL queries: 101", Transient, {}),
-        (
-            "NOT_FOUND",
-            "Provided external ID field does not exist or is not accessible: X__c",
-            Misconfigured,
-            {"scope": Scope.RULE, "field": "X__c"},
-        ),
         ("INVALID_FIELD", "No such column 'F__c' on sobject of type Task", Misconfigured, {"field": "F__c"}),
         ("API_DISABLED_FOR_ORG", "API is disabled", Misconfigured, {"scope": Scope.DESTINATION}),
         (
@@ -82,7 +76,7 @@ def test_codes(code: str, kind: type[Failure], shape: str) -> None:
         ("SOMETHING_NEW", "?", Transient, {"known": False, "code": "SOMETHING_NEW"}),
     ],
 )
-def test_messages_decide_where_a_code_has_two_meanings(
+def test_identifiers_decide_where_a_code_has_two_meanings(
     code: str, message: str, kind: type[Failure], told: dict[str, Any]
 ) -> None:
     got = failure([{"statusCode": code, "message": message}], key_field="K__c")

@@ -56,10 +56,12 @@ def response(status: int, body: Any, *, write: bool = True, headers: dict[str, s
         ("TOO_MANY_REQUESTS", RateLimited),
         ("THRESHOLD_EXCEEDED", QuotaExhausted),
         ("INTERNAL_ERROR", Ambiguous),
-        ("RECORD_LOCKED", Transient),
-        ("ID_ALREADY_CONVERTED", StaleReference),
+        ("STORAGE_SPACE_EXCEEDED LICENSE_LIMIT_EXCEEDED RECORD_LIMIT_EXCEEDED", QuotaExhausted),
+        ("RECORD_LOCKED NOT_APPROVED", Transient),
+        ("ID_ALREADY_CONVERTED CONVERTED_RECORD", StaleReference),
         (
-            "INVALID_DATA MANDATORY_NOT_FOUND DEPENDENT_FIELD_MISSING MAPPING_MISMATCH DUPLICATE_DATA PATTERN_NOT_MATCHED",
+            "INVALID_DATA MANDATORY_NOT_FOUND EXPECTED_FIELD_MISSING DEPENDENT_FIELD_MISSING DEPENDENT_MISMATCH "
+            "MAPPING_MISMATCH DATA_MISMATCH DUPLICATE_DATA PATTERN_NOT_MATCHED NOT_ALLOWED RECORD_IN_BLUEPRINT CANNOT_PROCESS",
             Rejected,
         ),
         ("OAUTH_SCOPE_MISMATCH NO_PERMISSION AUTHORIZATION_FAILED INVALID_MODULE INVALID_URL_PATTERN", Misconfigured),
@@ -88,9 +90,16 @@ def test_scopes_of_what_stops() -> None:
         return meant.scope
 
     assert scope("INVALID_MODULE") is scope("INVALID_QUERY") is Scope.RULE
+    assert scope("FEATURE_NOT_SUPPORTED") is scope("TERRITORY_NOT_ENABLED") is scope("NOT_SUPPORTED") is Scope.RULE
     assert scope("OAUTH_SCOPE_MISMATCH") is scope("INVALID_URL_PATTERN") is scope("LIMIT_EXCEEDED") is Scope.DESTINATION
     assert "data_center" in str(failure(said(error("INVALID_URL_PATTERN"))))
     assert "report" in str(failure(said(error("LIMIT_EXCEEDED"))))
+    assert isinstance(failure(said(error("LIMIT_EXCEEDED", api_name="Participants"))), Rejected), "of one field"
+
+
+def test_what_is_not_found_as_a_whole_is_the_address() -> None:
+    assert isinstance(failure(said(error("NOT_FOUND"))), StaleReference)
+    assert isinstance(answer_failure(response(404, error("NOT_FOUND")), NOW), Misconfigured)
 
 
 def test_a_code_nobody_knows_is_tried_again_and_named() -> None:
@@ -106,7 +115,6 @@ def test_a_code_nobody_knows_is_tried_again_and_named() -> None:
         ({"api_name": "Subject", "json_path": "$.data[0].Subject"}, "Subject"),
         ({"json_path": "$.data[12].Owner.id"}, "Owner"),
         ({"column_name": "Nonsense"}, "Nonsense"),
-        ({}, ""),
     ],
 )
 def test_the_field_is_named(details: dict[str, Any], field: str) -> None:
