@@ -8,49 +8,48 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email import policy
-from email.message import Message
-from email.parser import BytesHeaderParser, BytesParser
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 from connectors.mail.addresses import Address, parse_addresses
-from connectors.mail.header_block import repaired
-from connectors.mail.text import (
-    MIME_FAULTS,
-    clean,
-    clean_header,
-    codec_of,
-    decode,
-    decode_header,
-    html_charset,
-    html_to_text,
-    one_line,
-    tidy,
-    word_charsets,
+from connectors.mail.content import TEXT_CAP, read_content
+from connectors.mail.parts import (
+    HEAD_BYTES,
+    RawMessage,
+    children,
+    headers_of,
+    leaves,
+    parameter,
+    part_text,
+    payload,
+    structure,
 )
+from connectors.mail.quotation_words import is_answer
+from connectors.mail.text import MIME_FAULTS, clean, clean_header, decode_header, html_charset, one_line, word_charsets
 from syncd.signals import frame
 
-HEAD_BYTES = 256 * 1024
-"""How much of an over-large mail is read; transports fetch this much and set `truncated`."""
-
-HEADER_CAP = 60_000
-"""Characters of one header that are looked at."""
-
-TEXT_CAP = 100_000
-"""Characters of text kept."""
+__all__ = [
+    "HEAD_BYTES",
+    "TEXT_CAP",
+    "Mail",
+    "RawMessage",
+    "children",
+    "headers_of",
+    "leaves",
+    "message_ids",
+    "parameter",
+    "parse",
+    "parse_date",
+    "part_text",
+    "payload",
+]
 
 _HASHED_BYTES = 64 * 1024
-_NESTING_CAP = 100
-_PARTS_CAP = 1000
-_ATTACHMENTS_CAP = 100
 _ID_CAP = 500
 _EPOCH = datetime(1990, 1, 1, tzinfo=UTC)
 _FUTURE = timedelta(days=1)
-_NESTING = re.compile(rb"multipart/|message/rfc822", re.IGNORECASE)
 _MESSAGE_ID = re.compile(r"<\s*([^<>]+?)\s*>")
 _ADDED_ON_THE_WAY = re.compile(
     rb"(?:received|return-path|delivered-to|envelope-to|authentication-results|received-spf|arc-[\w-]+|status|x-[\w-]+)\s*:"
@@ -59,14 +58,13 @@ _ADDED_ON_THE_WAY = re.compile(
 )
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
-RawMessage: TypeAlias = "Message[str, str]"
-
 
 @dataclass(frozen=True)
 class Mail:
     """A mail as read. Strings are clean; ids are without angle brackets and blanks, ``""`` when absent. `date` is aware UTC,
     None when absent or unreadable. `key` names the mail on every route: its Message-ID, else a hash of its stable parts.
-    `part` is the parsed structure."""
+    `written` is the text as sent, for `latest_reply`; `html` the HTML
+    beside it that marks quotations. `part` is the parsed structure."""
 
     part: RawMessage
     key: str
@@ -80,6 +78,8 @@ class Mail:
     in_reply_to: str = ""
     references: tuple[str, ...] = ()
     text: str = ""
+    written: str = ""
+    html: str = ""
     attachments: tuple[dict[str, Any], ...] = ()
     size: int = 0
     truncated: bool = False
@@ -89,6 +89,11 @@ class Mail:
         """The first header of this (lower-case) name, decoded to one line; ``""`` when absent."""
         values = self.headers.get(name)
         return decode_header(values[0]) if values else ""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it says that it answers or forwards another mail: by its headers or its subject."""
+        return bool(self.in_reply_to or self.references) or is_answer(self.subject)
 
     @property
     def thread_root(self) -> str:
@@ -104,7 +109,7 @@ class Mail:
 
 def parse(raw: bytes, *, size: int | None = None, truncated: bool = False) -> Mail:
     """Reads a mail. `size` is its whole size in bytes when `raw` is only its head (then `truncated`)."""
-    part = _structure(repaired(raw))
+    part = structure(raw)
     as_sent = headers_of(part)
     headers = _in_charset(as_sent, part)
 
@@ -112,7 +117,7 @@ def parse(raw: bytes, *, size: int | None = None, truncated: bool = False) -> Ma
         return next(filter(None, headers.get(name, ())), "")
 
     message_id = (message_ids(first("message-id"), loose=True) or ("",))[0]
-    text, attachments = _content(part)
+    content = read_content(part)
     return Mail(
         part=part,
         key=message_id or _fingerprint(raw, as_sent),
@@ -125,22 +130,14 @@ def parse(raw: bytes, *, size: int | None = None, truncated: bool = False) -> Ma
         message_id=message_id,
         in_reply_to=(message_ids(first("in-reply-to")) or ("",))[0],
         references=message_ids(first("references")),
-        text=text,
-        attachments=attachments,
+        text=content.text,
+        written=content.written,
+        html=content.html,
+        attachments=content.attachments,
         size=len(raw) if size is None else size,
         truncated=truncated,
         headers=headers,
     )
-
-
-def headers_of(part: RawMessage) -> dict[str, list[str]]:
-    """Lower-case name -> values, unfolded, each cut at a sane length, 8-bit bytes as surrogates."""
-    headers: dict[str, list[str]] = {}
-    for name, value in part.raw_items():
-        values = headers.setdefault(name.lower(), [])
-        if len(values) < 20:
-            values.append(" ".join(str(value)[:HEADER_CAP].splitlines()).replace("\t", " ").strip())
-    return headers
 
 
 def _in_charset(headers: dict[str, list[str]], part: RawMessage) -> dict[str, list[str]]:
@@ -174,101 +171,6 @@ def parse_date(value: str) -> datetime | None:
         return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
     except MIME_FAULTS:
         return None
-
-
-def leaves(part: RawMessage) -> Iterator[RawMessage]:
-    """The parts that are no multipart, in order, a bounded number; attached mails are leaves, not entered."""
-    stack, seen = [part], 0
-    while stack and seen < _PARTS_CAP:
-        current = stack.pop()
-        seen += 1
-        inside = children(current) if current.get_content_maintype() == "multipart" else []
-        if inside:
-            stack.extend(reversed(inside))
-        else:
-            yield current
-
-
-def children(part: RawMessage) -> list[RawMessage]:
-    """The parts inside a part, of an attached mail that mail; none in a leaf (whose undecoded payload may not be asked
-    for: the library decodes it by a charset that it has not checked)."""
-    inside = part.get_payload() if part.is_multipart() else []
-    return [child for child in inside if isinstance(child, Message)]
-
-
-def payload(part: RawMessage) -> bytes:
-    """The decoded bytes of a leaf; of an attached mail, nothing."""
-    try:
-        raw = part.get_payload(decode=True)
-    except MIME_FAULTS:
-        del part["content-transfer-encoding"]  # it does not hold: the bytes as they stand
-        raw = part.get_payload(decode=True)
-    return raw if isinstance(raw, bytes) else b""
-
-
-def part_text(part: RawMessage) -> str:
-    """The clean text of a text part, whatever its charset says. HTML may name it itself where the header does not."""
-    raw = payload(part)
-    charset = parameter(part, "content-type", "charset")
-    if part.get_content_subtype() == "html" and codec_of(charset) in {"", "cp1252"}:
-        charset = html_charset(raw) or charset
-    return clean(decode(raw, charset))
-
-
-def parameter(part: RawMessage, header: str, name: str) -> str:
-    """One parameter of a header, decoded (RFC 2231 and, as senders do, encoded words); ``""`` when absent or broken."""
-    try:
-        value = part.get_param(name, "", header)
-        if isinstance(value, tuple):
-            charset, _, raw = value
-            return decode(str(raw).encode("latin-1", "replace"), charset or "")
-        return decode_header(str(value)[:HEADER_CAP])
-    except MIME_FAULTS:
-        return ""
-
-
-def _structure(raw: bytes) -> RawMessage:
-    """Parsed with every level, or, when nesting is absurd or the parser gives up, its headers with the rest as its text."""
-    if sum(1 for _ in _NESTING.finditer(raw)) <= _NESTING_CAP:
-        try:
-            return BytesParser(policy=policy.compat32).parsebytes(raw)
-        except MIME_FAULTS:
-            pass  # read flat instead, below
-    flat = BytesHeaderParser(policy=policy.compat32).parsebytes(raw[: HEAD_BYTES * 4])
-    if flat.get_content_maintype() in {"multipart", "message"}:
-        del flat["content-type"]
-    return flat
-
-
-def _content(part: RawMessage) -> tuple[str, tuple[dict[str, Any], ...]]:
-    """(best text, attachments): the plain texts that are no attachments, else the HTML ones."""
-    plain: list[str] = []
-    html: list[str] = []
-    attachments: list[dict[str, Any]] = []
-    room = TEXT_CAP
-    for leaf in leaves(part):
-        kind = leaf.get_content_type()
-        if kind.startswith("multipart/"):  # its boundary is missing or never comes: what is there is text
-            kind = "text/plain"
-        name = parameter(leaf, "content-disposition", "filename") or parameter(leaf, "content-type", "name")
-        attached = str(leaf.get("content-disposition", "")).strip().lower().startswith("attachment")
-        if kind in {"text/plain", "text/html"} and not attached and not (name and (plain or html)):
-            if room > 0:
-                text = part_text(leaf)
-                room -= min(len(text), room) if kind == "text/plain" else 0
-                (plain if kind == "text/plain" else html).append(text)
-        elif len(attachments) < _ATTACHMENTS_CAP:
-            name = name or _forwarded_subject(leaf)
-            attachments.append({"name": one_line(name)[:255], "type": clean(kind)[:100], "size": len(payload(leaf))})
-    text = tidy("\n\n".join(plain)[:TEXT_CAP])
-    if not text.strip() and html:
-        text = html_to_text("\n".join(html[:5]))[:TEXT_CAP]
-    return text.strip(), tuple(attachments)
-
-
-def _forwarded_subject(leaf: RawMessage) -> str:
-    """What to call a mail that is attached to another."""
-    return next((decode_header((headers_of(mail).get("subject") or [""])[0]) for mail in children(leaf)), "")
 
 
 def _fingerprint(raw: bytes, headers: dict[str, list[str]]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from connectors.mail.addresses import Address, given_name_first, mailto, unique
 from connectors.mail.bounces import Report, read_report
+from connectors.mail.html_quotes import marked_html
 from connectors.mail.message import HEAD_BYTES, TEXT_CAP, Mail, parse
 from connectors.mail.reply import latest_reply
 from connectors.mail.text import shorten
@@ -107,10 +108,22 @@ def _form_sender(mail: Mail, own: Collection[str]) -> Address | None:
     return mail.reply_to[0] if robot or not mail.sender.email or mail.sender.email in own else None
 
 
+def newest_text(mail: Mail) -> str:
+    """What the person newly wrote: the whole text, unless a quotation or a signature was left out."""
+    newest = latest_reply(mail.written, answer=mail.answers)
+    if newest.split() != mail.text.split():
+        return newest
+    if mail.html:  # the plain text shows no quotation; the HTML beside it may
+        marked = latest_reply(marked_html(mail.html), answer=mail.answers)
+        if marked and set(marked.split()) <= set(mail.text.split()):
+            return marked
+    return mail.text
+
+
 def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Signal:
     form = _form_sender(mail, rules.own)
     sender = form or mail.sender
-    text = "" if rules.headers_only else latest_reply(mail.text)
+    text = "" if rules.headers_only else newest_text(mail)
     answer_to = unique(mail.reply_to or (sender,), without={*rules.own, ""})
     copies = unique((*mail.to, *mail.cc), without={*rules.own, *answer_to, ""})
     data: dict[str, Any] = {

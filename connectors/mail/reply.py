@@ -1,113 +1,244 @@
-"""What a person newly wrote in a mail: the text above the quoted mail, without the signature.
+"""What a person newly wrote in a mail: without the mail that they answer, and without the signature.
 
-Pure, line by line and linear in the text. `message` calls it. It prefers keeping too much to losing words: text in which no
-quotation is recognised comes back whole.
+Pure, line by line, linear in the text. `reading` calls it. Losing a person's words is worse than keeping a quotation: each
+form of a quotation needs evidence that no sentence has (an address and a date, marked lines, the header block of a mail), and
+in a mail that answers none almost nothing is taken for one.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from itertools import groupby
 
+from connectors.mail.quotation_words import (
+    ABOVE_THIS_LINE,
+    APPLE_FORWARD,
+    FORWARDED,
+    MYSELF,
+    MYSELF_WITHOUT_BLANKS,
+    ORIGINAL,
+    WROTE,
+    WROTE_WITHOUT_BLANKS,
+    role_of,
+)
+from connectors.mail.signature_lines import marked, unsigned
 from connectors.mail.text import tidy
 
-_LINE_CAP = 300
+QUOTED = "\ue000"
+"""Begins a line that HTML shows as a quotation by a program's own mark."""
 
-# "On 3 May, Ann wrote:" in the languages of the big mail programs. A line (or up to three joined) with one of these,
-# a date or an address, and a colon at the end introduces a quotation.
-_WROTE = re.compile(
-    r"\b(?:wrote|writes|schrieb|schreef|skrev|kirjoitti|escribi[óo]|escreveu|napsal(?:a|\(a\))?|napisał\(?a?\)?|pisze"
-    r"|ha scritto|a écrit|a ecrit|đã viết|viết|yazdı|írta|пишет|писал\(?а?\)?|написал\(?а?\)?)\b"
-    r"|写道|寫道|のメール|書きました|님이 작성|작성:",
-    re.IGNORECASE,
+INDENTED = "\ue001"
+"""Begins a line of a blockquote that bears no such mark: a quotation if the mail shows that it quotes."""
+
+_MARKS = QUOTED + INDENTED
+_LINE_CAP = 400
+_JOINED_CAP = 4
+_BLOCK_CAP = 12
+
+_WROTE = re.compile(rf"(?<!\w)(?:{WROTE})(?!\w)|{WROTE_WITHOUT_BLANKS}", re.IGNORECASE)
+_MYSELF = re.compile(rf"(?<!\w)(?:{MYSELF})(?!\w)|{MYSELF_WITHOUT_BLANKS}", re.IGNORECASE)
+_DATE = re.compile(
+    r"(?<!\d)(?:19|20)\d\d(?!\d)|(?<!\d)\d{1,2}[./-]\s?\d{1,2}[./-]\s?\d{2}(?!\d)|\d{1,2}\s?月\s?\d{1,2}\s?日|\d{1,2}월\s?\d{1,2}일"
+    r"|(?<!\d)\d{1,2}(?:[.:]|\s?h\s?)\d\d(?!\d)"
 )
-_DATE_OR_ADDRESS = re.compile(r"\d|@")
-_STARTS = re.compile(r"(?:on|am|le|el|il|op|em|den|dne|dnia|w dniu|vào|\d|\w{2,3}[.,])", re.IGNORECASE)
-_ORIGINAL = re.compile(
-    r"[-_=]{2,}\s*(?:original message|originalnachricht|ursprüngliche nachricht|message d'origine|messaggio originale"
-    r"|mensaje original|mensagem original|oorspronkelijk bericht|original(?:t)? meddelande|oprindelig meddelelse"
-    r"|původní zpráva|oryginalna wiadomość|forwarded message|thư gốc|tin nhắn gốc|исходное сообщение|原始邮件|原始郵件"
-    r"|元のメッセージ|원본 메시지)\s*[-_=]{2,}",
-    re.IGNORECASE,
+_DAY = re.compile(
+    r"(?<!\d)(?:19|20)\d\d(?!\d)|\d{1,2}[./-]\s?\d{1,2}|月|월|(?<!\d)\d{1,2}\.?\s+[^\W\d_]{3,}|[^\W\d_]{3,}\.?\s+\d{1,2}(?!\d)"
 )
-_FROM = re.compile(
-    r"(?:from|von|de|da|od|fra|van|från|lähettäjä|từ|от|kimden|发件人|寄件者|差出人|보낸 사람)\s*[:：]", re.IGNORECASE
-)
-_OTHER = re.compile(
-    r"(?:to|sent|date|subject|cc|an|gesendet|datum|betreff|à|envoyé|objet|a|para|enviado|fecha|asunto|assunto|data|inviato"
-    r"|oggetto|aan|verzonden|onderwerp|til|sendt|emne|dato|till|skickat|ämne|komu|odesláno|předmět|do|wysłano|temat|đến|gửi"
-    r"|ngày|chủ đề|кому|дата|тема|отправлено|收件人|发送时间|主题|日期|宛先|送信日時|件名|받는 사람|보낸 날짜|제목)\s*[:：]",
-    re.IGNORECASE,
-)
-_SENT_FROM = re.compile(
-    r"(?:sent from (?:my|outlook|mail|yahoo)|get outlook for|von meinem \S+ gesendet|gesendet von|envoyé de mon"
-    r"|enviado desde mi|enviado do meu|inviato da|verzonden (?:vanaf|met)|sendt fra min|skickat från|gửi từ)\b",
-    re.IGNORECASE,
-)
+_ADDRESS = re.compile(r"[^\s<>()\"]@[^\s<>()\"]+\.[^\s<>()\"]")
+_INTRODUCES = re.compile(r"[:：]\s*$")
+_ZOHO = re.compile(rf"-{{2,}}\s*.{{0,300}}?(?:{WROTE}|写道|寫道)\s*-{{2,}}", re.IGNORECASE)
+_ORIGINAL = re.compile(rf"[-_=*─—]{{2,}}\s*(?:{ORIGINAL}|{FORWARDED})\s*:?\s*[-_=*─—]{{2,}}", re.IGNORECASE)
+_APPLE = re.compile(rf"(?:{APPLE_FORWARD})\s*[:：]", re.IGNORECASE)
+_ABOVE = re.compile(rf"[-#*=_\s]*(?:{ABOVE_THIS_LINE})[-#*=_.\s]*", re.IGNORECASE)
+_RULE = re.compile(r"[-_=*─—]{5,}")
+_LONE_MARK = re.compile(r"[-_=*─—\s]{3,}")
+_MORE_THAN = re.compile(r">\s?=?\s?[~+-]?[€$£¥₫₩%]?\s?\d")
 
 
-def latest_reply(text: str) -> str:
+@dataclass(frozen=True)
+class _Boundary:
+    """Where the quotation begins, and from which line on own words may stand between marked lines."""
+
+    start: int
+    after: int
+
+
+def latest_reply(text: str, *, answer: bool = True) -> str:
     """The newest part of `text`, tidied. Answers written between quoted lines are all kept; a mail that is nothing but a
-    quotation or a forward comes back whole."""
-    lines = tidy(text).split("\n")
-    start, after = _boundary(lines)
-    own = _unquoted(lines[:start])
-    if not own:
-        own = _unquoted(lines[after:]) if any(line.startswith(">") for line in lines[after:]) else ""
-    elif start < len(lines) and (interleaved := _interleaved(lines[after:])):
-        own = f"{own}\n{interleaved}"
-    return _unsigned(own) or own or "\n".join(lines)
+    quotation or a forward comes back whole. `answer`: the mail says that it answers or forwards another (its headers or its
+    subject); one that does not quotes only where that is beyond doubt."""
+    lines = _lines(text)
+    found = _boundary(lines, answer)
+    certain = answer or found.start < len(lines) or any(line.startswith(QUOTED) for line in lines)
+    above = unsigned("\n".join(_own(lines[: found.start], certain, introduced=False)))
+    below = unsigned("\n".join(_own(lines[found.after :], certain, introduced=True)))
+    if found.start < len(lines):
+        above = _without_last_mark(above)
+    own = f"{above}\n{below}" if above and below else above or below
+    return tidy(own).strip() or plain("\n".join(lines))
 
 
-def _boundary(lines: list[str]) -> tuple[int, int]:
-    """(line where the quoted mail's introduction begins, line from which own words may stand between quoted ones); the
-    number of lines where there is none."""
-    for index, line in enumerate(lines):
-        bare = line.strip("*_ \t>")[:_LINE_CAP]
+def plain(text: str) -> str:
+    """A text without the marks of quotations and signatures, tidied."""
+    lines = (line.lstrip(_MARKS) for line in text.split("\n"))
+    return unsigned_marks(tidy("\n".join(lines)))
+
+
+def unsigned_marks(text: str) -> str:
+    """Signature marks as the two dashes that they are."""
+    return re.sub("(?m)^\ue002$", "--", text).replace("\ue002", "")
+
+
+def _lines(text: str) -> list[str]:
+    """Tidied lines: marks of quotations stay, an empty marked line is a marked one."""
+    return tidy(marked(text)).split("\n")
+
+
+def _is_quoted(line: str) -> bool:
+    return line.startswith((">", "＞", *_MARKS))
+
+
+def _bare(line: str) -> str:
+    return line.replace("&nbsp;", " ").strip(f"*_ \t\xa0>＞|{_MARKS}")[:_LINE_CAP]
+
+
+def _own(lines: list[str], certain: bool, *, introduced: bool) -> list[str]:
+    """The lines that are no quotation. Marked ones are only where the mail is `certain` to quote; lines that say "more than"
+    (`>500 units`) and are not `introduced`, or one that an mbox program marked (`>From …`), are none."""
+    own: list[str] = []
+    for quoted, group in groupby(lines, _is_quoted):
+        block = list(group)
+        if not quoted:
+            own += block
+        elif len(block) == 1 and block[0].startswith(">From "):
+            own.append(block[0][1:])
+        elif block[0].startswith(QUOTED):
+            continue
+        elif not certain or (not introduced and all(_MORE_THAN.match(line) or line == ">" for line in block)):
+            own += [line.lstrip(_MARKS) for line in block]
+    return own
+
+
+def _boundary(lines: list[str], answer: bool) -> _Boundary:
+    """Where the quoted mail's introduction begins; behind the last line where there is none."""
+    end = len(lines)
+    for at, line in enumerate(lines):
+        bare = _bare(line)
         if not bare:
             continue
-        if _ORIGINAL.match(line.strip("* \t")[:_LINE_CAP]):
-            return index, len(lines)
-        if _FROM.match(bare) and _header_block(lines, index):
-            above = index and re.fullmatch(r"[_\-]{5,}", lines[index - 1].strip())
-            return index - 1 if above else index, len(lines)
-        for joined in (1, 2, 3):
-            if _introduces(lines, index, joined):
-                return index, index + joined
-    return len(lines), len(lines)
+        below = at if _is_quoted(line) else end  # own words may follow only lines that are marked one by one
+        if _separates(lines, at, answer):
+            return _Boundary(at, below)
+        if role_of(bare) and (answer or _ruled(lines, at)) and _is_header_block(lines, at):
+            return _Boundary(at - 1 if _ruled(lines, at) else at, below)
+        for joined in range(1, _JOINED_CAP + 1):
+            if introduced := _introduction(lines, at, joined, answer):
+                marked_below = introduced == "marked" or _is_quoted(line)
+                return _Boundary(at, at + joined if marked_below else end)
+    return _Boundary(end, end)
 
 
-def _header_block(lines: list[str], index: int) -> bool:
-    following = [line.strip("* \t>")[:_LINE_CAP] for line in lines[index + 1 : index + 7]]
-    return sum(1 for line in following if _OTHER.match(line.lstrip("*"))) >= 2
-
-
-def _introduces(lines: list[str], index: int, joined: int) -> bool:
-    part = lines[index : index + joined]
-    if len(part) < joined or any(not line.strip() or line.startswith(">") for line in part):
+def _separates(lines: list[str], at: int, answer: bool) -> bool:
+    """A line such as `----- Original Message -----`. In a mail that answers none, the header of a mail must follow."""
+    line = lines[at].replace("&nbsp;", " ").strip(f" \t>＞{_MARKS}")[:_LINE_CAP]
+    if _ABOVE.fullmatch(line):
+        return True
+    if not (_ORIGINAL.fullmatch(line) or _APPLE.fullmatch(line.strip("* "))):
         return False
-    text = " ".join(part).strip()
-    if joined > 1 and not _STARTS.match(text):
+    return answer or any(role_of(_bare(following)) for following in lines[at + 1 : at + 4])
+
+
+def _ruled(lines: list[str], at: int) -> bool:
+    return at > 0 and _RULE.fullmatch(lines[at - 1].strip(f" >{_MARKS}")) is not None
+
+
+def _is_header_block(lines: list[str], at: int) -> bool:
+    """Whether the header of a mail stands here: sender, and when or about what, with an address, in bold or below a rule. A
+    list of a route (From, To, Date) has neither a subject nor the word that only mails have for the day."""
+    roles: set[str] = set()
+    addressed = bold = False
+    strange = 0
+    for line in lines[at : at + _BLOCK_CAP]:
+        bare = _bare(line)
+        role = role_of(bare)
+        if bare and not role:
+            strange += 1
+            if strange > 1 or not ({"to", "cc"} & roles and "subject" not in roles and _continues_list(bare)):
+                break
+            continue
+        if role:
+            roles.add(role)
+            addressed = addressed or _ADDRESS.search(bare) is not None
+            bold = bold or line.lstrip(f"> {_MARKS}").startswith("*")
+    if len(roles) < 3 or "from" not in roles:
         return False
-    if len(text) > _LINE_CAP or not text.endswith((":", "：")) or not _WROTE.search(text):
-        return False
-    following = next((line for line in lines[index + joined : index + joined + 3] if line.strip()), "")
-    return bool(_DATE_OR_ADDRESS.search(text)) or following.startswith(">")
+    when = bool({"sent", "date"} & roles)
+    if "subject" in roles and when:
+        return True
+    return bool({"sent", "subject"} & roles) and (addressed or bold or _ruled(lines, at))
 
 
-def _unquoted(lines: list[str]) -> str:
-    return tidy("\n".join(line for line in lines if not line.startswith(">")))
+def _continues_list(line: str) -> bool:
+    return "@" in line or ";" in line
 
 
-def _interleaved(lines: list[str]) -> str:
-    """Own words below quoted ones, only when the quotation is marked line by line."""
-    first = next((line for line in lines if line.strip()), "")
-    return _unquoted(lines) if first.startswith(">") else ""
+def _introduction(lines: list[str], at: int, joined: int, answer: bool) -> str:
+    """Whether `joined` lines from here introduce a quotation ("On Tuesday, 3 May 2026, Ann <ann@x.example> wrote:"): "marked"
+    when marked lines follow, "unmarked" when not, ``""`` when they do not."""
+    part = lines[at : at + joined]
+    if len(part) < joined or any(not _bare(line) or _is_quoted(line) != _is_quoted(part[0]) for line in part):
+        return ""
+    text = " ".join(_bare(line) for line in part)
+    if len(text) > _LINE_CAP:
+        return ""
+    if (
+        joined == 1
+        and answer
+        and _ZOHO.fullmatch(lines[at].strip(f" {_MARKS}"))
+        and (_DATE.search(text) or "@" in text)
+    ):
+        return "unmarked"
+    if not _INTRODUCES.search(text):
+        return ""
+    says, dated, addressed = _WROTE.search(text), _DATE.search(text), _ADDRESS.search(text)
+    if joined > 1 and (
+        not dated or _ends_sentence(part[0]) or not _begins(part[0]) or _introduction(lines, at + 1, joined - 1, answer)
+    ):
+        return ""
+    following = next((line for line in lines[at + joined : at + joined + 3] if line.strip()), "")
+    followed = _is_quoted(following) or _is_quoted(part[0])
+    myself = _MYSELF.search(text) is not None and not addressed
+    if followed and not (_MORE_THAN.match(following) and not dated and not addressed):
+        evident = bool(dated and (addressed or (says and not myself and _DAY.search(text))))
+        weak = says and (joined == 1) and not _part_of_longer(lines, at)
+        return "marked" if evident or (answer and weak) else ""
+    alone = at == 0 or not lines[at - 1].strip()
+    return "unmarked" if answer and alone and dated and _DAY.search(text) and addressed and not myself else ""
 
 
-def _unsigned(text: str) -> str:
-    """Text up to the signature mark (`-- `) or the advertisement of a mail program."""
+def _part_of_longer(lines: list[str], at: int) -> bool:
+    """Whether the line above belongs to the same introduction: it is found when that line is looked at."""
+    return (
+        False
+        if at == 0
+        else bool(_begins(lines[at - 1]) and not _ends_sentence(lines[at - 1]) and lines[at - 1].strip())
+    )
+
+
+def _begins(line: str) -> bool:
+    """Whether an introduction of several lines may begin so: with a day, a time or an address."""
+    bare = _bare(line)
+    return bool(_DAY.search(bare) or _ADDRESS.search(bare))
+
+
+def _ends_sentence(line: str) -> bool:
+    return line.rstrip().endswith((".", "!", "?", "。", "！", "？")) and not re.search(r"\b\w{1,4}\.$", line.rstrip())
+
+
+def _without_last_mark(text: str) -> str:
+    """A text without rows of dashes at its end, which belonged to the quotation below."""
     lines = text.split("\n")
-    for index, line in enumerate(lines):
-        if line.rstrip() in {"--", "—"} or _SENT_FROM.match(line.strip()[:_LINE_CAP]):
-            return tidy("\n".join(lines[:index]))
-    return text
+    while lines and (not lines[-1].strip() or _LONE_MARK.fullmatch(lines[-1])):
+        lines.pop()
+    return "\n".join(lines)

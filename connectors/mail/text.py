@@ -12,6 +12,7 @@ import quopri
 import re
 from collections.abc import Sequence
 from html import unescape
+from typing import Any
 
 MIME_FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, ArithmeticError)
 """What the standard library's mail code raises on broken input (UnicodeError, IndexError, KeyError, binascii.Error are
@@ -230,10 +231,17 @@ def html_to_text(html: str) -> str:
     return tidy(text)
 
 
+def rendered(tree: Any) -> str:
+    """The text of a parsed HTML element, untidied. Raises what inscriptis raises."""
+    from inscriptis import Inscriptis
+
+    return str(Inscriptis(tree, _renderer()).get_text())
+
+
 _SPANS = re.compile(r"\b(?:col|row)span\s*=\s*[\"']?\d{3,}[\"']?", re.IGNORECASE)  # absurd spans cost a renderer dearly
 
 
-def _renderer() -> object:
+def _renderer() -> Any:
     from inscriptis.model.config import ParserConfig
 
     return ParserConfig(display_images=False, display_links=False)
