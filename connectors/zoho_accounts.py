@@ -8,7 +8,7 @@ spent at most, counted in the stored token itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -112,9 +112,10 @@ def bearer(context: Context, accounts_url: str, auth: ZohoAuth, *, kind: str) ->
 
 
 def sign_in_of(
-    accounts_url: str, centre: DataCentre, auth: ZohoAuth, scopes: tuple[str, ...], *, kind: str, name: str
+    accounts_url: str, centre: DataCentre, auth: ZohoAuth, scopes: Mapping[str, str], *, kind: str, name: str
 ) -> SignIn:
-    """How a person signs in with these scopes. Raises UsageError where the configuration has a refresh token.
+    """How a person signs in with these scopes (scope -> what it is for). Raises UsageError where the configuration has a
+    refresh token.
 
     Zoho gives a refresh token only for access_type=offline, and a second time only with prompt=consent. Its answer tells
     where the account lives: a code of another data centre is good there alone (accounts docs, Multi DC)."""
@@ -126,7 +127,8 @@ def sign_in_of(
         token_url=f"{accounts_url}/oauth/v2/token",
         client_id=auth.client_id,
         client_secret=auth.client_secret.get_secret_value(),
-        scopes=scopes,
+        scopes=tuple(scopes),
+        reasons=dict(scopes),
         scope_separator=",",
         parameters={"access_type": "offline", "prompt": "consent"},
         extra=("api_domain",),

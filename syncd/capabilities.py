@@ -160,12 +160,13 @@ class Preparable(Protocol):
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     """How a person signs in to this vendor for us (OAuth 2.0 authorization code with PKCE): plain vendor data. `grant` is
-    where the token is kept in the TokenStore: the same id the connector asks for its tokens with. `parameters` are added to
-    the authorisation URL (`access_type=offline`, `prompt=consent`). `extra`: names in the token answer that are kept in
-    `Token.extra` (`instance_url`, `api_domain`). `lifetime`: seconds a token lives when the vendor does not say. `remedies`:
-    what to do about an OAuth error, by the vendor's word for it, and by `no_refresh_token` and `elsewhere` for what is
-    found here. `server_parameter`: the redirect's parameter that tells which server holds the person's account (Zoho's
-    `accounts-server`); another one than `token_url` and `servers` (where `token_url` is a proxy) is `elsewhere`."""
+    where the token is kept in the TokenStore: the same id the connector asks for its tokens with. `reasons`: scope -> what
+    it is for, shown to the person. `parameters` are added to the authorisation URL (`access_type=offline`,
+    `prompt=consent`). `extra`: names in the token answer that are kept in `Token.extra` (`instance_url`, `api_domain`).
+    `lifetime`: seconds a token lives when the vendor does not say. `remedies`: what to do about an OAuth error, by the
+    vendor's word for it, and by `no_refresh_token` and `elsewhere` for what is found here. `server_parameter`: the
+    redirect's parameter that tells which server holds the person's account (Zoho's `accounts-server`); another one than
+    `token_url` and `servers` (where `token_url` is a proxy) is `elsewhere`."""
 
     grant: str
     authorize_url: str
@@ -173,6 +174,7 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str
     client_secret: str = ""
     scopes: tuple[str, ...] = ()
+    reasons: dict[str, str] = {}
     scope_separator: str = " "
     parameters: dict[str, str] = {}
     extra: tuple[str, ...] = ()

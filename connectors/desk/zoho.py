@@ -52,7 +52,16 @@ from syncd.errors import Malformed, Transient
 from syncd.jwks import jwt
 from syncd.signals import Route, Signal
 
-SCOPES = ("Desk.tickets.READ", "Desk.search.READ", "Desk.contacts.READ")
+SCOPES = {
+    "Desk.tickets.READ": "to read tickets, replies and comments",
+    "Desk.search.READ": "to find the tickets that changed",
+    "Desk.contacts.READ": "to read who wrote",
+}
+DEPARTMENT_SCOPES = {"Desk.settings.READ": "to look up the departments (check --online)"}
+WEBHOOK_SCOPES = {
+    f"Desk.webhooks.{operation}": "to manage the webhook (webhooks)"
+    for operation in ("READ", "CREATE", "UPDATE", "DELETE")
+}
 DUE_GRACE = timedelta(hours=1)  # Desk may raise isOverDue this long after the due date
 AHEAD = timedelta(days=1)  # the search's end lies so far ahead that our clock does not matter
 _ID = re.compile(r"\d{1,25}")
@@ -103,7 +112,9 @@ class ZohoDesk:
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
         centre, auth = DATA_CENTRES[self._settings.data_center], self._settings.auth
-        return sign_in_of(self._accounts, centre, auth, SCOPES, kind="zoho_desk", name=self._context.name)
+        scopes = SCOPES | (DEPARTMENT_SCOPES if self._settings.departments else {})
+        scopes |= WEBHOOK_SCOPES if self._context.webhook_url else {}
+        return sign_in_of(self._accounts, centre, auth, scopes, kind="zoho_desk", name=self._context.name)
 
     # ---- check --online
 

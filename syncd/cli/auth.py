@@ -158,11 +158,21 @@ def _nobody_came(signer: Signer, attempt: Attempt, seconds: float) -> str:
 
 def _show(here: Session, signer: Signer, attempt: Attempt, *, opens: bool) -> None:
     """Opens the address in a browser, or prints it where there is none."""
+    _show_scopes(here, signer)
     if opens and _opened(attempt.url):
         here.out.say(f"your browser asks you to let syncd in for {signer.name}; if it did not open, go to")
     else:
         here.out.say(f"to sign in for {signer.name}, open in a browser on this machine")
     here.out.say(attempt.url)
+
+
+def _show_scopes(here: Session, signer: Signer) -> None:
+    """What syncd asks the vendor for, and why."""
+    reasons = signer.sign_in.reasons
+    if reasons:
+        here.out.say("syncd asks for:")
+        for scope in signer.sign_in.scopes:
+            here.out.say(f"  {scope}  {reasons.get(scope, '')}".rstrip())
 
 
 def _opened(url: str) -> bool:
@@ -183,6 +193,7 @@ def _by_hand(here: Session, store: Store, signer: Signer, port: int) -> Token:
     from syncd.signin import LONGEST_REDIRECT, read_pasted
 
     attempt = _begin(signer, port)
+    _show_scopes(here, signer)
     here.out.say(f"to sign in for {signer.name}, open in a browser anywhere")
     here.out.say(attempt.url)
     here.out.say(

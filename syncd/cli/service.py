@@ -75,9 +75,12 @@ def twin(
         bool, typer.Option("--bare", help="salesforce, zoho: without the fields syncd needs, to try `syncd prepare`")
     ] = False,
 ) -> None:
-    """A stand-in CRM to try mappings against, also in CI."""
+    """A stand-in CRM to try mappings against, also in CI.
+
+    Prints its address, and on standard error what to put into a config.yaml.
+    """
     from syncd.twins import TWINS
-    from syncd.twins.server import serve
+    from syncd.twins.server import Twin, serve
 
     if name not in TWINS:
         raise UsageError(f"there is no twin called {name!r}; there are: {', '.join(sorted(TWINS))}")
@@ -85,9 +88,11 @@ def twin(
         raise UsageError(f"--bare: the twin {name} has no fields to leave out; it is for {' and '.join(Crm)}")
     out = session(context).out
 
-    def ready(url: str) -> None:
-        out.text(url)
+    def ready(running: Twin) -> None:
+        out.text(running.url)
         sys.stdout.flush()  # whoever started it (a script, CI) waits for this line
+        out.say("to use it, put into a config.yaml:\n")
+        out.say(running.configuration())
 
     options = {"bare": True} if bare else {}
     try:

@@ -13,7 +13,7 @@ import orjson
 
 from syncd.twins import salesforce_composite, salesforce_people, salesforce_reads, salesforce_rows, salesforce_schema
 from syncd.twins import salesforce_setup as setup
-from syncd.twins.salesforce_auth import Tokens
+from syncd.twins.salesforce_auth import DATA, IDENTITY, Tokens
 from syncd.twins.salesforce_rows import RowError, full_id
 from syncd.twins.salesforce_schema import Field, SObject
 from syncd.twins.server import Handler, Named, Twin
@@ -25,6 +25,7 @@ URI_LIMIT = 16_384  # bytes of URI and headers together [D]
 # (method, path below /services/data/vNN.N, `*` for any one segment) -> operation. The handler is the method of that name.
 _ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "limits", "limits"),
+    ("GET", "chatter/users/me", "chatter_me"),
     ("GET", "query", "query"),
     ("GET", "queryAll", "query_all"),
     ("GET", "query/*", "query_more"),
@@ -60,9 +61,20 @@ class SalesforceTwin(Twin):
     `client_secret`, `refresh_token`, `public_key` (PEM; each checked only when given), `rotate_refresh`,
     `unique_activity_key`, `redirect_uris` (the callback addresses of the app; default: any); `bare` (without the fields that
     syncd's set-up adds), `customizes` and `views_all` (may our user change the org, and see all data), `hidden` (object ->
-    fields that our user may not see)."""
+    fields that our user may not see), `scopes` (of tokens that no person's consent made; default: all)."""
 
     name = "salesforce"
+    example = """\
+destinations:
+  crm:
+    type: salesforce
+    login_url: {url}
+    auth:
+      flow: client_credentials      # or refresh_token, without a refresh_token, to try `syncd auth crm`
+      client_id: {client_id}
+      client_secret: {client_secret}
+    mapping: mappings/salesforce.yaml
+"""
     key_field = "Syncd_Key__c"
     row_operations = ROW_OPERATIONS
     indexes: ClassVar[Mapping[str, Iterable[str]]] = {
@@ -114,6 +126,7 @@ class SalesforceTwin(Twin):
         customizes: bool = True,
         views_all: bool = True,
         hidden: Mapping[str, Iterable[str]] | None = None,
+        scopes: Iterable[str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -136,6 +149,7 @@ class SalesforceTwin(Twin):
             public_key=public_key,
             life=token_life,
             rotate=rotate_refresh,
+            scopes=scopes,
         )
         self.tokens.consents.registered = None if redirect_uris is None else frozenset(redirect_uris)
         self.user = "005dM00000awSFJQA2"
@@ -152,8 +166,19 @@ class SalesforceTwin(Twin):
         names = list(fields)
         return Answer(status, [body | {"fields": names} if names else body])
 
+    def credentials(self) -> dict[str, str]:
+        return {
+            "client_id": self.tokens.client_id or "twin",
+            "client_secret": self.tokens.client_secret or "twin",
+        }
+
     def refused(self) -> Answer:
         return self.error(401, "INVALID_SESSION_ID", "Session expired or invalid")  # salesforce.md, Auth
+
+    def no_scope(self, call: Call) -> Answer:
+        if call.operation == "userinfo":
+            return Answer(403, b"Wrong_Scope", content_type="text/html")  # [M]
+        return self.error(401, "INVALID_SESSION_ID", "This session is not valid for use with the REST API")  # [M]
 
     def expire_tokens(self) -> None:
         self.tokens.expire_all()
@@ -249,6 +274,8 @@ class SalesforceTwin(Twin):
             )
         if not self.tokens.valid(call.bearer):
             return self.refused()
+        if not self.tokens.may(call.bearer, IDENTITY if call.operation == "userinfo" else DATA):
+            return self.no_scope(call)
         if self.usage >= self.daily_limit:
             return self.named["daily_limit"](self, call)
         if self.max_concurrent is not None and self.in_flight > self.max_concurrent:
@@ -406,6 +433,9 @@ class SalesforceTwin(Twin):
 
     def on_describe_global(self, call: Call) -> Answer:
         return salesforce_reads.describe_global(self)
+
+    def on_chatter_me(self, call: Call) -> Answer:
+        return Answer(200, {"id": self.user, "username": "integration@twin.example.com", "isActive": True})
 
     def on_limits(self, call: Call) -> Answer:
         return salesforce_reads.limits(self)

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from syncd.twins.consent import Consents, Refusal, Wrong, page_of_error
 from syncd.twins.wire import Answer, Call
 
+APP_SCOPES = frozenset({"api", "refresh_token", "offline_access", "id", "openid", "profile", "email", "web", "full"})
+"""What the app of this org may grant [D, "OAuth Tokens and Scopes"]."""
+IDENTITY = frozenset({"id", "openid", "profile", "full"})
+DATA = frozenset({"api", "full"})
 ORG = "00DdM00000vfgTuUAI"
 AUDIENCES = (
     "https://login.salesforce.com",
@@ -55,11 +59,16 @@ class Tokens:
         public_key: str | None,
         life: float,
         rotate: bool,
+        scopes: Iterable[str] | None = None,
     ) -> None:
         self._clock, self._life, self._rotate = clock, life, rotate
         self.client_id, self.client_secret = client_id, client_secret
         self.refresh_token, self.public_key = refresh_token, public_key
         self.issued = 0
+        self.scopes = None if scopes is None else frozenset(scopes)
+        """Of tokens that no consent stands behind (None: every one)."""
+        self._consented: dict[str, frozenset[str]] = {}
+        self._held: dict[str, frozenset[str] | None] = {}
         self._scopes: list[str] = []
         self._live: dict[str, float] = {}
         # "the authorization code … expires after 15 minutes" (help: OAuth 2.0 Web Server Flow).
@@ -75,6 +84,11 @@ class Tokens:
 
     def valid(self, token: str) -> bool:
         return self._live.get(token, 0.0) > self._clock()
+
+    def may(self, token: str, either: frozenset[str]) -> bool:
+        """Whether a valid token has one of these scopes."""
+        held = self._held.get(token)
+        return held is None or bool(held & either)
 
     def expire_all(self) -> None:
         self._live.clear()
@@ -93,6 +107,8 @@ class Tokens:
         self.issued += 1
         token = f"{ORG[:15]}!{secrets.token_urlsafe(48)}"
         self._live[token] = self._clock() + self._life
+        consented = self._consented.get(form.get("refresh_token", ""), self.scopes)
+        self._held[token] = frozenset(scopes) if form["grant_type"] == "authorization_code" else consented
         # No expires_in: a token is good until a 401 says otherwise (salesforce.md, Auth [M]).
         body: dict[str, Any] = {
             "access_token": token,
@@ -111,6 +127,7 @@ class Tokens:
             if form["refresh_token"] in self.refreshable:
                 self.refreshable.remove(form["refresh_token"])
                 self.refreshable.add(fresh)
+                self._consented[fresh] = self._consented.get(form["refresh_token"], frozenset())
             else:
                 self.refresh_token = fresh
         if scopes:
@@ -118,6 +135,7 @@ class Tokens:
         if "refresh_token" in scopes or "offline_access" in scopes:
             body["refresh_token"] = secrets.token_urlsafe(32)
             self.refreshable.add(body["refresh_token"])
+            self._consented[body["refresh_token"]] = frozenset(scopes)
         return Answer(200, body)
 
     def authorize(self, call: Call) -> Answer:
@@ -128,12 +146,14 @@ class Tokens:
         if not self.consents.known(form.get("redirect_uri", "")):
             text = "error=redirect_uri_mismatch&error_description=redirect_uri must match configuration"
             return page_of_error(text)  # shown by Salesforce itself, not sent to the address
+        if not set(form.get("scope", "").split()) <= APP_SCOPES:
+            return page_of_error("error=invalid_scope&error_description=the requested scope is not allowed")
         return self.consents.ask(call, form, "Allow Access?", {})
 
     def _code(self, call: Call, form: dict[str, str], url: str) -> None:
         self._client(call, form, secret=self.client_secret is not None)
         try:
-            self._scopes = self.consents.redeem(form).scope.split()
+            self._scopes = self.consents.redeem(form).scope.split() or sorted(APP_SCOPES)
         except Refusal as refusal:
             raise OAuthError(*_SAID[refusal.wrong]) from None
 

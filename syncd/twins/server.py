@@ -42,6 +42,7 @@ class Twin(ABC):
     named: ClassVar[Mapping[str, Named]] = {}  # answers a plan may ask for by name: `do: daily_limit`
     indexes: ClassVar[Mapping[str, Iterable[str]]] = {}
     log_size: ClassVar[int] = 20_000
+    example: ClassVar[str] = ""  # YAML that points a syncd at this twin, for `configuration`
 
     def __init__(
         self,
@@ -77,6 +78,14 @@ class Twin(ABC):
     def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
         """An error of the whole call in the vendor's shape, which may depend on the operation."""
         return Answer(status, {"code": code, "message": message})
+
+    def credentials(self) -> dict[str, str]:
+        """What of `example` is this twin's own, beside `url`."""
+        return {}
+
+    def configuration(self) -> str:
+        """YAML for a config.yaml that points at this running twin, with credentials that it accepts."""
+        return self.example.format(url=self.url, **self.credentials())
 
     def refused(self) -> Answer:
         """The answer to a token that is not valid."""
@@ -365,17 +374,17 @@ def serve(
     faults: str | Path | Iterable[Mapping[str, Any]] | None = None,
     log_path: str | Path | None = None,
     latency: float = 0.0,
-    ready: Callable[[str], None] | None = None,
+    ready: Callable[[Twin], None] | None = None,
     **options: Any,
 ) -> None:
     """Runs the twin `name` in the foreground (the command `syncd twin`). `faults`: a plan or its file; `log_path`: the journal;
     `options`: more of the twin's own.
 
-    `ready` is called with the URL once connections are accepted. Raises ValueError (FaultPlanError) for an unknown
+    `ready` is called with the twin once connections are accepted. Raises ValueError (FaultPlanError) for an unknown
     name or a bad plan.
     """
     from syncd.twins import create
 
     entries = load(Path(faults)) if isinstance(faults, str | Path) else list(faults or ())
     twin = create(name, journal=log_path, faults=entries, latency=latency, **options)
-    twin.run(port, ready=ready)
+    twin.run(port, ready=None if ready is None else lambda url: ready(twin))

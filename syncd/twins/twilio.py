@@ -35,6 +35,14 @@ class TwilioTwin(Twin):
     """Options beside those of Twin: `account_sid`, `auth_token`, `numbers` (of the account)."""
 
     name = "twilio"
+    example = """\
+sources:
+  calls:
+    type: twilio
+    base_url: {url}
+    account_sid: {account_sid}
+    auth_token: {auth_token}
+"""
     key_field = ""
     indexes: ClassVar[Mapping[str, Iterable[str]]] = {"calls": ("parent_call_sid",)}
     named: ClassVar[Mapping[str, Named]] = {
@@ -58,6 +66,9 @@ class TwilioTwin(Twin):
     def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
         number = int(code) if code.isdigit() else 20500
         return Answer(status, {"code": number, "message": message, "more_info": f"{_ERRORS}{number}", "status": status})
+
+    def credentials(self) -> dict[str, str]:
+        return {"account_sid": self.account_sid, "auth_token": self.auth_token}
 
     def refused(self) -> Answer:
         return self.error(401, "20003", "Authenticate")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from syncd.twins import zoho_people, zoho_reads, zoho_rows, zoho_schema, zoho_setup, zoho_signals
+from syncd.twins import zoho_people, zoho_reads, zoho_rows, zoho_schema, zoho_scopes, zoho_setup, zoho_signals
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
@@ -46,6 +46,7 @@ _ROUTES: tuple[tuple[str, str, str], ...] = (
     ("PUT", "*", "update"),
     ("DELETE", "*", "delete_many"),
 )
+_FROM = re.compile(rb"\bfrom\s+(\w{1,50})", re.IGNORECASE)
 WRITES = frozenset({"create", "update", "update_one", "upsert"})
 _WORDS = {"create": "record added", "update": "record updated", "update_one": "record updated"}
 
@@ -60,9 +61,22 @@ class ZohoTwin(Twin):
     `zone_hours`, `duplicate_id`,
     `mixed_status`, `failed_status`, `search_lag` (seconds), `custom_fields`, `namespaces` (of signals); `bare` (without the
     fields that syncd's set-up adds), `customizes` (may our user change the account), `hidden` (module -> fields that our user
-    may not see), `refused_scopes` (operations for which the token lacks the scope)."""
+    may not see), `scopes` (of refresh tokens that no consent made; default: all),
+    `refused_scopes` (operations for which the token lacks the scope)."""
 
     name = "zoho"
+    example = """\
+destinations:
+  crm:
+    type: zoho
+    accounts_url: {url}
+    base_url: {url}
+    auth:
+      client_id: {client_id}
+      client_secret: {client_secret}
+      refresh_token: {refresh_token}           # leave it out to try `syncd auth crm`
+    mapping: mappings/zoho.yaml
+"""
     key_field = "Syncd_Key"
     row_operations = WRITES
     indexes: ClassVar[Mapping[str, Iterable[str]]] = {
@@ -112,6 +126,7 @@ class ZohoTwin(Twin):
         bare: bool = False,
         customizes: bool = True,
         hidden: Mapping[str, Iterable[str]] | None = None,
+        scopes: Iterable[str] | None = None,
         refused_scopes: Iterable[str] = (),
         **options: Any,
     ) -> None:
@@ -120,7 +135,7 @@ class ZohoTwin(Twin):
         self.customizes, self.refused_scopes = customizes, frozenset(refused_scopes)
         self.hidden: dict[str, dict[str, Field]] = {}
         zoho_setup.hide(self, hidden or {})
-        self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life)
+        self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life, scopes)
         self.user = zoho_reads.user()
         self.rows = zoho_rows.Rows(self.store, self.schema, self.clock, self.user, zone_hours, duplicate_id)
         self.credits, self.concurrency, self.sub_concurrency = credits, concurrency, sub_concurrency
@@ -136,6 +151,13 @@ class ZohoTwin(Twin):
         names = list(fields)
         details = {"api_name": names[0]} if names else {}
         return Answer(status, {"code": code, "details": details, "message": message, "status": "error"})
+
+    def credentials(self) -> dict[str, str]:
+        return {
+            "client_id": self.accounts.client_id or "twin",
+            "client_secret": self.accounts.client_secret or "twin",
+            "refresh_token": self.accounts.refresh_token or "twin",
+        }
 
     def refused(self) -> Answer:
         return self.error(401, "INVALID_TOKEN", "invalid oauth token")
@@ -216,7 +238,7 @@ class ZohoTwin(Twin):
             return self.refused()
         if self.in_flight > self.concurrency or self.in_lane["heavy"] > self.sub_concurrency:
             return self.named["concurrency"](self, call)
-        if call.operation in self.refused_scopes:
+        if call.operation in self.refused_scopes or not self.accounts.may(call.bearer, self._scopes(call)):
             return self.named["scope"](self, call)
         if self.spent() >= self.credits:
             return self.named["credits"](self, call)
@@ -236,6 +258,11 @@ class ZohoTwin(Twin):
         answer.headers["X-API-CREDITS-REMAINING"] = str(max(0, self.credits - self.spent()))
         answer.headers["X-AccessToken-Reset"] = self.rows.stamp(self.accounts.expires(call.bearer))  # [REC]
         return answer
+
+    def _scopes(self, call: Call) -> tuple[str, ...]:
+        """The scopes that a call takes: a query's by the module it asks."""
+        asked = _FROM.search(call.body) if call.operation == "coql" else None
+        return zoho_scopes.needed(call.operation, asked[1].decode() if asked else call.segments[2])
 
     def spent(self) -> int:
         """Credits of the last 24 hours."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from syncd.twins import zoho_scopes
 from syncd.twins.consent import Consents, Refusal, Wrong, page_of_error
 from syncd.twins.wire import Answer, Call
 
@@ -44,6 +45,7 @@ class Accounts:
         refresh_token: str | None,
         per_window: int,
         life: float,
+        scopes: Iterable[str] | None = None,
     ) -> None:
         self._clock, self._per_window, self._life = clock, per_window, life
         self.client_id, self.client_secret, self.refresh_token = client_id, client_secret, refresh_token
@@ -54,12 +56,21 @@ class Accounts:
         """Refresh tokens that people's consent made; while there are some, no other is taken."""
         self.location, self.server = "us", ""
         """What the redirect tells of where the account lives; `server` "": here."""
+        self.scopes = None if scopes is None else frozenset(scopes)
+        """Of refresh tokens that no consent made (`scopes` None: every one)."""
+        self._consented: dict[str, frozenset[str]] = {}
+        self._scopes: dict[str, frozenset[str] | None] = {}
         self._live: dict[str, float] = {}
         self._granted: dict[str, deque[float]] = {}
         self._blocked: dict[str, float] = {}
 
     def valid(self, token: str) -> bool:
         return self._live.get(token, 0.0) > self._clock()
+
+    def may(self, token: str, needed: Iterable[str]) -> bool:
+        """Whether a valid token has every scope that is needed."""
+        held = self._scopes.get(token)
+        return held is None or zoho_scopes.allowed(held, needed)
 
     def expires(self, token: str) -> float:
         return self._live.get(token, 0.0)
@@ -92,15 +103,19 @@ class Accounts:
             if given.offline:
                 body |= {"refresh_token": refresh, "scope": given.scope.replace(",", " ")}
                 self.refreshable.add(refresh)
+                self._consented[refresh] = zoho_scopes.granted(given.scope)
+            scopes: frozenset[str] | None = zoho_scopes.granted(given.scope)
         else:
             refresh = form.get("refresh_token", "")
             if not self._known(refresh):
                 return Answer(200, {"error": "invalid_code"})
+            scopes = self._consented.get(refresh, self.scopes)
         if self._throttled(refresh):
             return Answer(400, THROTTLED)
         self.issued += 1
         token = f"1000.{secrets.token_hex(16)}.{secrets.token_hex(16)}"
         self._live[token] = self._clock() + self._life
+        self._scopes[token] = scopes
         return Answer(200, {"access_token": token, **body})
 
     def _known(self, refresh: str) -> bool:
@@ -117,6 +132,9 @@ class Accounts:
             return page_of_error(
                 "ERROR_invalid_redirect_uri: Redirect URI passed does not match with the one configured"
             )
+        scope = form.get("scope", "")
+        if not scope or zoho_scopes.unknown(scope):
+            return page_of_error("ERROR_invalid_scope: Scope does not exist")
         beside = {"location": self.location, "accounts-server": self.server or url}  # [DOC accounts, Multi DC]
         return self.consents.ask(call, form, "would like to access the following information", beside)
 

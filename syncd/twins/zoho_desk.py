@@ -17,6 +17,7 @@ from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
 from syncd.twins.zoho_auth import LIFE, PER_WINDOW, THROTTLED, Accounts
 from syncd.twins.zoho_desk_webhook import Signer
+from syncd.twins.zoho_scopes import DESK
 
 FARTHEST = 4_999  # of `from` in a search; beyond it 422 [DOC]
 MOST = 100  # rows a page
@@ -69,9 +70,22 @@ class DeskError(Exception):
 class ZohoDeskTwin(Twin):
     """Options beside those of Twin: `org_id`, `credits` (a day), `per_window`, `token_life` (seconds), `client_id`,
     `client_secret`,
-    `refresh_token` (each checked only when given), `webhooks_allowed` (by the edition)."""
+    `refresh_token` (each checked only when given), `webhooks_allowed` (by the edition), `scopes` (of refresh tokens
+    that no consent made; default: all)."""
 
     name = "zoho_desk"
+    example = """\
+sources:
+  desk:
+    type: zoho_desk
+    org_id: "{org_id}"
+    accounts_url: {url}
+    base_url: {url}
+    auth:
+      client_id: {client_id}
+      client_secret: {client_secret}
+      refresh_token: {refresh_token}           # leave it out to try `syncd auth desk`
+"""
     key_field = ""
     indexes: ClassVar[Mapping[str, Iterable[str]]] = {"threads": ("ticketId",), "comments": ("ticketId",)}
     named: ClassVar[Mapping[str, Named]] = {  # zoho.md, Desk: the concurrency 429 has no Retry-After, the daily one has
@@ -96,10 +110,11 @@ class ZohoDeskTwin(Twin):
         client_secret: str | None = None,
         refresh_token: str | None = None,
         webhooks_allowed: int = 5,
+        scopes: Iterable[str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life)
+        self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life, scopes)
         self.org_id, self.credits, self.spent = org_id, credits, 0
         self.webhooks_allowed = webhooks_allowed
         self.signer = Signer(self.clock, org_id)
@@ -109,6 +124,14 @@ class ZohoDeskTwin(Twin):
         body: dict[str, Any] = {"errorCode": code, "message": message}
         wrong = [{"fieldName": f"/{f}", "errorType": "invalid", "errorMessage": ""} for f in fields]
         return Answer(status, body | {"errors": wrong} if wrong else body)
+
+    def credentials(self) -> dict[str, str]:
+        return {
+            "client_id": self.accounts.client_id or "twin",
+            "client_secret": self.accounts.client_secret or "twin",
+            "refresh_token": self.accounts.refresh_token or "twin",
+            "org_id": self.org_id,
+        }
 
     def refused(self) -> Answer:
         return self.error(401, "INVALID_OAUTH", "The OAuth Token you provided is invalid.")
@@ -238,6 +261,8 @@ class ZohoDeskTwin(Twin):
     ) -> Answer:
         if not self.accounts.valid(call.bearer):
             return self.refused()
+        if not self.accounts.may(call.bearer, DESK[call.operation]):
+            return self.named["scope"](self, call)
         if call.headers.get("orgid", self.org_id) != self.org_id:
             return self.error(403, "OAUTH_ORG_MISMATCH", "The OAuth token does not belong to this organization.")
         if self.spent + cost > self.credits:

@@ -18,7 +18,10 @@ from syncd.oauth import Mint, Token, grant_id
 
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 a path, no secret
 AUTHORIZE_PATH = "/services/oauth2/authorize"
-SCOPES = ("api", "refresh_token")
+SCOPES = {
+    "api": "to read and write records, and to make missing key fields (prepare)",
+    "refresh_token": "to stay signed in",
+}
 """`refresh_token` is "Perform requests at any time (refresh_token, offline_access)" in the app's list."""
 REMEDIES = {
     "no_refresh_token": "give the app the scope refresh_token (Perform requests at any time), wait ten minutes, sign in again",
@@ -58,7 +61,8 @@ def sign_in_of(settings: SalesforceSettings, name: str) -> SignIn:
         token_url=settings.login_url + TOKEN_PATH,
         client_id=auth.client_id,
         client_secret=auth.client_secret.get_secret_value() if auth.client_secret else "",
-        scopes=SCOPES,
+        scopes=tuple(SCOPES),
+        reasons=SCOPES,
         parameters={"prompt": "login consent"},
         extra=("instance_url",),
         remedies=REMEDIES,

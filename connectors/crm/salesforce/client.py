@@ -109,7 +109,7 @@ class Client:
         try:
             response = self._http.request(method, path, json=body, headers=headers, write=write)
         except AuthExpired as refused:
-            hint = "; signed in, but the org refuses the session: check where syncd's user and app may sign in from"
+            hint = "; signed in, but the org refuses the session; check the app's scope api, and the user's IP ranges and hours"
             raise AuthExpired(refused.message + hint, code=refused.code) from None
         usage = usage_of(response)
         if usage is not None:

@@ -13,7 +13,7 @@ from connectors.crm.salesforce.client import Answer, Client, Part
 from connectors.crm.salesforce.errors import answer_failure
 from connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.capabilities import FieldDescription, Finding, Level
-from syncd.errors import Failure, Misconfigured
+from syncd.errors import Failure, Misconfigured, Rejected, StaleReference, Transient
 
 LIGHT = 25
 """Subrequests of a composite call that are neither queries nor collections (salesforce.md, Composite)."""
@@ -80,10 +80,20 @@ def _field(row: Mapping[str, Any]) -> FieldDescription:
 
 def user_of(client: Client) -> Mapping[str, Any]:
     """Who the token belongs to (`user_id`, `preferred_username`, `organization_id`); empty when the app's scopes do not let
-    us ask."""
+    us ask. With the scope `api` alone there is no userinfo: Chatter, where it is on, tells the same."""
     response = client.get("/services/oauth2/userinfo")
     said = response.json() if response.ok else None
-    return said if isinstance(said, Mapping) else {}
+    return said if isinstance(said, Mapping) else _chatter_user(client)
+
+
+def _chatter_user(client: Client) -> Mapping[str, Any]:
+    try:
+        (answer,) = client.send([Part("GET", "/chatter/users/me")])
+    except (Misconfigured, Rejected, StaleReference, Transient):
+        return {}
+    if not answer.ok or not isinstance(answer.body, Mapping):
+        return {}
+    return {"user_id": answer.body.get("id"), "preferred_username": answer.body.get("username")}
 
 
 def rights_of(client: Client, *names: str) -> Mapping[str, Any] | None:

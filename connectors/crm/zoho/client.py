@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.crm.zoho import coql
-from connectors.crm.zoho.errors import answer_failure, refuses_token
+from connectors.crm.zoho.errors import NO_SCOPE, SCOPES, answer_failure, parsed, refuses_token, said, scope_of
 from connectors.crm.zoho.settings import ZohoSettings
 from connectors.zoho_accounts import api_base, bearer
 from syncd.connector import Allowance, Context, Spend
-from syncd.errors import Ambiguous, AuthExpired, Transient
+from syncd.errors import Ambiguous, AuthExpired, Misconfigured, Transient
 from syncd.http import Deadlines, HttpClient, Response, unclear
 
 DEADLINES = Deadlines(connect=10.0, read=120.0, total=180.0)
@@ -31,6 +31,8 @@ class Client:
         self._path = f"/crm/{settings.api_version}"
         self._maximum = settings.daily_credits
         accounts = settings.accounts
+        again = f"make a refresh token that has it, with {SCOPES}"
+        self._sign_in = again if settings.auth.configured else f"run: syncd auth {context.name}"
         self._http = HttpClient(
             api_base(settings.base_url or "", settings.centre.crm),
             bearer=bearer(context, accounts, settings.auth, kind="zoho"),
@@ -99,6 +101,9 @@ class Client:
             self._book(cost)
             raise
         self._book(cost)
+        if response.status in (401, 403) and said(parsed(response) or {}).code == NO_SCOPE:
+            text = f"the sign-in lacks the scope {scope_of(method, path)}; {self._sign_in}"
+            raise Misconfigured(text, code=NO_SCOPE)
         remaining = response.headers.get(REMAINING, "")
         if self._maximum and remaining.isdecimal():
             used = max(0.0, self._maximum - float(remaining))

@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.crm.zoho import coql, pack
 from connectors.crm.zoho.client import Client
-from connectors.crm.zoho.errors import SCOPES
+from connectors.crm.zoho.errors import NO_SCOPE, SCOPES
 from connectors.crm.zoho.settings import ZohoSettings
 from syncd.capabilities import FieldDescription, Finding, Level
 from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
@@ -27,7 +27,6 @@ EDITIONS: Mapping[str, tuple[int, int, int]] = {
     "ultimate": (50_000, 2_000, 10_000_000),
 }
 """Edition -> API credits in 24 hours: base, for each user, at most (zoho.md, Limits; the last three maxima are not verified)."""
-SCOPE = "OAUTH_SCOPE_MISMATCH"
 
 
 def describe(client: Client, modules: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:
@@ -88,11 +87,12 @@ def _references(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def check(client: Client, settings: ZohoSettings) -> Iterator[Finding]:
-    """Sign-in and scopes by trying them, and what the edition allows: three calls at most. The field scope is tried by
-    `describe`."""
+    """Sign-in and scopes by trying them, and what the edition allows: four calls at most. The scope that reads fields is tried
+    by `describe`."""
     client.ask("POST", "/coql", {"select_query": "select id from Leads where id is not null limit 0, 1"})
     yield Finding(Level.OK, "sign-in", "signed in; look-ups (COQL) are allowed")
     yield _writing(client)
+    yield from _preparing(client)
     if settings.daily_credits is None:
         yield _edition(client)
 
@@ -102,7 +102,9 @@ def _writing(client: Client) -> Finding:
     try:
         client.ask("POST", "/Leads/upsert", {"data": []})
     except Failure as refused:
-        if refused.code in (SCOPE, "NO_PERMISSION", "AUTHORIZATION_FAILED"):
+        if refused.code == NO_SCOPE:
+            return Finding(Level.FAULT, "writing", f"records may not be written: {refused.message}")
+        if refused.code in ("NO_PERMISSION", "AUTHORIZATION_FAILED"):
             remedy = f"make a refresh token with the scopes {SCOPES}, of a user who may write"
             return Finding(Level.FAULT, "writing", f"our user may not write records: {refused.code}", remedy)
         passing = isinstance(refused, Transient) and refused.known
@@ -111,14 +113,24 @@ def _writing(client: Client) -> Finding:
     return Finding(Level.OK, "writing", "the token may write records")
 
 
+def _preparing(client: Client) -> Iterator[Finding]:
+    """A wish for no fields: refused by its form when we may make some, by the token's scope when we may not."""
+    try:
+        client.ask("POST", "/settings/fields?module=Leads", {"fields": []})
+    except Failure as refused:
+        if refused.code == NO_SCOPE:
+            remedy = "it matters only where the mapping needs a field that is not there"
+            yield Finding(Level.WARNING, "prepare", f"`syncd prepare` cannot make fields: {refused.message}", remedy)
+
+
 def _edition(client: Client) -> Finding:
     hint = "set daily_credits to what Setup, Developer Hub, APIs and SDKs shows, so that `quota: 60%` has a meaning"
     try:
         answer = client.read("/org")
     except Failure as refused:
-        if refused.code != SCOPE:
+        if refused.code != NO_SCOPE:
             raise
-        return Finding(Level.WARNING, "credits", "the day's credits are not told (no scope ZohoCRM.org.READ)", hint)
+        return Finding(Level.WARNING, "credits", f"the day's credits are not told: {refused.message}", hint)
     org = answer.get("org") if isinstance(answer, Mapping) else None
     licence = org[0].get("license_details") if isinstance(org, list) and org and isinstance(org[0], Mapping) else None
     told = licence if isinstance(licence, Mapping) else {}

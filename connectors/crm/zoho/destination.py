@@ -52,7 +52,6 @@ TABS: Mapping[str, str] = {
 }
 """Module -> its tab in the web pages, for those whose tab is known."""
 
-SCOPES = ("ZohoCRM.modules.ALL", "ZohoCRM.coql.READ", "ZohoCRM.settings.fields.READ")
 CHECK_FIELDS = "duplicate_check_fields"
 ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
 """Codes of a refused right that, said of a row, speak of its record or module only."""
@@ -81,7 +80,7 @@ class Zoho(DestinationDefaults):
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
         keys = self._settings
-        return sign_in_of(keys.accounts, keys.centre, keys.auth, SCOPES, kind="zoho", name=self._called)
+        return sign_in_of(keys.accounts, keys.centre, keys.auth, keys.scopes, kind="zoho", name=self._called)
 
     def keying(self, object: str, key_field: str) -> Keying:
         """Upsert by the unique key; activities are inserted under it. Notes have no custom fields, and what has no key can

@@ -88,7 +88,24 @@ FIELDS: Mapping[tuple[str, str], Meaning] = {
 }
 """(code, field) -> meaning, before CODES: a link whose record is gone, or a check field that is not unique."""
 
-SCOPES = "ZohoCRM.modules.ALL, ZohoCRM.coql.READ and ZohoCRM.settings.fields.READ"
+RECORDS, QUERIES, FIELDS_READ, FIELDS_CREATE, ORG = (
+    "ZohoCRM.modules.ALL",
+    "ZohoCRM.coql.READ",
+    "ZohoCRM.settings.fields.READ",
+    "ZohoCRM.settings.fields.CREATE",
+    "ZohoCRM.org.READ",
+)
+SCOPES = f"{RECORDS}, {QUERIES} and {FIELDS_READ}"
+NO_SCOPE = "OAUTH_SCOPE_MISMATCH"
+
+
+def scope_of(method: str, path: str) -> str:
+    """The scope that a call takes, below /crm/vN."""
+    if path.startswith("/settings/fields"):
+        return FIELDS_CREATE if method == "POST" else FIELDS_READ
+    return {"/coql": f"{QUERIES} (and {RECORDS})", "/org": ORG}.get(path, RECORDS)
+
+
 _VALUES_SHOWN = 12
 _PATH = re.compile(r"\$\.data\[(\d+)\]\.?([A-Za-z]\w*)?")
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from connectors.crm.zoho.errors import FIELDS_CREATE, FIELDS_READ, ORG, QUERIES, RECORDS
 from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentre, DataCentreName, ZohoAuth
 from syncd.connector import Ask, ConnectorSettings
 
@@ -67,3 +68,16 @@ class ZohoSettings(ConnectorSettings):
     def accounts(self) -> str:
         """The accounts host."""
         return self.accounts_url or self.centre.accounts
+
+    @property
+    def scopes(self) -> dict[str, str]:
+        """Scope -> what this configuration needs it for."""
+        needed = {
+            RECORDS: "to read and write records",
+            QUERIES: "to look people and records up",
+            FIELDS_READ: "to compare the mapping with the fields (check --online, prepare)",
+            FIELDS_CREATE: "to make missing key fields (prepare)",
+        }
+        if self.daily_credits is None:
+            needed[ORG] = "to read the edition, which tells the day's credits (check --online)"
+        return needed

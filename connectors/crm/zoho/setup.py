@@ -10,16 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.crm.zoho.client import Client
-from connectors.crm.zoho.describe import SCOPE, describe
+from connectors.crm.zoho.describe import describe
+from connectors.crm.zoho.errors import NO_SCOPE
 from syncd.capabilities import FieldDescription, FieldNeed, Step
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, StaleReference, Transient
 
 LABEL_MOST = 25
 """Characters of a label (Zoho's published spec)."""
 NO_FIELDS = frozenset({"Notes"})
-CREATE_SCOPE = "ZohoCRM.settings.fields.CREATE"
 WHY: Mapping[str, str] = {
-    SCOPE: f"the refresh token lacks the scope {CREATE_SCOPE}",
     "NO_PERMISSION": "our user may not customise Zoho CRM",
     "AUTHORIZATION_FAILED": "our user may not customise Zoho CRM",
     "LIMIT_EXCEEDED": "the module has as many unique fields, or fields, as the edition allows",
@@ -78,7 +77,7 @@ def _refusal(client: Client, path: str, body: Mapping[str, Any]) -> str:
 
 
 def _why(refused: Failure) -> str:
-    return WHY.get(refused.code, str(refused))
+    return WHY.get(refused.code, refused.message if refused.code == NO_SCOPE else str(refused))
 
 
 def _not_ours(need: FieldNeed, known: Mapping[str, Sequence[FieldDescription]]) -> str:

@@ -22,9 +22,9 @@ ASKED = {
     "state": "s",
     "code_challenge": CHALLENGE,
     "code_challenge_method": "S256",
-    "scope": "api refresh_token",
     "access_type": "offline",
 }
+SCOPES = {"salesforce": "api refresh_token", "zoho": "ZohoCRM.modules.ALL"}
 FORM = {
     "grant_type": "authorization_code",
     "client_id": "app",
@@ -60,9 +60,8 @@ def paths(twin: Any) -> tuple[str, str]:
 
 
 def decided(twin: Any, decision: str = "allow", **changes: str) -> dict[str, str]:
-    answer = requests.post(
-        paths(twin)[0], data={**ASKED, **changes, "decision": decision}, timeout=20, allow_redirects=False
-    )
+    form = {**ASKED, "scope": SCOPES[twin.name], **changes, "decision": decision}
+    answer = requests.post(paths(twin)[0], data=form, timeout=20, allow_redirects=False)
     assert answer.status_code == 302
     assert answer.headers["location"].startswith(f"{HOME}?")
     return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
@@ -106,6 +105,8 @@ def test_denied(twin: Any) -> None:
 def test_an_address_that_is_not_registered_is_never_called(twin: Any) -> None:
     consents = twin.tokens.consents if twin.name == "salesforce" else twin.accounts.consents
     consents.registered = frozenset({"http://localhost:2/callback"})
-    answer = requests.get(paths(twin)[0], params=ASKED, timeout=20, allow_redirects=False)
+    answer = requests.get(
+        paths(twin)[0], params=ASKED | {"scope": SCOPES[twin.name]}, timeout=20, allow_redirects=False
+    )
     assert answer.status_code == 400
     assert "redirect" in answer.text
