@@ -23,11 +23,13 @@ class JwksKeys:
         )
         self.keys = KeySet()
         self._asked: datetime | None = None
+        self._faults: list[str] = []
 
-    def fetch(self, now: datetime) -> None:
-        """Refills the keys. Raises a Failure, keeping the old ones, when the vendor does not give them."""
+    def fetch(self, now: datetime) -> list[str]:
+        """Refills the keys; returns what is wrong with those that cannot be used, a line each. Raises a Failure, keeping the old
+        ones, when the vendor does not give them."""
         if self._asked is not None and timedelta(0) <= now - self._asked < LEAST_GAP:
-            return
+            return self._faults
         self._asked = now
         client = HttpClient(self._base)
         try:
@@ -42,6 +44,7 @@ class JwksKeys:
                 f"the key document {self._base}{self._path} answers HTTP {answer.status}", code=str(answer.status)
             )
         try:
-            self.keys.load(answer.body)
+            self._faults = self.keys.load(answer.body, now)
         except ValueError as error:
             raise Transient(f"{self._base}{self._path}: {error}", code="jwks") from None
+        return self._faults

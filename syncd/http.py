@@ -22,6 +22,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from syncd import __version__
 from syncd.deadline import Exchange, TimedAdapter
 from syncd.errors import Ambiguous, AuthExpired, Failure, Misconfigured, RateLimited, Transient
+from syncd.json_text import parse
 from syncd.oauth import Mint, Token, TokenStore
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -80,6 +81,10 @@ class Response:
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
+            pass
+        try:
+            return parse(self.body).value  # half an emoji in one record must not hide the others
+        except ValueError:
             return self._unreadable()
 
     def _unreadable(self) -> Any:

@@ -1,14 +1,17 @@
 """JSON Web Tokens in a webhook's header, checked against keys that were fetched beforehand (JWKS).
 
-Sources whose vendor signs so (Zoho Desk) hold one `KeySet` and refill it in `fetch_keys`. Failure policy: closed. A key id
-that is not in the set is KeyUnavailable (503: the vendor may have rotated), and only for a token that names the right
-issuer and is not out of date; everything else wrong is NotAuthentic.
+Sources whose vendor signs so (Zoho Desk) hold one `KeySet` and refill it in `fetch_keys`. Keys and algorithms are PyJWT's; only
+asymmetric ones count. Failure policy: closed. What a key that is not fetched yet may have signed is KeyUnavailable (503: the
+vendor may have rotated), and only for a token that names the right issuer and is not out of date; everything else wrong is
+NotAuthentic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import orjson
@@ -18,42 +21,135 @@ from syncd.errors import KeyUnavailable, NotAuthentic
 from syncd.shared_secret import unbase64
 
 LEEWAY = timedelta(minutes=1)
+MOST_KEYS = 100
 _MILLISECONDS_FROM = 1e11  # as seconds that is the year 5138
 _LONGEST = 16_384
+_RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_CURVES = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",), "secp256k1": ("ES256K",)}
+_OKP = {"Ed25519": ("EdDSA",), "Ed448": ("EdDSA",)}
+ALGORITHMS = frozenset({*_RSA, *(name for names in (*_CURVES.values(), *_OKP.values()) for name in names)})
+"""What may sign (RFC 7518, 8037): none with a shared secret, which a public document cannot hold."""
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
-Check = Callable[[bytes, bytes], bool]
+
+@dataclass(frozen=True)
+class Key:
+    """One public key. `algorithms`: what it may verify."""
+
+    kid: str | None
+    algorithms: frozenset[str]
+    public: Any
+
+    def verifies(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
+        try:
+            return bool(_algorithms()[algorithm].verify(signed, self.public, signature))
+        except (ValueError, TypeError):  # a signature of a length that the key cannot have made
+            return False
 
 
 class KeySet:
-    """RSA keys by `kid`. Replaced whole, so readers need no lock."""
+    """Keys by `kid`, several under one if so published. Replaced whole, so readers need no lock."""
 
     def __init__(self) -> None:
-        self._keys: dict[str, Check] = {}
+        self._keys: tuple[Key, ...] = ()
+        self._loaded_at: datetime | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def load(self, document: bytes) -> None:
-        """Takes the RS256 keys of a JWKS document. Raises ValueError, keeping the old keys, for one without any."""
+    def load(self, document: bytes, now: datetime | None = None) -> list[str]:
+        """Takes the keys of a JWKS document that can verify; returns what is wrong with others, a line each. Keys for another
+        use and of unknown kinds are passed over (RFC 7517, 5). Raises ValueError, keeping the old keys, for one without any."""
         try:
             listed = orjson.loads(document)["keys"]
-            found = {str(key["kid"]): _rsa_check(key) for key in listed if key.get("kty") == "RSA" and key.get("kid")}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if not isinstance(listed, list):
+                raise TypeError("keys is no list")
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"the key document is no JWKS: {type(error).__name__}") from None
+        found: list[Key] = []
+        faults: list[str] = []
+        for index, row in enumerate(listed[:MOST_KEYS]):
+            try:
+                key = read_key(row)
+            except ValueError as error:
+                kid = row.get("kid") if isinstance(row, dict) else None
+                faults.append(f"key {index}{f' ({kid!s:.40})' if kid else ''} cannot be used: {error}")
+            else:
+                found += [key] if key is not None else []
         if not found:
-            raise ValueError("the key document holds no RSA key with a kid")
-        self._keys = found
+            raise ValueError("; ".join(["the key document holds no key that can verify a signature", *faults[:3]]))
+        self._keys, self._loaded_at = tuple(found), now
+        return faults
 
-    def check(self, kid: str) -> Check:
-        """Raises KeyUnavailable for a key id that is not here."""
-        try:
-            return self._keys[kid]
-        except KeyError:
-            raise KeyUnavailable(f"no key {kid[:40]!r} among the {len(self._keys)} fetched") from None
+    def verify(self, kid: str | None, algorithm: str, signed: bytes, signature: bytes, issued_at: datetime) -> None:
+        """Raises NotAuthentic for a signature that none of the keys made, KeyUnavailable when one that is not here may have."""
+        named = [key for key in self._keys if kid is not None and key.kid == kid]
+        unnamed = [key for key in self._keys if kid is None or key.kid is None]
+        fitting = [key for key in named or unnamed if algorithm in key.algorithms]
+        if any(key.verifies(algorithm, signed, signature) for key in fitting):
+            return
+        if kid is not None and not named:
+            raise KeyUnavailable(f"no key {kid[:40]!r} among the {len(self._keys)} fetched")
+        newer = self._loaded_at is not None and issued_at > self._loaded_at
+        if not self._keys or (newer and not (named and fitting)):
+            raise KeyUnavailable(f"no key for a token without a known key id among the {len(self._keys)} fetched")
+        raise NotAuthentic("the token's signature does not match")
+
+
+def read_key(row: Any) -> Key | None:
+    """A key of a JWKS; None for one that is not for verifying. Raises ValueError with what is wrong with it."""
+    if not isinstance(row, dict):
+        raise ValueError("it is no object")
+    operations = row.get("key_ops")
+    if row.get("use") not in (None, "sig") or (isinstance(operations, list) and "verify" not in operations):
+        return None
+    possible = _possible(row)
+    declared = row.get("alg")
+    if not possible or (isinstance(declared, str) and declared not in ALGORITHMS):
+        return None
+    if declared is not None and declared not in possible:
+        raise ValueError(f"its alg {declared!s:.20} does not fit its kty {row.get('kty')!s:.20}")
+    kid = row.get("kid")
+    public = {name: value for name, value in row.items() if name not in _PRIVATE}
+    algorithms = frozenset({declared} if isinstance(declared, str) else possible)
+    return Key(None if kid is None else str(kid), algorithms, _public(public, min(algorithms)))
+
+
+def _possible(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The algorithms of a kind of key, () for a kind we do not know. Raises ValueError for a curve that is missing."""
+    match row.get("kty"):
+        case "RSA":
+            return _RSA
+        case "EC" | "OKP" as kind:
+            curve = row.get("crv")
+            if not isinstance(curve, str):
+                raise ValueError("it has no crv")
+            return (_CURVES if kind == "EC" else _OKP).get(curve, ())
+        case str():
+            return ()
+    raise ValueError("it has no kty")
+
+
+def _public(row: dict[str, Any], algorithm: str) -> Any:
+    from jwt import PyJWK, PyJWTError
+
+    try:
+        return PyJWK(row, algorithm).key
+    except PyJWTError as error:
+        raise ValueError(str(error).partition("{")[0][:100].strip() or type(error).__name__) from None
+    except Exception as error:  # noqa: BLE001  whatever a made-up key trips, its neighbours count
+        raise ValueError(f"{type(error).__name__}: {error!s:.100}") from None
+
+
+@cache
+def _algorithms() -> dict[str, Any]:
+    from jwt.algorithms import get_default_algorithms
+
+    return dict(get_default_algorithms())
 
 
 def jwt(keys: KeySet, *, header: str = "authorization", issuer: str = "", audiences: Sequence[str] = ()) -> Verifier:
-    """RS256 only. `exp` is required, `nbf` and `iat` are checked when there; each in seconds or milliseconds."""
+    """A token by any of ALGORITHMS. `exp` is required, `nbf` and `iat` are checked when there; in seconds or milliseconds."""
     name = header.lower()
     accepted = frozenset(audiences)
 
@@ -65,16 +161,26 @@ def jwt(keys: KeySet, *, header: str = "authorization", issuer: str = "", audien
         if len(parts) != 3 or len(token) > _LONGEST:
             raise NotAuthentic(f"no JSON Web Token in {name}")
         head, claims = _json_part(parts[0]), _json_part(parts[1])
-        if head.get("alg") != "RS256" or not isinstance(head.get("kid"), str):
-            raise NotAuthentic("the token is not RS256 with a key id")
-        _check_claims(claims, issuer, accepted, now)
-        if not keys.check(head["kid"])(f"{parts[0]}.{parts[1]}".encode(), _part(parts[2])):
-            raise NotAuthentic("the token's signature does not match")
+        algorithm, kid = _head(head)
+        issued_at = _check_claims(claims, issuer, accepted, now)
+        keys.verify(kid, algorithm, f"{parts[0]}.{parts[1]}".encode(), _part(parts[2]), issued_at)
 
     return verify
 
 
-def _check_claims(claims: dict[str, Any], issuer: str, audiences: frozenset[str], now: datetime) -> None:
+def _head(head: Mapping[str, Any]) -> tuple[str, str | None]:
+    algorithm, kid = head.get("alg"), head.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise NotAuthentic(f"the token's algorithm is {algorithm!s:.20}, none of {', '.join(sorted(ALGORITHMS))}")
+    if kid is not None and not isinstance(kid, str):
+        raise NotAuthentic("the token's key id is no text")
+    if "crit" in head or head.get("b64", True) is not True:  # RFC 7515, 4.1.11: what we do not know must not be ignored
+        raise NotAuthentic("the token needs extensions that are not supported")
+    return algorithm, kid
+
+
+def _check_claims(claims: dict[str, Any], issuer: str, audiences: frozenset[str], now: datetime) -> datetime:
+    """When it was issued; `now` for a token that does not say."""
     if issuer and claims.get("iss") != issuer:
         raise NotAuthentic(f"the token's issuer is not {issuer}")
     aud = claims.get("aud")
@@ -84,8 +190,10 @@ def _check_claims(claims: dict[str, Any], issuer: str, audiences: frozenset[str]
     seconds = now.timestamp()
     if _seconds(claims, "exp", required=True) < seconds - LEEWAY.total_seconds():
         raise NotAuthentic("the token has expired")
-    if max(_seconds(claims, "nbf"), _seconds(claims, "iat")) > seconds + LEEWAY.total_seconds():
+    issued = _seconds(claims, "iat")
+    if max(_seconds(claims, "nbf"), issued) > seconds + LEEWAY.total_seconds():
         raise NotAuthentic("the token is not valid yet")
+    return now - timedelta(seconds=seconds - issued) if issued > 0 else now
 
 
 def _seconds(claims: dict[str, Any], name: str, *, required: bool = False) -> float:
@@ -116,27 +224,3 @@ def _part(text: str) -> bytes:
         return unbase64(text.replace("-", "+").replace("_", "/"), padded=False)
     except ValueError:
         raise NotAuthentic("the token is not base64url") from None
-
-
-def _rsa_check(key: dict[str, Any]) -> Check:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
-    modulus, exponent = (int.from_bytes(_number(key[name]), "big") for name in ("n", "e"))
-    public = rsa.RSAPublicNumbers(exponent, modulus).public_key()
-
-    def check(signed: bytes, sent: bytes) -> bool:
-        try:
-            public.verify(sent, signed, padding.PKCS1v15(), hashes.SHA256())
-        except InvalidSignature:
-            return False
-        return True
-
-    return check
-
-
-def _number(text: Any) -> bytes:
-    if not isinstance(text, str):
-        raise ValueError("not text")
-    return unbase64(text.replace("-", "+").replace("_", "/"), padded=False)

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 import orjson
 
@@ -28,8 +28,9 @@ __all__ = ["FORM", "STYLES", "Encoding", "Style", "Unit", "check_secrets", "chec
 
 _DIGESTS: dict[str, int] = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 _PART = re.compile(r"\{(\w+)\}")
-_NAMES = ("body", "timestamp", "id", "url", "form")
+_NAMES = ("body", "timestamp", "id", "method", "url", "form")
 _MOST_SIGNATURES = 16
+_MOST_PAIRS = 32
 _NO_MATCH = "{}: the signature does not match (another secret, or another body or URL)"
 _MOST_FIELDS = 1000
 _BOUND_IDS = 10_000
@@ -52,13 +53,14 @@ def verifier(style: Style | str, secrets: Sequence[str]) -> Verifier:
     bound: dict[str, bytes] = {}
 
     def verify(request: Request, now: datetime) -> None:
-        places = _Places(request)
+        places = _Places(request, row.also)
         text = places.read(row.signature)
-        stamp = places.read(row.timestamp) if row.timestamp else ""
-        if row.timestamp:
+        told = _named_values(row, text) if row.pairs else []
+        stamp = _stamp(row, told, places)
+        if stamp:
             _check_age(stamp, row.unit, row.tolerance, now)
-        named = {"timestamp": stamp, "id": places.read(row.id) if row.id else ""}
-        candidates = _candidates(row, text)
+        named = {"timestamp": stamp, "id": places.read(row.id) if row.id else "", "method": request.method}
+        candidates = _candidates_among(row, told) if row.pairs else _candidates(row, text)
         for signed in _signed(signed_parts, request, named):
             if any(check(signed, sent) for algorithm, sent in candidates for check in checks.get(algorithm, ())):
                 break
@@ -77,7 +79,7 @@ def covers_url(verify: Verifier) -> bool:
 
 
 def _covers_the_body_alone(row: Style, signed: Sequence[tuple[str, str]]) -> bool:
-    plain = not (row.timestamp or row.id or row.versions or row.binds)
+    plain = not (row.timestamp or row.id or row.versions or row.binds or row.pairs or row.also)
     return plain and row.signature.startswith("header:") and list(signed) == [("body", "")]
 
 
@@ -219,15 +221,62 @@ def _candidates(row: Style, text: str) -> list[tuple[str, bytes]]:
     return found
 
 
+def _named_values(row: Style, text: str) -> list[tuple[str, str]]:
+    """The values of a header such as `t=…,v1=…`, in their order."""
+    assert row.pairs is not None
+    parts = [part.strip() for part in text.split(row.pairs.separator)]
+    if len(parts) > _MOST_PAIRS:
+        raise NotAuthentic(f"{row.name}: more than {_MOST_PAIRS} values in the signature")
+    return [(name.strip(), value.strip()) for name, sign, value in (part.partition("=") for part in parts) if sign]
+
+
+def _stamp(row: Style, told: Sequence[tuple[str, str]], places: _Places) -> str:
+    """The signed time, "" for a style without."""
+    if row.timestamp:
+        return places.read(row.timestamp)
+    if row.pairs is None or not row.pairs.timestamp:
+        return ""
+    stamps = {value for name, value in told if name == row.pairs.timestamp}
+    if len(stamps) != 1 or "" in stamps:
+        raise NotAuthentic(f"{row.name}: the signature has not one {row.pairs.timestamp}=")
+    return stamps.pop()
+
+
+def _candidates_among(row: Style, told: Sequence[tuple[str, str]]) -> list[tuple[str, bytes]]:
+    assert row.pairs is not None
+    values = [value for name, value in told if name == row.pairs.signature]
+    if not values:
+        raise NotAuthentic(f"{row.name}: the signature has no {row.pairs.signature}=")
+    found: list[tuple[str, bytes]] = []
+    for value in values[:_MOST_SIGNATURES]:
+        try:
+            found.append((row.algorithm, _decode(row, row.algorithm, value.removeprefix(row.prefix))))
+        except NotAuthentic:
+            if len(values) == 1:
+                raise
+    return found
+
+
 def _decode(row: Style, algorithm: str, text: str) -> bytes:
     try:
-        raw = binascii.unhexlify(text) if row.encoding == "hex" else unbase64(text)
+        raw = _DECODERS[row.encoding](text)
     except ValueError:
         raise NotAuthentic(f"{row.name}: the signature is not {row.encoding}") from None
     wanted = _DIGESTS.get(algorithm)
     if wanted is not None and len(raw) != wanted:
         raise NotAuthentic(f"{row.name}: the signature has {len(raw)} bytes, {algorithm} has {wanted}")
     return raw
+
+
+def _unbase64url(text: str) -> bytes:
+    return unbase64(text.replace("-", "+").replace("_", "/"), padded=False)
+
+
+_DECODERS: dict[Encoding, Callable[[str], bytes]] = {
+    "hex": binascii.unhexlify,
+    "base64": unbase64,
+    "base64url": _unbase64url,
+}
 
 
 # ----------------------------------------------------------------------------------------------- what is signed
@@ -244,7 +293,8 @@ def _compile(row: Style) -> list[tuple[str, str]]:
             raise ValueError(
                 f"signed: unknown part {{{text}}}; there are {', '.join(f'{{{name}}}' for name in _NAMES)}"
             )
-        if text in ("timestamp", "id") and not getattr(row, text):
+        carried = bool(getattr(row, text, True)) or (text == "timestamp" and row.pairs and row.pairs.timestamp)
+        if not carried:
             raise ValueError(f"signed: {{{text}}} needs a header that carries it")
         parts.append((text, ""))
     if not row.binds and not {"body", "form"} & {kind for kind, _ in parts}:
@@ -267,12 +317,12 @@ def _signed(parts: list[tuple[str, str]], request: Request, named: Mapping[str, 
 def _form(request: Request) -> bytes:
     """Sorted pairs of a form body. Another body is not in the signed text: the signed URL must carry its SHA-256."""
     if request.content_type == FORM:
-        try:
-            text = request.body.decode()
-            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-        except ValueError:
-            raise NotAuthentic("the form body is not UTF-8 or has too many fields") from None
-        return b"".join(as_bytes(name) + as_bytes(value) for name, value in sorted(set(pairs)))
+        fields = [pair for pair in request.body.split(b"&") if pair]
+        if len(fields) > _MOST_FIELDS:
+            raise NotAuthentic("the form body has too many fields")
+        split = (field.replace(b"+", b" ").partition(b"=") for field in fields)
+        pairs = {(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in split}  # whatever its charset
+        return b"".join(name + value for name, value in sorted(pairs))
     sent = [value for name, value in request.query if name == "bodySHA256"]
     if len(sent) != 1 or not same(sent[0].lower(), hashlib.sha256(request.body).hexdigest()):
         raise NotAuthentic("the body is no form, and the URL's bodySHA256 does not match it")
@@ -294,16 +344,21 @@ def _spellings(url: str) -> tuple[str, ...]:
 class _Places:
     """Reads the places of a Style in one request; an absent or empty one is NotAuthentic."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, also: Mapping[str, str]) -> None:
         self._request = request
+        self._also = also
         self._json: Any = None
 
     def read(self, place: str) -> str:
         kind, _, name = place.partition(":")
-        value = self._request.headers.get(name.lower(), "").strip() if kind == "header" else self._in_body(name)
+        value = self._in_header(name.lower()) if kind == "header" else self._in_body(name)
         if not value:
             raise NotAuthentic(f"no {name} in the {'headers' if kind == 'header' else 'body'}")
         return value
+
+    def _in_header(self, name: str) -> str:
+        value = self._request.headers.get(name, "").strip()
+        return value or self._request.headers.get(self._also.get(name, ""), "").strip()
 
     def _in_body(self, path: str) -> str:
         if self._json is None:
@@ -328,7 +383,7 @@ def _check_age(stamp: str, unit: Unit, tolerance: timedelta | None, now: datetim
 def _moment(stamp: str, unit: Unit) -> datetime | None:
     if unit == "iso":
         try:
-            moment = datetime.fromisoformat(stamp)
+            moment = datetime.fromisoformat(stamp.upper())
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             return None

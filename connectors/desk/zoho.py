@@ -49,6 +49,8 @@ from syncd.connector import (
     Verifier,
 )
 from syncd.errors import Malformed, Transient
+from syncd.items import each_item
+from syncd.json_text import parse
 from syncd.jwks import jwt
 from syncd.signals import Route, Signal
 
@@ -143,25 +145,22 @@ class ZohoDesk:
         issuer = f"orgId:{self._settings.org_id}"
         return jwt(self._jwks.keys, header="x-zdesk-jwt", issuer=issuer, audiences=audiences)
 
-    def fetch_keys(self, now: datetime) -> None:
-        self._jwks.fetch(now)
+    def fetch_keys(self, now: datetime) -> Sequence[str]:
+        return self._jwks.fetch(now)
 
     def parse(self, request: Request) -> Batch:
         try:
-            events = msgspec.json.decode(request.body)
-        except (msgspec.MsgspecError, RecursionError) as error:
+            events = parse(request.body).value
+        except ValueError as error:
             raise Malformed(f"the body is no JSON: {error}") from None
         if not isinstance(events, list):
             raise Malformed(f"the body is no JSON array of events but {type(events).__name__}")
-        hints: list[Hint] = []
-        dropped: dict[str, int] = {}
-        for index, event in enumerate(events):
-            found = self._hint(event, f"event {index}")
-            if isinstance(found, Hint):
-                hints.append(found)
-            else:
-                dropped[found] = dropped.get(found, 0) + 1
-        return Batch(hints=hints, dropped=dropped)
+
+        def make(event: Any, where: str) -> Batch:
+            found = self._hint(event, where)
+            return Batch(hints=[found]) if isinstance(found, Hint) else Batch(dropped={found: 1})
+
+        return each_item(request, events, make)
 
     def _hint(self, event: Any, where: str) -> Hint | str:
         """The hint in one event, or why it is none. Raises Malformed."""

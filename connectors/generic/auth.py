@@ -16,6 +16,7 @@ from syncd.durations import Duration
 from syncd.http import check_base_url
 from syncd.jwks import KeySet, jwt
 from syncd.shared_secret import anybody, basic, bearer, path
+from syncd.signature_styles import Pairs
 from syncd.verify import STYLES, Encoding, Style, Unit, check_secrets, check_style, verifier
 
 PLAIN = ("bearer", "basic", "path", "jwt", "none")
@@ -62,8 +63,20 @@ class Verify(ConnectorSettings):
         None, description="hmac: the hash, default sha256"
     )
     encoding: Encoding | None = Field(None, description="hmac: how the signature is written, default hex")
+    signature_field: str = Field(
+        "",
+        pattern=r"^[\w.\-]{0,30}$",
+        description="hmac: the header carries named values, `t=…,v1=…`: the name of the signature in it, such as `v1`",
+    )
+    timestamp_field: str = Field(
+        "", pattern=r"^[\w.\-]{0,30}$", description="hmac: the name of the signed time in such a header, such as `t`"
+    )
+    separator: Literal[",", ";", "&", "|", " "] | None = Field(
+        None, description="hmac: what stands between the values of such a header, default a comma"
+    )
     signed: str = Field(
-        "", description="hmac: what is signed: literal text and {body} {timestamp} {id} {url} {form}; default {body}"
+        "",
+        description="hmac: what is signed: literal text and {body} {timestamp} {id} {method} {url} {form}; default {body}",
     )
     timestamp_header: str = Field("", description="hmac: the header that carries the signed time")
     timestamp_unit: Unit | None = Field(None, description="hmac: s, ms or iso; default s")
@@ -98,6 +111,12 @@ class Verify(ConnectorSettings):
             raise ValueError(f"{', '.join(extra)}: only for scheme hmac, not {self.scheme}")
         if (self.secret is None or self.secret == []) and self.scheme not in ("jwt", "none"):
             raise ValueError(f"scheme {self.scheme} needs a secret")
+        if (self.timestamp_field or self.separator) and not self.signature_field:
+            raise ValueError(
+                "timestamp_field and separator are for a header of named values: signature_field is missing"
+            )
+        if self.timestamp_field and self.timestamp_header:
+            raise ValueError("the signed time is in timestamp_field or in timestamp_header, not in both")
         if self.scheme == "basic" and not self.username:
             raise ValueError("scheme basic needs a username beside the secret")
         if self.scheme == "jwt" and not (self.jwks_url and self.issuer):
@@ -140,11 +159,26 @@ class Verify(ConnectorSettings):
             "unit": self.timestamp_unit,
             "id": f"header:{self.id_header}" if self.id_header else None,
             "tolerance": self.tolerance,
+            "pairs": Pairs(self.signature_field, self.timestamp_field, self.separator or ",")
+            if self.signature_field
+            else None,
         }
         return replace(style, **{name: value for name, value in changes.items() if value is not None})
 
 
 _HMAC_ONLY = frozenset(
-    {"header", "prefix", "algorithm", "encoding", "signed", "timestamp_header", "timestamp_unit", "id_header"}
+    {
+        "header",
+        "prefix",
+        "algorithm",
+        "encoding",
+        "signature_field",
+        "timestamp_field",
+        "separator",
+        "signed",
+        "timestamp_header",
+        "timestamp_unit",
+        "id_header",
+    }
 )
 _ALSO: dict[str, frozenset[str]] = {"bearer": frozenset({"header", "prefix"}), "jwt": frozenset({"header"})}

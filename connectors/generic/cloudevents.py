@@ -3,104 +3,130 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
+from connectors.forms import charset_of, codec_of, read_text
 from connectors.generic.bodies import read_json
 from connectors.generic.making import Draft
 from connectors.generic.paths import as_text
 from syncd.connector import Request
 from syncd.errors import Malformed
+from syncd.json_text import LONGEST_ORIGINAL, Parsed, originals
 from syncd.signals import frame
 
 ONE = "application/cloudevents+json"
 MANY = "application/cloudevents-batch+json"
 VERSIONS = ("1.0", "0.3")
 _TOLD = ("text", "url")
+_BESIDES = ("data", "data_base64", "datacontentencoding")
 
 
-def events_of(request: Request) -> list[Request]:
-    """A batch as requests of one event each, so that a malformed one harms only itself; anything else as it is."""
-    kind = request.content_type
-    if kind == ONE or not kind.endswith("json") or (kind != MANY and "ce-specversion" in request.headers):
-        return [request]
-    try:
-        events = read_json(request.body)
-    except Malformed:
-        return [request]
-    if not isinstance(events, list) or len(events) < 2:
-        return [request]
-    headers = {**request.headers, "content-type": ONE}
-    return [replace(request, headers=headers, body=json.dumps(event).encode()) for event in events]
-
-
-def read_cloudevents(request: Request) -> list[Draft]:
-    """The events of a request: binary by its ce-* headers, else structured or batched. Raises Malformed."""
+def events_of(request: Request) -> list[Parsed] | None:
+    """The events of a structured or batched request; None: it is binary, one event in headers and body. Raises Malformed."""
     kind = request.content_type
     if kind in (MANY, ONE) or (kind.endswith("json") and "ce-specversion" not in request.headers):
-        body = read_json(request.body)
-        events = body if isinstance(body, list) and kind != ONE else [body]
-        if kind == MANY and not isinstance(body, list):
+        body = read_json(request.body, content_type=request.headers.get("content-type", ""))
+        if kind == MANY and not isinstance(body.value, list):
             raise Malformed("a batch of CloudEvents that is no JSON array")
-        return [
-            _structured(event, f"event {index}" if len(events) > 1 else "the event")
-            for index, event in enumerate(events)
-        ]
+        if isinstance(body.value, list) and kind != ONE:
+            return [Parsed(*pair) for pair in zip(body.value, body.original, strict=True)]
+        return [body]
     if "ce-specversion" in request.headers:
-        return [_binary(request)]
+        return None
     if kind.startswith("application/cloudevents"):
         raise Malformed(f"CloudEvents as {kind} are not understood; there are {ONE}, {MANY} and binary mode")
     raise Malformed(f"no CloudEvent: content type {kind or 'missing'!r} and no ce-specversion header")
 
 
-def _structured(event: Any, where: str) -> Draft:
-    if not isinstance(event, dict):
-        raise Malformed(f"{where} is no JSON object but {type(event).__name__}")
-    attributes = {name: value for name, value in event.items() if name not in ("data", "data_base64")}
-    data = event.get("data")
-    if data is None and "data_base64" in event:
-        data = _decoded(event["data_base64"], str(attributes.get("datacontenttype", "")), where)
-    return _draft(attributes, data, where)
+def events_alone(request: Request, events: Sequence[Parsed]) -> list[Request]:
+    """The request once for each of these events."""
+    headers = {**request.headers, "content-type": ONE}
+    return [replace(request, headers=headers, body=json.dumps(event.value).encode()) for event in events]
 
 
-def _decoded(encoded: Any, kind: str, where: str) -> Any:
+def read_structured(event: Parsed, where: str, region: str | None = None) -> Draft:
+    """An event in one JSON object. Raises Malformed."""
+    value = event.value
+    if not isinstance(value, dict):
+        raise Malformed(f"{where} is no JSON object but {type(value).__name__}")
+    attributes = {name: said for name, said in value.items() if name not in _BESIDES}
+    data, encoded = value.get("data"), value.get("data_base64")
+    if attributes.get("specversion") == "0.3" and str(value.get("datacontentencoding")).lower() == "base64":
+        data, encoded = None, data  # 0.3 has no data_base64
+    replaced = originals(event)
+    if data is None and encoded is not None:
+        data, inner = _decoded(encoded, str(attributes.get("datacontenttype") or ""), where, region)
+        replaced |= inner
+    return _draft(attributes, data, where, replaced)
+
+
+def read_binary(request: Request, region: str | None = None) -> Draft:
+    """An event whose attributes are headers and whose data is the body. Raises Malformed."""
+    attributes: dict[str, Any] = {
+        name[3:]: header_value(value) for name, value in request.headers.items() if name.startswith("ce-")
+    }
+    kind = request.headers.get("content-type", "")
+    if kind:
+        attributes["datacontenttype"] = kind
+    data, replaced = _value(request.body, kind, "the event", region)
+    return _draft(attributes, data, "the event", replaced)
+
+
+def header_value(value: str) -> str:
+    """An attribute from its header (HTTP binding, 3.1.3.2): a quoted string unquoted, then percent-encoding decoded once. What is
+    not valid stays as it is."""
+    text = value.strip()
+    if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+        text = re.sub(r"\\(.)", r"\1", text[1:-1])
+    with contextlib.suppress(UnicodeError):  # headers reach us as Latin-1; some senders put UTF-8 into them as it is
+        text = text.encode("latin-1").decode()
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
+
+
+def _decoded(encoded: Any, kind: str, where: str, region: str | None) -> tuple[Any, dict[str, str]]:
     if not isinstance(encoded, str):
         raise Malformed(f"{where}, data_base64: no text")
     try:
         raw = base64.b64decode(encoded, validate=True)
     except ValueError:
         raise Malformed(f"{where}, data_base64: no base64") from None
-    return _value(raw, kind, where, encoded)
+    return _value(raw, kind, where, region)
 
 
-def _value(raw: bytes, kind: str, where: str, encoded: str | None = None) -> Any:
-    kind = kind.partition(";")[0].strip().lower()
+def _value(raw: bytes, content_type: str, where: str, region: str | None) -> tuple[Any, dict[str, str]]:
+    """Data by its content type, and what of it had to be replaced. Without a type JSON is tried first, as senders mean it."""
+    kind = content_type.partition(";")[0].strip().lower()
     if not raw:
-        return None
-    if kind in ("", "application/json", "text/json") or kind.endswith("+json"):
-        return read_json(raw, f"{where}, data:")
+        return None, {}
+    if not kind or kind in ("application/json", "text/json") or kind.endswith("+json"):
+        try:
+            parsed = read_json(raw, f"{where}, data:", content_type)
+        except Malformed:
+            if kind:
+                raise
+        else:
+            return parsed.value, originals(parsed)
+    if kind.startswith("text/"):
+        text, whole = read_text(raw, codec_of(charset_of(content_type)), region=region)
+        return text, {} if whole else {"data": repr(raw[:LONGEST_ORIGINAL])[2:-1]}
     try:
-        return raw.decode()
+        return raw.decode("utf-8-sig"), {}
     except UnicodeDecodeError:
-        return {"base64": encoded if encoded is not None else base64.b64encode(raw).decode()}
+        return {"base64": base64.b64encode(raw).decode()}, {}
 
 
-def _binary(request: Request) -> Draft:
-    attributes: dict[str, Any] = {
-        name[3:]: unquote(value) for name, value in request.headers.items() if name.startswith("ce-")
-    }
-    kind = request.headers.get("content-type", "")
-    if kind:
-        attributes["datacontenttype"] = kind
-    return _draft(attributes, _value(request.body, kind, "the event"), "the event")
-
-
-def _draft(attributes: Mapping[str, Any], data: Any, where: str) -> Draft:
+def _draft(attributes: Mapping[str, Any], data: Any, where: str, replaced: Mapping[str, str]) -> Draft:
     if attributes.get("specversion") not in VERSIONS:
-        raise Malformed(f"{where}, specversion: {attributes.get('specversion')!r} is none of {', '.join(VERSIONS)}")
+        raise Malformed(f"{where}, specversion: {attributes.get('specversion')!r:.60} is none of {', '.join(VERSIONS)}")
     missing = [
         name for name in ("id", "source", "type") if not isinstance(attributes.get(name), str) or not attributes[name]
     ]
@@ -112,6 +138,8 @@ def _draft(attributes: Mapping[str, Any], data: Any, where: str) -> Draft:
     if isinstance(person, dict):
         del told["person"]
     rest = told if isinstance(data, dict) else {} if data is None else {"value": data}
+    if replaced:
+        rest = {"replaced": dict(replaced), **rest}
     text = data if isinstance(data, str) else taken.pop("text", "")
     kept = {name: value for name, value in attributes.items() if name != "specversion"}
     return Draft(

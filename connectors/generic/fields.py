@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
 from pydantic import AfterValidator, Field, model_validator
 
-from connectors.generic.bodies import digest, read_form, read_json
+from connectors.forms import as_dict, read_form
+from connectors.generic.bodies import digest, read_json
 from connectors.generic.making import Draft, signal_type_of
-from connectors.generic.paths import Scope, as_text, compile_template, empty
+from connectors.generic.paths import SPELLED, Place, Scope, as_text, compile_template, empty
 from syncd.connector import ConnectorSettings, Request
 from syncd.errors import Malformed
+from syncd.json_text import Parsed, originals
 
 MOST_ITEMS = 10_000
 _COPIED = 4  # times its own size that a body may grow to when its wrong items are kept one by one
@@ -107,6 +110,19 @@ def _nothing(body: Any, form: bool) -> str:
     return f"the body is {said[:40]}{'…' if len(said) > 40 else ''}: there is no event in it; an object with fields is expected"
 
 
+_ESCAPES = re.compile(rb"\\u|%5[cC]u")
+
+
+def _wants_object(places: Sequence[Place]) -> bool:
+    """Whether a map reads members of the body by name, and none of them by number."""
+    steps = [place.steps[0] for place in places if place.root == "body" and place.steps]
+    return bool(steps) and not any(isinstance(step, int) or step.isdigit() for step in steps)
+
+
+def _scope(request: Request, body: Any) -> dict[str, Any]:
+    return {"body": body, "headers": request.headers, "query": dict(request.query)}
+
+
 _TEXTS = ("type", "title", "text", "url", "thread", "reply")
 
 
@@ -116,18 +132,21 @@ def _readers(texts: dict[str, str]) -> dict[str, Callable[[Scope], Any]]:
 
 
 class Item(NamedTuple):
-    """What becomes one signal: an item of `each:`, or the whole body. `where` names it in faults."""
+    """What becomes one signal: an item of `each:`, or the whole body. `where` names it in faults. `replaced`: place -> text
+    as its sender wrote it, where not all of it could be read."""
 
     value: Any
     scope: Scope
     where: str
+    replaced: dict[str, str]
 
 
 class FieldMap:
     """A compiled SignalMap."""
 
-    def __init__(self, fields: SignalMap, form: bool) -> None:
+    def __init__(self, fields: SignalMap, form: bool, region: str | None = None) -> None:
         self._form = form
+        self._region = region
         self._each = compile_template(fields.each) if fields.each else None
         self._id = compile_template(fields.id).reader
         self._occurred_at = compile_template(fields.occurred_at).reader
@@ -136,16 +155,24 @@ class FieldMap:
         self._handles = _readers(fields.person.handles)
         self._whole = compile_template(fields.data).reader if isinstance(fields.data, str) else None
         self._data = {} if isinstance(fields.data, str) else _readers(fields.data)
-        self._asks_query = any("query" in compile_template(text).roots for _, text in _texts(fields))
+        places = [place for _, text in _texts(fields) for place in compile_template(text).places]
+        self._asks_query = any(place.root == "query" for place in places)
+        self._wants_object = _wants_object(places)
+        self._parses = any(place.parse for place in places)
 
     def items(self, request: Request) -> list[Item]:
         """Raises Malformed for a body in which there is nothing to be found."""
-        scope = self._scope(request)
-        body = scope["body"]
+        body, replaced = self._read(request)
+        scope = _scope(request, body.value)
         if self._each is None:
-            if not (isinstance(body, dict | list) and body) and not (self._asks_query and request.query):
-                raise Malformed(_nothing(body, self._form))
-            return [Item(body, scope, "the body")]
+            if not (isinstance(body.value, dict | list) and body.value) and not (self._asks_query and request.query):
+                raise Malformed(_nothing(body.value, self._form))
+            if isinstance(body.value, list) and self._wants_object:
+                raise Malformed(
+                    f"the body is a list of {len(body.value)}, and the map reads one object: "
+                    'write `each: "{{ body }}"` under signal:, and item. instead of body. in its keys'
+                )
+            return [Item(body.value, scope, "the body", replaced | originals(body))]
         items = self._each(scope)
         if items is None:
             raise Malformed(f"each: there is nothing at {self._each.text}")
@@ -154,10 +181,24 @@ class FieldMap:
         if len(items) > MOST_ITEMS:
             raise Malformed(f"each: {len(items)} items, more than {MOST_ITEMS}")
         many = len(items)
+        spelled = self._spelled(request, body, items)
         return [
-            Item(item, {**scope, "item": item}, f"item {index} of {many}" if many > 1 else "the item")
-            for index, item in enumerate(items)
+            Item(
+                item,
+                {**scope, "item": item},
+                f"item {index} of {many}" if many > 1 else "the item",
+                replaced | originals(Parsed(item, original)),
+            )
+            for index, (item, original) in enumerate(zip(items, spelled, strict=True))
         ]
+
+    def _spelled(self, request: Request, body: Parsed, items: list[Any]) -> list[Any]:
+        """The items with what could not be read spelled out; the items themselves when all could."""
+        assert self._each is not None
+        if body.original is body.value and not (self._parses and _ESCAPES.search(request.body)):
+            return items
+        spelled = self._each({**_scope(request, body.original), SPELLED: True})
+        return spelled if isinstance(spelled, list) and len(spelled) == len(items) else items
 
     def draft(self, item: Item) -> Draft:
         """What its sender tells of it. Raises Malformed."""
@@ -167,16 +208,17 @@ class FieldMap:
         if self._handles:
             said = ((name, read(scope)) for name, read in self._handles.items())
             person["handles"] = {name: as_text(value) for name, value in said if not empty(value)}
+        data = self._kept(scope)
         return Draft(
             native=native,
             where=item.where,
             occurred_at=self._occurred_at(scope),
             person=person,
-            data=self._kept(scope),
+            data={"replaced": item.replaced, **data} if item.replaced else data,
             **{name: as_text(read(scope)) for name, read in self._texts.items()},
         )
 
-    def alone(self, request: Request, items: list[Item]) -> list[Request] | None:
+    def alone(self, request: Request, items: Sequence[Item]) -> list[Request] | None:
         """The request once for each of these of its items, as if nothing else had stood in its list. None: they cannot be
         told apart (the list is no part of the body, or of a form as fields that repeat), or the rest of the body is so
         large that it is not to be copied for each."""
@@ -189,19 +231,23 @@ class FieldMap:
                 return None
             one = self._request(request, place.put(item.scope["body"], [item.value]))
             left -= len(one.body)
-            if left < 0 or self._each(self._scope(one)) != [item.value]:
+            if left < 0 or self._each(_scope(one, self._read(one)[0].value)) != [item.value]:
                 return None
             made.append(one)
         return made
 
-    def _scope(self, request: Request) -> dict[str, Any]:
-        body = read_form(request) if self._form else read_json(request.body)
-        return {"body": body, "headers": request.headers, "query": dict(request.query)}
+    def _read(self, request: Request) -> tuple[Parsed, dict[str, str]]:
+        """The body, and what of a form's fields had to be replaced."""
+        if not self._form:
+            return read_json(request.body, content_type=request.headers.get("content-type", "")), {}
+        form = read_form(request, self._region)
+        fields = as_dict(form.pairs)
+        return Parsed(fields, fields), form.replaced
 
     def _request(self, request: Request, body: Any) -> Request:
         if not self._form:
             return replace(request, body=json.dumps(body).encode())
-        headers = {**request.headers, "content-type": "application/x-www-form-urlencoded"}
+        headers = {**request.headers, "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
         return replace(request, headers=headers, body=urlencode(body, doseq=True).encode())
 
     def _kept(self, scope: Scope) -> dict[str, Any]:

@@ -18,9 +18,13 @@ from typing import Any
 
 import msgspec
 
+from syncd.json_text import parse as parse_json
+
 Scope = Mapping[str, Any]
 Step = str | int
 ROOTS = ("body", "item", "headers", "query")
+SPELLED = "spelled out"
+"""A key of a scope in which `| json` spells out what cannot be read (`syncd.json_text`)."""
 
 _HOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _TOKEN = re.compile(
@@ -185,7 +189,7 @@ def _reader(root: str, steps: tuple[Step, ...], parse: bool) -> Callable[[Scope]
         for step in steps:
             # A member of an object, by far the commonest, needs no further question.
             value = value.get(step) if type(value) is dict and type(step) is str else _step(value, step)
-        return _parsed(value) if parse else value
+        return _parsed(value, SPELLED in scope) if parse else value
 
     return read
 
@@ -222,10 +226,11 @@ def _put(tree: Any, steps: tuple[Step, ...], value: Any) -> Any:
     return {**tree, str(steps[0]): inner}
 
 
-def _parsed(value: Any) -> Any:
+def _parsed(value: Any, spelled: bool) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return msgspec.json.decode(value)
-    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+        parsed = parse_json(value.encode())
+    except ValueError:
         return None
+    return parsed.original if spelled else parsed.value

@@ -7,14 +7,14 @@ one, a hash of the body (of the item, with `each:`). A retried POST is therefore
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from connectors.generic.auth import Verify
-from connectors.generic.cloudevents import events_of, read_cloudevents
+from connectors.generic.cloudevents import events_alone, events_of, read_binary, read_structured
 from connectors.generic.fields import FieldMap, Item, SignalMap
 from connectors.generic.making import Draft, Maker
 from connectors.jwks import JwksKeys
@@ -24,13 +24,14 @@ from syncd.connector import (
     Connector,
     ConnectorSettings,
     Context,
-    Misfit,
     Reply,
     Request,
     SignalSpec,
     Verifier,
 )
 from syncd.errors import Malformed
+from syncd.items import each_item
+from syncd.json_text import Parsed
 from syncd.signals import Signal
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ class Webhook:
     def __init__(self, settings: WebhookSettings, context: Context) -> None:
         self._settings = settings
         self._maker = Maker("webhook", settings.account or context.name, context)
-        self._fields = FieldMap(settings.signal, settings.format == "form") if settings.signal else None
+        self._region = context.region
+        form = settings.format == "form"
+        self._fields = FieldMap(settings.signal, form, context.region) if settings.signal else None
         self._jwks = JwksKeys(settings.verify.jwks_url) if settings.verify.jwks_url else None
         if settings.verify.scheme == "none":
             log.warning("source %s takes events from anybody: its verify.scheme is none", context.name)
@@ -82,10 +85,9 @@ class Webhook:
     def verifier(self) -> Verifier:
         return self._settings.verify.build(self._jwks.keys if self._jwks else None)
 
-    def fetch_keys(self, now: datetime) -> None:
+    def fetch_keys(self, now: datetime) -> Sequence[str]:
         """Fills the keys of `scheme: jwt`; nothing for the others. Raises a Failure."""
-        if self._jwks is not None:
-            self._jwks.fetch(now)
+        return self._jwks.fetch(now) if self._jwks is not None else ()
 
     def check_online(self) -> Iterator[Finding]:
         """How senders are told from strangers. Whether they can reach us is tried for every webhook alike."""
@@ -100,34 +102,22 @@ class Webhook:
 
     def _events(self, request: Request) -> Batch:
         events = events_of(request)
-        if len(events) == 1:
-            return Batch([self._made(draft, request) for draft in read_cloudevents(request)])
-        signals: list[Signal] = []
-        misfits: list[Misfit] = []
-        for index, event in enumerate(events):
+        if events is None:
+            return Batch([self._made(read_binary(request, self._region), request)])
+
+        def make(event: Parsed, where: str) -> Batch:
             try:
-                signals += [self._made(draft, event) for draft in read_cloudevents(event)]
+                return Batch([self._made(read_structured(event, "the event", self._region), request)])
             except Malformed as error:
-                misfits.append(Misfit(event, f"event {index} of {len(events)}: {error}"))
-        return Batch(signals, misfits=misfits)
+                raise Malformed(f"{where}: {error}" if len(events) > 1 else str(error)) from None
+
+        return each_item(request, events, make, alone=events_alone)
 
     def _mapped(self, fields: FieldMap, request: Request) -> Batch:
-        items = fields.items(request)
-        signals: list[Signal] = []
-        wrong: list[tuple[Item, Malformed]] = []
-        for item in items:
-            try:
-                signals.append(self._made(fields.draft(item), request))
-            except Malformed as error:
-                if len(items) == 1:
-                    raise
-                wrong.append((item, error))
-        if not wrong:
-            return Batch(signals)
-        alone = fields.alone(request, [item for item, _ in wrong])
-        if alone is None:
-            raise wrong[0][1]
-        return Batch(signals, misfits=[Misfit(one, str(error)) for one, (_, error) in zip(alone, wrong, strict=True)])
+        def make(item: Item, where: str) -> Batch:
+            return Batch([self._made(fields.draft(item), request)])
+
+        return each_item(request, fields.items(request), make, alone=fields.alone, name="item")
 
     def _made(self, draft: Draft, request: Request) -> Signal:
         return self._maker.make(draft, request.received_at)

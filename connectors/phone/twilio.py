@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
-from urllib.parse import parse_qsl
 
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
+from connectors.forms import read_form
 from connectors.phone.twilio_calls import MISSED, SID, TYPE, Call, TwilioCalls, Verdict, judge, missed_call
 from connectors.phone.twilio_check import check
 from connectors.phone.twilio_numbers import TwilioNumbers
@@ -104,8 +104,8 @@ class Twilio:
         return verifier("twilio", [self._token])
 
     def parse(self, request: Request) -> Batch:
-        form = _form(request)
-        call = _callback(form, request.received_at)
+        form, replaced = _form(request)
+        call = _callback(form, replaced, request.received_at)
         if form.get("AccountSid") != self._account:
             raise Malformed(f"AccountSid is {form.get('AccountSid', 'missing')!r:.60}, not {self._account}")
         if not SID.fullmatch(call.sid):
@@ -235,22 +235,22 @@ def _recording(sid: str) -> str:
     return f"recording:{sid}"
 
 
-def _form(request: Request) -> dict[str, str]:
+def _form(request: Request) -> tuple[dict[str, str], dict[str, str]]:
     if request.content_type != FORM:
         raise Malformed(f"a callback of Twilio is a form, not {request.content_type or 'without a content type'}")
-    try:
-        return dict(parse_qsl(request.body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
-    except ValueError:
-        raise Malformed(f"the form is not UTF-8 or has more than {_MOST_FIELDS} fields") from None
+    form = read_form(request, most=_MOST_FIELDS)
+    return dict(form.pairs), form.replaced
 
 
-def _callback(form: dict[str, str], received_at: datetime) -> Call:
+def _callback(form: dict[str, str], replaced: dict[str, str], received_at: datetime) -> Call:
     try:
         at = read_time(form.get("Timestamp", ""), UTC) or received_at
     except ValueError as error:
         raise Malformed(f"Timestamp: {error}") from None
     clean = {name: value.replace("\0", "") for name, value in form.items()}
-    told = {name: clean[key] for name, key in _TOLD.items() if clean.get(key)}
+    told: dict[str, object] = {name: clean[key] for name, key in _TOLD.items() if clean.get(key)}
+    if replaced:
+        told["replaced"] = replaced
     return Call(
         sid=form.get("CallSid", ""),
         parent=form.get("ParentCallSid", ""),

@@ -23,6 +23,7 @@ from syncd.errors import AuthExpired, Failure, Malformed, Misconfigured, QuotaEx
 from syncd.intake.admit import Policy, admit
 from syncd.intake.counts import Counts
 from syncd.intake.quarantine import read_payload, short
+from syncd.intake.unpacking import TooLargeUnpacked, unpacked
 from syncd.signals import Route, Signal
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable
@@ -34,6 +35,7 @@ CLAIM = timedelta(minutes=5)
 AT_ONCE = 20
 PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not how long
 HOUR = timedelta(hours=1)
+MOST_UNPACKED = 64 * 1024 * 1024  # of a packed body that is retried
 MENDABLE = (Misconfigured.__name__, AuthExpired.__name__)
 """How the reasons begin that a changed configuration, or a person at the vendor, may have done away with."""
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
@@ -217,6 +219,10 @@ class Fetches:
 
 
 def _parse(source: object, request: Request) -> Batch:
+    try:
+        request = unpacked(request, MOST_UNPACKED)
+    except TooLargeUnpacked:
+        raise Malformed(f"unpacked, the body exceeds {MOST_UNPACKED} bytes") from None
     if isinstance(source, Reparsing):
         return source.reparse(request)
     if not isinstance(source, WebhookSource):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -30,6 +31,7 @@ from syncd.intake.webhooks import BYTES_IN_FLIGHT, Doors, Endpoint
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
+from syncd.store.subscriptions import note_keys
 
 log = structlog.get_logger(__name__)
 
@@ -173,7 +175,8 @@ class Intake:
         if isinstance(source, WebhookSource):
             self._endpoints[name] = Endpoint.of(name, source)
         if isinstance(source, KeyFetchingSource):
-            self.schedule.add(f"keys:{name}", KeyFetch(name, source, clock=self._clock).run, Times(every=KEYS_EVERY))
+            keys = KeyFetch(name, source, note=partial(note_keys, self._store, name), clock=self._clock)
+            self.schedule.add(f"keys:{name}", keys.run, Times(every=KEYS_EVERY))
         if isinstance(source, Subscribable):
             look = SubscriptionLook(name, source, self._store, clock=self._clock)
             self.schedule.add(f"subscriptions:{name}", look.run, Times(every=LOOK_EVERY))

@@ -8,6 +8,7 @@ understood is 200 and in quarantine; when the store cannot commit, 503. Failure 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from syncd.intake.counts import Counts
 from syncd.intake.loop_journal import LoopJournal
 from syncd.intake.quarantine import quarantined_request
 from syncd.intake.seldom import Seldom
+from syncd.intake.unpacking import TooLargeUnpacked, codings, unpacked
 from syncd.logs import REQUEST
 from syncd.signals import Route
 from syncd.store.entries import Committed, Done, Entry, StoreUnavailable, Tell
@@ -32,8 +34,11 @@ log = structlog.get_logger(__name__)
 
 POST = "POST"
 PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
-SMALL_BODY = 128 * 1024  # above it verifying and parsing would hold up the other requests: a thread does it
+SMALL_BODY = (
+    128 * 1024
+)  # above it verifying and parsing would hold up the other requests: a thread does it, and unpacks
 BYTES_IN_FLIGHT = 64 * 1024 * 1024
+MAX_BODY = 5_000_000
 
 
 class Answer(NamedTuple):
@@ -50,6 +55,9 @@ NO_SUCH_SOURCE = Answer(404, b"no such source\n")
 WRONG_METHOD = Answer(405, b"post events here\n", ((b"allow", b"POST, GET, HEAD, OPTIONS"),))
 TOO_SLOW = Answer(408, b"the body did not come in time\n")
 TOO_LARGE = Answer(413, b"too large\n")
+WRONG_CODING = Answer(
+    415, b"this Content-Encoding is not supported; gzip and deflate are\n", ((b"accept-encoding", b"gzip, deflate"),)
+)
 BUSY = Answer(503, b"too much at once; again in a moment\n", ((b"retry-after", b"2"),))
 NO_KEY = Answer(503, b"the key to verify this is being fetched; again in a moment\n", ((b"retry-after", b"5"),))
 NO_STORE = Answer(503, b"cannot be stored now; again later\n", ((b"retry-after", b"10"),))
@@ -85,8 +93,11 @@ class Endpoint:
         return cls(name, source, source.verifier())
 
 
-def judge(endpoint: Endpoint, request: Request, policy: Policy, now: datetime) -> Answer | Entry:
-    """What a request deserves: an answer at once, or an entry that must be committed before the 200. No I/O."""
+def judge(
+    endpoint: Endpoint, request: Request, policy: Policy, now: datetime, max_body: int = MAX_BODY
+) -> Answer | Entry:
+    """What a request deserves: an answer at once, or an entry that must be committed before the 200. No I/O. `max_body`: what
+    a packed body may unpack to."""
     reply = _handshake(endpoint, request)
     if reply is not None:
         return Answer(
@@ -94,6 +105,42 @@ def judge(endpoint: Endpoint, request: Request, policy: Policy, now: datetime) -
         )
     if request.method != POST:
         return WRONG_METHOD
+    if "content-encoding" in request.headers:
+        verdict = _judge_packed(endpoint, request, now, max_body)
+        if not isinstance(verdict, Request):
+            return verdict
+        request = verdict
+    elif (refused := _refused(endpoint, request, now)) is not None:
+        return refused
+    try:
+        entry = admit(endpoint.source.parse(request), endpoint.name, Route.WEBHOOK, policy, now)
+    except Malformed as error:
+        return _quarantine(endpoint, request, str(error), now)
+    except Exception as error:  # noqa: BLE001  an authentic body is kept, whatever its parser trips over
+        endpoint.seldom(log.error, "parser failed: a bug of ours", source=endpoint.name, exc_info=True)
+        return _quarantine(endpoint, request, f"{type(error).__name__}: {error}", now)
+    return STORED if empty(entry) else entry
+
+
+def _judge_packed(endpoint: Endpoint, request: Request, now: datetime, limit: int) -> Answer | Entry | Request:
+    """An authentic packed request unpacked, or what else it deserves. Some senders sign the bytes they send, others the bytes
+    they packed: either proves it."""
+    if codings(request) is None:
+        return WRONG_CODING
+    try:
+        plain = unpacked(request, limit)
+    except TooLargeUnpacked:
+        return TOO_LARGE
+    except Malformed as error:
+        return _refused(endpoint, request, now) or _quarantine(endpoint, request, str(error), now)
+    with contextlib.suppress(Exception):  # whatever it is, the bytes as they were sent decide
+        endpoint.verify(plain, now)
+        return plain
+    return _refused(endpoint, request, now) or plain
+
+
+def _refused(endpoint: Endpoint, request: Request, now: datetime) -> Answer | None:
+    """Why the request is not let in; None: it is authentic."""
     try:
         endpoint.verify(request, now)
     except NotAuthentic as error:
@@ -105,14 +152,7 @@ def judge(endpoint: Endpoint, request: Request, policy: Policy, now: datetime) -
     except Exception:  # noqa: BLE001  whatever a verifier trips over, the request has not been proved authentic
         endpoint.seldom(log.error, "verifier failed: a bug of ours", source=endpoint.name, exc_info=True)
         return NOT_AUTHENTIC
-    try:
-        entry = admit(endpoint.source.parse(request), endpoint.name, Route.WEBHOOK, policy, now)
-    except Malformed as error:
-        return _quarantine(endpoint, request, str(error), now)
-    except Exception as error:  # noqa: BLE001  an authentic body is kept, whatever its parser trips over
-        endpoint.seldom(log.error, "parser failed: a bug of ours", source=endpoint.name, exc_info=True)
-        return _quarantine(endpoint, request, f"{type(error).__name__}: {error}", now)
-    return STORED if empty(entry) else entry
+    return None
 
 
 def _handshake(endpoint: Endpoint, request: Request) -> Reply | None:
@@ -149,7 +189,7 @@ class Doors:
         journal: Journal,
         policy: Policy,
         *,
-        max_body: int = 5_000_000,
+        max_body: int = MAX_BODY,
         max_waiting: int = 2000,
         threads: Executor | None = None,
         key_wanted: Callable[[str], None] = lambda source: None,
@@ -195,7 +235,7 @@ class Doors:
         self.bytes_held += size
         try:
             policy = self._open.policy
-            if size <= SMALL_BODY:
+            if size <= SMALL_BODY and "content-encoding" not in request.headers:
                 verdict = self._weigh(endpoint, request, policy)
             else:
                 loop = asyncio.get_running_loop()
@@ -236,8 +276,15 @@ class Doors:
     def _weigh(self, endpoint: Endpoint, request: Request, policy: Policy) -> Any:
         """`judge` at the time it came, an entry at once as the journal takes it: its rows are made where it is still warm,
         and what the body was parsed into does not wait for the commit."""
-        verdict = judge(endpoint, request, policy, request.received_at)
-        return verdict if isinstance(verdict, Answer) else self._journal.prepare(verdict)
+        now = request.received_at
+        verdict = judge(endpoint, request, policy, now, self.max_body)
+        if isinstance(verdict, Answer):
+            return verdict
+        try:
+            return self._journal.prepare(verdict)
+        except (ValueError, TypeError) as error:  # a signal that cannot be written down: the body is kept instead
+            endpoint.seldom(log.error, "signal cannot be stored: a bug of ours", source=endpoint.name, exc_info=True)
+            return self._journal.prepare(_quarantine(endpoint, request, f"{type(error).__name__}: {error}", now))
 
     async def _commit(self, endpoint: Endpoint, entry: Any) -> Answer:
         try:

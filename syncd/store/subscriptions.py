@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 REGISTERED = "syncd:webhooks"
 FAULT = "syncd:webhooks:fault"
+KEYS_FAULT = "syncd:keys:fault"
 """Keys that no connector uses: theirs have no such prefix."""
 
 
@@ -43,11 +44,19 @@ def note(store: Store, source: str, fault: str) -> None:
     _put(store, source, FAULT, fault)
 
 
+def note_keys(store: Store, source: str, fault: str) -> None:
+    """What is wrong with the keys that verify a source's webhooks, "" when all is well."""
+    _put(store, source, KEYS_FAULT, fault)
+
+
 def faults(store: Store) -> dict[str, str]:
-    """source -> what is wrong with its webhooks."""
+    """source -> what is wrong with its webhooks or with the keys that verify them."""
+    found: dict[str, str] = {}
     with store.read() as connection:
-        query = select(memory.c.source, memory.c.value).where(memory.c.key == FAULT).order_by(memory.c.source)
-        return {row.source: row.value for row in connection.execute(query)}
+        query = select(memory.c.source, memory.c.value).where(memory.c.key.in_((FAULT, KEYS_FAULT)))
+        for row in connection.execute(query.order_by(memory.c.source, memory.c.key)):
+            found[row.source] = f"{found[row.source]}; {row.value}" if row.source in found else row.value
+    return found
 
 
 def _put(store: Store, source: str, key: str, value: str) -> None:

@@ -12,12 +12,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import takewhile
 from uuid import UUID
 
 import orjson
 
 from syncd.connector import Batch, Hint, NotYet, Reply, Request, Verifier
 from syncd.errors import Malformed, NotAuthentic
+from syncd.items import each_item
+from syncd.json_text import parse
 from syncd.signals import Route, Signal, derive_id, make_person
 from syncd.store.entries import Committed, Done, Entry, Tell
 
@@ -162,6 +165,38 @@ class HostileWebhook:
             return Batch(signals, [Hint(key=str(key)) for key in said.get("hints", ())])
         except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
             raise Malformed(f"not what we send: {error}") from error
+
+
+class ListWebhook(HostileWebhook):
+    """A webhook source whose bodies are JSON lists of numbers. `careless`: one item that is none spoils its body, or (`quiet`) it
+    takes the rest of the list along without a word."""
+
+    def __init__(self, *, careless: bool = False, quiet: bool = False) -> None:
+        super().__init__()
+        self._careless = careless
+        self._quiet = quiet
+
+    def parse(self, request: Request) -> Batch:
+        try:
+            numbers = parse(request.body).value
+        except ValueError as error:
+            raise Malformed(f"the body is no JSON: {error}") from error
+        if not isinstance(numbers, list):
+            raise Malformed("the body is no list")
+        if self._quiet:
+            numbers = list(takewhile(_is_number, numbers))
+        if self._careless or self._quiet:
+            return Batch([self._made(number, request) for number in numbers])
+        return each_item(request, numbers, lambda number, where: Batch([self._made(number, request)]))
+
+    def _made(self, number: object, request: Request) -> Signal:
+        if not _is_number(number):
+            raise Malformed(f"{number!r:.40} is no number")
+        return make_signal(int(str(number)), at=request.received_at)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def body(*numbers: int, hints: Sequence[str] = (), type: str = "custom.event") -> bytes:

@@ -8,7 +8,9 @@ authentic requests let in, and no input that breaks a parser.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -62,6 +64,17 @@ class Vendor:
     def sign(self, body: bytes) -> Request:
         """An authentic request with any body."""
         raise AssertionError("this vendor sends no webhooks; do not inherit WebhookConformance")
+
+    def several(self, numbers: Sequence[int], wrong: Sequence[Any] = ()) -> Request | None:
+        """One authentic request with these events and, after the first of them, the items `wrong`. None: this vendor sends one
+        event a body. The default puts the items of `request(number)` into one JSON list."""
+        items: list[Any] = []
+        for number in numbers:
+            body = _json(self.request(number).body)
+            if body is None:
+                return None
+            items += body if isinstance(body, list) else [body]
+        return self.sign(json.dumps([*items[:1], *wrong, *items[1:]]).encode())
 
     def throttle(self) -> bool:
         """The next call to the vendor is told to slow down. False: this stand-in cannot."""
@@ -174,6 +187,41 @@ class WebhookConformance(_Suite):
             assert isinstance(batch, Batch)
             self.well_formed(batch.signals)
 
+    def test_a_wrong_event_harms_no_other(self, ledger: Ledger, vendor: Vendor) -> None:
+        for number in (0, 1):
+            vendor.happen(number)
+        source = ledger.connect()
+        good = _brought(source.parse(vendor.request(0))) | _brought(source.parse(vendor.request(1)))
+        plain = vendor.several((0, 1))
+        if plain is None or not self.takes_several(source, vendor, plain, good):
+            return
+        for wrong in (*WRONG_ITEMS, *_spoilt(plain)):
+            request = vendor.several((0, 1), [wrong])
+            assert request is not None
+            try:
+                batch = source.parse(request)
+            except Exception as error:
+                raise AssertionError(f"{wrong!r:.200} beside two events spoils the body: {error!r:.300}") from error
+            assert good <= _brought(batch), f"{wrong!r:.200} beside two events takes one of them along"
+            if wrong in WRONG_ITEMS:
+                seen = batch.misfits or batch.dropped or _brought(batch) > good
+                assert seen, f"{wrong!r:.200} is gone without a trace"
+            for misfit in batch.misfits:
+                assert misfit.reason.strip(), "a misfit must say what and where"
+                with contextlib.suppress(Malformed):  # as a retry from quarantine reads it
+                    source.parse(misfit.request)
+
+    def takes_several(self, source: Any, vendor: Vendor, plain: Request, good: set[str]) -> bool:
+        """Whether the source reads several events of one body. If the vendor sends lists, it must."""
+        try:
+            if _brought(source.parse(plain)) == good:
+                return True
+        except Malformed:
+            pass
+        sends_lists = isinstance(_json(vendor.request(0).body), list) or type(vendor).several is not Vendor.several
+        assert not sends_lists, "two events in one body do not bring what each brings alone"
+        return False
+
     def test_probes_without_an_event_are_answered(self, ledger: Ledger, vendor: Vendor) -> None:
         for method in ("GET", "HEAD", "OPTIONS"):
             probe = replace(vendor.sign(b""), method=method, body=b"", headers={}, query=())
@@ -187,6 +235,44 @@ def _refused(verifier: Verifier, request: Request, now: datetime) -> bool:
     except NotAuthentic:
         return True
     return False
+
+
+WRONG_ITEMS: tuple[Any, ...] = (None, True, 5, -1.5, 10**300, "text", "\ud83d", [], [[]], {}, {"": None}, {"id": "\0"})
+"""What is no event of any vendor."""
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _brought(batch: Batch) -> set[str]:
+    return {str(signal.id) for signal in batch.signals} | {f"hint {hint.key}" for hint in batch.hints}
+
+
+def _spoilt(plain: Request) -> Iterator[Any]:
+    """The first event with each of its members, at two levels, left out or of a wrong type."""
+    items = _json(plain.body)
+    event = items[0] if isinstance(items, list) and items else None
+    if not isinstance(event, dict):
+        return
+    places: list[tuple[str, ...]] = [(name,) for name in event]
+    places += [(name, inner) for name, value in event.items() if isinstance(value, dict) for inner in value]
+    for place in places:
+        outer, last = place[:-1], place[-1]
+        for value in (_ABSENT, None, [], {}, 10**300, "\ud83d\0", ["x"], {"x": {"x": []}}):
+            spoilt = deepcopy(event)
+            inner = spoilt[outer[0]] if outer else spoilt
+            if value is _ABSENT:
+                del inner[last]
+            else:
+                inner[last] = value
+            yield spoilt
+
+
+_ABSENT = object()
 
 
 def _bodies() -> Iterator[bytes]:

@@ -102,7 +102,10 @@ class WebhookRoute:
             or doors.refusal(size) is not None
         ):
             return False
-        request = self._request(scope, _headers(scope["headers"]), bytes(cycle.body), tail)
+        headers = _headers(scope["headers"])
+        if "content-encoding" in headers:
+            return False
+        request = self._request(scope, headers, bytes(cycle.body), tail)
         cycle.body = bytearray()
         cycle.flow.resume_reading()
         doors.take(endpoint, request, partial(self._answered, cycle, name))

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import hmac
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -54,6 +55,11 @@ class CloudEventsSender(Vendor):
             "data": {"text": "hi"},
         }
         return self.sign(msgspec.json.encode({**event, "time": self.moment(number).isoformat()}))
+
+    def several(self, numbers: Sequence[int], wrong: Sequence[Any] = ()) -> Request | None:
+        plain = super().several(numbers, wrong)
+        assert plain is not None
+        return replace(plain, headers={**plain.headers, "content-type": "application/cloudevents-batch+json"})
 
     def sign(self, body: bytes) -> Request:
         text = body.decode("latin-1")  # the package signs text as UTF-8: only ASCII bodies come out the same

@@ -1,0 +1,88 @@
+"""Bodies that carry several events: each is made alone, so that a wrong one harms no other.
+
+Webhook sources call `each_item` in `parse`. Promise: whatever one item is, the others pass; the wrong one goes into quarantine as
+a body of its own, from which it can be retried.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from syncd.connector import Batch, Hint, Misfit, Request
+from syncd.errors import Malformed
+from syncd.signals import Signal
+
+log = logging.getLogger(__name__)
+
+MOST_MISFITS = 10_000
+
+T = TypeVar("T")
+
+
+def as_json_list(request: Request, items: Sequence[object]) -> list[Request]:
+    """The request once for each item, as a JSON list of that item alone."""
+    return [replace(request, body=json.dumps([item]).encode()) for item in items]
+
+
+def each_item(
+    request: Request,
+    items: Sequence[T],
+    make: Callable[[T, str], Batch],
+    *,
+    alone: Callable[[Request, Sequence[T]], Sequence[Request] | None] = as_json_list,
+    name: str = "event",
+) -> Batch:
+    """What `make(item, where)` gives for each of the items, in one batch; `where` names the item for a reason ("event 3 of 7").
+
+    An item for which `make` raises becomes a misfit, with the request that `alone` makes of it. The only item of a body, and
+    items that `alone` cannot tell apart (None), raise Malformed: then the body is kept whole.
+    """
+    signals: list[Signal] = []
+    hints: list[Hint] = []
+    misfits: list[Misfit] = []
+    remember: dict[str, str | None] = {}
+    dropped: dict[str, int] = {}
+    wrong: list[tuple[T, str]] = []
+    for index, item in enumerate(items):
+        where = f"{name} {index} of {len(items)}" if len(items) > 1 else f"the {name}"
+        try:
+            made = make(item, where)
+        except Malformed as error:
+            wrong.append((item, str(error)))
+        except Exception as error:
+            log.error("parser failed for one %s of several: a bug in the connector", name, exc_info=True)
+            wrong.append((item, f"{where}: {type(error).__name__}: {error}"))
+        else:
+            signals += made.signals
+            hints += made.hints
+            misfits += made.misfits
+            remember |= made.remember
+            _add(dropped, made.dropped)
+    if wrong:
+        misfits += _misfits(request, items, wrong, alone)
+    return Batch(signals, hints, None, remember, dropped, misfits)
+
+
+def _misfits(
+    request: Request,
+    items: Sequence[T],
+    wrong: Sequence[tuple[T, str]],
+    alone: Callable[[Request, Sequence[T]], Sequence[Request] | None],
+) -> list[Misfit]:
+    if len(items) == 1:
+        raise Malformed(wrong[0][1])
+    if len(wrong) > MOST_MISFITS:
+        raise Malformed(f"{len(wrong)} of {len(items)} items are wrong; the first: {wrong[0][1]}")
+    requests = alone(request, [item for item, _ in wrong])
+    if requests is None:
+        raise Malformed(wrong[0][1])
+    return [Misfit(one, reason) for one, (_, reason) in zip(requests, wrong, strict=True)]
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for reason, count in more.items():
+        counts[reason] = counts.get(reason, 0) + count

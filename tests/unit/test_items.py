@@ -1,0 +1,48 @@
+"""Several events in one body: each is made alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from syncd.connector import Batch, Hint, Request
+from syncd.errors import Malformed
+from syncd.items import MOST_MISFITS, each_item
+
+REQUEST = Request("POST", "https://x.example/webhooks/a", {}, b"[]", datetime(2026, 11, 22, tzinfo=UTC))
+
+
+def make(item: Any, where: str) -> Batch:
+    if item == "off":
+        return Batch(dropped={"switched off": 1}, remember={"seen": item})
+    if not isinstance(item, int):
+        raise Malformed(f"{where} is no number")
+    return Batch(hints=[Hint(key=str(10 // item))])
+
+
+def test_wrong_items_are_misfits_beside_the_good_ones() -> None:
+    batch = each_item(REQUEST, [1, "x", 0, "off", 2, "off"], make)
+    assert [hint.key for hint in batch.hints] == ["10", "5"]
+    assert (batch.dropped, batch.remember) == ({"switched off": 2}, {"seen": "off"})
+    assert [json.loads(misfit.request.body) for misfit in batch.misfits] == [["x"], [0]]
+    assert batch.misfits[0].reason == "event 1 of 6 is no number"
+    assert batch.misfits[1].reason.startswith("event 2 of 6: ZeroDivisionError")
+
+
+def test_the_only_item_of_a_body_leaves_the_body_whole() -> None:
+    with pytest.raises(Malformed, match=r"^the event is no number$"):
+        each_item(REQUEST, ["x"], make)
+    assert not each_item(REQUEST, [], make).misfits
+
+
+def test_items_that_cannot_be_told_apart_leave_the_body_whole() -> None:
+    with pytest.raises(Malformed, match="event 1 of 2"):
+        each_item(REQUEST, [1, "x"], make, alone=lambda request, items: None)
+
+
+def test_misfits_are_bounded() -> None:
+    with pytest.raises(Malformed, match="items are wrong; the first: event 0 of"):
+        each_item(REQUEST, ["x"] * (MOST_MISFITS + 1), make)
