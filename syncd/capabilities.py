@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import msgspec
 
 if TYPE_CHECKING:
-    from syncd.connector import Batch
+    from syncd.connector import Batch, Found, Link, Wanted
 
 # --------------------------------------------------------------------------------------------------- check --online
 
@@ -108,6 +108,18 @@ class ReadsFields(Protocol):
     empty field is None or absent."""
 
     def values(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Mapping[str, Any]]: ...
+
+
+# ------------------------------------------------------------------------------------------------------- duplicates
+
+
+@runtime_checkable
+class Recognises(Protocol):
+    """A destination that can read the records which its CRM named when it refused a new person as a duplicate. `recognise`
+    returns for each person (`among` is parallel) the named record that is them: one with their email address, otherwise one
+    with their number and name (`syncd.matching.agrees`), as its own object; None when none agrees."""
+
+    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> Sequence[Found | None]: ...
 
 
 # ---------------------------------------------------------------------------------------------------------- prepare

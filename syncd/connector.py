@@ -1,8 +1,8 @@
 """The whole plug-in contract: what a source or a destination is, what it is lent, and what it hands back.
 
-Connector modules import this and `syncd.errors`, `syncd.signals`, `syncd.http`, `syncd.oauth`, `syncd.verify`; nothing
-else of syncd. They hold no threads and no clock of their own and keep no state outside what they return: everything
-durable travels in a `Batch` and is committed by the intake in one transaction.
+Connector modules import this and `syncd.errors`, `syncd.signals`, `syncd.http`, `syncd.oauth`, `syncd.verify`,
+`syncd.matching`; nothing else of syncd. They hold no threads and no clock of their own and keep no state outside what they
+return: everything durable travels in a `Batch` and is committed by the intake in one transaction.
 
 A connector is registered by an entry point of group `syncd.connectors` named `source.TYPE` or `destination.TYPE`, whose
 object is a `Connector`. Its module is imported only when the configuration names the type.
@@ -267,22 +267,31 @@ class Lookup(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A person to find: `identity` (Person.identity) and the look-ups in order; the first hit wins."""
+    """A person to find: `identity` (Person.identity) and the look-ups in order. Exact terms count over all look-ups before
+    any phone term does; `syncd.matching` says who of the records with a number is the person. `email`, `name`: what is
+    known of them, to tell records apart."""
 
     identity: str
     lookups: tuple[Lookup, ...]
+    email: str = ""
+    name: str = ""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A record of the CRM that is a person. `role`: "lead" or "contact" (from whom a signal is wanted). `account`: id of
-    the company it belongs to, "" if none. `open_deal`: None unless asked for. Two records that match equally: the one
-    created first (lowest id), and the others are named in the log."""
+    the company it belongs to, "" if none. `open_deal`: None unless asked for. `name`: as the record has it. `by_number`: only
+    a phone number ties it to the person, so it is asked for again each time. `rivals`: other records with that number, when
+    nothing tells which of them the person is: the signals are held, or this one counts, as `people.conflict` of the mapping
+    says. Two records of one email address: the one created first (lowest id), and the others are named in the log."""
 
     object: str
     id: str
     role: str
     account: str = ""
     open_deal: bool | None = None
+    name: str = ""
+    by_number: bool = False
+    rivals: tuple[Found, ...] = ()
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -373,7 +382,7 @@ class Destination(Protocol):
         """What writes of this object by this key are. Pure."""
         ...
 
-    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> list[Found | None]:
+    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> Sequence[Found | None]:
         """The records of these people, parallel to them, in as few calls as the API allows. `deals`: fill `open_deal`."""
         ...
 

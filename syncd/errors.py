@@ -117,12 +117,23 @@ class Misconfigured(Failure):
 
 
 class Rejected(Failure):
-    """This row is wrong and will stay wrong: a dead letter naming the field. `existing_id`: the record it collides with."""
+    """This row is wrong and will stay wrong: a dead letter naming the field. `existing`: (object, id) of the records that it
+    collides with, as the CRM named them ("" for an object that it did not name); `existing_id`: the first one's id. Nobody is
+    taken for one of them before it was read and agrees."""
 
-    def __init__(self, message: str = "", *, code: str = "", field: str = "", existing_id: str = "") -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        field: str = "",
+        existing_id: str = "",
+        existing: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(message, code=code)
         self.field = field
-        self.existing_id = existing_id
+        self.existing = tuple(existing) or ((("", existing_id),) if existing_id else ())
+        self.existing_id = self.existing[0][1] if self.existing else ""
 
 
 class StaleReference(Failure):

@@ -1,28 +1,64 @@
 """The people that queries of a CRM brought back, findable by term. Pure; used by the CRMs that are asked in a query language.
 
-Text is compared without case, phones as E.164 however they are written. Of several records that match equally the one created
-first counts, and the others are named in the log.
+Text is compared without case, phones as E.164 however they are written. An exact term (an email address) counts in every object
+before a phone number does in any. Of several records that match exactly the one created first counts, and the others are named
+in the log; what several records with one number mean is decided by `syncd.matching`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from syncd.connector import Found, Lookup, Term, Wanted
+import msgspec
+
+from syncd import matching
+from syncd.connector import Found, Link, Lookup, Term, Wanted
+from syncd.matching import Candidate, folded
 
 log = logging.getLogger(__name__)
+_BESIDE = re.compile(r"[/;,|\n]")
+"""What stands between two numbers in one field."""
 Row = Mapping[str, Any]
 Reading = Callable[[str, Row], Found | None]
 """(object, row) -> the person a row is; None when it is nobody (any more)."""
 
 
-class Directory:
-    """`region` helps to read numbers written without a country; `id_field` is the column of a row's id."""
+@dataclass(frozen=True)
+class Facts:
+    """What an object knows of a person. `account`: its field with the company's id ("" none; `company`: it is the company).
+    `name`: its field with the whole name ("" none). `emails`: its standard fields with an address; `extra`: more columns."""
 
-    def __init__(self, read: Reading, region: str | None, *, id_field: str) -> None:
+    role: str
+    account: str = ""
+    name: str = ""
+    emails: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    company: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What must be read of each record, beside its id and the fields it is looked up by."""
+        return tuple(name for name in (self.account, *self.extra, self.name, *self.emails) if name)
+
+
+class Directory:
+    """`region` helps to read numbers written without a country; `id_field` is the column of a row's id; `facts`: what is known
+    of an object."""
+
+    def __init__(
+        self,
+        read: Reading,
+        region: str | None,
+        *,
+        id_field: str,
+        facts: Callable[[str], Facts] = lambda _: Facts("contact"),
+    ) -> None:
         self._read = read
+        self._facts = facts
         self._region = region
         self._id_field = id_field
         self._rows: dict[str, dict[str, Row]] = {}
@@ -47,8 +83,52 @@ class Directory:
         return found[0] if found else None
 
     def find(self, wanted: Wanted) -> Found | None:
-        """The first look-up's first term that hits."""
-        return next((found for lookup, term in steps(wanted) if (found := self.hit(lookup.object, term))), None)
+        """The first exact term that hits, in whatever object; else whoever the phone numbers leave."""
+        exact = (self.hit(lookup.object, term) for lookup, term in steps(wanted) if not term.phone)
+        found = next((one for one in exact if one), None)
+        return found or matching.by_number(wanted, self._with_number(wanted))
+
+    def named(self, wanted: Wanted, among: Sequence[Link]) -> Found | None:
+        """The record that agrees with the person, of those that the CRM itself named as a duplicate of them."""
+        others = dict.fromkeys(
+            link.object for link in among if link.object not in {one.object for one in wanted.lookups}
+        )
+        wanted = msgspec.structs.replace(wanted, lookups=(*wanted.lookups, *(Lookup(name, ()) for name in others)))
+        emails = self._email_fields(wanted)
+        agreeing = []
+        for lookup in wanted.lookups:
+            for id_, row in sorted(self._rows.get(lookup.object, {}).items(), key=lambda pair: _age(pair[0])):
+                found = self._read(lookup.object, row)
+                number = any(id_ in self._matching(lookup.object, term) for term in lookup.terms if term.phone)
+                addresses = _addresses(row, emails[lookup.object])
+                if found and matching.agrees(wanted, addresses, found.name, number=number):
+                    agreeing.append((matching.email_of(wanted) not in addresses, found))
+        agreeing.sort(key=lambda pair: pair[0])  # an email address before number and name
+        return agreeing[0][1] if agreeing else None
+
+    def _with_number(self, wanted: Wanted) -> list[Candidate]:
+        """Every record that has one of the person's numbers, each once, in the order of the look-ups."""
+        emails = self._email_fields(wanted)
+        found: dict[tuple[str, str], Candidate] = {}
+        for lookup, term in steps(wanted):
+            if not term.phone:
+                continue
+            for id_ in sorted(self._matching(lookup.object, term), key=_age):
+                row = self._rows[lookup.object][id_]
+                one = self._read(lookup.object, row)
+                if one is not None and (one.object, one.id) not in found:
+                    company = self._facts(lookup.object).company
+                    addresses = _addresses(row, emails[lookup.object])
+                    found[one.object, one.id] = Candidate(one, addresses, company)
+        return list(found.values())
+
+    def _email_fields(self, wanted: Wanted) -> dict[str, tuple[str, ...]]:
+        """Object -> its fields with an email address: the standard ones, and those that are looked up by one."""
+        fields: dict[str, tuple[str, ...]] = {}
+        for lookup in wanted.lookups:
+            named = [term.field for term in lookup.terms if not term.phone and "@" in term.value]
+            fields[lookup.object] = (*fields.get(lookup.object, self._facts(lookup.object).emails), *named)
+        return fields
 
     def _matching(self, object: str, term: Term) -> list[str]:
         place = (object, term.field, term.phone)
@@ -61,15 +141,34 @@ class Directory:
         index: dict[str, list[str]] = {}
         for id_, row in self._rows.get(object_, {}).items():
             text = str(column(row, field) or "")
-            key = e164(text, self._region) if phone else folded(text)
-            if key:
+            for key in numbers(text, self._region) if phone else [folded(text)] if text.strip() else []:
                 index.setdefault(key, []).append(id_)
         return index
 
 
+def everybody(found: Iterable[Found | None]) -> list[Found]:
+    """Every record in an answer, rivals included."""
+    return [one for each in found if each for one in (each, *each.rivals)]
+
+
+def with_deals(found: Iterable[Found | None], has_deal: Callable[[Found], bool]) -> list[Found | None]:
+    """The answer with `open_deal` filled in."""
+
+    def told(one: Found) -> Found:
+        return msgspec.structs.replace(one, open_deal=has_deal(one), rivals=tuple(map(told, one.rivals)))
+
+    return [one and told(one) for one in found]
+
+
 def steps(wanted: Wanted) -> Iterator[tuple[Lookup, Term]]:
-    """Every term of a person's look-ups, in the order in which they count."""
-    return ((lookup, term) for lookup in wanted.lookups for term in lookup.terms)
+    """Every term of a person's look-ups in the order in which they count: the exact ones of all objects, then the phones."""
+    every = [(lookup, term) for lookup in wanted.lookups for term in lookup.terms]
+    yield from (step for step in every if not step[1].phone)
+    yield from (step for step in every if step[1].phone)
+
+
+def _addresses(row: Row, fields: Iterable[str]) -> frozenset[str]:
+    return frozenset(address for name in fields if (address := folded(str(column(row, name) or ""))))
 
 
 def _age(id_: str) -> tuple[int, str]:
@@ -77,22 +176,29 @@ def _age(id_: str) -> tuple[int, str]:
     return len(id_), id_
 
 
-def folded(text: str) -> str:
-    """Text as the CRMs compare it: without case."""
-    return text.strip().lower()
+def numbers(text: str, region: str | None) -> list[str]:
+    """The numbers in a field: mostly one; several where people wrote them beside each other."""
+    whole = e164(text, region)
+    parts = [whole] if whole else [e164(part, region) for part in _BESIDE.split(text)]
+    return list(dict.fromkeys(part for part in parts if part))
 
 
 def e164(text: str, region: str | None) -> str:
-    """A number written in any form as E.164, "" when it cannot be read."""
+    """A number written in any form as E.164 without its extension, "" when it cannot be read. `00` before a country is read
+    as + where the region itself does not dial so."""
     import phonenumbers  # large tables: only where phones are compared
 
-    if not text:
+    digits = text.strip()
+    if not digits:
         return ""
-    try:
-        number = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return ""
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    for written in (digits, f"+{digits[2:]}") if digits.startswith("00") else (digits,):
+        try:
+            number = phonenumbers.parse(written, region)
+        except phonenumbers.NumberParseException:
+            continue
+        if phonenumbers.is_possible_number(number):
+            return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return ""
 
 
 def column(row: Row, name: str) -> Any:

@@ -17,9 +17,9 @@ import msgspec
 import structlog
 
 from syncd import pacing, traces
-from syncd.capabilities import FindsAll, ReadsFields
+from syncd.capabilities import FindsAll, ReadsFields, Recognises
 from syncd.config import Quota
-from syncd.connector import Call, Destination, Found, Outcome, Wanted, Write, Written
+from syncd.connector import Call, Destination, Found, Link, Outcome, Wanted, Write, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.meter import Meter
 from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope
@@ -174,6 +174,17 @@ class Caller:
         if pieces is None:
             return [answer] * len(people)
         return [found for piece in pieces for found in self.resolve(piece, deals=deals)]
+
+    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> Sequence[Found | Failure | None]:
+        """Who of the records that the CRM itself named is each of these people; a Failure for whom that could not be read.
+        Raises Paused."""
+        ask = self.destination
+        if not isinstance(ask, Recognises):
+            return [None] * len(people)
+        self.check(1.0)
+        answer = self._ask("recognise", len(people), lambda: ask.recognise(people, among))
+        self._look_up_paid(answer)
+        return [answer] * len(people) if isinstance(answer, Failure) else answer
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str] | Failure:
         """key -> id of the records that exist. Raises Paused."""

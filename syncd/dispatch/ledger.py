@@ -15,7 +15,7 @@ from syncd import crashpoints, trail
 from syncd.dispatch import plan
 from syncd.dispatch.calls import Paused
 from syncd.store import queue
-from syncd.store.lanes import PersonRow, drop_nobodies, drop_people, put_people
+from syncd.store.lanes import PersonRow, drop_nobodies, drop_people, put_people, take_turns
 from syncd.store.queue import Attempt, Batch, Ending, Release, Settlement, Taken, WriteRow
 from syncd.store.store import Store
 
@@ -58,10 +58,16 @@ class Ledger:
         taken.writes.clear()
         self._reasons[taken.signal_id] = reason
 
-    def leaving(self, rows: Sequence[tuple[Taken, WriteRow]], people: Sequence[PersonRow] = ()) -> None:
-        """Commits that these leave now. Raises Paused, with nothing committed, when a claim is not ours any more."""
+    def leaving(
+        self,
+        rows: Sequence[tuple[Taken, WriteRow]],
+        people: Sequence[PersonRow] = (),
+        turns: tuple[str, int] = ("", 0),
+    ) -> None:
+        """Commits that these leave now. `turns`: (rule, how many of its owners' turns they take). Raises Paused, with nothing
+        committed, when a claim is not ours any more."""
         what = Settlement([(taken.signal_id, row) for taken, row in rows])
-        self._commit(what, people, (), strict=True)
+        self._commit(what, people, (), strict=True, turns=turns)
         for taken, row in rows:
             taken.writes[row.rule] = row
             self._unkept.get(taken.signal_id, {}).pop(row.rule, None)
@@ -125,7 +131,15 @@ class Ledger:
         what.endings.append(Ending(taken.signal_id, taken.channel, state, why))
         self._ended.add(taken.signal_id)
 
-    def _commit(self, what: Settlement, people: Sequence[PersonRow], stale: Iterable[str], *, strict: bool) -> None:
+    def _commit(
+        self,
+        what: Settlement,
+        people: Sequence[PersonRow],
+        stale: Iterable[str],
+        *,
+        strict: bool,
+        turns: tuple[str, int] = ("", 0),
+    ) -> None:
         now, gone = self._clock(), sorted(stale)
         if not (what or people or gone):
             return
@@ -138,6 +152,8 @@ class Ledger:
                 if any(person.object for person in people):
                     drop_nobodies(connection, self._batch.destination)
                 put_people(connection, self._batch.destination, people)
+            if turns[1]:
+                take_turns(connection, self._batch.destination, *turns)
             if gone:
                 drop_people(connection, self._batch.destination, gone)
             crashpoints.point("in_settling")

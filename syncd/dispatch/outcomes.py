@@ -15,7 +15,7 @@ import msgspec
 
 from syncd import pacing
 from syncd.config import Retry
-from syncd.connector import Keying, Kind, Outcome, Write, Written
+from syncd.connector import Found, Keying, Kind, Outcome, Write, Written
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -167,8 +167,8 @@ def decide_person(row: PersonRow, outcome: Outcome, keying: Keying, law: Law, ob
     match outcome:
         case Written():
             return known_person(row, object, outcome.id, now)
-        case Rejected() if outcome.existing_id:
-            return known_person(row, object, outcome.existing_id, now)
+        case Rejected() if outcome.existing:  # until it is read whether one of the records named is theirs
+            return put(row, attempts=row.attempts + 1, checked_at=now + pacing.SECOND)
         case Transient() | Ambiguous() | StaleReference():
             attempts = row.attempts + 1
             due = pacing.next_try(law.retry, attempts, now, law.random, known=getattr(outcome, "known", True))
@@ -187,7 +187,37 @@ def decide_person(row: PersonRow, outcome: Outcome, keying: Keying, law: Law, ob
 def known_person(row: PersonRow, object: str, crm_id: str, now: int) -> PersonRow:
     """Somebody who has a record now that we made. The role is told by the object's name until they are resolved again."""
     role = "contact" if object.lower().startswith("contact") else "lead"
-    return PersonRow(row.identity, object, crm_id, role, checked_at=now)
+    return PersonRow(row.identity, object, crm_id, role, checked_at=now, name=row.name)
+
+
+NAMED = 5
+"""So many records are named in a reason."""
+
+
+def several(records: Sequence[Found]) -> str:
+    """Why it cannot be told which of these records somebody is."""
+    shown = [f"{one.object} {one.id}{f' ({one.name})' if one.name else ''}" for one in records[:NAMED]]
+    more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
+    return f"several records have this phone number: {', '.join(shown)}{more}"
+
+
+def recognised(
+    row: PersonRow, why: Rejected, answer: Found | Failure | None, law: Law, now: int, *, lag: float
+) -> PersonRow:
+    """Somebody whom the CRM refused as a duplicate. `answer`: the record it named that agrees with them, None when none does, or
+    why none could be read; `lag`: seconds until the CRM shows a record that was just made."""
+    put = msgspec.structs.replace
+    if isinstance(answer, Found):
+        return PersonRow(
+            row.identity, answer.object, answer.id, answer.role, answer.account, checked_at=now, name=answer.name
+        )
+    unseen = answer is None and lag > 0 and row.attempts < 2
+    if isinstance(answer, Failure) or unseen:
+        due = pacing.next_try(law.retry, row.attempts, now, law.random)
+        if due is not None:
+            return put(row, checked_at=max(due, now + round(lag * 1000)))
+    reason = f"{said(why)}; none of them has this person's email address, or number and name"
+    return put(row, state="rejected", reason=reason, checked_at=now)
 
 
 def person_safe_at(sent_at: int, keying: Keying, law: Law) -> int:

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from syncd import crashpoints
-from syncd.connector import Call, Found, Outcome, Wanted, Write
+from syncd.connector import Call, Found, Link, Outcome, Wanted, Write
+from syncd.dispatch import joining
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.calls import Caller
+from syncd.dispatch.joining import Marks
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.plan import PEOPLE_CREATE, as_found, person_key
 from syncd.errors import Failure, Misconfigured, Rejected, Scope
-from syncd.mapping.model import CompiledMapping, Draft, Stranger
+from syncd.mapping.model import CompiledMapping, Draft, OnConflict, Stranger
 from syncd.pacing import HOUR, SECOND
-from syncd.signals import Signal
-from syncd.store.lanes import PersonRow, put_people
+from syncd.signals import Person, Signal
+from syncd.store.lanes import PersonRow, holders, put_people, turns_taken
 from syncd.store.lanes import people as kept_people
 from syncd.store.queue import Taken, WriteRow
 from syncd.store.store import Store
@@ -54,6 +56,21 @@ class Need:
     row: PersonRow | None = None
     failure: Failure | None = None
     fresh: bool = False  # asked of the CRM in this round
+    several: tuple[Found, ...] = ()  # records with their number, when nothing tells which of them they are
+    later: int = 0  # until when it is not told which newcomer they are
+
+    @property
+    def person(self) -> Person:
+        """What all their signals say of them: an address, a number or a name counts from whichever signal has it first."""
+        first, *others = (signal.person for _, signal in self.asked)
+        for other in others:
+            more = {} if first.phone else {"phone": other.phone}
+            if not first.name:
+                more |= {"name": other.name, "first_name": other.first_name, "last_name": other.last_name}
+            if not first.company:
+                more["company"] = other.company
+            first = msgspec.structs.replace(first, **more) if any(more.values()) else first
+        return first
 
     @property
     def found(self) -> Found | None:
@@ -62,13 +79,15 @@ class Need:
     def waits(self, now: int) -> int:
         """Until when their record is being made, 0 if it is not (any more)."""
         row = self.row
+        if self.later > now:
+            return self.later
         return row.checked_at if row is not None and row.state == "creating" and row.checked_at > now else 0
 
     @property
     def nobody(self) -> bool:
         """Whether the CRM said, now or shortly before, that it has no record of them: one may be created."""
         told = self.fresh or (self.row is not None and self.row.state == "known")
-        return told and self.failure is None and self.found is None and not self.refused
+        return told and self.failure is None and self.found is None and not self.refused and not self.several
 
     @property
     def refused(self) -> str:
@@ -78,13 +97,17 @@ class Need:
 
 @dataclass(slots=True)
 class Newcomer:
-    """A stranger to create, under one or several identities; `brought`: the delivery that brought them."""
+    """A stranger to create, under one or several identities; `brought`: the delivery that brought them. `wanted`: how the CRM's
+    own record of them would be told. `owner`: who takes this turn, as JSON; `turn`: it is not written down yet."""
 
     leader: str
     needs: list[Need]
     brought: Taken
     draft: Draft
     write: Write
+    wanted: Wanted
+    owner: str = ""
+    turn: bool = False
 
 
 def look_up(needs: Sequence[Need], mapping: CompiledMapping, caller: Caller, store: Store, now: int) -> None:
@@ -98,8 +121,11 @@ def look_up(needs: Sequence[Need], mapping: CompiledMapping, caller: Caller, sto
         need.row = cached.get(need.identity)
     ask = [need for need in needs if not _believed(need, mapping, now)]
     caller.meter.looked_up(caller.name, len(needs) - len(ask), len(ask))
-    wanted = [Wanted(need.identity, mapping.lookups(need.asked[0][1].person)) for need in ask]
-    answers = caller.resolve(wanted, deals=any(need.deals for need in ask)) if ask else []
+    wanted = [_wanted(need, mapping) for need in ask]
+    answers = list(caller.resolve(wanted, deals=any(need.deals for need in ask))) if ask else []
+    if mapping.conflict is OnConflict.FIRST:
+        answers = [msgspec.structs.replace(one, rivals=()) if isinstance(one, Found) else one for one in answers]
+    answers = _unshared(ask, answers, caller.name, store)
     learnt: list[PersonRow] = []
     for need, answer in zip(ask, answers, strict=True):
         need.fresh = not isinstance(answer, Failure)
@@ -111,10 +137,39 @@ def look_up(needs: Sequence[Need], mapping: CompiledMapping, caller: Caller, sto
         store.apply(lambda connection: put_people(connection, caller.name, learnt))
 
 
+Answer = Found | Failure | None
+
+
+def _wanted(need: Need, mapping: CompiledMapping) -> Wanted:
+    person = need.person
+    return Wanted(need.identity, mapping.lookups(person), person.email, person.name)
+
+
+def _unshared(asked: Sequence[Need], answers: Sequence[Answer], destination: str, store: Store) -> list[Answer]:
+    """The answers without records that several people with addresses of their own would be by one number: whoever is known as
+    the record keeps it; the others, who share the number, are not in the CRM."""
+    claims: dict[str, set[str]] = {}
+    for need, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, Found) and answer.by_number and need.person.email:
+            claims.setdefault(answer.id, set()).add(need.identity)
+    if not claims:
+        return list(answers)
+    with store.read() as connection:
+        kept = holders(connection, destination, claims)
+
+    def shared(need: Need, answer: Answer) -> bool:
+        if not (isinstance(answer, Found) and answer.by_number and need.person.email):
+            return False
+        known = kept.get(answer.id, set())
+        return need.identity not in known if known else len(claims[answer.id]) > 1
+
+    return [None if shared(need, answer) else answer for need, answer in zip(asked, answers, strict=True)]
+
+
 def _believed(need: Need, mapping: CompiledMapping, now: int) -> bool:
     row = need.row
-    if row is None:
-        return False
+    if row is None or row.state == "conflict" or (row.object and row.by_number):
+        return False  # a number can be several people's: it is never taken as certain
     age = now - row.checked_at
     if row.state == "creating":
         return row.checked_at > now
@@ -130,7 +185,7 @@ def creates(mapping: CompiledMapping, signal: Signal) -> bool:
     return mapping.strangers(signal.type).action is Stranger.CREATE
 
 
-def _learnt(need: Need, answer: Found | Failure | None, now: int) -> PersonRow | None:
+def _learnt(need: Need, answer: Answer, now: int) -> PersonRow | None:
     """The row to keep, None when nothing was learnt."""
     if isinstance(answer, Rejected):
         reason = f"cannot be looked up: {rules.said(answer)}"
@@ -138,51 +193,53 @@ def _learnt(need: Need, answer: Found | Failure | None, now: int) -> PersonRow |
     if isinstance(answer, Failure):
         need.failure = answer
         return None
+    if isinstance(answer, Found) and answer.rivals:
+        need.several = (answer, *answer.rivals)
+        return PersonRow(need.identity, state="conflict", reason=rules.several(need.several), checked_at=now)
     if answer is not None:
-        return PersonRow(
-            need.identity, answer.object, answer.id, answer.role, answer.account, answer.open_deal, checked_at=now
-        )
+        return known_as(need.identity, answer, now)
     if need.row is not None and need.row.state == "creating":
         return None  # still nobody: to be created again, with the attempts it has had
     return PersonRow(need.identity, checked_at=now)
 
 
+def known_as(identity: str, found: Found, now: int) -> PersonRow:
+    """The row of somebody whom the CRM has."""
+    return PersonRow(
+        identity,
+        found.object,
+        found.id,
+        found.role,
+        found.account,
+        found.open_deal,
+        checked_at=now,
+        name=found.name,
+        by_number=found.by_number,
+    )
+
+
 # --------------------------------------------------------------------------------------------------------- strangers
 
 
-def newcomers(strangers: Sequence[Need], mapping: CompiledMapping, needing: Collection[str]) -> list[Newcomer]:
-    """The records to create, one for all identities that a look-up of the new record would match: whoever shares an e-mail
-    address or a phone number with another stranger of the batch is the same person. `needing`: ids of the signals that
-    have something to write."""
+def newcomers(
+    strangers: Sequence[Need], mapping: CompiledMapping, needing: Collection[str]
+) -> tuple[list[Newcomer], list[Need]]:
+    """(the records to create, one for all identities that are one person; strangers of whom only a number is known that several
+    of the others have). `needing`: ids of the signals that have something to write."""
     made: list[tuple[Need, Taken, Draft]] = []
     for need in strangers:
         taken, signal = next(one for one in need.asked if one[0].signal_id in needing and creates(mapping, one[1]))
-        made.append((need, taken, mapping.stranger(signal)))
-    group_of: dict[object, int] = {}
-    groups: dict[int, list[int]] = {}
-    for index, (need, _, draft) in enumerate(made):
-        marks = _marks(need, draft, mapping)
-        joined = sorted({group_of[mark] for mark in marks if mark in group_of})
-        home = joined[0] if joined else index
-        members = groups.setdefault(home, [])
-        for other in joined[1:]:
-            members.extend(groups.pop(other))
-        members.append(index)
-        members.sort()
-        for mark, group in list(group_of.items()) if len(joined) > 1 else ():
-            if group in joined:
-                group_of[mark] = home
-        group_of.update(dict.fromkeys(marks, home))
-    return [_newcomer([made[index] for index in members]) for members in groups.values()]
+        made.append((need, taken, mapping.stranger(msgspec.structs.replace(signal, person=need.person))))
+    groups, unsure = joining.joined([_marks(need, draft, mapping) for need, _, draft in made])
+    found = [_newcomer([made[place] for place in members], mapping) for members in groups]
+    return found, [made[place][0] for place in unsure]
 
 
-def _marks(need: Need, draft: Draft, mapping: CompiledMapping) -> set[object]:
-    person = need.asked[0][1].person
-    marks: set[object] = {("identity", need.identity), ("identity", _leader(need))}
-    for look in mapping.lookups(person):
-        if look.object == draft.object:
-            marks.update((term.field, term.value) for term in look.terms)
-    return marks
+def _marks(need: Need, draft: Draft, mapping: CompiledMapping) -> Marks:
+    terms = [term for look in mapping.lookups(need.person) if look.object == draft.object for term in look.terms]
+    exact = {("identity", need.identity), ("identity", _leader(need))}
+    exact |= {(term.field, term.value) for term in terms if not term.phone}
+    return Marks(frozenset(exact), frozenset(term.value for term in terms if term.phone), bool(need.person.email))
 
 
 def _leader(need: Need) -> str:
@@ -193,11 +250,12 @@ def _leader(need: Need) -> str:
     return need.identity
 
 
-def _newcomer(members: list[tuple[Need, Taken, Draft]]) -> Newcomer:
+def _newcomer(members: list[tuple[Need, Taken, Draft]], mapping: CompiledMapping) -> Newcomer:
     # Whoever was under way already keeps the key they were sent with.
     begun = [need for need, _, _ in members if need.row is not None and need.row.state == "creating"]
     leader = _leader(begun[0]) if begun else members[0][0].identity
-    _, brought, draft = members[0]
+    brought = members[0][1]
+    draft = next((draft for need, _, draft in members if need.person.email), members[0][2])
     key = person_key(leader)
     write = Write(
         key=key,
@@ -208,7 +266,14 @@ def _newcomer(members: list[tuple[Need, Taken, Draft]]) -> Newcomer:
         clear=draft.clear,
         group=key,
     )
-    return Newcomer(leader, [need for need, _, _ in members], brought, draft, write)
+    wanted = [_wanted(need, mapping) for need, _, _ in members]
+    merged = Wanted(
+        leader,
+        tuple(dict.fromkeys(look for one in wanted for look in one.lookups)),
+        next((one.email for one in wanted if one.email), ""),
+        next((one.name for one in wanted if one.name), ""),
+    )
+    return Newcomer(leader, [need for need, _, _ in members], brought, draft, write, merged)
 
 
 class Creation:
@@ -220,15 +285,19 @@ class Creation:
         law: Law,
         keying: Callable[[Draft], Keying],
         ledger: Ledger,
+        store: Store,
     ) -> None:
         self._caller = caller
         self._law = law
         self._keying = keying
         self._ledger = ledger
+        self._store = store
         self._by_key: dict[str, Newcomer] = {}
+        self._duplicates: list[tuple[Newcomer, Rejected]] = []
 
     def create(self, them: Sequence[Newcomer]) -> None:
         """Sends the new records. Raises Paused with the rest unsent."""
+        self._give_turns([one for one in them if not one.draft.faults])
         for one in them:
             if one.draft.faults:
                 self._refuse(one)
@@ -236,6 +305,24 @@ class Creation:
                 self._by_key[one.write.key] = one
         writes = [one.write for one in self._by_key.values()]
         self._caller.send(writes, before=self._before, after=self._after, rule_of=lambda write: PEOPLE_CREATE)
+        self._recognise()
+
+    def _give_turns(self, them: Sequence[Newcomer]) -> None:
+        """Whoever is created again keeps their owner; the others get the next ones, written down as they leave."""
+        in_turn = [one for one in them if one.draft.owners]
+        if not in_turn:
+            return
+        with self._store.read() as connection:
+            taken = turns_taken(connection, self._caller.name, PEOPLE_CREATE)
+        for one in in_turn:
+            owners = list(one.draft.owners)
+            kept = next((need.row.owner for need in one.needs if need.row is not None and need.row.owner), "")
+            owner = msgspec.json.decode(kept) if kept else None
+            if owner not in owners:
+                owner, one.turn, taken = owners[taken % len(owners)], True, taken + 1
+            one.owner = msgspec.json.encode(owner).decode()
+            on_create = {**one.write.on_create, one.draft.owner_field: owner}
+            one.write = msgspec.structs.replace(one.write, on_create=on_create)
 
     def _refuse(self, one: Newcomer) -> None:
         reason = "; ".join(f"{fault.field}: {fault.message}" for fault in one.draft.faults)
@@ -255,10 +342,19 @@ class Creation:
                 attempts = need.row.attempts if need.row is not None and need.row.state == "creating" else 0
                 alias = "" if need.identity == one.leader else f"{AS}{one.leader}"
                 need.row = PersonRow(
-                    need.identity, state="creating", reason=alias, attempts=attempts, sent_at=now, checked_at=safe
+                    need.identity,
+                    state="creating",
+                    reason=alias,
+                    attempts=attempts,
+                    sent_at=now,
+                    checked_at=safe,
+                    name=one.wanted.name,
+                    owner=one.owner,
                 )
             rows.append((one.brought, msgspec.structs.replace(self._row(one, now), state="sending", sent_at=now)))
-        self._ledger.leaving(rows, self._people(them))
+        self._ledger.leaving(rows, self._people(them), turns=(PEOPLE_CREATE, sum(one.turn for one in them)))
+        for one in them:
+            one.turn = False
 
     def _after(self, call: Call, outcomes: list[Outcome]) -> Sequence[Sequence[Write]]:
         crashpoints.point("after_send")
@@ -272,6 +368,8 @@ class Creation:
                 need.row = rules.decide_person(
                     need.row, outcome, self._keying(one.draft), self._law, one.draft.object, now
                 )
+            if isinstance(outcome, Rejected) and outcome.existing:
+                self._duplicates.append((one, outcome))
             failure = outcome if isinstance(outcome, Failure) else None
             if isinstance(failure, Misconfigured) and failure.scope is Scope.RULE:
                 self._caller.hold(PEOPLE_CREATE, failure)
@@ -282,6 +380,26 @@ class Creation:
             rows.append((one.brought, settle_creation(row, one.needs[0], now, held, failure)))
         self._ledger.answered(rows, attempts, self._people(them))
         return ()
+
+    def _recognise(self) -> None:
+        """Whom the CRM refused as a duplicate is the record it named, if that was read and agrees; else a dead letter. Raises
+        Paused: they are then created, and refused, once more."""
+        duplicates, self._duplicates = self._duplicates, []
+        if not duplicates:
+            return
+        people = [one.wanted for one, _ in duplicates]
+        among = [[Link(name or one.draft.object, id_) for name, id_ in why.existing] for one, why in duplicates]
+        answers = self._caller.recognise(people, among)
+        now = self._caller.clock()
+        rows = []
+        for (one, why), answer in zip(duplicates, answers, strict=True):
+            for need in one.needs:
+                assert need.row is not None
+                need.row = rules.recognised(
+                    need.row, why, answer, self._law, now, lag=self._caller.destination.search_lag
+                )
+            rows.append((one.brought, settle_creation(self._row(one, now), one.needs[0], now)))
+        self._ledger.answered(rows, [], self._people([one for one, _ in duplicates]))
 
     def _row(self, one: Newcomer, now: int) -> WriteRow:
         row = one.brought.writes.get(PEOPLE_CREATE)
@@ -304,6 +422,8 @@ def settle_creation(
         return put(row, state="written", reason="", crm_id=person.crm_id, object=person.object, due_at=0)
     if person is not None and person.state == "rejected":
         return put(row, state="dead", reason=person.reason, due_at=0)
+    if person is not None and person.state == "conflict":
+        return put(row, state="held", reason=person.reason, due_at=now + HOUR)
     if person is not None and person.state == "creating":
         if held is not None:
             return put(row, state="held", reason=held[1], attempts=person.attempts, due_at=held[0])

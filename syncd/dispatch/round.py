@@ -165,9 +165,11 @@ class Round:
                 self.ledger.waits[taken.signal_id] = need.waits(now)
             else:
                 self.ledger.undecided.discard(taken.signal_id)
-                reason = plan.filtered(self._route.settings.switch(signal.type), need.found if need else None)
-                if reason:
-                    self.ledger.unwanted(taken, reason)
+                switch = self._route.settings.switch(signal.type)
+                who = need.several or (need.found,) if need else (None,)
+                reasons_not = [plan.filtered(switch, one) for one in who]
+                if all(reasons_not):
+                    self.ledger.unwanted(taken, reasons_not[0])
         self._works = [
             work for work in self._works if work.taken.writes and work.taken.signal_id not in self.ledger.undecided
         ]
@@ -203,8 +205,11 @@ class Round:
             and any(creates(mapping, signal) and taken.signal_id in needing for taken, signal in need.asked)
         ]
         if strangers and self._caller.pace.held_until(PEOPLE_CREATE, now) is None:
-            creation = Creation(self._caller, self._route.law, self._route.keying, self.ledger)
-            creation.create(newcomers(strangers, mapping, needing))
+            creation = Creation(self._caller, self._route.law, self._route.keying, self.ledger, self._store)
+            them, unsure = newcomers(strangers, mapping, needing)
+            for need in unsure:  # told apart, or held, once the others can be found
+                need.later = now + round(max(1.0, self._caller.destination.search_lag) * pacing.SECOND)
+            creation.create(them)
 
     def _settle_creations(self, now: int) -> None:
         held = self._caller.pace.held_until(PEOPLE_CREATE, now)
@@ -262,6 +267,9 @@ class Round:
         elif need.refused:
             reason = f"the record of this person was refused: {need.refused}"
             self._change(work, state="dead", reason=reason, due_at=0)
+        elif need.several:
+            reason = need.row.reason if need.row is not None else ""
+            self._change(work, state="held", reason=reason, due_at=now + pacing.HOUR)
         elif held is not None and policy.action is Stranger.CREATE:
             self._change(work, state="held", reason=held[1], due_at=held[0])
         elif need.waits(now) or policy.action is Stranger.CREATE:

@@ -11,18 +11,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from jinja2 import nodes
+
 from syncd.connector import Kind
 from syncd.durations import parse_duration
 from syncd.errors import Fault
 from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression, Sandbox, is_template, parse
-from syncd.mapping.model import About, Stranger, StrangerPolicy
+from syncd.mapping.model import About, OnConflict, Stranger, StrangerPolicy
 from syncd.mapping.parts import CreatePart, MappingParts, MatchPart, RulePart
 from syncd.yaml_positions import Document, KeyPath
 
 T = TypeVar("T")
 MAPPING_KEYS = ("people", "rules")
-PEOPLE_KEYS = ("match", "strangers", "create")
+PEOPLE_KEYS = ("match", "conflict", "strangers", "create")
 MATCH_KEYS = ("object", "by")
 CREATE_KEYS = ("object", "key", "fields", "on_create", "owner")
 OWNER_KEYS = ("round_robin", "field")
@@ -160,11 +162,13 @@ class _Reading:
         match: tuple[MatchPart, ...] | None = None
         strangers: tuple[tuple[str, StrangerPolicy], ...] = ()
         create = None
+        conflict = OnConflict.HOLD
         if "people" in parts:
             people = self.keys(parts["people"], ("people",), PEOPLE_KEYS, ("match",))
             match = (
                 self.entries(people["match"], ("people", "match"), self.match, "objects") if "match" in people else ()
             )
+            conflict = OnConflict(self.choice(people, ("people",), "conflict", list(OnConflict), OnConflict.HOLD))
             strangers = self.strangers(people.get("strangers", "skip"), ("people", "strangers"))
             create = self.create(people["create"], ("people", "create")) if "create" in people else None
             if create is None and any(policy.action is Stranger.CREATE for _, policy in strangers):
@@ -177,7 +181,7 @@ class _Reading:
             self._need_no_people(rules)
         else:
             self._updates_people(rules, {part.object for part in match} | ({create.object} if create else set()))
-        return MappingParts(match, strangers, create, rules)
+        return MappingParts(match, strangers, create, rules, conflict)
 
     def match(self, node: Any, path: KeyPath) -> MatchPart | None:
         parts = self.keys(node, path, MATCH_KEYS, MATCH_KEYS)
@@ -191,7 +195,7 @@ class _Reading:
             tree = self.tree(value, place, ("person",))
             if not isinstance(value, str) or not is_template(value):
                 self.fault(place, 'must be a part of the person, such as "{{ person.email }}"')
-            is_phone = isinstance(tree, Expression) and "person.phone" in tree.uses
+            is_phone = isinstance(tree, Expression) and ("person.phone" in tree.uses or _makes_phone(tree))
             terms.append((name, tree, is_phone))
         return MatchPart(self.word(parts, path, "object"), tuple(terms))
 
@@ -368,3 +372,8 @@ class _Reading:
                 self.fault((*rule.place, "update"), "updates people, but the mapping has no people part to find them")
             elif rule.about in (About.PERSON, About.ACCOUNT):
                 self.fault((*rule.place, "about"), f"is about a {rule.about}, but the mapping has no people part")
+
+
+def _makes_phone(expression: Expression) -> bool:
+    """Whether its value is a phone number: the last filter is `phone`."""
+    return isinstance(expression.node, nodes.Filter) and expression.node.name == "phone"

@@ -21,8 +21,8 @@ from syncd.mapping.compiler import FieldMaker, as_condition, compile_groups, com
 from syncd.mapping.expressions import Sandbox
 from syncd.mapping.filters import make_filters
 from syncd.mapping.language import PEOPLE_CREATE, read_mapping
-from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger, StrangerPolicy
-from syncd.mapping.parts import CreatePart, MappingParts, RulePart
+from syncd.mapping.model import About, Draft, FieldFault, OnConflict, Skipped, Stranger, StrangerPolicy
+from syncd.mapping.parts import MappingParts, RulePart
 from syncd.mapping.values import clean, to_text
 from syncd.signals import Person, Signal
 from syncd.yaml_positions import Document, read_yaml
@@ -94,6 +94,11 @@ class Mapping:
         """False when there is no `people:` part: nobody is resolved."""
         return self.parts.match is not None
 
+    @property
+    def conflict(self) -> OnConflict:
+        """What to do with somebody whose number several records have."""
+        return self.parts.conflict
+
     def key_fields(self) -> dict[str, tuple[str, str]]:
         """rule -> (object, key field, "" for none) of every rule, and of "people.create" when people are created."""
         found = {part.id: (part.object, part.key) for part in self.parts.rules}
@@ -122,8 +127,9 @@ class Mapping:
         if create is None or self.newcomer is None:
             raise ValueError(f"the mapping {self.name} has no people.create")
         (fields, on_create), faults = self.newcomer(signal, signal.person)
-        if create.owners:
-            on_create[create.owner_field] = _owner(create, signal.person)
+        owners = create.owners
+        if len(owners) == 1:
+            on_create[create.owner_field], owners = owners[0], ()
         return Draft(
             rule=PEOPLE_CREATE,
             object=create.object,
@@ -132,6 +138,8 @@ class Mapping:
             fields=fields,
             on_create=on_create,
             faults=tuple(faults),
+            owner_field=create.owner_field if owners else "",
+            owners=owners,
         )
 
     def drafts(self, signal: Signal, *, live: bool) -> Sequence[Draft | Skipped]:
@@ -225,9 +233,3 @@ def _wanted(make: Evaluate, person: Person) -> str:
         return to_text(clean(make(None, person)))
     except Exception:  # noqa: BLE001 - such as a phone in raw that is no number
         return ""
-
-
-def _owner(create: CreatePart, person: Person) -> Any:
-    """Whose turn it is: the same person always falls to the same owner, however often it is asked."""
-    digest = hashlib.sha256(person.identity.encode("utf-8", "surrogatepass")).digest()
-    return create.owners[int.from_bytes(digest[:8]) % len(create.owners)]

@@ -30,6 +30,13 @@ class Stranger(StrEnum):
     HOLD = "hold"
 
 
+class OnConflict(StrEnum):
+    """What to do with somebody whose phone number several records have, and nothing else tells them apart."""
+
+    HOLD = "hold"
+    FIRST = "first"
+
+
 @dataclass(frozen=True, slots=True)
 class StrangerPolicy:
     """What to do with somebody the CRM does not know. `hold` is set for HOLD only."""
@@ -51,7 +58,7 @@ class Draft:
     """One record, before the CRM is asked anything. `links`: field -> what it points at ("person", "account", or another
     rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person. `update`: it is the
     person's own record, if that is a record of this object; `fill`: what goes only into fields that are empty there; `only_if`:
-    what must stand there already, for any of it to be written."""
+    what must stand there already, for any of it to be written. `owners`: who take turns in `owner_field` of a new person."""
 
     rule: str
     object: str
@@ -66,6 +73,8 @@ class Draft:
     update: bool = False
     fill: dict[str, Any] = field(default_factory=dict)
     only_if: dict[str, Any] = field(default_factory=dict)
+    owner_field: str = ""
+    owners: tuple[Any, ...] = ()
 
     @property
     def needs_person(self) -> bool:
@@ -106,6 +115,11 @@ class CompiledMapping(Protocol):
     @property
     def knows_people(self) -> bool:
         """False when the mapping has no `people:` part (the database destination): nobody is resolved."""
+        ...
+
+    @property
+    def conflict(self) -> OnConflict:
+        """What to do with somebody whose number several records have."""
         ...
 
     def key_fields(self) -> dict[str, tuple[str, str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.mapping.compiler import Tree
-from syncd.mapping.model import About, StrangerPolicy
+from syncd.mapping.model import About, OnConflict, StrangerPolicy
 from syncd.yaml_positions import KeyPath
 
 
@@ -65,3 +65,4 @@ class MappingParts:
     strangers: tuple[tuple[str, StrangerPolicy], ...]
     create: CreatePart | None
     rules: tuple[RulePart, ...]
+    conflict: OnConflict = OnConflict.HOLD

@@ -106,6 +106,8 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
     links = [Shown(name, targets.get(target, target), "link") for name, target in draft.links.items()]
     fields = [Shown(name, value) for name, value in draft.fields.items()]
     new = [Shown(name, value, "on create") for name, value in draft.on_create.items()]
+    if draft.owners:
+        new.append(Shown(draft.owner_field, list(draft.owners), "in turn"))
     new += [Shown(name, value, "if empty") for name, value in draft.fill.items()]
     new += [Shown(name, value, "must be") for name, value in draft.only_if.items()]
     cleared = [Shown(name, None, "cleared") for name in draft.clear]

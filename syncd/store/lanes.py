@@ -15,12 +15,15 @@ from sqlalchemy import Connection
 from syncd.store.queue import LONGEST_ID, among, sql
 from syncd.store.rows import plain
 
+LONGEST_NAME = 300
 HOURS_KEPT = 30 * 3_600_000
 
 
 class PersonRow(msgspec.Struct, frozen=True):
     """A row of `people`. States: known; creating (sent, or to be sent again; `checked_at` is then when it may be looked
-    at again, `reason` may name the identity it is created as); rejected (the CRM refuses the record: see `reason`)."""
+    at again, `reason` may name the identity it is created as); rejected (the CRM refuses the record: see `reason`); conflict
+    (several records have their number: see `reason`). `name`: as the record has it. `by_number`: only a phone number ties
+    them to it. `owner`: whose turn the new record is, as JSON, "" while nobody's."""
 
     identity: str
     object: str = ""
@@ -33,13 +36,18 @@ class PersonRow(msgspec.Struct, frozen=True):
     attempts: int = 0
     sent_at: int = 0
     checked_at: int = 0
+    name: str = ""
+    by_number: bool = False
+    owner: str = ""
 
 
-_COLUMNS = "identity, object, crm_id, role, account, open_deal, state, reason, attempts, sent_at, checked_at"
-_PUT = f"""INSERT INTO people (destination, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_COLUMNS = """identity, object, crm_id, role, account, open_deal, state, reason, attempts, sent_at, checked_at,
+    name, by_number, owner"""
+_PUT = f"""INSERT INTO people (destination, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (destination, identity) DO UPDATE SET object = excluded.object, crm_id = excluded.crm_id,
     role = excluded.role, account = excluded.account, open_deal = excluded.open_deal, state = excluded.state,
-    reason = excluded.reason, attempts = excluded.attempts, sent_at = excluded.sent_at, checked_at = excluded.checked_at"""  # noqa: S608  no value is in the text
+    reason = excluded.reason, attempts = excluded.attempts, sent_at = excluded.sent_at, checked_at = excluded.checked_at,
+    name = excluded.name, by_number = excluded.by_number, owner = excluded.owner"""  # noqa: S608  no value is in the text
 
 
 def people(connection: Connection, destination: str, identities: Iterable[str]) -> dict[str, PersonRow]:
@@ -51,8 +59,11 @@ def people(connection: Connection, destination: str, identities: Iterable[str]) 
 
 
 def _person(row: Sequence[Any]) -> PersonRow:
-    identity, object_, crm_id, role, account, deal, *rest = row
-    return PersonRow(identity, object_, crm_id, role, account, None if deal is None else bool(deal), *rest)
+    *start, deal, state, reason, attempts, sent_at, checked_at, name, by_number, owner = row
+    identity, object_, crm_id, role, account = start
+    told = None if deal is None else bool(deal)
+    more = {"checked_at": checked_at, "name": name, "by_number": bool(by_number), "owner": owner}
+    return PersonRow(identity, object_, crm_id, role, account, told, state, reason, attempts, sent_at, **more)
 
 
 def put_people(connection: Connection, destination: str, rows: Iterable[PersonRow]) -> None:
@@ -71,11 +82,38 @@ def put_people(connection: Connection, destination: str, rows: Iterable[PersonRo
             p.attempts,
             p.sent_at,
             p.checked_at,
+            plain(p.name[:LONGEST_NAME]) if p.name else "",
+            p.by_number,
+            p.owner,
         )
         for p in rows
     ]
     if values:
         connection.exec_driver_sql(sql(connection, _PUT), values)
+
+
+def holders(connection: Connection, destination: str, ids: Iterable[str]) -> dict[str, set[str]]:
+    """CRM id -> the identities with an email address that are known as that record."""
+    where, wanted = among(connection, "crm_id", ids)
+    text = f"""SELECT crm_id, identity FROM people
+        WHERE destination = ? AND state = 'known' AND identity LIKE ? AND {where}"""  # noqa: S608  no value is in the text
+    found: dict[str, set[str]] = {}
+    for crm_id, identity in connection.exec_driver_sql(sql(connection, text), (destination, "email:%", wanted)):
+        found.setdefault(crm_id, set()).add(identity)
+    return found
+
+
+def turns_taken(connection: Connection, destination: str, rule: str) -> int:
+    """How many turns of the owners of a rule's new records were taken so far."""
+    text = "SELECT taken FROM turns WHERE destination = ? AND rule = ?"
+    return int(connection.exec_driver_sql(sql(connection, text), (destination, rule)).scalar() or 0)
+
+
+def take_turns(connection: Connection, destination: str, rule: str, count: int) -> None:
+    """So many more turns were taken."""
+    text = """INSERT INTO turns (destination, rule, taken) VALUES (?, ?, ?)
+        ON CONFLICT (destination, rule) DO UPDATE SET taken = turns.taken + excluded.taken"""
+    connection.exec_driver_sql(sql(connection, text), (destination, rule, count))
 
 
 def drop_people(connection: Connection, destination: str, identities: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from syncd.errors import UsageError
 from syncd.lean import without
 from syncd.store import engine as engines
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in migrations/versions; a test holds it."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

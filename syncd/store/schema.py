@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     select,
 )
 
@@ -153,13 +154,29 @@ people = Table(
     Column("role", String(10), nullable=False, default=""),
     Column("account", String(100), nullable=False, default=""),
     Column("open_deal", Boolean),
-    # known | creating (sent, no answer yet) | rejected (the CRM refuses the record: see reason)
+    # known | creating (sent, no answer yet) | rejected (the CRM refuses the record: see reason) | conflict (several
+    # records have their phone number: see reason)
     Column("state", String(10), nullable=False, default="known"),
     Column("reason", Text, nullable=False, default=""),
     Column("attempts", Integer, nullable=False, default=0),
     Column("sent_at", Millis, nullable=False, default=0),
     Column("checked_at", Millis, nullable=False),
+    Column("name", Text, nullable=False, default="", server_default=""),  # as the record has it
+    Column(
+        "by_number", Boolean, nullable=False, default=False, server_default=false()
+    ),  # nothing but a phone number ties them
+    Column("owner", Text, nullable=False, default="", server_default=""),  # of a record being created, as JSON
     PrimaryKeyConstraint("destination", "identity"),
+    Index("people_record", "destination", "crm_id"),
+)
+
+turns = Table(
+    "turns",  # how many new records were given to the owners that take turns
+    metadata,
+    Column("destination", Name, nullable=False),
+    Column("rule", Name, nullable=False),
+    Column("taken", BigInteger, nullable=False),
+    PrimaryKeyConstraint("destination", "rule"),
 )
 
 cursors = Table(

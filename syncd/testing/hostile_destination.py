@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from syncd import matching
 from syncd.connector import (
     Allowance,
     Call,
     Found,
     Keying,
     Kind,
+    Link,
     Outcome,
     Spend,
     Wanted,
@@ -25,6 +27,7 @@ from syncd.connector import (
     Written,
 )
 from syncd.errors import Ambiguous, Failure, Rejected, StaleReference
+from syncd.matching import Candidate
 
 CallFault = Callable[["HostileCrm", Call], "list[Outcome] | None"]
 """What happens to one call instead of an answer: raises, or gives the outcomes; None: the call goes on as usual."""
@@ -147,17 +150,43 @@ class HostileDestination:
         return [self._match(person, deals) for person in people]
 
     def _match(self, person: Wanted, deals: bool) -> Found | None:
+        exact = next(self._having(person, deals, phone=False), None)
+        return exact.found if exact else matching.by_number(person, list(self._having(person, deals, phone=True)))
+
+    def _having(self, person: Wanted, deals: bool, *, phone: bool) -> Iterator[Candidate]:
+        """The records that an exact term (or a phone term) of the person names, in the order of the look-ups."""
         for look in person.lookups:
-            for term in look.terms:
+            for term in (one for one in look.terms if one.phone is phone):
                 for crm_id, record in self.crm.records.get(look.object, {}).items():
                     if str(record.get(term.field, "")).lower() == term.value.lower():
-                        return Found(
-                            object=look.object,
-                            id=crm_id,
-                            role="contact" if look.object == "Contact" else "lead",
-                            account=str(record.get("AccountId", "")),
-                            open_deal=bool(record.get("deal")) if deals else None,
-                        )
+                        yield self._candidate(look.object, crm_id, record, deals)
+
+    def _candidate(self, object: str, crm_id: str, record: dict[str, Any], deals: bool) -> Candidate:
+        found = Found(
+            object=object,
+            id=crm_id,
+            role="contact" if object == "Contact" else "lead",
+            account=str(record.get("AccountId", "")),
+            open_deal=bool(record.get("deal")) if deals else None,
+            name=" ".join(str(record[part]) for part in ("FirstName", "LastName") if record.get(part)),
+        )
+        email = str(record.get("Email") or "").lower()
+        return Candidate(found, frozenset({email} if email else ()))
+
+    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[Found | None]:
+        """Who of the records named is each person."""
+        self._count("recognise")
+        return [self._recognised(person, links) for person, links in zip(people, among, strict=True)]
+
+    def _recognised(self, person: Wanted, links: Sequence[Link]) -> Found | None:
+        numbers = {term.value for look in person.lookups for term in look.terms if term.phone}
+        for link in links:
+            record = self.crm.records.get(link.object, {}).get(link.id)
+            if record is None:
+                continue
+            one = self._candidate(link.object, link.id, record, deals=False)
+            if matching.agrees(person, one.emails, one.found.name, number=record.get("Phone") in numbers):
+                return one.found
         return None
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import msgspec
 from pydantic import SecretStr
 
+from connectors.crm.directory import everybody, with_deals
 from connectors.crm.salesforce import describe, pack, soql
 from connectors.crm.salesforce.auth import is_pem, sign_in_of
 from connectors.crm.salesforce.client import HEAVY, Answer, Client
 from connectors.crm.salesforce.errors import WHOLE, answer_failure, failure
 from connectors.crm.salesforce.pack import Collection, Packed, Way
-from connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
+from connectors.crm.salesforce.people import Directory, ask, ask_deals, ask_named, open_deals
 from connectors.crm.salesforce.settings import SalesforceSettings
 from connectors.crm.salesforce.setup import Setup
 from syncd.capabilities import FieldDescription, FieldNeed, Finding, SignIn, Step
@@ -31,6 +31,7 @@ from syncd.connector import (
     Found,
     Keying,
     Kind,
+    Link,
     Outcome,
     Spend,
     Wanted,
@@ -81,6 +82,12 @@ class Salesforce(DestinationDefaults):
         found = [directory.find(person) for person in people]
         return self._with_deals(found) if deals else found
 
+    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[Found | None]:
+        """By SOQL, all named records of one object at once."""
+        asked = ask_named(people, among, get=not self._composite)
+        directory = Directory(asked.objects, self._ask_people(asked.statements), self._region)
+        return [directory.named(one, links) for one, links in zip(people, among, strict=True)]
+
     def _ask_people(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         try:
             return self._client.query(statements)
@@ -93,12 +100,9 @@ class Salesforce(DestinationDefaults):
             ) from None
 
     def _with_deals(self, found: list[Found | None]) -> list[Found | None]:
-        statements = ask_deals(found, get=not self._composite)
+        statements = ask_deals(everybody(found), get=not self._composite)
         held = open_deals(self._client.query(statements)) if statements else frozenset()
-        return [
-            f and msgspec.structs.replace(f, open_deal=f.id[:15] in held or (f.account[:15] or "-") in held)
-            for f in found
-        ]
+        return with_deals(found, lambda f: f.id[:15] in held or (f.account[:15] or "-") in held)
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         return pack.pack(writes, composite=self._composite)

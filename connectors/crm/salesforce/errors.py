@@ -151,7 +151,7 @@ class Said:
     code: str
     message: str
     fields: tuple[str, ...] = ()
-    existing_id: str = ""
+    existing: tuple[tuple[str, str], ...] = ()
 
     @property
     def field(self) -> str:
@@ -183,7 +183,9 @@ def said(error: Any) -> Said:
     fields = tuple(str(f) for f in _listed(error.get("fields")))
     message = str(error.get("message") or "")
     holder = _ID.search(message) if code == "DUPLICATE_VALUE" else None
-    existing = _matched_id(error.get("duplicateResult")) or (holder[0] if holder else "")
+    existing = _matched(error.get("duplicateResult"))
+    if holder and not existing:
+        existing = ((PREFIXES.get(holder[0][:3], ""), holder[0]),)
     return Said(code, message[:500], fields, existing)
 
 
@@ -191,15 +193,22 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _matched_id(result: Any) -> str:
-    """The id of the first record a duplicate rule matched (`duplicateResult.matchResults[].matchRecords[].record.Id`)."""
+PREFIXES = {"001": "Account", "003": "Contact", "00Q": "Lead"}
+"""First three characters of an id -> object ("Standard Field Record ID Prefix Decoder", Salesforce Help)."""
+
+
+def _matched(result: Any) -> tuple[tuple[str, str], ...]:
+    """(object, id) of every record that a duplicate rule matched (`duplicateResult.matchResults[].matchRecords[].record`)."""
+    found: dict[tuple[str, str], None] = {}
     matches = _listed(result.get("matchResults")) if isinstance(result, Mapping) else []
-    for match in matches:
-        for one in _listed(match.get("matchRecords")) if isinstance(match, Mapping) else ():
+    for match in (one for one in matches if isinstance(one, Mapping)):
+        for one in _listed(match.get("matchRecords")):
             record = one.get("record") if isinstance(one, Mapping) else None
             if isinstance(record, Mapping) and record.get("Id"):
-                return str(record["Id"])
-    return ""
+                id_, given = str(record["Id"]), record.get("attributes")
+                named = given.get("type") if isinstance(given, Mapping) else None
+                found[str(named or PREFIXES.get(id_[:3]) or match.get("entityType") or ""), id_] = None
+    return tuple(found)
 
 
 def failure(errors: Any, *, key_field: str = "", whole: bool = False, used_up: bool | None = None) -> Failure:
@@ -217,13 +226,14 @@ def _duplicate_value(one: Said, key_field: str) -> Failure:
     """Another unique field that is named: the row is wrong. Our own key, or no field at all (a record that our user may not
     see, a key twice in one call): another upsert came first, ours will match now."""
     if key_field and one.field and one.field.lower() != key_field.lower() and _CUSTOM.fullmatch(one.field):
-        return Rejected(one.message, code=one.code, field=one.field, existing_id=one.existing_id)
+        return Rejected(one.message, code=one.code, field=one.field, existing=one.existing)
     return Transient(one.message, code=one.code)
 
 
 def _duplicate_rule(one: Said, _: str) -> Failure:
-    if one.existing_id:
-        return Rejected(one.message, code=one.code, existing_id=one.existing_id)
+    if one.existing:
+        named = ", ".join(f"{object_} {id_}".strip() for object_, id_ in one.existing)
+        return Rejected(f"{one.message} ({named})", code=one.code, existing=one.existing)
     return StaleReference(one.message, code=one.code)
 
 
@@ -238,7 +248,7 @@ _FAILURES: dict[Meaning | None, Callable[[Said, str], Failure]] = {
     Meaning.SESSION: lambda one, _: AuthExpired(one.message, code=one.code),
     Meaning.STOP: lambda one, _: Misconfigured(one.message, code=one.code),
     Meaning.RULE: lambda one, _: Misconfigured(one.message, code=one.code, scope=Scope.RULE, field=one.field),
-    Meaning.WRONG: lambda one, _: Rejected(one.message, code=one.code, field=one.field, existing_id=one.existing_id),
+    Meaning.WRONG: lambda one, _: Rejected(one.message, code=one.code, field=one.field, existing=one.existing),
     Meaning.STALE: lambda one, _: StaleReference(one.message, code=one.code, field=one.field),
     Meaning.DUPLICATE_RULE: _duplicate_rule,
     Meaning.DUPLICATE_VALUE: _duplicate_value,

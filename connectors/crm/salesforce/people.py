@@ -9,28 +9,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.crm import directory
-from connectors.crm.directory import Row
+from connectors.crm.directory import Facts, Row
 from connectors.crm.salesforce import soql
-from syncd.connector import Found, Lookup, Wanted
+from syncd.connector import Found, Link, Lookup, Wanted
 from syncd.errors import Misconfigured
 
-
-@dataclass(frozen=True)
-class Facts:
-    """What an object knows of a person. `account`: its field with the company's id ("" none)."""
-
-    role: str
-    account: str = ""
-    extra: tuple[str, ...] = ()
-
-
 OBJECTS: dict[str, Facts] = {
-    "Contact": Facts("contact", "AccountId"),
-    "Lead": Facts("lead", extra=("IsConverted", "ConvertedContactId", "ConvertedAccountId")),
-    "Account": Facts("contact", "Id"),
+    "Contact": Facts("contact", "AccountId", "Name", ("Email",)),
+    "Lead": Facts(
+        "lead", name="Name", emails=("Email",), extra=("IsConverted", "ConvertedContactId", "ConvertedAccountId")
+    ),
+    "Account": Facts("contact", "Id", "Name", company=True),
 }
 OTHER = Facts("contact")
 """An object of the org's own that is looked up as a person."""
+
+
+def facts_of(object_: str) -> Facts:
+    """What is known of an object of the org."""
+    return OBJECTS.get(object_, OTHER)
 
 
 @dataclass
@@ -83,10 +80,28 @@ def _by_values(fields: Mapping[str, Mapping[str, None]]) -> list[tuple[tuple[str
 
 
 def _head(object_: str, fields: Iterable[str]) -> str:
-    facts = OBJECTS.get(object_, OTHER)
-    account = (facts.account,) if facts.account else ()
-    columns = {name.lower(): name for name in ("Id", *account, *facts.extra, *fields)}
+    columns: dict[str, str] = {}
+    for name in ("Id", *facts_of(object_).columns, *fields):
+        columns.setdefault(name.lower(), name)
     return soql.select(columns.values(), object_)
+
+
+def ask_named(people: Sequence[Wanted], among: Sequence[Sequence[Link]], *, get: bool = False) -> Asked:
+    """Statements that read the records which the org itself named as these people (parallel to them), with the fields that
+    the people are looked up by."""
+    ids: dict[str, dict[str, None]] = {}
+    for links in among:
+        for link in links:
+            ids.setdefault(link.object, {})[link.id] = None
+    fields: dict[str, dict[str, None]] = {}
+    for lookup in _lookups(people):
+        _checked(lookup)
+        fields.setdefault(lookup.object, {}).update(dict.fromkeys(term.field for term in lookup.terms))
+    asked = Asked()
+    for object_, wanted in ids.items():
+        _checked(Lookup(object_, ()))
+        _add(asked, object_, soql.selects(_head(object_, fields.get(object_, ())), "Id", wanted, get=get))
+    return asked
 
 
 def _add(asked: Asked, object_: str, statements: Iterator[str]) -> None:
@@ -99,21 +114,22 @@ class Directory(directory.Directory):
     """The rows that came back (parallel to `objects`), findable by term."""
 
     def __init__(self, objects: Sequence[str], answers: Sequence[Sequence[Row]], region: str | None) -> None:
-        super().__init__(_found, region, id_field="Id")
+        super().__init__(_found, region, id_field="Id", facts=facts_of)
         for object_, rows in zip(objects, answers, strict=True):
             self.add(object_, rows)
 
 
 def _found(object_: str, row: Row) -> Found | None:
     """The person a row is; a converted lead is the contact it became. None: converted into nobody (contact deleted)."""
-    facts = OBJECTS.get(object_, OTHER)
+    facts = facts_of(object_)
+    name = str(row.get(facts.name) or "") if facts.name else ""
     if row.get("IsConverted"):
         if not row.get("ConvertedContactId"):
             return None
         account = str(row.get("ConvertedAccountId") or "")
-        return Found(object="Contact", id=str(row["ConvertedContactId"]), role="contact", account=account)
+        return Found(object="Contact", id=str(row["ConvertedContactId"]), role="contact", account=account, name=name)
     account = str(row.get(facts.account) or "") if facts.account else ""
-    return Found(object=object_, id=str(row["Id"]), role=facts.role, account=account)
+    return Found(object=object_, id=str(row["Id"]), role=facts.role, account=account, name=name)
 
 
 CONTACT_DEALS = soql.select(("ContactId",), "OpportunityContactRole")

@@ -85,7 +85,7 @@ def phones(head: str, field: str, numbers: Iterable[str]) -> Iterator[str]:
 
 def _phones(head: str, field: str, numbers: Sequence[str], forms: Sequence[str]) -> str:
     tails = dict.fromkeys(number[-TAIL:] for number in numbers)
-    tests = [f"{field} like {literal('%' + tail)}" for tail in tails]
+    tests = [f"{field} like {literal(f'%{tail}%')}" for tail in tails]  # an extension may follow
     tests += [isin(field, forms[start : start + IN_VALUES]) for start in range(0, len(forms), IN_VALUES)]
     return f"{head} where {bracketed('or', tests)}"
 

@@ -6,18 +6,18 @@ being refused as a duplicate of it means that they are there.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
-import msgspec
-
+from connectors.crm.directory import everybody, with_deals
 from connectors.crm.zoho import coql, describe, pack, setup
 from connectors.crm.zoho.client import Client
 from connectors.crm.zoho.errors import Meaning, Said, failure, parts, together
 from connectors.crm.zoho.pack import Lane, Packed, Way
-from connectors.crm.zoho.people import Search, ask_deals, open_deals
+from connectors.crm.zoho.people import Search, ask_deals, ask_named, directory_of, open_deals
 from connectors.crm.zoho.settings import ZohoSettings
 from connectors.zoho_accounts import sign_in_of
 from syncd.capabilities import FieldDescription, FieldNeed, Finding, SignIn, Step
@@ -30,6 +30,7 @@ from syncd.connector import (
     Found,
     Keying,
     Kind,
+    Link,
     Outcome,
     Spend,
     Wanted,
@@ -91,19 +92,22 @@ class Zoho(DestinationDefaults):
     def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> list[Found | None]:
         """One call for 50 people and field they are looked up by; a later field is asked only for those not found yet."""
         search = Search(people, self._region)
-        try:
+        with _about_people():
             for stage in search.stages:
                 for rows in self._ask(search.statements(stage)):
                     search.learn(stage, rows)
                 search.learn(stage, ())
-        except Misconfigured as wrong:
-            if wrong.scope is Scope.DESTINATION:  # the sign-in, a scope, the address: no fault of the look-ups
-                raise
-            # Nobody can be found with a wrong look-up: that concerns every rule, not one.
-            text = f"people.match: {wrong.message} {wrong.field}".strip()
-            raise Misconfigured(text, code=wrong.code, scope=Scope.DESTINATION, field=wrong.field) from None
         found = search.found()
         return self._with_deals(found) if deals else found
+
+    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[Found | None]:
+        """By COQL, 50 records a call."""
+        directory = directory_of(self._region)
+        with _about_people():
+            asked = ask_named(people, among)
+            for (module, _), rows in zip(asked, self._ask([statement for _, statement in asked]), strict=True):
+                directory.add(module, rows)
+        return [directory.named(one, links) for one, links in zip(people, among, strict=True)]
 
     def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         """The rows of each statement, a few asked at a time. Raises the first failure."""
@@ -113,9 +117,9 @@ class Zoho(DestinationDefaults):
             return list(pool.map(self._client.query, statements))
 
     def _with_deals(self, found: list[Found | None]) -> list[Found | None]:
-        statements = ask_deals(found, self._settings.closed_stages)
+        statements = ask_deals(everybody(found), self._settings.closed_stages)
         held = open_deals(row for rows in self._ask(statements) for row in rows)
-        return [f and msgspec.structs.replace(f, open_deal=f.id in held or f.account in held) for f in found]
+        return with_deals(found, lambda f: f.id in held or f.account in held)
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         return pack.pack(writes)
@@ -242,6 +246,19 @@ class LookUp(Transient):
         self.otherwise = otherwise
 
 
+@contextlib.contextmanager
+def _about_people() -> Iterator[None]:
+    """Nobody can be found with a wrong look-up: that concerns every rule, not one. A sign-in, a scope or an address that is
+    wrong is no fault of the look-ups."""
+    try:
+        yield
+    except Misconfigured as wrong:
+        if wrong.scope is Scope.DESTINATION:
+            raise
+        text = f"people.match: {wrong.message} {wrong.field}".strip()
+        raise Misconfigured(text, code=wrong.code, scope=Scope.DESTINATION, field=wrong.field) from None
+
+
 def outcome(lane: Lane, write: Write, row: Any) -> Outcome:
     """What one `data[i]` means. Written without an id: the record is there under our key, and has to be looked up."""
     if not isinstance(row, Mapping):
@@ -263,9 +280,11 @@ def _meaning(lane: Lane, write: Write, one: Said) -> Outcome:
         return _duplicate_key(lane, one)
     if one.meaning is Meaning.DUPLICATE and write.key_field and not one.field and lane.way is Way.CREATE:
         return LookUp(one.text, code=one.code, otherwise=failure(one))
-    if one.meaning is Meaning.DUPLICATE and one.existing_in not in ("", lane.module):
-        # An account may keep e-mails unique across Leads and Contacts: whom we would make is somebody there.
-        return StaleReference(f"{one.text}: {one.existing_in} {one.existing_id} has this {one.field}", code=one.code)
+    if one.meaning is Meaning.DUPLICATE and one.existing:
+        # An account may keep email addresses unique across Leads and Contacts: the record may be in another module.
+        holders = tuple((module or lane.module, id_) for module, id_ in one.existing)
+        named = ", ".join(f"{module} {id_}" for module, id_ in holders)
+        return Rejected(f"{one.text}: {named} has this {one.field}", code=one.code, field=one.field, existing=holders)
     if one.code == "INVALID_DATA" and _link_of(write, one.field):
         return StaleReference(one.text, code=one.code, field=_link_of(write, one.field))
     if one.code == "INVALID_DATA" and not one.field and (write.id or any(link.id for link in write.links.values())):
@@ -294,7 +313,7 @@ def _duplicate_key(lane: Lane, one: Said) -> Outcome:
     """Our own key is taken. By an insert: done before. By an upsert: Zoho found the record and will not update it, since it
     was converted meanwhile (or somebody wrote it in this very moment): the person is somebody else's record now."""
     if lane.way is Way.CREATE:
-        return Written(one.existing_id, created=False)
+        return Written(one.existing[0][1] if one.existing else "", created=False)
     if lane.module == "Leads":
         return StaleReference(f"{one.text}: a lead with this key was converted or deleted", code=one.code)
     return Transient(one.text, code=one.code)

@@ -112,14 +112,14 @@ _PATH = re.compile(r"\$\.data\[(\d+)\]\.?([A-Za-z]\w*)?")
 
 @dataclass(frozen=True)
 class Said:
-    """One error as Zoho words it. `existing_id`, `existing_in`: the record a value collides with and its module, if told."""
+    """One error as Zoho words it. `existing`: (module, id) of the records a value collides with, "" for a module that is not
+    told."""
 
     code: str
     message: str
     field: str = ""
-    existing_id: str = ""
+    existing: tuple[tuple[str, str], ...] = ()
     limits: str = ""
-    existing_in: str = ""
 
     @property
     def meaning(self) -> Meaning | None:
@@ -161,14 +161,22 @@ def said(error: Any) -> Said:
     named = (
         details.get("api_name") or (path and path[2]) or details.get("column_name") or details.get("param_name") or ""
     )
-    holder = details.get("duplicate_record")
-    existing, module = details.get("id") or "", ""
-    if isinstance(holder, Mapping):
-        existing = holder.get("id") or existing
-        place = holder.get("module")
-        module = str(place.get("api_name") or "") if isinstance(place, Mapping) else ""
     code = str(error.get("code") or "")
-    return Said(code, str(error.get("message") or "")[:500], str(named), str(existing), _limits(details), module)
+    return Said(code, str(error.get("message") or "")[:500], str(named), _existing(details), _limits(details))
+
+
+def _existing(details: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(module, id) of every record named: `duplicate_record`, one or a list of them, else the bare `id`."""
+    holders = details.get("duplicate_record") or details.get("duplicate_records") or ()
+    found: dict[tuple[str, str], None] = {}
+    for holder in holders if isinstance(holders, list | tuple) else (holders,):
+        id_ = holder.get("id") if isinstance(holder, Mapping) else None
+        if id_:
+            place = holder.get("module")
+            found[str(place.get("api_name") or "") if isinstance(place, Mapping) else "", str(id_)] = None
+    if not found and details.get("id"):
+        found["", str(details["id"])] = None
+    return tuple(found)
 
 
 def _limits(details: Mapping[str, Any]) -> str:
@@ -227,7 +235,7 @@ _FAILURES: dict[Meaning | None, Callable[[Said], Failure]] = {
     ),
     Meaning.WRONG: lambda one: Rejected(one.text, code=one.code, field=one.field),
     Meaning.STALE: _stale,
-    Meaning.DUPLICATE: lambda one: Rejected(one.text, code=one.code, field=one.field, existing_id=one.existing_id),
+    Meaning.DUPLICATE: lambda one: Rejected(one.text, code=one.code, field=one.field, existing=one.existing),
     Meaning.BUG: lambda one: Misconfigured(
         f"syncd asked for what Zoho does not allow, please report it: {one.text}", code=one.code, field=one.field
     ),
@@ -248,8 +256,8 @@ _ORDER: tuple[type[Failure], ...] = (
 
 
 def together(failures: Sequence[Failure]) -> Failure:
-    """The one failure that several errors of a row amount to; a Rejected names them all. The record that
-    values collide with is told where it is one record."""
+    """The one failure that several errors of a row amount to; a Rejected names them all. The records that
+    values collide with are told."""
     if len(failures) == 1:
         return failures[0]
     worst = min(failures, key=_rank)
@@ -257,9 +265,8 @@ def together(failures: Sequence[Failure]) -> Failure:
         return worst
     rejected = [one for one in failures if isinstance(one, Rejected)]
     text = "; ".join(dict.fromkeys(_named(one) for one in rejected))
-    holders = {one.existing_id for one in rejected} - {""}
-    holder = holders.pop() if len(holders) == 1 else ""
-    return Rejected(text[:1000], code=worst.code, field=worst.field, existing_id=holder)
+    existing = tuple(dict.fromkeys(record for one in rejected for record in one.existing))
+    return Rejected(text[:1000], code=worst.code, field=worst.field, existing=existing)
 
 
 def _rank(one: Failure) -> tuple[int, bool]:

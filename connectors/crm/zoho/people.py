@@ -1,7 +1,7 @@
 """Who is this in Zoho CRM: which questions to ask for many people at once, and what the answers make of them. Pure.
 
-The destination's `resolve` runs the statements in between. A field is asked only for those whom no earlier term has found: with
-the shipped mapping Leads are asked only for people who are no Contacts.
+The destination's `resolve` runs the statements in between. A field is asked only for those whom no earlier exact term has found:
+with the shipped mapping phone numbers are asked only for people whose email address is in no module.
 """
 
 from __future__ import annotations
@@ -10,27 +10,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.crm.directory import Directory, Row, steps
+from connectors.crm.directory import Directory, Facts, Row, steps
 from connectors.crm.zoho import coql
-from syncd.connector import Found, Wanted
+from syncd.connector import Found, Link, Wanted
 from syncd.errors import Misconfigured
 
-
-@dataclass(frozen=True)
-class Facts:
-    """What a module knows of a person. `account`: its field with the company ("" none; "id": it is the company)."""
-
-    role: str
-    account: str = ""
-
-
 MODULES: Mapping[str, Facts] = {
-    "Contacts": Facts("contact", "Account_Name"),
-    "Leads": Facts("lead"),
-    "Accounts": Facts("contact", "id"),
+    "Contacts": Facts("contact", "Account_Name", "Full_Name", ("Email",)),
+    "Leads": Facts("lead", name="Full_Name", emails=("Email",)),
+    "Accounts": Facts("contact", "id", "Account_Name", company=True),
 }
 OTHER = Facts("contact")
 """A module of the account's own that is looked up as a person."""
+
+
+def facts_of(module: str) -> Facts:
+    """What is known of a module of the account."""
+    return MODULES.get(module, OTHER)
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Search:
         self._people = people
         self._open = list(people)
         self._asked: set[Stage] = set()
-        self._directory = Directory(_found, region, id_field="id")
+        self._directory = directory_of(region)
         self._columns: dict[str, dict[str, None]] = {}
         self.stages = _stages(people)
         for stage in self.stages:
@@ -62,10 +58,7 @@ class Search:
         values = [
             term.value for person in self._open for lookup, term in steps(person) if _stage(lookup, term) == stage
         ]
-        facts = MODULES.get(stage.module, OTHER)
-        head = coql.select(
-            ["id", *([facts.account] if facts.account else []), *self._columns[stage.module]], stage.module
-        )
+        head = coql.select(("id", *facts_of(stage.module).columns, *self._columns[stage.module]), stage.module)
         ask = coql.phones if stage.phone else coql.selects
         return list(ask(head, stage.field, values))
 
@@ -83,7 +76,7 @@ class Search:
         for lookup, term in steps(person):
             if _stage(lookup, term) not in self._asked:
                 return False
-            if self._directory.hit(lookup.object, term) is not None:
+            if not term.phone and self._directory.hit(lookup.object, term) is not None:
                 return True
         return True
 
@@ -93,11 +86,38 @@ def _stage(lookup: Any, term: Any) -> Stage:
 
 
 def _stages(people: Sequence[Wanted]) -> list[Stage]:
-    """The stages in the order of the mapping: that of the person with the most terms, and whatever others add."""
+    """The stages in the order of the mapping, that of the person with the most terms, and whatever others add; phones come
+    last."""
     walks = sorted(
         ([_stage(lookup, term) for lookup, term in steps(person)] for person in people), key=len, reverse=True
     )
-    return list(dict.fromkeys(stage for walk in walks for stage in walk))
+    return sorted(dict.fromkeys(stage for walk in walks for stage in walk), key=lambda stage: stage.phone)
+
+
+def ask_named(people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[tuple[str, str]]:
+    """(module, statement) that read the records which Zoho itself named as these people (parallel to them), with the fields
+    that the people are looked up by."""
+    ids: dict[str, dict[str, None]] = {}
+    fields: dict[str, dict[str, None]] = {}
+    for links in among:
+        for link in links:
+            ids.setdefault(link.object, {})[link.id] = None
+    for lookup, term in (step for person in people for step in steps(person)):
+        _checked(_stage(lookup, term))
+        fields.setdefault(lookup.object, {})[term.field] = None
+    heads = {
+        module: coql.select(("id", *facts_of(module).columns, *fields.get(module, ())), module)
+        for module in ids
+        if coql.is_name(module)
+    }
+    return [
+        (module, statement) for module, head in heads.items() for statement in coql.selects(head, "id", ids[module])
+    ]
+
+
+def directory_of(region: str | None) -> Directory:
+    """An empty directory of this account's records."""
+    return Directory(_found, region, id_field="id", facts=facts_of)
 
 
 def _checked(stage: Stage) -> None:
@@ -110,9 +130,10 @@ def _found(module: str, row: Row) -> Found | None:
     """The person a row is. COQL shows neither deleted records nor converted leads; a row that says it is one is nobody."""
     if row.get("$converted") is True or row.get("Converted__s") is True:
         return None
-    facts = MODULES.get(module, OTHER)
+    facts = facts_of(module)
     account = linked_id(row, facts.account) if facts.account else ""
-    return Found(object=module, id=str(row["id"]), role=facts.role, account=account)
+    name = str(row.get(facts.name) or "") if facts.name else ""
+    return Found(object=module, id=str(row["id"]), role=facts.role, account=account, name=name)
 
 
 def linked_id(row: Row, name: str) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
+
 from syncd.connector import Keying, Kind, Write
 from syncd.dispatch.plan import person_key, write_key
 from syncd.errors import (
     Rejected,
     Transient,
 )
+from syncd.signals import make_person
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
-from tests.lane_rig import T0, THREADS, Rig, key_of, known, signal, sqlite
+from tests.lane_rig import MAPPING, T0, THREADS, Rig, key_of, known, signal, sqlite
 
 UNENFORCED = Keying(Kind.UPSERT, enforced=False)
 FINDABLE = Keying(Kind.FINDABLE, enforced=False)
@@ -51,11 +54,55 @@ def test_a_stranger_whom_the_crm_refuses(tmp_path: Path) -> None:
     assert reasons == {"the record of this person was refused: Email: INVALID_EMAIL: bad"}
 
 
-def test_a_duplicate_that_the_crm_names_is_adopted(tmp_path: Path) -> None:
-    rig = Rig(sqlite(tmp_path))
-    rig.crm.row_faults[person_key("email:ann@example.com")] = [Rejected("duplicate", existing_id="Lead-77")]
-    rig.arrive([signal(1)])
+def refused_as_duplicate(rig: Rig, *existing: tuple[str, str], **person: str) -> None:
+    """The CRM refuses the new record of signal 1's person and names these; one step."""
+    one = signal(1, **person)  # type: ignore[arg-type]
+    rig.crm.row_faults[person_key(one.person.identity)] = [Rejected("duplicate", existing=existing)]
+    rig.arrive([one])
     rig.step()
+
+
+def test_a_duplicate_that_the_crm_names_is_adopted_as_what_it_is_when_it_agrees(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path), mapping=MAPPING.replace('Email: "{{ person.email }}", Phone', "Phone", 2))
+    other = rig.crm.add("Lead", Email="binh@example.com", LastName="Binh")
+    there = rig.crm.add("Contact", Email="ann@example.com", LastName="Ann")
+    refused_as_duplicate(rig, ("Lead", other), ("Contact", there))
+    assert rig.states() == {"delivered": 1}
+    assert rig.records("Task")[0]["WhoId"] == there
+    row = rig.people["email:ann@example.com"]
+    assert (row["object"], row["role"], row["crm_id"]) == ("Contact", "contact", there)
+
+
+def test_a_duplicate_that_does_not_agree_is_a_dead_letter_that_names_the_records(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path))
+    others = [("Contact", rig.crm.add("Contact", Email=f"{name}@example.com", LastName=name)) for name in ("b", "c")]
+    refused_as_duplicate(rig, *others)
+    assert rig.states() == {"dead": 1}
+    assert rig.records("Task") == []
+    assert rig.people["email:ann@example.com"]["state"] == "rejected"
+    assert all("none of them has this person's email address" in row["reason"] for row in rig.writes)
+
+
+def test_a_duplicate_of_a_caller_must_have_number_and_name(tmp_path: Path) -> None:
+    for name, states in [("Ann Lee", {"delivered": 1}), ("Bob Lee", {"dead": 1})]:
+        folder = tmp_path / name
+        folder.mkdir()
+        rig = Rig(sqlite(folder), mapping=MAPPING.replace(', Phone: "{{ person.phone }}"}', "}", 1))
+        there = rig.crm.add("Contact", FirstName=name.split()[0], LastName="Lee", Phone="+84912345678")
+        one = signal(1, email="", phone="+84912345678")
+        one = msgspec.structs.replace(one, person=make_person(name="Lee, Ann", phone="+84912345678"))
+        rig.crm.row_faults[person_key(one.person.identity)] = [Rejected("duplicate", existing=[("Contact", there)])]
+        rig.arrive([one])
+        rig.step()
+        assert rig.states() == states
+
+
+def test_a_duplicate_that_cannot_be_read_yet_is_asked_for_again(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path), options={"search_lag": 15.0})
+    refused_as_duplicate(rig, ("Lead", "Lead-77"))
+    assert rig.states() == {"pending": 1}
+    rig.crm.records["Lead"] = {"Lead-77": {"Email": "ann@example.com"}}
+    rig.drain()
     assert rig.states() == {"delivered": 1}
     assert rig.records("Task")[0]["WhoId"] == "Lead-77"
 

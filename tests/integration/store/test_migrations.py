@@ -83,6 +83,10 @@ def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(e
         operations.create_index("signals_received", "signals", ["received_at"])
         operations.create_index("signals_identity", "signals", ["identity"])
         operations.drop_table("refusals")
+        operations.drop_table("turns")
+        operations.drop_index("people_record", "people")
+        for name in ("name", "by_number", "owner"):
+            operations.drop_column("people", name)
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
     with Store.open(empty_url) as store:

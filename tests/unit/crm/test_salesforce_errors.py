@@ -89,7 +89,18 @@ def test_a_duplicate_rule_tells_which_record_is_there() -> None:
     result = {"allowSave": False, "matchResults": [{"matchRecords": [{"record": record}]}]}
     got = failure([{"statusCode": "DUPLICATES_DETECTED", "message": "Use one of these", "duplicateResult": result}])
     assert isinstance(got, Rejected)
-    assert got.existing_id == "00Q000000000001AAA"
+    assert got.existing == (("Lead", "00Q000000000001AAA"),)
+
+
+def test_every_record_that_a_duplicate_rule_names_is_told_with_its_object() -> None:
+    ids = ("003000000000001AAA", "00Q000000000001AAA", "a00000000000001AAA")
+    records: list[dict[str, Any]] = [{"attributes": {"type": "Contact"}, "Id": ids[0]}, {"Id": ids[1]}, {"Id": ids[2]}]
+    matches = [{"entityType": "Person__c", "matchRecords": [{"record": one}]} for one in records]
+    result: dict[str, Any] = {"matchResults": [*matches, matches[0], {"matchRecords": [{"record": {}}, None]}, None]}
+    got = failure([{"statusCode": "DUPLICATES_DETECTED", "message": "Use one?", "duplicateResult": result}])
+    assert isinstance(got, Rejected)
+    assert got.existing == (("Contact", ids[0]), ("Lead", ids[1]), ("Person__c", ids[2]))
+    assert all(f"{object_} {id_}" in str(got) for object_, id_ in got.existing)
 
 
 def test_the_first_known_of_several_errors_decides() -> None:

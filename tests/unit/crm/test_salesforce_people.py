@@ -68,7 +68,8 @@ def test_what_is_no_name_never_reaches_a_statement(name: str) -> None:
 
 
 def wanted(*lookups: Lookup) -> Wanted:
-    return Wanted("x", lookups)
+    terms = [term for lookup in lookups for term in lookup.terms]
+    return Wanted("x", lookups, next((term.value for term in terms if term is MAIL), ""))
 
 
 MAIL = Term("Email", "a@example.com")
@@ -82,10 +83,11 @@ def test_statements() -> None:
     )
     assert asked.objects == ["Contact", "Contact", "Lead"]
     assert asked.statements == [
-        "SELECT Id, AccountId, Email, Phone, MobilePhone FROM Contact WHERE Email IN ('a@example.com')",
-        "SELECT Id, AccountId, Email, Phone, MobilePhone FROM Contact "
+        "SELECT Id, AccountId, Name, Email, Phone, MobilePhone FROM Contact WHERE Email IN ('a@example.com')",
+        "SELECT Id, AccountId, Name, Email, Phone, MobilePhone FROM Contact "
         "WHERE Phone LIKE '%1%2%3%4%5%6%7%8%' OR MobilePhone LIKE '%1%2%3%4%5%6%7%8%'",
-        "SELECT Id, IsConverted, ConvertedContactId, ConvertedAccountId, Email FROM Lead WHERE Email IN ('a@example.com')",
+        "SELECT Id, IsConverted, ConvertedContactId, ConvertedAccountId, Name, Email FROM Lead "
+        "WHERE Email IN ('a@example.com')",
     ]
     assert ask([]).statements == []
     assert ask([Wanted("nobody", ())]).statements == []
@@ -97,16 +99,43 @@ def found(
     return Directory([object_], [rows], region).find(wanted(*lookups))
 
 
-def test_the_terms_count_in_their_order() -> None:
+def test_an_address_counts_before_a_number_in_whatever_object() -> None:
     rows: list[dict[str, Any]] = [
         {"Id": "0031", "Phone": "0912 345 678", "Email": "other@example.com"},
         {"Id": "0032", "Phone": None, "Email": "A@Example.com "},
     ]
     by_mail_first, by_phone_first = Lookup("Contact", (MAIL, PHONE)), Lookup("Contact", (PHONE, MAIL))
     assert found(rows, by_mail_first) == Found(object="Contact", id="0032", role="contact")
-    assert found(rows, by_phone_first) == Found(object="Contact", id="0031", role="contact")
-    assert found(rows, Lookup("Lead", (MAIL,)), by_phone_first) == Found(object="Contact", id="0031", role="contact")
+    assert found(rows, by_phone_first) == Found(object="Contact", id="0032", role="contact")
+    assert found(rows, Lookup("Lead", (MAIL,)), by_phone_first) == Found(object="Contact", id="0032", role="contact")
     assert found(rows, Lookup("Lead", (MAIL,))) is None
+    assert found(rows, Lookup("Contact", (PHONE,))) is not None
+    lead = {"Id": "00Q1", "Email": "a@example.com"}
+    both = Directory(["Contact", "Lead"], [rows[:1], [lead]], "VN")
+    assert both.find(wanted(by_mail_first, Lookup("Lead", (MAIL, PHONE)))) == Found(
+        object="Lead", id="00Q1", role="lead"
+    )
+
+
+def test_whoever_has_another_address_is_not_found_by_number() -> None:
+    office: list[dict[str, Any]] = [
+        {"Id": "0031", "Phone": "(091) 234 5678", "Email": "other@example.com", "Name": "O"},
+        {"Id": "0032", "MobilePhone": "+84 912 345 678 ext. 4", "Email": None, "Name": "A"},
+    ]
+    look = Lookup("Contact", (MAIL, PHONE, MOBILE))
+    assert found(office[:1], look) is None
+    by_number = Directory(["Contact"], [office], "VN").find(wanted(look))
+    assert by_number == Found(object="Contact", id="0032", role="contact", name="A", by_number=True)
+    caller = Directory(["Contact"], [office], "VN").find(wanted(Lookup("Contact", (PHONE, MOBILE))))
+    assert caller is not None
+    assert (caller.id, [one.id for one in caller.rivals]) == ("0031", ["0032"])
+
+
+@pytest.mark.parametrize(
+    "written", ["0084 912 345 678", "0912345678 / 0987654321", "+84 (0) 912 345 678", "84912345678"]
+)
+def test_a_number_is_the_same_in_every_field_and_form(written: str) -> None:
+    assert found([{"Id": "1", "MobilePhone": written}], Lookup("Contact", (PHONE, MOBILE))) is not None
 
 
 def test_a_number_without_country_needs_a_region() -> None:

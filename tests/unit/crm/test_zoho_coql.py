@@ -43,7 +43,7 @@ def test_what_would_spoil_its_neighbours_is_not_asked(value: str) -> None:
 def test_phones_stay_within_the_limits(numbers: list[int], country: str) -> None:
     wanted = [f"{country}{number}" for number in numbers]
     statements = list(coql.phones(HEAD, "Phone", wanted))
-    tails = {value[1:] for statement in statements for value in re.findall(r"like '([^']*)'", statement)}
+    tails = {value[1:-1] for statement in statements for value in re.findall(r"like '([^']*)'", statement)}
     assert tails == {number[-4:] for number in wanted}
     for statement in statements:
         assert statement.count(" like ") + statement.count(" in ") <= coql.CRITERIA
@@ -102,14 +102,17 @@ def test_a_later_field_is_asked_only_for_the_unknown() -> None:
     other = lookups(("Contacts", "Email", "b@x", False), ("Leads", "Email", "b@x", False))
     search = Search([both, other], None)
     contacts, leads = search.stages
-    assert search.statements(contacts) == ["select id, Account_Name, Email from Contacts where Email in ('a@x', 'b@x')"]
-    search.learn(contacts, [{"id": "1", "Email": "A@X", "Account_Name": {"id": "9", "name": "Co"}}])
-    assert search.statements(leads) == ["select id, Email from Leads where Email in ('b@x')"]
+    assert search.statements(contacts) == [
+        "select id, Account_Name, Full_Name, Email from Contacts where Email in ('a@x', 'b@x')"
+    ]
+    there = {"id": "1", "Email": "A@X", "Full_Name": "A X", "Account_Name": {"id": "9", "name": "Co"}}
+    search.learn(contacts, [there])
+    assert search.statements(leads) == ["select id, Full_Name, Email from Leads where Email in ('b@x')"]
     search.learn(leads, [])
-    assert search.found() == [Found(object="Contacts", id="1", role="contact", account="9"), None]
+    assert search.found() == [Found(object="Contacts", id="1", role="contact", account="9", name="A X"), None]
 
 
-def test_people_who_have_not_every_term_keep_the_mappings_order() -> None:
+def test_numbers_are_asked_for_last_and_the_mappings_order_is_kept() -> None:
     phone = lookups(("Contacts", "Phone", "+84912345678", True), ("Leads", "Phone", "+84912345678", True))
     full = lookups(
         ("Contacts", "Email", "a@x", False),
@@ -118,7 +121,20 @@ def test_people_who_have_not_every_term_keep_the_mappings_order() -> None:
         ("Leads", "Phone", "+84912345678", True),
     )
     stages = [(stage.module, stage.field) for stage in Search([phone, full], None).stages]
-    assert stages == [("Contacts", "Email"), ("Contacts", "Phone"), ("Leads", "Email"), ("Leads", "Phone")]
+    assert stages == [("Contacts", "Email"), ("Leads", "Email"), ("Contacts", "Phone"), ("Leads", "Phone")]
+
+
+def test_every_field_with_a_number_is_asked_for_whoever_has_no_address_there() -> None:
+    """Several records with one number are seen as such only when all of them were asked for."""
+    phone = [("Contacts", "Phone", "+84912345678", True), ("Leads", "Mobile", "+84912345678", True)]
+    search = Search([lookups(*phone)], "VN")
+    rows = {"Contacts": {"id": "1", "Phone": "0912 345 678"}, "Leads": {"id": "2", "Mobile": "+84 912 345 678"}}
+    for stage in search.stages:
+        assert search.statements(stage)
+        search.learn(stage, [rows[stage.module]])
+    (found,) = search.found()
+    assert found is not None
+    assert (found.id, [one.id for one in found.rivals]) == ("1", ["2"])
 
 
 @given(st.permutations(["a", "b", "c", "d"]), st.permutations(["a", "b", "c", "d"]), st.sets(st.sampled_from("abcd")))

@@ -161,11 +161,20 @@ def test_duplicates(details: dict[str, Any]) -> None:
     assert (rejected.field, rejected.existing_id) == ("Email", "77")
 
 
-def test_a_duplicate_in_another_module_is_somebody_else_now() -> None:
+def test_every_record_that_holds_the_value_is_named_with_its_module() -> None:
     holder = {"id": "77", "module": {"api_name": "Contacts"}}
-    meant = outcome(UPSERT, TASK, error("DUPLICATE_DATA", "duplicate data", api_name="Email", duplicate_record=holder))
-    assert isinstance(meant, StaleReference)
-    assert "Contacts 77" in str(meant)
+    lead = Write(key="k", object="Leads", key_field="Syncd_Key")
+    cases: list[tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = [
+        ({"duplicate_record": holder}, (("Contacts", "77"),)),
+        ({"duplicate_record": [holder, {"id": "78"}]}, (("Contacts", "77"), ("Leads", "78"))),
+        ({"duplicate_records": [holder, holder]}, (("Contacts", "77"),)),
+        ({"id": "79"}, (("Leads", "79"),)),
+    ]
+    for told, existing in cases:
+        meant = outcome(UPSERT, lead, error("DUPLICATE_DATA", "duplicate data", api_name="Email", **told))
+        assert isinstance(meant, Rejected)
+        assert meant.existing == existing
+        assert all(f"{module} {id_}" in str(meant) for module, id_ in existing)
 
 
 def test_successes() -> None:

@@ -46,10 +46,10 @@ def test_two_fields_of_one_person_name_that_person() -> None:
     assert meant.existing_id == "9"
 
 
-def test_two_people_name_nobody_but_are_both_listed() -> None:
+def test_two_people_are_both_listed_and_read_before_one_of_them_counts() -> None:
     meant = outcome(UPSERT, LEAD, several(duplicate("Email", "9", "Leads"), duplicate("Phone", "8", "Leads")))
     assert isinstance(meant, Rejected)
-    assert meant.existing_id == ""
+    assert meant.existing == (("Leads", "9"), ("Leads", "8"))
     assert "record 9" in meant.message
     assert "record 8" in meant.message
 

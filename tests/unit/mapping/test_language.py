@@ -14,7 +14,7 @@ import pytest
 from syncd.connector import Lookup, Term
 from syncd.errors import ConfigError, UsageError
 from syncd.mapping import Mapping, load_mapping
-from syncd.mapping.model import About, CompiledMapping, Draft, FieldFault, Skipped, Stranger, StrangerPolicy
+from syncd.mapping.model import About, CompiledMapping, Draft, FieldFault, OnConflict, Skipped, Stranger, StrangerPolicy
 from syncd.signals import Signal, make_person
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -162,7 +162,7 @@ def test_people_are_looked_up_by_what_is_known() -> None:
     by_mail, by_phone = Term("Email", "an@example.com"), Term("Phone", "+84912345678", phone=True)
     assert mapping.lookups(signal().person) == (Lookup("Contact", (by_mail, by_phone)),)
     raw = make_person(email="an@example.com", raw={"tel": "0912 345 678"})
-    assert mapping.lookups(raw)[1] == Lookup("Lead", (Term("Phone", "+84912345678"),))
+    assert mapping.lookups(raw)[1] == Lookup("Lead", (Term("Phone", "+84912345678", phone=True),))
     assert mapping.lookups(make_person(name="Nobody")) == ()
 
 
@@ -191,8 +191,27 @@ def test_a_new_person() -> None:
     assert made.fields == {"LastName": "An Nguyen", "Source": "calls"}
     assert made.on_create["Status"] == "New"
     assert made == mapping.stranger(signal())
-    turns = {mapping.stranger(signal(person=make_person(email=f"{n}@e.com"))).on_create["OwnerId"] for n in range(40)}
-    assert turns == {"o1", "o2", "o3"}
+    assert (made.owner_field, made.owners) == ("OwnerId", ("o1", "o2", "o3"))
+    alone = load(PEOPLE % "create" + owner.replace(", o2, o3", "") + MINIMAL).stranger(signal())
+    assert (alone.on_create["OwnerId"], alone.owners) == ("o1", ())
+
+
+def test_what_to_do_with_a_number_of_several_records() -> None:
+    text = PEOPLE % "create" + MINIMAL
+    assert load(text).conflict is OnConflict.HOLD
+    assert load(text.replace("people:", "people:\n  conflict: first", 1)).conflict is OnConflict.FIRST
+    with pytest.raises(ConfigError, match="is not one of hold, first"):
+        load(text.replace("people:", "people:\n  conflict: frist", 1))
+
+
+@pytest.mark.parametrize(
+    ("value", "phone"),
+    [("{{ person.phone }}", True), ("{{ person.raw.mobile | phone }}", True), ("{{ person.email }}", False)],
+)
+def test_which_terms_are_phones(value: str, phone: bool) -> None:
+    text = f"people: {{match: [{{object: A, by: {{F: '{value}'}}}}]}}\n" + MINIMAL
+    person = make_person(email="a@x.example", phone="+84912345678", raw={"mobile": "+84912345678"})
+    assert [term.phone for lookup in load(text).lookups(person) for term in lookup.terms] == [phone]
 
 
 def test_a_draft() -> None:
