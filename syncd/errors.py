@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 
 class SyncdError(Exception):
@@ -54,7 +55,13 @@ class Scope(StrEnum):
 
 
 class Failure(Exception):
-    """Base of what can go wrong in a vendor call. `code` is the vendor's own word for it, for logs and dead letters."""
+    """Base of what can go wrong in a vendor call. `code` is the vendor's own word for it, for logs and dead letters.
+
+    `of_call`: a failure returned for a row speaks of the whole request that carried the row (a part of a composite call
+    that was answered by a gateway). Transient and Ambiguous only; a raised failure speaks of its call anyway.
+    """
+
+    of_call = False
 
     def __init__(self, message: str = "", *, code: str = "") -> None:
         super().__init__(message)
@@ -63,6 +70,11 @@ class Failure(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" if self.code else self.message
+
+    def about_call(self) -> Self:
+        """Marks it as `of_call`, and returns it."""
+        self.of_call = True
+        return self
 
 
 class Transient(Failure):
@@ -74,6 +86,10 @@ class Transient(Failure):
     def __init__(self, message: str = "", *, code: str = "", known: bool = True) -> None:
         super().__init__(message, code=code)
         self.known = known
+
+
+class TooLarge(Transient):
+    """The request was larger than the vendor, or a proxy before it, accepts: its rows are sent again in smaller calls."""
 
 
 class RateLimited(Failure):

@@ -27,6 +27,8 @@ from syncd.oauth import Mint, Token, TokenStore
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
+TOO_LARGE = (413, 414, 431)
+"""Statuses of a request that is larger than the server takes: its body, its URL or its headers (RFC 9110, RFC 6585)."""
 LARGEST_ANSWER = 64 * 1024 * 1024
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 

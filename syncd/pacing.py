@@ -115,6 +115,11 @@ def succeeded(pace: Pace) -> Pace:
     return msgspec.structs.replace(pace, failures=0, opened=0, throttled=0, size=grown, stopped=False)
 
 
+def rest_after(failures: int) -> int:
+    """How long to rest after so many failed calls in a row (BREAKER_OPENS_AT or more): each rest is longer than the last."""
+    return BREAKER_RESTS[min(failures - BREAKER_OPENS_AT, len(BREAKER_RESTS) - 1)]
+
+
 def failed(pace: Pace, now: int, why: str) -> Pace:
     """After a call that failed as a whole; from the fifth in a row on, a rest, each longer than the last."""
     failures = pace.failures + 1

@@ -21,8 +21,9 @@ from syncd.capabilities import FindsAll, ReadsFields, Recognises
 from syncd.config import Quota
 from syncd.connector import Call, Destination, Found, Link, Outcome, Wanted, Write, Written
 from syncd.dispatch import outcomes as rules
+from syncd.dispatch.endpoints import Endpoints
 from syncd.dispatch.meter import Meter
-from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope
+from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
 from syncd.pacing import Pace
 from syncd.store.lanes import put_pace, spend, spending
 from syncd.store.store import Store
@@ -39,7 +40,7 @@ class Paused(Exception):
 
 class Caller:
     """One destination as its lane calls it. `pace` and `made` (calls) are for the lane to read, `before_call` is its
-    heartbeat."""
+    heartbeat. `endpoints`: named by `resolve`, `find`, `values`, and by the object for writes."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Caller:
         self.destination = destination
         self.pace = pace
         self.made = 0
+        self.endpoints = Endpoints()
         self.clock = clock
         self._store = store
         self._quota = quota
@@ -70,6 +72,8 @@ class Caller:
         self._kept = pace
         self._hours: list[tuple[int, float]] | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._spared: dict[str, int] = {}
+        self._look_up_again: int | None = None
 
     def close(self) -> None:
         if self._pool is not None:
@@ -162,8 +166,11 @@ class Caller:
         """The records of these people, parallel to them; a Failure for whom the look-up failed. Raises Paused."""
         if not people:
             return []
+        if (resting := self._resting("resolve")) is not None:
+            return [resting] * len(people)
         self.check(max(1.0, self._person_cost * len(people)))
         answer = self._ask("resolve", len(people), lambda: self.destination.resolve(people, deals=deals))
+        self._note_look_up("resolve", [person.identity for person in people], answer)
         units = self._look_up_paid(answer)
         if not isinstance(answer, Failure):
             if len(answer) == len(people):
@@ -188,8 +195,11 @@ class Caller:
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str] | Failure:
         """key -> id of the records that exist. Raises Paused."""
+        if (resting := self._resting("find")) is not None:
+            return resting
         self.check(1.0)
         answer = self._ask("find", len(keys), lambda: self.destination.find(object, key_field, keys))
+        self._note_look_up("find", keys, answer)
         self._look_up_paid(answer)
         return answer
 
@@ -215,10 +225,32 @@ class Caller:
             return Misconfigured(
                 "fill: and only_if: cannot be used here: its connector cannot read fields", scope=Scope.RULE
             )
+        if (resting := self._resting("values")) is not None:
+            return resting
         self.check(1.0)
         answer = self._ask("values", len(ids), lambda: reader.values(object, ids, fields))
+        self._note_look_up("values", ids, answer)
         self._look_up_paid(answer)
         return answer
+
+    def look_up_again_at(self) -> int | None:
+        """After a look-up that failed as Transient or Ambiguous: when its items may be asked for again without having used a
+        try; None: the only item asked for is to blame."""
+        return self._look_up_again
+
+    def _resting(self, operation: str) -> Failure | None:
+        """The failure of a look-up that is not made, because the last ones failed."""
+        until = self.endpoints.rests_until(operation, self.clock())
+        if not until:
+            return None
+        self._look_up_again = until
+        return Transient(f"look-ups fail: {self.endpoints.reason(operation)}", code="resting")
+
+    def _note_look_up(self, operation: str, items: Sequence[str], answer: object) -> None:
+        if isinstance(answer, (Transient, Ambiguous)):
+            self._look_up_again = self.endpoints.failed(operation, items, self.clock(), rules.said(answer))
+        elif not isinstance(answer, Failure):
+            self.endpoints.answered(operation, items)
 
     def _look_up_paid(self, answer: object) -> float:
         self._judge(answer if isinstance(answer, Failure) else None)
@@ -241,15 +273,18 @@ class Caller:
         after: Callable[[Call, list[Outcome]], Sequence[Sequence[Write]]],
         rule_of: Callable[[Write], str],
         refused: Callable[[Call, Failure], None] = lambda call, failure: None,
+        once: Callable[[Write], bool] = lambda write: False,
     ) -> None:
         """Sends all writes in as few calls as the vendor allows, in order per key and group.
 
         `before(call)` commits that they leave now; `after(call, outcomes)` commits what became of them, and may return
         groups of writes to send once more, each packed by itself; `refused(call, failure)` hears of a call that is taken
-        apart: nothing of it was done. Raises Paused with the rest unsent, never in between: each call that has left has
-        been settled.
+        apart: nothing of it was done. Writes that are done at most `once` are not sent after a failed call to their object:
+        they stay as they are. Raises Paused with the rest unsent, never in between: each call that has left has been
+        settled.
         """
-        waiting = deque(self.destination.plan(writes))
+        parts = self.endpoints.parts(writes, lambda write: (write.object, write.key))
+        waiting = deque(call for part in parts for call in self.destination.plan(part))
         flying: dict[Future[list[Outcome] | Failure], Call] = {}
         paused: Paused | None = None
         while waiting or flying:
@@ -269,6 +304,8 @@ class Caller:
                 call = flying.pop(one)
                 again = self._land(call, one.result(), after, rule_of, refused)
                 waiting.extendleft(reversed([more for group in again for more in self.destination.plan(group)]))
+                if any(self.endpoints.failing(write.object) for write in call.writes):
+                    waiting = deque(one for one in waiting if not any(once(write) for write in one.writes))
         if paused is not None:
             raise paused
 
@@ -317,7 +354,10 @@ class Caller:
         if not isinstance(answer, Failure) and len(answer) != len(call.writes):
             answer = Ambiguous(f"{len(answer)} outcomes for {len(call.writes)} writes", code="connector-bug")
         if isinstance(answer, Failure):
-            self._judge(answer)
+            if isinstance(answer, (Transient, Ambiguous)):
+                answer = answer.about_call()
+            if not self._note_sent(call.writes, [answer] * len(call.writes)):
+                self._judge(answer)
             self._pay(call.cost)
             pieces = rules.split(call.writes, answer, rule_of)
             if pieces is not None:
@@ -325,7 +365,9 @@ class Caller:
                 return pieces
             self.meter.wrote(self.name, [rules.word(answer)] * len(call.writes))
             return after(call, [answer] * len(call.writes))
-        self._judge(None)
+        blamed = self._note_sent(call.writes, answer)
+        failed = next((one for one in answer if isinstance(one, Failure)), None)
+        self._judge(failed if not blamed and all(map(rules.of_call, answer)) else None)
         self.meter.wrote(self.name, map(rules.word, answer))
         for outcome in answer:
             if isinstance(outcome, (RateLimited, QuotaExhausted)) or (
@@ -335,6 +377,39 @@ class Caller:
                 break
         self._pay(call.cost)
         return after(call, answer)
+
+    def spared(self, write: Write) -> int | None:
+        """When a write of the call that was just answered may be sent again without having used a try, because the call
+        failed rather than the write; None: the outcome is its own."""
+        return self._spared.get(write.key)
+
+    def _note_sent(self, writes: Sequence[Write], outcomes: Sequence[Outcome]) -> bool:
+        """Notes which endpoints answered and which failed; whether a single write is to blame for the failure of its call."""
+        now, blamed = self.clock(), False
+        self._spared = {}
+        keys: dict[tuple[str, bool], list[str]] = {}
+        why: dict[str, str] = {}
+        for write, outcome in zip(writes, outcomes, strict=True):
+            failed = rules.of_call(outcome)
+            if not failed and isinstance(outcome, Failure) and not _answers(outcome):
+                continue
+            keys.setdefault((write.object, failed), []).append(write.key)
+            if failed and isinstance(outcome, Failure):
+                why.setdefault(write.object, rules.said(outcome))
+        for (object_, failed), mine in sorted(keys.items(), key=lambda item: item[0][1]):
+            if not failed:
+                self.endpoints.answered(object_, mine)
+                continue
+            again_at = self.endpoints.failed(object_, mine, now, why[object_])
+            blamed = blamed or again_at is None
+            if again_at is not None:
+                self._spared.update(dict.fromkeys(mine, again_at))
+        return blamed
+
+
+def _answers(failure: Failure) -> bool:
+    """Whether the vendor looked at the row; a limit or a refused sign-in says nothing of the endpoint."""
+    return not (isinstance(failure, (RateLimited, QuotaExhausted)) or rules.stops_lane(failure))
 
 
 def _marks(call: Call) -> set[str]:

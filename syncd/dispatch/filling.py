@@ -70,8 +70,9 @@ class Filling:
         if isinstance(there, Failure):
             if isinstance(there, Misconfigured) and there.scope is Scope.RULE:
                 self._caller.hold(rule, there)
+            again_at = self._caller.look_up_again_at()
             for work, _ in pairs:
-                self._put(work, rules.not_looked_up(work.row, there, self._law, now))
+                self._put(work, rules.not_looked_up(work.row, there, self._law, now, again_at=again_at))
             return None
         self._not_there([work for work, write in pairs if write.id not in there], now)
         return there

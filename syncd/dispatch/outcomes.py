@@ -26,6 +26,7 @@ from syncd.errors import (
     Rejected,
     Scope,
     StaleReference,
+    TooLarge,
     Transient,
 )
 from syncd.pacing import Pace
@@ -74,8 +75,16 @@ def stops_lane(failure: Failure) -> bool:
 # ------------------------------------------------------------------------------------------------------- one write
 
 
-def decide(row: WriteRow, outcome: Outcome, keying: Keying, law: Law, now: int) -> WriteRow:
-    """The next state of a write that was sent at `row.sent_at` and had this outcome."""
+def of_call(outcome: Outcome) -> bool:
+    """Whether it speaks of the request that carried the row, not of the row itself."""
+    return isinstance(outcome, (Transient, Ambiguous)) and outcome.of_call
+
+
+def decide(
+    row: WriteRow, outcome: Outcome, keying: Keying, law: Law, now: int, *, again_at: int | None = None
+) -> WriteRow:
+    """The next state of a write that was sent at `row.sent_at` and had this outcome. `again_at`: the call failed, not the
+    write: no try is counted, and it may be sent again then."""
     put = msgspec.structs.replace
     match outcome:
         case Written():
@@ -83,9 +92,9 @@ def decide(row: WriteRow, outcome: Outcome, keying: Keying, law: Law, now: int) 
                 row, state="written", reason="", crm_id=outcome.id or row.crm_id, attempts=row.attempts + 1, due_at=0
             )
         case Transient():
-            return _again(row, outcome, law, now, known=outcome.known)
+            return _again(row, outcome, law, now, known=outcome.known, again_at=again_at)
         case Ambiguous():
-            return in_doubt(row, outcome, keying, law, now)
+            return in_doubt(row, outcome, keying, law, now, again_at=again_at)
         case StaleReference():
             return _stale(row, outcome, keying, now)
         case Misconfigured() if outcome.scope is Scope.RULE:
@@ -96,7 +105,11 @@ def decide(row: WriteRow, outcome: Outcome, keying: Keying, law: Law, now: int) 
             return put(row, state="dead", reason=said(outcome), attempts=row.attempts + 1, due_at=0)
 
 
-def _again(row: WriteRow, failure: Failure, law: Law, now: int, *, known: bool = True) -> WriteRow:
+def _again(
+    row: WriteRow, failure: Failure, law: Law, now: int, *, known: bool = True, again_at: int | None = None
+) -> WriteRow:
+    if again_at is not None:
+        return msgspec.structs.replace(row, state="pending", reason=said(failure), due_at=max(now, again_at))
     attempts = row.attempts + 1
     due = pacing.next_try(law.retry, attempts, now, law.random, known=known)
     if due is not None:
@@ -107,17 +120,20 @@ def _again(row: WriteRow, failure: Failure, law: Law, now: int, *, known: bool =
     return msgspec.structs.replace(row, state=state, reason=reason, attempts=attempts, due_at=0)
 
 
-def in_doubt(row: WriteRow, failure: Failure, keying: Keying, law: Law, now: int) -> WriteRow:
-    """After a lost answer, by the kind of the write: again, wait and then again, wait and look up, or unconfirmed."""
+def in_doubt(
+    row: WriteRow, failure: Failure, keying: Keying, law: Law, now: int, *, again_at: int | None = None
+) -> WriteRow:
+    """After a lost answer, by the kind of the write: again, wait and then again, wait and look up, or unconfirmed.
+    `again_at` as in `decide`."""
     kind = keying.kind
     if kind is Kind.AT_MOST_ONCE:
         reason = f"it may have been done, and cannot be looked up: {said(failure)}"
         return msgspec.structs.replace(row, state="unconfirmed", reason=reason, attempts=row.attempts + 1, due_at=0)
     if kind is Kind.UNIQUE or (kind is Kind.UPSERT and keying.enforced):
-        return _again(row, failure, law, now)
-    due = max(now, row.sent_at + law.doubt)
+        return _again(row, failure, law, now, again_at=again_at)
+    due, attempts = max(now, row.sent_at + law.doubt), row.attempts + (again_at is None)
     return msgspec.structs.replace(
-        row, state="doubt", reason=f"in doubt: {said(failure)}", attempts=row.attempts + 1, due_at=due
+        row, state="doubt", reason=f"in doubt: {said(failure)}", attempts=attempts, due_at=due
     )
 
 
@@ -126,15 +142,16 @@ def keying_of_known(keying: Keying) -> Keying:
     return keying if keying.kind is Kind.AT_MOST_ONCE else Keying(Kind.UPSERT)
 
 
-def not_looked_up(row: WriteRow, failure: Failure, law: Law, now: int) -> WriteRow:
-    """A write whose person cannot be looked up: it counts as a try, and nothing was sent."""
+def not_looked_up(row: WriteRow, failure: Failure, law: Law, now: int, *, again_at: int | None = None) -> WriteRow:
+    """A write whose person, or record, cannot be looked up: nothing was sent. It counts as a try, unless the look-up is at
+    fault: then `again_at` says when it may be asked again."""
     asked = Transient(failure.message, code=failure.code) if isinstance(failure, Ambiguous) else failure
-    return decide(row, asked, Keying(Kind.UPSERT), law, now)
+    return decide(row, asked, Keying(Kind.UPSERT), law, now, again_at=again_at)
 
 
 def doubt_over(row: WriteRow, found: str | None, law: Law, now: int) -> WriteRow:
     """A write whose doubt has ended. `found`: the id it was found by, "" when looked for in vain, None when no look-up is
-    needed (an upsert simply goes again)."""
+    needed (an upsert simply goes again). It is due as the schedule says, counted from when it was sent."""
     if found:
         return msgspec.structs.replace(row, state="written", reason="", crm_id=found, due_at=0)
     if row.attempts >= len(law.retry.schedule):
@@ -142,7 +159,9 @@ def doubt_over(row: WriteRow, found: str | None, law: Law, now: int) -> WriteRow
         return msgspec.structs.replace(
             row, state=state, reason=f"given up after {row.attempts} tries: {row.reason}", due_at=0
         )
-    return msgspec.structs.replace(row, state="pending", due_at=now)
+    # The doubt itself may have been longer than the schedule's wait; before a first counted try there is none.
+    due = pacing.next_try(law.retry, row.attempts, row.sent_at, law.random) if row.attempts else None
+    return msgspec.structs.replace(row, state="pending", due_at=max(now, due or 0))
 
 
 def _stale(row: WriteRow, failure: StaleReference, keying: Keying, now: int) -> WriteRow:
@@ -160,9 +179,18 @@ def _stale(row: WriteRow, failure: StaleReference, keying: Keying, now: int) -> 
 # ------------------------------------------------------------------------------------------------------ one person
 
 
-def decide_person(row: PersonRow, outcome: Outcome, keying: Keying, law: Law, object: str, now: int) -> PersonRow:
+def decide_person(
+    row: PersonRow,
+    outcome: Outcome,
+    keying: Keying,
+    law: Law,
+    object: str,
+    now: int,
+    *,
+    again_at: int | None = None,
+) -> PersonRow:
     """The next state of somebody whose record was sent at `row.sent_at`. When in doubt they are resolved again, never
-    before the lost call has surely ended, unless the CRM itself keeps the key."""
+    before the lost call has surely ended, unless the CRM itself keeps the key. `again_at` as in `decide`."""
     put = msgspec.structs.replace
     match outcome:
         case Written():
@@ -170,8 +198,10 @@ def decide_person(row: PersonRow, outcome: Outcome, keying: Keying, law: Law, ob
         case Rejected() if outcome.existing:  # until it is read whether one of the records named is theirs
             return put(row, attempts=row.attempts + 1, checked_at=now + pacing.SECOND)
         case Transient() | Ambiguous() | StaleReference():
-            attempts = row.attempts + 1
-            due = pacing.next_try(law.retry, attempts, now, law.random, known=getattr(outcome, "known", True))
+            attempts = row.attempts + (again_at is None)
+            due = again_at
+            if due is None:
+                due = pacing.next_try(law.retry, attempts, now, law.random, known=getattr(outcome, "known", True))
             if due is None:
                 reason = f"given up after {attempts} tries: {said(outcome)}"
                 return put(row, state="rejected", reason=reason, attempts=attempts, checked_at=now)
@@ -259,8 +289,9 @@ def split(
     items: Sequence[T], failure: Failure, rule_of: Callable[[T], Hashable] = lambda item: None
 ) -> list[Sequence[T]] | None:
     """How a call (or look-up) that was refused whole is taken apart, so that a bad row harms only itself: halves for a
-    Rejected (one bad row of n costs at most 2·log2(n) more calls), one call a rule for a rule's fault. None: it stands."""
-    if isinstance(failure, (Rejected, StaleReference)) and len(items) > 1:
+    Rejected (one bad row of n costs at most 2·log2(n) more calls) and for a call that is too large, one call a rule for a
+    rule's fault. None: it stands."""
+    if isinstance(failure, (Rejected, StaleReference, TooLarge)) and len(items) > 1:
         middle = len(items) // 2
         return [items[:middle], items[middle:]]
     if isinstance(failure, Misconfigured) and failure.scope is Scope.RULE:

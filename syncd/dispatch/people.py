@@ -366,7 +366,13 @@ class Creation:
             for need in one.needs:
                 assert need.row is not None
                 need.row = rules.decide_person(
-                    need.row, outcome, self._keying(one.draft), self._law, one.draft.object, now
+                    need.row,
+                    outcome,
+                    self._keying(one.draft),
+                    self._law,
+                    one.draft.object,
+                    now,
+                    again_at=self._caller.spared(write),
                 )
             if isinstance(outcome, Rejected) and outcome.existing:
                 self._duplicates.append((one, outcome))

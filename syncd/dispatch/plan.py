@@ -33,13 +33,15 @@ EMPTY: tuple[object, ...] = (None, "", [], {})
 
 @dataclass(slots=True)
 class Work:
-    """One write on its way: the delivery it belongs to, what the mapping made, its row as it stands."""
+    """One write on its way: the delivery it belongs to, what the mapping made, its row as it stands. `sent_before`: when it
+    was last sent before the call under way, 0 if never."""
 
     taken: Taken
     signal: Signal
     draft: Draft
     row: WriteRow
     keying: Keying
+    sent_before: int = 0
 
     @property
     def rank(self) -> tuple[int, int, str]:

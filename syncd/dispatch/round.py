@@ -20,10 +20,10 @@ from syncd.dispatch.calls import Caller, Paused
 from syncd.dispatch.filling import Filling
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.outcomes import Law
-from syncd.dispatch.people import Creation, Need, creates, look_up, newcomers, settle_creation
+from syncd.dispatch.people import Creation, Need, Newcomer, creates, look_up, newcomers, settle_creation
 from syncd.dispatch.plan import PEOPLE_CREATE, Work
 from syncd.dispatch.sender import Sender
-from syncd.errors import Ambiguous, Transient
+from syncd.errors import Ambiguous, Failure, Transient
 from syncd.mapping import reasons
 from syncd.mapping.model import About, CompiledMapping, Draft, Stranger
 from syncd.store.queue import Batch, WriteRow
@@ -160,7 +160,8 @@ class Round:
             if need is not None and need.failure is not None:
                 # Asked again when its time has come, less and less often; nothing is kept of it that would say it is wanted.
                 wait = min(max(now - taken.created_at, 5 * pacing.SECOND), pacing.HOUR)
-                self.ledger.waits[taken.signal_id] = now + (wait if self._alone() else 0)
+                again = self._asked_again_at(need.failure, now)
+                self.ledger.waits[taken.signal_id] = again or now + (wait if self._alone() else 0)
             elif need is not None and need.waits(now):
                 self.ledger.waits[taken.signal_id] = need.waits(now)
             else:
@@ -178,9 +179,17 @@ class Round:
         """Whether one person alone was asked for: then a look-up that failed is theirs."""
         return sum(need.fresh or need.failure is not None for need in self._needs.values()) == 1
 
+    def _asked_again_at(self, failure: Failure, now: int) -> int | None:
+        """When people whose look-up failed are asked for again, where that is not their own fault: None when it is, and 0 when
+        they are asked for at once, fewer at a time."""
+        if not isinstance(failure, (Transient, Ambiguous)):
+            return None
+        again = self._caller.look_up_again_at()
+        return again if again is None or self._alone() or self._caller.endpoints.rests_until("resolve", now) else 0
+
     def _corner(self, now: int) -> None:
         """People whose look-up failed: their writes wait. Rounds shrink until the one who poisons them is alone; then it
-        counts as a try."""
+        counts as a try, unless look-ups fail for everybody."""
         failed = {need.identity: need for need in self._needs.values() if need.failure is not None}
         if not failed:
             return
@@ -191,6 +200,9 @@ class Round:
             need = failed.get(work.signal.person.identity)
             if need is None or need.failure is None or not work.draft.needs_person:
                 kept.append(work)
+            elif again := self._asked_again_at(need.failure, now):
+                reason = f"cannot be looked up: {rules.said(need.failure)}"
+                self._change(work, reason=reason, due_at=max(again, work.row.due_at))
             elif alone and work.row.state != "doubt":
                 self._put(work, rules.not_looked_up(work.row, need.failure, self._route.law, now))
         self._works = kept
@@ -209,7 +221,20 @@ class Round:
             them, unsure = newcomers(strangers, mapping, needing)
             for need in unsure:  # told apart, or held, once the others can be found
                 need.later = now + round(max(1.0, self._caller.destination.search_lag) * pacing.SECOND)
-            creation.create(them)
+            creation.create(self._creatable(them, now))
+
+    def _creatable(self, them: Sequence[Newcomer], now: int) -> list[Newcomer]:
+        """Those whose object takes writes: none while it rests after failed calls, one while it is not known whether it
+        answers again."""
+        endpoints, first = self._caller.endpoints, set[str]()
+        made = []
+        for one in them:
+            object_ = one.write.object
+            if endpoints.rests_until(object_, now) or (endpoints.probing(object_) and object_ in first):
+                continue
+            first.add(object_)
+            made.append(one)
+        return made
 
     def _settle_creations(self, now: int) -> None:
         held = self._caller.pace.held_until(PEOPLE_CREATE, now)
@@ -217,7 +242,9 @@ class Round:
             for taken, _ in need.asked:
                 row = taken.writes.get(PEOPLE_CREATE)
                 if row is not None and not row.finished and need.failure is None:
-                    self.ledger.put(taken, settle_creation(row, need, now, held))
+                    row = settle_creation(row, need, now, held)
+                    resting = 0 if row.finished else self._caller.endpoints.rests_until(row.object, now)
+                    self.ledger.put(taken, msgspec.structs.replace(row, due_at=max(row.due_at, resting)))
 
     # ------------------------------------------------------------------------------------------------------ sending
 
@@ -234,7 +261,7 @@ class Round:
             if not ready:
                 self._wait_for_rules(later)
                 return
-            sender.send(filling.filled(ready))
+            sender.send(filling.filled(sender.admitted(ready)))
             waiting = later
 
     def _known_since(self, work: Work) -> int:
@@ -273,7 +300,9 @@ class Round:
         elif held is not None and policy.action is Stranger.CREATE:
             self._change(work, state="held", reason=held[1], due_at=held[0])
         elif need.waits(now) or policy.action is Stranger.CREATE:
-            self._change(work, state="pending", reason=WAITS_FOR_PERSON, due_at=max(now, need.waits(now)))
+            object_ = self._route.mapping.stranger(work.signal).object if policy.action is Stranger.CREATE else ""
+            resting = self._caller.endpoints.rests_until(object_, now)
+            self._change(work, state="pending", reason=WAITS_FOR_PERSON, due_at=max(now, need.waits(now), resting))
         elif policy.action is Stranger.HOLD and now < (end := work.taken.created_at + pacing.hold_span(policy.hold)):
             self._change(work, state="held", reason=reasons.STRANGER, due_at=min(end, now + pacing.HOUR))
         else:

@@ -53,8 +53,35 @@ class Sender:
             writes.append(one)
         if writes:
             self._caller.send(
-                writes, before=self._before, after=self._after, rule_of=self._rule_of, refused=self._refused
+                writes,
+                before=self._before,
+                after=self._after,
+                rule_of=self._rule_of,
+                refused=self._refused,
+                once=self._once,
             )
+
+    def admitted(self, ready: Sequence[Pair]) -> list[Pair]:
+        """Those whose object's writes are not resting after failed calls; the others wait until then. While it is not known
+        whether it answers again, one record goes and the others stay as they are."""
+        now, endpoints = self._caller.clock(), self._caller.endpoints
+        admitted: list[Pair] = []
+        first: dict[str, str] = {}
+        for work, write in ready:
+            until = endpoints.rests_until(write.object, now)
+            if until:
+                due, reason = max(work.row.due_at, until), f"calls fail: {endpoints.reason(write.object)}"
+                self._put(work, msgspec.structs.replace(work.row, due_at=due, reason=reason))
+                continue
+            one_by_one = endpoints.probing(write.object) or (
+                endpoints.failing(write.object) and work.keying.kind is Kind.AT_MOST_ONCE
+            )
+            if not one_by_one or work.row.due_at > now or first.setdefault(write.object, write.key) == write.key:
+                admitted.append((work, write))
+        return admitted
+
+    def _once(self, write: Write) -> bool:
+        return self._riders[write.key][0][0].keying.kind is Kind.AT_MOST_ONCE
 
     def _rule_of(self, write: Write) -> str:
         return self._riders[write.key][0][0].draft.rule
@@ -114,7 +141,12 @@ class Sender:
                 self._put(work, msgspec.structs.replace(work.row, state="written", crm_id=crm_id, due_at=0))
             if not work.row.finished:
                 go.append((work, msgspec.structs.replace(write, id=crm_id) if crm_id and not write.id else write))
-        return go
+        due = max((work.row.due_at for work, _ in go), default=0)
+        if due <= now:
+            return go
+        for work, _ in go:  # what goes as one waits as one
+            self._put(work, msgspec.structs.replace(work.row, due_at=due))
+        return []
 
     def _doubt_over(self, work: Work, write: Write, found: str | None, now: int) -> WriteRow:
         if found is None and not write.id and work.keying.kind is Kind.FINDABLE:
@@ -123,9 +155,10 @@ class Sender:
         return rules.doubt_over(work.row, found, self._law, now)
 
     def _not_looked_up(self, works: Sequence[Work], failure: Failure, now: int) -> None:
+        due = max(now + LOOK_AGAIN, self._caller.endpoints.rests_until("find", now))
         for work in works:
             reason = f"cannot be looked up: {rules.said(failure)}"
-            self._put(work, msgspec.structs.replace(work.row, reason=reason, due_at=now + LOOK_AGAIN))
+            self._put(work, msgspec.structs.replace(work.row, reason=reason, due_at=due))
 
     # ---------------------------------------------------------------------------------------------- before and after
 
@@ -134,6 +167,7 @@ class Sender:
         leaving = []
         for write in call.writes:
             for work in self._riders[write.key][0]:
+                work.sent_before = work.row.sent_at
                 work.row = msgspec.structs.replace(
                     work.row, state="sending", sent_at=now, due_at=now, crm_id=write.id, kind=work.keying.kind.value
                 )
@@ -148,8 +182,9 @@ class Sender:
 
     def _not_sent(self, works: Sequence[Work], failure: Failure, now: int) -> None:
         for work in works:
-            row = msgspec.structs.replace(work.row, state="pending", due_at=now, reason=rules.said(failure))
-            self._put(work, row if row.attempts else msgspec.structs.replace(row, sent_at=0))
+            reason, sent_at = rules.said(failure), work.sent_before
+            row = msgspec.structs.replace(work.row, state="pending", due_at=now, reason=reason, sent_at=sent_at)
+            self._put(work, row)
 
     def _after(self, call: Call, outcomes: list[Outcome]) -> Sequence[Sequence[Write]]:
         crashpoints.point("after_send")
@@ -165,7 +200,8 @@ class Sender:
                 self._caller.hold(works[0].draft.rule, outcome)
             for work in works:
                 keying = rules.keying_of_known(work.keying) if write.id else work.keying
-                work.row = rules.decide(work.row, outcome, keying, self._law, now)
+                again_at = self._caller.spared(write)
+                work.row = rules.decide(work.row, outcome, keying, self._law, now, again_at=again_at)
             together = max(work.row.due_at for work in works)  # what was sent as one is sent again as one
             for work in works:
                 if not work.row.finished:
@@ -184,7 +220,7 @@ class Sender:
     def _begin_chain(self, works: Sequence[Work], merged: Write) -> Write:
         """A record's writes that were refused as one go again singly, in their order. If they were sent before, the latest
         may be there already: then it goes alone, and the others wait for what becomes of it."""
-        if any(work.row.attempts for work in works):
+        if any(work.sent_before for work in works):
             for work in works[:-1]:
                 self._put(work, msgspec.structs.replace(work.row, due_at=self._caller.clock() + SECOND))
             works = works[-1:]

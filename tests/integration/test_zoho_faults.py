@@ -44,7 +44,7 @@ def connect(twin: ZohoTwin) -> Iterator[Connect]:
         ({"do": "concurrency", "retry_after": 7}, RateLimited),
         ({"do": "html", "status": 429, "retry_after": 7}, RateLimited),
         ({"do": "html", "status": 503, "retry_after": 7}, RateLimited),
-        ({"do": "html", "status": 404}, Misconfigured),
+        ({"do": "html", "status": 404}, Transient),
         ({"do": "internal"}, Ambiguous),
         ({"do": "internal", "when": "after"}, Ambiguous),
         ({"do": "locked"}, Transient),

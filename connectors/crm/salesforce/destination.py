@@ -131,6 +131,7 @@ class Salesforce(DestinationDefaults):
         try:
             answers = self._client.send([c.part(self._headers) for c in now])
         except Failure as failed:  # what the first call settled stays settled: this speaks of these rows alone
+            failed.about_call()
             return {row: failed for c in now for row in c.rows}
         for collection, answer in zip(now, answers, strict=True):
             outcomes.update(_outcomes(collection, answer, suspects))
@@ -214,7 +215,7 @@ def _outcomes(collection: Collection, answer: Answer, suspects: list[Collection]
     if not isinstance(rows, list) or len(rows) != len(collection.rows):
         lost = Ambiguous(
             f"{len(collection.rows)} {collection.object} records were answered with other than so many rows"
-        )
+        ).about_call()
         return dict.fromkeys(collection.rows, lost)
     return {place: _row(collection, row) for place, row in zip(collection.rows, rows, strict=True)}
 

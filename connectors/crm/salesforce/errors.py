@@ -26,9 +26,10 @@ from syncd.errors import (
     Rejected,
     Scope,
     StaleReference,
+    TooLarge,
     Transient,
 )
-from syncd.http import Response, throttled
+from syncd.http import TOO_LARGE, Response, throttled
 
 CONCURRENCY_PAUSE = 10.0
 """Seconds to wait when too many long requests run: "back off seconds"."""
@@ -256,7 +257,12 @@ _FAILURES: dict[Meaning | None, Callable[[Said, str], Failure]] = {
 
 
 def answer_failure(status: int, body: Any, *, write: bool, key_field: str = "", used_up: bool | None = None) -> Failure:
-    """What a refused request or subrequest means. `body`: the parsed JSON, None when it is none (an HTML page)."""
+    """What a refused request or subrequest means. `body`: the parsed JSON, None when it is none (an HTML page). A Transient
+    or Ambiguous one speaks of all its records: none of them is the reason."""
+    return _answer_failure(status, body, write=write, key_field=key_field, used_up=used_up).about_call()
+
+
+def _answer_failure(status: int, body: Any, *, write: bool, key_field: str, used_up: bool | None) -> Failure:
     errors: Sequence[Any] = body if isinstance(body, list) else [body] if isinstance(body, Mapping) else []
     spoken = said(errors[0]) if errors else Said("", "")
     lost = status >= 500 and spoken.code not in SAFE_5XX
@@ -280,12 +286,13 @@ def _bare_unknown(status: int) -> Failure:
 
 _BARE: dict[int, Callable[[int], Failure]] = {
     401: lambda s: AuthExpired(f"HTTP {s}", code=str(s)),
-    404: lambda s: Misconfigured(f"HTTP {s}: no such resource; check api_version and login_url", code=str(s)),
+    404: lambda s: Transient(f"HTTP {s}: no such resource; check api_version and login_url", code=str(s)),
     406: lambda s: Transient(f"HTTP {s}", code=str(s)),
+    **dict.fromkeys(TOO_LARGE, lambda s: TooLarge(f"HTTP {s}: the request is too large", code=str(s), known=False)),
     420: lambda s: RateLimited(f"HTTP {s}", code=str(s), retry_after=CONCURRENCY_PAUSE),
     429: lambda s: RateLimited(f"HTTP {s}", code=str(s)),
 }
-"""Status -> failure, for answers without a code."""
+"""Status -> failure, for answers without a code: mostly a proxy's or a gateway's, which speak of the call."""
 
 
 def response_failure(response: Response, now: datetime) -> Failure:

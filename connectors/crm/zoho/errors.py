@@ -24,9 +24,10 @@ from syncd.errors import (
     Rejected,
     Scope,
     StaleReference,
+    TooLarge,
     Transient,
 )
-from syncd.http import Response, throttled, unclear
+from syncd.http import TOO_LARGE, Response, throttled, unclear
 
 
 class Meaning(Enum):
@@ -305,9 +306,10 @@ def _bare_unknown(status: int) -> Failure:
 
 _BARE: dict[int, Callable[[int], Failure]] = {
     401: lambda s: AuthExpired(f"HTTP {s}", code=str(s)),
-    404: lambda s: Misconfigured(f"HTTP {s}: no such resource; check base_url and data_center", code=str(s)),
+    404: lambda s: Transient(f"HTTP {s}: no such resource; check base_url and data_center", code=str(s)),
+    **dict.fromkeys(TOO_LARGE, lambda s: TooLarge(f"HTTP {s}: the request is too large", code=str(s), known=False)),
 }
-"""Status -> failure, for answers without a code."""
+"""Status -> failure, for answers without a code: mostly a proxy's or a gateway's, which speak of the call."""
 
 
 def parsed(response: Response) -> Any:

@@ -81,6 +81,29 @@ def test_no_outcome_is_guessed(row: WriteRow, outcome: Outcome, keying: Keying) 
         assert not after.finished
 
 
+@given(rows, st.sampled_from([Transient("t"), Transient("t", known=False), Ambiguous("?")]), keyings)
+def test_a_failed_call_counts_no_try(row: WriteRow, outcome: Outcome, keying: Keying) -> None:
+    again_at = NOW + 30_000
+    after = rules.decide(row, outcome, keying, LAW, NOW, again_at=again_at)
+    lost_for_good = isinstance(outcome, Ambiguous) and keying.kind is Kind.AT_MOST_ONCE
+    assert after.finished == lost_for_good
+    if not lost_for_good:
+        assert after.attempts == row.attempts
+        assert after.due_at >= (row.sent_at + LAW.doubt if after.state == "doubt" else again_at)
+
+
+@given(rows, st.sampled_from(["", None]))
+def test_the_tries_after_a_doubt_follow_the_schedule(row: WriteRow, found: str | None) -> None:
+    after = rules.doubt_over(row, found, LAW, NOW)
+    if row.attempts >= len(LAW.retry.schedule):
+        assert after.state == ("dead" if found == "" else "unconfirmed")
+    else:
+        wait = LAW.retry.schedule[row.attempts].total_seconds() * 1000 if row.attempts else 0
+        assert after.state == "pending"
+        assert after.due_at >= max(NOW, row.sent_at + wait if row.attempts else 0)
+        assert after.due_at <= max(NOW, row.sent_at + 2 * wait)
+
+
 @given(st.lists(st.tuples(answers, keyings), max_size=60))
 def test_every_write_ends(history: list[tuple[Outcome, Keying]]) -> None:
     """Counted failures cannot go on for ever."""

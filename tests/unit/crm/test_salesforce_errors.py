@@ -129,7 +129,7 @@ def answer(status: int, body: Any, *, write: bool = True, **headers: str) -> Res
         (406, b"", True, Transient),
         (420, b"", True, RateLimited),
         (429, b"", True, RateLimited),
-        (404, b"<html></html>", True, Misconfigured),
+        (404, b"<html></html>", True, Transient),
         (302, b"", True, Misconfigured),
         (418, b"{}", True, Transient),
         (400, [], True, Transient),

@@ -121,7 +121,7 @@ def test_what_the_first_call_settled_stays_settled_when_the_second_fails() -> No
         (Answer(400, [{"errorCode": "PROCESSING_HALTED", "message": "m"}]), Transient),
         (Answer(400, [{"errorCode": "JSON_PARSER_ERROR", "message": "m"}]), Rejected),
         (Answer(404, [{"errorCode": "NOT_FOUND", "message": "The requested resource does not exist"}]), Misconfigured),
-        (Answer(404, "<html>"), Misconfigured),
+        (Answer(404, "<html>"), Transient),
     ],
 )
 def test_strange_answers(answer: Answer, kind: type[Failure]) -> None:

@@ -229,7 +229,7 @@ def test_no_answer_makes_us_stumble(body: Any, status: int, write: bool) -> None
         (500, error("INTERNAL_ERROR"), {}, Ambiguous),
         (401, b"", {}, AuthExpired),
         (403, b"<html>", {}, Transient),
-        (404, b"<html>", {}, Misconfigured),
+        (404, b"<html>", {}, Transient),
         (302, b"", {}, Misconfigured),
         (400, error("INVALID_MODULE"), {}, Misconfigured),
     ],
