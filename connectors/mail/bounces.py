@@ -1,19 +1,37 @@
-"""Which recipients a delivery report says were not reached: RFC 3464 first, flufl.bounce for the rest. `reading` calls it.
+"""Which recipients a delivery report says were not reached. `reading` calls it.
 
-Pure, never raises. Only `Action: failed` is a bounce; delayed, delivered, relayed and expanded recipients are not.
+Pure, never raises. Three ways, the first that names somebody counts: the fields of RFC 3464 and 6533, wherever they stand;
+the prose of the server; flufl.bounce's detectors. Only a failure is a bounce; delayed, delivered, relayed and expanded
+recipients, receipts and complaints are none, and such a report is never anybody's mail either.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from email import policy
 from email.parser import HeaderParser
 
 from connectors.mail.addresses import parse_addresses
+from connectors.mail.automatic import Robot, auto_submitted, return_path, robot
+from connectors.mail.bounce_fields import STATUS_TYPES, Group, read_groups, status_text
+from connectors.mail.bounce_kinds import Kind, explains, find_status, hardness, is_undefined
+from connectors.mail.bounce_prose import (
+    DIAGNOSTIC_CAP,
+    FAILURE_SUBJECT,
+    Failure,
+    Prose,
+    find_failures,
+    only_address,
+    plain_failures,
+    quoted_headers,
+    read_prose,
+    reason_for,
+)
 from connectors.mail.message import Mail, RawMessage, children, headers_of, leaves, message_ids, parameter, part_text
-from connectors.mail.text import MIME_FAULTS, decode, decode_header, one_line, unbase64
+from connectors.mail.text import MIME_FAULTS, decode_header, html_to_text
 from syncd.signals import normal_email
 
 RECIPIENTS_CAP = 500
@@ -21,15 +39,23 @@ RECIPIENTS_CAP = 500
 HEURISTIC_BYTES = 2_000_000
 """Larger mails are not searched for the wordings of old mail servers, which quote little."""
 
-_STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
-_ROBOT = re.compile(r"(?:mailer-daemon|postmaster|mail-daemon|bounce|mdaemon|double-bounce)\b", re.IGNORECASE)
-_SUBJECT = re.compile(
-    r"undeliver|delivery (?:status|failure|failed|report|has failed)|failure notice|returned mail|mail delivery|not delivered"
-    r"|non remis|unzustellbar|no se puede entregar|mancato recapito",
+_RETURNED_TYPES = frozenset(
+    {"text/rfc822-headers", "message/rfc822", "message/global-headers", "message/global", "text/rfc822"}
+)
+_RECEIPT_TYPES = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
+_FIELDS_IN_TEXT = re.compile(r"^\s{0,3}final-recipient\s?:", re.IGNORECASE | re.MULTILINE)
+_REJECTED_RECEIPT = re.compile(r"\bautomatically rejected\b", re.IGNORECASE)  # Dovecot and Sieve reject with a receipt
+_COMPLAINT_SUBJECT = re.compile(
+    r"complaint about message from|(?:e-?mail )?(?:feedback|abuse) report(?: for ip)?\b"
+    r"|report domain: .{0,200}submitter:",
     re.IGNORECASE,
 )
-# Failures that end by themselves or by somebody clearing up (RFC 3463): the address is good, this mail was not taken.
-_SOFT = {"5.2.2", "5.2.0", "5.3.1", "5.3.2", "5.4.5", "5.2.3", "5.3.4", "5.7.1", "5.7.0"}
+_COMPLAINT_HEADER = "x-hmxmroriginalrecipient"  # Microsoft's Junk Mail Reporting Program
+_ANSWER = re.compile(
+    r"\s*(?:re|aw|sv|antw|odp|ответ|回复|回覆|答复|fwd?|wg|tr|i|rv|enc|doorst|vs|vb|pd|转发"
+    r"|轉寄)\s*(?:\[\d+\])?[:：]",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +63,7 @@ class Bounce:
     """One recipient that was not reached. `kind` is "hard" (the address is bad) or "soft" (this mail was not taken)."""
 
     recipient: str
-    kind: str
+    kind: Kind
     status: str = ""
     diagnostic: str = ""
     final_recipient: str = ""
@@ -55,22 +81,171 @@ class Report:
     original_root: str = ""
 
 
-def read_report(mail: Mail) -> Report:
-    """The report in a mail, `Report()` for an ordinary mail."""
+def read_report(mail: Mail, own: Collection[str] = frozenset()) -> Report:
+    """The report in a mail, `Report()` for an ordinary mail. Addresses in `own` are never reported as failed."""
     parts = list(leaves(mail.part))
-    status = next((part for part in parts if part.get_content_type() == "message/delivery-status"), None)
-    kind = parameter(mail.part, "content-type", "report-type").lower()
-    report = mail.part.get_content_type() == "multipart/report"
-    original = _original(parts, mail)
-    if status is not None:
-        return _with_original(original, _per_recipient(status))
-    if report and kind in {"disposition-notification", "feedback-report"}:
+    kinds = {part.get_content_type() for part in parts}
+    sender = robot(mail)
+    if _is_complaint(mail, parts, kinds):
         return Report(is_report=True)
-    if report or _looks_like_report(mail):
-        found = _heuristic(mail)
-        if found or report:
-            return _with_original(original, found)
-    return Report()
+    declared = mail.part.get_content_type() == "multipart/report"
+    if not declared and kinds.isdisjoint(STATUS_TYPES) and not _about_delivery(mail, sender):
+        return Report()
+    if (
+        not declared
+        and sender == ""
+        and return_path(mail) != ""
+        and _ANSWER.match(mail.subject)
+        and not auto_submitted(mail)
+    ):
+        return Report()  # a person who forwards a report or answers one
+    prose = read_prose(_report_text(mail, parts))
+    original = _original(parts) or prose.original
+    if _is_receipt(mail, kinds) and not _REJECTED_RECEIPT.search(prose.said):
+        return Report(is_report=True)
+    groups = _groups(mail, parts, rejected=_is_receipt(mail, kinds))
+    certain = declared or bool(groups) or sender in {"daemon", "postmaster"} or return_path(mail) == ""
+    never = _never_failed(mail, own)
+    if groups and any(group.recipient for group in groups):
+        bounces = _by_fields(groups, prose, own)
+        if bounces or not any(group.failed and not group.recipient for group in groups):
+            return _with_original(original, bounces)
+    if prose.warns:
+        return Report(is_report=certain or bool(plain_failures(prose, never)))
+    bounces = _by_prose(mail, prose, original, never, own, certain)
+    return _with_original(original, bounces) if bounces or certain else Report()
+
+
+def _about_delivery(mail: Mail, sender: Robot) -> bool:
+    """Whether a mail without the structure of a report is one: a daemon's always, a postmaster's or one with the null
+    return path if its subject or its words tell of a failure, another program's if both do."""
+    if sender == "daemon":
+        return True
+    prose = read_prose(mail.text)
+    subject = FAILURE_SUBJECT.search(mail.subject) is not None
+    fields = _FIELDS_IN_TEXT.search(prose.said) is not None
+    words = prose.tells_failure or fields
+    if sender == "postmaster":
+        answers = _ANSWER.match(mail.subject) is not None
+        return (subject and not answers) or (words and (not answers or explains(prose.said[:400])))
+    if return_path(mail) == "" or "x-failed-recipients" in mail.headers:
+        return subject or fields or (words and sender != "")
+    return (sender == "service" or auto_submitted(mail)) and words and (subject or fields or "@" in prose.said)
+
+
+def _is_complaint(mail: Mail, parts: list[RawMessage], kinds: set[str]) -> bool:
+    """A feedback report: RFC 5965, or as Microsoft and AOL sent them before."""
+    report_type = parameter(mail.part, "content-type", "report-type").lower()
+    if report_type == "feedback-report" or "message/feedback-report" in kinds:
+        return True
+    returned = [headers_of(inner) for part in parts for inner in children(part)]
+    if any(_COMPLAINT_HEADER in headers for headers in (mail.headers, *returned)):
+        return True
+    return bool(_COMPLAINT_SUBJECT.match(mail.subject)) and not kinds.isdisjoint(_RETURNED_TYPES)
+
+
+def _is_receipt(mail: Mail, kinds: set[str]) -> bool:
+    """A read receipt (RFC 8098)."""
+    report_type = parameter(mail.part, "content-type", "report-type").lower()
+    return report_type == "disposition-notification" or not kinds.isdisjoint(_RECEIPT_TYPES)
+
+
+def _report_text(mail: Mail, parts: list[RawMessage]) -> str:
+    """Everything a report says: its text, its HTML where that is all, the prose in its status parts."""
+    texts = [mail.text]
+    if not mail.text.strip():
+        texts += [html_to_text(part_text(part)) for part in parts if part.get_content_type() == "text/html"]
+    texts += [
+        text
+        for part in parts
+        if part.get_content_type() in STATUS_TYPES
+        if not read_groups([text := status_text(part)])
+    ]
+    return "\n".join(texts)
+
+
+def _groups(mail: Mail, parts: list[RawMessage], *, rejected: bool) -> list[Group]:
+    """The field groups: of every status part, else of the text, where a server or a broken boundary put them."""
+    groups = read_groups(status_text(part) for part in parts if part.get_content_type() in STATUS_TYPES)
+    if groups or not (rejected or _FIELDS_IN_TEXT.search(mail.text)):
+        return groups
+    if rejected:
+        texts = [status_text(part) for part in parts if part.get_content_type() in _RECEIPT_TYPES]
+        for group in (found := read_groups(texts)):
+            group.fields["action"] = "failed"
+        return found
+    return read_groups([mail.text])
+
+
+def _by_fields(groups: list[Group], prose: Prose, own: Collection[str]) -> tuple[Bounce, ...]:
+    bounces: dict[str, Bounce] = {}
+    named = {address for group in groups for address in (group.final, group.recipient)}
+    for group in groups:
+        recipient = group.recipient
+        if not group.failed or not recipient or recipient in own or len(bounces) >= RECIPIENTS_CAP:
+            continue
+        diagnostic = group.diagnostic
+        reason = diagnostic
+        if not explains(diagnostic) or (is_undefined(find_status(group.status)) and not find_status(diagnostic)):
+            told = reason_for(prose, group.final, named) or reason_for(prose, recipient, named)
+            reason = diagnostic if explains(diagnostic) and not explains(told) else f"{diagnostic} {told}".strip()
+        status = find_status(group.status)
+        if is_undefined(status):
+            better = find_status(reason)
+            status = better if better and not (is_undefined(better) and status) else status
+        if recipient not in bounces:
+            bounces[recipient] = Bounce(
+                recipient, hardness(status, reason), status, (diagnostic or reason)[:DIAGNOSTIC_CAP], group.final
+            )
+    return tuple(bounces.values())
+
+
+def _by_prose(
+    mail: Mail,
+    prose: Prose,
+    original: dict[str, list[str]],
+    never: Collection[str],
+    own: Collection[str],
+    certain: bool,
+) -> tuple[Bounce, ...]:
+    sent_to = {
+        a.email
+        for name in ("to", "cc", "x-failed-recipients")
+        for v in original.get(name, ())
+        for a in parse_addresses(v)
+    }
+    senders = {
+        a.email
+        for name in ("from", "return-path", "sender", "reply-to")
+        for v in original.get(name, ())
+        for a in parse_addresses(v)
+    }
+    skip = {*never, *(senders - sent_to)}
+    named = [
+        address.email for value in mail.headers.get("x-failed-recipients", ()) for address in parse_addresses(value)
+    ]
+    failures = find_failures(prose, skip, sent_to) if certain else plain_failures(prose, skip)
+    if named:
+        failures = [Failure(address, reason_for(prose, address, named)) for address in named if address not in own]
+    if not failures and certain:
+        guessed = [address for address in _detected(mail) if address not in skip]
+        if not guessed and len(sent_to - skip) == 1:
+            guessed = list(sent_to - skip)
+        guessed = guessed or only_address(prose, skip) or [f.recipient for f in find_failures(prose, own, sent_to)]
+        failures = [Failure(address, reason_for(prose, address, guessed)) for address in guessed]
+    everybody = [failure.recipient for failure in failures]
+    return tuple(_bounce(failure, prose, everybody) for failure in failures[:RECIPIENTS_CAP])
+
+
+def _bounce(failure: Failure, prose: Prose, everybody: Collection[str]) -> Bounce:
+    reason = failure.reason if explains(failure.reason) else reason_for(prose, failure.recipient, everybody)
+    status = find_status(reason)
+    return Bounce(failure.recipient, hardness(status, reason), status, reason[:DIAGNOSTIC_CAP])
+
+
+def _never_failed(mail: Mail, own: Collection[str]) -> set[str]:
+    """Ourselves, and the two ends of the report: who sends it, and whoever the failed mail came from."""
+    return {*own, mail.sender.email, *(address.email for address in (*mail.to, *mail.reply_to))}
 
 
 def _with_original(original: dict[str, list[str]], bounces: tuple[Bounce, ...]) -> Report:
@@ -88,83 +263,20 @@ def _with_original(original: dict[str, list[str]], bounces: tuple[Bounce, ...]) 
     )
 
 
-def _per_recipient(status: RawMessage) -> tuple[Bounce, ...]:
-    """RFC 3464 section 2.3: groups of fields, the first of which speaks of the whole message."""
-    bounces: dict[str, Bounce] = {}
-    for group in _groups(status):
-        fields = headers_of(group)
-
-        def value(name: str, fields: dict[str, list[str]] = fields) -> str:
-            return decode_header((fields.get(name) or [""])[0])
-
-        if value("action").partition(" ")[0].strip(";").lower() != "failed":
-            continue
-        final = _typed_address(value("final-recipient"))
-        recipient = _typed_address(value("original-recipient")) or final
-        if not recipient or len(bounces) >= RECIPIENTS_CAP:
-            continue
-        diagnostic = value("diagnostic-code")
-        code = _status(value("status")) or _status(diagnostic)
-        bounces[recipient] = Bounce(recipient, hardness(code), code, diagnostic[:1000], final)
-    return tuple(bounces.values())
-
-
-def _groups(status: RawMessage) -> list[RawMessage]:
-    """The field groups. The parser makes them sub-messages; where it could not (base64, truncated), the text is split."""
-    groups = children(status)
-    if groups:
-        if any("action" in headers_of(group) for group in groups):
-            return groups
-        text = "\n\n".join(part_text(group) for group in groups)
-        if "base64" in str(status.get("content-transfer-encoding", "")).lower():
-            text = decode(unbase64(text.encode("ascii", "ignore")))
-    else:
-        text = part_text(status)
-    parser = HeaderParser(policy=policy.compat32)
-    return [
-        parser.parsestr(group.strip()) for group in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")) if group.strip()
-    ]
-
-
-def _typed_address(value: str) -> str:
-    """`rfc822; Ann@Example.com` -> `ann@example.com`; also x.400-free forms without a type."""
-    _, semicolon, address = value.partition(";")
-    address = address if semicolon else value
-    found = parse_addresses(address)
-    return found[0].email if found else normal_email(address)
-
-
-def _status(value: str) -> str:
-    found = _STATUS.search(value)
-    return ".".join(found.groups()) if found else ""
-
-
-def hardness(status: str) -> str:
-    """ "hard" or "soft" by the enhanced status code (RFC 3463): 4.x.x, a full mailbox, policy and system trouble are soft."""
-    return "soft" if status.startswith("4.") or status in _SOFT else "hard"
-
-
-def _original(parts: list[RawMessage], mail: Mail) -> dict[str, list[str]]:
-    """Headers of the mail that was sent, from the report's last part, or from its text."""
+def _original(parts: list[RawMessage]) -> dict[str, list[str]]:
+    """Headers of the mail that was sent, from the part that returns it."""
     for part in parts:
-        kind = part.get_content_type()
-        if kind == "message/rfc822" and (returned := children(part)):
+        if part.get_content_type() not in _RETURNED_TYPES:
+            continue
+        if returned := children(part):
             return headers_of(returned[0])
-        if kind in {"text/rfc822-headers", "message/rfc822", "message/global-headers", "text/rfc822"}:
-            return headers_of(HeaderParser(policy=policy.compat32).parsestr(part_text(part).lstrip()))
-    quoted = re.search(r"^(?:> ?)?message-id:\s*(<[^<>\s]{1,400}>)", mail.text, re.IGNORECASE | re.MULTILINE)
-    return {"message-id": [quoted[1]]} if quoted else {}
+        text = part_text(part).lstrip()
+        return headers_of(HeaderParser(policy=policy.compat32).parsestr(text)) or quoted_headers(text)
+    return {}
 
 
-def _looks_like_report(mail: Mail) -> bool:
-    returned = mail.headers.get("return-path")
-    empty_path = bool(returned) and returned is not None and returned[0].strip() in {"<>", ""}
-    robot = _ROBOT.match(mail.sender.email) is not None
-    return (robot or empty_path) and (robot or _SUBJECT.search(mail.subject) is not None)
-
-
-def _heuristic(mail: Mail) -> tuple[Bounce, ...]:
-    """flufl.bounce's detectors (Exim, qmail, Exchange, ... from before RFC 3464), and the X-Failed-Recipients header."""
+def _detected(mail: Mail) -> list[str]:
+    """What flufl.bounce's detectors find, for formats of old servers."""
     from flufl.bounce import all_failures
 
     logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)  # it logs a traceback before raising what we expect
@@ -172,8 +284,5 @@ def _heuristic(mail: Mail) -> tuple[Bounce, ...]:
         permanent = all_failures(mail.part)[1] if mail.size <= HEURISTIC_BYTES else frozenset()
     except MIME_FAULTS:
         permanent = frozenset()
-    recipients = {decode_header(found.decode("utf-8", "surrogateescape")): "" for found in permanent}
-    recipients |= {address.email: "" for address in parse_addresses(mail.header("x-failed-recipients"))}
-    code = _status(one_line(mail.text[:20_000]))
-    addresses = sorted({normal_email(recipient) for recipient in recipients} - {""})
-    return tuple(Bounce(address, hardness(code), code) for address in addresses[:RECIPIENTS_CAP])
+    decoded = (decode_header(found.decode("utf-8", "surrogateescape")) for found in permanent)
+    return sorted({normal_email(recipient) for recipient in decoded} - {""})

@@ -5,13 +5,12 @@ Pure and total. Ids are of family "mail" and are the same by every transport, fo
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connectors.mail.addresses import Address, given_name_first, mailto, unique
+from connectors.mail.addresses import given_name_first, mailto, unique
+from connectors.mail.automatic import form_sender, is_automatic, speaks_for_person
 from connectors.mail.bounces import Report, read_report
 from connectors.mail.html_quotes import marked_html
 from connectors.mail.message import HEAD_BYTES, TEXT_CAP, Mail, parse
@@ -29,11 +28,7 @@ SIGNALS = (
     SignalSpec(BOUNCED, "poll, backfill: the report's Message-ID (else the hash) and the recipient", backfill=True),
 )
 
-_NO_REPLY = re.compile(
-    r"(?:no|do[-_.]?not)[-_.]?reply|noreply|mailer|notifications?|webforms?|forms?|wordpress", re.IGNORECASE
-)
 _BULK = frozenset({"bulk", "list", "junk"})
-_SUPPRESSED = re.compile(r"\b(?:all|oof|autoreply)\b", re.IGNORECASE)  # [MS-OXCMAIL] X-Auto-Response-Suppress
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ class Reading:
 def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Reading:
     """What this mail means. Bounces come first: they look like automatic mail."""
     mail = parse(raw[:HEAD_BYTES] if envelope.truncated else raw, size=envelope.size, truncated=envelope.truncated)
-    report = read_report(mail)
+    report = read_report(mail, rules.own)
     if report.is_report:
         bounced = _bounced(mail, report, envelope, rules, now, route)
         return Reading(bounced, "" if bounced else "delivery_report")
@@ -79,33 +74,13 @@ def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route
 
 def unwanted(mail: Mail, rules: Rules) -> str:
     """Why a mail is no customer's word, ``""`` when it may be one."""
-    if mail.sender.email in rules.own and not _form_sender(mail, rules.own):
+    if mail.sender.email in rules.own and not form_sender(mail, rules.own):
         return "own"
+    if speaks_for_person(mail, rules.own):
+        return ""
     if not rules.lists and ("list-id" in mail.headers or mail.header("precedence").lower() in _BULK):
         return "list"
-    return "auto_reply" if not rules.auto_replies and _automatic(mail) else ""
-
-
-def _automatic(mail: Mail) -> bool:
-    submitted = mail.header("auto-submitted").partition(";")[0].strip().lower()
-    returned = mail.headers.get("return-path", ["<unknown>"])[0].strip()
-    return (
-        submitted not in {"", "no"}
-        or any(name in mail.headers for name in ("x-autoreply", "x-autorespond", "x-autoresponder"))
-        or mail.header("precedence").lower() == "auto_reply"
-        or _SUPPRESSED.search(mail.header("x-auto-response-suppress")) is not None
-        or returned == "<>"
-    )
-
-
-def _form_sender(mail: Mail, own: Collection[str]) -> Address | None:
-    """The person behind a contact form's mail: sent by our own or a robot's address, with one foreign Reply-To."""
-    if len(mail.reply_to) != 1 or mail.reply_to[0].email in own or mail.reply_to[0].email == mail.sender.email:
-        return None
-    robot = _NO_REPLY.match(mail.sender.email.partition("@")[0])
-    if mail.sender.email in own and not any(address.email in own for address in (*mail.to, *mail.cc)):
-        return None
-    return mail.reply_to[0] if robot or not mail.sender.email or mail.sender.email in own else None
+    return "auto_reply" if not rules.auto_replies and is_automatic(mail) else ""
 
 
 def newest_text(mail: Mail) -> str:
@@ -121,7 +96,7 @@ def newest_text(mail: Mail) -> str:
 
 
 def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Signal:
-    form = _form_sender(mail, rules.own)
+    form = form_sender(mail, rules.own)
     sender = form or mail.sender
     text = "" if rules.headers_only else newest_text(mail)
     answer_to = unique(mail.reply_to or (sender,), without={*rules.own, ""})

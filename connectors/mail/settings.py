@@ -32,7 +32,7 @@ class MailSettings(ConnectorSettings):
     auto_replies: bool = Field(
         default=False,
         description="Also take automatic mail (`Auto-Submitted`, out-of-office answers, notifications). Bounces are always "
-        "recognised and make `email.bounced`.",
+        "recognised and make `email.bounced`; reports that name no failed recipient are always dropped.",
     )
     own_addresses: tuple[str, ...] = Field(
         default=(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.mail.bounces import hardness, read_report
+from connectors.mail.bounce_kinds import hardness
+from connectors.mail.bounces import read_report
 from connectors.mail.message import parse
 from connectors.mail.reading import Envelope, Reading, Rules, read_mail
 from syncd.signals import Route

@@ -1,0 +1,151 @@
+"""Bounces in the layouts of many servers: the recipient, hard or soft, and what is no bounce at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.mail.reading import Envelope, Reading, Rules, read_mail
+from syncd.signals import Route
+from tests.bounce_mails import LAYOUTS, REASONS, RECIPIENT, bounce_mail
+from tests.mails import MOMENT, mail
+
+OWN = Rules("inbox", own=frozenset({"sales@ourcompany.example", "me@ourcompany.example"}))
+
+
+def read(raw: bytes) -> Reading:
+    return read_mail(raw, Envelope(MOMENT, len(raw)), OWN, MOMENT, Route.POLL)
+
+
+def bounced(raw: bytes) -> dict[str, str]:
+    """Recipient -> kind; nothing else may come of a bounce."""
+    signals = read(raw).signals
+    assert {signal.type for signal in signals} <= {"email.bounced"}
+    return {signal.person.email: signal.data["kind"] for signal in signals}
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_every_layout_names_its_recipient_with_every_reason(layout: str) -> None:
+    assert {reply: bounced(bounce_mail(layout, reply)) for reply in REASONS} == {
+        reply: {RECIPIENT: kind} for reply, kind in REASONS.items()
+    }
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_marks_of_bulk_and_automatic_mail_change_nothing(layout: str) -> None:
+    reply = next(iter(REASONS))
+    raw = bounce_mail(layout, reply, precedence="bulk", auto_submitted="auto-replied", list_id="<l.example>")
+    assert bounced(raw) == {RECIPIENT: "hard"}
+
+
+@pytest.mark.parametrize("layout", ["qmail", "exim", "gmail-before-DSN", "zoho", "dragonfly"])
+def test_the_quoted_mail_gives_its_id_and_subject(layout: str) -> None:
+    (signal,) = read(bounce_mail(layout, "550 5.1.1 unknown user")).signals
+    assert signal.data["original_message_id"] == "offer-7@ourcompany.example"
+    assert signal.data["original_subject"] == "Offer 7"
+    assert "unknown user" in signal.data["diagnostic"]
+
+
+def _report(body: str, **headers: str | None) -> bytes:
+    fields: dict[str, str | None] = {"from": "MAILER-DAEMON@mx.isp.example", "subject": "failure notice", **headers}
+    return mail(9, body=body.replace("\n", "\r\n"), **fields)  # type: ignore[arg-type]
+
+
+def test_several_recipients_each_have_their_own_reason() -> None:
+    body = (
+        "Hi. This is the qmail-send program at mx.isp.example.\n\n<full@klient.example>:\n"
+        "Remote host said: 552 5.2.2 Mailbox full\n\n"
+        "<gone@klient.example>:\nRemote host said: 550 5.1.1 User unknown\n\n--- Below this line is a copy of the message.\n"
+    )
+    assert bounced(_report(body)) == {"full@klient.example": "soft", "gone@klient.example": "hard"}
+
+
+def test_sections_of_a_transcript_keep_their_meaning() -> None:
+    body = (
+        "   ----- The following addresses had permanent fatal errors -----\n<gone@klient.example>\n"
+        "    (reason: 550 5.1.1 User unknown)\n\n   ----- The following addresses had transient non-fatal errors -----\n"
+        "<slow@klient.example>\n    (reason: 421 try later)\n"
+    )
+    assert bounced(_report(body)) == {"gone@klient.example": "hard"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "THIS IS A WARNING MESSAGE ONLY.\nYOU DO NOT NEED TO RESEND YOUR MESSAGE.\n\n<x@klient.example>: fatal errors: Deferred",
+        "A message that you sent has not yet been delivered to all its recipients\n  x@klient.example\nthe software will give up",
+        "Delivery to the following recipient has been delayed:\n\n  x@klient.example\n\nIt will be retried for 2 more day(s)",
+        "A message is delayed for more than 4 hours:\nx@klient.example: 421\n\nthis is only a temporary failure report",
+        "Ihre Nachricht an x@klient.example konnte noch nicht zugestellt werden. Die Zustellung wird weiter versucht.",
+        "Доставка письма для x@klient.example отложена.",
+        "您的邮件投递延迟\nx@klient.example\n",
+    ],
+)
+def test_warnings_of_delay_are_dropped_with_a_count(words: str) -> None:
+    assert read(_report(words, subject="Warning: message delayed", return_path="<>")).dropped == "delivery_report"
+
+
+def test_ourselves_and_who_sent_the_mail_never_bounce() -> None:
+    raw = bounce_mail("qmail", "550 5.1.1 User unknown", "me@ourcompany.example")
+    assert read(raw).dropped == "delivery_report" or bounced(raw) == {RECIPIENT: "hard"}
+
+
+@pytest.mark.parametrize(
+    "sender", ["MAILER-DAEMON@mx.example", "MAILER-DAEMON <>", "MAILER-DAEMON", "Mail Delivery System <>"]
+)
+@pytest.mark.parametrize("body", ["Something in words that no table knows.", "", "x@klient.example zxcv"])
+def test_a_daemon_is_never_a_customer(sender: str, body: str) -> None:
+    reading = read(_report(body, **{"from": sender}, subject="?"))
+    assert reading.dropped == "delivery_report" or reading.signals[0].type == "email.bounced"
+
+
+@pytest.mark.parametrize("sender", ["postmaster@klient.example", "System Administrator <pm@klient.example>"])
+def test_a_postmaster_writes_reports_and_letters(sender: str) -> None:
+    letter = _report("Hello, please unblock 192.0.2.7.\n", **{"from": sender}, subject="Your server blocks us")
+    assert read(letter).signals[0].type == "email.received"
+    answer = _report("We looked at your logs.\nIt works now.\n", **{"from": sender}, subject="Re: undeliverable mail")
+    assert read(answer).signals[0].type == "email.received"
+    unreadable = _report("Your mail could not be delivered.\n", **{"from": sender}, subject="Undeliverable mail")
+    assert read(unreadable).dropped == "delivery_report"
+
+
+@pytest.mark.parametrize("subject", ["Fwd: Undelivered Mail Returned to Sender", "Why?", "WG: Unzustellbar: Offer 7"])
+def test_a_person_who_forwards_a_bounce_is_a_person(subject: str) -> None:
+    inner = bounce_mail("exim", "550 5.1.1 User unknown")
+    inline = mail(1, subject=subject, body=b"Look at this:\r\n\r\n" + inner)
+    assert read(inline).signals[0].type == "email.received"
+    attached = mail(
+        1,
+        subject=subject,
+        content_type='multipart/mixed; boundary="f"',
+        body=b"--f\r\nContent-Type: text/plain\r\n\r\nLook at this.\r\n--f\r\nContent-Type: message/rfc822\r\n\r\n"
+        + inner
+        + b"\r\n--f--\r\n",
+    )
+    assert read(attached).signals[0].type == "email.received"
+
+
+@pytest.mark.parametrize(
+    ("sender", "subject", "body"),
+    [
+        (
+            "noreply@parcels.example",
+            "Your parcel could not be delivered",
+            "We could not deliver your parcel to 12 High Street.",
+        ),
+        (
+            "ann@customer.example",
+            "Undelivered parcel",
+            "The message you sent could not be delivered to me, please resend.",
+        ),
+        (
+            "ann@customer.example",
+            "Delivery failed",
+            "550 boxes were ordered, 12 arrived. Call me: ann@customer.example",
+        ),
+        ("notifications@shop.example", "Delivery status", "Your order has not been delivered yet."),
+        ("no-reply@shop.example", "Delivery failed", "Your order could not be delivered.\n\nsupport@shop.example\n"),
+        ("no-reply@shop.example", "Delivery failed", "Address not found, it was not delivered.\ncare@shop.example\n"),
+    ],
+)
+def test_deliveries_of_goods_are_no_bounces(sender: str, subject: str, body: str) -> None:
+    assert read(mail(1, subject=subject, body=body, **{"from": sender})).signals[0].type == "email.received"  # type: ignore[arg-type]
