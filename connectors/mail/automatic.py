@@ -30,7 +30,7 @@ _DAEMON_NAME = re.compile(
 )
 # Who mostly does: what the mail says must agree.
 _POSTMASTER = re.compile(
-    r"(?:post[-_.]?master|bounces?|mailer|mail-?admin(?:istrator)?"
+    r"(?:post[-_.]?master|ndr|dsn|bounces?|mailer|mail-?admin(?:istrator)?"
     r"|e?mail[-_.]?(?:delivery|gateway|service|notification)s?)\b",
     re.IGNORECASE,
 )

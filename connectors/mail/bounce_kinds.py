@@ -8,6 +8,7 @@ that mail servers write for words. Words come before codes, since a server's cod
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["hard", "soft"]
@@ -16,6 +17,9 @@ _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,2})\.(\d{1,3})(?![\d]|\.\d)")
 _REPLY = re.compile(r"(?<![\d.\-/:#])([45][0-5]\d)(?=[ \-:#\]),]|$)")
 _URL = re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE)
 _ADDRESS = re.compile(r"<[^<>\s]{1,320}>|[^\s<>()\[\]\"':;,]{1,128}@[^\s<>()\[\]\"':;,]{1,255}")
+
+_INNER_DOT = re.compile(r"\.(?=\w)")
+_CATEGORY = re.compile(r"\d\.\d\.\d - [A-Za-z /]{4,40} (?=\d{3}-')")  # Cisco's guess before the reply that it quotes
 
 _TEXT_CAP = 4000
 """Characters of a diagnostic that are searched; a server's reply is shorter (RFC 5321 4.5.3.1.5: 512 a line)."""
@@ -52,6 +56,7 @@ _SENDER = _words(
     r"\bnot allowed to send\b",
     r"\byou are sending (?:to/)?from an address\b",
     r"\bfrom: (?:domain|address) is invalid\b",
+    r"\bmail from: <<< 5\d\d",  # a transcript: what was answered to this command
     r"\bhelo\b.{0,40}(?:rejected|invalid|not)",
     r"\bmy name was rejected\b",
 )
@@ -68,7 +73,7 @@ _UNKNOWN_USER = _words(
     r"\b(?:user|recipient|mailbox|account|addres+(?:see)?|alias|e-?mail|person|inbox"
     r"|local[- ]?part)s?\b[^.;\n]{0,60}?"
     r"(?:\bis |\bwas |\bhas been |wasn.t |\bcould )?(?:unknown"
-    r"|not (?:be )?(?:found|known|recogni[sz]ed|listed|exist|local|valid|a valid|hosted)"
+    r"|(?:not|(?:could|can|was|is)n.t) (?:be )?(?:found|known|recogni[sz]ed|listed|exist|local|valid|a valid|hosted)"
     r"|does(?: not|n.t) exist|do(?: not|n.t) exist|did not exist|invalid|inactive|non-?exist"
     r"|no longer (?:exists?|valid|active|available|in use|on server))",
     r"\bisn.t (?:a valid|among|in) (?:\S+ ){0,5}(?:user|recipient|mailbox|account|list)",
@@ -79,13 +84,13 @@ _UNKNOWN_USER = _words(
     r"|discontinued|cancell?ed)",
     r"\bno account by that name\b",
     r"\b(?:account|cuenta|casilla|conta|compte)\b[^.;\n]{0,40}\bexpir",
-    r"\b(?:resolver\.adr\.\S*notfound|recipient ?not ?found|recipnotfound|user ?unknown|unknown ?user|nosuchuser"
+    r"\b(?:resolver.adr.\S*notfound|recipient ?not ?found|recipnotfound|user ?unknown|unknown ?user|nosuchuser"
     r"|mailbox_?not_?found)",
     r"\brecipient name is not recogni[sz]ed\b",
     r"\buser\b[^.;\n]{0,40}\bhas moved\b",
     r"\bno longer (?:works|employed|employee)\b",
     # Exchange Online: not in the directory
-    r"\b(?:5\.4\.1|550) [^\n]{0,20}recipient address rejected: access denied",
+    r"\b(?:5.4.1|550) [^\n]{0,20}recipient address rejected: access denied",
     r"\bmailbox (?:unavailable|not available)\b",
     r"\bbecause the domain is not reachable\b",  # Hotmail's words for a domain without address
     r"\b(?:unbekannter?|ungültiger?) (?:benutzer|empfänger|adressat|teilnehmer)",
@@ -130,7 +135,7 @@ _FULL = _words(
     r"|\bno space left\b",
     r"\btoo (?:much|many) (?:mail|messages|mails) (?:data )?(?:in|for)\b"
     r"|\bstorage (?:limit|allocation|exceeded|allotment)",
-    r"\bmailbox (?:size|has exceeded|exceeds)\b|\ballowed message count\b|\bmailboxfull\b",
+    r"\bmailbox (?:size|(?:has )?exceed)|\ballowed message count\b|\bmailboxfull\b",
     r"\bpostfach[^.;\n]{0,40}\bvoll|speicherplatz"
     r"|\bquota[^.;\n]{0,20}(?:überschritten|dépassé|superat|excedid|превыш|překročen)",
     r"\b(?:bo[iî]te|messagerie)\b[^.;\n]{0,60}\bpleine|\bbuz[oó]n\b[^.;\n]{0,40}\blleno"
@@ -151,6 +156,7 @@ _REFUSED = _words(
     r"|\bip=\d",
     r"\bgr[ae]y-?list",
     r"\b(?:rate|frequency|connection|sending|daily|hourly) limit|frequency limited|\bthrottl"
+    r"|\bat a rate\b|\btoo quickly\b|\bunwanted (?:e?mail|messages)\b|\bmismatch"
     r"|\btoo many (?:recipients|messages|connections|e-?mails|sessions|errors)",
     r"\b(?:spf|dkim|dmarc|rdns|ptr)\b|\breverse (?:dns|lookup)|\bunauthenticated\b|\bsmtp auth"
     r"|\bauthenticat\w+ (?:required|checks?|failed|is required)",
@@ -162,7 +168,8 @@ _REFUSED = _words(
 
 # Given up, broken on the way, or refused for its form: the address itself was not judged.
 _NOT_TAKEN = _words(
-    r"\bpolic(?:y|ies)\b|\bsecurity\b|\baccess denied\b|\bdenied\b|\bprohibited\b|\brestrict(?:ed|ion)"
+    r"\bpolic(?:y|ies)\b|\bsecurity (?:polic|violation|reason|restriction|check|error)|\baccess denied\b"
+    r"|\bdenied\b|\bprohibited\b|\brestrict(?:ed|ion)"
     r"|\bnot (?:accepted|authori[sz]ed|permitted|allowed)\b",
     r"\bnot accepting (?:connections|messages|mail|network)|\bmoderat"
     r"|\bcontent (?:rejected|filter|restriction|not)|\bheaders?\b",
@@ -180,11 +187,13 @@ _NOT_TAKEN = _words(
     r"\bloop|\b(?:hop count|too many hops|maximum hop)|\bdns (?:query|error|fail|server|lookup)"
     r"|\bname (?:service|server) error|\bno valid hosts\b|\btls\b|\bcertificate",
     r"\b(?:system|internal|server|local|configuration|protocol|syntax|software|i/o|transcript|processing) (?:error"
+    r"|violation"
     r"|failure|problem|fault)",
     r"\bservice (?:is )?(?:currently )?(?:unavailable|not available)|\btransaction failed\b|\bsequence of commands"
     r"|\binsufficient (?:system|permission)|\boperating system|\bmedia error",
-    r"\blanguage\b|\bconversion\b|\b(?:8bit|smtputf8)|\bdeleted without|\bautomatically rejected\b",
-    r"\bafter \d+(?:\.\d+)? (?:hour|day|minute)",
+    r"\bmisconfigur|\bcapability\b|\blanguage\b|\bconversion\b|\b(?:8bit|smtputf8)|\bdeleted without"
+    r"|\bautomatically rejected\b",
+    r"\bafter \d[\d·]* (?:hour|day|minute)",
     r"délai|expir|temporaire|überschritten|vorübergehend|tempor|агентств|истек|время ожидания|超时|超時"
     r"|タイムアウト|시간 초과",
 )
@@ -272,6 +281,7 @@ def hardness(status: str, diagnostic: str = "") -> Kind:
     return "soft" if reply or _BARE_REFUSAL.search(_plain(text)) else "hard"
 
 
+@lru_cache(maxsize=256)  # a reason is looked at when it is found and when it is judged
 def _by_words(text: str, *, bad_address: bool = False) -> Kind | None:
     """What the words say, None when they say nothing. With `bad_address` only words that outweigh such a code count."""
     plain = _plain(text)
@@ -289,8 +299,10 @@ def _by_words(text: str, *, bad_address: bool = False) -> Kind | None:
 
 
 def _plain(text: str) -> str:
-    """The words alone: links and addresses say "spam" or "blocked" about something else."""
-    return " ".join(_ADDRESS.sub(" ", _URL.sub(" ", text)).split())
+    """The words alone: links and addresses say "spam" or "blocked" about something else. The dots inside of names of hosts
+    end no sentence."""
+    text = _CATEGORY.sub(" ", _ADDRESS.sub(" ", _URL.sub(" ", text)))
+    return " ".join(_INNER_DOT.sub("·", text).split())
 
 
 def _parts(status: str) -> tuple[int, int, int] | None:

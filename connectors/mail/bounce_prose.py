@@ -22,6 +22,7 @@ SAID_CAP = 40_000
 DIAGNOSTIC_CAP = 1000
 
 _LINES_CAP = 600
+_RECIPIENTS_CAP = 500
 _REASON_LINES = 14
 _HEADERS_CAP = 300
 
@@ -120,7 +121,7 @@ _COPY_MARK = re.compile(
     r"|below is a copy of the original|original mail as follows|the first \d+ lines of|your original message"
     r"|undelivered message follows|message follows|your message follows|text of (?:the )?message"
     r"|the (?:message|mail) (?:you sent|that was sent|which)[^\n]{0,30}follow|returned content"
-    r"|message contents? follows?|body of (?:the )?message|old message|copy of your message|here is a copy"
+    r"|message contents? follows?|old message|copy of your message|here is a copy"
     r"|start of (?:the )?returned"
     r"|nachricht wurde|kopie der nachricht|copie du message|copia del (?:messaggio|mensaje)|原始邮件|原始郵件|原文"
     r"|元のメール|送信されたメール)[^\n]{0,60}$",
@@ -248,7 +249,11 @@ def find_failures(prose: Prose, skip: Collection[str], sent_to: Collection[str])
     """The recipients that prose names as failed. `skip` never failed (ourselves, who sent the mail); `sent_to` are the
     recipients of the quoted mail, who also count when they stand in the middle of a line."""
     lines = _lines(prose)
-    found = [place for place in _places(lines) if place.address not in skip]
+    found = [
+        place
+        for place in _places(lines)
+        if place.address not in skip and (place.address in sent_to or not _ROBOTS.match(place.address))
+    ]
     chosen = [place for place in found if place.strong] or [place for place in found if place.address in sent_to]
     return _with_reasons(lines, chosen)
 
@@ -262,7 +267,10 @@ def plain_failures(prose: Prose, skip: Collection[str]) -> list[Failure]:
     places = [
         place
         for place in _places(lines)
-        if place.strong and place.address not in skip and not _HELPERS.match(place.address)
+        if place.strong
+        and place.address not in skip
+        and not _HELPERS.match(place.address)
+        and not _ROBOTS.match(place.address)
         if _FAILURE_WORDS.search(" ".join(lines[max(place.line - 4, 0) : place.line + 1]))
     ]
     return _with_reasons(lines, places)
@@ -270,20 +278,22 @@ def plain_failures(prose: Prose, skip: Collection[str]) -> list[Failure]:
 
 def only_address(prose: Prose, skip: Collection[str]) -> list[str]:
     """The one address that prose names outside `skip`, wherever it stands; nothing when there are several."""
-    found = {place.address for place in _places(_lines(prose))} - {*skip}
+    found = {place.address for place in _places(_lines(prose)) if not _ROBOTS.match(place.address)} - {*skip}
     return list(found) if len(found) == 1 else []
 
 
-def reason_for(prose: Prose, address: str, everybody: Collection[str]) -> str:
-    """What prose says about one of the recipients in `everybody`; if nothing and it is the only one, what explains the
-    failure anywhere in the prose."""
+def reasons_for(prose: Prose, recipients: Collection[str]) -> dict[str, str]:
+    """What prose says about each of these recipients; of a single one about whom it says nothing, what explains the failure
+    anywhere in the prose."""
     lines = _lines(prose)
-    failures = _with_reasons(lines, [place for place in _places(lines) if place.address in {address, *everybody}])
-    said = next((failure.reason for failure in failures if failure.recipient == address), "")
-    if explains(said) or len(set(everybody) | {address}) > 1:
-        return said
-    telling = [line.strip() for line in lines if explains(line)]
-    return one_line(" ".join(telling[:6]))[:DIAGNOSTIC_CAP] or said
+    failures = _with_reasons(lines, [place for place in _places(lines) if place.address in recipients])
+    reasons = dict.fromkeys(recipients, "") | {failure.recipient: failure.reason for failure in failures}
+    if len(reasons) == 1:
+        (recipient, said), *_ = reasons.items()
+        if not explains(said):
+            telling = [line.strip() for line in lines if explains(line)]
+            reasons[recipient] = one_line(" ".join(telling[:6]))[:DIAGNOSTIC_CAP] or said
+    return reasons
 
 
 def _lines(prose: Prose) -> list[str]:
@@ -292,11 +302,15 @@ def _lines(prose: Prose) -> list[str]:
 
 def _with_reasons(lines: list[str], places: list[_Place]) -> list[Failure]:
     failures: dict[str, Failure] = {}
-    for position, place in enumerate(places):
-        rest = places[position + 1 :]
-        following = next((other.line for other in rest if other.address != place.address), len(lines))
-        reason = _reason(lines, place, following)
-        if place.address not in failures or (not explains(failures[place.address].reason) and explains(reason)):
+    following, last = [len(lines)] * len(places), len(lines)
+    for position in range(len(places) - 2, -1, -1):  # the line of the next other address
+        last = places[position + 1].line if places[position + 1].address != places[position].address else last
+        following[position] = last
+    for place, end in zip(places, following, strict=True):
+        if (known := failures.get(place.address)) and (explains(known.reason) or len(failures) >= _RECIPIENTS_CAP):
+            continue
+        reason = _reason(lines, place, end)
+        if not known or explains(reason):
             failures[place.address] = Failure(place.address, reason)
     return list(failures.values())
 
@@ -324,7 +338,7 @@ def _places(lines: list[str]) -> Iterator[_Place]:
         for found in _ADDRESS.finditer(line):
             before = line[: found.start()]
             address = normal_email(found[0].strip(".-"))
-            if not address or _ROBOTS.match(address) or before.lower().endswith("mailto:"):
+            if not address or before.lower().endswith("mailto:"):
                 continue
             leads = _LEADS.match(before) is not None
             labelled = _LABEL.search(before[-80:]) is not None

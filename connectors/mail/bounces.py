@@ -18,6 +18,7 @@ from connectors.mail.addresses import parse_addresses
 from connectors.mail.automatic import Robot, auto_submitted, return_path, robot
 from connectors.mail.bounce_fields import STATUS_TYPES, Group, read_groups, status_text
 from connectors.mail.bounce_kinds import Kind, explains, find_status, hardness, is_undefined
+from connectors.mail.bounce_notices import read_notice
 from connectors.mail.bounce_prose import (
     DIAGNOSTIC_CAP,
     FAILURE_SUBJECT,
@@ -28,7 +29,7 @@ from connectors.mail.bounce_prose import (
     plain_failures,
     quoted_headers,
     read_prose,
-    reason_for,
+    reasons_for,
 )
 from connectors.mail.message import Mail, RawMessage, children, headers_of, leaves, message_ids, parameter, part_text
 from connectors.mail.text import MIME_FAULTS, decode_header, html_to_text
@@ -43,7 +44,9 @@ _RETURNED_TYPES = frozenset(
     {"text/rfc822-headers", "message/rfc822", "message/global-headers", "message/global", "text/rfc822"}
 )
 _RECEIPT_TYPES = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
+_DAMAGED_TEXT = re.compile(r"text/plain\s")  # a parameter without its semicolon
 _FIELDS_IN_TEXT = re.compile(r"^\s{0,3}final-recipient\s?:", re.IGNORECASE | re.MULTILINE)
+_RECEIVED_FOR = re.compile(r"\bfor <?([^\s<>;]{1,320}@[^\s<>;]{1,255})")
 _REJECTED_RECEIPT = re.compile(r"\bautomatically rejected\b", re.IGNORECASE)  # Dovecot and Sieve reject with a receipt
 _COMPLAINT_SUBJECT = re.compile(
     r"complaint about message from|(?:e-?mail )?(?:feedback|abuse) report(?: for ip)?\b"
@@ -88,6 +91,15 @@ def read_report(mail: Mail, own: Collection[str] = frozenset()) -> Report:
     sender = robot(mail)
     if _is_complaint(mail, parts, kinds):
         return Report(is_report=True)
+    if sender and (notice := read_notice(mail.text)):
+        return _with_original(
+            notice.original,
+            tuple(
+                Bounce(recipient, kind, status, diagnostic)
+                for recipient, kind, status, diagnostic in notice.failures[:RECIPIENTS_CAP]
+                if recipient not in own
+            ),
+        )
     declared = mail.part.get_content_type() == "multipart/report"
     if not declared and kinds.isdisjoint(STATUS_TYPES) and not _about_delivery(mail, sender):
         return Report()
@@ -151,8 +163,10 @@ def _is_receipt(mail: Mail, kinds: set[str]) -> bool:
 
 
 def _report_text(mail: Mail, parts: list[RawMessage]) -> str:
-    """Everything a report says: its text, its HTML where that is all, the prose in its status parts."""
-    texts = [mail.text]
+    """Everything a report says: its text, its HTML where that is all, text whose type is damaged, the prose in its status
+    parts."""
+    damaged = [part_text(part) for part in parts if _DAMAGED_TEXT.match(part.get_content_type())]
+    texts = [*damaged, mail.text]
     if not mail.text.strip():
         texts += [html_to_text(part_text(part)) for part in parts if part.get_content_type() == "text/html"]
     texts += [
@@ -178,26 +192,30 @@ def _groups(mail: Mail, parts: list[RawMessage], *, rejected: bool) -> list[Grou
 
 
 def _by_fields(groups: list[Group], prose: Prose, own: Collection[str]) -> tuple[Bounce, ...]:
-    bounces: dict[str, Bounce] = {}
-    named = {address for group in groups for address in (group.final, group.recipient)}
+    failed: dict[str, Group] = {}
     for group in groups:
-        recipient = group.recipient
-        if not group.failed or not recipient or recipient in own or len(bounces) >= RECIPIENTS_CAP:
-            continue
-        diagnostic = group.diagnostic
-        reason = diagnostic
-        if not explains(diagnostic) or (is_undefined(find_status(group.status)) and not find_status(diagnostic)):
-            told = reason_for(prose, group.final, named) or reason_for(prose, recipient, named)
-            reason = diagnostic if explains(diagnostic) and not explains(told) else f"{diagnostic} {told}".strip()
-        status = find_status(group.status)
-        if is_undefined(status):
-            better = find_status(reason)
-            status = better if better and not (is_undefined(better) and status) else status
-        if recipient not in bounces:
-            bounces[recipient] = Bounce(
-                recipient, hardness(status, reason), status, (diagnostic or reason)[:DIAGNOSTIC_CAP], group.final
-            )
-    return tuple(bounces.values())
+        if group.failed and group.recipient and group.recipient not in own and len(failed) < RECIPIENTS_CAP:
+            failed.setdefault(group.recipient, group)
+    told = reasons_for(
+        prose, {address for group in groups[: RECIPIENTS_CAP * 2] for address in (group.final, group.recipient)}
+    )
+    if len(failed) == 1 and not any(explains(reason) for reason in told.values()):
+        told = reasons_for(prose, [*failed])
+    return tuple(_of_group(recipient, group, told) for recipient, group in failed.items())
+
+
+def _of_group(recipient: str, group: Group, told: dict[str, str]) -> Bounce:
+    diagnostic = reason = group.diagnostic
+    if not explains(diagnostic) or (is_undefined(find_status(group.status)) and not find_status(diagnostic)):
+        prose = told.get(group.final) or told.get(recipient) or ""
+        if explains(prose) or not explains(diagnostic):
+            reason = f"{diagnostic} {prose}".strip()
+    status = find_status(group.status)
+    better = find_status(reason)
+    if is_undefined(status) and better and not (status and is_undefined(better)):
+        status = better
+    shown = (diagnostic or reason)[:DIAGNOSTIC_CAP]
+    return Bounce(recipient, hardness(status, reason), status, shown, group.final)
 
 
 def _by_prose(
@@ -208,39 +226,46 @@ def _by_prose(
     own: Collection[str],
     certain: bool,
 ) -> tuple[Bounce, ...]:
-    sent_to = {
-        a.email
-        for name in ("to", "cc", "x-failed-recipients")
-        for v in original.get(name, ())
-        for a in parse_addresses(v)
-    }
-    senders = {
-        a.email
-        for name in ("from", "return-path", "sender", "reply-to")
-        for v in original.get(name, ())
-        for a in parse_addresses(v)
-    }
-    skip = {*never, *(senders - sent_to)}
-    named = [
-        address.email for value in mail.headers.get("x-failed-recipients", ()) for address in parse_addresses(value)
-    ]
-    failures = find_failures(prose, skip, sent_to) if certain else plain_failures(prose, skip)
+    sent_to = _addresses(original, "to", "cc", "x-failed-recipients")
+    skip = {*never, *(_addresses(original, "from", "return-path", "sender", "reply-to") - sent_to)}
+    named = _addresses(mail.headers, "x-failed-recipients") - {*own}
     if named:
-        failures = [Failure(address, reason_for(prose, address, named)) for address in named if address not in own]
+        failures = [Failure(address, "") for address in sorted(named)]
+    else:
+        failures = find_failures(prose, skip, sent_to) if certain else plain_failures(prose, skip)
     if not failures and certain:
-        guessed = [address for address in _detected(mail) if address not in skip]
-        if not guessed and len(sent_to - skip) == 1:
-            guessed = list(sent_to - skip)
-        guessed = guessed or only_address(prose, skip) or [f.recipient for f in find_failures(prose, own, sent_to)]
-        failures = [Failure(address, reason_for(prose, address, guessed)) for address in guessed]
-    everybody = [failure.recipient for failure in failures]
-    return tuple(_bounce(failure, prose, everybody) for failure in failures[:RECIPIENTS_CAP])
+        failures = [Failure(address, "") for address in _guessed(mail, prose, original, skip, sent_to)]
+        failures = failures or find_failures(prose, own, sent_to)
+    failures = failures[:RECIPIENTS_CAP]
+    told = reasons_for(prose, [failure.recipient for failure in failures])
+    return tuple(_of_prose(failure, told[failure.recipient]) for failure in failures)
 
 
-def _bounce(failure: Failure, prose: Prose, everybody: Collection[str]) -> Bounce:
-    reason = failure.reason if explains(failure.reason) else reason_for(prose, failure.recipient, everybody)
+def _of_prose(failure: Failure, told: str) -> Bounce:
+    reason = failure.reason if explains(failure.reason) else told or failure.reason
     status = find_status(reason)
     return Bounce(failure.recipient, hardness(status, reason), status, reason[:DIAGNOSTIC_CAP])
+
+
+def _guessed(
+    mail: Mail, prose: Prose, original: dict[str, list[str]], skip: Collection[str], sent_to: set[str]
+) -> list[str]:
+    """Who failed where the layout does not say it: by the old detectors, by the mail that comes back, by being alone."""
+    sources = (_detected(mail), _envelope_recipient(original), list(sent_to) if len(sent_to) == 1 else [])
+    for addresses in sources:
+        if left := [address for address in addresses if address not in skip]:
+            return left
+    return only_address(prose, skip)
+
+
+def _addresses(headers: dict[str, list[str]], *names: str) -> set[str]:
+    return {address.email for name in names for value in headers.get(name, ()) for address in parse_addresses(value)}
+
+
+def _envelope_recipient(original: dict[str, list[str]]) -> list[str]:
+    """Whom the server that reports accepted the mail for: its Received field comes first (RFC 5321 section 4.4)."""
+    found = _RECEIVED_FOR.search((original.get("received") or [""])[0])
+    return [normal_email(found[1])] if found and normal_email(found[1]) else []
 
 
 def _never_failed(mail: Mail, own: Collection[str]) -> set[str]:

@@ -28,6 +28,9 @@ SIGNALS = (
     SignalSpec(BOUNCED, "poll, backfill: the report's Message-ID (else the hash) and the recipient", backfill=True),
 )
 
+_LIST_HEADERS = frozenset(
+    {"list-id", "mailing-list", "x-mlserver", "x-ml-name"}
+)  # RFC 2919; ezmlm; fml and other managers
 _BULK = frozenset({"bulk", "list", "junk"})
 
 
@@ -78,7 +81,7 @@ def unwanted(mail: Mail, rules: Rules) -> str:
         return "own"
     if speaks_for_person(mail, rules.own):
         return ""
-    if not rules.lists and ("list-id" in mail.headers or mail.header("precedence").lower() in _BULK):
+    if not rules.lists and (not _LIST_HEADERS.isdisjoint(mail.headers) or mail.header("precedence").lower() in _BULK):
         return "list"
     return "auto_reply" if not rules.auto_replies and is_automatic(mail) else ""
 

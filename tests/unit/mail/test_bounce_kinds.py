@@ -71,7 +71,12 @@ def test_codes_of_good_addresses(status: str) -> None:
         ("", "451 local problem", "soft"),
         ("", "550 Rejected", "soft"),
         ("5.0.0", "503 Improper sequence of commands", "soft"),
+        ("", ">>> MAIL FROM:<a@b.example> <<< 550 messages from 192.0.2.9 weren't sent", "soft"),
+        ("", "5.1.0 - Unknown address error 550-'5.7.1 <a@b.example>... Access denied'", "soft"),
+        ("5.2.1", "The user is receiving mail at a rate that prevents additional messages", "soft"),
+        ("", "Your message wasn't delivered because the address couldn't be found. Check it and try again.", "hard"),
         # Hosts.
+        ("", "DNS lookup failure: host cx.klient.example not found", "hard"),
         (
             "5.4.4",
             "Host or domain name not found. Name service error for name=x.example type=A: Host not found",

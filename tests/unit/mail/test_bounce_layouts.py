@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from connectors.mail.reading import Envelope, Reading, Rules, read_mail
@@ -149,3 +151,60 @@ def test_a_person_who_forwards_a_bounce_is_a_person(subject: str) -> None:
 )
 def test_deliveries_of_goods_are_no_bounces(sender: str, subject: str, body: str) -> None:
     assert read(mail(1, subject=subject, body=body, **{"from": sender})).signals[0].type == "email.received"  # type: ignore[arg-type]
+
+
+def test_services_that_mail_their_bounces_as_json() -> None:
+    notice = {
+        "notificationType": "Bounce",
+        "bounce": {
+            "bounceType": "Permanent",
+            "bouncedRecipients": [
+                {
+                    "emailAddress": "gone@klient.example",
+                    "status": "5.1.1",
+                    "diagnosticCode": "smtp; 550 5.1.1 unknown user",
+                },
+                {"emailAddress": "full@klient.example", "status": "5.2.2", "diagnosticCode": "smtp; 552 full"},
+                {"emailAddress": "bare@klient.example"},
+                {"emailAddress": "me@ourcompany.example"},
+            ],
+        },
+        "mail": {"commonHeaders": {"subject": "Offer 7", "messageId": "<offer-7@ourcompany.example>"}},
+    }
+    kinds = {"gone@klient.example": "hard", "full@klient.example": "soft", "bare@klient.example": "hard"}
+    sender = {"from": "Alerts <no-reply@sns.service.example>", "subject": "Notification Message"}
+    plain = mail(1, body=json.dumps(notice) + "\r\n\r\n--\r\nTo stop, unsubscribe.", **sender)  # type: ignore[arg-type]
+    wrapped = mail(1, body=json.dumps({"Type": "Notification", "Message": json.dumps(notice)}), **sender)  # type: ignore[arg-type]
+    assert bounced(plain) == bounced(wrapped) == kinds
+    assert read(plain).signals[0].data["original_message_id"] == "offer-7@ourcompany.example"
+    for other in ("Complaint", "Delivery"):
+        raw = mail(1, body=json.dumps({**notice, "notificationType": other}), **sender)  # type: ignore[arg-type]
+        assert read(raw).dropped == "delivery_report"
+    assert read(mail(1, body=json.dumps({"order": 7}), **sender)).signals[0].type == "email.received"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("header", ["mailing_list", "x_mlserver", "x_ml_name", "list_id"])
+def test_notices_of_list_managers_are_dropped(header: str) -> None:
+    raw = mail(1, subject="You are not a member", **{"from": "pumps-admin@lists.example", header: "x"})  # type: ignore[arg-type]
+    assert read(raw).dropped == "list"
+
+
+def test_the_server_says_for_whom_it_took_the_mail_that_it_returns() -> None:
+    returned = (
+        "Received: from mx (mx [192.0.2.9]) by klient.example for <gone@klient.example>; Mon, 16 Nov 2026 08:00:00 +0000\r\n"
+        "From: sales@ourcompany.example\r\nTo: all@lists.example, some@lists.example\r\nSubject: Offer\r\n\r\nDear\r\n"
+    )
+    body = (
+        "--b\r\nContent-Type: text/plain\r\n\r\nOne of the recipients is not a valid user of the system.\r\n"
+        f"--b\r\nContent-Type: message/rfc822\r\n\r\n{returned}--b--\r\n"
+    )
+    raw = _report(body, content_type='multipart/mixed; boundary="b"', subject="Mail delivery failed")
+    assert bounced(raw) == {"gone@klient.example": "hard"}
+
+
+def test_a_type_without_its_semicolon_is_text_all_the_same() -> None:
+    body = (
+        '--b\r\nContent-Type: text/plain\r\n   charset="us-ascii"\r\n\r\nThese addresses had delivery errors\r\n\r\n'
+        "gone@klient.example [User unknown]\r\n--b--\r\n"
+    )
+    assert bounced(_report(body, content_type='multipart/mixed; boundary="b"')) == {"gone@klient.example": "hard"}
