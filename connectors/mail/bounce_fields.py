@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
 
 from connectors.mail.addresses import parse_addresses
 from connectors.mail.message import RawMessage, children, part_text
@@ -25,7 +27,6 @@ _NAMES = {
     "final-recipient": "final-recipient",
     "x-actual-recipient": "x-actual-recipient",
     "action": "action",
-    "ction": "action",  # sendmail behind a filter that eats a letter
     "status": "status",
     "diagnostic-code": "diagnostic-code",
     "disposition": "disposition",  # RFC 8098
@@ -122,7 +123,7 @@ def _groups(text: str) -> Iterator[Group]:
             last = ""
             continue
         found = _FIELD.match(line)
-        name = _NAMES.get("-".join(found[1].lower().split()), "") if found else ""
+        name = _field_name("-".join(found[1].lower().split())) if found else ""
         if not found or not name:
             if last and last != "other":
                 group.fields[last] = f"{group.fields[last]} {line.strip()}"[:2000]
@@ -136,6 +137,13 @@ def _groups(text: str) -> Iterator[Group]:
         last = name
         group.fields.setdefault(name, found[2].strip())
     yield group
+
+
+@lru_cache(maxsize=256)
+def _field_name(written: str) -> str:
+    """The field that a name means, also with a letter lost or changed on the way, ``""`` for none."""
+    near = get_close_matches(written, _NAMES, n=1, cutoff=0.85) if 4 <= len(written) <= 30 else []
+    return _NAMES.get(written) or (_NAMES[near[0]] if near else "")
 
 
 def _block_text(block: RawMessage) -> str:

@@ -15,10 +15,10 @@ from email import policy
 from email.parser import HeaderParser
 
 from connectors.mail.addresses import parse_addresses
-from connectors.mail.automatic import Robot, auto_submitted, return_path, robot
+from connectors.mail.automatic import Robot, auto_submitted, return_path, robot, speaks_for_person
 from connectors.mail.bounce_fields import STATUS_TYPES, Group, read_groups, status_text
 from connectors.mail.bounce_kinds import Kind, explains, find_status, hardness, is_undefined
-from connectors.mail.bounce_notices import read_notice
+from connectors.mail.bounce_notices import Notice, read_notice
 from connectors.mail.bounce_prose import (
     DIAGNOSTIC_CAP,
     FAILURE_SUBJECT,
@@ -45,6 +45,7 @@ _RETURNED_TYPES = frozenset(
 )
 _RECEIPT_TYPES = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
 _DAMAGED_TEXT = re.compile(r"text/plain\s")  # a parameter without its semicolon
+_DETAILS = re.compile(r"text/plain\b|application/octet-stream|text/x-")  # attached fields under another name
 _FIELDS_IN_TEXT = re.compile(r"^\s{0,3}final-recipient\s?:", re.IGNORECASE | re.MULTILINE)
 _RECEIVED_FOR = re.compile(r"\bfor <?([^\s<>;]{1,320}@[^\s<>;]{1,255})")
 _REJECTED_RECEIPT = re.compile(r"\bautomatically rejected\b", re.IGNORECASE)  # Dovecot and Sieve reject with a receipt
@@ -92,31 +93,19 @@ def read_report(mail: Mail, own: Collection[str] = frozenset()) -> Report:
     if _is_complaint(mail, parts, kinds):
         return Report(is_report=True)
     if sender and (notice := read_notice(mail.text)):
-        return _with_original(
-            notice.original,
-            tuple(
-                Bounce(recipient, kind, status, diagnostic)
-                for recipient, kind, status, diagnostic in notice.failures[:RECIPIENTS_CAP]
-                if recipient not in own
-            ),
-        )
+        return _with_original(notice.original, _by_notice(notice, own))
     declared = mail.part.get_content_type() == "multipart/report"
-    if not declared and kinds.isdisjoint(STATUS_TYPES) and not _about_delivery(mail, sender):
+    structured = declared or not kinds.isdisjoint(STATUS_TYPES)
+    if not structured and not _about_delivery(mail, sender, own):
         return Report()
-    if (
-        not declared
-        and sender == ""
-        and return_path(mail) != ""
-        and _ANSWER.match(mail.subject)
-        and not auto_submitted(mail)
-    ):
-        return Report()  # a person who forwards a report or answers one
+    if not declared and _by_person(mail, sender):
+        return Report()
     prose = read_prose(_report_text(mail, parts))
     original = _original(parts) or prose.original
     if _is_receipt(mail, kinds) and not _REJECTED_RECEIPT.search(prose.said):
         return Report(is_report=True)
     groups = _groups(mail, parts, rejected=_is_receipt(mail, kinds))
-    certain = declared or bool(groups) or sender in {"daemon", "postmaster"} or return_path(mail) == ""
+    certain = declared or bool(groups) or sender == "daemon" or return_path(mail) == "" or _surely(mail, sender, prose)
     never = _never_failed(mail, own)
     if groups and any(group.recipient for group in groups):
         bounces = _by_fields(groups, prose, own)
@@ -128,11 +117,30 @@ def read_report(mail: Mail, own: Collection[str] = frozenset()) -> Report:
     return _with_original(original, bounces) if bounces or certain else Report()
 
 
-def _about_delivery(mail: Mail, sender: Robot) -> bool:
+def _by_notice(notice: Notice, own: Collection[str]) -> tuple[Bounce, ...]:
+    failures = notice.failures[:RECIPIENTS_CAP]
+    return tuple(Bounce(who, kind, status, said) for who, kind, status, said in failures if who not in own)
+
+
+def _surely(mail: Mail, sender: Robot, prose: Prose) -> bool:
+    """Whether a postmaster reports rather than writes: the subject is that of a report, or a reason begins the text."""
+    return sender == "postmaster" and (bool(FAILURE_SUBJECT.search(mail.subject)) or explains(prose.said[:400]))
+
+
+def _by_person(mail: Mail, sender: Robot) -> bool:
+    """Whether a person forwards a report, or answers one: nothing marks a program, and the subject is none of a report."""
+    if sender or return_path(mail) == "" or auto_submitted(mail):
+        return False
+    return _ANSWER.match(mail.subject) is not None or not FAILURE_SUBJECT.search(mail.subject)
+
+
+def _about_delivery(mail: Mail, sender: Robot, own: Collection[str]) -> bool:
     """Whether a mail without the structure of a report is one: a daemon's always, a postmaster's or one with the null
-    return path if its subject or its words tell of a failure, another program's if both do."""
+    return path if its subject or its words tell of a failure, another program's if both do. A contact form's never."""
     if sender == "daemon":
         return True
+    if speaks_for_person(mail, own):
+        return False
     prose = read_prose(mail.text)
     subject = FAILURE_SUBJECT.search(mail.subject) is not None
     fields = _FIELDS_IN_TEXT.search(prose.said) is not None
@@ -181,14 +189,15 @@ def _report_text(mail: Mail, parts: list[RawMessage]) -> str:
 def _groups(mail: Mail, parts: list[RawMessage], *, rejected: bool) -> list[Group]:
     """The field groups: of every status part, else of the text, where a server or a broken boundary put them."""
     groups = read_groups(status_text(part) for part in parts if part.get_content_type() in STATUS_TYPES)
-    if groups or not (rejected or _FIELDS_IN_TEXT.search(mail.text)):
+    if groups:
         return groups
     if rejected:
         texts = [status_text(part) for part in parts if part.get_content_type() in _RECEIPT_TYPES]
         for group in (found := read_groups(texts)):
             group.fields["action"] = "failed"
         return found
-    return read_groups([mail.text])
+    texts = [mail.text, *(part_text(part) for part in parts if _DETAILS.match(part.get_content_type()))]
+    return read_groups(text for text in texts if _FIELDS_IN_TEXT.search(text))
 
 
 def _by_fields(groups: list[Group], prose: Prose, own: Collection[str]) -> tuple[Bounce, ...]:

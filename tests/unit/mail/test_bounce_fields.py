@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,26 @@ def test_a_misspelled_field_and_a_reply_that_is_not_indented() -> None:
         "550 over quota\nStatus: 5.0.0\nAction: failed"
     )
     assert kinds(delivery_report(wrapped)) == {"full@klient.example": "soft"}
+
+
+@pytest.mark.parametrize(
+    ("field", "written"),
+    [
+        ("Action", "ction"),
+        ("Action", "Acton"),
+        ("Final-Recipient", "inal-Recipient"),
+        ("Final-Recipient", "Final Recipient"),
+    ],
+)
+def test_names_of_fields_that_lost_a_letter(field: str, written: str) -> None:
+    assert kinds(delivery_report(GONE.replace(field, written))) == {"gone@klient.example": "hard"}
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream; name=details.txt", "text/plain; name=details.txt"])
+def test_fields_in_an_attachment_of_another_type(kind: str) -> None:
+    raw = delivery_report(GONE, content_type='multipart/mixed; boundary="b"')
+    attached = f"Content-Type: {kind}\r\nContent-Disposition: attachment; filename=details.txt".encode()
+    assert kinds(raw.replace(b"Content-Type: message/delivery-status", attached)) == {"gone@klient.example": "hard"}
 
 
 def test_a_part_with_prose_before_the_part_with_fields() -> None:

@@ -208,3 +208,24 @@ def test_a_type_without_its_semicolon_is_text_all_the_same() -> None:
         "gone@klient.example [User unknown]\r\n--b--\r\n"
     )
     assert bounced(_report(body, content_type='multipart/mixed; boundary="b"')) == {"gone@klient.example": "hard"}
+
+
+@pytest.mark.parametrize(
+    "sender", ["mailer@ourcompany.example", "no-reply@forms.example", "wordpress@ourcompany.example"]
+)
+@pytest.mark.parametrize("path", [None, "<>"])
+def test_a_form_about_an_undelivered_mail_is_a_persons_word(sender: str, path: str | None) -> None:
+    body = "Name: Ann\r\nE-mail address: ann@customer.example\r\nMessage: your mail was not delivered, 550 unknown user.\r\n"
+    raw = _report(
+        body, **{"from": sender}, reply_to="ann@customer.example", return_path=path, subject="Delivery failed"
+    )
+    assert [(s.type, s.person.email) for s in read(raw).signals] == [("email.received", "ann@customer.example")]
+
+
+def test_a_person_who_forwards_the_parts_of_a_bounce_is_a_person() -> None:
+    body = (
+        "--b\r\nContent-Type: text/plain\r\n\r\nWhat is this?\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+        "Final-Recipient: rfc822; x@klient.example\r\nAction: failed\r\nStatus: 5.1.1\r\n--b--\r\n"
+    )
+    raw = mail(1, subject="Please look", body=body, content_type='multipart/mixed; boundary="b"')
+    assert read(raw).signals[0].type == "email.received"
