@@ -110,6 +110,19 @@ class ReadsFields(Protocol):
     def values(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Mapping[str, Any]]: ...
 
 
+# ------------------------------------------------------------------------------------------------------------ links
+
+
+@runtime_checkable
+class KnowsLinks(Protocol):
+    """A destination that knows its CRM's links. `account_object`: what companies are called there. `link_takes(object, field)`:
+    the objects that a standard link field takes, () where it takes any or is not known. Pure."""
+
+    account_object: str
+
+    def link_takes(self, object: str, field: str) -> Sequence[str]: ...
+
+
 # ------------------------------------------------------------------------------------------------------- duplicates
 
 

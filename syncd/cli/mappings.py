@@ -14,6 +14,7 @@ from syncd.errors import ConfigError, SyncdError, UsageError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+    from syncd.connector import Found
     from syncd.errors import Fault
     from syncd.mapping.preview import Previewed
     from syncd.signals import Signal
@@ -67,7 +68,19 @@ def beside(context: typer.Context, file: FileArgument = None) -> None:
             failures += result.differences
     here.out.rows(rows, ["mapping", "test", "result"], empty="no tests")
     if failures:
-        raise SyncdError("\n".join(str(failure) for failure in failures))
+        raise SyncdError("\n".join(_changed(failures)))
+
+
+def _changed(failures: list[Fault]) -> list[str]:
+    """What differs, once for all tests in which the same field of the same rule does: a change of one line is one line here."""
+    alike: dict[str, list[Fault]] = {}
+    for failure in failures:
+        _, _, field = failure.key.partition("expect.")
+        alike.setdefault(f"{failure.file} {field}", []).append(failure)
+    return [
+        f"{first}{f'; so in {len(more)} more tests, the next in line {more[0].line}' if more else ''}"
+        for first, *more in alike.values()
+    ]
 
 
 @mapping_app.command("show")
@@ -121,12 +134,24 @@ def preview(
     for name, outlet in outlets.items():
         if to is not None and name != to:
             continue
-        found = None
-        if find and signal.person.identity and outlet.mapping.knows_people:
-            wanted = Wanted(signal.person.identity, outlet.mapping.lookups(signal.person))
-            found = outlet.destination.resolve([wanted])[0]
+        person, found = signal.person, None
+        if person.identity and outlet.mapping.knows_people:
+            if find:
+                wanted = Wanted(person.identity, outlet.mapping.lookups(person), person.email, person.name)
+                found = outlet.destination.resolve([wanted])[0]
+            elif file is None:
+                found = _remembered(here, name, person.identity)
         for record in records_of(outlet.mapping, signal, found):
             _show(here, name, record)
+
+
+def _remembered(here: Session, destination: str, identity: str) -> Found | None:
+    """Who the person of a stored signal is in a CRM, as the database has it; None when it does not know."""
+    from syncd.dispatch.plan import as_found
+    from syncd.store.lanes import people
+
+    with here.store() as store, store.read() as connection:
+        return as_found(people(connection, destination, [identity]).get(identity))
 
 
 def _show(here: Session, destination: str, record: Previewed) -> None:

@@ -166,7 +166,7 @@ def doubt_over(row: WriteRow, found: str | None, law: Law, now: int) -> WriteRow
 
 def _stale(row: WriteRow, failure: StaleReference, keying: Keying, now: int) -> WriteRow:
     if row.stale_once:
-        reason = f"the record it points at is gone: {said(failure)}"
+        reason = f"the CRM refuses the record it links to, although the person was looked up again: {said(failure)}"
         return msgspec.structs.replace(row, state="dead", reason=reason, attempts=row.attempts + 1, due_at=0)
     again = msgspec.structs.replace(row, state="pending", stale_once=True, reason=said(failure), due_at=now)
     if not row.crm_id or failure.field:

@@ -15,8 +15,8 @@ import msgspec
 from syncd.config import Switch
 from syncd.connector import Found, Keying, Kind, Link, Write
 from syncd.mapping.model import About, CompiledMapping, Draft, Skipped
-from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY, not_theirs
-from syncd.signals import NAMESPACE, Signal, frame
+from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY, not_taken, not_theirs
+from syncd.signals import NAMESPACE, Person, Signal, frame, split_name
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
 
@@ -24,6 +24,9 @@ PEOPLE_CREATE = "people.create"
 ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "skipped")
 """A delivery's state is the first of these that any of its writes has."""
 _AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"}
+
+Takes = Callable[[str, str], Sequence[str]]
+"""(object, link field) -> the objects that it takes."""
 
 SUPERSEDED = "superseded by a later signal"
 NOTHING_EMPTY = "the fields it would fill are filled"
@@ -173,10 +176,32 @@ def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
 # ------------------------------------------------------------------------------------------------------------ writes
 
 
-def link_up(work: Work, person: Found | None) -> Write | str | None:
-    """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record."""
+def no_link_is_known(object: str, field: str) -> Sequence[str]:
+    """`Takes` of a destination that says nothing of links."""
+    return ()
+
+
+def needs_name(person: Person) -> bool:
+    """Whether a signal tells no name of the person, or only their address or number."""
+    return person.name in ("", person.email, person.phone)
+
+
+def with_name(signal: Signal, name: str) -> Signal:
+    """The signal with the name that the CRM has of the person."""
+    first, last = split_name(name)
+    person = msgspec.structs.replace(signal.person, name=name, first_name=first, last_name=last)
+    return msgspec.structs.replace(signal, person=person)
+
+
+def link_up(
+    work: Work, person: Found | None, takes: Takes = no_link_is_known, account_object: str = "Account"
+) -> Write | str | None:
+    """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record. `takes`: which
+    objects a link field of an object takes, () where the CRM says nothing of it; `account_object`: its companies."""
     draft, links = work.draft, {}
     if draft.update and (why := not_theirs(draft, person.object) if person else NOBODY):
+        return why
+    if person and (why := not_taken(draft, person.object)):
         return why
     account = person.account if person else ""
     group = account or (person.id if person else "")
@@ -184,10 +209,13 @@ def link_up(work: Work, person: Found | None) -> Write | str | None:
         if to == "person":
             if person is None:
                 return NOBODY
-            links[field] = Link(person.object, person.id)
+            stated = draft.takes.get(field)
+            able = stated.objects if stated else takes(draft.object, field)
+            if not able or person.object in able:
+                links[field] = Link(person.object, person.id)
         elif to == "account":
             if account:
-                links[field] = Link("Account", account)
+                links[field] = Link(account_object, account)
         elif to == "deal":
             return NO_DEAL  # no CRM client tells a deal's id yet
         else:

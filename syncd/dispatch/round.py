@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from syncd import pacing
+from syncd.capabilities import KnowsLinks
 from syncd.config import DestinationSettings, Settings
 from syncd.connector import Destination, Keying, Kind, Write
 from syncd.dispatch import outcomes as rules
@@ -134,6 +135,20 @@ class Round:
             self._create(now)
         finally:
             self._settle_creations(now)
+        self._name()
+
+    def _name(self) -> None:
+        """Records of people whose name a signal does not tell get the name that the CRM has."""
+        drafts: dict[str, dict[str, Draft]] = {}
+        for work in self._works:
+            need = self._needs.get(work.signal.person.identity)
+            name = need.row.name if need is not None and need.row is not None else ""
+            if not name or not plan.needs_name(work.signal.person):
+                continue
+            if (id_ := work.taken.signal_id) not in drafts:
+                made = self._route.mapping.drafts(plan.with_name(work.signal, name), live=work.taken.live)
+                drafts[id_] = {one.rule: one for one in made if isinstance(one, Draft) and not one.faults}
+            work.draft = drafts[id_].get(work.draft.rule, work.draft)
 
     def _gather(self) -> None:
         needing = {work.taken.signal_id for work in self._works if work.draft.needs_person}
@@ -274,7 +289,9 @@ class Round:
         if self._route.mapping.knows_people and person is None and work.draft.needs_person:
             self._without_person(work, need)
             return
-        made = plan.link_up(work, person)
+        crm = self._route.destination
+        known = (crm.link_takes, crm.account_object) if isinstance(crm, KnowsLinks) else ()
+        made = plan.link_up(work, person, *known)
         if made is None:
             later.append(work)
         elif isinstance(made, str):

@@ -217,7 +217,7 @@ def _points(use: Use, known: FieldDescription, mapping: LoadedMapping) -> Iterat
     """Whether a link can point at the people the mapping knows."""
     if use.role is not Role.LINK or use.target != "person" or not known.references:
         return
-    people = people_objects(mapping.parts)
+    people = use.takes or people_objects(mapping.parts)
     able = {name.casefold() for name in known.references}
     cannot = [name for name in people if name.casefold() not in able]
     if not cannot:

@@ -18,7 +18,7 @@ from syncd.durations import parse_duration
 from syncd.errors import Fault
 from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression, Sandbox, is_template, parse
-from syncd.mapping.model import About, OnConflict, Stranger, StrangerPolicy
+from syncd.mapping.model import About, LinkTakes, OnConflict, Stranger, StrangerPolicy
 from syncd.mapping.parts import CreatePart, MappingParts, MatchPart, RulePart
 from syncd.yaml_positions import Document, KeyPath
 
@@ -38,6 +38,7 @@ NOT_TO_UPDATE = ("key", "about", "kind", "link", "on_create")
 """What a rule that updates cannot say: the record is there, it is the person's own, and it is found by its id."""
 OF_UPDATES = ("fill", "only_if")
 """What only a rule that updates can say: its record is there to be read."""
+LINK_KEYS = ("person", "otherwise")
 LINK_TARGETS = ("person", "account", "deal")
 PEOPLE_CREATE = "people.create"
 _RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -274,6 +275,7 @@ class _Reading:
             ),
             kind=self.choice(parts, path, "kind", list(Kind), ""),
             link=self.links(parts.get("link", {}), (*path, "link")),
+            takes=self.takes(parts.get("link", {}), (*path, "link")),
             fields=self.fields(parts.get("fields"), (*path, "fields")),
             on_create=self.fields(parts.get("on_create"), (*path, "on_create")),
             clear=self.clear(parts.get("clear"), (*path, "clear")),
@@ -309,11 +311,28 @@ class _Reading:
         if not isinstance(node, dict):
             self.fault(path, "must be fields and what they point at, such as {WhoId: person}")
             return {}
+        node = {name: "person" if isinstance(target, dict) else target for name, target in node.items()}
         for name, target in node.items():
             if target not in LINK_TARGETS:
                 hint = f"use {', '.join(LINK_TARGETS)}"
                 self.fault((*path, name), f"a link to {target!r}: another rule's record is not supported yet", hint)
         return {name: str(target) for name, target in node.items() if target in LINK_TARGETS}
+
+    def takes(self, node: Any, path: KeyPath) -> dict[str, LinkTakes]:
+        """Links written as `{person: Contact}` or `{person: [Contact, Lead], otherwise: skip}`."""
+        found = {}
+        for name, target in node.items() if isinstance(node, dict) else ():
+            if isinstance(target, dict):
+                place = (*path, name)
+                parts = self.keys(target, place, LINK_KEYS, ("person",))
+                given = parts.get("person")
+                objects = [str(one or "").strip() for one in (given if isinstance(given, list) else [given])]
+                if not objects or not all(objects):
+                    self.fault((*place, "person"), "must be the object it takes, or a list of them, such as Contact")
+                    continue
+                skip = self.choice(parts, place, "otherwise", ("skip", "leave out"), "leave out") == "skip"
+                found[name] = LinkTakes(tuple(objects), skip)
+        return found
 
     def clear(self, node: Any, path: KeyPath) -> tuple[str, ...]:
         if node is None:

@@ -71,6 +71,7 @@ class Rule:
             part.verb == "update",
             fill,
             only_if,
+            takes=part.takes,
         )
 
 

@@ -54,11 +54,20 @@ class FieldFault:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkTakes:
+    """Which objects a link to a person takes. For a person who is another one it is left out, or (`skip`) the whole record."""
+
+    objects: tuple[str, ...]
+    skip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """One record, before the CRM is asked anything. `links`: field -> what it points at ("person", "account", or another
     rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person. `update`: it is the
     person's own record, if that is a record of this object; `fill`: what goes only into fields that are empty there; `only_if`:
-    what must stand there already, for any of it to be written. `owners`: who take turns in `owner_field` of a new person."""
+    what must stand there already, for any of it to be written. `owners`: who take turns in `owner_field` of a new
+    person. `takes`: of links that only some people can be put into."""
 
     rule: str
     object: str
@@ -75,6 +84,7 @@ class Draft:
     only_if: dict[str, Any] = field(default_factory=dict)
     owner_field: str = ""
     owners: tuple[Any, ...] = ()
+    takes: dict[str, LinkTakes] = field(default_factory=dict)
 
     @property
     def needs_person(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.mapping.compiler import Tree
-from syncd.mapping.model import About, OnConflict, StrangerPolicy
+from syncd.mapping.model import About, LinkTakes, OnConflict, StrangerPolicy
 from syncd.yaml_positions import KeyPath
 
 
@@ -36,7 +36,7 @@ class CreatePart:
 @dataclass(frozen=True)
 class RulePart:
     """One entry of `rules`; `place` is its path in the YAML. Of a rule that updates: `fill` only fills empty fields, and
-    it writes `only_if` these fields stand in the record already."""
+    it writes `only_if` these fields stand in the record already. `takes`: of links that only some people can be put into."""
 
     id: str
     name: str
@@ -55,6 +55,7 @@ class RulePart:
     place: KeyPath = ()
     fill: dict[str, Tree] = field(default_factory=dict)
     only_if: dict[str, Tree] = field(default_factory=dict)
+    takes: dict[str, LinkTakes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

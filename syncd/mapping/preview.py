@@ -5,7 +5,7 @@ Pure: the person as found (or not) goes in, what each rule makes comes out. It d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from syncd.connector import Found
@@ -13,7 +13,7 @@ from syncd.durations import format_duration
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping
 from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger
-from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_theirs
+from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_taken, not_theirs
 from syncd.signals import Signal
 
 
@@ -51,7 +51,7 @@ def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, liv
     person, why_not = _person(mapping, signal, found)
     if person is None and not why_not:
         new = mapping.stranger(signal)
-        records.append(_record(new, "A new person", {}))
+        records.append(_record(new, "A new person, unless the CRM knows them", {}))
         person = f"the new {new.object}"
     targets = {"person": person or "", "account": _account(found)}
     for made in mapping.drafts(signal, live=live):
@@ -61,8 +61,22 @@ def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, liv
         elif reason := _skipped(made, signal, found, why_not) or _not_theirs(mapping, made, found):
             records.append(Previewed(made.rule, title, made.object, skipped=reason))
         else:
-            records.append(_record(made, title, targets))
+            records.append(_record(_without_links(made, _object(mapping, found)), title, targets))
     return records
+
+
+def _object(mapping: Mapping, found: Found | None) -> str:
+    """What the person's record is, or will be."""
+    create = mapping.parts.create
+    return found.object if found else create.object if create else ""
+
+
+def _without_links(draft: Draft, object: str) -> Draft:
+    """The draft without the links that do not take the person's record."""
+    left = {
+        name: to for name, to in draft.links.items() if name not in draft.takes or object in draft.takes[name].objects
+    }
+    return replace(draft, links=left)
 
 
 def _skipped(draft: Draft, signal: Signal, found: Found | None, why_not: str) -> str:
@@ -78,10 +92,7 @@ def _skipped(draft: Draft, signal: Signal, found: Found | None, why_not: str) ->
 
 def _not_theirs(mapping: Mapping, draft: Draft, found: Found | None) -> str:
     """Why a rule that updates has nothing to do with this person's record, "" when it has."""
-    if not draft.update:
-        return ""
-    create = mapping.parts.create
-    return not_theirs(draft, found.object if found else create.object if create else "")
+    return not_theirs(draft, _object(mapping, found)) if draft.update else not_taken(draft, _object(mapping, found))
 
 
 def _person(mapping: Mapping, signal: Signal, found: Found | None) -> tuple[str | None, str]:

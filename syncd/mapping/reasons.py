@@ -15,6 +15,14 @@ ANOTHER = "their record is a "
 NOTHING_TO_SAY = "there is nothing to write into their record"
 
 
+def not_taken(draft: Draft, object: str) -> str:
+    """Why a rule is skipped for a person whose record is an `object` that a link of it does not take, "" when it is not."""
+    for name, takes in draft.takes.items():
+        if takes.skip and object not in takes.objects:
+            return f"{ANOTHER}{object}, and {name} takes a {' or '.join(takes.objects)}"
+    return ""
+
+
 def not_theirs(draft: Draft, object: str) -> str:
     """Why a rule that updates leaves a person alone whose record is an `object`, "" when it does not."""
     if object != draft.object:

@@ -7,6 +7,7 @@
       expect:
         timeline: {object: Task, fields: {Subject: Missed call}, links: {WhoId: person}}
         callback: {fields: {ActivityDate: 2026-01-16}}      # only the fields named are compared, unless exact: true
+        chat: {fields: {Subject: {contains: An}}}           # a text (or all of several) that must stand in it
         people.create: nothing                              # or {skipped: live_only}
 
 Pure: texts in, results out. Times and dates are compared as ISO 8601 text.
@@ -45,7 +46,9 @@ KNOWN_KEYS = ("object", "id", "role", "account")
 RECORD_KEYS = ("object", "fields", "fill", "only_if", "on_create", "links", "clear", "faults", "skipped", "exact")
 NOTES = {"fields": "", "fill": "if empty", "only_if": "must be", "on_create": "on create", "links": "link"}
 """What a case calls a group of fields: the note that preview gives them."""
-STRANGER, NOTHING = "stranger", "nothing"
+STRANGER, NOTHING, CONTAINS = "stranger", "nothing", "contains"
+LONG = 60
+"""Characters from which on it is told where two texts differ."""
 __all__ = ["Case", "CaseResult", "run_tests", "sample_signal", "tests_beside"]
 DAY = datetime(2026, 1, 15, 9, 0, tzinfo=UTC)
 """When a signal of a test happened, unless it says so: Thursday, 15 January 2026, 09:00 UTC."""
@@ -273,9 +276,23 @@ def _fields(part: str, wanted: dict[str, Any], got: dict[str, Any], *, exact: bo
 
 
 def _compare(path: KeyPath, wanted: Any, got: Any) -> list[Difference]:
+    if isinstance(wanted, dict) and set(wanted) == {CONTAINS}:
+        texts = wanted[CONTAINS] if isinstance(wanted[CONTAINS], list) else [wanted[CONTAINS]]
+        absent = [text for text in texts if str(text) not in str(_plain(got))]
+        return [(path, f"expected {_shown(text)} in it, got {_shown(got)}") for text in absent]
     if _plain(wanted) == _plain(got) and isinstance(wanted, bool) == isinstance(got, bool):
         return []
-    return [(path, f"expected {_shown(wanted)}, got {_shown(got)}")]
+    return [(path, f"expected {_shown(wanted)}, got {_shown(got)}{_where(wanted, got)}")]
+
+
+def _where(wanted: Any, got: Any) -> str:
+    """Where two long texts begin to differ, "" where it is plain to see."""
+    if not (isinstance(wanted, str) and isinstance(got, str)) or max(len(wanted), len(got)) < LONG:
+        return ""
+    place = next(
+        (n for n, (one, other) in enumerate(zip(wanted, got, strict=False)) if one != other), min(len(wanted), len(got))
+    )
+    return f" (they differ from character {place + 1}: {_shown(wanted[place:][:40])}, {_shown(got[place:][:40])})"
 
 
 def _plain(value: Any) -> Any:

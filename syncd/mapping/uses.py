@@ -27,7 +27,8 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Use:
-    """One field named by a mapping. `target`: what a link points at."""
+    """One field named by a mapping. `target`: what a link points at; `takes`: the objects of people that are put into it, ()
+    for all of them."""
 
     object: str
     field: str
@@ -35,6 +36,7 @@ class Use:
     place: KeyPath
     tree: Tree = None
     target: str = ""
+    takes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,14 @@ def _rule(rule: RulePart) -> Record:
         *_fields(rule.object, rule.only_if, Role.LOOK_UP, (*rule.place, "only_if")),
         *_fields(rule.object, rule.on_create, Role.FIRST, (*rule.place, "on_create")),
         *(
-            Use(rule.object, name, Role.LINK, (*rule.place, "link", name), target=target)
+            Use(
+                rule.object,
+                name,
+                Role.LINK,
+                (*rule.place, "link", name),
+                target=target,
+                takes=rule.takes[name].objects if name in rule.takes else (),
+            )
             for name, target in rule.link.items()
         ),
         *(Use(rule.object, name, Role.CLEAR, (*rule.place, "clear", at)) for at, name in enumerate(rule.clear)),

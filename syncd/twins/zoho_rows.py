@@ -206,6 +206,8 @@ class Rows:
             module = str(given.get("$se_module") or "")
             if not module:
                 raise RowError("MANDATORY_NOT_FOUND", "required field not found", _where("$se_module", index))
+            if module not in self.schema:  # "Account" for Accounts [UNV]
+                raise RowError("INVALID_DATA", "the module given seems to be invalid", _where("$se_module", index))
         record = None if id_ is None else self.live(module, id_)
         if id_ is None or record is None or record.get("$converted"):
             details = {**_where(one.name, index), "json_path": f"$.data[{index}].{one.name}.id"}

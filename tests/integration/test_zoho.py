@@ -303,3 +303,13 @@ def test_the_web_page_of_a_record() -> None:
     assert crm.url("Deals", "7") == "https://crm.zoho.eu/crm/tab/Potentials/7"
     assert crm.url("Own_Module", "7") == ""
     crm.close()
+
+
+def test_a_task_of_an_account_names_its_module(twin: ZohoTwin, connect: Connect) -> None:
+    """As `link: {What_Id: account}` writes it: `$se_module` is the module's own name."""
+    company = twin.add("Accounts", Account_Name="Customer")
+    crm = connect()
+    assert isinstance(push(crm, task(1, links={"What_Id": Link(crm.account_object, company)}))[0], Written)
+    (wrong,) = push(crm, task(2, links={"What_Id": Link("Account", company)}))
+    assert isinstance(wrong, Rejected)
+    assert "module" in str(wrong)

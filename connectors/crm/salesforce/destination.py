@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 ACTIVITIES = frozenset({"Task", "Event"})
 """Their custom fields live on Activity, where "Unique" is believed unavailable [M]: an upsert there is not enforced."""
 EVENT_SUFFIX = "__e"
+LINKS: Mapping[str, tuple[str, ...]] = {"ContactId": ("Contact",), "LeadId": ("Lead",), "WhoId": ("Contact", "Lead")}
+"""Standard link field -> the objects it takes (Salesforce's object reference)."""
 
 
 class Salesforce(DestinationDefaults):
@@ -54,6 +56,7 @@ class Salesforce(DestinationDefaults):
     doubt: ClassVar[float] = 600.0
     folds_case = True
     widens = False
+    account_object = "Account"
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._client = Client(settings, context)
@@ -103,6 +106,10 @@ class Salesforce(DestinationDefaults):
         statements = ask_deals(everybody(found), get=not self._composite)
         held = open_deals(self._client.query(statements)) if statements else frozenset()
         return with_deals(found, lambda f: f.id[:15] in held or (f.account[:15] or "-") in held)
+
+    def link_takes(self, object: str, field: str) -> tuple[str, ...]:
+        """Of the standard fields that people are linked by."""
+        return LINKS.get(field, ())
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         return pack.pack(writes, composite=self._composite)

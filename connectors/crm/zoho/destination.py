@@ -52,6 +52,9 @@ TABS: Mapping[str, str] = {
 }
 """Module -> its tab in the web pages, for those whose tab is known."""
 
+LINKS: Mapping[str, tuple[str, ...]] = {"Contact_Name": ("Contacts",), "Who_Id": ("Contacts", "Leads")}
+"""Standard link field -> the modules it takes."""
+
 CHECK_FIELDS = "duplicate_check_fields"
 ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
 """Codes of a refused right that, said of a row, speak of its record or module only."""
@@ -70,6 +73,7 @@ class Zoho(DestinationDefaults):
     search_lag: ClassVar[float] = 15.0
     folds_case = False
     widens = False
+    account_object = "Accounts"
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._client = Client(settings, context)
@@ -120,6 +124,10 @@ class Zoho(DestinationDefaults):
         statements = ask_deals(everybody(found), self._settings.closed_stages)
         held = open_deals(row for rows in self._ask(statements) for row in rows)
         return with_deals(found, lambda f: f.id in held or f.account in held)
+
+    def link_takes(self, object: str, field: str) -> tuple[str, ...]:
+        """Of the standard fields that people are linked by. Who_Id takes a lead too: it is then sent as What_Id."""
+        return LINKS.get(field, ())
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         return pack.pack(writes)
@@ -323,7 +331,7 @@ def _link_of(write: Write, field: str) -> str:
     """The link of the mapping that a field of Zoho's stands for, "" if none."""
     if field in write.links:
         return field
-    if field in (pack.OTHER_LINK, pack.CONTACT_LINK, pack.OTHER_MODULE):
+    if field in (pack.OTHER_LINK, pack.CONTACT_LINK):
         return next((name for name in (pack.CONTACT_LINK, pack.OTHER_LINK) if name in write.links), "")
     return ""
 

@@ -8,6 +8,9 @@ import pytest
 import yaml
 
 from syncd import registry
+from syncd.store import Store
+from syncd.store.lanes import PersonRow, put_people
+from syncd.store.queries import Filter, newest
 from tests.user_folder import SECRETS, UserFolder
 
 
@@ -144,6 +147,35 @@ def test_preview_reads_a_phone_as_the_sources_do(folder: UserFolder) -> None:
 
 def test_preview_of_a_stored_signal(filled: UserFolder) -> None:
     assert "Question" in filled.done("preview", filled.ids()[0]).out
+
+
+def test_preview_of_a_known_person_names_the_record(filled: UserFolder) -> None:
+    text = (filled.path / "config.yaml").read_text("utf-8")
+    filled.write("config.yaml", text.replace("mappings/database.yaml", "mappings/salesforce.yaml"))
+    with Store.open(f"sqlite:///{filled.path / 'syncd.db'}") as store:
+        known = [
+            PersonRow(one.signal.person.identity, "Contact", "003000000000001", "contact")
+            for one in newest(store, Filter())
+        ]
+        store.apply(lambda connection: put_people(connection, "archive", known))
+    shown = filled.done("preview", filled.ids()[0]).out
+    assert "Contact 003000000000001" in shown
+    assert "A new person" not in shown
+
+
+@pytest.mark.parametrize("name", ["salesforce", "zoho"])
+def test_a_changed_line_fails_few_tests_and_is_told_once(folder: UserFolder, name: str) -> None:
+    (folder.path / "mappings").mkdir()
+    mapping, tests = (folder.done("mapping", "show", name, *more).out for more in ((), ("--tests",)))
+    folder.write(f"mappings/{name}.tests.yaml", tests)
+    subject = 'Subject: "{{ signal.title'
+    folder.write(f"mappings/{name}.yaml", mapping.replace(subject, subject.replace("{{", "[syncd] {{"), 1))
+    assert folder.syncd("mapping", "test", name).code == 0
+    folder.write(f"mappings/{name}.yaml", mapping.replace("{Status: Completed}", "{Status: Done}"))
+    ran = folder.syncd("mapping", "test", name)
+    assert ran.code == 1
+    (line,) = [line for line in ran.err.splitlines() if "expected 'Completed', got 'Done'" in line]
+    assert "more tests, the next in line" in line
 
 
 def test_mappings(folder: UserFolder) -> None:
