@@ -131,7 +131,7 @@ class WebhookRoute:
             headers,
             body,
             self._doors.clock(),
-            parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else (),
+            read_query(query) if query else (),
             tail,
         )
 
@@ -214,6 +214,15 @@ class WebhookRoute:
         base = self._public_url or f"{scope['scheme']}://{headers.get('host', '')}"
         path = scope["raw_path"].decode("latin-1")
         return f"{base}{path}?{query.decode('latin-1')}" if query else base + path
+
+
+def read_query(raw: bytes) -> list[tuple[str, str]]:
+    """The pairs of a query string: UTF-8, else Windows-1252 as older senders write it, so that nothing is lost."""
+    text = raw.decode("latin-1")
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        return parse_qsl(text, keep_blank_values=True, encoding="cp1252", errors="replace")
 
 
 @lru_cache(maxsize=200)

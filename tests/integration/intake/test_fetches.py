@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from syncd.connector import Batch, Hint, NotYet, Request
+from connectors.generic.webhook import CONNECTOR, WebhookSettings
+from syncd.connector import Batch, Context, Hint, NotYet, Request
 from syncd.errors import AuthExpired, Malformed, Misconfigured, RateLimited, Transient
 from syncd.intake.admit import Outlet, Policy, admit
 from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
 from syncd.intake.quarantine import quarantined_request
-from syncd.signals import Route
+from syncd.oauth import MemoryTokens
+from syncd.signals import Route, decode_signal
 from syncd.store import Store
 from syncd.store.entries import Entry
 from syncd.store.schema import signals
@@ -191,6 +194,33 @@ def test_a_quarantined_body_is_parsed_again_after_a_fix(store: Store, clock: Clo
     fetches = worker(store, HostileWebhook(), clock)
     assert retry_quarantined(store, fetches) == 1
     assert (len(stored(store)), states(store)) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("sent", "headers", "title"),
+    [
+        (gzip.compress(b'{"id": "1", "title": "packed"}'), {"content-encoding": "gzip"}, "packed"),
+        (b'\xef\xbb\xbf{"id": "1", "title": "marked"}', {}, "marked"),
+        (rb'{"id": "1", "title": "half \ud83d"}', {}, "half \ufffd"),
+    ],
+    ids=["packed", "marked", "half"],
+)
+def test_what_an_earlier_version_could_not_read_is_released(
+    store: Store, clock: Clock, sent: bytes, headers: dict[str, str], title: str
+) -> None:
+    request = Request("POST", "https://x/webhooks/desk", {"content-type": "application/json", **headers}, sent, clock())
+    kept = quarantined_request(request, "desk", "the body is no JSON", clock())
+    store.journal.commit(Entry("desk", quarantined=(kept,), received_at=clock()))
+    keys = {
+        "verify": {"scheme": "none", "insecure": True},
+        "format": "json",
+        "signal": {"type": "custom.a", "id": "{{ body.id }}", "title": "{{ body.title }}"},
+    }
+    source = CONNECTOR.build(WebhookSettings.model_validate(keys), Context(name="desk", tokens=MemoryTokens()))
+    assert retry_quarantined(store, worker(store, source, clock)) == 1
+    with store.read() as connection:
+        assert [decode_signal(bytes(row.body)).title for row in connection.execute(select(signals))] == [title]
+    assert states(store) == []
 
 
 def test_a_body_that_is_still_bad_goes_back(store: Store, clock: Clock) -> None:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,6 +20,7 @@ from syncd.intake.keys import KeyFetch
 from syncd.intake.schedule import Schedule, Times, cron_trigger
 from syncd.store import Store
 from syncd.store.schema import signals
+from syncd.store.subscriptions import faults, note, note_keys
 from syncd.testing.hostile import SECRET, HostileSource, HostileWebhook, body, page
 from syncd.web.app import Readiness, make_app
 from syncd.web.metrics import Gauges, registry_of
@@ -192,6 +195,29 @@ def test_cron_lines_fire_as_crontab_says_in_the_zone_of_the_settings(line: str, 
     zone = ZoneInfo("Asia/Ho_Chi_Minh")
     at = datetime.fromisoformat(after).replace(tzinfo=zone)
     assert cron_trigger(line, zone).get_next_fire_time(None, at) == datetime.fromisoformat(fires).replace(tzinfo=zone)
+
+
+def test_what_is_wrong_with_keys_is_noted_until_it_is_well(sqlite_url: str) -> None:
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    answers: list[Any] = [OSError("unreachable"), ["key 0 (bad) cannot be used: it has no kty"], None]
+
+    class Keys:
+        def fetch_keys(self, at: datetime) -> list[str] | None:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer  # type: ignore[no-any-return]
+
+    with Store.open(sqlite_url) as store:
+        fetch = KeyFetch("door", Keys(), note=partial(note_keys, store, "door"), clock=lambda: now[0])
+        note(store, "door", "its webhook is gone")
+        for says in ("cannot be fetched", "some of its keys cannot be used; key 0 (bad)", ""):
+            fetch.run(threading.Event())
+            now[0] += timedelta(minutes=1)
+            fault = faults(store)["door"]
+            assert says in fault
+            assert "its webhook is gone" in fault
+        assert fault == "its webhook is gone"
 
 
 def test_keys_are_asked_for_once_in_a_while() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncd.testing.hostile import SECRET, body
+from syncd.web.webhooks import read_query
 
 if TYPE_CHECKING:
     from tests.integration.intake.conftest import House
@@ -112,3 +113,14 @@ def test_a_sender_that_left_before_its_answer_leaves_nothing_behind(house: House
     assert house.post(body(2)).status_code == 200
     assert (house.doors.waiting, house.doors.bytes_held) == (0, 0)
     assert len(house.journal.entries) == 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "pairs"),
+    [
+        (b"name=J%C3%B6rg&x=", [("name", "Jörg"), ("x", "")]),
+        (b"name=J%F6rg&name=a+b", [("name", "Jörg"), ("name", "a b")]),
+    ],
+)
+def test_a_query_in_either_charset(raw: bytes, pairs: list[tuple[str, str]]) -> None:
+    assert read_query(raw) == pairs
