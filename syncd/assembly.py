@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncd import registry
-from syncd.capabilities import SignsIn, WritesDatabase
+from syncd.capabilities import LimitsNames, SignsIn, WritesDatabase
 from syncd.config import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
+from syncd.mapping.uses import names_of
 from syncd.oauth import MemoryTokens, TokenStore
 from syncd.refusals import Refusals
 from syncd.settings_file import Loaded, load_settings, read_text
@@ -196,6 +197,9 @@ class _Building:
         if isinstance(destination, WritesDatabase) and (own := self._own_tables(destination, mapping)):
             self._fault(path, f"its mapping writes into syncd's own table {own}", "give it a database of its own")
             return None
+        if isinstance(destination, LimitsNames) and (refused := _refused_names(destination, mapping)):
+            self.faults += refused
+            return None
         return Outlet(entry, destination, mapping)
 
     def _own_tables(self, destination: WritesDatabase, mapping: CompiledMapping) -> str:
@@ -240,6 +244,15 @@ class _Building:
     def _placed(self, path: tuple[str, ...], message: str, hint: str) -> Fault:
         line, column = self.loaded.document.place(path)
         return Fault(str(self.loaded.path), line, column, ".".join(path), message, hint)
+
+
+def _refused_names(destination: LimitsNames, mapping: CompiledMapping) -> list[Fault]:
+    """A fault for every name of the mapping that the destination cannot take."""
+    return [
+        mapping.document.fault(place, f"{name}: {why}", "shorten it")
+        for name, place in names_of(mapping.parts)
+        if (why := destination.refused_name(name))
+    ]
 
 
 def check_configuration(path: Path) -> Report:

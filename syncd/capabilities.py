@@ -55,6 +55,14 @@ class WritesDatabase(Protocol):
         ...
 
 
+@runtime_checkable
+class LimitsNames(Protocol):
+    """A destination that would cut a long name without an error. `refused_name`: why it cannot take this name of an object or
+    field, "" when it can. Pure."""
+
+    def refused_name(self, name: str) -> str: ...
+
+
 class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
     """One field as the CRM describes it. `length`: characters at most, None when not limited or not told. `values`: the
     picklist, None when any value is taken; `restricted`: a value beside it is refused (else it is taken, and probably not

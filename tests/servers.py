@@ -106,6 +106,55 @@ def postgres_server(settings: Mapping[str, str] | None = None) -> Iterator[Serve
         shutil.rmtree(home, ignore_errors=True)
 
 
+class NoBouncer(Exception):
+    """There is no PgBouncer here; the text says how to get it."""
+
+
+@contextmanager
+def transaction_pooler(server: Server) -> Iterator[str]:
+    """PgBouncer in transaction mode before a server, two server connections for everybody; the URL of the maintenance database
+    through it. Raises NoBouncer."""
+    program, account = shutil.which("pgbouncer", path=f"/usr/sbin:{os.environ.get('PATH', '')}"), _account()
+    if program is None:
+        raise NoBouncer("PgBouncer is not installed: apt-get install pgbouncer")
+    home = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    who = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    port = free_port()
+    lines = [
+        "[databases]",
+        f"* = host=127.0.0.1 port={server.port} user=syncd",
+        "[pgbouncer]",
+        "listen_addr = 127.0.0.1",
+        f"listen_port = {port}",
+        "unix_socket_dir =",
+        "auth_type = any",
+        "pool_mode = transaction",
+        "default_pool_size = 2",
+        "max_client_conn = 200",
+    ]
+    (home / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
+    if account is not None:
+        os.chown(home, account.pw_uid, account.pw_gid)
+        os.chown(home / "pgbouncer.ini", account.pw_uid, account.pw_gid)
+    log = home / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # type: ignore[call-overload]
+            [program, str(home / "pgbouncer.ini")], stdout=output, stderr=output, cwd=home, **who
+        )
+    pooled = Server(f"postgresql+psycopg://syncd@127.0.0.1:{port}/postgres", port, home, process)
+    try:
+        _wait_until_ready(pooled, log)
+        yield pooled.url
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def _wait_until_ready(server: Server, log: Path) -> None:
     import psycopg
 

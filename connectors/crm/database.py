@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, field_validator
 from connectors.crm import database_online as online
 from connectors.crm.database_errors import classified
 from connectors.crm.database_rows import BadValue
-from connectors.crm.database_tables import Tables, find_column
+from connectors.crm.database_tables import Tables, find_column, too_long
 from connectors.crm.database_writes import ROWS, Row, RowFailed, present, row_of, transaction
 from syncd.capabilities import FieldDescription, FieldNeed, Finding, Level, Step
 from syncd.connector import (
@@ -40,7 +40,12 @@ BACKENDS = ("sqlite", "postgresql")
 SUPPORTED = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 CONNECT = 5
 """Seconds to connect, and for SQLite to wait for another writer."""
-POSTGRESQL_OPTIONS = "-c statement_timeout=60000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
+POSTGRESQL_LIMITS = (
+    "SELECT set_config('statement_timeout', '60000', true), set_config('lock_timeout', '10000', true), "
+    "set_config('idle_in_transaction_session_timeout', '60000', true)"
+)
+"""Milliseconds, for one transaction: behind a pooler (PgBouncer in transaction mode) a session is shared, and startup parameters
+are refused."""
 
 
 class DatabaseSettings(ConnectorSettings):
@@ -80,6 +85,9 @@ class Database(DestinationDefaults):
 
     def database_url(self) -> str:
         return self._url.set(password=None).render_as_string()
+
+    def refused_name(self, name: str) -> str:
+        return too_long(name) if self._url.get_backend_name() == "postgresql" else ""
 
     def keying(self, object: str, key_field: str) -> Keying:
         """An upsert that the unique index on the key column enforces; rows without a key cannot be found again."""
@@ -215,10 +223,12 @@ def _engine(url: sa.URL) -> sa.Engine:
         return engine
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    extra = {} if "options" in url.query else {"options": POSTGRESQL_OPTIONS}
-    return sa.create_engine(
-        url, connect_args={"connect_timeout": CONNECT, **extra}, pool_size=2, pool_pre_ping=True, hide_parameters=True
-    )
+    # A prepared statement belongs to a session, which behind a pooler is another one in the next transaction.
+    arguments = {"connect_timeout": CONNECT, "prepare_threshold": None}
+    engine = sa.create_engine(url, connect_args=arguments, pool_size=2, pool_pre_ping=True, hide_parameters=True)
+    if "options" not in url.query:
+        sa.event.listen(engine, "begin", _postgresql_begin)
+    return engine
 
 
 def _sqlite_connect(connection: Any, _: Any) -> None:
@@ -229,6 +239,10 @@ def _sqlite_connect(connection: Any, _: Any) -> None:
 
 def _sqlite_begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _postgresql_begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(POSTGRESQL_LIMITS)
 
 
 def _build(settings: DatabaseSettings, context: Context) -> Database:

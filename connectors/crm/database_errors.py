@@ -68,8 +68,16 @@ POSTGRESQL: tuple[tuple[str, Meaning], ...] = (
 )
 """Beginning of the SQLSTATE -> meaning, first fit (postgresql.org, Appendix A)."""
 
-PASSING = ("starting up", "shutting down", "recovery mode", "too many clients", "connection slots")
-"""Words of a server's refusal to connect that time cures; wrong names and passwords need a person."""
+LASTING = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "not permitted to log in",
+    "permission denied",
+    "unsupported startup parameter",
+)
+"""Words of a server's refusal to connect that time does not cure. psycopg gives no SQLSTATE there, and a server may speak another
+language: what is not recognised is tried again soon, with its text shown."""
 _FATAL = re.compile(r"FATAL:\s+(.+)")
 _FIELD = (
     re.compile(r"constraint failed: \w+\.(\w+)"),
@@ -114,8 +122,8 @@ def _meaning(error: BaseException) -> tuple[str, Meaning | None]:
     if type(error).__name__ != "OperationalError":
         return type(error).__name__, None
     refused = _FATAL.search(str(error))
-    passing = refused is None or any(word in refused[1] for word in PASSING)
-    return "connection", Meaning.LOST if passing else Meaning.STOP
+    lasting = refused is not None and any(word in refused[1] for word in LASTING)
+    return "connection", Meaning.STOP if lasting else Meaning.LOST
 
 
 def _field(error: BaseException) -> str:

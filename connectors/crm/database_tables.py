@@ -5,6 +5,7 @@ Used by the database destination, under its lock. A table is known as the databa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,27 @@ from syncd.errors import Misconfigured, Scope
 
 ID = "id"
 """The primary key of a table made here, unless the mapping writes a column of that name itself."""
+
+
+LONGEST_NAME = 63
+"""Bytes of a table's, column's or index's name in PostgreSQL, which cuts a longer one without an error (NAMEDATALEN)."""
+
+
+def too_long(name: str) -> str:
+    """Why PostgreSQL cannot keep this name of a table (perhaps `schema.table`) or column, "" when it can."""
+    longest = max(len(part.encode("utf-8", "surrogatepass")) for part in name.split("."))
+    if longest <= LONGEST_NAME:
+        return ""
+    return f"names in PostgreSQL have at most {LONGEST_NAME} bytes, this one has {longest}"
+
+
+def index_name(table: str, key: str) -> str:
+    """The name of a key's unique index, within what PostgreSQL keeps."""
+    name = f"uq_{table}_{key}"
+    if not too_long(name.replace(".", "_")):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{name.encode()[:40].decode('utf-8', 'ignore')}_{digest}"
 
 
 class Tables:
@@ -46,10 +68,13 @@ class Tables:
         return self._known[object_]
 
     def ready(self, writes: Iterable[Write]) -> None:
-        """Makes the tables, columns and unique indexes these writes need, where `create` says so."""
-        if not self._create:
-            return
+        """Makes the tables, columns and unique indexes these writes need, where `create` says so. Raises Misconfigured (rule)
+        for names that PostgreSQL would cut."""
         for object_, of_object in _by_object(writes).items():
+            if self._engine.dialect.name == "postgresql":
+                _check_names(object_, of_object)
+            if not self._create:
+                continue
             needed: dict[str, Any] = {}
             for write in of_object:
                 for name, value in columns_of(write).items():
@@ -64,8 +89,8 @@ class Tables:
             self._make(object_, needed)
         else:
             missing = [name for name in needed if find_column(table, name) is None]
-            self._add(table, {name: needed[name] for name in missing})
             if missing:
+                self._add(table, {name: needed[name] for name in missing})
                 self._known.pop(object_, None)
         table = self.get(object_)
         for key in keys:
@@ -93,7 +118,7 @@ class Tables:
         column = find_column(table, key)
         if column is None:
             return
-        made = sa.Index(f"uq_{table.name}_{key}", column, unique=True)
+        made = sa.Index(index_name(table.name, key), column, unique=True)
         try:
             made.create(self._engine, checkfirst=True)
         except sa.exc.IntegrityError:
@@ -142,6 +167,13 @@ def is_unique(table: sa.Table, name: str) -> bool:
         isinstance(c, sa.UniqueConstraint) and [k.name for k in c.columns] == [column.name] for c in table.constraints
     )
     return indexed or held
+
+
+def _check_names(object_: str, writes: Iterable[Write]) -> None:
+    for name in dict.fromkeys((object_, *(column for write in writes for column in columns_of(write)))):
+        why = too_long(name)
+        if why:
+            raise Misconfigured(f"{name}: {why}; shorten it", code="name", scope=Scope.RULE, field=name)
 
 
 def _by_object(writes: Iterable[Write]) -> dict[str, list[Write]]:

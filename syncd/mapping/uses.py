@@ -83,6 +83,16 @@ def objects_of(parts: MappingParts) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(record.object for record in records_of(parts)), *people_objects(parts))))
 
 
+def names_of(parts: MappingParts) -> Iterator[tuple[str, KeyPath]]:
+    """Every name of an object or field that is written, with its place; each once."""
+    named: dict[str, KeyPath] = {}
+    for record in records_of(parts):
+        named.setdefault(record.object, record.place)
+        for use in record.uses:
+            named.setdefault(use.field, use.place)
+    yield from named.items()
+
+
 def _newcomer(create: CreatePart) -> Record:
     place: KeyPath = ("people", "create")
     uses = [
