@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -114,7 +115,8 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True):
 class Batch:
     """What one step of a source saw, committed as one: signals, hints, the new cursor (`state`, None: unchanged) and
     what to `remember` (value None forgets the key). `dropped` counts, by reason, what was read and is no signal;
-    `misfits` are pieces that could not be understood: each goes into quarantine alone, its neighbours pass."""
+    `misfits` are pieces that could not be understood: each goes into quarantine alone, its neighbours pass. `formerly`: id of a
+    signal -> the one that an earlier version gave it."""
 
     signals: Sequence[Signal] = ()
     hints: Sequence[Hint] = ()
@@ -122,6 +124,16 @@ class Batch:
     remember: Mapping[str, str | None] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     misfits: Sequence[Misfit] = ()
+    formerly: Mapping[UUID, FormerId] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FormerId:
+    """The id that an earlier version of a connector derived for an event, and when the event happened (None where that depends
+    on who reads it). A stored signal of that id and time is the same event: its id stays."""
+
+    id: UUID
+    occurred_at: datetime | None = None
 
 
 @dataclass(frozen=True)

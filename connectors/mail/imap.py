@@ -103,7 +103,9 @@ class ImapSource:
             if page.lost or page.signals or page.dropped or folder.next > reached:
                 history = cursor.started - RESYNC_MARGIN if folder.floor is not None else 0.0
                 signals = [signal for signal in page.signals if signal.occurred_at.timestamp() >= history]
-                yield Batch(signals=signals, state=msgspec.json.encode(cursor), dropped=page.dropped)
+                yield Batch(
+                    signals=signals, state=msgspec.json.encode(cursor), dropped=page.dropped, formerly=page.formerly
+                )
             if page.lost:
                 raise page.lost
         if folder.floor is not None:
@@ -133,7 +135,12 @@ class ImapSource:
                     if page.lost:
                         progress.stuck.lost_at(page.lost_at)
                     signals = [signal for signal in page.signals if since <= signal.occurred_at < until]
-                    yield Batch(signals=signals, state=msgspec.json.encode(progress), dropped=page.dropped)
+                    yield Batch(
+                        signals=signals,
+                        state=msgspec.json.encode(progress),
+                        dropped=page.dropped,
+                        formerly=page.formerly,
+                    )
                     if page.lost:
                         raise page.lost
 

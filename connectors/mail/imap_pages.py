@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from connectors.mail.imap_cursor import Stuck
 from connectors.mail.imap_session import Meta, Refused, Session
 from connectors.mail.message import HEAD_BYTES
 from connectors.mail.reading import Envelope, Rules, read_mail
+from syncd.connector import FormerId
 from syncd.errors import Failure, RateLimited
 from syncd.signals import Route, Signal
 
@@ -28,6 +30,7 @@ class Page:
 
     uids: list[int] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
+    formerly: dict[UUID, FormerId] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     missing: list[int] = field(default_factory=list)
     lost: Failure | None = None
@@ -114,6 +117,7 @@ class Pages:
         envelope = Envelope(meta.arrived_at, meta.size or len(raw), meta.seen, truncated)
         reading = read_mail(raw, envelope, self.rules, self.now, self.route)
         page.signals += reading.signals
+        page.formerly.update(reading.formerly)
         if reading.dropped:
             page.dropped[reading.dropped] += 1
 

@@ -18,6 +18,7 @@ from connectors.mail.imap_errors import broken, refusal, speaks_of_us, translate
 from connectors.mail.imap_login import Way
 from connectors.mail.message import HEAD_BYTES
 from connectors.mail.text import MIME_FAULTS
+from syncd import __version__
 from syncd.errors import Failure, Misconfigured, Transient
 
 if TYPE_CHECKING:
@@ -242,6 +243,7 @@ def _logged_in(settings: ImapSettings, way: Way, where: str) -> Any:
         client = _connect(settings, where)
         try:
             if way.enter(client, f"{where} as {settings.username}", secret, last=last):
+                _introduce(client, where)
                 return client
         except BaseException:
             _close(client)
@@ -249,6 +251,19 @@ def _logged_in(settings: ImapSettings, way: Way, where: str) -> Any:
         _close(client)
         refused = secret
     raise AssertionError("the last try ends by success or failure")
+
+
+def _introduce(client: Any, where: str) -> None:
+    """Says who we are where the server takes it (ID, RFC 2971): NetEase (163, 126, yeah.net, 188) opens no folder before. What
+    the server answers does not matter."""
+    with translated(where):
+        try:
+            if client.has_capability("ID"):
+                client.id_({"name": "syncd", "version": __version__, "vendor": "syncd"})
+        except imaplib.IMAP4.abort:
+            raise
+        except (imaplib.IMAP4.error, *MIME_FAULTS):
+            pass  # refused, or an answer that cannot be read
 
 
 def _connect(settings: ImapSettings, where: str) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,12 +20,12 @@ from pydantic import Field, field_validator
 
 from connectors.mail.mail_check import check_maildir
 from connectors.mail.message import HEAD_BYTES
-from connectors.mail.reading import SIGNALS, Envelope, Rules, read_mail
+from connectors.mail.reading import SIGNALS, Envelope, Readings, Rules, read_mail
 from connectors.mail.settings import MailSettings
 from syncd.capabilities import Finding
 from syncd.connector import Batch, Connector, Context
 from syncd.errors import Misconfigured, Transient
-from syncd.signals import Route, Signal
+from syncd.signals import Route
 
 PAGE = 50
 _HASH_BYTES = 6
@@ -119,10 +118,11 @@ class MaildirSource:
         seen &= there
         fresh.sort(key=_age)
         for page in _pages(fresh):
-            signals, dropped, done = self._read(page, now, Route.POLL)
+            read, done = self._read(page, now, Route.POLL)
             seen |= {_hash(file.name) for file in done}
-            if done or dropped:
-                yield Batch(signals=signals, state=_encode(known) if done else None, dropped=dropped)
+            if done or read.dropped:
+                state = _encode(known) if done else None
+                yield Batch(signals=read.signals, state=state, dropped=read.dropped, formerly=read.formerly)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         """Every mail of the range, in the order of file names; goes on behind the last name done."""
@@ -136,18 +136,18 @@ class MaildirSource:
                 (f for f in self._files(folder) if os.fsencode(f.name) > after), key=lambda f: os.fsencode(f.name)
             )
             for page in _pages(files):
-                signals, dropped, _ = self._read(page, self._clock(), Route.BACKFILL)
+                read, _ = self._read(page, self._clock(), Route.BACKFILL)
                 yield Batch(
-                    signals=[signal for signal in signals if since <= signal.occurred_at < until],
+                    signals=[signal for signal in read.signals if since <= signal.occurred_at < until],
                     state=msgspec.msgpack.encode(_Progress(folder, os.fsencode(page[-1].name))),
-                    dropped=dropped,
+                    dropped=read.dropped,
+                    formerly=read.formerly,
                 )
 
-    def _read(self, page: list[_File], now: datetime, route: Route) -> tuple[list[Signal], Counter[str], list[_File]]:
-        """(signals, what made none by reason, files that are done with). A file that moved away is looked for again by the
+    def _read(self, page: list[_File], now: datetime, route: Route) -> tuple[Readings, list[_File]]:
+        """What the files came to, and those that are done with. A file that moved away is looked for again by the
         next poll; one that cannot be read too, and is counted."""
-        signals: list[Signal] = []
-        dropped: Counter[str] = Counter()
+        read = Readings()
         done: list[_File] = []
         for file in page:
             try:
@@ -155,13 +155,11 @@ class MaildirSource:
             except FileNotFoundError:
                 continue
             except OSError:
-                dropped["unreadable"] += 1
+                read.dropped["unreadable"] += 1
                 continue
-            reading = read_mail(raw, envelope, self._rules, now, route)
-            signals.extend(reading.signals)
-            dropped.update([reading.dropped] if reading.dropped else [])
+            read.add(read_mail(raw, envelope, self._rules, now, route))
             done.append(file)
-        return signals, dropped, done
+        return read, done
 
     def check_online(self) -> Iterator[Finding]:
         """Whether every folder is there and may be read."""

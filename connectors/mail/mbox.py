@@ -7,7 +7,6 @@ rotated is finished under its new name; one that was rewritten is read again by 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -20,13 +19,13 @@ from pydantic import Field
 
 from connectors.mail.imap_cursor import RESYNC_MARGIN, START_MARGIN
 from connectors.mail.mbox_file import Busy, Piece, mark, open_file, pieces, settled_size
-from connectors.mail.reading import SIGNALS, Envelope, Rules, read_mail
+from connectors.mail.reading import SIGNALS, Envelope, Readings, Rules, read_mail
 from connectors.mail.settings import MailSettings
 from connectors.mail.some_failed import of_some
 from syncd.capabilities import Finding, Level
 from syncd.connector import Batch, Connector, Context
 from syncd.errors import Failure, Misconfigured, Transient
-from syncd.signals import Route, Signal
+from syncd.signals import Route
 
 PAGE, PAGE_BYTES = 50, 4_000_000
 """Mails a batch, and bytes: one that is larger is a batch alone."""
@@ -146,13 +145,15 @@ class MboxSource:
         for page, end in _pages(pieces(file, place.offset, size, self._max_size), last=last):
             position = file.tell()
             wanted = [piece for piece in page if not _arrived_before(piece, place.floor)]
-            signals, dropped = self._read(wanted, now, Route.POLL)
+            read = self._read(wanted, now, Route.POLL)
+            signals = read.signals
             if place.floor is not None:
                 history = cursor.started - RESYNC_MARGIN
                 signals = [signal for signal in signals if signal.occurred_at.timestamp() >= history]
             place.offset, place.mark, place.tail = end, mark(file, end), 0
             file.seek(position)
-            yield Batch(signals=signals, state=msgspec.msgpack.encode(cursor), dropped=dropped)
+            state = msgspec.msgpack.encode(cursor)
+            yield Batch(signals=signals, state=state, dropped=read.dropped, formerly=read.formerly)
         place.tail = size if place.offset < size else 0
         if size and not place.tail:
             place.floor = None
@@ -188,11 +189,11 @@ class MboxSource:
                     offset = progress.offset
                 for page, end in _pages(pieces(file, offset, size, self._max_size), last=True):
                     position = file.tell()
-                    signals, dropped = self._read(page, self._clock(), Route.BACKFILL)
+                    read = self._read(page, self._clock(), Route.BACKFILL)
                     state = msgspec.msgpack.encode(Progress(name, end, mark(file, end)))
                     file.seek(position)
-                    wanted = [signal for signal in signals if since <= signal.occurred_at < until]
-                    yield Batch(signals=wanted, state=state, dropped=dropped)
+                    wanted = [signal for signal in read.signals if since <= signal.occurred_at < until]
+                    yield Batch(signals=wanted, state=state, dropped=read.dropped, formerly=read.formerly)
 
     def check_online(self) -> Iterator[Finding]:
         """Whether every file is there and may be read."""
@@ -204,15 +205,12 @@ class MboxSource:
             except Failure as failed:
                 yield Finding(Level.FAULT, f"file {path.name}", str(failed))
 
-    def _read(self, page: list[Piece], now: datetime, route: Route) -> tuple[list[Signal], Counter[str]]:
-        signals: list[Signal] = []
-        dropped: Counter[str] = Counter()
+    def _read(self, page: list[Piece], now: datetime, route: Route) -> Readings:
+        read = Readings()
         for piece in page:
             envelope = Envelope(piece.arrived or now, piece.size, piece.seen, piece.truncated)
-            reading = read_mail(piece.raw, envelope, self._rules, now, route)
-            signals += reading.signals
-            dropped.update([reading.dropped] if reading.dropped else [])
-        return signals, dropped
+            read.add(read_mail(piece.raw, envelope, self._rules, now, route))
+        return read
 
     def _now(self, path: Path, now: datetime) -> Place:
         with _opened_or_misconfigured(path) as file:

@@ -70,6 +70,7 @@ class Mail:
     key: str
     subject: str = ""
     sender: Address = Address("", "")
+    senders: tuple[Address, ...] = ()
     reply_to: tuple[Address, ...] = ()
     to: tuple[Address, ...] = ()
     cc: tuple[Address, ...] = ()
@@ -100,6 +101,17 @@ class Mail:
         """Key of the first mail of the thread, as far as this mail knows."""
         return (*self.references, self.in_reply_to, self.key)[0] or self.key
 
+    @property
+    def identity(self) -> str:
+        """What names this mail on every route, as text for `derive_id`: its Message-ID with the headers in which no copy of it
+        differs, since some programs give one Message-ID to many mails. Without one, `key`, which is made of those already."""
+        if not self.message_id:
+            return self.key
+        sent = self.date.isoformat(timespec="seconds") if self.date else self.header("date")
+        senders = ",".join(address.email for address in self.senders) or self.header("from")
+        answers_to = ",".join(address.email for address in self.reply_to)
+        return frame(self.message_id, senders, answers_to, sent, "".join(self.subject.split()))
+
     def occurred_at(self, fallback: datetime) -> datetime:
         """The Date header when it is believable: not before 1990, at most a day after `fallback` (arrival); else `fallback`."""
         if self.date is None or not _EPOCH <= self.date <= fallback + _FUTURE:
@@ -116,13 +128,15 @@ def parse(raw: bytes, *, size: int | None = None, truncated: bool = False) -> Ma
     def first(name: str) -> str:
         return next(filter(None, headers.get(name, ())), "")
 
+    senders = parse_addresses(first("from"))
     message_id = (message_ids(first("message-id"), loose=True) or ("",))[0]
     content = read_content(part)
     return Mail(
         part=part,
         key=message_id or _fingerprint(raw, as_sent),
         subject=decode_header(first("subject")),
-        sender=(parse_addresses(first("from")) or (Address(decode_header(first("from")), ""),))[0],
+        sender=(senders or (Address(decode_header(first("from")), ""),))[0],
+        senders=senders,
         reply_to=parse_addresses(first("reply-to")),
         to=parse_addresses(first("to")),
         cc=parse_addresses(first("cc")),

@@ -5,9 +5,12 @@ Pure and total. Ids are of family "mail" and are the same by every transport, fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from connectors.mail.addresses import given_name_first, mailto, unique
 from connectors.mail.automatic import form_sender, is_automatic, speaks_for_person
@@ -16,7 +19,7 @@ from connectors.mail.html_quotes import marked_html
 from connectors.mail.message import HEAD_BYTES, TEXT_CAP, Mail, parse
 from connectors.mail.reply import latest_reply
 from connectors.mail.text import shorten
-from syncd.connector import SignalSpec
+from syncd.connector import FormerId, SignalSpec
 from syncd.signals import Route, Signal, derive_id, frame, make_person
 
 FAMILY = "mail"
@@ -24,8 +27,12 @@ RECEIVED = "email.received"
 BOUNCED = "email.bounced"
 
 SIGNALS = (
-    SignalSpec(RECEIVED, "poll, backfill: Message-ID, else a hash of Date, From, To, Subject and body", backfill=True),
-    SignalSpec(BOUNCED, "poll, backfill: the report's Message-ID (else the hash) and the recipient", backfill=True),
+    SignalSpec(
+        RECEIVED,
+        "poll, backfill: Message-ID, From, Reply-To, Date, Subject; without the first a hash of Date, From, To, Subject, body",
+        backfill=True,
+    ),
+    SignalSpec(BOUNCED, "poll, backfill: the same of the report, and the recipient", backfill=True),
 )
 
 _LIST_HEADERS = frozenset(
@@ -58,10 +65,25 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Reading:
-    """Signals, or none and why: own, list, auto_reply, delivery_report."""
+    """Signals, or none and why: own, list, auto_reply, delivery_report. `formerly`: see `syncd.connector.Batch`."""
 
     signals: tuple[Signal, ...] = ()
     dropped: str = ""
+    formerly: Mapping[UUID, FormerId] = field(default_factory=dict)
+
+
+@dataclass
+class Readings:
+    """What several mails came to."""
+
+    signals: list[Signal] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    formerly: dict[UUID, FormerId] = field(default_factory=dict)
+
+    def add(self, reading: Reading) -> None:
+        self.signals += reading.signals
+        self.dropped.update([reading.dropped] if reading.dropped else [])
+        self.formerly.update(reading.formerly)
 
 
 def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Reading:
@@ -70,9 +92,31 @@ def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route
     report = read_report(mail, rules.own)
     if report.is_report:
         bounced = _bounced(mail, report, envelope, rules, now, route)
-        return Reading(bounced, "" if bounced else "delivery_report")
+        return _read(bounced, mail) if bounced else Reading((), "delivery_report")
     reason = unwanted(mail, rules)
-    return Reading((), reason) if reason else Reading((_received(mail, envelope, rules, now, route),))
+    return Reading((), reason) if reason else _read((_received(mail, envelope, rules, now, route),), mail)
+
+
+def _read(signals: tuple[Signal, ...], mail: Mail) -> Reading:
+    """With the ids from when a mail was known by its Message-ID alone."""
+    if not mail.message_id:
+        return Reading(signals)
+    dated = mail.date is not None
+    return Reading(
+        signals,
+        formerly={
+            signal.id: FormerId(
+                derive_id(FAMILY, "", signal.type, _native(signal.type, mail.key, signal.person.email)),
+                signal.occurred_at if dated and signal.occurred_at == mail.date else None,
+            )
+            for signal in signals
+        },
+    )
+
+
+def _native(signal_type: str, mail: str, recipient: str) -> str:
+    """The mail's own part of an id: a report makes a signal of each recipient."""
+    return mail if signal_type == RECEIVED else frame(mail, recipient)
 
 
 def unwanted(mail: Mail, rules: Rules) -> str:
@@ -124,7 +168,7 @@ def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route
     if mail.truncated:
         data["note"] = f"Only the first {HEAD_BYTES // 1024} KiB of this mail of {mail.size} bytes were read."
     return Signal(
-        id=derive_id(FAMILY, "", RECEIVED, mail.key),
+        id=derive_id(FAMILY, "", RECEIVED, mail.identity),
         type=RECEIVED,
         source=rules.source,
         occurred_at=mail.occurred_at(envelope.arrived_at),
@@ -145,7 +189,7 @@ def _bounced(
     what = report.original_subject or mail.subject or "(no subject)"
     return tuple(
         Signal(
-            id=derive_id(FAMILY, "", BOUNCED, frame(mail.key, bounce.recipient)),
+            id=derive_id(FAMILY, "", BOUNCED, _native(BOUNCED, mail.identity, bounce.recipient)),
             type=BOUNCED,
             source=rules.source,
             occurred_at=mail.occurred_at(envelope.arrived_at),

@@ -23,6 +23,7 @@ from syncd.crashpoints import point
 from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
 from syncd.intake.admit import Policy, admit
 from syncd.intake.counts import Counts
+from syncd.intake.former_ids import with_former_ids
 from syncd.intake.polls import setback
 from syncd.signals import Route
 from syncd.store import Store
@@ -246,7 +247,7 @@ class _Run:
                 point("after_fetch")
                 if lost.is_set():
                     raise FenceLost(fence.lease)
-                entry = self.reading.admit(batch, self.policy(), self.clock())
+                entry = self.reading.admit(with_former_ids(batch, self.store), self.policy(), self.clock())
                 progress = self.progress.after(batch, entry)
                 committed = self.store.journal.commit(
                     structs.replace(entry, fence=fence, job=JobStep(self.job.id, batch.state, _text(progress)))
@@ -348,7 +349,7 @@ def dry_reading(
     seen: set[str] = set()
     with closing(reading.read(None)) as batches:
         for batch in batches:
-            entry = reading.admit(batch, policy, clock())
+            entry = reading.admit(with_former_ids(batch, store), policy, clock())
             ids = [str(arrival.signal.id) for arrival in entry.arrivals]
             fresh = set(ids) - seen - known_ids(store, ids)
             seen |= fresh

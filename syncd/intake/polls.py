@@ -21,6 +21,7 @@ from syncd.crashpoints import point
 from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited
 from syncd.intake.admit import Policy, admit, empty
 from syncd.intake.counts import Counts
+from syncd.intake.former_ids import with_former_ids
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.entries import Entry, Fence, FenceLost, StoreUnavailable
@@ -198,6 +199,7 @@ class _Reading:
                 point("after_fetch")
                 if lost.is_set():
                     raise FenceLost(self._fence.lease)
+                batch = with_former_ids(batch, poll._store)
                 entry = admit(batch, poll.name, Route.POLL, poll._policy(), poll._clock(), fence=self._fence)
                 if not empty(entry):
                     with traces.span("commit", source=poll.name):

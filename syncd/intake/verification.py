@@ -22,6 +22,7 @@ from syncd.connector import Backfillable, SignalSpec
 from syncd.errors import Failure, QuotaExhausted, RateLimited
 from syncd.intake.admit import Policy, admit
 from syncd.intake.backfill import Pause, Range, batches_of, known_ids, rest_of
+from syncd.intake.former_ids import with_former_ids
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.engine import millis
@@ -156,6 +157,7 @@ class _Run:
         try:
             with closing(batches_of(self.source, self.range, self.cursor)) as batches:
                 for batch in batches:
+                    batch = with_former_ids(batch, self.store)
                     entry = admit(batch, self.name, Route.BACKFILL, self.policy(), self.clock())
                     seen.add(entry.arrivals, known_ids(self.store, [str(one.signal.id) for one in entry.arrivals]))
                     times = [one.occurred_at for one in batch.signals]

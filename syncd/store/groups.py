@@ -7,7 +7,7 @@ the quarantine and harms nobody else; no path repeats for ever.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,9 @@ from syncd.store.rows import ArrivalRows, Part, Prepared, only, parts, without
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
+
+REPEAT = "known"
+"""The reason by which `status` counts arrivals that the store had already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def _write(store: Store, connection: Connection, group: Sequence[Prepared]) -> R
     accepted = [prepared for prepared in group if id(prepared) not in lost]
     fresh, stir = _write_arrivals(pen, accepted)
     _write_receipts(pen, accepted)
-    _write_states(pen, accepted)
+    _write_states(pen, accepted, _repeats(accepted, fresh))
     outcomes: list[Outcome] = [lost.get(id(prepared)) or _committed(prepared, fresh) for prepared in group]
     return Result(outcomes, stir | Stir(hints=any(prepared.hints for prepared in accepted)))
 
@@ -150,6 +153,17 @@ def _lost_fences(store: Store, connection: Connection, group: Sequence[Prepared]
         if not held[key]:
             lost[id(prepared)] = FenceLost(f"the lease {fence.lease!r} is no longer held by this claim")
     return lost
+
+
+def _repeats(accepted: Sequence[Prepared], fresh: Mapping[str, int]) -> Counter[tuple[str, str, str]]:
+    """(source, type, REPEAT) -> how many arrivals of it we had already. `fresh` as for `_committed`."""
+    first = dict(fresh)
+    return Counter(
+        (rows.signal.source, rows.signal.type, REPEAT)
+        for prepared in accepted
+        for rows in prepared.arrivals
+        if first.pop(rows.signal.id, None) != id(prepared)
+    )
 
 
 def _committed(prepared: Prepared, fresh: dict[str, int]) -> Committed:
@@ -206,10 +220,10 @@ def _write_receipts(pen: Pen, accepted: Sequence[Prepared]) -> None:
         pen.run("quarantine", quarantined)
 
 
-def _write_states(pen: Pen, accepted: Sequence[Prepared]) -> None:
+def _write_states(pen: Pen, accepted: Sequence[Prepared], repeats: Counter[tuple[str, str, str]]) -> None:
     states: dict[str, tuple[bytes, int]] = {}
     memory: dict[tuple[str, str], str | None] = {}
-    off: Counter[tuple[str, str, str]] = Counter()
+    off = Counter(repeats)
     jobs: dict[str, tuple[bytes | None, str, int]] = {}
     for prepared in accepted:
         entry = prepared.entry

@@ -41,6 +41,29 @@ def started(script: ImapScript, **keys: Any) -> Ledger:
     return ledger
 
 
+NEEDS_ID = says("{tag} NO EXAMINE Unsafe Login. Please contact kefu@188.com for help")
+
+
+@pytest.mark.parametrize(
+    "answer", ['* ID ("name" "x")\n{tag} OK done', "* ID NIL\n{tag} OK done", "{tag} OK done", "{tag} NO no"]
+)
+def test_a_host_that_wants_to_know_who_reads_is_told(answer: str) -> None:
+    with ImapScript("IMAP4rev1 ID IDLE") as script:
+        script.answers["ID"] = says(answer)
+        ledger = started(script)
+        with_mail(script)
+        opens = script.answers["EXAMINE"]
+        script.seen.clear()
+        script.answers["EXAMINE"] = lambda tag: (opens if "ID" in script.seen else NEEDS_ID)(tag)
+        assert [signal.title for signal in ledger.poll()] == ["Question 1"]
+
+
+def test_a_host_that_takes_no_id_is_sent_none() -> None:
+    with ImapScript() as script:
+        started(script)
+        assert "ID" not in script.seen
+
+
 @pytest.mark.parametrize("command", ["LOGIN", "EXAMINE", "SEARCH", "FETCH"])
 @pytest.mark.parametrize(
     ("text", "pause"), [(f"NO {BACKOFF}", 299.961), (f"BAD {BACKOFF}", 299.961), (f"NO {BANDWIDTH}", 3600)]

@@ -39,6 +39,8 @@ def test_a_signal_is_stored_once_with_its_deliveries(store: Store) -> None:
     first = store.journal.commit(an_entry(1, 2, seeds=seeds))
     again = store.journal.submit(an_entry(2, 3, seeds=seeds)).result(10)
     assert [len(first.new), first.repeats, len(again.new), again.repeats] == [2, 0, 1, 1]
+    repeated = a_signal(2)
+    assert books.kept_out(store) == {(repeated.source, repeated.type, "known"): 1}
     assert {(row["destination"], row["live"], row["old"]) for row in rows(store, deliveries)} == {
         ("crm", True, False),
         ("archive", False, True),

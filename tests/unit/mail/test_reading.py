@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from connectors.mail.reading import Envelope, Reading, Rules, read_mail
-from syncd.signals import Route, Signal, encode
-from tests.mails import BROKEN, MOMENT, mail
+from syncd.signals import Route, Signal, derive_id, encode, frame
+from tests.mails import BROKEN, FAILED, MOMENT, delivery_report, mail
 
 
 def _cpython() -> dict[str, bytes]:
@@ -56,9 +56,40 @@ def test_an_ordinary_mail() -> None:
 
 def test_the_id_is_the_message_id_however_it_is_written() -> None:
     usual = received(mail(1)).id
-    assert received(mail(1, message_id="\r\n <mail-1@customer.example >", subject="other")).id == usual
+    assert received(mail(1, message_id="\r\n <mail-1@customer.example >", to="other@ourcompany.example")).id == usual
+    assert received(mail(1, subject="Question\r\n 1").replace(b"Ann Buyer <ann1", b"Ann B. <ANN1")).id == usual
+    assert received(b"Received: by b\r\nX-Folder: 2\r\n" + mail(1).replace(b"\r\n", b"\n")).id == usual
     assert received(mail(1, message_id="mail-1@customer.example")).id == usual
     assert received(mail(2)).id != usual
+
+
+def test_another_mail_under_the_same_message_id_is_another_signal() -> None:
+    form = mail(1, reply_to="Tim <tim@one.example>", message_id="<form@host.example>")
+    changes = [
+        (b"tim@one.example", b"ute@two.example"),
+        (b"ann1@customer.example", b"ann2@customer.example"),
+        (b"08:00:00", b"08:00:01"),
+        (b"Question 1", b"Question 2"),
+        (b"Date: ", b"X-Date: "),
+    ]
+    mails = [form, *(form.replace(before, after) for before, after in changes)]
+    assert len({received(one).id for one in mails}) == len(mails)
+    reports = [delivery_report(FAILED, number=1, subject=subject) for subject in ("a", "b")]
+    assert len({read(one).signals[0].id for one in reports}) == 2
+
+
+def test_the_id_of_earlier_versions_is_said() -> None:
+    reading = read(mail(1))
+    former = reading.formerly[reading.signals[0].id]
+    assert former.id == derive_id("mail", "", "email.received", "mail-1@customer.example")
+    assert former.occurred_at == MOMENT
+    report = read(delivery_report(FAILED))
+    (signal,) = report.signals
+    native = frame("report-1@mx.example", signal.person.email)
+    assert report.formerly[signal.id].id == derive_id("mail", "", "email.bounced", native)
+    (undated,) = read(mail(1, date=None)).formerly.values()
+    assert undated.occurred_at is None
+    assert not read(mail(1, message_id=None)).formerly
 
 
 def test_without_message_id_what_was_added_on_the_way_does_not_count() -> None:
