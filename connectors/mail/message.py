@@ -82,6 +82,7 @@ class Mail:
     written: str = ""
     html: str = ""
     attachments: tuple[dict[str, Any], ...] = ()
+    note: str = ""
     size: int = 0
     truncated: bool = False
     headers: dict[str, list[str]] = field(default_factory=dict)
@@ -148,6 +149,7 @@ def parse(raw: bytes, *, size: int | None = None, truncated: bool = False) -> Ma
         written=content.written,
         html=content.html,
         attachments=content.attachments,
+        note=content.note,
         size=len(raw) if size is None else size,
         truncated=truncated,
         headers=headers,

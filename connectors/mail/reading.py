@@ -165,6 +165,8 @@ def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route
         data["full_text"] = mail.text
     if mail.reply_to:
         data["reply_to"] = unique(mail.reply_to)
+    if mail.note and not rules.headers_only:
+        data["note"] = mail.note
     if mail.truncated:
         data["note"] = f"Only the first {HEAD_BYTES // 1024} KiB of this mail of {mail.size} bytes were read."
     return Signal(
