@@ -9,21 +9,26 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import logging
 import resource
 import socket
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 import uvloop
 
 from syncd.errors import SyncdError, UsageError
+from syncd.intake.seldom import EVERY
 from syncd.turns import long_turns
 from syncd.web.protocol import HEAD_SECONDS, Protocol
 
 KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 15
 BACKLOG = 1024
+_MOST_MESSAGES = 100
 MOST_CONNECTIONS = 8000  # each may hold 64 KiB of a body nobody has asked for yet
 
 
@@ -31,6 +36,27 @@ def connections_allowed() -> int:
     """As many as leave the process a quarter of its file descriptors for the database and the vendors."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(MOST_CONNECTIONS, files * 3 // 4))
+
+
+class OnceInAWhile(logging.Filter):
+    """Lets each warning of uvicorn through once in EVERY seconds: strangers can trigger them at will."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            return True
+        now = self._clock()
+        if now - self._said.get(record.msg, -EVERY) < EVERY:
+            return False
+        self._said = {record.msg: now} if len(self._said) > _MOST_MESSAGES else {**self._said, record.msg: now}
+        return True
+
+
+_FILTER = OnceInAWhile()
 
 
 class _Uvicorn(uvicorn.Server):
@@ -94,6 +120,7 @@ class Server:
     def start(self) -> None:
         """Returns when requests are answered. Raises SyncdError when the server could not come up."""
         tune_the_interpreter()
+        logging.getLogger("uvicorn.error").addFilter(_FILTER)  # the same one again is no second one
         self._thread.start()
         self._up.wait()
         if self._fault is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import resource
 import socket
 import threading
@@ -257,3 +258,18 @@ def test_a_reader_that_fails_tells_all_and_is_asked_again() -> None:
     failed, later = asyncio.run(scrape())
     assert [type(one) for one in failed] == [OSError, OSError]
     assert later == "well"
+
+
+def test_strangers_cannot_fill_the_log() -> None:
+    now = [0.0]
+    passes = server.OnceInAWhile(clock=lambda: now[0]).filter
+
+    def record(level: int, message: str) -> logging.LogRecord:
+        return logging.LogRecord("uvicorn.error", level, "", 0, message, (), None)
+
+    bad = record(logging.WARNING, "Invalid HTTP request received.")
+    assert [passes(bad) for _ in range(100)] == [True] + [False] * 99
+    assert passes(record(logging.WARNING, "Exceeded concurrency limit."))
+    assert all(passes(record(logging.ERROR, "Exception in ASGI application")) for _ in range(2))
+    now[0] += 10
+    assert passes(bad)
