@@ -76,13 +76,14 @@ FAILURE_SUBJECT = re.compile(
     r"|non distribu|échec de (?:la )?(?:remise|distribution)|retour de courrier"
     r"|utilisateur non recens|no (?:se )?(?:puede|pudo|ha podido) (?:entregar|ser entregado)|no entregad"
     r"|mensaje devuelto|error de entrega|mancato recapito|mancata consegna"
-    r"|non (?:recapitabile|consegnat)|impossibile recapitare|n[ãa]o (?:foi )?(?:entregue|entregável)"
+    r"|non (?:recapitabile|consegnat)|impossibile recapitare|n[ãa]o (?:foi |é possível )?(?:entregue|entregável|entregar)"
     r"|falha (?:na|de) entrega|mensagem devolvida|onbestelbaar|niet (?:afgeleverd|bezorgd)"
     r"|mislukt|olevererbar|kunde inte levereras|kunne ikke leveres|kan ikke leveres|ei voitu toimittaa"
     r"|toimittaminen epäonnistui|niedostarczon|nie można dostarczyć|nedoručiteln|nedoručen"
     r"|недоставлен|не (?:доставлен|может быть доставлен)|невозможно доставить|не удалось доставить|возвращ[её]нн"
     r"|teslim edilemedi|iletilemedi|không (?:gửi|thể gửi|phát) được|chưa gửi được"
-    r"|无法投递|無法投遞|无法送达|無法傳[送遞]|未送達|未能送达|退信|投递失败|传送失败|傳遞失敗|系统退信|配信不能"
+    r"|kézbesíthetetlen|nelivrabil|nedoručiteľn|nije (?:moguće )?isporučiv|недоставимо|не вдається доставити|αδύνατη η παράδοση"
+    r"|无法投递|無法投遞|无法送达|无法传[送递]|無法傳[送遞]|未送達|未能送达|退信|投递失败|传送失败|傳遞失敗|系统退信|配信不能"
     r"|配信エラー|配信できません|送信エラー|メールエラー|届かなかった|送信できません|エラーメール"
     r"|배달 (?:실패|못)|전송 실패|발송 실패|반송|전달되지",
     re.IGNORECASE,
@@ -106,7 +107,7 @@ _FAILURE_WORDS = re.compile(
     r"|kunne ikke leveres|ei voitu|nie (?:można|mogła|została?) |nelze doručit|nebyl[ao]? doruč"
     r"|не (?:может|могло|удалось|было) (?:быть )?достав|не доставлен|teslim edileme"
     r"|không (?:thể )?(?:gửi|phát|chuyển)"
-    r"|无法(?:投递|送达|发送)|無法(?:投遞|送達|傳送)|未能(?:投递|送达)|退信|被退回|送信できませんでした|送信に失敗"
+    r"|无法(?:将邮件)?(?:投递|送达|发送|传递)|無法(?:將郵件)?(?:投遞|送達|傳送|傳遞)|未能(?:投递|送达)|退信|被退回|送信できませんでした|送信に失敗"
     r"|配信できません|届けることができません|배달(?:하지|되지)|전송(?:하지|되지) 못",
     re.IGNORECASE,
 )
