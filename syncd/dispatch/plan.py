@@ -21,6 +21,8 @@ from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
 
 PEOPLE_CREATE = "people.create"
+PEOPLE_NAME = "people.name"
+"""The rule that gives a record which syncd made of an address or a number alone the name that a later signal tells."""
 ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "skipped")
 """A delivery's state is the first of these that any of its writes has."""
 _AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"}
@@ -101,7 +103,13 @@ def as_found(person: PersonRow | None) -> Found | None:
     if person is None or not person.object or person.state != "known":
         return None
     return Found(
-        object=person.object, id=person.crm_id, role=person.role, account=person.account, open_deal=person.open_deal
+        object=person.object,
+        id=person.crm_id,
+        role=person.role,
+        account=person.account,
+        open_deal=person.open_deal,
+        name=person.name,
+        by_number=person.by_number,
     )
 
 
@@ -142,7 +150,7 @@ def open_work(
             continue
         works.append(Work(taken, signal, made, row, kept))
     for rule, row in taken.writes.items():
-        if rule not in rules and rule != PEOPLE_CREATE and not row.finished:
+        if rule not in rules and rule not in (PEOPLE_CREATE, PEOPLE_NAME) and not row.finished:
             changed.append(skip(row, "its rule is gone from the mapping"))
     return works, changed
 
@@ -184,6 +192,50 @@ def no_link_is_known(object: str, field: str) -> Sequence[str]:
 def needs_name(person: Person) -> bool:
     """Whether a signal tells no name of the person, or only their address or number."""
     return person.name in ("", person.email, person.phone)
+
+
+def lacks_name(name: str, person: Person) -> bool:
+    """Whether a record's name is none, but the address or number that syncd made it of."""
+    return not any(sign.isalpha() for sign in name) or name.casefold() == person.email
+
+
+def named_draft(mapping: CompiledMapping, signal: Signal) -> Draft | None:
+    """What gives the record of a new person, made of their address or number alone, the name that this signal tells: written
+    only if the address or number still stands in the field. None when the mapping makes no such record."""
+    person = signal.person
+    marks = tuple(mark for mark in (person.email, person.phone) if mark)
+    if needs_name(person) or PEOPLE_CREATE not in mapping.key_fields():
+        return None
+    new = mapping.stranger(signal)
+    bare = [
+        mapping.stranger(msgspec.structs.replace(signal, person=Person(email=email, phone=phone))).fields
+        for email, phone in ((person.email, ""), ("", person.phone), (person.email, person.phone))
+        if email or phone
+    ]
+    names = {
+        field: value
+        for field, value in new.fields.items()
+        if value not in marks and all(fields.get(field) in marks for fields in bare)
+    }
+    if new.faults or not names:
+        return None
+    fill = {
+        field: value
+        for field, value in new.fields.items()
+        if field not in names and not all(field in fields for fields in bare)
+    }
+    stands: dict[str, object] = dict.fromkeys(names, marks)
+    return replace(
+        new,
+        rule=PEOPLE_NAME,
+        key_field="",
+        fields=names,
+        on_create={},
+        owners=(),
+        update=True,
+        fill=fill,
+        only_if=stands,
+    )
 
 
 def with_name(signal: Signal, name: str) -> Signal:
@@ -257,7 +309,8 @@ def reopened(taken: Taken, now: int) -> list[WriteRow]:
 def disagrees(draft: Draft, there: Mapping[str, object]) -> str:
     """Why what stands `there` forbids to write, "" when it does not. Texts are the same whatever their case."""
     for name, wanted in draft.only_if.items():
-        if str(there.get(name) or "").strip().casefold() != str(wanted).strip().casefold():
+        either = wanted if isinstance(wanted, tuple) else (wanted,)
+        if str(there.get(name) or "").strip().casefold() not in [str(one).strip().casefold() for one in either]:
             return f"their record has another {name}" if there.get(name) else f"their record has no {name}"
     return ""
 

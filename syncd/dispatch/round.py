@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from syncd import pacing
-from syncd.capabilities import KnowsLinks
+from syncd.capabilities import KnowsLinks, ReadsFields
 from syncd.config import DestinationSettings, Settings
 from syncd.connector import Destination, Keying, Kind, Write
 from syncd.dispatch import outcomes as rules
@@ -27,7 +27,9 @@ from syncd.dispatch.sender import Sender
 from syncd.errors import Ambiguous, Failure, Transient
 from syncd.mapping import reasons
 from syncd.mapping.model import About, CompiledMapping, Draft, Stranger
-from syncd.store.queue import Batch, WriteRow
+from syncd.signals import Signal
+from syncd.store.lanes import put_people
+from syncd.store.queue import Batch, Taken, WriteRow
 from syncd.store.store import Store
 
 DIED = Ambiguous("syncd was stopped before the answer came", code="interrupted")
@@ -136,6 +138,40 @@ class Round:
         finally:
             self._settle_creations(now)
         self._name()
+        self._complete(now)
+
+    def _complete(self, now: int) -> None:
+        """Records that syncd made of an address or a number alone get the name that a signal of this batch tells."""
+        if not isinstance(self._route.destination, ReadsFields):
+            return
+        needing = {work.taken.signal_id for work in self._works}
+        for need in self._needs.values():
+            for taken, signal in need.asked:
+                row, found = taken.writes.get(plan.PEOPLE_NAME), need.found
+                begun = row is not None and not row.finished
+                lacks = found is not None and plan.lacks_name(found.name, signal.person)
+                if (
+                    found is None
+                    or (row is not None and row.finished)
+                    or not (begun or (lacks and taken.signal_id in needing))
+                ):
+                    continue
+                draft = plan.named_draft(self._route.mapping, signal)
+                if draft is not None and draft.object == found.object and not (found.by_number and signal.person.email):
+                    self._give_name(need, taken, signal, draft, now)
+                elif row is not None:
+                    self.ledger.put(taken, plan.skip(row, plan.NOTHING_EMPTY))
+
+    def _give_name(self, need: Need, taken: Taken, signal: Signal, draft: Draft, now: int) -> None:
+        keying = self._route.keying(draft)
+        row = taken.writes.get(draft.rule) or WriteRow(draft.rule, "", draft.object, keying.kind.value)
+        work = Work(taken, signal, draft, row, keying)
+        taken.writes[draft.rule] = row
+        if need.row is not None:  # the next signal has not to read it again
+            known = need.row = msgspec.structs.replace(need.row, name=signal.person.name)
+            self._store.apply(lambda connection: put_people(connection, self._caller.name, [known]))
+        if self._may_go(work, now):
+            self._works.append(work)
 
     def _name(self) -> None:
         """Records of people whose name a signal does not tell get the name that the CRM has."""

@@ -14,10 +14,10 @@ import pytest
 from connectors.crm.salesforce import CONNECTOR as SALESFORCE
 from connectors.crm.zoho import CONNECTOR as ZOHO
 from syncd.config import DestinationSettings, Settings
-from syncd.connector import Context
+from syncd.connector import Context, Write
 from syncd.dispatch.lane import Lane
 from syncd.oauth import MemoryTokens
-from syncd.signals import Route, Signal
+from syncd.signals import Route, Signal, make_person
 from syncd.testing.hostile_destination import HostileDestination
 from syncd.twins.salesforce import SalesforceTwin
 from syncd.twins.zoho import ZohoTwin
@@ -300,3 +300,35 @@ rules:
         "held",
         "fill: and only_if: cannot be used here: its connector cannot read fields",
     )
+
+
+def test_a_lead_made_of_an_address_gets_the_name_that_a_later_signal_tells(rig: TwinRig) -> None:
+    rig.arrive([signal(1)])
+    rig.step()
+    assert rig.record("lead")[rig.names["last"]] == ANN
+    first = "FirstName" if rig.names["lead"] == "Lead" else "First_Name"
+    person = make_person(first_name="Ann", last_name="Lee", email=ANN)
+    for number in (2, 3):
+        rig.arrive([msgspec.structs.replace(signal(number), person=person)])
+        rig.later(60)
+        rig.drain()
+    lead = rig.record("lead")
+    assert (lead[first], lead[rig.names["last"]]) == ("Ann", "Lee")
+    assert rig.of_rule("people.name") == [("written", "")]
+    assert rig.states() == {"delivered": 3}
+
+
+def test_a_name_that_people_entered_is_not_written_over(rig: TwinRig) -> None:
+    rig.arrive([signal(1)])
+    rig.step()
+    lead = rig.record("lead")
+    theirs = Write(
+        key="k", object=rig.names["lead"], id=lead.get("Id") or lead["id"], fields={rig.names["last"]: "Lee-Smith"}
+    )
+    for call in rig.client.plan([theirs]):
+        rig.client.send(call)
+    rig.arrive([msgspec.structs.replace(signal(2), person=make_person(name="Ann Lee", email=ANN))])
+    rig.later(60)
+    rig.drain()
+    assert rig.record("lead")[rig.names["last"]] == "Lee-Smith"
+    assert rig.of_rule("people.name")[0][0] == "skipped"
