@@ -207,16 +207,23 @@ def _ask(accounts_url: str, auth: ZohoAuth, refresh: str) -> Response:
 
 
 def _read_token(answer: Response, now: datetime) -> Token:
-    """Failures come as HTTP 200 too, and the throttle as HTTP 400: what counts is the body."""
-    if (slow := throttled(answer, now)) is not None:
-        raise RateLimited(slow.message, code=slow.code, retry_after=max(slow.retry_after or 0, WINDOW.total_seconds()))
+    """Failures come as HTTP 200 too, and the throttle as HTTP 400: what counts is the body. The ten minutes are the throttle's;
+    a host that is busy says itself how long (429 without a Retry-After is taken for the throttle)."""
     try:
         said = answer.json()
     except Ambiguous as error:
-        raise Transient(error.message, code=str(answer.status)) from None
+        said = Transient(error.message, code=str(answer.status))
+    slow = throttled(answer, now)
+    if slow is not None and not _is_throttle(said):
+        unsaid = slow.retry_after is None and answer.status == 429
+        raise RateLimited(
+            slow.message, code=slow.code, retry_after=WINDOW.total_seconds() if unsaid else slow.retry_after
+        )
+    if isinstance(said, Transient):
+        raise said
     access = said.get("access_token") if isinstance(said, dict) else None
     if not isinstance(access, str) or not access:
-        raise _refusal(said, answer.status)
+        raise _refusal(said, answer.status, answer.retry_after(now))
     return Token(access=access, expires_at=now + timedelta(seconds=_life(said)), extra=_domain(said.get("api_domain")))
 
 
@@ -227,10 +234,15 @@ def _domain(told: Any) -> dict[str, str]:
         return {}
 
 
-def _refusal(said: Any, status: int) -> Failure:
+def _is_throttle(said: Any) -> bool:
+    return isinstance(said, dict) and said.get("error") == _THROTTLED
+
+
+def _refusal(said: Any, status: int, wait: float | None) -> Failure:
     code = str(said.get("error", "")) if isinstance(said, dict) else ""
-    if code == _THROTTLED:
-        return RateLimited("too many access tokens were asked for", code=code, retry_after=WINDOW.total_seconds())
+    if _is_throttle(said):
+        longest = max(wait or 0, WINDOW.total_seconds())
+        return RateLimited("too many access tokens were asked for", code=code, retry_after=longest)
     if code in _PERMANENT:
         return Misconfigured(f"Zoho refuses to sign in: {_PERMANENT[code]}", code=code)
     text = f"the sign-in at Zoho failed: the accounts host gave no token (HTTP {status}); it is tried again"

@@ -24,7 +24,8 @@ LITTLE_SHARE = 0.02
 PURGE_GRACE = timedelta(days=2)
 AHEAD = timedelta(minutes=10)
 SIGN_IN = "run: syncd auth"
-QUOTA_SAYS = ("our share of the daily allowance", "the account has used", "the allowance is used up")
+OUR_SHARE = "our share of the daily allowance"
+QUOTA_SAYS = ("the account has used", "the allowance is used up")
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,10 @@ def _after_a_pause(row: Mapping[str, Any]) -> str:
         return "what waits goes on by itself after it"
     if row["stopped"]:
         return "mend it, then `systemctl reload syncd`"
+    if str(row["reason"]).startswith(OUR_SHARE):
+        return "raise `quota:` or remove it, then `systemctl reload syncd`: it resumes at once, else by itself then"
     if str(row["reason"]).startswith(QUOTA_SAYS):
-        return "it goes on by itself; raise `quota:`, or see `syncd status` for a backfill to wait for"
+        return "it resumes by itself when the account has more left; a backfill in `syncd status` may use it"
     if row["failures"] >= BREAKER_OPENS_AT:
         return "it is tried again then; if it goes on, ask the vendor's status page"
     return "it goes on by itself"

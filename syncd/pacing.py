@@ -76,7 +76,8 @@ class Pace(msgspec.Struct, frozen=True):
     `failures`: consecutive failed calls. `opened`: how often the breaker opened since the last success. `throttled`:
     "slow down"s in a row. `paused_until`, `reason`: nothing is sent before. `stopped`: the pause is a Misconfigured's,
     which a reload ends. `size`: at most so many deliveries a round (0: the destination's capacity). `held`: rule ->
-    (until, reason) of rules that name something the CRM does not know.
+    (until, reason) of rules that name something the CRM does not know. `short_of`: the pause is the budget's, which had less
+    left than so many units; 0 for any other pause.
     """
 
     failures: int = 0
@@ -87,6 +88,7 @@ class Pace(msgspec.Struct, frozen=True):
     stopped: bool = False
     size: int = 0
     held: dict[str, tuple[int, str]] = {}
+    short_of: float = 0.0
 
     def paused(self, now: int) -> bool:
         return now < self.paused_until
@@ -140,11 +142,18 @@ def throttled(pace: Pace, now: int, retry_after: float | None, random: Random, w
     return pause(msgspec.structs.replace(pace, throttled=pace.throttled + 1), until, f"told to slow down: {why}")
 
 
-def pause(pace: Pace, until: int, reason: str, *, stopped: bool = False) -> Pace:
+def pause(pace: Pace, until: int, reason: str, *, stopped: bool = False, short_of: float = 0.0) -> Pace:
     """The later of this pause and the one in force; the reason is the later one's."""
     if until <= pace.paused_until:
         return pace
-    return msgspec.structs.replace(pace, paused_until=until, reason=reason, stopped=stopped)
+    return msgspec.structs.replace(pace, paused_until=until, reason=reason, stopped=stopped, short_of=short_of)
+
+
+def afforded(pace: Pace, left: float) -> Pace:
+    """Ends a pause of the budget as soon as the budget has enough left: the quota was raised or removed."""
+    if not pace.short_of or left < pace.short_of:
+        return pace
+    return msgspec.structs.replace(pace, paused_until=0, reason="", short_of=0.0)
 
 
 def resumed(pace: Pace) -> Pace:

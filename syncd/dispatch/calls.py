@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -87,11 +88,22 @@ class Caller:
         now = self.clock()
         if self._stopping() or self.pace.paused(now):
             raise Paused
-        left = self.budget(now)
-        if left.left < max(cost, 1e-9):
-            self.pace = pacing.pause(self.pace, max(left.until, now + pacing.SECOND), left.reason)
+        left, needed = self.budget(now), max(cost, 1e-9)
+        if left.left < needed:
+            until = max(left.until, now + pacing.SECOND)
+            self.pace = pacing.pause(self.pace, until, left.reason, short_of=needed)
+            log.warning("destination paused", destination=self.name, reason=left.reason, until=_shown(until))
             raise Paused
         self.before_call()
+
+    def paused(self, now: int) -> bool:
+        """Whether nothing may be sent now. A pause of the budget ends when the budget, as it is configured now, has enough."""
+        if self.pace.short_of and self.pace.paused(now):
+            afforded = pacing.afforded(self.pace, self.budget(now).left)
+            if afforded is not self.pace:
+                log.info("destination resumed: its quota has enough left again", destination=self.name)
+            self.pace = afforded
+        return self.pace.paused(now)
 
     def budget(self, now: int) -> pacing.Budget:
         """What may still be spent."""
@@ -151,7 +163,8 @@ class Caller:
         before = self.pace
         self.pace = rules.react(self.pace, failure, self.clock(), self._random)
         if failure is not None and self.pace.paused_until > before.paused_until:
-            log.warning("destination paused", destination=self.name, reason=self.pace.reason)
+            until = _shown(self.pace.paused_until)
+            log.warning("destination paused", destination=self.name, reason=self.pace.reason, until=until)
 
     def hold(self, rule: str, failure: Failure) -> None:
         """The rule names what the CRM does not know: its writes wait, the others flow."""
@@ -405,6 +418,10 @@ class Caller:
             if again_at is not None:
                 self._spared.update(dict.fromkeys(mine, again_at))
         return blamed
+
+
+def _shown(at: int) -> str:
+    return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _answers(failure: Failure) -> bool:

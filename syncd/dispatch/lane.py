@@ -115,10 +115,11 @@ class Lane:
         caller = self._calls()
         caller.made = 0
         started = self._clock()
-        if caller.pace.paused(started):
+        if caller.paused(started):
             return StepResult(wait_until=caller.pace.paused_until, reason=caller.pace.reason)
         batch = self._claim(caller, started)
         if not batch.taken:
+            caller.keep_pace()
             with self._store.read() as connection:
                 return StepResult(wait_until=queue.next_due(connection, self.name))
         work = Round(self._route, self._store, caller, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -94,6 +95,42 @@ def test_the_throttle_pauses_ten_minutes_and_is_not_asked_again_meanwhile() -> N
     responses.reset()
     answer(GOOD)
     clock.now = NOW + timedelta(minutes=10)
+    assert ask(tokens, held).access == "1000.a"
+
+
+THROTTLED = {"error_description": "You have made too many requests", "error": "Access Denied", "status": "failure"}
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "seconds"),
+    [
+        (503, {"Retry-After": "3"}, "", 3),
+        (503, {"Retry-After": "3"}, {"error": "unavailable"}, 3),
+        (503, {"Retry-After": "Sun, 22 Nov 2026 04:02:00 GMT"}, "<html>", 120),
+        (503, {"Retry-After": "1200"}, "", 1200),
+        (429, {"Retry-After": "7"}, "<html>", 7),
+        (429, {}, "", 600),
+        (429, {}, THROTTLED, 600),
+        (429, {"Retry-After": "7"}, THROTTLED, 600),
+        (400, {"Retry-After": "900"}, THROTTLED, 900),
+        (200, {}, THROTTLED, 600),
+        (503, {"Retry-After": "3"}, THROTTLED, 600),
+    ],
+)
+def test_a_busy_host_says_how_long_and_only_the_throttle_is_ten_minutes(
+    status: int, headers: dict[str, str], body: object, seconds: int
+) -> None:
+    clock = Clock()
+    tokens, held = grant(clock)
+    text = body if isinstance(body, str) else json.dumps(body)
+    responses.post(f"{URL}/oauth/v2/token", body=text, status=status, headers=headers)
+    with pytest.raises(RateLimited) as caught:
+        ask(tokens, held)
+    assert caught.value.retry_after == seconds
+    responses.reset()
+    answer(GOOD)
+    clock.now = NOW + timedelta(seconds=seconds)
     assert ask(tokens, held).access == "1000.a"
 
 
