@@ -26,6 +26,7 @@ from pydantic import (
 from syncd.cron import parse_cron
 from syncd.durations import Duration, format_duration
 from syncd.http import check_base_url
+from syncd.known_secrets import learn_settings
 from syncd.signals import CATALOGUE, CUSTOM_PREFIX, Exclusions, known_types, place_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -259,6 +260,9 @@ class Settings(BaseModel):
     """The whole configuration, valid. `channels` maps channel -> switch -> on, off or from whom."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    def model_post_init(self, context: Any, /) -> None:
+        learn_settings(self)
 
     database: Annotated[
         SecretStr, Field(description="sqlite:///FILE (beside this file), or postgresql+psycopg://USER@HOST/NAME")

@@ -23,6 +23,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict
 
 from syncd.errors import Failure
+from syncd.known_secrets import learn_settings
 from syncd.refusals import Refusals
 from syncd.signals import Signal
 
@@ -36,6 +37,9 @@ class ConnectorSettings(BaseModel):
     `pydantic.SecretStr`; durations `syncd.durations.Duration` (accepts `30s 5m 2h 7d`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+
+    def model_post_init(self, context: Any, /) -> None:
+        learn_settings(self)
 
 
 @dataclass(frozen=True)

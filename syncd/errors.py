@@ -12,9 +12,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from syncd.known_secrets import mask
+
 
 class SyncdError(Exception):
-    """A fault with one clear line for a person: what, where, why, what to do. Commands exit 1 on it."""
+    """A fault with one clear line for a person: what, where, why, what to do. Commands exit 1 on it. Its text may hold a
+    vendor's: secrets are masked in it."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(mask(one) if isinstance(one, str) else one for one in args))
 
 
 class UsageError(SyncdError):
@@ -64,9 +70,9 @@ class Failure(Exception):
     of_call = False
 
     def __init__(self, message: str = "", *, code: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
+        self.message = mask(message)  # a vendor may echo our request: here its words enter
+        self.code = mask(code)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" if self.code else self.message
@@ -128,7 +134,7 @@ class Misconfigured(Failure):
     ) -> None:
         super().__init__(message, code=code)
         self.scope = scope
-        self.field = field
+        self.field = mask(field)
         self.until = until
 
 
@@ -147,7 +153,7 @@ class Rejected(Failure):
         existing: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__(message, code=code)
-        self.field = field
+        self.field = mask(field)
         self.existing = tuple(existing) or ((("", existing_id),) if existing_id else ())
         self.existing_id = self.existing[0][1] if self.existing else ""
 
@@ -157,7 +163,7 @@ class StaleReference(Failure):
 
     def __init__(self, message: str = "", *, code: str = "", field: str = "") -> None:
         super().__init__(message, code=code)
-        self.field = field
+        self.field = mask(field)
 
 
 class Ambiguous(Failure):

@@ -4,6 +4,7 @@ error. It classifies what happened on the wire; what the vendor *said* is classi
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from syncd import __version__
 from syncd.deadline import Exchange, TimedAdapter
 from syncd.errors import Ambiguous, AuthExpired, Failure, Misconfigured, RateLimited, Transient
 from syncd.json_text import parse
+from syncd.known_secrets import learn, learn_named
 from syncd.oauth import Mint, Token, TokenStore
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -163,6 +165,9 @@ class HttpClient:
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": f"syncd/{__version__}", "Accept": "application/json"})
         self._session.headers.update(headers or {})
+        learn_named((headers or {}).items(), passing=False)
+        if basic is not None:
+            learn(basic[1], base64.b64encode(":".join(basic).encode()).decode())
         # An auth of our own, even an empty one, keeps requests from putting ~/.netrc over our Authorization header.
         self._session.auth = basic or _as_it_is
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -187,6 +192,7 @@ class HttpClient:
         """One exchange. `path` is appended to the base URL (or is a whole URL on the same host). `write` tells whether it
         may change something; default: by the method (a POSTed query says `write=False`)."""
         sent_headers = dict(headers or {})
+        learn_named([*sent_headers.items(), *(params or {}).items(), *(form or {}).items()])
         if json is not None:
             body = orjson.dumps(json)
             sent_headers.setdefault("Content-Type", "application/json")

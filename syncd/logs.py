@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 import orjson
 
+from syncd.known_secrets import mask
 from syncd.lean import without
 
 with without("rich"):  # it would print tracebacks with every local variable, and what they hold
@@ -52,6 +53,16 @@ def mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
     return event
 
 
+def mask_known_secrets(_: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Masks every secret that this process knows, wherever a text of the line holds it. Lines of single signals (debug)
+    hold no text of a vendor."""
+    if method != "debug":
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = mask(value)
+    return event
+
+
 def set_up_logs(*, level: str = "info", stream: TextIO | None = None, as_json: bool | None = None) -> None:
     """Configures structlog and stdlib logging. `as_json` None: readable on a terminal, JSON elsewhere."""
     global detailed
@@ -64,6 +75,7 @@ def set_up_logs(*, level: str = "info", stream: TextIO | None = None, as_json: b
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         mask_secrets,
         structlog.processors.format_exc_info,
+        mask_known_secrets,
     ]
     if plain:
         renderer: Any = structlog.dev.ConsoleRenderer(colors=out.isatty())

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from syncd.known_secrets import learn
+
 EARLY = timedelta(seconds=60)
 """A token is renewed this long before its end, so that it does not die in flight."""
 
@@ -27,6 +29,9 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     refresh: str = ""
     extra: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        learn(self.access, self.refresh, passing=True)
 
     def fresh(self, now: datetime) -> bool:
         return self.expires_at is None or now < self.expires_at - EARLY
