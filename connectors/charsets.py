@@ -220,7 +220,8 @@ def read_as(data: bytes, codec: str, region: str | None = None) -> tuple[str, tu
             start, end = at + error.start, at + max(error.end, error.start + 1)
         text.append(data[at:start].decode(codec))
         line += data.count(b"\n", at, start)
-        put = _repaired(data, start, end, region) if codec == "utf-8" else "\ufffd"
+        around = data[max(0, start - 1) : start].decode("latin-1"), data[end : end + 1].decode("latin-1")
+        put = put_for(data[start:end], *around, region) if codec == "utf-8" else "\ufffd"
         found.append(Damage(start, line, data[start:end], put))
         text.append(put)
         at = end
@@ -321,15 +322,13 @@ def _plain(word: str) -> bool:
     return word.isascii() or len({_script(c) for c in word}) < 2
 
 
-def _repaired(data: bytes, start: int, end: int, region: str | None) -> str:
-    """A lone byte inside UTF-8 text: a letter of the region's single-byte encoding, when one stands there, else U+FFFD."""
-    if end - start != 1:
-        return "\ufffd"
-    before, after = data[start - 1 : start], data[end : end + 1]
-    if not before.isalpha() and not after.isalpha():
+def put_for(raw: bytes, before: str, after: str, region: str | None) -> str:
+    """What damaged bytes inside UTF-8 text are read as: a lone byte in a word as a letter of the region's single-byte encoding,
+    else U+FFFD."""
+    if len(raw) != 1 or not (before.isalpha() or after.isalpha()):
         return "\ufffd"
     for codec in (REGIONS.get((region or "").upper(), WESTERN)[0], "cp1252"):
-        char = data[start:end].decode(codec, "replace")
+        char = raw.decode(codec, "replace")
         if len(char) == 1 and unicodedata.category(char)[0] == "L" and _script(char) == "LATIN":
             return char
     return "\ufffd"

@@ -21,7 +21,7 @@ from pydantic import Field
 from connectors.files.headers import guess
 from connectors.files.reading import About, misfit, pages
 from connectors.files.rows import TYPES, signal_of
-from connectors.files.tables import open_table
+from connectors.files.tables import Form, Table, open_table
 from syncd.capabilities import Look
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Misfit, Request, SignalSpec
 from syncd.durations import Duration
@@ -43,6 +43,10 @@ class FileSettings(ConnectorSettings):
         default={}, description="What is which column, where the guess is wrong: `{email: Mailbox, phone: null}`."
     )
     sheet: str = Field("", description="The sheet of a workbook; default: the first that has rows.")
+    encoding: str = Field(
+        "",
+        description="Of text files, such as `windows-1258` or `gb18030`; default: told from the bytes and `region:`.",
+    )
     settle: Duration = Field(
         default=timedelta(seconds=5), description="How long a file must not have changed before it is read."
     )
@@ -72,7 +76,8 @@ class FileSource:
         self._settings = settings
         self._pattern = str(context.beside(settings.path))
         self._context = context
-        self._keys = orjson.dumps([settings.kind, settings.sheet, settings.map], option=orjson.OPT_SORT_KEYS).decode()
+        keys = [settings.kind, settings.sheet, settings.map, *([settings.encoding] if settings.encoding else [])]
+        self._keys = orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()
 
     def start(self, now: datetime) -> bytes:
         """What is there now is history."""
@@ -143,7 +148,7 @@ class FileSource:
         about = About(settings.kind, path.name, written, now, route)
         wrong = mark.wrong
         try:
-            table = open_table(path, settings.kind, settings.sheet)
+            table = self._open(path)
             for page in pages(table, settings.map, about, self._context, skip=mark.rows):
                 if _changed(path, mark):
                     return
@@ -165,7 +170,7 @@ class FileSource:
     def look(self) -> Look:
         """Raises Malformed, OSError."""
         path, settings = Path(self._pattern), self._settings
-        table = open_table(path, settings.kind, settings.sheet)
+        table = self._open(path)
         found = {place: what for what, place in guess(table.headers, settings.kind, settings.map).items()}
         return Look(
             columns={header: found.get(place, "") for place, header in enumerate(table.headers)},
@@ -181,9 +186,14 @@ class FileSource:
         path, settings = Path(self._pattern), self._settings
         skip = msgspec.msgpack.decode(state, type=int) if state else 0
         about = About(settings.kind, path.name, _moment(_stamp(path)), self._context.clock(), Route.IMPORT)
-        table = open_table(path, settings.kind, settings.sheet)
+        table = self._open(path)
         for page in pages(table, settings.map, about, self._context, skip=skip):
             yield Batch(page.signals, state=msgspec.msgpack.encode(page.rows), misfits=page.misfits)
+
+    def _open(self, path: Path) -> Table:
+        """Raises Malformed, OSError."""
+        settings = self._settings
+        return open_table(path, Form(settings.kind, settings.sheet, settings.encoding, self._context.region))
 
     def _files(self) -> list[Path]:
         """Raises Misconfigured for more than can be watched."""

@@ -29,8 +29,9 @@ def signal_of(
     occurred_at: datetime,
     received_at: datetime,
     file: str,
+    repaired: str = "",
 ) -> Signal:
-    """Raises Malformed naming the column."""
+    """Raises Malformed naming the column. `repaired`: what in the row was damaged."""
     said = {what: cells[place] for what, place in found.items() if cells[place]}
     phone = said.get("phone") or said.get("mobile") or ""
     name, first_name, last_name, email, company = (said.get(what, "") for what in PERSON)
@@ -66,6 +67,10 @@ def signal_of(
         received_at=received_at,
         title=f"{kind.capitalize()} in {file}: {person.name or person.company or person.email or person.phone}"[:300],
         person=person,
-        data={**known, "row": {headers[p]: cell for p, cell in enumerate(cells) if cell}},
+        data={
+            **known,
+            **({"repaired": repaired} if repaired else {}),
+            "row": {headers[p]: cell for p, cell in enumerate(cells) if cell},
+        },
         thread=f"file:account:{identity}" if kind == "account" else "",
     )

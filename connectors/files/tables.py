@@ -5,34 +5,35 @@ The reader of signals calls it. Promise: whatever the bytes, only Malformed come
 
 from __future__ import annotations
 
-import codecs
-import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
 from connectors.files.headers import meaning
+from connectors.files.records import delimiter_of, records, separator
+from connectors.files.text import encoding_of, open_text, repaired
 from connectors.files.workbook import sheet_rows, word
 from syncd.errors import Malformed
 
 ROW_BYTES = 1_000_000
 HEADER_WITHIN = 20
 COLUMNS = 1_000
-DELIMITERS = ",;\t|"
 SAMPLE = 64_000
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row: where it stands and its cells as text. `fault`: why it cannot be read."""
+    """One row: where it stands and its cells as text. `fault`: why it cannot be read; `note`: what was damaged and repaired."""
 
     number: int
     cells: list[str]
     fault: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,27 @@ class Table:
     rows: int | None = None
 
 
-def open_table(path: Path, kind: str, sheet: str = "") -> Table:
-    """Raises Malformed for a file that is none, OSError for one that cannot be opened."""
+@dataclass(frozen=True)
+class Form:
+    """What a source says of its files: what a row is, the sheet, the encoding of text, and where the company is."""
+
+    kind: str
+    sheet: str = ""
+    encoding: str = ""
+    region: str | None = None
+
+
+def open_table(path: Path, form: Form) -> Table:
+    """Raises Malformed for a file that is no table or whose encoding is not clear, OSError for one that cannot be opened."""
     with path.open("rb") as opened:
         head = opened.read(8)
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        rows, found = sheet_rows(path, sheet)
-        return _headed((Line(*row) for row in found), kind, rows)
+        rows, found = sheet_rows(path, form.sheet)
+        return _headed((Line(*row) for row in found), form.kind, rows)
+    codec = encoding_of(path, form.encoding, form.region)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
-        return _json_lines(path)
-    return _headed(_csv(path), kind)
+        return _json_lines(path, codec, form.region)
+    return _headed(_csv(path, codec, form), form.kind)
 
 
 def _headed(lines: Iterator[Line], kind: str, rows: int | None = None) -> Table:
@@ -106,31 +118,7 @@ def _fitted(line: Line, width: int) -> Line:
         return line
     if any(line.cells[width:]):
         return Line(line.number, line.cells, f"has {len(line.cells)} cells, the header {width}")
-    return Line(line.number, (line.cells + [""] * width)[:width])
-
-
-def _text(path: Path) -> io.TextIOWrapper:
-    """Opened as what it is: by its BOM, else UTF-8 if it is that throughout, else Windows-1252."""
-    with path.open("rb") as opened:
-        head = opened.read(4)
-        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            encoding = "utf-16"
-        else:
-            encoding = "utf-8-sig" if _is_utf8(opened, head) else "cp1252"
-    return path.open("r", encoding=encoding, errors="replace", newline="")
-
-
-def _is_utf8(opened: BinaryIO, head: bytes) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    chunk = head
-    try:
-        while chunk:
-            decoder.decode(chunk)
-            chunk = opened.read(1 << 20)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
+    return Line(line.number, (line.cells + [""] * width)[:width], note=line.note)
 
 
 def _bounded(opened: io.TextIOWrapper) -> Iterator[str]:
@@ -142,42 +130,34 @@ def _bounded(opened: io.TextIOWrapper) -> Iterator[str]:
         yield text.replace("\0", "")
 
 
-def _csv(path: Path) -> Iterator[Line]:
-    with _text(path) as opened:
-        sample = opened.read(SAMPLE)
-        opened.seek(0)
-        reader = csv.reader(_bounded(opened), delimiter=delimiter_of(sample))
-        while True:
-            number = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Line(number, [], f"cannot be read ({error}); is a quote left open?")
-                continue
-            yield Line(number, [cell.strip() for cell in cells])
+def _csv(path: Path, codec: str, form: Form) -> Iterator[Line]:
+    with open_text(path, codec) as opened:
+        begins = opened.tell()
+        first = opened.readline(ROW_BYTES)
+        delimiter = separator(first)
+        skip = int(bool(delimiter))
+        if not delimiter:
+            opened.seek(begins)
+            delimiter = delimiter_of(opened.read(SAMPLE), lambda cell: meaning(cell, form.kind))
+        opened.seek(begins)
+        notes: dict[int, str] = {}
+
+        def lines() -> Iterator[str]:
+            for number, text in enumerate(_bounded(opened), start=1):
+                text, note = repaired(text, codec, form.region)
+                if note:
+                    notes[number] = note
+                yield text
+
+        for record in islice(records(lines(), delimiter), skip, None):
+            note = "; ".join(notes.pop(n) for n in range(record.number, record.last + 1) if n in notes) if notes else ""
+            yield Line(record.number, [cell.strip() for cell in record.cells], record.fault, note)
 
 
-def delimiter_of(sample: str) -> str:
-    """The delimiter that gives the most rows of one width."""
-
-    def worth(delimiter: str) -> tuple[int, int]:
-        widths: dict[int, int] = {}
-        try:
-            for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter):
-                widths[len(row)] = widths.get(len(row), 0) + 1
-        except csv.Error:
-            pass
-        return max(((count, width) for width, count in widths.items() if width > 1), default=(0, 0))
-
-    return max(DELIMITERS, key=worth)
-
-
-def _json_lines(path: Path) -> Table:
+def _json_lines(path: Path, codec: str, region: str | None) -> Table:
     """The keys of the first hundred objects are the headers; later ones bring no new column."""
     headers: dict[str, None] = {}
-    for count, (_, found) in enumerate(_objects(path)):
+    for count, (_, found, _) in enumerate(_objects(path, codec, region)):
         if isinstance(found, dict):
             headers.update(dict.fromkeys(found))
         if count >= 100 or len(headers) > COLUMNS:
@@ -187,23 +167,24 @@ def _json_lines(path: Path) -> Table:
     names = list(headers)[:COLUMNS]
 
     def lines() -> Iterator[Line]:
-        for number, found in _objects(path):
+        for number, found, note in _objects(path, codec, region):
             if isinstance(found, dict):
-                yield Line(number, [word(found.get(name)) for name in names])
+                yield Line(number, [word(found.get(name)) for name in names], note=note)
             else:
                 yield Line(number, [], found)
 
     return Table(names, lines())
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    with _text(path) as opened:
+def _objects(path: Path, codec: str, region: str | None) -> Iterator[tuple[int, dict[str, Any] | str, str]]:
+    with open_text(path, codec) as opened:
         for number, text in enumerate(_bounded(opened), start=1):
             if not text.strip():
                 continue
+            text, note = repaired(text, codec, region)
             try:
                 found = orjson.loads(text)
             except (orjson.JSONDecodeError, RecursionError) as error:
-                yield number, f"is no JSON: {error}"
+                yield number, f"is no JSON: {error}", note
                 continue
-            yield number, found if isinstance(found, dict) else "is no JSON object"
+            yield number, found if isinstance(found, dict) else "is no JSON object", note

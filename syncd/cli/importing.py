@@ -41,6 +41,12 @@ def import_(
         Path | None, typer.Option("--map", metavar="FILE", help="YAML: what is which column, `email: Mailbox`")
     ] = None,
     sheet: Annotated[str, typer.Option("--sheet", help="of a workbook; default: the first that has rows")] = "",
+    encoding: Annotated[
+        str,
+        typer.Option(
+            "--encoding", metavar="NAME", help="of a text file, such as gb18030; default: told from its bytes"
+        ),
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count what it would bring; touch nothing")] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="from the beginning, not from where it was stopped")
@@ -60,7 +66,7 @@ def import_(
     if kind not in TYPES:
         raise UsageError(f"--as {kind!r}: there are {' and '.join(TYPES)}")
     here = session(context)
-    told = Told(file, kind, _map(map), sheet)
+    told = Told(file, kind, _map(map), sheet, encoding)
     importer, policy = told.importer(here.settings), Policy.of(here.settings)
     if not policy.ruling(TYPES[kind]).on:
         raise UsageError(f"{TYPES[kind]} is switched off: nothing would come; `syncd channels enable {TYPES[kind]}`")
@@ -200,5 +206,9 @@ def _sum_up(here: Session, look: Look, progress: Imported, *, dry: bool) -> None
         here.out.say(f"  {reason}")
     if progress.wrong > SHOWN_WRONG:
         here.out.say(f"  and {progress.wrong - SHOWN_WRONG:,} more")
+    if progress.repaired:
+        here.out.say(f"{progress.repaired:,} rows were read although a part of them is damaged; look at them:")
+        for note in progress.repairs[:SHOWN_WRONG]:
+            here.out.say(f"  {note}")
     if progress.wrong:
         here.out.say("mend these rows in the file and import it again: the others are known and change nothing")

@@ -33,16 +33,27 @@ LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Imported(Progress):
-    """`wrong`: rows that cannot be understood; `reasons`: of the first of them, `FILE:LINE: why`."""
+    """`wrong`: rows that cannot be understood; `reasons`: of the first of them, `FILE:LINE: why`. `repaired`: rows that were read
+    although a part of them is damaged; `repairs`: of the first of them, `FILE:LINE: what`."""
 
     wrong: int = 0
     reasons: tuple[str, ...] = ()
+    repaired: int = 0
+    repairs: tuple[str, ...] = ()
 
     def after(self, batch: Batch, entry: Entry) -> Self:
         counted = Progress.after(self, batch, entry)
         room = max(0, MOST_WRONG - len(self.reasons))
         told = tuple(misfit.reason[:LONGEST_REASON] for misfit in batch.misfits[:room])
-        return replace(counted, wrong=self.wrong + len(batch.misfits), reasons=(*self.reasons, *told))
+        notes = [str(signal.data["repaired"]) for signal in batch.signals if "repaired" in signal.data]
+        spare = max(0, MOST_WRONG - len(self.repairs))
+        return replace(
+            counted,
+            wrong=self.wrong + len(batch.misfits),
+            reasons=(*self.reasons, *told),
+            repaired=self.repaired + len(notes),
+            repairs=(*self.repairs, *(note[:LONGEST_REASON] for note in notes[:spare])),
+        )
 
     @property
     def rows(self) -> int:
@@ -58,11 +69,13 @@ class Told:
     kind: str
     map: Mapping[str, str | None]
     sheet: str = ""
+    encoding: str = ""
 
     def importer(self, settings: Settings) -> Importable:
         """The reader of the file. Raises UsageError for what is told wrongly."""
         connector = registry.load("source", "file")
         keys = {"path": self.path.absolute(), "as": self.kind, "map": dict(self.map), "sheet": self.sheet}
+        keys |= {"encoding": self.encoding} if self.encoding else {}
         context = Context(name=SOURCE, tokens=MemoryTokens(), region=settings.region, timezone=settings.zone)
         built = connector.build(connector.settings.model_validate(keys), context)
         assert isinstance(built, Importable)
@@ -79,9 +92,8 @@ class Told:
                     lines += chunk.count(b"\n")
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be read: {error.strerror}") from None
-        return Seen(
-            self.path, stamp, lines, {"content": digest.hexdigest(), "map": dict(self.map), "sheet": self.sheet}
-        )
+        args = {"content": digest.hexdigest(), "map": dict(self.map), "sheet": self.sheet}
+        return Seen(self.path, stamp, lines, args | ({"encoding": self.encoding} if self.encoding else {}))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from connectors.files.file import CONNECTOR, FileSettings, FileSource
 from connectors.files.headers import guess
-from connectors.files.tables import open_table
+from connectors.files.tables import Form, open_table
 from syncd.connector import Context
 from syncd.errors import Malformed, Transient
 from syncd.oauth import MemoryTokens
@@ -164,7 +165,7 @@ def test_no_bytes_break_the_reader(tmp_path: Path, body: bytes, suffix: str) -> 
     file = tmp_path / f"any{suffix}"
     file.write_bytes(body)
     with contextlib.suppress(Malformed):
-        list(open_table(file, "contact").lines)
+        list(open_table(file, Form("contact")).lines)
 
 
 @pytest.mark.parametrize("name", ["in[12]", "in[box", "what?", "*"])
@@ -189,3 +190,52 @@ def test_a_file_that_cannot_be_read_does_not_keep_the_others_from_it(tmp_path: P
     with pytest.raises(Transient, match=r"a\.csv"):
         found.extend(one for batch in made.poll(state, UNTIL) for one in batch.signals)
     assert [one.person.email for one in found] == ["an@example.com"]
+
+
+def test_a_list_in_the_encoding_of_the_country_is_read(tmp_path: Path) -> None:
+    rows = "Email;Tên;Thành phố\r\nq@list.example;Đỗ Quỳnh;Cần Thơ\r\n"
+    written = "".join(unicodedata.normalize("NFC", letter) + tone for char in rows for letter, tone in [_apart(char)])
+    (tmp_path / "a.csv").write_bytes(written.encode("cp1258"))
+    (tmp_path / "b.csv").write_text(rows.replace("q@", "p@"), "utf-16")
+    found = signals(tmp_path / "*.csv")
+    assert [one.person.first_name for one in found] == ["Đỗ Quỳnh"] * 2
+    assert [one.data["city"] for one in found] == ["Cần Thơ"] * 2
+
+
+def _apart(char: str) -> tuple[str, str]:
+    parts = unicodedata.normalize("NFD", char)
+    tone = "".join(c for c in parts if c in "\u0300\u0301\u0303\u0309\u0323")
+    return "".join(c for c in parts if c not in tone), tone
+
+
+def test_an_encoding_that_is_not_clear_is_refused_and_can_be_told(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes("Email,City\nk@list.example,Krager\xf8\n".encode("cp1252"))
+    (batch,) = source(file).backfill(SINCE, UNTIL, None)
+    assert not batch.signals
+    assert "the encoding is not clear: " in batch.misfits[0].reason
+    assert signals(file, encoding="windows-1252")[0].data["city"] == "Kragerø"
+    (batch,) = source(file, encoding="windows-9").backfill(SINCE, UNTIL, None)
+    assert batch.misfits[0].reason.startswith("list.csv: encoding: 'windows-9' is not known")
+
+
+def test_a_damaged_row_is_read_and_reported(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes(
+        "Email,Name\na@x.example,Jörg Müller\nb@x.example,Łucja Żak\n".encode() + b"c@x.example,Andr\xe9\n"
+    )
+    found = {one.person.email: one for one in signals(file)}
+    assert found["b@x.example"].person.name == "Łucja Żak"
+    assert found["c@x.example"].person.name == "André"
+    assert found["c@x.example"].data["repaired"] == "list.csv:4: the bytes e9 are not utf-8: read as 'é'"
+    assert "repaired" not in found["a@x.example"].data
+
+
+def test_an_open_quote_is_a_wrong_row_and_the_others_come_in(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text('sep=;\nEmail;Name\na@x.example;"Never\nb@x.example;B\nc@x.example;"C"\n')
+    (batch,) = source(file).backfill(SINCE, UNTIL, None)
+    assert [one.person.email for one in batch.signals] == ["b@x.example", "c@x.example"]
+    assert [one.reason for one in batch.misfits] == [
+        "list.csv:3: the quote that begins on line 3 is never closed; close it, or take it out"
+    ]
