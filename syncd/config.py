@@ -269,7 +269,10 @@ class Settings(BaseModel):
     ] = SecretStr("sqlite:///./syncd.db")
     server: Annotated[Server, Field(description="where syncd listens")] = Server()
     region: Annotated[
-        str | None, Field(description="country of phone numbers written without one, as two capitals: VN")
+        str | None,
+        Field(
+            description="your country, as two capitals (VN): for numbers without one, order of names, encoding of lists"
+        ),
     ] = None
     timezone: Annotated[str, Field(description="of dates in records, of cron lines and of what commands print")] = "UTC"
     secret_key: Annotated[

@@ -1,11 +1,11 @@
 """What a customer did, normalised: Signal and Person, the catalogue of types, and ids derived from the vendor's own.
 
-Everybody imports this; it imports nothing of syncd. All values are immutable and serialise with msgspec.
+Everybody imports this; of syncd it imports what reads names, addresses and numbers. All values
+are immutable and serialise with msgspec.
 """
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,6 +15,31 @@ from hashlib import sha1
 from typing import Any
 
 import msgspec
+
+from syncd.emails import Address, normal_email, read_email, tidy
+from syncd.names import in_order, joined, split_name
+from syncd.phones import Phone, normal_phone, read_phone
+
+__all__ = [
+    "CATALOGUE",
+    "CUSTOM_PREFIX",
+    "NAMESPACE",
+    "Exclusions",
+    "Person",
+    "Route",
+    "Signal",
+    "decode_signal",
+    "derive_id",
+    "encode",
+    "frame",
+    "known_types",
+    "make_person",
+    "normal_email",
+    "normal_phone",
+    "place_of",
+    "split_name",
+    "utc",
+]
 
 NAMESPACE = uuid.UUID("6d1f6c1e-53f5-5c0b-9a8e-0f2f3b7a9c51")
 """Root of every derived id. Changing it would double every record of every user."""
@@ -154,42 +179,6 @@ def frame(*parts: str) -> str:
     return "".join(f"{len(part)}:{part}," for part in parts)
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """(first, last) by the last word: `Nguyen Van An` -> (`Nguyen Van`, `An`); `Doe, Jane` -> (`Jane`, `Doe`)."""
-    name = " ".join(name.split())
-    if name.count(",") == 1:
-        last, first = (part.strip() for part in name.split(","))
-        if first and last:
-            return first, last
-    first, _, last = name.rpartition(" ")
-    return first, last
-
-
-def normal_email(address: str) -> str:
-    """Lower-cased, trimmed address; ``""`` when it is not one address with a local part and a domain."""
-    address = address.strip().strip("<>").strip().lower()
-    local, at, domain = address.rpartition("@")
-    plain = at and local and domain and "@" not in local and not _NO_ADDRESS(address)
-    return address if plain else ""
-
-
-_NO_ADDRESS = re.compile(r"[\s,;<>\"\0]").search
-
-
-def normal_phone(number: str, region: str | None) -> str:
-    """E.164 of a number written anyhow, read in `region` (ISO 3166 alpha-2, None: only +… numbers); ``""`` if it is
-    not a possible number (withheld callers, `anonymous`, short codes)."""
-    import phonenumbers  # 25 MB of metadata: only processes that meet a phone number pay for it
-
-    try:
-        parsed = phonenumbers.parse(number, region)
-    except phonenumbers.NumberParseException:
-        return ""
-    if not phonenumbers.is_possible_number(parsed):
-        return ""
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-
-
 def make_person(
     *,
     name: str = "",
@@ -202,31 +191,45 @@ def make_person(
     raw: dict[str, Any] | None = None,
     region: str | None = None,
 ) -> Person:
-    """A Person from what a vendor said: e-mail and phone normalised, names completed from each other, control
-    characters dropped. What could not be normalised is kept in `raw`."""
+    """A Person from what a vendor said, in whatever wrapping: e-mail and phone normalised, names completed from each other in the
+    order of the `region`, control characters dropped. What could not be normalised, or is more than one, is kept in `raw`."""
     raw = dict(raw or {})
-    clean_email = normal_email(email) if email else ""
-    if email and not clean_email and email.strip():
+    name, beside = _name(name)
+    address = read_email(email or beside) if email or beside else Address()
+    if email and email.strip() and (not address.email or address.others):
         raw.setdefault("email", email)
-    clean_phone = normal_phone(phone, region) if phone and phone.strip() else ""
-    if phone and not clean_phone and phone.strip():
+    called = read_phone(phone, region) if phone and phone.strip() else Phone()
+    if phone and phone.strip() and (not called.number or called.others):
         raw.setdefault("phone", phone)
-    name, company = _one_line(name), _one_line(company)
-    first_name, last_name = _one_line(first_name), _one_line(last_name)
-    if not name:
-        name = f"{first_name} {last_name}".strip()
-    elif not (first_name or last_name):
-        first_name, last_name = split_name(name)
+    company = _one_line(tidy(company)) if company else ""
+    first_name, last_name = (_name(part)[0] if part else "" for part in (first_name, last_name))
+    name = name or joined(first_name, last_name, region) or _one_line(address.name)
+    if not (first_name or last_name):
+        first_name, last_name = split_name(name, region)
+        name = in_order(name, region)
     return Person(
         name=name,
         first_name=first_name,
         last_name=last_name,
-        email=clean_email,
-        phone=clean_phone,
+        email=address.email,
+        phone=called.number,
         company=company,
         handles=handles or {},
         raw=raw,
     )
+
+
+def _name(text: str) -> tuple[str, str]:
+    """A name without its wrapping, and the text itself when it holds an address beside the name."""
+    text = _one_line(tidy(text)) if text else ""
+    if "@" in text and "<" in text and (found := read_email(text)).email:
+        return found.name or found.email, text
+    if len(text) > 2 and (text[0], text[-1]) in _PAIRS:
+        text = text[1:-1].strip()
+    return text.strip(";").strip() if ";" in text else text, ""
+
+
+_PAIRS = (('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"))
 
 
 def _one_line(text: str) -> str:

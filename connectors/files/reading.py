@@ -72,7 +72,8 @@ def pages(
                 occurred_at=about.written,
                 received_at=now,
                 file=about.file,
-                repaired=f"{about.file}:{line.number}: {line.note}" if line.note else "",
+                line=line.number,
+                faults=[f"{about.file}:{line.number}: {line.note}"] if line.note else [],
             )
             page.add(made, about.route)
         except Malformed as error:

@@ -12,7 +12,9 @@ from hashlib import sha256
 
 from connectors.files.headers import folded
 from syncd.connector import Context
+from syncd.emails import unguarded
 from syncd.errors import Malformed
+from syncd.phones import read_phone
 from syncd.signals import Signal, derive_id, frame, make_person
 
 TYPES = {"contact": "contact.changed", "account": "account.changed"}
@@ -29,11 +31,12 @@ def signal_of(
     occurred_at: datetime,
     received_at: datetime,
     file: str,
-    repaired: str = "",
+    line: int = 0,
+    faults: Sequence[str] = (),
 ) -> Signal:
-    """Raises Malformed naming the column. `repaired`: what in the row was damaged."""
-    said = {what: cells[place] for what, place in found.items() if cells[place]}
-    phone = said.get("phone") or said.get("mobile") or ""
+    """Raises Malformed naming the column. `faults`: what in the row is damaged, and was read nevertheless."""
+    said = {what: text for what, place in found.items() if (text := unguarded(cells[place]))}
+    phone, lost = _phone(headers, found, said, context.region)
     name, first_name, last_name, email, company = (said.get(what, "") for what in PERSON)
     person = make_person(
         name=name,
@@ -48,6 +51,8 @@ def signal_of(
         if said.get("email") and not person.email:
             raise Malformed(f"{headers[found['email']]}: {said['email'][:80]!r} is no e-mail address")
         if not person.identity:
+            if lost:
+                raise Malformed(lost)
             hint = "" if context.region else "; a number without +… needs region: in the configuration"
             raise Malformed(f"{phone[:40]!r} is no phone number{hint}" if phone else "neither e-mail nor phone")
         identity = person.identity
@@ -58,6 +63,8 @@ def signal_of(
     names = {place: what for what, place in found.items()}
     content = sorted((names.get(p, f"={folded(headers[p])}"), cell) for p, cell in enumerate(cells) if cell)
     digest = sha256(frame(*(part for pair in content for part in pair)).encode("utf-8", "replace")).hexdigest()
+    faults = [*faults, *([f"{file}:{line}: {lost}" if line else f"{file}: {lost}"] if lost else [])]
+    row = {headers[place]: text for place, cell in enumerate(cells) if (text := unguarded(cell))}
     known = {what: text for what, text in said.items() if what not in (*PERSON, "phone")}
     return Signal(
         id=derive_id("file", kind, TYPES[kind], frame(identity, digest)),
@@ -67,10 +74,20 @@ def signal_of(
         received_at=received_at,
         title=f"{kind.capitalize()} in {file}: {person.name or person.company or person.email or person.phone}"[:300],
         person=person,
-        data={
-            **known,
-            **({"repaired": repaired} if repaired else {}),
-            "row": {headers[p]: cell for p, cell in enumerate(cells) if cell},
-        },
+        data={**known, **({"faults": faults} if faults else {}), "row": row},
         thread=f"file:account:{identity}" if kind == "account" else "",
     )
+
+
+def _phone(
+    headers: Sequence[str], found: Mapping[str, int], said: Mapping[str, str], region: str | None
+) -> tuple[str, str]:
+    """(the first phone cell that holds a number, else the first; what is to be said of one that lost its digits)."""
+    lost = ""
+    for what in ("phone", "mobile"):
+        if text := said.get(what, ""):
+            read = read_phone(text, region)
+            if read.number:
+                return text, lost
+            lost = lost or (f"{headers[found[what]]}: {text[:40]!r} {read.fault}" if read.fault else "")
+    return said.get("phone") or said.get("mobile") or "", lost

@@ -85,22 +85,6 @@ def _scanned(value: str) -> tuple[Address, ...]:
     return tuple(found[:LIST_CAP])
 
 
-_NOT_GIVEN = re.compile(
-    r"(?:inc|ltd|llc|llp|gmbh|ag|kg|co|corp|s\.?a|s\.?r\.?l|b\.?v|plc|jr|sr|i{2,3}|ph\.?d|md|dr|esq|mba)\b",
-    re.IGNORECASE,
-)
-
-
-def given_name_first(name: str) -> str:
-    """`Müller, Jörg` as `Jörg Müller`; any other name as it is (`Acme, Inc.`, `Ann Example, PhD`)."""
-    family, comma, given = (part.strip() for part in name.partition(","))
-    if not comma or not family or not given or "," in given or _NOT_GIVEN.match(given):
-        return name
-    if len(family.split()) > 3 or len(given.split()) > 3 or any(c.isdigit() or c in "@/()" for c in name):
-        return name
-    return f"{given} {family}"
-
-
 def unique(addresses: Iterable[Address], without: Iterable[str] = ()) -> list[str]:
     """Plain addresses in order, each once, leaving out `without`."""
     seen = set(without)

@@ -44,7 +44,12 @@ class ImapSource:
         self._way = way_into(self._settings, context)
         own = {*settings.own_addresses, normal_email(settings.username)} - {""}
         self._rules = Rules(
-            context.name, frozenset(own), settings.lists, settings.auto_replies, settings.capture == "headers"
+            context.name,
+            frozenset(own),
+            settings.lists,
+            settings.auto_replies,
+            settings.capture == "headers",
+            context.region,
         )
 
     def start(self, now: datetime) -> bytes:

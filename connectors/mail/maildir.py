@@ -89,6 +89,7 @@ class MaildirSource:
             lists=settings.lists,
             auto_replies=settings.auto_replies,
             headers_only=settings.capture == "headers",
+            region=context.region,
         )
 
     def start(self, now: datetime) -> bytes:

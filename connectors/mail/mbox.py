@@ -84,6 +84,7 @@ class MboxSource:
             settings.lists,
             settings.auto_replies,
             settings.capture == "headers",
+            context.region,
         )
 
     def start(self, now: datetime) -> bytes:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from connectors.mail.addresses import given_name_first, mailto, unique
+from connectors.mail.addresses import mailto, unique
 from connectors.mail.automatic import form_sender, is_automatic, speaks_for_person
 from connectors.mail.bounces import Report, read_report
 from connectors.mail.html_quotes import marked_html
@@ -43,13 +43,15 @@ _BULK = frozenset({"bulk", "list", "junk"})
 
 @dataclass(frozen=True)
 class Rules:
-    """What a mailbox wants: `source` is its YAML name, `own` the addresses it sends from (lower case)."""
+    """What a mailbox wants: `source` is its YAML name, `own` the addresses it sends from (lower case),
+    `region` the company's country, by which names are ordered."""
 
     source: str
     own: frozenset[str] = frozenset()
     lists: bool = False
     auto_replies: bool = False
     headers_only: bool = False
+    region: str | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route
         title=shorten(mail.subject, 998) or "(no subject)",
         text=text,
         reply=mailto(answer_to, copies, mail.subject, mail.message_id),
-        person=make_person(name=given_name_first(sender.name), email=sender.email),
+        person=make_person(name=sender.name, email=sender.email, region=rules.region),
         data=data,
         thread=f"mail:{mail.thread_root}",
         route=route,

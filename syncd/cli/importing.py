@@ -206,9 +206,9 @@ def _sum_up(here: Session, look: Look, progress: Imported, *, dry: bool) -> None
         here.out.say(f"  {reason}")
     if progress.wrong > SHOWN_WRONG:
         here.out.say(f"  and {progress.wrong - SHOWN_WRONG:,} more")
-    if progress.repaired:
-        here.out.say(f"{progress.repaired:,} rows were read although a part of them is damaged; look at them:")
-        for note in progress.repairs[:SHOWN_WRONG]:
-            here.out.say(f"  {note}")
+    if progress.faulty:
+        here.out.say(f"{progress.faulty:,} rows were read although a part of them is damaged or lost:")
+        for fault in progress.faults[:SHOWN_WRONG]:
+            here.out.say(f"  {fault}")
     if progress.wrong:
         here.out.say("mend these rows in the file and import it again: the others are known and change nothing")

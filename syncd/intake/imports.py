@@ -33,26 +33,26 @@ LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Imported(Progress):
-    """`wrong`: rows that cannot be understood; `reasons`: of the first of them, `FILE:LINE: why`. `repaired`: rows that were read
-    although a part of them is damaged; `repairs`: of the first of them, `FILE:LINE: what`."""
+    """`wrong`: rows that cannot be understood; `reasons`: of the first of them, `FILE:LINE: why`. `faulty`: rows that were read
+    although a part of them is damaged or lost; `faults`: of the first of them, `FILE:LINE: what`."""
 
     wrong: int = 0
     reasons: tuple[str, ...] = ()
-    repaired: int = 0
-    repairs: tuple[str, ...] = ()
+    faulty: int = 0
+    faults: tuple[str, ...] = ()
 
     def after(self, batch: Batch, entry: Entry) -> Self:
         counted = Progress.after(self, batch, entry)
         room = max(0, MOST_WRONG - len(self.reasons))
         told = tuple(misfit.reason[:LONGEST_REASON] for misfit in batch.misfits[:room])
-        notes = [str(signal.data["repaired"]) for signal in batch.signals if "repaired" in signal.data]
-        spare = max(0, MOST_WRONG - len(self.repairs))
+        faulty = [signal.data["faults"] for signal in batch.signals if signal.data.get("faults")]
+        said = [fault[:LONGEST_REASON] for faults in faulty for fault in faults]
         return replace(
             counted,
             wrong=self.wrong + len(batch.misfits),
             reasons=(*self.reasons, *told),
-            repaired=self.repaired + len(notes),
-            repairs=(*self.repairs, *(note[:LONGEST_REASON] for note in notes[:spare])),
+            faulty=self.faulty + len(faulty),
+            faults=(*self.faults, *said)[:MOST_WRONG],
         )
 
     @property

@@ -227,8 +227,8 @@ def test_a_damaged_row_is_read_and_reported(tmp_path: Path) -> None:
     found = {one.person.email: one for one in signals(file)}
     assert found["b@x.example"].person.name == "Łucja Żak"
     assert found["c@x.example"].person.name == "André"
-    assert found["c@x.example"].data["repaired"] == "list.csv:4: the bytes e9 are not utf-8: read as 'é'"
-    assert "repaired" not in found["a@x.example"].data
+    assert found["c@x.example"].data["faults"] == ["list.csv:4: the bytes e9 are not utf-8: read as 'é'"]
+    assert "faults" not in found["a@x.example"].data
 
 
 def test_an_open_quote_is_a_wrong_row_and_the_others_come_in(tmp_path: Path) -> None:

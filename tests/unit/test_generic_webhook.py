@@ -188,7 +188,7 @@ def test_json_by_a_field_map() -> None:
     assert signal.id == derive_id("webhook", "shop", "custom.order", "12345678901234567890123")
     assert signal.occurred_at == datetime(2026, 11, 22, 3, 0, tzinfo=UTC), "a time without a zone is in ours"
     assert signal.title == "Order 12345678901234567890123 by Nguyen Van An"
-    assert (signal.person.first_name, signal.person.last_name) == ("Nguyen Van", "An")
+    assert (signal.person.first_name, signal.person.last_name) == ("Van An", "Nguyen")
     assert signal.person.handles == {"shop": "0"}
     assert signal.thread == "webhook:shop:c9"
     assert signal.data["who"]["id"] == 0

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from connectors.mail.addresses import given_name_first, parse_addresses
+from connectors.mail.addresses import parse_addresses
 from connectors.mail.message import parse
 from connectors.mail.text import decode, decode_header, html_to_text
 from tests.mails import mail
@@ -140,19 +140,3 @@ def test_html_the_renderer_refuses_loses_its_tags(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(inscriptis, "get_text", refuse)
     assert html_to_text("<p>one</p><script>x<y</script>two &amp; <b>three</b>").split() == ["one", "two", "&", "three"]
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("Müller, Jörg", "Jörg Müller"),
-        ("Nguyễn, Văn An", "Văn An Nguyễn"),
-        ("Acme, Inc.", "Acme, Inc."),
-        ("Ann Example, PhD", "Ann Example, PhD"),
-        ("Example, Ann, Sales", "Example, Ann, Sales"),
-        ("Sales, 2nd floor", "Sales, 2nd floor"),
-        ("Ann Example", "Ann Example"),
-    ],
-)
-def test_a_family_name_before_a_comma_goes_behind(name: str, shown: str) -> None:
-    assert given_name_first(name) == shown
