@@ -69,6 +69,7 @@ class _Found:
     attachments: list[dict[str, Any]] = field(default_factory=list)
     room: int = TEXT_CAP
     note: str = ""
+    region: str | None = None
 
     def attach(self, name: str, kind: str, size: int) -> None:
         if len(self.attachments) < _ATTACHMENTS_CAP:
@@ -80,9 +81,9 @@ class _Found:
             (self.plain if plain else self.html).append(text)
 
 
-def read_content(part: RawMessage, depth: int = 0) -> Content:
-    """The content of a mail."""
-    found = _Found()
+def read_content(part: RawMessage, depth: int = 0, region: str | None = None) -> Content:
+    """The content of a mail. `region` (ISO 3166) hints at the charset of texts that name none."""
+    found = _Found(region=region)
     if part.get_content_type() == "multipart/encrypted":
         found.note = ENCRYPTED.format(kind="PGP/MIME")
     for leaf in leaves(part):
@@ -99,10 +100,10 @@ def _take(leaf: RawMessage, found: _Found, depth: int, *, alone: bool) -> None:
     name = parameter(leaf, "content-disposition", "filename") or parameter(leaf, "content-type", "name")
     attached = str(leaf.get("content-disposition", "")).strip().lower().startswith("attachment") and not alone
     if kind in {"text/plain", "text/html"} and not attached and not (name and (found.plain or found.html)):
-        found.take_text(part_text(leaf), plain=kind == "text/plain")
+        found.take_text(part_text(leaf, found.region), plain=kind == "text/plain")
         return
     if kind == "text/calendar":
-        found.calendar.append(part_text(leaf))
+        found.calendar.append(part_text(leaf, found.region))
         if not attached and not name:
             return
     elif kind in _SMIME or name.lower().endswith(".p7m"):
@@ -120,7 +121,7 @@ def _take_smime(leaf: RawMessage, found: _Found, depth: int) -> bool:
     data = payload(leaf)
     entity = smime.opened(data) if depth < _DEPTH else None
     if entity is not None:
-        inner = read_content(structure(entity), depth + 1)
+        inner = read_content(structure(entity), depth + 1, found.region)
         found.inner.append(inner)
         found.note = found.note or inner.note
         for attachment in inner.attachments:
@@ -154,7 +155,7 @@ def _best(found: _Found, depth: int) -> Content:
     if not content.text and found.calendar:
         content = _of("\n\n".join(map(calendar_text, found.calendar[:1]))[:TEXT_CAP], [])
     if not content.text and found.forwarded and depth < _DEPTH:
-        content = _of(_forwarded(found.forwarded[0], depth)[:TEXT_CAP], [])
+        content = _of(_forwarded(found.forwarded[0], depth, found.region)[:TEXT_CAP], [])
     if content.text.startswith("-----BEGIN PGP MESSAGE-----"):
         return Content(note=ENCRYPTED.format(kind="PGP"))
     return content if content.text else replace(content, note=found.note)
@@ -172,13 +173,13 @@ def _of(plain: str, html: list[str]) -> Content:
     return Content(text.strip(), written.strip("\n"), source if has_quotations(source) else "")
 
 
-def _forwarded(mail: RawMessage, depth: int) -> str:
+def _forwarded(mail: RawMessage, depth: int, region: str | None) -> str:
     """A forwarded mail, with who wrote it above, as a forward inside a text has it."""
     headers = headers_of(mail)
     rows = [
         f"{name.title()}: {decode_header(headers[name][0])}" for name in ("from", "date", "subject") if name in headers
     ]
-    return "\n\n".join(("\n".join(rows), read_content(mail, depth + 1).text)).strip()
+    return "\n\n".join(("\n".join(rows), read_content(mail, depth + 1, region).text)).strip()
 
 
 def _subject_of(leaf: RawMessage) -> str:

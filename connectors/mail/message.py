@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from typing import Any
 
 from connectors.mail.addresses import Address, parse_addresses
@@ -27,7 +28,17 @@ from connectors.mail.parts import (
     structure,
 )
 from connectors.mail.quotation_words import is_answer
-from connectors.mail.text import MIME_FAULTS, clean, clean_header, decode_header, html_charset, one_line, word_charsets
+from connectors.mail.text import (
+    MIME_FAULTS,
+    SAYS_NOTHING,
+    clean,
+    clean_header,
+    decode_header,
+    evident_codec,
+    html_charset,
+    one_line,
+    word_charsets,
+)
 from syncd.signals import frame
 
 __all__ = [
@@ -120,18 +131,19 @@ class Mail:
         return self.date
 
 
-def parse(raw: bytes, *, size: int | None = None, truncated: bool = False) -> Mail:
-    """Reads a mail. `size` is its whole size in bytes when `raw` is only its head (then `truncated`)."""
+def parse(raw: bytes, *, size: int | None = None, truncated: bool = False, region: str | None = None) -> Mail:
+    """Reads a mail. `size` is its whole size in bytes when `raw` is only its head (then `truncated`). `region` (ISO 3166)
+    hints at the charset of what names none."""
     part = structure(raw)
     as_sent = headers_of(part)
-    headers = _in_charset(as_sent, part)
+    headers = _in_charset(as_sent, part, region)
 
     def first(name: str) -> str:
         return next(filter(None, headers.get(name, ())), "")
 
     senders = parse_addresses(first("from"))
     message_id = (message_ids(first("message-id"), loose=True) or ("",))[0]
-    content = read_content(part)
+    content = read_content(part, region=region)
     return Mail(
         part=part,
         key=message_id or _fingerprint(raw, as_sent),
@@ -156,18 +168,21 @@ def parse(raw: bytes, *, size: int | None = None, truncated: bool = False) -> Ma
     )
 
 
-def _in_charset(headers: dict[str, list[str]], part: RawMessage) -> dict[str, list[str]]:
+def _in_charset(headers: dict[str, list[str]], part: RawMessage, region: str | None) -> dict[str, list[str]]:
     """The headers with their raw 8-bit bytes read: as UTF-8 where that fits, else in a charset that the mail names for its
-    text, its HTML or its encoded words."""
+    text, its HTML or its encoded words, else by the evidence of all of them and of the text."""
     if all(value.isascii() and "\x1b" not in value for values in headers.values() for value in values):
         return headers
     hints: list[str] = []
+    bytes_of = [value.encode("utf-8", "surrogateescape") for value in chain(*headers.values()) if not value.isascii()]
     for leaf in leaves(part):
         if leaf.get_content_maintype() == "text" and len(hints) < 20:
             hints.append(parameter(leaf, "content-type", "charset"))
             hints.append(html_charset(payload(leaf)[:8192]) if leaf.get_content_subtype() == "html" else "")
+            bytes_of.append(payload(leaf)[:8192])
     hints += [name for values in headers.values() for value in values for name in word_charsets(value)]
-    names = [name for name in dict.fromkeys(hints) if name]
+    names = [name for name in dict.fromkeys(hints) if name and name.lower() not in SAYS_NOTHING]
+    names.append(evident_codec(b"\n".join(raw for raw in bytes_of if not raw.isascii()), region))
     return {name: [clean_header(value, names) for value in values] for name, values in headers.items()}
 
 

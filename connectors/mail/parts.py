@@ -83,13 +83,14 @@ def payload(part: RawMessage) -> bytes:
     return raw if isinstance(raw, bytes) else b""
 
 
-def part_text(part: RawMessage) -> str:
-    """The clean text of a text part, whatever its charset says. HTML may name it itself where the header does not."""
+def part_text(part: RawMessage, region: str | None = None) -> str:
+    """The clean text of a text part, whatever its charset says. HTML may name it itself where the header does not. `region`: see
+    `text.decode`."""
     raw = payload(part)
     charset = parameter(part, "content-type", "charset")
     if part.get_content_subtype() == "html" and codec_of(charset) in {"", "cp1252"}:
         charset = html_charset(raw) or charset
-    return clean(decode(raw, charset))
+    return clean(decode(raw, charset, region))
 
 
 def parameter(part: RawMessage, header: str, name: str) -> str:

@@ -90,7 +90,12 @@ class Readings:
 
 def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Reading:
     """What this mail means. Bounces come first: they look like automatic mail."""
-    mail = parse(raw[:HEAD_BYTES] if envelope.truncated else raw, size=envelope.size, truncated=envelope.truncated)
+    mail = parse(
+        raw[:HEAD_BYTES] if envelope.truncated else raw,
+        size=envelope.size,
+        truncated=envelope.truncated,
+        region=rules.region,
+    )
     report = read_report(mail, rules.own)
     if report.is_report:
         bounced = _bounced(mail, report, envelope, rules, now, route)

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from html import unescape
 from typing import Any
 
+from connectors.charsets import InDoubt, detect
+
 MIME_FAULTS = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, ArithmeticError)
 """What the standard library's mail code raises on broken input (UnicodeError, IndexError, KeyError, binascii.Error are
 among these)."""
@@ -70,6 +72,9 @@ _CHARSETS = {
     "tcvn": "cp1258",
     "viscii": "cp1258",
 }
+SAYS_NOTHING = frozenset({"us-ascii", "ascii", "ansi_x3.4-1968", "unknown-8bit", "8bit", "default"})
+"""Charsets that programs name when they do not know it: of bytes beyond ASCII they say nothing."""
+_EVIDENCE_CAP = 50_000
 _NOT_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
 _CHARSET_NAME = re.compile(r"[a-z0-9][a-z0-9._:-]{0,39}")
 _UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -104,20 +109,23 @@ def codec_of(charset: str) -> str:
     return "" if found.replace("-", "_") in _NOT_CHARSETS else found
 
 
-def decode(raw: bytes, charset: str = "") -> str:
-    """Text of bytes said to be in `charset`: as said if that fits, else UTF-8 if it fits, else as said with holes, else
-    Windows-1252. UTF-8 is tried before the single-byte charsets, which fit anything."""
+def decode(raw: bytes, charset: str = "", region: str | None = None) -> str:
+    """Text of bytes said to be in `charset`: as said if that fits, else UTF-8 if it fits, else as said with holes. Where nothing
+    is said of bytes beyond ASCII, the evidence of the bytes decides, with the `region` (ISO 3166) as a hint; Windows-1252 where
+    that is not clear. UTF-8 is tried before the single-byte charsets, which fit anything."""
     said = codec_of(charset)
+    if charset.strip().strip("\"'").lower() in SAYS_NOTHING:
+        said = ""
     if _ESCAPES.search(raw) and (said in {"", "cp1252", "utf-8"} or said.startswith("iso2022")):
         return _iso2022(raw)
     guesses = ("utf-8", said) if said in {"", "cp1252", "utf-8"} else (said, "utf-8")
-    for codec in guesses:
+    for codec in filter(None, guesses):
         try:
-            return raw.decode(codec or "cp1252")
+            return raw.decode(codec)
         except ValueError:
             continue
     try:
-        return raw.decode(said or "cp1252", "replace")
+        return raw.decode(said or evident_codec(raw, region), "replace")
     except ValueError:
         return raw.decode("latin-1")
 
@@ -148,6 +156,15 @@ def _iso2022(raw: bytes) -> str:
     return text
 
 
+def evident_codec(raw: bytes, region: str | None = None) -> str:
+    """The codec in which bytes of an unnamed charset read best; Windows-1252 where that is not clear."""
+    sample = raw if len(raw) <= _EVIDENCE_CAP else raw[: raw.rfind(b"\n", 0, _EVIDENCE_CAP) + 1] or raw[:_EVIDENCE_CAP]
+    try:
+        return detect(sample, region=region)[0]
+    except InDoubt:
+        return "cp1252"
+
+
 def clean_header(value: str, hints: Sequence[str] = ()) -> str:
     """One clean line from a header's value as the parser keeps it: 8-bit bytes as surrogates, folding. Bytes that are no
     UTF-8 are read in the first of the `hints` (names of charsets) that fits."""
@@ -157,10 +174,9 @@ def clean_header(value: str, hints: Sequence[str] = ()) -> str:
         raw = value.encode("utf-8", "surrogateescape")
     except ValueError:  # surrogates that stand for no byte
         return one_line(value)
-    for codec in ("" if _ESCAPES.search(raw) else "utf-8", *map(codec_of, hints)):
+    for codec in () if _ESCAPES.search(raw) else ("utf-8", *filter(None, map(codec_of, hints))):
         try:
-            if codec:
-                return one_line(raw.decode(codec))
+            return one_line(raw.decode(codec))
         except ValueError:
             continue
     return one_line(decode(raw))

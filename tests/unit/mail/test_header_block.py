@@ -138,3 +138,20 @@ JIS = b"Content-Type: text/plain; charset=iso-2022-jp"
 def test_charsets_of_raw_headers_and_of_html(raw: bytes, subject: str, text: str) -> None:
     read = parse(raw)
     assert (read.subject, read.text) == (subject, text)
+
+
+def test_what_names_no_charset_is_read_by_evidence() -> None:
+    russian = "Здравствуйте, пришлите пожалуйста цену на двенадцать насосов и сроки поставки."
+    chinese = "您好，请报十二台水泵的价格和交货期，谢谢。"
+    for text, codec, charset in (
+        (russian, "koi8-r", ""),
+        (russian, "cp1251", "; charset=us-ascii"),
+        (chinese, "gbk", ""),
+    ):
+        subject, name = text[:20].encode(codec), text[:8].encode(codec)
+        raw = _of(b"From: " + name + b" <a@b.example>", b"Subject: " + subject, body=text.encode(codec))
+        read = parse(raw.replace(b"Subject", b"Content-Type: text/plain" + charset.encode() + b"\nSubject"))
+        assert (read.text, read.subject, read.sender.name) == (text, text[:20].strip(), text[:8].strip(" ,"))
+    named = _of(b"Content-Type: text/plain; charset=iso-8859-1", body="Größe".encode("latin-1"))
+    assert parse(named).text == "Größe"
+    assert parse(_of(b"Subject: " + "Grüße aus Köln".encode("latin-1"))).subject == "Grüße aus Köln"
