@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +14,8 @@ from sqlalchemy import func, select
 
 from syncd.advice import SLOWEST, USUAL_POLL, Facts, advise
 from syncd.dispatch.lane import read_pace
+from syncd.intake.backfill import KIND as BACKFILL
+from syncd.intake.polls import STARTED, backfill_command
 from syncd.mapping.reasons import STRANGER
 from syncd.pacing import Pace
 from syncd.store import figures
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from syncd.store import Store
 
 DAY = timedelta(days=1)
+NOTED_FOR = timedelta(days=7)
+"""How long after its start it is said of a source that it did not read its history."""
 
 
 class HasType(Protocol):
@@ -46,7 +50,8 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Status:
-    """Rows for people and programs; `advice`: one line each, what is wrong and what to do; empty when all is well."""
+    """Rows for people and programs; `advice`: one line each, what is wrong and what to do; empty when all is well. `notes`: what
+    nothing is wrong with, and may surprise."""
 
     sources: Sequence[Mapping[str, Any]]
     destinations: Sequence[Mapping[str, Any]]
@@ -55,6 +60,7 @@ class Status:
     quarantine: int
     verified: Sequence[Mapping[str, Any]]
     advice: Sequence[str]
+    notes: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -95,7 +101,25 @@ def gather(store: Store, settings: Named, refused: Sequence[str] = (), *, alive:
         dropped={name: fault for name, fault in faults(store).items() if name in settings.sources},
         verified=verified,
     )
-    return Status(sources, destinations, books, out, quarantined, verified, advise(facts))
+    return Status(
+        sources, destinations, books, out, quarantined, verified, advise(facts), _history(store, settings, now)
+    )
+
+
+def _history(store: Store, settings: Named, now: datetime) -> list[str]:
+    """Sources that began lately, and whose history nobody has fetched."""
+    fetched = {job.subject for job in store.jobs.list(kinds=(BACKFILL,), limit=1000)}
+    notes = []
+    for name in settings.sources:
+        if name in fetched or not (began := store.cursors.recall(name, [STARTED]).get(STARTED)):
+            continue
+        since = datetime.fromisoformat(began).astimezone(UTC)
+        if now - since < NOTED_FOR:
+            notes.append(
+                f"source {name}: read since {since:%Y-%m-%d %H:%M} UTC; what was there before is history and was not read; "
+                f"to read it: {backfill_command(name)}"
+            )
+    return notes
 
 
 def _every(entry: HasType) -> timedelta:

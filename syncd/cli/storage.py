@@ -89,7 +89,7 @@ def _show(here: Session, found: Any) -> None:
     if found.kept_out:
         columns = ["source", "type", "reason", "count"]
         out.rows(found.kept_out, columns, title="\nread, and no signal")
-    for line in found.advice:
+    for line in (*found.notes, *found.advice):
         out.say(line)
 
 

@@ -38,6 +38,15 @@ FOR_A_PERSON = ("Misconfigured: ", "AuthExpired: ")
 """How the error of a source begins that fails until somebody mends it."""
 
 
+STARTED = "syncd.started"
+"""Under this key a source remembers when it began: what happened before is not read by polls."""
+
+
+def backfill_command(name: str) -> str:
+    """What brings the history of a source."""
+    return f"syncd backfill {name} --since 30d"
+
+
 class Ended(StrEnum):
     """How a poll ended."""
 
@@ -193,7 +202,11 @@ class _Reading:
         if state is None:
             state = poll._source.start(poll._clock())
             # Durable before anything is read: a restart goes on from this "now", not from a later one.
-            poll._store.journal.commit(Entry(poll.name, state=state, fence=self._fence))
+            past = hasattr(poll._source, "backfill")
+            began = {STARTED: poll._clock().isoformat()} if past else {}
+            poll._store.journal.commit(Entry(poll.name, state=state, fence=self._fence, remember=began))
+            told = {"to_read_it": backfill_command(poll.name)} if past else {}
+            log.info("first start: what is there already is history and is not read", source=poll.name, **told)
         with closing(iter(poll._source.poll(state, poll._clock()))) as batches:  # type: ignore[type-var]
             for batch in batches:
                 point("after_fetch")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import func, select
@@ -13,6 +14,7 @@ from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, Ra
 from syncd.intake import polls
 from syncd.intake.admit import Outlet, Policy
 from syncd.intake.polls import Ended, Poll, setback
+from syncd.status import gather
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable
 from syncd.store.schema import signals
@@ -41,6 +43,16 @@ def test_every_batch_and_its_cursor_are_durable(store: Store) -> None:
     assert store.sources.health("inbox").last_ok_at == NOW
     again = poll_of(store, HostileSource([*PAGES, [6]])).run()
     assert (again.batches, again.new) == (1, 1)
+
+
+def test_a_first_start_says_that_the_past_is_history(store: Store) -> None:
+    settings = SimpleNamespace(sources={"inbox": SimpleNamespace(type="hostile")}, destinations={})
+    assert gather(store, settings).notes == []
+    poll_of(store, HostileSource(PAGES), clock=store.clock).run()
+    (note,) = gather(store, settings).notes
+    assert "syncd backfill inbox --since 30d" in note
+    store.jobs.create("backfill", "inbox", {})
+    assert gather(store, settings).notes == []
 
 
 @pytest.mark.parametrize(("source", "count"), [(duplicates(), 5), (backwards(), 6), (flood(3000), 3000)])
