@@ -56,6 +56,7 @@ SCHEME = "Zoho-oauthtoken"
 WINDOW = timedelta(minutes=10)
 MOST_TOKENS = 9
 _DEADLINES = Deadlines(connect=5, read=15, total=20)  # the token endpoint is known to hang
+_HOUR, _LONGEST_LIFE = 3600.0, 1e9  # what a token lives when the answer tells nothing sensible; milliseconds included
 _MILLISECONDS_FROM = 100_000  # older answers count a token's hour as 3,600,000
 
 _PERMANENT = {
@@ -253,6 +254,8 @@ def _life(said: dict[str, Any]) -> float:
     value = said.get("expires_in_sec", said.get("expires_in", 3600))
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
-        return 3600.0
+    except (TypeError, ValueError, OverflowError):
+        return _HOUR
+    if not 0 < seconds < _LONGEST_LIFE:  # false for NaN as well
+        return _HOUR
     return seconds / 1000 if seconds >= _MILLISECONDS_FROM else seconds

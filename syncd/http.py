@@ -32,6 +32,8 @@ READS = frozenset({"GET", "HEAD", "OPTIONS"})
 TOO_LARGE = (413, 414, 431)
 """Statuses of a request that is larger than the server takes: its body, its URL or its headers (RFC 9110, RFC 6585)."""
 LARGEST_ANSWER = 64 * 1024 * 1024
+LONGEST_WAIT = 7 * 86_400.0
+"""Seconds that a Retry-After is obeyed for: nobody means a longer one."""
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 
 
@@ -108,16 +110,16 @@ class Response:
 
 
 def parse_retry_after(value: str, now: datetime) -> float | None:
-    """Retry-After in either of its forms as seconds from `now`; None when absent or nonsense."""
+    """Retry-After in either of its forms as seconds from `now`, LONGEST_WAIT at most; None when absent or nonsense."""
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return min(max(0.0, (moment - now).total_seconds()), LONGEST_WAIT)
+    except (ValueError, TypeError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
 
 
 def unclear(message: str, *, write: bool, code: str = "") -> Failure:

@@ -68,7 +68,7 @@ class Directory:
     def add(self, object: str, rows: Iterable[Row]) -> None:
         """Takes rows in; a row that is there already is replaced."""
         held = self._rows.setdefault(object, {})
-        held.update((str(row[self._id_field]), row) for row in rows)
+        held.update((str(row[self._id_field]), row) for row in rows if row.get(self._id_field))
         for place in [place for place in self._index if place[0] == object]:
             del self._index[place]
 
@@ -199,6 +199,19 @@ def e164(text: str, region: str | None) -> str:
         if phonenumbers.is_possible_number(number):
             return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return ""
+
+
+def listed(value: Any) -> Sequence[Any]:
+    """A list of a vendor's answer; whatever else stands there holds nothing."""
+    return value if isinstance(value, list) else ()
+
+
+def whole(value: Any) -> int:
+    """A count or length of a vendor's answer, 0 where it is none."""
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def column(row: Row, name: str) -> Any:

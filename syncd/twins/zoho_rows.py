@@ -222,15 +222,24 @@ class Rows:
         return id_
 
     def _unique(self, module: Module, fields: Mapping[str, Any], own: str | None, index: int) -> None:
+        """One field that is taken is its own error; several are wrapped into one, as the published spec has it."""
+        taken: list[RowError] = []
         for name in module.unique:
             if fields.get(name) is None:
                 continue
-            for other in self.store.find(module.name, name, fields[name]):
-                if other["id"] != own and not other.get("_deleted"):
-                    details = _where(name, index)
-                    if self.duplicate_id:  # the existing id in details is [UNV]: a switch
-                        details["id"] = other["id"]
-                    raise RowError("DUPLICATE_DATA", "duplicate data", details)
+            others = self.store.find(module.name, name, fields[name])
+            other = next((o for o in others if o["id"] != own and not o.get("_deleted")), None)
+            if other is not None:
+                details = _where(name, index)
+                if self.duplicate_id:  # whether it is told is [UNV]: a switch
+                    holder = {"id": other["id"], "module": {"api_name": module.name, "id": module.name}}
+                    details |= {"id": other["id"], "duplicate_record": holder, "more_records": False}
+                taken.append(RowError("DUPLICATE_DATA", "duplicate data", details))
+        if len(taken) > 1:
+            errors = {"errors": [one.body() for one in taken]}
+            raise RowError("MULTIPLE_OR_MULTI_ERRORS", "Multiple errors in the request", errors)
+        if taken:
+            raise taken[0]
 
     # Shapes.
 

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from syncd.connector import Written
+from syncd.errors import Rejected
 from syncd.twins.zoho import ZohoTwin
+from syncd.twins.zoho_schema import Field
 from tests.integration.test_zoho_lane import ZohoRig, rigs
 from tests.lane_rig import signal
+from tests.zoho_crm import KEY, connecting, key, push, task
 
 HOUR = 3600.0
 
@@ -61,3 +65,17 @@ def test_a_missing_scope_is_no_fault_of_the_mapping(twin: ZohoTwin, rig: ZohoRig
     reason = rig.lane.pace().reason
     assert "OAUTH_SCOPE_MISMATCH" in reason
     assert "people.match" not in reason
+
+
+def test_a_record_that_collides_in_two_fields_is_read_as_both() -> None:
+    """The twin wraps both errors into one, as Zoho does: our own key among them means that it is written."""
+    fields = tuple(Field(name, length=64, unique=True, custom=True) for name in (KEY, "Other_Key"))
+    with ZohoTwin(custom_fields={"Tasks": fields}) as running:
+        held = running.add("Tasks", Subject="there", Syncd_Key=key(1), Other_Key="o")
+        for connect in connecting(running):
+            first = task(1, fields={"Other_Key": "o"})
+            other = task(2, fields={"Other_Key": "o"})
+            written, refused = push(connect(), first, other)
+    assert written == Written(held, created=False)
+    assert isinstance(refused, Rejected)
+    assert refused.field == "Other_Key"

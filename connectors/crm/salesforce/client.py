@@ -129,16 +129,22 @@ class Client:
 
     def _rows(self, answer: Answer) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
+        seen: set[str] = set()
         page = answer
         while True:
             if not page.ok:
                 raise answer_failure(page.status, page.body, write=False)
-            if not isinstance(page.body, dict) or not isinstance(page.body.get("records"), list):
+            found = page.body.get("records") if isinstance(page.body, dict) else None
+            if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
                 raise unclear("a query was answered without records", write=False)
-            rows.extend(page.body["records"])
+            rows.extend(found)
             if page.body.get("done", True):
                 return rows
-            more = self._call("GET", str(page.body["nextRecordsUrl"]), None, {}, False)
+            following = page.body.get("nextRecordsUrl")
+            if not isinstance(following, str) or not following.startswith("/") or following in seen:
+                raise unclear("a query was answered without a next page", write=False)
+            seen.add(following)
+            more = self._call("GET", following, None, {}, False)
             page = Answer(more.status, more.json())
 
     def allowance(self) -> Allowance | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from connectors.crm.directory import listed, whole
 from connectors.crm.salesforce import soql
 from connectors.crm.salesforce.client import Answer, Client, Part
 from connectors.crm.salesforce.errors import answer_failure
@@ -52,21 +53,21 @@ def _fields(client: Client, name: str, answer: Answer, *, alone: bool) -> tuple[
             return None
         raise answer_failure(answer.status, answer.body, write=False)
     rows = answer.body.get("fields") if isinstance(answer.body, Mapping) else None
-    return tuple(_field(row) for row in rows or () if isinstance(row, Mapping) and row.get("name"))
+    return tuple(_field(row) for row in listed(rows) if isinstance(row, Mapping) and row.get("name"))
 
 
 def _field(row: Mapping[str, Any]) -> FieldDescription:
     kind = str(row.get("type") or "")
     values = tuple(
         str(value.get("value"))
-        for value in row.get("picklistValues") or ()
+        for value in listed(row.get("picklistValues"))
         if isinstance(value, Mapping) and value.get("active", True)
     )
     demanded = row.get("nillable") is False and not row.get("defaultedOnCreate") and kind != "boolean"
     return FieldDescription(
         name=str(row["name"]),
         type=kind,
-        length=int(row.get("length") or 0) or None,
+        length=whole(row.get("length")) or None,
         values=values if kind in PICKLISTS and values else None,
         restricted=bool(row.get("restrictedPicklist")),
         required=demanded and bool(row.get("createable")),
@@ -74,7 +75,7 @@ def _field(row: Mapping[str, Any]) -> FieldDescription:
         key=bool(row.get("externalId") or row.get("idLookup")),
         creatable=bool(row.get("createable")),
         updatable=bool(row.get("updateable")),
-        references=tuple(str(name) for name in row.get("referenceTo") or ()),
+        references=tuple(str(name) for name in listed(row.get("referenceTo"))),
     )
 
 

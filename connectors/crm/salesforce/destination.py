@@ -160,7 +160,7 @@ class Salesforce(DestinationDefaults):
         statements = list(soql.selects(head, key_field, keys, tail, get=not self._composite))
         held: dict[str, list[str]] = {}
         for rows in self._client.query(statements, archived=archived):
-            for row in sorted(rows, key=lambda r: str(r["Id"])):
+            for row in sorted((r for r in rows if r.get("Id")), key=lambda r: str(r["Id"])):
                 key, id_ = str(row.get(key_field, "")).lower(), str(row["Id"])
                 ids = held.setdefault(key, [])
                 if ids:
@@ -183,7 +183,8 @@ class Salesforce(DestinationDefaults):
         """By SOQL, thousands of records a call."""
         _need_names(object, fields)
         statements = soql.selects(soql.select(("Id", *fields), object), "Id", ids, get=not self._composite)
-        rows = {str(row["Id"])[:15]: row for found in self._client.query(list(statements)) for row in found}
+        found = [row for rows in self._client.query(list(statements)) for row in rows if row.get("Id")]
+        rows = {str(row["Id"])[:15]: row for row in found}
         return {id_: {name: rows[id_[:15]].get(name) for name in fields} for id_ in ids if id_[:15] in rows}
 
     def allowance(self) -> Allowance | None:

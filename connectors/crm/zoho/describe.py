@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from connectors.crm.directory import listed, whole
 from connectors.crm.zoho import coql, pack
 from connectors.crm.zoho.client import Client
 from connectors.crm.zoho.errors import NO_SCOPE, SCOPES
@@ -43,7 +44,7 @@ def describe(client: Client, modules: Sequence[str]) -> dict[str, tuple[FieldDes
             continue
         rows = answer.get("fields") if isinstance(answer, Mapping) else None
         found[module] = tuple(
-            _field(module, row) for row in rows or () if isinstance(row, Mapping) and row.get("api_name")
+            _field(module, row) for row in listed(rows) if isinstance(row, Mapping) and row.get("api_name")
         )
     return found
 
@@ -52,14 +53,14 @@ def _field(module: str, row: Mapping[str, Any]) -> FieldDescription:
     name, kind = str(row["api_name"]), str(row.get("data_type") or "")
     values = tuple(
         str(value.get("actual_value") or value.get("display_value"))
-        for value in row.get("pick_list_values") or ()
+        for value in listed(row.get("pick_list_values"))
         if isinstance(value, Mapping) and value.get("type", "used") == "used"
     )
     unique = bool(row.get("unique"))
     return FieldDescription(
         name=name,
         type=kind,
-        length=int(row.get("length") or 0) or None if kind in TEXTUAL else None,
+        length=whole(row.get("length")) or None if kind in TEXTUAL else None,
         values=values if kind in PICKLISTS and values else None,
         restricted=False,
         required=bool(row.get("system_mandatory")),
@@ -134,7 +135,7 @@ def _edition(client: Client) -> Finding:
     org = answer.get("org") if isinstance(answer, Mapping) else None
     licence = org[0].get("license_details") if isinstance(org, list) and org and isinstance(org[0], Mapping) else None
     told = licence if isinstance(licence, Mapping) else {}
-    edition, users = str(told.get("paid_type") or "free").lower(), int(told.get("users_license_purchased") or 1)
+    edition, users = str(told.get("paid_type") or "free").lower(), whole(told.get("users_license_purchased")) or 1
     if edition not in EDITIONS:
         return Finding(Level.WARNING, "credits", f"edition {edition}: what it allows is not known here", hint)
     base, each, most = EDITIONS[edition]

@@ -115,10 +115,10 @@ def test_the_unique_key_of_a_task_is_a_success_in_disguise(zoho: Any, connect: C
     task = {"Subject": "s", "Syncd_Key": "k"}
     id_ = outcome(zoho.insert("Tasks", task))["details"]["id"]
     again = outcome(zoho.insert("Tasks", {**task, "Syncd_Key": "K"}))
-    assert (again["code"], again["details"]) == (
-        "DUPLICATE_DATA",
-        {"api_name": "Syncd_Key", "json_path": "$.data[0].Syncd_Key", "id": id_},
-    )
+    holder = {"id": id_, "module": {"api_name": "Tasks", "id": "Tasks"}}  # Zoho's published spec, DuplicateDataError
+    place = {"api_name": "Syncd_Key", "json_path": "$.data[0].Syncd_Key"}
+    told = {**place, "id": id_, "duplicate_record": holder, "more_records": False}
+    assert (again["code"], again["details"]) == ("DUPLICATE_DATA", told)
     silent = connect(ZohoTwin(duplicate_id=False), V8)
     silent.insert("Tasks", task)
     assert "id" not in outcome(silent.insert("Tasks", task))["details"]

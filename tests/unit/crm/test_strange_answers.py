@@ -1,0 +1,195 @@
+"""Every reader of a CRM's answers takes any JSON: it says what it could read, or fails as a Failure, and never trips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.crm.directory import Directory, column
+from connectors.crm.salesforce import describe as sf_describe
+from connectors.crm.salesforce.auth import _token
+from connectors.crm.salesforce.client import Answer, Client, Part, _composite_answers
+from connectors.crm.salesforce.destination import _row
+from connectors.crm.salesforce.pack import Collection, Way
+from connectors.crm.salesforce.people import _found as sf_found
+from connectors.crm.zoho import describe as zoho_describe
+from connectors.crm.zoho.client import _page
+from connectors.crm.zoho.people import _found as zoho_found
+from connectors.zoho_accounts import _read_token
+from syncd.capabilities import FieldDescription
+from syncd.connector import Found, Term, Written
+from syncd.errors import Failure
+from syncd.http import LONGEST_WAIT, Response, parse_retry_after
+from tests.unit.crm.test_zoho_errors import NOW
+
+NAMES = sorted(
+    {
+        "Id",
+        "id",
+        "name",
+        "api_name",
+        "type",
+        "data_type",
+        "length",
+        "pick_list_values",
+        "picklistValues",
+        "referenceTo",
+        "lookup",
+    }
+    | {
+        "module",
+        "unique",
+        "records",
+        "done",
+        "nextRecordsUrl",
+        "data",
+        "info",
+        "more_records",
+        "access_token",
+        "instance_url",
+    }
+    | {
+        "expires_in",
+        "expires_in_sec",
+        "api_domain",
+        "refresh_token",
+        "errors",
+        "success",
+        "created",
+        "compositeResponse",
+    }
+    | {
+        "referenceId",
+        "httpStatusCode",
+        "body",
+        "Account_Name",
+        "ConvertedContactId",
+        "IsConverted",
+        "Email",
+        "value",
+        "active",
+    }
+)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12)
+    | st.sampled_from(["text", "picklist", "part0", "https://x.example", "9" * 400, "NaN", "1e999", "-1"])
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
+    max_leaves=20,
+)
+objects = st.dictionaries(st.sampled_from(NAMES), anything, max_size=8)
+
+
+def response(body: Any, status: int = 200) -> Response:
+    return Response(status, {}, body if isinstance(body, bytes) else orjson.dumps(body), write=False)
+
+
+def reads(what: Any) -> Any:
+    """What came out, a Failure included; everything else that is raised fails the test."""
+    try:
+        return what()
+    except Failure as failure:
+        return failure
+
+
+@given(objects)
+def test_descriptions_of_fields(row: dict[str, Any]) -> None:
+    assert isinstance(sf_describe._field({"name": "F", **row}), FieldDescription)
+    assert isinstance(zoho_describe._field("Leads", {"api_name": "F", **row}), FieldDescription)
+
+
+class Answering:
+    """A client that gets this answer, whatever it asks."""
+
+    def __init__(self, body: Any) -> None:
+        self.body = body
+
+    def read(self, path: str) -> Any:
+        return self.body
+
+    def send(self, parts: Sequence[Part]) -> list[Answer]:
+        return [Answer(200, self.body) for _ in parts]
+
+
+@given(anything)
+def test_descriptions_of_objects_and_the_edition(body: Any) -> None:
+    client: Any = Answering(body)
+    reads(lambda: zoho_describe.describe(client, ["Leads"]))
+    reads(lambda: zoho_describe._edition(client))
+    reads(lambda: sf_describe.describe(client, ["Lead"], composite=True))
+    reads(lambda: sf_describe._chatter_user(client))
+
+
+@given(st.lists(objects, max_size=4))
+def test_people(rows: list[dict[str, Any]]) -> None:
+    for read, id_field in ((sf_found, "Id"), (zoho_found, "id")):
+        directory = Directory(read, "VN", id_field=id_field)
+        directory.add("Leads", rows)
+        for term in (Term("Email", "a@b.example"), Term("Phone", "+84912345678", phone=True)):
+            assert directory.hit("Leads", term) is None or isinstance(directory.hit("Leads", term), Found)
+    for row in rows:
+        column(row, "Owner.Email.x")
+
+
+@given(anything)
+def test_pages_rows_and_parts(body: Any) -> None:
+    reads(lambda: _page(body))
+    collection = Collection("Task", Way.UPSERT, "K__c", [0], [{}])
+    assert isinstance(_row(collection, body), Written | Failure)
+    reads(lambda: _composite_answers(response(body), 1))
+    client = Client.__new__(Client)
+    client._call = lambda *_: response(body)  # type: ignore[method-assign]
+    reads(lambda: client._rows(Answer(200, body)))
+    reads(lambda: client._rows(Answer(200, {"records": [], "done": False, "nextRecordsUrl": "/next"})))
+
+
+def test_pages_that_lead_in_a_circle_end() -> None:
+    client = Client.__new__(Client)
+    circle = {"records": [{"Id": "1"}], "done": False, "nextRecordsUrl": "/next"}
+    client._call = lambda *_: response(circle)  # type: ignore[method-assign]
+    with pytest.raises(Failure, match="next page"):
+        client._rows(Answer(200, circle))
+
+
+@given(objects | anything)
+def test_tokens(body: Any) -> None:
+    for answer in (response(body), response(body, 400)):
+        reads(lambda answer=answer: _read_token(answer, NOW))
+        reads(lambda answer=answer: _token(answer, None))
+
+
+@pytest.mark.parametrize(
+    "life", [b"NaN", b"1e999", b"9" * 400, b"-1", b"0", b'"x"', b'"inf"', b'"nan"', b"[]", b"{}", b"null"]
+)
+def test_a_token_without_a_sensible_life(life: bytes) -> None:
+    body = b'{"access_token":"a","expires_in":' + life + b"}"
+    reads(lambda: _read_token(response(body), NOW))
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 5000, b'{"a":' * 5000, b"\xff", b"", b'{"a":"\xed\xa0\x80"}', b"\xef\xbb\xbf{}"]
+)
+def test_bodies_that_are_no_json_of_ours(body: bytes) -> None:
+    assert isinstance(reads(lambda: _read_token(response(body), NOW)), Failure)
+    assert isinstance(reads(lambda: _token(response(body), None)), Failure)
+
+
+@given(
+    st.text(max_size=40)
+    | st.sampled_from(["9" * 400, "Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 01 Jan 0001 00:00:00 +2359"])
+)
+def test_any_retry_after(value: str) -> None:
+    wait = parse_retry_after(value, NOW)
+    assert wait is None or (math.isfinite(wait) and 0 <= wait <= LONGEST_WAIT)
