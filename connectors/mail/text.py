@@ -74,7 +74,7 @@ _CHARSETS = {
 }
 SAYS_NOTHING = frozenset({"us-ascii", "ascii", "ansi_x3.4-1968", "unknown-8bit", "8bit", "default"})
 """Charsets that programs name when they do not know it: of bytes beyond ASCII they say nothing."""
-_EVIDENCE_CAP = 50_000
+_EVIDENCE_CAP = 10_000  # bytes of noise in no charset cost the most, and this is a letter of two pages
 _NOT_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
 _CHARSET_NAME = re.compile(r"[a-z0-9][a-z0-9._:-]{0,39}")
 _UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
