@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -30,8 +31,8 @@ def test_from_an_org_without_our_fields_to_delivered_records(folder: UserFolder,
     assert ran.code == 1
     found = [line for line in ran.out.splitlines() if line.startswith("fault")]
     assert len(found) == 5
-    assert f"mappings/{kind}.yaml:26:5 people.create.key: {lead} has no field {key}" in found[0]
-    assert f"mappings/{kind}.yaml:42:5 rules[0].key: {task} has no field {key}" in found[1]
+    assert re.search(rf"mappings/{kind}\.yaml:\d+:5 people\.create\.key: {lead} has no field {key}", found[0])
+    assert re.search(rf"mappings/{kind}\.yaml:\d+:5 rules\[0\]\.key: {task} has no field {key}", found[1])
     assert "(`syncd prepare crm` makes it)" in found[0]
 
     dry = folder.done("prepare", "crm", "--dry-run").out

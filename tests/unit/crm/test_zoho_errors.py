@@ -128,7 +128,13 @@ def test_what_was_expected_is_told() -> None:
     assert str(failure(said(one))) == "INVALID_DATA: invalid data (at most 255 characters, expected: text)"
 
 
-@pytest.mark.parametrize("api_name", ["Who_Id", "What_Id", "$se_module"])
+def test_a_wrong_module_of_a_link_is_no_record_that_is_gone() -> None:
+    meant = outcome(CREATE, TASK, error("INVALID_DATA", "invalid data", api_name="$se_module"))
+    assert isinstance(meant, Rejected)
+    assert meant.field == "$se_module"
+
+
+@pytest.mark.parametrize("api_name", ["Who_Id", "What_Id"])
 def test_a_link_that_leads_nowhere_names_the_mappings_field(api_name: str) -> None:
     meant = outcome(CREATE, TASK, error("INVALID_DATA", "the related id given seems to be invalid", api_name=api_name))
     assert isinstance(meant, StaleReference)
