@@ -17,6 +17,7 @@ from syncd import registry
 from syncd.connector import Backfillable
 from syncd.intake.admit import Policy
 from syncd.intake.backfill import KIND, LEASE, Progress, run_backfill
+from syncd.intake.covered import is_covered
 from syncd.intake.intake import Intake
 from syncd.intake.verification import Compared, compare_source
 from syncd.store import Store
@@ -59,6 +60,11 @@ class JobRunner:
             if claimed is None:
                 return None
             job, claim = claimed
+            if job.kind == KIND and job.progress and is_covered(self._store, job):  # its worker was killed long ago
+                self._store.jobs.finish(job.id, claim, "stopped")
+                self._store.leases.release(claim)
+                log.info("job given up: another one covers its range", job=job.id, kind=job.kind, source=job.subject)
+                continue
             log.info("job begins", job=job.id, kind=job.kind, source=job.subject)
             progress = perform(
                 job,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from syncd.intake.imports import Imported, Seen
     from syncd.output import Tell
     from syncd.store import Store
+    from syncd.store.jobs import Job
 
 LOOK_AGAIN = 0.5
 SHOWN_WRONG = 20
@@ -89,10 +90,12 @@ def import_(
             except Failure as error:
                 raise SyncdError(str(error)) from None
         else:
-            progress = _do(here, store, reading, policy, look, seen, kind, restart=restart)
+            job = _open(here, store, seen, kind, restart=restart)
+            progress = _do(here, store, job, reading, policy, look, seen)
         _sum_up(here, look, progress, dry=dry_run)
         if not dry_run:  # also when all is known: what broke off may have been the writing
             deliver(here, store)
+            store.jobs.reported(job.id)
     if progress.error:
         raise SyncdError(progress.error)
     if progress.wrong and not progress.read:
@@ -143,17 +146,22 @@ def _dry(here: Session, store: Store, reading: Reading, policy: Policy, look: Lo
     return progress
 
 
-def _do(
-    here: Session, store: Store, reading: Reading, policy: Policy, look: Look, seen: Seen, kind: str, *, restart: bool
-) -> Imported:
-    """Does the job here, also beside a daemon: the file is this user's."""
-    from syncd.intake.backfill import LEASE, open_same, run_reading
-    from syncd.intake.imports import KIND, Imported
+def _open(here: Session, store: Store, seen: Seen, kind: str, *, restart: bool) -> Job:
+    from syncd.intake.backfill import open_same
+    from syncd.intake.imports import KIND
     from syncd.jobs import daemon_runs
+    from syncd.store.jobs import REPORTED
 
     if not daemon_runs(store):
         _ = here.loaded  # what is missing for writing is said before anything is read
-    job = open_same(store, KIND, kind, seen.args, restart=restart)
+    return open_same(store, KIND, kind, {**seen.args, REPORTED: False}, restart=restart)
+
+
+def _do(here: Session, store: Store, job: Job, reading: Reading, policy: Policy, look: Look, seen: Seen) -> Imported:
+    """Does the job here, also beside a daemon: the file is this user's."""
+    from syncd.intake.backfill import LEASE, run_reading
+    from syncd.intake.imports import Imported
+
     if job.cursor is not None:
         here.out.say(f"goes on after {Imported.of(job.progress).rows:,} rows")
     waits = False

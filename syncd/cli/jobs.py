@@ -11,7 +11,7 @@ import typer
 
 from syncd.cli.completing import sources
 from syncd.cli.session import Session, session
-from syncd.cli.writing import deliver
+from syncd.cli.writing import deliver_pending, resumable
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
@@ -49,14 +49,15 @@ def backfill(
     wanted = Range(_required(here, since, "--since"), here.moment(until, "--until") or datetime.now(UTC))
     if wanted.since >= wanted.until:
         raise UsageError("--since must lie before --until")
+    asked = {"since": here.words(since, "--since"), "until": here.words(until, "--until")}
     _backfillable(here, source)
     with here.store() as store:
         if dry_run:
             _show(here, _dry(here, store, source, wanted), "would bring")
             return
-        progress = do_backfill(here, store, source, wanted, restart=restart)
-        if progress.new and not progress.error:
-            deliver(here, store)
+        progress, job = do_backfill(here, store, source, wanted, asked=asked, restart=restart)
+        deliver_pending(here, store)
+        store.jobs.reported(job.id)
     if progress.error:
         raise SyncdError(f"backfill of {source}: {progress.error}; the same command goes on from there")
     _show(here, progress, "brought")
@@ -95,21 +96,57 @@ def _dry(here: Session, store: Store, name: str, wanted: Range) -> Progress:
             raise SyncdError(f"source {name}: {error}") from error
 
 
-def do_backfill(here: Session, store: Store, name: str, wanted: Range, *, restart: bool) -> Progress:
-    """Leaves the job to a running daemon and watches it, or does it here."""
-    from syncd.intake.backfill import LEASE, open_job
+def do_backfill(
+    here: Session, store: Store, name: str, wanted: Range, *, asked: dict[str, str] | None = None, restart: bool = False
+) -> tuple[Progress, Job]:
+    """Leaves the job to a running daemon and watches it, or does it here. A job that was begun earlier with an open end is
+    read to its end first, then from there to now."""
+    from syncd.intake.backfill import Progress, Range, open_job
+    from syncd.intake.covered import close_covered
+    from syncd.jobs import daemon_runs
+    from syncd.store.jobs import REPORTED, asked_for
+
+    job = open_job(store, name, wanted, asked=asked, restart=restart)
+    for other in close_covered(store, job, waiting=not daemon_runs(store)):
+        here.out.say(f"an unfinished backfill of {name} from {other.args['since']} is part of this one: it is closed")
+    before, reached = Progress.of(job.progress), Range.of(job.args)
+    if before.read:
+        here.out.say(f"goes on after {before.read:,} that were read")
+    progress = before if job.state == "done" else _follow(here, store, job, reached)
+    if asked is not None and not asked["until"] and reached.until < wanted.until and not progress.error:
+        rest = Range(reached.until, wanted.until)
+        if store.jobs.extend(job.id, {**asked_for(rest.args(), asked), REPORTED: False}):
+            progress = _follow(here, store, job, rest)
+    return progress, job
+
+
+def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
+    """The job to its end, by a running daemon, or here as soon as there is none. Ctrl-C leaves it to the daemon."""
+    from syncd.intake.backfill import LEASE, Progress
     from syncd.jobs import daemon_runs
     from syncd.store.calling import EVERYBODY, call_out
     from syncd.store.groups import Stir
 
-    job = open_job(store, name, wanted, restart=restart)
-    with here.out.progress(f"backfill of {name}") as told:
-        if not daemon_runs(store):
-            claimed = store.jobs.claim(LEASE, id=job.id)
-            if claimed is not None:
-                return _alone(here, store, claimed, _telling(told, wanted))
-        call_out(store, Stir(frozenset({EVERYBODY})))
-        return _watch(store, job, _telling(told, wanted))
+    called = False
+    with here.out.progress(f"backfill of {job.subject}") as told:
+        tell = _telling(told, wanted)
+        while True:
+            if daemon_runs(store):
+                if not called:
+                    call_out(store, Stir(frozenset({EVERYBODY})))
+                called = True
+            elif (claimed := store.jobs.claim(LEASE, id=job.id)) is not None:
+                with resumable(here):
+                    return _alone(here, store, claimed, tell)
+            now = store.jobs.get(job.id)
+            if now is None:
+                return Progress(error="the job was removed")
+            progress = Progress.of(now.progress)
+            tell(progress)
+            if now.state in ("done", "failed", "stopped"):
+                return progress
+            with resumable(here, "the running daemon goes on with it"):
+                time.sleep(WATCH_EVERY)
 
 
 def _alone(here: Session, store: Store, claimed: Any, told: Any) -> Progress:
@@ -127,21 +164,6 @@ def _alone(here: Session, store: Store, claimed: Any, told: Any) -> Progress:
         progress = perform(job, claim, assembly.sources, types, store, lambda: policy, stop=stop, told=told)
     assert isinstance(progress, Progress)
     return progress
-
-
-def _watch(store: Store, job: Job, told: Any) -> Progress:
-    """Follows a job that a daemon does. Ctrl-C leaves it running."""
-    from syncd.intake.backfill import Progress
-
-    while True:
-        now = store.jobs.get(job.id)
-        if now is None:
-            return Progress(error="the job was removed")
-        progress = Progress.of(now.progress)
-        told(progress)
-        if now.state in ("done", "failed", "stopped"):
-            return progress
-        time.sleep(WATCH_EVERY)
 
 
 def _telling(told: Any, wanted: Range) -> Any:

@@ -114,6 +114,16 @@ class Session:
         if stop.is_set():
             raise KeyboardInterrupt
 
+    def words(self, text: str | None, option: str) -> str:
+        """A date or time as typed, in a form that stays the same while the clock goes on: `7d` for a span before now, ISO
+        8601 in UTC for a moment, "" for none. Identifies the job of a command. UsageError as `moment`."""
+        from syncd.durations import format_duration, parse_duration
+
+        moment = self.moment(text, option)
+        if text is None or moment is None:
+            return ""
+        return format_duration(parse_duration(text)) if _is_span(text) else moment.isoformat()
+
     def moment(self, text: str | None, option: str) -> datetime | None:
         """A date or time as typed, in UTC: ISO 8601; without a zone in the configured one; `7d` means seven days ago."""
         if text is None:
@@ -122,7 +132,7 @@ class Session:
 
         zone = self.settings.zone
         try:
-            if text[:1].isdigit() and text[-1:] in "smhdw":
+            if _is_span(text):
                 return datetime.now(UTC) - parse_duration(text)
             moment = datetime.fromisoformat(text)
             return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
@@ -130,6 +140,10 @@ class Session:
             raise UsageError(
                 f"{option}: {text!r} is no date; write it like 2026-11-22, 2026-11-22T08:30 or 7d"
             ) from None
+
+
+def _is_span(text: str) -> bool:
+    return text[:1].isdigit() and text[-1:] in "smhdw"
 
 
 def _log_to_stderr() -> None:

@@ -14,7 +14,7 @@ import typer
 
 from syncd.cli.jobs import WATCH_EVERY, do_backfill
 from syncd.cli.session import Session, session
-from syncd.cli.writing import deliver
+from syncd.cli.writing import deliver, resumable
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def verify(
     if yes and not fix:
         raise UsageError("--yes is for --fix")
     with here.store() as store:
-        work = _Work(here, store, begin, end, source or "")
+        asked = {"since": here.words(since, "--since"), "until": here.words(until, "--until")}
+        work = _Work(here, store, begin, end, source or "", asked)
         report = work.verify(fix=fix and yes)
         if fix and not yes and report.mendable:
             _show(here, report)
@@ -135,13 +136,14 @@ class _Report:
 
 @dataclass
 class _Work:
-    """One run of the command: `source` "" for all."""
+    """One run of the command: `source` "" for all; `asked`: the range as typed."""
 
     here: Session
     store: Store
     since: datetime
     until: datetime
     source: str
+    asked: dict[str, str]
 
     def verify(self, *, fix: bool) -> _Report:
         """Everything compared; with `fix` what is amiss in the CRMs is mended on the way."""
@@ -172,7 +174,7 @@ class _Work:
         for name, part in report.sources.items():
             if not part["amiss"] or part["error"]:
                 continue
-            done = do_backfill(self.here, self.store, name, Range(self.since, self.until), restart=True)
+            done, _ = do_backfill(self.here, self.store, name, Range(self.since, self.until), restart=True)
             mended = min(done.new, part["amiss"])
             brought += done.new
             part |= {"mended": mended, "amiss": part["amiss"] - mended}
@@ -193,7 +195,7 @@ class _Work:
             if not any(spec.backfill for spec in specs):
                 report.silent.append(name)
                 continue
-            job = open_comparison(self.store, name, Range(self.since, self.until))
+            job = open_comparison(self.store, name, Range(self.since, self.until), self.asked)
             report.jobs[name] = job.id
             report.sources[name] = self._do(f"source {name}", job, self._source_alone)
 
@@ -201,16 +203,21 @@ class _Work:
         from syncd.dispatch.verification import Range, open_verification
 
         for name in names:
-            job = open_verification(self.store, name, Range(self.since, self.until, self.source, fix))
+            wanted = Range(self.since, self.until, self.source, fix)
+            job = open_verification(self.store, name, wanted, self.asked)
             report.destinations[name] = self._do(f"destination {name}", job, self._destination_alone)
 
     def _do(self, what: str, job: Job, alone: Callable[[Job, Any], dict[str, Any]]) -> dict[str, Any]:
         """Leaves the job to a running daemon and watches it, or does it here; its progress at the end."""
         from syncd.jobs import daemon_runs
+        from syncd.store.verifications import close_abandoned
 
         with self.here.out.progress(f"verifying {what}") as told:
             tell = self._telling(told)
-            return self._watch(job, tell) if daemon_runs(self.store) else alone(job, tell)
+            if daemon_runs(self.store):
+                return self._watch(job, tell)
+            close_abandoned(self.store, job)
+            return alone(job, tell)
 
     def _source_alone(self, job: Job, tell: Any) -> dict[str, Any]:
         from syncd.assembly import assemble
@@ -226,7 +233,7 @@ class _Work:
         types = {name: entry.type for name, entry in here.settings.sources.items()}
         policy = Policy.of(here.settings)
         try:
-            with here.interrupts(stop):
+            with resumable(here), here.interrupts(stop):
                 progress = perform(
                     *claimed,
                     assembly.sources,
@@ -250,8 +257,10 @@ class _Work:
         outlet = assembly.outlets[job.subject]
         lane = Lane(job.subject, outlet.destination, outlet.mapping, store, here.settings)
         try:
-            with here.interrupts(stop):
+            with resumable(here), here.interrupts(stop):
                 progress = verify_alone(lane, store, job, stop=stop, told=lambda done: tell(done.document()))
+                if stop.is_set():
+                    store.jobs.stop(job.id)
         finally:
             assembly.close()
         if progress is None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,11 +14,14 @@ from syncd.cli import filters
 from syncd.cli.completing import destinations
 from syncd.cli.filters import Chosen, one_signal
 from syncd.cli.session import Session, session
-from syncd.errors import UsageError
+from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
+    from syncd.assembly import Assembly
     from syncd.dispatch.letters import Changed
+    from syncd.dispatch.replay import Replayed
     from syncd.store import Store
+    from syncd.store.jobs import Job
     from syncd.store.queries import Filter
 
 dead_app = typer.Typer(no_args_is_help=True, help="Writes that need a person: dead, unconfirmed and held ones.")
@@ -147,35 +153,70 @@ def replay(
     state: filters.State = "",
     source: filters.Source = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count what it would write; touch nothing")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="from the beginning, not where it was stopped")] = False,
 ) -> None:
     """Maps stored signals again, and updates their records.
 
-    For a corrected mapping, or a new destination. The past calls nobody to action.
+    For a corrected mapping, or a new destination. The past calls nobody to action. When it was stopped, the same command
+    goes on from there, unless the mapping was changed meanwhile: then it begins again.
     """
     from syncd.dispatch.replay import replay as write_again
 
     here = session(context)
     _known(here, to)
-    wanted = Chosen(since, until, channel, type, person, state, source).filter(here)
+    chosen = Chosen(since, until, channel, type, person, state, source)
+    wanted = chosen.filter(here)
     with here.store() as store:
-        done = write_again(store, wanted, to, only=here.settings.destinations[to].only, dry_run=dry_run)
-        if here.as_json:
-            here.out.record(asdict(done))
-        else:
-            busy = f", {done.busy} on their way already" if done.busy else ""
-            unwanted = f", {done.unwanted} not asked for by its `only:`" if done.unwanted else ""
-            verb = "would be mapped" if dry_run else "are mapped"
-            here.out.say(f"{done.again} {verb} again, {done.new} for the first time{busy}{unwanted}")
-        if not dry_run and done.again + done.new:
+        if dry_run:
+            _show_replayed(here, write_again(store, wanted, to, only=here.settings.destinations[to].only, dry_run=True))
+            return
+        done, job = _do_replay(here, store, to, chosen, restart=restart)
+        _show_replayed(here, done, verb="are mapped")
+        if done.again + done.new + done.busy:  # busy: also those of a replay that was killed before it delivered
             deliver(here, store, [to])
+        store.jobs.reported(job.id)
+
+
+def _do_replay(here: Session, store: Store, to: str, chosen: Chosen, *, restart: bool) -> tuple[Replayed, Job]:
+    """The replay as a job, done here: it only touches the store."""
+    from syncd.dispatch.replay import KIND, Replayed, run_replay
+    from syncd.intake.backfill import LEASE, open_same
+    from syncd.store.jobs import ASKED, REPORTED
+
+    only = here.settings.destinations[to].only
+    moments = {"since": here.moment(chosen.since, "--since"), "until": here.moment(chosen.until, "--until")}
+    words = {"since": here.words(chosen.since, "--since"), "until": here.words(chosen.until, "--until")}
+    mapping = here.assembly.outlets[to].mapping.fingerprint
+    asked = {**asdict(chosen), **words, "only": " ".join(only), "mapping": mapping}
+    args = {name: at.isoformat() if at else None for name, at in moments.items()}
+    job = open_same(store, KIND, to, {**args, ASKED: asked, REPORTED: False}, restart=restart)
+    so_far = Replayed.of(job.progress)
+    if so_far.signals:
+        here.out.say(f"goes on after {so_far.signals:,} signals")
+    if job.state == "done":
+        return so_far, job
+    claimed = store.jobs.claim(LEASE, id=job.id)
+    if claimed is None:
+        raise SyncdError("this replay is under way in another process; try again when it has ended")
+    wanted = replace(chosen, since=job.args["since"], until=job.args["until"]).filter(here)
+    stop = threading.Event()
+    with resumable(here), here.interrupts(stop):
+        return run_replay(*claimed, store, wanted, only=only, stop=stop), job
+
+
+def _show_replayed(here: Session, done: Replayed, verb: str = "would be mapped") -> None:
+    if here.as_json:
+        here.out.record(asdict(done))
+        return
+    busy = f", {done.busy} on their way already" if done.busy else ""
+    unwanted = f", {done.unwanted} not asked for by its `only:`" if done.unwanted else ""
+    here.out.say(f"{done.again} {verb} again, {done.new} for the first time{busy}{unwanted}")
 
 
 def deliver(here: Session, store: Store, names: list[str] | None = None) -> None:
     """Without a daemon, works the queue of these destinations (default: all) off, as far as it can be now. With one, the
-    daemon does."""
+    daemon does. Ctrl-C ends it after the call under way, whose records are settled; the rest stays in the queue."""
     from syncd.assembly import assemble
-    from syncd.dispatch import Lane
-    from syncd.dispatch.drain import drain
     from syncd.jobs import daemon_runs
     from syncd.store.calling import EVERYBODY, call_out
     from syncd.store.groups import Stir
@@ -185,19 +226,47 @@ def deliver(here: Session, store: Store, names: list[str] | None = None) -> None
         here.out.say("the running daemon writes them")
         return
     assembly = assemble(here.loaded, store=store, only_sources=())
+    stop = threading.Event()
     try:
-        for name, outlet in assembly.outlets.items():
-            if names is not None and name not in names:
-                continue
-            lane = Lane(name, outlet.destination, outlet.mapping, store, here.settings)
-            done = drain(lane, store)
-            if done is None:
-                here.out.say(f"{name}: another process is writing to it")
-                continue
-            wait = f"; {done.waiting} wait for the next `syncd run`" if done.waiting else ""
-            here.out.say(f"{name}: {done.settled} settled{wait}" + (f": {done.why}" if done.why else ""))
+        with resumable(here), here.interrupts(stop):
+            _drain_all(here, store, assembly, names, stop)
     finally:
         assembly.close()
+
+
+def _drain_all(here: Session, store: Store, assembly: Assembly, names: list[str] | None, stop: threading.Event) -> None:
+    from syncd.dispatch import Lane
+    from syncd.dispatch.drain import drain
+
+    for name, outlet in assembly.outlets.items():
+        if (names is not None and name not in names) or stop.is_set():
+            continue
+        lane = Lane(name, outlet.destination, outlet.mapping, store, here.settings)
+        done = drain(lane, store, stop)
+        if done is None:
+            here.out.say(f"{name}: another process is writing to it")
+            continue
+        left = "are left" if stop.is_set() else "wait for the next `syncd run`"
+        wait = f"; {done.waiting} {left}" if done.waiting else ""
+        here.out.say(f"{name}: {done.settled} settled{wait}" + (f": {done.why}" if done.why else ""))
+
+
+@contextmanager
+def resumable(here: Session, what: str = "stopped; the same command goes on from there") -> Iterator[None]:
+    """Says of Ctrl-C that nothing is lost by it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        here.out.say(what)
+        raise
+
+
+def deliver_pending(here: Session, store: Store) -> None:
+    """`deliver`, where anything waits: also what an earlier command stored and was killed before it could deliver."""
+    from syncd.store.figures import oldest_pending
+
+    if oldest_pending(store).keys() & here.settings.destinations.keys():
+        deliver(here, store)
 
 
 def _wanted(here: Session, store: Store, ids: list[str] | None, every: bool, chosen: Chosen, to: str) -> list[Filter]:

@@ -16,12 +16,14 @@ from syncd.dispatch.lane import LEASE, Lane
 from syncd.dispatch.verification import Verified
 from syncd.store.engine import millis
 from syncd.store.jobs import OPEN, Job
-from syncd.store.schema import deliveries
+from syncd.store.schema import deliveries, writes
 from syncd.store.store import Store
 
 LONGEST_WAIT = timedelta(minutes=5)
 """A lane that is paused for longer is not waited for by a command."""
 LOOK_AGAIN = 1.0
+SOON = 100
+"""Milliseconds between two looks for what is due at any moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +35,50 @@ class Drained:
     why: str
 
 
-def drain(lane: Lane, store: Store) -> Drained | None:
-    """Steps the lane until nothing is due now. None when somebody else owns the lane. What waits for later (a retry, a
-    pause) is left to the next daemon. Raises StoreUnavailable."""
+def drain(lane: Lane, store: Store, stop: threading.Event | None = None) -> Drained | None:
+    """Steps the lane until nothing is due now, or `stop` is set: the call under way is settled first. None when somebody
+    else owns the lane. What waits for later (a retry, a pause) is left to the next daemon, but for what a killed process
+    was sending: it is sent again as soon as it may be, within LONGEST_WAIT. Raises StoreUnavailable."""
     claim = store.leases.acquire(f"lane:{lane.name}", LEASE)
     if claim is None:
         return None
-    settled = 0
+    settled, stop = 0, stop or threading.Event()
     try:
         with store.leases.heartbeat(claim) as beat:
+            until = store.now() + round(LONGEST_WAIT.total_seconds() * 1000) if _interrupted(lane, store) else 0
             lane.take_over()
-            while not beat.lost.is_set():
+            while not beat.lost.is_set() and not stop.is_set():
                 done = lane.step()
                 settled += done.settled
                 if not done.claimed:
-                    break
+                    due = _next_due(lane, store)
+                    if due is None or due > until or lane.trouble:
+                        break
+                    stop.wait(max(due - store.now(), SOON) / 1000)
     finally:
         lane.close()
     query = select(func.count(), func.max(deliveries.c.reason)).where(deliveries.c.destination == lane.name)
     with store.read() as connection:
         waiting, why = connection.execute(query).one()
     return Drained(settled, waiting, lane.trouble or why or "")
+
+
+def _interrupted(lane: Lane, store: Store) -> bool:
+    """Whether a process was killed in the middle of a call: nobody else can be sending, the lane is ours."""
+    query = select(writes.c.signal_id).where(
+        writes.c.destination == lane.name, writes.c.state.in_(("sending", "doubt"))
+    )
+    with store.read() as connection:
+        return connection.execute(query.limit(1)).first() is not None
+
+
+def _next_due(lane: Lane, store: Store) -> int | None:
+    query = select(func.min(deliveries.c.due_at)).where(
+        deliveries.c.destination == lane.name, deliveries.c.state == "pending"
+    )
+    with store.read() as connection:
+        due: int | None = connection.execute(query).scalar()
+    return due
 
 
 def verify_alone(

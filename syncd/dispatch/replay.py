@@ -6,17 +6,21 @@ the past calls nobody to action, and what is there already is updated, not doubl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
 from syncd.dispatch.letters import BITE, reopen
 from syncd.dispatch.plan import PEOPLE_CREATE
 from syncd.store import queries
+from syncd.store.jobs import Job, Recalled
 from syncd.store.lanes import drop_rejected
+from syncd.store.leases import Claim
 from syncd.store.schema import deliveries, settled, signals, tally, writes
 from syncd.store.upsert import upsert
 
@@ -24,9 +28,14 @@ if TYPE_CHECKING:
     from syncd.store.queries import Filter
     from syncd.store.store import Store
 
+T = TypeVar("T")
+
+
+KIND = "replay"
+
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class Replayed(Recalled):
     """What a replay does or, as a dry run, would do. `busy`: they are on their way already, or being worked on. `unwanted`:
     the destination does not ask for their type."""
 
@@ -35,6 +44,30 @@ class Replayed:
     new: int = 0
     busy: int = 0
     unwanted: int = 0
+
+    def plus(self, step: Replayed) -> Replayed:
+        return Replayed(*(getattr(self, each.name) + getattr(step, each.name) for each in fields(self)))
+
+
+def run_replay(
+    job: Job, claim: Claim, store: Store, wanted: Filter, *, only: Sequence[str] = ("*",), stop: threading.Event
+) -> Replayed:
+    """Does a claimed job of a replay (`replay`), from its cursor on. Afterwards it is done, and its caller delivers; or, when
+    `stop` is set, stopped. Killed at any instant, at most one bite is mapped once more. Raises StoreUnavailable."""
+    total = Replayed.of(job.progress)
+    found = _wanted(store, wanted, job.subject, only, _after(job.cursor))
+    total = replace(total, unwanted=total.unwanted + found.unwanted)
+    with store.leases.heartbeat(claim) as beat:
+        for bite in _bites(found.marks, BITE):
+            if stop.is_set() or beat.lost.is_set():
+                break
+            total = total.plus(_replay_bite(store, job.subject, [id for _, id in bite], store.now()))
+            store.jobs.step(job.id, claim, cursor=json.dumps(bite[-1]).encode(), progress=asdict(total))
+        else:
+            store.jobs.finish(job.id, claim, "done", progress=asdict(total))
+            return total
+        store.jobs.finish(job.id, claim, "stopped", progress={**asdict(total), "unwanted": 0})  # they are counted again
+    return total
 
 
 def replay(
@@ -54,26 +87,50 @@ def replay(
     StoreUnavailable; what was replayed until then stays so, and a repeat changes nothing more.
     """
     at = store.now() if now is None else now
-    query = queries.ids(replace(wanted, destination=destination if wanted.state else "")).add_columns(signals.c.type)
-    with store.read() as connection:
-        found = connection.execute(query.order_by(signals.c.occurred_at, signals.c.id)).all()
-    ids = [row.id for row in found if any(fnmatchcase(row.type, pattern) for pattern in only)]
-    total = Replayed(unwanted=len(found) - len(ids))
-    for start in range(0, len(ids), BITE):
-        bite = ids[start : start + BITE]
+    found = _wanted(store, wanted, destination, only)
+    total = Replayed(unwanted=found.unwanted)
+    for bite in _bites([id for _, id in found.marks], BITE):
         if dry_run:
             with store.read() as connection:
                 step = _counted(connection, destination, bite)
         else:
             step = _replay_bite(store, destination, bite, at)
-        total = replace(
-            total,
-            signals=total.signals + step.signals,
-            again=total.again + step.again,
-            new=total.new + step.new,
-            busy=total.busy + step.busy,
-        )
+        total = total.plus(step)
     return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """(when it happened, id) of each signal, in this order; `unwanted`: left out, because the destination does not ask for
+    their type."""
+
+    marks: list[tuple[int, str]]
+    unwanted: int
+
+
+def _wanted(
+    store: Store, wanted: Filter, destination: str, only: Sequence[str], after: tuple[int, str] | None = None
+) -> _Wanted:
+    query = queries.ids(replace(wanted, destination=destination if wanted.state else ""))
+    query = query.add_columns(signals.c.type, signals.c.occurred_at)
+    if after is not None:
+        query = query.where(tuple_(signals.c.occurred_at, signals.c.id) > after)
+    with store.read() as connection:
+        found = connection.execute(query.order_by(signals.c.occurred_at, signals.c.id)).all()
+    marks = [(row.occurred_at, row.id) for row in found if any(fnmatchcase(row.type, pattern) for pattern in only)]
+    return _Wanted(marks, len(found) - len(marks))
+
+
+def _after(cursor: bytes | None) -> tuple[int, str] | None:
+    if cursor is None:
+        return None
+    occurred_at, id = json.loads(cursor)
+    return int(occurred_at), str(id)
+
+
+def _bites(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _counted(connection: Connection, destination: str, ids: Sequence[str]) -> Replayed:

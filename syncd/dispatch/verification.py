@@ -21,10 +21,10 @@ from syncd.dispatch.plan import PEOPLE_CREATE
 from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
 from syncd.mapping.model import CompiledMapping
 from syncd.store.engine import millis
-from syncd.store.jobs import Findings, Job
+from syncd.store.jobs import Findings, Job, asked_for
 from syncd.store.leases import TERM, Claim
 from syncd.store.store import Store
-from syncd.store.verifications import DESTINATION_KIND, forget_older, keys, rows
+from syncd.store.verifications import DESTINATION_KIND, forget_older, keys, open_or_resume, rows
 
 PAGE = 500
 """Records of one turn: one call of SOQL, ten of COQL."""
@@ -184,12 +184,11 @@ class Verification:
         self.ended = progress
 
 
-def open_verification(store: Store, destination: str, wanted: Range) -> Job:
-    """The job of this verification: an unfinished one of the same range goes on, else a new one. It waits for the lane."""
-    job = store.jobs.same(DESTINATION_KIND, destination, wanted.args())
-    if job is not None and job.state in ("waiting", "running"):
-        return job
-    return store.jobs.create(DESTINATION_KIND, destination, wanted.args())
+def open_verification(store: Store, destination: str, wanted: Range, asked: Mapping[str, str] | None = None) -> Job:
+    """The job of this verification: an unfinished one of the same range (`asked`: in the words of the command line) goes
+    on, else a new one. It waits for the lane."""
+    words = None if asked is None else {**asked, "source": wanted.source, "fix": str(wanted.fix)}
+    return open_or_resume(store, DESTINATION_KIND, destination, asked_for(wanted.args(), words))
 
 
 def _row(row: Sequence[Any]) -> Row:

@@ -28,7 +28,7 @@ from syncd.intake.polls import setback
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.entries import Entry, Fence, FenceLost, JobStep, StoreUnavailable
-from syncd.store.jobs import Job, Recalled
+from syncd.store.jobs import OPEN, REPORTED, Job, Recalled, asked_for
 from syncd.store.leases import TERM, Claim
 from syncd.store.schema import signals, tombstones
 
@@ -92,6 +92,9 @@ class Range:
     def of(cls, args: dict[str, Any]) -> Range:
         return cls(datetime.fromisoformat(args["since"]), datetime.fromisoformat(args["until"]))
 
+    def covers(self, other: Range) -> bool:
+        return self.since <= other.since and other.until <= self.until
+
     def args(self) -> dict[str, str]:
         return {"since": self.since.astimezone(UTC).isoformat(), "until": self.until.astimezone(UTC).isoformat()}
 
@@ -104,19 +107,25 @@ Reader = Callable[[bytes | None], Any]
 """The batches from a cursor on (None: from the beginning), closable."""
 
 
-def open_job(store: Store, source: str, wanted: Range, *, restart: bool = False) -> Job:
-    """The job of this backfill; see `open_same`."""
-    return open_same(store, KIND, source, wanted.args(), restart=restart)
+def open_job(
+    store: Store, source: str, wanted: Range, *, asked: Mapping[str, str] | None = None, restart: bool = False
+) -> Job:
+    """The job of this backfill; see `open_same`. `asked`: the range in the words of the command line. They identify the
+    job, not the moments, which move with the clock; a job that is resumed keeps the moments it began with."""
+    args = asked_for(wanted.args(), asked)
+    return open_same(store, KIND, source, args if asked is None else {**args, REPORTED: False}, restart=restart)
 
 
 def open_same(store: Store, kind: str, subject: str, args: Mapping[str, Any], *, restart: bool = False) -> Job:
     """The job that does this: an unfinished one goes on (from the beginning with `restart`), else a new one. It waits for
-    whoever claims it."""
+    whoever claims it, unless it is `done`: then only its report and the delivery are left."""
     job = store.jobs.same(kind, subject, args)
-    if job is None:
+    if job is None or (restart and job.state == "done"):
         return store.jobs.create(kind, subject, args)
-    if restart or job.state not in ("waiting", "running"):
-        store.jobs.resume(job.id, restart=restart)
+    if job.state == "done":
+        return job
+    if restart or job.state not in OPEN:
+        store.jobs.resume(job.id, restart=restart, args=args)
     return store.jobs.get(job.id) or job
 
 
@@ -186,9 +195,8 @@ def run_reading(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Progress:
     """`run_backfill` of anything that can be read; nobody has to be waited for."""
-    run = _Run(
-        job, claim, reading, store, lambda: policy, stop, told, Counts(), clock, lambda stop, seconds: None, False, 1
-    )
+    unpaused: Pause = lambda stop, seconds: None  # noqa: E731
+    run = _Run(job, claim, reading, store, lambda: policy, stop, told, Counts(), clock, unpaused, False, 1)
     with store.leases.heartbeat(claim) as beat:
         return run.to_its_end(beat.lost)
 

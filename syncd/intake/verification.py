@@ -27,10 +27,10 @@ from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.engine import millis
 from syncd.store.entries import Arrival, StoreUnavailable
-from syncd.store.jobs import Findings, Job
+from syncd.store.jobs import Findings, Job, asked_for
 from syncd.store.leases import Claim
 from syncd.store.schema import signals
-from syncd.store.verifications import SOURCE_KIND, forget_older
+from syncd.store.verifications import SOURCE_KIND, forget_older, open_or_resume
 
 log = structlog.get_logger(__name__)
 
@@ -218,9 +218,7 @@ def _finding(verdict: str, id: str, type: str, at: str) -> dict[str, Any]:
     return {"verdict": verdict, "signal_id": id, "type": type, "occurred_at": at}
 
 
-def open_comparison(store: Store, source: str, wanted: Range) -> Job:
-    """The job of this comparison: an unfinished one of the same range, else a new one. It waits for whoever claims it."""
-    job = store.jobs.same(SOURCE_KIND, source, wanted.args())
-    if job is not None and job.state in ("waiting", "running"):
-        return job
-    return store.jobs.create(SOURCE_KIND, source, wanted.args())
+def open_comparison(store: Store, source: str, wanted: Range, asked: Mapping[str, str] | None = None) -> Job:
+    """The job of this comparison: an unfinished one of the same range (`asked`: in the words of the command line), else a
+    new one. It waits for whoever claims it."""
+    return open_or_resume(store, SOURCE_KIND, source, asked_for(wanted.args(), asked))

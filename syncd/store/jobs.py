@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from syncd.store.store import Store
 
 OPEN = ("waiting", "running")
+ASKED = "asked"
+"""Key of a job's args: the request in the words of the command line, which do not change with the clock (`30d`, no end)."""
+REPORTED = "reported"
+"""Key of a job's args: False until the command that asked for the job has shown its end and delivered what it stored."""
 
 
 class Recalled:
@@ -86,13 +90,16 @@ class Jobs:
         return made
 
     def same(self, kind: str, subject: str, args: Mapping[str, Any]) -> Job | None:
-        """The newest unfinished (or failed, or stopped) job that asks for the same: a command resumes it."""
-        query = select(jobs).where(
-            jobs.c.kind == kind, jobs.c.subject == subject, jobs.c.args == _text(args), jobs.c.state != "done"
-        )
+        """The newest job with the same `request` that a command must resume: unfinished, failed or stopped, or done
+        while its command was killed before it could report that (`REPORTED`)."""
+        query = select(jobs).where(jobs.c.kind == kind, jobs.c.subject == subject).order_by(jobs.c.created_at.desc())
+        wanted = _text(request(args))
         with self._store.read() as connection:
-            row = connection.execute(query.order_by(jobs.c.created_at.desc()).limit(1)).one_or_none()
-        return None if row is None else _job(row)
+            for row in connection.execute(query):
+                job = _job(row)
+                if _text(request(job.args)) == wanted and (job.state != "done" or job.args.get(REPORTED) is False):
+                    return job
+        return None
 
     def get(self, id: str) -> Job | None:
         with self._store.read() as connection:
@@ -145,12 +152,23 @@ class Jobs:
         """Asks whoever does it to stop: the worker sees the state at its next step. False if it had ended already."""
         return self._set(job, {"state": "stopped"}, among=OPEN)
 
-    def resume(self, job: str, *, restart: bool = False) -> bool:
-        """Makes a failed or stopped job wait again, where it stood or (`restart`) from the beginning."""
+    def resume(self, job: str, *, restart: bool = False, args: Mapping[str, Any] | None = None) -> bool:
+        """Makes a failed or stopped job wait again, where it stood or (`restart`) from the beginning: with `args`, if
+        given, in place of those it began with."""
         values: dict[str, Any] = {"state": "waiting"}
         if restart:
-            values |= {"cursor": None, "progress": "{}"}
+            values |= {"cursor": None, "progress": "{}", **({} if args is None else {"args": _text(args)})}
         return self._set(job, values, among=("failed", "stopped", *OPEN))
+
+    def extend(self, job: str, args: Mapping[str, Any]) -> bool:
+        """Makes a done job wait again with new args, without a cursor; its counts go on. False if it is not done."""
+        return self._set(job, {"state": "waiting", "cursor": None, "args": _text(args)}, among=("done",))
+
+    def reported(self, job: str) -> None:
+        """The command that asked for this done job has shown its result, and delivered: it is complete."""
+        now = self.get(job)
+        if now is not None and now.args.get(REPORTED) is False:
+            self._set(job, {"args": _text({**now.args, REPORTED: True})}, among=("done",))
 
     def _set(
         self, job: str, values: Mapping[str, Any], *, claim: Claim | None = None, among: Sequence[str] = ()
@@ -165,6 +183,17 @@ class Jobs:
             return connection.execute(statement).rowcount == 1
 
         return self._store.apply(change)
+
+
+def asked_for(args: Mapping[str, Any], asked: Mapping[str, str] | None) -> dict[str, Any]:
+    """The args of a job that was asked for in these words; without words the args themselves identify it."""
+    return {**args, **({} if asked is None else {ASKED: dict(asked)})}
+
+
+def request(args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What makes two jobs the same: the words they were asked for in; for a job without them, all of its args."""
+    asked = args.get(ASKED)
+    return asked if isinstance(asked, Mapping) else {name: value for name, value in args.items() if name != REPORTED}
 
 
 def _text(values: Mapping[str, Any]) -> str:

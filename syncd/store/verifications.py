@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, update
 
+from syncd.store.jobs import OPEN
 from syncd.store.queue import among, sql
 from syncd.store.schema import jobs
 
@@ -25,6 +26,8 @@ SOURCE_KIND = "verify.source"
 DESTINATION_KIND = "verify.destination"
 KINDS = (SOURCE_KIND, DESTINATION_KIND)
 ENDED = ("done", "failed", "stopped")
+RESUMED_WITHIN = timedelta(hours=12)
+"""A nightly verification that was killed is not resumed by the next night's."""
 
 _KEYS = """
 SELECT DISTINCT w.key FROM writes w JOIN signals s ON s.id = w.signal_id
@@ -91,6 +94,29 @@ def last_results(store: Store) -> list[Result]:
 def _result(job: Job) -> Result:
     left, error = int(job.progress.get("amiss", 0)), str(job.progress.get("error", ""))
     return Result(job.kind, job.subject, job.updated_at, left, error, job.args, job.progress)
+
+
+def open_or_resume(store: Store, kind: str, subject: str, args: Mapping[str, Any]) -> Job:
+    """The job of a verification that was asked for with these args (`asked_for`): one that was killed or stopped goes on
+    where it stood, over the range that it began with. One from more than RESUMED_WITHIN ago is closed instead: what it
+    found is no answer to the question of today."""
+    job = store.jobs.same(kind, subject, args)
+    if job is not None and job.state != "failed":
+        ends = (datetime.fromisoformat(str(each["until"])) for each in (args, job.args))
+        if next(ends) - next(ends) <= RESUMED_WITHIN:
+            if job.state == "stopped":
+                store.jobs.resume(job.id)
+            return store.jobs.get(job.id) or job
+        store.jobs.stop(job.id)
+    return store.jobs.create(kind, subject, args)
+
+
+def close_abandoned(store: Store, job: Job) -> None:
+    """Stops the open verifications of the same thing but this one; for a command that has found no daemon: nobody does
+    them, and a later daemon would begin them again for nobody."""
+    for other in store.jobs.list(states=OPEN, kinds=(job.kind,), limit=1000):
+        if other.subject == job.subject and other.id != job.id and not store.leases.holder(other.lease):
+            store.jobs.stop(other.id)
 
 
 def forget_older(store: Store, job: Job) -> None:

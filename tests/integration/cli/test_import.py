@@ -113,7 +113,9 @@ def test_ctrl_c_ends_between_two_pages(here: UserFolder, store: Store) -> None:
     assert 0 < job.progress["read"] < 200_000
 
 
-def test_what_another_process_imports_is_waited_for(here: UserFolder, store: Store) -> None:
+def test_what_another_process_imports_is_waited_for(
+    here: UserFolder, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from syncd.intake.backfill import open_same
     from syncd.intake.imports import Told
     from syncd.store.leases import TERM
@@ -123,13 +125,11 @@ def test_what_another_process_imports_is_waited_for(here: UserFolder, store: Sto
     claimed = store.jobs.claim(TERM, id=job.id)
     assert claimed is not None
 
-    def done_elsewhere() -> None:
+    def done_elsewhere(seconds: float) -> None:
         store.jobs.finish(job.id, claimed[1], "done", progress={"read": 10, "new": 10})
 
-    timer = threading.Timer(1.0, done_elsewhere)
-    timer.start()
+    monkeypatch.setattr("syncd.cli.importing.time.sleep", done_elsewhere)
     ran = here.done("import", "list.csv", "--as", "contact")
-    timer.join()
     assert "under way elsewhere" in ran.err
     assert "brought 10 new" in ran.err
 
