@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from syncd.store import Store
-from tests.servers import NoPostgres, Server, execute, postgres_server
+from tests.servers import NoBouncer, NoPostgres, Server, execute, postgres_server, transaction_pooler
 
 # How long an example takes is no property of ours: a busy machine must not fail a test.
 settings.register_profile("syncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -43,6 +43,17 @@ def empty_postgres_url(postgres: Server) -> Iterator[str]:
 def postgres_url(postgres: Server) -> Iterator[str]:
     """A new database with our tables, empty."""
     yield from _database(postgres, TEMPLATE)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: Server) -> Iterator[Callable[[str], str]]:
+    """Turns a URL of our PostgreSQL into one through a PgBouncer in transaction mode."""
+    try:
+        with transaction_pooler(postgres) as url:
+            pooler = url.rpartition("/")[0]
+            yield lambda direct: f"{pooler}/{direct.rpartition('/')[2]}"
+    except NoBouncer as error:
+        pytest.skip(str(error))
 
 
 def _database(server: Server, template: str) -> Iterator[str]:

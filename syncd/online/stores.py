@@ -56,6 +56,9 @@ def _works(store: Store) -> Iterator[Finding]:
         yield Finding(Level.FAULT, "commit", str(error))
         return
     yield Finding(Level.OK, "commit", "a commit reaches the disk")
+    if store.pooled():
+        text = "reached through a pooler: no LISTEN, several machines look for each other's work every few seconds"
+        yield Finding(Level.OK, "pooler", text)
     try:
         store.tokens.check()
     except (UsageError, SyncdError) as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import text
 
-from syncd.store.engine import connect_alone
+from syncd.store.engine import connect_alone, is_pooled
 from syncd.store.entries import StoreUnavailable
 from syncd.store.groups import Stir
 
@@ -77,6 +77,9 @@ class Calling:
         while not self._stop.is_set():
             try:
                 with connect_alone(self._store.engine) as connection:
+                    if is_pooled(connection):
+                        log.info("not listening for other machines through a pooler; each looks every few seconds")
+                        return
                     connection.execute(f"LISTEN {CHANNEL}")
                     self.listening.set()
                     while not self._stop.is_set():

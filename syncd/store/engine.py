@@ -34,6 +34,8 @@ virtual machine), and the locks it holds would keep others from taking over. Les
 _ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 """A server that vanished without a word is noticed within half a minute (libpq; the last in milliseconds)."""
 
+PREPARED_FROM = 5
+"""psycopg prepares a statement when it is executed for the fifth time (its own default)."""
 WRITES = "syncd_writes"
 PURGE_LOCK = 0x53594E4344_01  # advisory lock numbers on PostgreSQL: "SYNCD" and a serial
 MIGRATION_LOCK = 0x53594E4344_02
@@ -95,18 +97,49 @@ def make_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def durable(connection: Any, record: Any) -> None:
-        # Somebody may have set synchronous_commit=off for the role: an acknowledged event must be on disk.
-        connection.autocommit = True
-        connection.execute("SET synchronous_commit = on")
-        connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
-        connection.execute(f"SET idle_in_transaction_session_timeout = {STALLED_SECONDS * 1000:.0f}")  # milliseconds
-        connection.execute("SET timezone = 'UTC'")
-        connection.autocommit = False
         from syncd.store.arrays import learn_arrays  # needs psycopg
 
+        connection.autocommit = True
+        record.info[POOLED] = is_pooled(connection)
+        if not record.info[POOLED]:
+            connection.execute("; ".join(f"SET {setting}" for setting in _session()))
+        connection.autocommit = False
         learn_arrays(connection)
 
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # Behind a pooler each transaction may run in another session, which other programs use too.
+        if connection.info.get(POOLED) and not connection.connection.driver_connection.autocommit:  # type: ignore[union-attr]
+            connection.exec_driver_sql("; ".join(f"SET LOCAL {setting}" for setting in _session()))
+
     return engine
+
+
+POOLED = "syncd_pooled"
+"""Key in a connection's `info`: whether it leads through a pooler."""
+
+
+def is_pooled(connection: Any) -> bool:
+    """Whether an open psycopg connection leads through a pooler (PgBouncer, RDS Proxy, Supavisor). Such a one makes up
+    the process id that it gives at connect, and the server's answer differs. It may share sessions between transactions:
+    nothing can be prepared or set for a session, and LISTEN hears nothing."""
+    connection.prepare_threshold = None  # the first statement, too, may meet a session that somebody else has used
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    pooled = row is None or int(row[0]) != connection.info.backend_pid
+    if not pooled:
+        connection.prepare_threshold = PREPARED_FROM
+    return pooled
+
+
+def _session() -> tuple[str, ...]:
+    """What every transaction needs. Somebody may have set synchronous_commit=off for the role: an acknowledged event must
+    be on disk."""
+    return (
+        "synchronous_commit = on",
+        f"lock_timeout = '{BUSY_SECONDS}s'",
+        f"idle_in_transaction_session_timeout = {STALLED_SECONDS * 1000:.0f}",  # milliseconds
+        "timezone = 'UTC'",
+    )
 
 
 def _sqlite_engine(url: URL) -> Engine:

@@ -207,6 +207,13 @@ class Store:
         changes = {"holder": self.holder, "claim": str(self.now())}
         self.apply(lambda connection: connection.execute(upsert(self, leases, row, changes)))
 
+    def pooled(self) -> bool:
+        """Whether it leads through a pooler (PgBouncer and the like), which may share sessions. Raises StoreUnavailable."""
+        if not self.postgresql:
+            return False
+        with self.read() as connection:
+            return bool(connection.info.get(engines.POOLED))
+
     def info(self) -> DbInfo:
         """What `syncd db info` shows."""
         with engines.translated(self.place):
