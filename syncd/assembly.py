@@ -19,6 +19,7 @@ from syncd.capabilities import LimitsNames, SignsIn, WritesDatabase
 from syncd.config import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
+from syncd.loose_ends import loose_ends
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
 from syncd.mapping.uses import names_of
@@ -138,13 +139,23 @@ class _Building:
                 self.needed.append(self._placed(path, "a person signs in", hint))
 
     def database(self) -> None:
-        """Notes a URL that no store can be opened at."""
+        """Notes a URL that no store can be opened at, and a key that cannot encrypt what is stored there."""
         from syncd.store.engine import parse_url
+        from syncd.store.tokens import check_key_text
 
+        unset = {gap.key for gap in self.loaded.missing}
         try:
-            parse_url(self.settings.database.get_secret_value())
+            url = parse_url(self.settings.database.get_secret_value())
         except UsageError as error:
             self._fault(("database",), str(error).removeprefix("database: "))
+            return
+        if "secret_key" in unset or "database" in unset:
+            return
+        key = self.settings.secret_key
+        try:
+            check_key_text(url, None if key is None else key.get_secret_value())
+        except UsageError as error:
+            self._fault(("secret_key",) if key else ("database",), str(error))
 
     def context(self, name: str) -> Context:
         return Context(
@@ -266,7 +277,14 @@ def check_configuration(path: Path) -> Report:
     if settings is None:
         return Report((), loaded.warnings, loaded.missing, "ok as far as can be told without the secrets above")
     building = _Building(loaded, settings, MemoryTokens(), _no_recall, lambda: datetime.now(UTC), lints=True)
+    if not loaded.document.data:
+        building._fault(
+            (), "the file is empty", "`syncd init` writes a configuration, `syncd config example` shows one"
+        )
+        return Report(tuple(building.faults), (), (), "")
     building.database()
+    for place, message, hint in loose_ends(settings):
+        building._warn(place, message, hint)
     for source in settings.sources.values():
         building.signs_in(("sources", source.name), building.source(source))
     for destination in settings.destinations.values():

@@ -46,9 +46,9 @@ def _names(pattern: str, kind: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in (kind, channel, f"{channel}.{switch}"))
 
 
-def edit_switches(path: Path, patterns: Sequence[str], *, on: bool) -> list[str]:
-    """Turns switches in the file and returns what changed. The result is validated before it replaces the file, which
-    happens at once (rename). A switch that says from whom and is enabled already stays as it is."""
+def edit_switches(path: Path, patterns: Sequence[str], *, on: bool, dry_run: bool = False) -> list[str]:
+    """Turns switches in the file and returns what changed, or would as a `dry_run`. The result is validated before it
+    replaces the file, which happens at once (rename). A switch that says from whom and is enabled already stays as it is."""
     from ruamel.yaml import YAML
 
     text = read_text(path)
@@ -69,6 +69,7 @@ def edit_switches(path: Path, patterns: Sequence[str], *, on: bool) -> list[str]
         out = io.StringIO()
         yaml.dump(document, out)
         parse_settings(out.getvalue(), path, os.environ, need_secrets=False)
+    if changed and not dry_run:
         _replace(path, out.getvalue())
     return changed
 

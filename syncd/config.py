@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -64,8 +66,11 @@ class Server(Model):
     @classmethod
     def _listen(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError(f"{value!r} is not host:port, for example 127.0.0.1:8420")
+        if not is_host(host) or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            raise ValueError(
+                f"{value!r} is not host:port, for example 127.0.0.1:8420"
+                + (", or [::1]:8420 for IPv6" if value.count(":") > 1 else "")
+            )
         return value
 
     @field_validator("public_url")
@@ -80,6 +85,22 @@ class Server(Model):
     @property
     def port(self) -> int:
         return int(self.listen.rpartition(":")[2])
+
+
+_HOST = re.compile(r"(?!.*\.\.)[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?")
+
+
+def is_host(text: str) -> bool:
+    """A host name, an IPv4 address, or an IPv6 address in brackets."""
+    if text.startswith("[") and text.endswith("]"):
+        with suppress(ValueError):
+            return IPv6Address(text[1:-1]) is not None
+        return False
+    if re.fullmatch(r"[0-9.]+", text):
+        with suppress(ValueError):
+            return IPv4Address(text) is not None
+        return False
+    return _HOST.fullmatch(text) is not None
 
 
 _WILD = re.compile(r"[*?\[\]]")

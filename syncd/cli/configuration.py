@@ -9,6 +9,7 @@ import typer
 
 from syncd import registry
 from syncd.cli.completing import connectors as connector_types
+from syncd.cli.confirming import DryRun
 from syncd.cli.online import ask_vendors, with_secrets
 from syncd.cli.session import Session, session
 from syncd.errors import ConfigError, UsageError
@@ -221,6 +222,7 @@ def channels(
         list[str] | None,
         typer.Argument(metavar="[PATTERN]...", help="signal types: email.received, ticket.*, custom.order"),
     ] = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Shows the switches, or edits them in the file (comments stay)."""
     from syncd.channels import edit_switches, switch_rows
@@ -231,5 +233,6 @@ def channels(
         return
     if action not in ("enable", "disable") or not patterns:
         raise UsageError("write `syncd channels enable PATTERN...` or `syncd channels disable PATTERN...`")
-    changed = edit_switches(here.config_path, patterns, on=action == "enable")
-    here.out.say(f"{here.config_path}: {action}d {', '.join(changed)}" if changed else "nothing to change")
+    changed = edit_switches(here.config_path, patterns, on=action == "enable", dry_run=dry_run)
+    verb = f"would {action}" if dry_run else f"{action}d"
+    here.out.say(f"{here.config_path}: {verb} {', '.join(changed)}" if changed else "nothing to change")

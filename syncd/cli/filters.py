@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,9 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option("--until", metavar="D", help="before this time")]
 Channel = Annotated[str, typer.Option("--channel", help="email, calls, desk, ...")]
 Type = Annotated[str, typer.Option("--type", autocompletion=signal_types, help="signal type, with * for any: ticket.*")]
-Person = Annotated[str, typer.Option("--person", help="e-mail address or phone number, or a part")]
+Person = Annotated[
+    str, typer.Option("--person", help="name, e-mail address, handle or phone number, in any form, or a part")
+]
 State = Annotated[str, typer.Option("--state", help="pending, held, delivered, skipped, dead, discarded, unconfirmed")]
 Source = Annotated[str, typer.Option("--source", autocompletion=sources, help="the name of a source")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="at most this many")]
@@ -46,27 +49,64 @@ class Chosen:
     def empty(self) -> bool:
         return self == Chosen()
 
+    def check_source(self, here: Session) -> None:
+        """UsageError for a source that is neither configured nor in the store: one that was removed has signals there."""
+        if self.source and self.source not in here.settings.sources:
+            from syncd.store.queries import sources_of
+
+            with here.store() as store:
+                stored = sources_of(store)
+            if self.source not in stored:
+                known_name("source", self.source, (*here.settings.sources, *stored))
+
+    def _people(self, here: Session) -> tuple[str, ...]:
+        from syncd.store.named import signals_of
+
+        with here.store() as store:
+            return tuple(signals_of(store, self.person))
+
     def filter(self, here: Session, *, destination: str = "", states: tuple[str, ...] = STATES) -> Filter:
         """For the queries. UsageError for a state that does not exist or a date that is none."""
-        from syncd.signals import CATALOGUE, CUSTOM_PREFIX, known_types
+        from syncd.signals import CATALOGUE, CUSTOM_PREFIX, known_types, normal_email
         from syncd.store.queries import Filter
 
         if self.state and self.state not in states:
-            raise UsageError(f"--state {self.state!r}: there are {', '.join(states)}")
+            raise UsageError(f"--state {self.state!r}: {near_or_all(self.state, states)}")
         if self.channel and not _names(self.channel, (*CATALOGUE, "custom")):
-            raise UsageError(f"--channel {self.channel!r}: there are {', '.join(CATALOGUE)}, custom")
+            raise UsageError(f"--channel {self.channel!r}: {near_or_all(self.channel, (*CATALOGUE, 'custom'))}")
         if self.type and not self.type.startswith(CUSTOM_PREFIX) and not _names(self.type, known_types()):
-            raise UsageError(f"--type {self.type!r}: no signal type is called so; `syncd channels` lists them")
+            near = near_or_all(self.type, known_types(), otherwise="`syncd channels` lists them")
+            raise UsageError(f"--type {self.type!r}: no signal type is called so; {near}")
+        self.check_source(here)
+        whole = normal_email(self.person)
         return Filter(
             since=here.moment(self.since, "--since"),
             until=here.moment(self.until, "--until"),
             channel=self.channel,
             type=self.type,
-            person=self.person,
+            person=whole,
+            ids=self._people(here) if self.person and not whole else None,
             state=self.state,
             source=self.source,
             destination=destination,
         )
+
+
+def near_or_all(word: str, known: Iterable[str], *, otherwise: str = "") -> str:
+    """The name that was probably meant, else all there are (or `otherwise`)."""
+    from syncd.registry import closest
+
+    names = tuple(dict.fromkeys(known))
+    near = closest(word, names)
+    return f"did you mean {near}?" if near else otherwise or f"there are: {', '.join(names) or 'none'}"
+
+
+def known_name(what: str, name: str, known: Iterable[str]) -> str:
+    """`name`, which must be one of these; `what`: source, destination and so on. UsageError says what was probably meant."""
+    names = tuple(known)
+    if name not in names:
+        raise UsageError(f"no {what} {name!r}; {near_or_all(name, names)}")
+    return name
 
 
 def _names(pattern: str, known: tuple[str, ...]) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli.completing import sources
+from syncd.cli.filters import known_name
 from syncd.cli.session import Session, session
 from syncd.cli.writing import deliver_pending, resumable
 from syncd.errors import SyncdError, UsageError
@@ -73,8 +74,7 @@ def _backfillable(here: Session, name: str) -> None:
     from syncd.assembly import assemble
     from syncd.connector import Backfillable
 
-    if name not in here.settings.sources:
-        raise UsageError(f"no source {name!r}; there are: {', '.join(here.settings.sources) or 'none'}")
+    known_name("source", name, list(here.settings.sources))
     if not isinstance(assemble(here.loaded, only_sources=(name,)).sources[name], Backfillable):
         kind = here.settings.sources[name].type
         raise UsageError(f"source {name} ({kind}) cannot fetch the past; `syncd connectors {kind}` says what can")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli.completing import destinations
+from syncd.cli.filters import near_or_all
 from syncd.cli.session import Session, session
 from syncd.errors import ConfigError, SyncdError, UsageError
 
@@ -94,7 +95,7 @@ def show(
 
     known = shipped_mappings()
     if name not in known:
-        raise UsageError(f"no mapping {name!r} comes with syncd; there are: {', '.join(known)}")
+        raise UsageError(f"no mapping {name!r} comes with syncd; {near_or_all(name, known)}")
     found = tests_beside(known[name]) if tests else known[name]
     assert found is not None  # each comes with its tests
     session(context).out.text(found.read_text("utf-8"))
@@ -130,7 +131,7 @@ def preview(
     signal = _signal_of(here, file) if file is not None else _stored(here, signal_id or "")
     outlets = (assemble(here.loaded, only_sources=()) if find else here.assembly).outlets
     if to is not None and to not in outlets:
-        raise UsageError(f"no destination {to!r}; there are: {', '.join(outlets)}")
+        raise UsageError(f"no destination {to!r}; {near_or_all(to, list(outlets))}")
     for name, outlet in outlets.items():
         if to is not None and name != to:
             continue

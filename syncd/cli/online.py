@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syncd.cli.filters import known_name
 from syncd.cli.session import Session, session
-from syncd.errors import UsageError
 
 if TYPE_CHECKING:
     from syncd.online.lines import Line
@@ -62,9 +62,7 @@ def prepare(
     here = session(context)
     loaded = with_secrets(here, [destination])
     settings = here.settings
-    if destination not in settings.destinations:
-        known = ", ".join(settings.destinations) or "none"
-        raise UsageError(f"no destination is called {destination!r}; there are: {known}")
+    known_name("destination", destination, list(settings.destinations))
     store, _ = stores.opened(settings, here.config_path.parent)
     assembly = assemble(loaded, store=store, only_sources=())
     try:

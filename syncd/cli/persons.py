@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from syncd.cli.confirming import agreed
 from syncd.cli.session import Session, session
-from syncd.errors import UsageError
 
 if TYPE_CHECKING:
     from syncd.store.persons import Found
@@ -80,10 +80,9 @@ def export(context: typer.Context, person: Person) -> None:
 
 
 def _agreed(here: Session, found: Found, records: list[dict[str, Any]], mentions: bool) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("forget: there is nobody to ask; look with --dry-run, then give --yes")
-    _told(here, found, records, erased=False, mentions=mentions, wiped=None)
-    return typer.confirm("Erase this for good?", err=True)
+    if sys.stdin.isatty():
+        _told(here, found, records, erased=False, mentions=mentions, wiped=None)
+    return agreed("forget", "Erase this for good?", yes=False)
 
 
 def _record(here: Session, destination: str, object: str, id: str) -> dict[str, Any]:

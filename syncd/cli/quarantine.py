@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli import filters
+from syncd.cli.confirming import DryRun, Yes, agreed
+from syncd.cli.filters import Chosen
 from syncd.cli.session import Session, session
 from syncd.errors import UsageError
 
@@ -19,6 +21,7 @@ quarantine_app = typer.Typer(no_args_is_help=True, help="Authentic bodies that c
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="one or more, or the beginnings of them")]
 All = Annotated[bool, typer.Option("--all", help="all that the filters leave")]
 LISTED = 100
+COLUMNS = ("received_at", "source", "kind", "reason", "id")
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +33,10 @@ def register(app: typer.Typer) -> None:
 def quarantine_list(context: typer.Context, source: filters.Source = "", limit: filters.Limit = LISTED) -> None:
     """The newest first, with the reason."""
     here = session(context)
+    Chosen(source=source).check_source(here)
     with here.store() as store:
         rows = [_receipt_row(found) for found in store.receipts.list(source=source, limit=limit)]
-    here.out.rows(rows, ["received_at", "source", "kind", "reason", "id"], empty="nothing in quarantine")
+    here.out.rows(rows, COLUMNS, empty="nothing in quarantine")
 
 
 @quarantine_app.command("show")
@@ -48,14 +52,19 @@ def quarantine_show(
 
 
 @quarantine_app.command("retry")
-def quarantine_retry(context: typer.Context, ids: Ids = None, every: All = False, source: filters.Source = "") -> None:
+def quarantine_retry(
+    context: typer.Context, ids: Ids = None, every: All = False, source: filters.Source = "", dry_run: DryRun = False
+) -> None:
     """Tries them again, after a fix.
 
     A running daemon does so within a minute; without one, this command at once.
     """
     here = session(context)
     with here.store() as store:
-        chosen = _chosen(store, ids, every, source)
+        chosen = _chosen(here, store, ids, every, source)
+        if dry_run:
+            _would(here, store, chosen, "tried again")
+            return
         if not chosen:
             here.out.say("nothing in quarantine")
             return
@@ -74,12 +83,26 @@ def quarantine_retry(context: typer.Context, ids: Ids = None, every: All = False
 
 @quarantine_app.command("discard")
 def quarantine_discard(
-    context: typer.Context, ids: Ids = None, every: All = False, source: filters.Source = ""
+    context: typer.Context,
+    ids: Ids = None,
+    every: All = False,
+    source: filters.Source = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
-    """Throws them away for good."""
+    """Throws them away for good.
+
+    With --all it asks first.
+    """
     here = session(context)
     with here.store() as store:
-        chosen = _chosen(store, ids, every, source)
+        chosen = _chosen(here, store, ids, every, source)
+        if dry_run:
+            _would(here, store, chosen, "thrown away")
+            return
+        if every and chosen and not agreed("quarantine discard", f"Throw {len(chosen)} bodies away for good?", yes=yes):
+            here.out.say("nothing was changed")
+            return
         count = store.receipts.discard(ids=chosen) if chosen else 0
     here.out.say(f"{count} discarded")
 
@@ -106,7 +129,14 @@ def _work_off(here: Session, store: Store, ids: list[str]) -> int | None:
     return len(store.receipts.list(ids=ids, limit=len(ids)))
 
 
-def _chosen(store: Store, ids: list[str] | None, every: bool, source: str) -> list[str]:
+def _would(here: Session, store: Store, ids: list[str], verb: str) -> None:
+    """A dry run: what was chosen, and how many."""
+    found = store.receipts.list(ids=ids, limit=len(ids)) if ids else []
+    here.out.rows([_receipt_row(one) for one in found], COLUMNS, empty="nothing in quarantine")
+    here.out.say(f"{len(found)} would be {verb}")
+
+
+def _chosen(here: Session, store: Store, ids: list[str] | None, every: bool, source: str) -> list[str]:
     """Whole ids of what the command line names. UsageError for nothing named, or an id that is not there."""
     if ids and (every or source):
         raise UsageError("give either IDs, or --all with filters")
@@ -114,6 +144,7 @@ def _chosen(store: Store, ids: list[str] | None, every: bool, source: str) -> li
         return [_one(store, id) for id in ids]
     if not every:
         raise UsageError("give IDs, or --all")
+    Chosen(source=source).check_source(here)
     return [found.id for found in store.receipts.list(source=source, limit=1_000_000)]
 
 

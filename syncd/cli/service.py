@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from syncd.cli.filters import near_or_all
 from syncd.cli.session import session
 from syncd.errors import SyncdError, UsageError
 
@@ -83,7 +84,7 @@ def twin(
     from syncd.twins.server import Twin, serve
 
     if name not in TWINS:
-        raise UsageError(f"there is no twin called {name!r}; there are: {', '.join(sorted(TWINS))}")
+        raise UsageError(f"there is no twin called {name!r}; {near_or_all(name, sorted(TWINS))}")
     if bare and name not in list(Crm):
         raise UsageError(f"--bare: the twin {name} has no fields to leave out; it is for {' and '.join(Crm)}")
     out = session(context).out

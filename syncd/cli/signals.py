@@ -71,14 +71,18 @@ def tail(
     source: filters.Source = "",
 ) -> None:
     """Prints signals as they come in, until Ctrl-C."""
+    from syncd.store.named import matcher
     from syncd.store.queries import Tail
 
     here = session(context)
-    chosen = Chosen(since, None, channel, type, person, state, source).filter(here)
+    chosen = Chosen(since, None, channel, type, "", state, source).filter(here)
+    matches = matcher(person)
     with here.store() as store:
         following = Tail(store, chosen, chosen.since or datetime.now(UTC))
         while True:
             for found in following.new():
+                if person and not matches(found.signal.person):
+                    continue
                 here.out.line(row(found), COLUMNS)
             time.sleep(FOLLOW_EVERY)
 

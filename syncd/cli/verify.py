@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from syncd.cli.filters import known_name
 from syncd.cli.jobs import WATCH_EVERY, do_backfill
 from syncd.cli.session import Session, session
 from syncd.cli.writing import deliver, resumable
@@ -57,8 +58,8 @@ def verify(
     assert begin is not None
     if begin >= end:
         raise UsageError("--since must lie before --until (which is 15 minutes ago when it is not given)")
-    if source is not None and source not in here.settings.sources:
-        raise UsageError(f"no source {source!r}; there are: {', '.join(here.settings.sources) or 'none'}")
+    if source is not None:
+        known_name("source", source, list(here.settings.sources))
     if yes and not fix:
         raise UsageError("--yes is for --fix")
     with here.store() as store:

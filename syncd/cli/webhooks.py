@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from syncd.cli.confirming import DryRun
+from syncd.cli.filters import known_name
 from syncd.cli.session import Session, session
 from syncd.errors import Failure, SyncdError, UsageError
 
@@ -30,6 +32,7 @@ def webhooks_register(
     context: typer.Context,
     source: Source,
     force: Annotated[bool, typer.Option("--force", help="take over what points at somebody else")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Points the vendor at this source; changes nothing if it does.
 
@@ -42,6 +45,13 @@ def webhooks_register(
     with _vendor(here, source) as (store, made):
         if made is None:
             _by_hand(here, source)
+            return
+        if dry_run:
+            there = made.subscriptions()
+            _show(here, there)
+            ours = [one for one in there if one.ours and one.active]
+            what = "points at this source already" if ours else "would be pointed at"
+            here.out.say(f"{source}: the vendor {what}: {here.settings.webhook_url(source)}")
             return
         found = made.subscribe(force=force)
         subscriptions.register(store, source, [one.id for one in found])
@@ -66,6 +76,7 @@ def webhooks_remove(
     context: typer.Context,
     source: Source,
     id: Annotated[str, typer.Argument(metavar="[ID]", help="only this one; default: all that point here")] = "",
+    dry_run: DryRun = False,
 ) -> None:
     """Takes the vendor's webhooks for this source away."""
     from syncd.store import subscriptions
@@ -79,6 +90,10 @@ def webhooks_remove(
         if others:
             raise UsageError(f"{id} points at {others[0].url or 'nothing'}: it is not this source's to remove")
         ours = [one.id for one in found if one.ours and id in ("", one.id)]
+        if dry_run:
+            _show(here, [one for one in found if one.id in ours])
+            here.out.say(f"{len(ours)} would be removed")
+            return
         for each in ours:
             made.unsubscribe(each)
         left = [each for each in subscriptions.registered(store, source) if each not in ours and each != id]
@@ -93,9 +108,7 @@ def _vendor(here: Session, name: str) -> Iterator[tuple[Store, Any]]:
     from syncd.capabilities import Subscribable
     from syncd.connector import WebhookSource
 
-    entry = here.settings.sources.get(name)
-    if entry is None:
-        raise UsageError(f"no source {name!r}; there are: {', '.join(here.settings.sources) or 'none'}")
+    entry = here.settings.sources[known_name("source", name, list(here.settings.sources))]
     with here.store() as store:
         assembly = assemble(here.loaded, store=store, only_sources=(name,))
         try:

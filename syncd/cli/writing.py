@@ -12,7 +12,8 @@ import typer
 
 from syncd.cli import filters
 from syncd.cli.completing import destinations
-from syncd.cli.filters import Chosen, one_signal
+from syncd.cli.confirming import DryRun, Yes, agreed
+from syncd.cli.filters import Chosen, known_name, near_or_all, one_signal
 from syncd.cli.session import Session, session
 from syncd.errors import SyncdError, UsageError
 
@@ -32,6 +33,7 @@ WriteState = Annotated[str, typer.Option("--state", help="dead, unconfirmed or h
 To = Annotated[
     str, typer.Option("--to", metavar="DESTINATION", autocompletion=destinations, help="only this destination")
 ]
+EVERY = 1_000_000
 LETTER_STATES = ("dead", "unconfirmed", "held")
 COLUMNS = ("updated_at", "destination", "state", "type", "person", "rule", "object", "reason", "signal_id")
 
@@ -97,6 +99,7 @@ def dead_retry(
     state: WriteState = "dead",
     source: filters.Source = "",
     to: To = "",
+    dry_run: DryRun = False,
 ) -> None:
     """Tries them again, with all their tries.
 
@@ -107,6 +110,9 @@ def dead_retry(
     here = session(context)
     chosen = Chosen(since, until, channel, type, person, "", source)
     with here.store() as store:
+        if dry_run:
+            _would(here, store, _wanted(here, store, ids, every, chosen, to), state, "tried again")
+            return
         total = [
             retry(store, wanted, states=_states(state), live_within=here.settings.live_within)
             for wanted in _wanted(here, store, ids, every, chosen, to)
@@ -129,14 +135,26 @@ def dead_discard(
     state: WriteState = "dead",
     source: filters.Source = "",
     to: To = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
-    """Gives them up for good; they stay in the books as discarded."""
+    """Gives them up for good; they stay in the books as discarded.
+
+    With --all it asks first.
+    """
     from syncd.dispatch.letters import discard
 
     here = session(context)
     chosen = Chosen(since, until, channel, type, person, "", source)
     with here.store() as store:
         wanted = _wanted(here, store, ids, every, chosen, to)
+        if dry_run:
+            _would(here, store, wanted, state, "discarded")
+            return
+        count = _count(store, wanted, state) if every else 0
+        if count and not agreed("dead discard", f"Discard {count} {state} writes for good?", yes=yes):
+            here.out.say("nothing was changed")
+            return
         _say(here, "discarded", [discard(store, each, states=_states(state)) for each in wanted])
 
 
@@ -284,6 +302,21 @@ def _wanted(here: Session, store: Store, ids: list[str] | None, every: bool, cho
     return [_filter(here, chosen, to)]
 
 
+def _count(store: Store, wanted: list[Filter], state: str) -> int:
+    from syncd.dispatch.letters import letters
+
+    return sum(len(letters(store, each, states=_states(state), limit=EVERY)) for each in wanted)
+
+
+def _would(here: Session, store: Store, wanted: list[Filter], state: str, verb: str) -> None:
+    """A dry run: the writes, and how many."""
+    from syncd.dispatch.letters import letters
+
+    found = [letter for each in wanted for letter in letters(store, each, states=_states(state), limit=EVERY)]
+    here.out.rows([_row(letter) for letter in found], COLUMNS, empty=f"nothing {state}")
+    here.out.say(f"{len(found)} writes would be {verb}")
+
+
 def _filter(here: Session, chosen: Chosen, to: str) -> Filter:
     if to:
         _known(here, to)
@@ -291,15 +324,12 @@ def _filter(here: Session, chosen: Chosen, to: str) -> Filter:
 
 
 def _known(here: Session, destination: str) -> None:
-    if destination not in here.settings.destinations:
-        raise UsageError(
-            f"no destination {destination!r}; there are: {', '.join(here.settings.destinations) or 'none'}"
-        )
+    known_name("destination", destination, list(here.settings.destinations))
 
 
 def _states(state: str) -> tuple[str, ...]:
     if state not in LETTER_STATES:
-        raise UsageError(f"--state {state!r}: there are {', '.join(LETTER_STATES)}")
+        raise UsageError(f"--state {state!r}: {near_or_all(state, LETTER_STATES)}")
     return (state,)
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, Table, exists, func, or_, select, tuple_
+from sqlalchemy import Select, Table, exists, func, or_, select, tuple_, union
 
 from syncd.signals import Signal, decode_signal, normal_email
 from syncd.store.engine import millis
-from syncd.store.schema import anywhere, attempts, deliveries, people, settled, signals, writes
+from syncd.store.schema import anywhere, attempts, deliveries, people, receipts, settled, signals, writes
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -28,8 +28,9 @@ LATE = timedelta(seconds=60)
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which signals. Times are about `occurred_at`, `until` excluded. `type` and `channel` may hold `*`. `person`: an
-    e-mail address or E.164 number, or a part of one. `state`: of any delivery (or at `destination`): pending, held,
-    delivered, skipped, dead, discarded, unconfirmed. `id`: one signal, or the beginning of its id."""
+    e-mail address or E.164 number, whole; `ids`: only these signals (None: all), as `syncd.store.named` finds them for
+    whatever was typed. `state`: of any delivery (or at `destination`): pending, held, delivered, skipped, dead,
+    discarded, unconfirmed. `id`: one signal, or the beginning of its id."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -40,6 +41,7 @@ class Filter:
     state: str = ""
     destination: str = ""
     id: str = ""
+    ids: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,13 @@ def every(store: Store, wanted: Filter) -> Iterator[Stored]:
 def count(store: Store, wanted: Filter) -> int:
     with store.read() as connection:
         return int(connection.execute(select(func.count()).select_from(_query(wanted).subquery())).scalar_one())
+
+
+def sources_of(store: Store) -> list[str]:
+    """The names of the sources that anything stored came from, also of those that are not configured any more."""
+    with store.read() as connection:
+        named = union(select(signals.c.source), select(receipts.c.source))
+        return sorted(connection.execute(named).scalars())
 
 
 def get(store: Store, id: str) -> Signal | None:
@@ -170,9 +179,15 @@ def _query(wanted: Filter) -> Select[Any]:
         query = query.where(signals.c.id.like(_like(wanted.id.lower()) + "%", escape="\\"))
     if wanted.person:
         query = query.where(_is_person(wanted.person))
+    if wanted.ids is not None:
+        query = query.where(or_(*(signals.c.id.in_(chunk) for chunk in _chunks(wanted.ids))))
     if wanted.state or wanted.destination:
         query = query.where(or_(*(_has_state(table, wanted) for table in (deliveries, settled))))
     return query
+
+
+def _chunks(ids: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return [ids[start : start + PAGE] for start in range(0, len(ids), PAGE)] or [()]
 
 
 def _like(text: str) -> str:
@@ -180,12 +195,7 @@ def _like(text: str) -> str:
 
 
 def _is_person(person: str) -> Any:
-    whole = normal_email(person)
-    if whole:
-        return signals.c.identity == f"email:{whole}"
-    if re.fullmatch(r"\+\d{6,15}", person):
-        return signals.c.identity == f"phone:{person}"
-    return signals.c.identity.like(f"%{_like(person.lower())}%", escape="\\")
+    return signals.c.identity == (f"email:{whole}" if (whole := normal_email(person)) else f"phone:{person}")
 
 
 def _has_state(table: Table, wanted: Filter) -> Any:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import URL, Connection, delete, insert, select
 
 from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.oauth import Mint, Token
@@ -213,10 +213,7 @@ class StoredTokens:
 
     def _key_file(self) -> bytes:
         if self._store.postgresql:
-            raise UsageError(
-                "secret_key: tokens are stored encrypted, and PostgreSQL has no place for the key; put 32 or more random "
-                "characters into a file on every machine and write secret_key: ${file:/path}"
-            )
+            raise UsageError(NO_KEY)
         return key_beside(Path(str(self._store.url.database)))
 
     def _seal(self, token: Token) -> bytes:
@@ -247,6 +244,20 @@ def _put(connection: Connection, grant: str, sealed: bytes, now: int) -> bool:
     connection.execute(delete(tokens).where(tokens.c.grant_id == grant))
     connection.execute(insert(tokens).values(grant_id=grant, sealed=sealed, updated_at=now))
     return True
+
+
+NO_KEY = (
+    "secret_key: tokens are stored encrypted, and PostgreSQL has no place for the key; put 32 or more random "
+    "characters into a file on every machine and write secret_key: ${file:/path}"
+)
+
+
+def check_key_text(url: URL, key: str | None) -> None:
+    """Raises UsageError when this `secret_key:` (None: not given) cannot encrypt what is stored at this database."""
+    if key is not None:
+        _fernet_key(key)
+    elif url.get_backend_name() == "postgresql":
+        raise UsageError(NO_KEY)
 
 
 def _fernet_key(source: str | bytes) -> bytes:

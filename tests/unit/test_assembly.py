@@ -109,7 +109,7 @@ def test_a_database_shared_with_the_store_is_good_for_tables_of_other_names(tmp_
         "rules:\n  - {id: a, signals: ['*'], upsert: archive.signals, key: k, fields: {x: '{{ signal.id }}'}}\n"
     )
     url = "postgresql+psycopg://u@h/d"
-    text = f"database: {url}\ndestinations: {{a: {{type: database, url: '{url}', mapping: own.yaml}}}}"
+    text = f"database: {url}\nsecret_key: {'k' * 40}\ndestinations: {{a: {{type: database, url: '{url}', mapping: own.yaml}}}}"
     assert not check(tmp_path, text)
 
 

@@ -1,0 +1,22 @@
+"""The question before what cannot be undone."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from syncd.errors import UsageError
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="show what it would do; change nothing")]
+
+
+def agreed(command: str, question: str, *, yes: bool) -> bool:
+    """Whether a person agrees to what `command` does, or has with `--yes`. UsageError where nobody can be asked."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(f"{command}: there is nobody to ask; look with --dry-run, then give --yes")
+    return typer.confirm(question, err=True)

@@ -1,0 +1,72 @@
+"""What a valid configuration says to no purpose: switches without a source, sources whose signals are all off, destinations
+that ask for nothing that is on. `check` shows it as warnings. Pure: nothing here reads a file or builds a connector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fnmatch import fnmatchcase
+
+from syncd import registry
+from syncd.config import Settings
+from syncd.errors import UsageError
+from syncd.signals import CATALOGUE, CUSTOM_PREFIX, known_types
+
+IMPORTED = frozenset({"contact.changed", "account.changed"})
+"""`syncd import` makes these without a source."""
+Found = Iterator[tuple[tuple[str, ...], str, str]]
+"""(path in the configuration, what, what to do)."""
+
+
+def loose_ends(settings: Settings) -> Found:
+    """Everything of the kind, in the order of the file."""
+    made = {name: _makes(entry.type) for name, entry in settings.sources.items()}
+    if not settings.sources:
+        yield ("sources",), "there is no source: nothing comes in", "`syncd connectors` lists the types of sources"
+    if not settings.destinations:
+        hint = "signals are only kept; `syncd connectors` lists the types of destinations"
+        yield ("destinations",), "there is no destination: nothing is written", hint
+    yield from _switches(settings, made)
+    for name, patterns in made.items():
+        if patterns and not any(_is_on(settings, pattern) for pattern in patterns):
+            kinds = ", ".join(patterns)
+            yield (
+                ("sources", name),
+                f"nothing becomes a signal: {kinds} are off",
+                f"syncd channels enable {patterns[0]}",
+            )
+    for name, destination in settings.destinations.items():
+        if not any(_is_on(settings, pattern) for pattern in destination.only):
+            asked = ", ".join(destination.only)
+            yield ("destinations", name, "only"), f"nothing goes there: {asked} are off", "switch them on in channels:"
+
+
+def _switches(settings: Settings, made: dict[str, tuple[str, ...]]) -> Found:
+    patterns = {pattern for kinds in made.values() for pattern in kinds}
+    for channel, switches in settings.channels.items() if settings.sources else ():
+        for switch, wanted in switches.items():
+            kind = CATALOGUE.get(channel, {}).get(switch, f"{CUSTOM_PREFIX}{switch}")
+            if not wanted or kind in IMPORTED or any(_meet(kind, pattern) for pattern in patterns):
+                continue
+            hint = "add a source that does (`syncd connectors` says which), or take the switch out"
+            yield ("channels", channel, switch), f"is on, and no source makes {kind}", hint
+
+
+def _makes(type_name: str) -> tuple[str, ...]:
+    with suppress(UsageError):  # an unknown type is a fault of its own
+        return tuple(spec.type for spec in registry.load("source", type_name).signals)
+    return ()
+
+
+def _is_on(settings: Settings, pattern: str) -> bool:
+    """Whether any signal type of this pattern is wanted."""
+    custom = [f"{CUSTOM_PREFIX}{switch}" for switch, wanted in settings.channels.get("custom", {}).items() if wanted]
+    if any(_meet(kind, pattern) for kind in custom):
+        return True
+    return any(settings.switch(kind) for kind in known_types() if fnmatchcase(kind, pattern))
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two patterns, each a type or with `*` in it, may mean the same type."""
+    return fnmatchcase(one, other) or fnmatchcase(other, one)

@@ -1,0 +1,117 @@
+"""What a valid configuration says to no purpose, and what `check` refuses although every key is right by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syncd.assembly import check_configuration
+from syncd.config import Server
+
+MAIL = "sources: {inbox: {type: maildir, path: ./M}}\n"
+OUT = "destinations: {archive: {type: database, url: 'sqlite:///./out.db'}}\n"
+ON = "channels: {email: {received: true}}\n"
+
+
+def warned(folder: Path, text: str) -> list[str]:
+    path = folder / "config.yaml"
+    path.write_text(text, "utf-8")
+    report = check_configuration(path)
+    assert not report.faults
+    return [f"{warning.line} {warning.key}: {warning.message}" for warning in report.warnings]
+
+
+def faulted(folder: Path, text: str) -> list[str]:
+    path = folder / "config.yaml"
+    path.write_text(text, "utf-8")
+    return [f"{fault.key}: {fault.message}" for fault in check_configuration(path).faults]
+
+
+def test_all_in_use(tmp_path: Path) -> None:
+    assert warned(tmp_path, ON + MAIL + OUT) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "channels: {email: {received: true}, calls: {missed: true}}\n" + MAIL + OUT,
+            "1 channels.calls.missed: is on, and no",
+        ),
+        ("channels: {email: {received: true}, custom: {order: true}}\n" + MAIL + OUT, "1 channels.custom.order: is on"),
+        (
+            "channels: {email: {received: true}, desk: {created: [lead]}}\n" + MAIL + OUT,
+            "1 channels.desk.created: is on",
+        ),
+        ("channels: {email: {received: false}}\n" + MAIL + OUT, "2 sources.inbox: nothing becomes a signal"),
+        (MAIL + OUT, "1 sources.inbox: nothing becomes a signal"),
+        (ON + MAIL + OUT.replace("url", "only: [ticket.*], url"), "3 destinations.archive.only: nothing goes there"),
+        (ON + OUT, "sources: there is no source"),
+        (ON + MAIL, "destinations: there is no destination"),
+    ],
+)
+def test_loose_ends(tmp_path: Path, text: str, said: str) -> None:
+    assert any(said in line for line in warned(tmp_path, text)), warned(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "channels: {email: {received: true}, contacts: {contact_changed: true}}\n" + MAIL + OUT,  # `import` makes these
+        "channels: {email: {received: true}, calls: {missed: false}}\n" + MAIL + OUT,
+        "channels: {calls: {missed: true}, custom: {'*': true}}\n"
+        "sources: {any: {type: webhook, verify: {scheme: none, insecure: true}}}\n" + OUT,
+    ],
+)
+def test_no_loose_end(tmp_path: Path, text: str) -> None:
+    assert not [line for line in warned(tmp_path, text) if "channels" in line]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n", "{}\n", "null\n"])
+def test_an_empty_file_is_a_fault(tmp_path: Path, text: str) -> None:
+    assert faulted(tmp_path, text) == [": the file is empty"]
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["1:2:3", "::1:80", "[::1:80", "[1.2.3.4]:80", "1.2.3:80", "300.1.1.1:80", "a b:80", "http://x:80", "x/y:80", "x:",
+     ":80", "x:65536", "x:８０", "x:-1", "x:+1", "-x:80", "a..b:80", "[::g]:80", "x:80:"],
+)  # fmt: skip
+def test_what_nobody_can_listen_on(listen: str) -> None:
+    with pytest.raises(ValueError, match="is not host:port"):
+        Server(listen=listen)
+
+
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1:0", "0.0.0.0:8420", "[::1]:8420", "[::]:80", "localhost:80", "my-host.example.com:65535"]
+)
+def test_where_one_can_listen(listen: str) -> None:
+    assert f"{Server(listen=listen).host}" in listen
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("database: postgresql+psycopg://u@h/d\n", "database: secret_key: tokens are stored encrypted, and PostgreSQL"),
+        (
+            "database: postgresql+psycopg://u@h/d\nsecret_key: short\n",
+            "secret_key: secret_key: 5 characters are too few",
+        ),
+        ("secret_key: short\n", "secret_key: secret_key: 5 characters are too few"),
+    ],
+)
+def test_a_key_that_the_database_needs(tmp_path: Path, text: str, said: str) -> None:
+    found = faulted(tmp_path, text + ON + MAIL + OUT)
+    assert any(line.startswith(said) for line in found), found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"database: postgresql+psycopg://u@h/d\nsecret_key: {'k' * 32}\n",
+        "database: postgresql+psycopg://u@h/d\nsecret_key: ${UNSET}\n",
+    ],
+)
+def test_a_key_that_is_there_or_only_unset(tmp_path: Path, text: str) -> None:
+    assert faulted(tmp_path, text + ON + MAIL + OUT) == []
