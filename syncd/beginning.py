@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 import yaml
 from pydantic import BaseModel
@@ -28,7 +29,7 @@ from syncd.signals import place_of
 Answers = Mapping[str, str]
 """Dotted key -> what was typed, as text."""
 
-COMMON = ("region", "timezone", "database", "server.public_url", "exclude.domains")
+COMMON = ("region", "timezone", "database", "secret_key", "server.public_url", "exclude.domains")
 """Keys of the whole file that are asked for, in this order."""
 _REFERENCE = re.compile(r"(?<!\$)\$\{([^{}]*)\}")
 SECRETS = "secrets"
@@ -37,13 +38,15 @@ SECRETS = "secrets"
 
 @dataclass(frozen=True)
 class Question:
-    """One key to ask for. `suggest`: what Enter means; "" with `required`: it must be answered."""
+    """One key to ask for. `suggest`: what Enter means; "" with `required`: it must be answered. `example`: a right answer,
+    "" where none helps."""
 
     key: str
     words: str
     about: str
     required: bool
     suggest: str = ""
+    example: str = ""
 
     @property
     def secret(self) -> bool:
@@ -95,17 +98,71 @@ def named(role: registry.Role, words: Sequence[str]) -> list[Entry]:
     return found
 
 
-def common_questions(zone: str) -> list[Question]:
-    """Those of the whole file; `zone` is the machine's."""
-    suggested = {"timezone": zone, "database": "sqlite:///./syncd.db"}
-    return [_question(Settings, tuple(key.split(".")), key, False, suggested.get(key, "")) for key in COMMON]
+def common_questions(zone: str, answers: Answers, key: str) -> Iterator[Question]:
+    """Those of the whole file, one after another: what `answers` holds by then decides what is asked further. `zone` is
+    the machine's; `key`: a new `secret_key:`, which a PostgreSQL needs and SQLite makes by itself."""
+    suggested = {"timezone": zone, "database": "sqlite:///./syncd.db", "secret_key": key}
+    for name in COMMON:
+        if name == "secret_key" and not answers.get("database", "").startswith("postgres"):
+            continue
+        yield _question(Settings, tuple(name.split(".")), name, False, suggested.get(name, ""))
+
+
+def normal_answer(key: str, text: str) -> str:
+    """An answer as the file holds it: `vn` means VN, `asia/ho chi minh` Asia/Ho_Chi_Minh."""
+    text = text.strip()
+    if key == "region":
+        return text.upper()
+    if key == "timezone":
+        wanted = text.replace(" ", "_").casefold()
+        return next((zone for zone in available_timezones() if zone.casefold() == wanted), text)
+    return text
 
 
 def _question(model: type[BaseModel], path: tuple[str, ...], key: str, required: bool, suggest: str) -> Question:
     here = keys_of(model)[path[0]]
     if len(path) > 1:
         return _question(models_in(here.annotation)[0], path[1:], key, required, suggest)
-    return Question(key, type_words(here.annotation), here.description or "", required, suggest)
+    words = type_words(here.annotation)
+    return Question(key, words, here.description or "", required, suggest, example_of(key, words))
+
+
+EXAMPLES: Mapping[str, str] = {
+    "region": "VN",
+    "timezone": "Asia/Ho_Chi_Minh",
+    "database": "postgresql+psycopg://syncd@127.0.0.1/syncd",
+    "server.public_url": "https://syncd.example.com",
+    "exclude.domains": "example.com, example.vn",
+    "host": "imap.example.com",
+    "username": "sales@example.com",
+    "login_url": "https://example.my.salesforce.com",
+    "signal.type": "custom.order",
+    "url": "sqlite:///./signals.db",
+    "path": "./Maildir",
+    "paths": "./mail.mbox",
+    "account_sid": "AC0123456789abcdef0123456789abcdef",
+    "jwks_url": "https://example.com/.well-known/jwks.json",
+    "issuer": "https://example.com",
+    "header": "X-Signature",
+}
+"""A right answer by key, or by the last part of one."""
+EXAMPLES_BY_WORDS: Mapping[str, str] = {
+    "whole number": "5",
+    "number": "0.5",
+    "duration": "5m",
+    "size": "5 MB",
+    "file": "./file",
+    "list of text": "a, b",
+    "list of file": "./one, ./two",
+}
+"""Where the key says nothing: by the kind of value."""
+
+
+def example_of(key: str, words: str) -> str:
+    """A right answer to this question, "" where none helps (a secret, a choice)."""
+    if words.startswith(("secret", "one of", "true/false")) and key not in EXAMPLES:
+        return ""
+    return EXAMPLES.get(key) or EXAMPLES.get(key.rpartition(".")[2]) or EXAMPLES_BY_WORDS.get(words, "")
 
 
 def questions(entry: Entry) -> Iterator[Question]:
@@ -125,7 +182,9 @@ def _asked(model: type[BaseModel], prefix: str, answers: Answers) -> Iterator[Qu
             continue
         default = "" if required or ask is None else info.get_default(call_default_factory=True)
         suggest = ask.suggest if ask and ask.suggest else "" if default in (None, "", False) else str(default)
-        yield Question(prefix + key, type_words(info.annotation), info.description or "", required, suggest)
+        words = type_words(info.annotation)
+        about = info.description or ""
+        yield Question(prefix + key, words, about, required, suggest, example_of(prefix + key, words))
 
 
 def _wanted(ask: Ask, prefix: str, answers: Answers) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,7 @@ from connectors.generic.making import Draft, Maker
 from connectors.jwks import JwksKeys
 from syncd.capabilities import Finding, Level
 from syncd.connector import (
+    Ask,
     Batch,
     Connector,
     ConnectorSettings,
@@ -42,8 +43,12 @@ class WebhookSettings(ConnectorSettings):
 
     verify: Verify = Field(description="how a request proves that it is authentic")
     account: str = Field("", description="part of the ids; default: the source's name, which then must stay")
-    format: Literal["cloudevents", "json", "form"] = Field("cloudevents", description="what the body is")
-    signal: SignalMap | None = Field(None, description="json and form: what of the body becomes what of the signal")
+    format: Annotated[Literal["cloudevents", "json", "form"], Ask(suggest="json")] = Field(
+        "cloudevents", description="what the body is"
+    )
+    signal: Annotated[SignalMap | None, Ask(when={"format": ("json", "form")})] = Field(
+        None, description="json and form: what of the body becomes what of the signal"
+    )
     allowed_rate: int | None = Field(
         None, ge=1, description="requests a minute we tell a CloudEvents sender it may make; default: no limit"
     )

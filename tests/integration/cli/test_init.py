@@ -38,6 +38,7 @@ GOOD = {
     "verify.jwks_url": "https://example.com/jwks",
     "verify.issuer": "https://example.com",
     "verify.insecure": "true",
+    "signal.type": "custom.order",
     "auth.username": "robot@example.com",
     "login_url": "https://example.my.salesforce.com",
 }
@@ -141,8 +142,11 @@ def test_without_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "which source? give --source TYPE (file, imap,"),
-        (("--source", "imap"), "which destination? give --destination TYPE"),
+        ((), "unanswered, and nobody to ask: --source TYPE (file, imap,"),
+        ((), "--destination TYPE (database, "),
+        (("--source", "imap"), "--destination TYPE (database, "),
+        (("--source", "imap"), "--set imap.username=… (for example sales@example.com)"),
+        ((*CHOICE, "--set=inbox.host=x"), "--set crm.auth.client_id=…"),
         (("--source", "imapp", "--destination", "zoho"), "did you mean imap?"),
         (CHOICE, "unanswered, and nobody to ask: --set inbox.username=…"),
         ((*CHOICE, *ANSWERS, "--set=inbox.hots=x"), "unknown key (did you mean host?)"),
@@ -229,10 +233,12 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     terminal.answer("sources, with spaces between:", "imapp")
     terminal.answer("there is no imapp", "inbox=imap")
     terminal.answer("destinations, with spaces between:", "database")
-    terminal.answer("region: ", "VN")
+    terminal.answer("region: ", "vietnam")
+    terminal.answer("is not a country code", "vn")
     for asked in ("timezone [", "database [", "public_url: ", "exclude.domains: "):
         terminal.answer(asked, "")
-    terminal.answer("username: ", "sales@example.com")
+    terminal.answer("username: ", "")
+    terminal.answer("username is required; for example sales@example.com", "sales@example.com")
     terminal.answer("preset (gmail, microsoft365, zoho_mail): ", "")
     terminal.answer("host: ", "mail.example.com")
     terminal.answer("Enter for ${INBOX_PASSWORD}: ", SECRET)
@@ -240,7 +246,46 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     assert terminal.end() == 0, terminal.seen
     assert "canary" not in terminal.seen
     assert check_configuration(tmp_path / "config.yaml").faults == ()
+    assert "region: VN" in (tmp_path / "config.yaml").read_text("utf-8")
     assert (tmp_path / "secrets" / "inbox.password").read_text("utf-8").strip() == SECRET
+
+
+def test_next_steps_are_in_their_order(tmp_path: Path) -> None:
+    code, said = begin(tmp_path, *CHOICE, *ANSWERS, "--json")
+    assert code == 0, said
+    steps = [step for step in json.loads(said)["next"] if step.startswith("syncd ")]
+    assert steps == ["syncd check", "syncd auth crm", "syncd check --online", "syncd prepare crm", "syncd run"]
+
+
+def test_a_postgresql_gets_a_key(tmp_path: Path) -> None:
+    url = "--set=database=postgresql+psycopg://syncd@127.0.0.1/syncd"
+    code, said = begin(tmp_path, *CHOICE, *ANSWERS, url)
+    assert code == 0, said
+    assert check_configuration(tmp_path / "config.yaml").faults == ()
+    assert len((tmp_path / "secrets" / "secret_key").read_text("utf-8").strip()) >= 32
+
+
+def test_a_webhook_is_asked_for_its_format(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    terminal.answer("sources, with spaces between:", "shop=webhook")
+    terminal.answer("destinations, with spaces between:", "database")
+    for asked in ("region: ", "timezone [", "database [", "public_url: ", "exclude.domains: "):
+        terminal.answer(asked, "")
+    terminal.answer("verify.scheme", "")
+    terminal.answer("is required", "bearer")
+    terminal.answer("Enter for ${SHOP_VERIFY_SECRET}: ", SECRET)
+    terminal.answer("format (cloudevents, json, form) [json]", "xml")
+    terminal.answer("there are: cloudevents, json, form", "json")
+    terminal.answer("signal.type: ", "")
+    terminal.answer("signal.type is required; for example custom.order", "custom.order")
+    terminal.answer("url [", "nonsense")
+    terminal.answer("is no database URL", "sqlite:///./signals.db")
+    assert terminal.end() == 0, terminal.seen
+    assert check_configuration(tmp_path / "config.yaml").faults == ()
+    read = yaml.safe_load((tmp_path / "config.yaml").read_text("utf-8"))
+    assert read["sources"]["shop"] | {"verify": ""} == {
+        "type": "webhook", "verify": "", "format": "json", "signal": {"type": "custom.order"}
+    }  # fmt: skip
 
 
 def test_ctrl_c_at_a_question(tmp_path: Path) -> None:
