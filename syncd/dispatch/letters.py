@@ -18,7 +18,7 @@ from syncd.errors import UsageError
 from syncd.pacing import span
 from syncd.signals import Route
 from syncd.store import queries
-from syncd.store.lanes import drop_rejected
+from syncd.store.lanes import drop_rejected, drop_unknown
 from syncd.store.queue import WriteRow, put_writes
 from syncd.store.schema import anywhere, deliveries, settled, signals, writes
 
@@ -105,7 +105,7 @@ def retry(
     store: Store, wanted: Filter, *, states: Sequence[str] = ("dead",), live_within: timedelta, now: int | None = None
 ) -> Changed:
     """Tries these writes again at once, with all their tries. An unconfirmed one that can be looked up is looked up first;
-    people whom the CRM refused are asked for again. The past stays quiet: a signal is live as it was at first."""
+    people whom the CRM refused or did not know are asked for again. The past stays quiet: a signal is live as it was at first."""
     at = store.now() if now is None else now
     _check(states)
 
@@ -174,7 +174,8 @@ def rework(
     old: bool = False,
 ) -> Changed:
     """Changes writes of settled or waiting deliveries, and puts each delivery where its writes belong. `rejected`: people
-    whom the CRM refused are asked for again. `old`: what is opened is looked up before it is written, behind what is live."""
+    whom the CRM refused are asked for again, and those of these deliveries who had no record. `old`: what is opened is
+    looked up before it is written, behind what is live."""
 
     def work(connection: Connection) -> Changed:
         busy, waiting = _busy(connection, destination, ids, now)
@@ -198,6 +199,8 @@ def rework(
         _place(connection, destination, {s: rows[s] for s in touched}, waiting, now, live_within, old)
         if rejected:
             drop_rejected(connection, destination)
+            whose = select(signals.c.identity).where(signals.c.id.in_(sorted(touched)), signals.c.identity != "")
+            drop_unknown(connection, destination, sorted(set(connection.execute(whose).scalars())))
         return Changed(len(put), len(touched), len(busy))
 
     return store.apply(work)

@@ -129,6 +129,14 @@ def drop_nobodies(connection: Connection, destination: str) -> None:
     connection.exec_driver_sql(sql(connection, text), (destination,))
 
 
+def drop_unknown(connection: Connection, destination: str, identities: Iterable[str]) -> None:
+    """Forgets that these people have no record, so that they are looked up at once; somebody being created is not
+    forgotten."""
+    where, wanted = among(connection, "identity", identities)
+    text = f"DELETE FROM people WHERE destination = ? AND object = '' AND state <> 'creating' AND {where}"  # noqa: S608
+    connection.exec_driver_sql(sql(connection, text), (destination, wanted))
+
+
 def drop_rejected(connection: Connection, destination: str) -> None:
     """Gives people whom the CRM refused another chance: after a reload, or when a dead letter is retried."""
     text = "DELETE FROM people WHERE destination = ? AND state = 'rejected'"

@@ -52,6 +52,32 @@ def test_dead_letters_are_listed_and_retried(tmp_path: Path) -> None:
     assert len(rig.records("Task")) == 4
 
 
+def test_a_held_stranger_is_looked_up_at_once_when_it_is_retried(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path))
+    rig.arrive([signal(1, type="chat.missed"), signal(2, type="chat.missed", email="bob@example.com")])
+    rig.step()
+    assert rig.states() == {"held": 2}
+    rig.crm.add("Contact", Email="ann@example.com")
+    rig.later(30)
+    rig.step()
+    assert rig.states() == {"held": 2}
+    rig.crm.calls.clear()
+    assert (
+        retry(rig.store, Filter(id=str(signal(1, type="chat.missed").id)), states=("held",), live_within=DAY).writes
+        == 1
+    )
+    rig.step()
+    assert rig.crm.calls == ["resolve", "write"]
+    assert rig.states() == {"delivered": 1, "held": 1}
+    rig.crm.calls.clear()
+    retry(rig.store, ALL, states=("held",), live_within=DAY)
+    rig.step()
+    assert rig.crm.calls == ["resolve"]  # asked for, and still a stranger
+    assert rig.states() == {"delivered": 1, "held": 1}
+    (held,) = [row for row in rig.writes if row["state"] == "held"]
+    assert held["reason"] == "stranger"
+
+
 def test_dead_letters_are_discarded(tmp_path: Path) -> None:
     rig = with_dead(tmp_path)
     assert discard(rig.store, ALL) == Changed(2, 2, 0)
