@@ -18,7 +18,7 @@ import msgspec
 import orjson
 from pydantic import Field
 
-from connectors.files.headers import guess
+from connectors.files.headers import columns, guess
 from connectors.files.reading import About, misfit, pages
 from connectors.files.rows import TYPES, signal_of
 from connectors.files.tables import Form, Table, open_table
@@ -136,7 +136,7 @@ class FileSource:
             ) from None
         kind, now = self._settings.kind, self._context.clock()
         try:
-            found = guess(headers, kind, self._settings.map)
+            found = columns(headers, kind, self._settings.map)
             made = signal_of(headers, cells, found, kind, self._context, occurred_at=at, received_at=now, file=file)
         except Malformed as error:
             raise Malformed(f"{request.url.removeprefix('file:').lstrip('/')}: {error}") from None

@@ -1,6 +1,7 @@
-"""Which column of a file is what: a table of header names in several languages, and the guess made by it. Pure.
+"""Which column of a file is what: a table of header names in many languages, and the guess made by it. Pure.
 
-The reader asks once a file. Promise: an identity that is missing or could be two columns is a clear fault that lists the headers.
+The reader asks once a file. The most exact name wins, a business column goes before a private one. Promise: an identity that is
+missing or could be two columns is a clear fault that lists the headers.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from syncd.errors import Malformed
 
-NAMES: dict[str, tuple[str, ...]] = {
+ID_NAMES: dict[str, tuple[str, ...]] = {
     "email": (
         *(
             "email",
@@ -123,8 +127,12 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "country": ("country", "land", "pays", "pais", "quoc gia"),
 }
-"""What a column may be -> the names it goes by, folded."""
+"""The names that ids of rows are made with since the first version: a list that is read again must not become new rows. Never
+changed; those that columns are recognised by are in header_names.txt."""
 IDENTITY = {"contact": ("email", "phone", "mobile"), "account": ("company",)}
+RANKS = {"= primary": 0, "= business": 1, "= other": 3, "= home": 4}
+"""How good a column is that a word like this stands in; one with a number above 1 comes behind all without."""
+PLAIN, WEAK, NUMBERED = 0, 2, 10
 
 
 def folded(text: str) -> str:
@@ -134,23 +142,116 @@ def folded(text: str) -> str:
     return " ".join(re.sub(r"[^\w]+|_", " ", plain).split())
 
 
-_MEANS = {name: target for target, names in NAMES.items() for name in names}
+@dataclass(frozen=True)
+class Meaning:
+    """What a column is, and how good it is among those of its kind: 0 is best."""
+
+    what: str
+    rank: int
+
+
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_IDEOGRAPHS = re.compile(r"[\u1100-\u11ff\u3040-\u9fff\uac00-\ud7a3]")
 
 
 def meaning(header: str, kind: str) -> str:
     """What a column of this name is, "" when nobody knows. In a file of companies a plain name is the company's."""
-    found = _MEANS.get(folded(header), "")
-    return "company" if kind == "account" and found == "name" else found
+    found = _meaning(header)
+    what = found.what if found else ""
+    return "company" if kind == "account" and what == "name" else what
+
+
+@cache
+def _meaning(header: str) -> Meaning | None:
+    names, words = _tables()
+    for text in dict.fromkeys((folded(header), folded(_CAMEL.sub(" ", header)))):
+        if found := names.get(text) or names.get(text.replace(" ", "")):
+            return found
+        base, rank = text, PLAIN
+        numbers = [int(number) for number in re.findall(r"\b\d\b", base)]
+        base = " ".join(re.sub(r"\b\d\b", " ", base).split()) or base
+        rank += NUMBERED * max([number - 1 for number in numbers], default=0)
+        for word, worth in [("", PLAIN), *words]:
+            base, hits = _without(base, word) if word else (base, 1)
+            if not hits:
+                continue
+            rank = max(rank, rank - rank % NUMBERED + worth)
+            if found := names.get(base) or names.get(base.replace(" ", "")):
+                return Meaning(found.what, found.rank + rank)
+    return None
+
+
+def _without(text: str, word: str) -> tuple[str, int]:
+    """The text without a word, as long as something is left of it."""
+    pattern = re.escape(word) if _IDEOGRAPHS.search(word) else rf"(?<!\w){re.escape(word)}(?!\w)"
+    left, hits = re.subn(pattern, " ", text)
+    left = " ".join(left.split())
+    return (left, hits) if left else (text, 0)
+
+
+@cache
+def _tables() -> tuple[dict[str, Meaning], list[tuple[str, int]]]:
+    """(name -> what it means, words that rank a column, the longest first)."""
+    names: dict[str, Meaning] = {}
+    words: dict[str, int] = {}
+    section = ""
+    for line in Path(__file__).with_name("header_names.txt").read_text("utf-8").splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith("#"):
+            for name in filter(None, map(folded, line.split(","))):
+                if section in RANKS:
+                    words.setdefault(name, RANKS[section])
+                else:
+                    what, _, weak = section.partition(" ")
+                    names.setdefault(name, Meaning(what, WEAK if weak else PLAIN))
+    return names, sorted(words.items(), key=lambda pair: -len(pair[0]))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is where in a table: by kind, the best column first; and what each column is called in the id of a row."""
+
+    places: Mapping[str, Sequence[int]]
+    labels: Mapping[int, str]
+
+
+def columns(headers: Sequence[str], kind: str, told: Mapping[str, str | None] = {}) -> Columns:
+    """Raises Malformed."""
+    return Columns(candidates(headers, kind, told), names_for_ids(headers, kind, told))
 
 
 def guess(headers: Sequence[str], kind: str, told: Mapping[str, str | None] = {}) -> dict[str, int]:
-    """What -> which column. `told` (`map:`) goes first; None there: not that one. Raises Malformed."""
+    """What -> which column, the best of several. `told` (`map:`) goes first; None there: not that one. Raises Malformed."""
+    return {what: places[0] for what, places in candidates(headers, kind, told).items()}
+
+
+def candidates(headers: Sequence[str], kind: str, told: Mapping[str, str | None] = {}) -> dict[str, list[int]]:
+    """What -> the columns that may be it, the best first. Raises Malformed."""
     listed = ", ".join(repr(header) for header in headers) or "none"
-    places: dict[str, list[int]] = {}
+    found = _as_told(headers, told, listed)
+    taken = {place for places in found.values() for place in places}
+    ranked: dict[str, list[tuple[int, int]]] = {}
     for place, header in enumerate(headers):
-        if (what := meaning(header, kind)) and what not in told:
-            places.setdefault(what, []).append(place)
-    found: dict[str, int] = {}
+        if (what := meaning(header, kind)) and what not in told and place not in taken:
+            known = _meaning(header)
+            ranked.setdefault(what, []).append((known.rank if known else PLAIN, place))
+    for what, hits in ranked.items():
+        hits.sort()
+        best = [place for rank, place in hits if rank == hits[0][0]]
+        exclusive = what in IDENTITY[kind] and not (what != "email" and ("email" in found or "email" in ranked))
+        if len(best) > 1 and exclusive:
+            several = " and ".join(repr(headers[place]) for place in best)
+            raise Malformed(f"{several} could both be the {what}: say which with map: {{{what}: …}}")
+        found[what] = [place for _, place in hits]
+    if not any(what in found for what in IDENTITY[kind]):
+        needed = " or ".join(IDENTITY[kind])
+        raise Malformed(f"no column is known as {needed}; headers found: {listed}; say which with map:")
+    return found
+
+
+def _as_told(headers: Sequence[str], told: Mapping[str, str | None], listed: str) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
     for what, name in told.items():
         if name is None:
             continue
@@ -158,17 +259,21 @@ def guess(headers: Sequence[str], kind: str, told: Mapping[str, str | None] = {}
         if len(hits) != 1:
             many = "no column is" if not hits else "several columns are"
             raise Malformed(f"map: {what}: {many} called {name!r}; headers found: {listed}")
-        found[what] = hits[0]
-    taken = set(found.values())
-    for what, hits in places.items():
-        hits = [place for place in hits if place not in taken]
-        exclusive = what in IDENTITY[kind] and not (what != "email" and ("email" in found or "email" in places))
-        if len(hits) > 1 and exclusive:
-            several = " and ".join(repr(headers[place]) for place in hits)
-            raise Malformed(f"{several} could both be the {what}: say which with map: {{{what}: …}}")
-        if hits:
-            found[what] = hits[0]
-    if not any(what in found for what in IDENTITY[kind]):
-        needed = " or ".join(IDENTITY[kind])
-        raise Malformed(f"no column is known as {needed}; headers found: {listed}; say which with map:")
+        found[what] = hits
     return found
+
+
+_ID_MEANS = {name: what for what, names in ID_NAMES.items() for name in names}
+
+
+def names_for_ids(headers: Sequence[str], kind: str, told: Mapping[str, str | None] = {}) -> dict[int, str]:
+    """Place -> the name that a cell has in the id of its row."""
+    made = {places[0]: what for what, places in _as_told(headers, told, "").items()}
+    done = {*told}
+    for place, header in enumerate(headers):
+        what = _ID_MEANS.get(folded(header), "")
+        what = "company" if kind == "account" and what == "name" else what
+        if place not in made and what and what not in done:
+            made[place] = what
+            done.add(what)
+    return {place: made.get(place, f"={folded(header)}") for place, header in enumerate(headers)}

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import msgspec
 import orjson
 
-from connectors.files.headers import guess
+from connectors.files.headers import columns
 from connectors.files.rows import signal_of
 from connectors.files.tables import Line, Table
 from syncd.connector import Context, Misfit, Request
@@ -50,7 +50,7 @@ def pages(
 ) -> Iterator[Page]:
     """The rows behind the first `skip`. Raises Malformed for a header that is not clear, and for a file that breaks off
     after the page of what could be read."""
-    found = guess(table.headers, about.kind, told)
+    found = columns(table.headers, about.kind, told)
     now = about.read.replace(microsecond=about.read.microsecond // 1000 * 1000)
     page, count, broken = _Page(now), skip, None
     lines = enumerate(table.lines, start=1)

@@ -6,11 +6,11 @@ of columns is part of it: the same row twice is one signal, a changed row is a n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 
-from connectors.files.headers import folded
+from connectors.files.headers import Columns, folded
 from syncd.connector import Context
 from syncd.emails import unguarded
 from syncd.errors import Malformed
@@ -24,7 +24,7 @@ PERSON = ("name", "first_name", "last_name", "email", "company")
 def signal_of(
     headers: Sequence[str],
     cells: Sequence[str],
-    found: Mapping[str, int],
+    found: Columns,
     kind: str,
     context: Context,
     *,
@@ -35,8 +35,9 @@ def signal_of(
     faults: Sequence[str] = (),
 ) -> Signal:
     """Raises Malformed naming the column. `faults`: what in the row is damaged, and was read nevertheless."""
-    said = {what: text for what, place in found.items() if (text := unguarded(cells[place]))}
-    phone, lost = _phone(headers, found, said, context.region)
+    texts = [unguarded(cell) for cell in cells]
+    said = {what: text for what, places in found.places.items() if (text := _first(texts, places, what))}
+    phone, lost = _phone(headers, texts, found, context.region)
     name, first_name, last_name, email, company = (said.get(what, "") for what in PERSON)
     person = make_person(
         name=name,
@@ -49,7 +50,7 @@ def signal_of(
     )
     if kind == "contact":
         if said.get("email") and not person.email:
-            raise Malformed(f"{headers[found['email']]}: {said['email'][:80]!r} is no e-mail address")
+            raise Malformed(f"{_header(headers, texts, found, 'email')}: {said['email'][:80]!r} is no e-mail address")
         if not person.identity:
             if lost:
                 raise Malformed(lost)
@@ -60,11 +61,10 @@ def signal_of(
         if not said.get("company"):
             raise Malformed("no name of the company")
         identity = f"company:{folded(said['company'])}"
-    names = {place: what for what, place in found.items()}
-    content = sorted((names.get(p, f"={folded(headers[p])}"), cell) for p, cell in enumerate(cells) if cell)
+    content = sorted((found.labels[place], cell) for place, cell in enumerate(cells) if cell)
     digest = sha256(frame(*(part for pair in content for part in pair)).encode("utf-8", "replace")).hexdigest()
     faults = [*faults, *([f"{file}:{line}: {lost}" if line else f"{file}: {lost}"] if lost else [])]
-    row = {headers[place]: text for place, cell in enumerate(cells) if (text := unguarded(cell))}
+    row = {headers[place]: text for place, text in enumerate(texts) if text}
     known = {what: text for what, text in said.items() if what not in (*PERSON, "phone")}
     return Signal(
         id=derive_id("file", kind, TYPES[kind], frame(identity, digest)),
@@ -79,15 +79,28 @@ def signal_of(
     )
 
 
-def _phone(
-    headers: Sequence[str], found: Mapping[str, int], said: Mapping[str, str], region: str | None
-) -> tuple[str, str]:
+SEVERAL = " ::: "
+"""Google puts it between the values of one cell."""
+
+
+def _first(texts: Sequence[str], places: Sequence[int], what: str) -> str:
+    """The text of the best column that has one; of several values the first (addresses and numbers are told apart later)."""
+    text = next((texts[place] for place in places if texts[place]), "")
+    return text if what in ("email", "phone", "mobile") else text.split(SEVERAL)[0]
+
+
+def _header(headers: Sequence[str], texts: Sequence[str], found: Columns, what: str) -> str:
+    return next(headers[place] for place in found.places[what] if texts[place])
+
+
+def _phone(headers: Sequence[str], texts: Sequence[str], found: Columns, region: str | None) -> tuple[str, str]:
     """(the first phone cell that holds a number, else the first; what is to be said of one that lost its digits)."""
-    lost = ""
-    for what in ("phone", "mobile"):
-        if text := said.get(what, ""):
+    first = lost = ""
+    for place in (*found.places.get("phone", ()), *found.places.get("mobile", ())):
+        if text := texts[place]:
             read = read_phone(text, region)
             if read.number:
                 return text, lost
-            lost = lost or (f"{headers[found[what]]}: {text[:40]!r} {read.fault}" if read.fault else "")
-    return said.get("phone") or said.get("mobile") or "", lost
+            first = first or text
+            lost = lost or (f"{headers[place]}: {text[:40]!r} {read.fault}" if read.fault else "")
+    return first, lost
