@@ -139,6 +139,8 @@ def _one(text: str, region: str | None) -> str:
     if text.startswith("00"):
         forms.append(f"+{text[2:].lstrip()}")
     if code := phonenumbers.country_code_for_region(region) if region else 0:
+        if _BARE_INTERNATIONAL.fullmatch(text) and text.startswith(str(code)):
+            forms.insert(0, f"+{text}")  # a spreadsheet has no plus; no national number is so long
         digits = re.sub(r"\D", "", text)
         forms.extend([f"+{digits[1:]}"] if digits.startswith(f"0{code}") else [])
     for form in forms:

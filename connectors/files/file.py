@@ -42,7 +42,7 @@ class FileSettings(ConnectorSettings):
     map: dict[str, str | None] = Field(
         default={}, description="What is which column, where the guess is wrong: `{email: Mailbox, phone: null}`."
     )
-    sheet: str = Field("", description="The sheet of a workbook; default: the first that has rows.")
+    sheet: str = Field("", description="The sheet of a workbook; default: the first that has rows and is not hidden.")
     encoding: str = Field(
         "",
         description="Of text files, such as `windows-1258` or `gb18030`; default: told from the bytes and `region:`.",

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from connectors.files.headers import meaning
+from connectors.files.markup import ADVICE, is_markup, other_kind
 from connectors.files.records import delimiter_of, records, separator
 from connectors.files.text import encoding_of, open_text, repaired
 from connectors.files.workbook import sheet_rows, word
@@ -58,9 +59,11 @@ class Form:
 def open_table(path: Path, form: Form) -> Table:
     """Raises Malformed for a file that is no table or whose encoding is not clear, OSError for one that cannot be opened."""
     with path.open("rb") as opened:
-        head = opened.read(8)
-    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        rows, found = sheet_rows(path, form.sheet)
+        head = opened.read(2000)
+    if kind := other_kind(head):
+        raise Malformed(f"is {kind}, not a table; {ADVICE}")
+    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")) or is_markup(head):
+        rows, found = sheet_rows(path, form.sheet, form.encoding, form.region or "")
         return _headed((Line(*row) for row in found), form.kind, rows)
     codec = encoding_of(path, form.encoding, form.region)
     if path.suffix.lower() in (".jsonl", ".ndjson"):

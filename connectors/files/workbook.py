@@ -1,7 +1,7 @@
 """The rows of a workbook, read by a process of its own: whatever is in the file costs that process its life, and nobody else's.
 
-`tables` asks for the rows; `python -m connectors.files.workbook FILE SHEET` is the process. Promise: it takes at most MEMORY and
-SECONDS, is lent no secret of ours, and whatever becomes of it is rows or one line of Malformed.
+`tables` asks for the rows; `python -m connectors.files.workbook FILE SHEET …` is the process. Promise: it takes at most MEMORY
+and SECONDS, is lent no secret of ours, and whatever becomes of it is rows or one line of Malformed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 
 import orjson
 
+from connectors.files.markup import is_markup, markup_rows
+from connectors.files.zeros import masks, shown
 from syncd.errors import Malformed
 
 MEMORY = 512 * 2**20
@@ -40,11 +42,11 @@ Row = tuple[int, list[str], str]
 """Its number, its cells, and why it cannot be read, if it cannot."""
 
 
-def sheet_rows(path: Path, sheet: str = "") -> tuple[int, Iterator[Row]]:
+def sheet_rows(path: Path, sheet: str = "", encoding: str = "", region: str = "") -> tuple[int, Iterator[Row]]:
     """(how many rows there may be, those that are not blank). Raises Malformed, also midway."""
     _refuse_bombs(path)
     child = subprocess.Popen(  # noqa: S603 - our own module, no shell
-        [sys.executable, "-P", "-m", "connectors.files.workbook", str(path), sheet],
+        [sys.executable, "-P", "-m", "connectors.files.workbook", str(path), sheet, encoding, region],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -125,12 +127,12 @@ def word(value: Any) -> str:
 # ------------------------------------------------------------------------------------------------- the process itself
 
 
-def main(path: str, sheet: str) -> None:
+def main(path: str, sheet: str, encoding: str = "", region: str = "") -> None:
     """Reads under the limits and says rows, one JSON value a line."""
     say = sys.stdout.buffer
     try:
         _limit()
-        for line in _lines(path, sheet):
+        for line in _lines(path, sheet, encoding, region):
             say.write(line + b"\n")
         say.write(b'{"end":true}\n')
     except Malformed as error:
@@ -151,29 +153,32 @@ def _limit() -> None:
             raise Malformed(f"workbooks cannot be read here, since no limit can be set ({error}); {ADVICE}") from None
 
 
-def _lines(path: str, wanted: str) -> Iterator[bytes]:
+def _lines(path: str, wanted: str, encoding: str, region: str) -> Iterator[bytes]:
     try:
         import python_calamine as calamine
     except ImportError as error:
         raise Malformed(f"workbooks cannot be read here: {error}; {ADVICE}") from None
+    with open(path, "rb") as opened:
+        if is_markup(opened.read(2000)):
+            rows = markup_rows(path, wanted, encoding, region)
+            yield orjson.dumps({"rows": len(rows)})
+            yield from filter(None, (_line(number, cells) for number, cells in enumerate(rows, start=1)))
+            return
     try:
         book = calamine.CalamineWorkbook.from_path(path)
         if wanted and wanted not in book.sheet_names:
             raise Malformed(f"no sheet {wanted!r}; there are: {', '.join(book.sheet_names)}")
-        for name in [wanted] if wanted else book.sheet_names:
+        shown_sheets = [meta.name for meta in book.sheets_metadata if meta.visible == calamine.SheetVisibleEnum.Visible]
+        for name in [wanted] if wanted else shown_sheets:
             sheet = book.get_sheet_by_name(name)
             if sheet.start is None and not wanted:
                 continue
             yield orjson.dumps({"rows": sheet.height})
-            top = sheet.start[0] if sheet.start else 0
-            for number, values in enumerate(sheet.iter_rows(), start=top + 1):
-                cells = [word(value) for value in values]
-                while cells and not cells[-1]:
-                    cells.pop()
-                if cells:
-                    line = orjson.dumps([number, cells, ""])
-                    fault = f"has more than {ROW} bytes"
-                    yield line if len(line) <= ROW else orjson.dumps([number, [], fault])
+            zeros, left = masks(path, name), sheet.start[1] if sheet.start else 0
+            for at, values in enumerate(sheet.iter_rows()):
+                cells = [_cell(value, zeros.get((at, left + column), "")) for column, value in enumerate(values)]
+                if line := _line(at + 1, cells):
+                    yield line
             return
         yield orjson.dumps({"rows": 0})
     except calamine.PasswordError:
@@ -184,6 +189,23 @@ def _lines(path: str, wanted: str) -> Iterator[bytes]:
         raise
     except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception
         raise Malformed(f"the workbook cannot be read: {error}") from None
+
+
+def _line(number: int, cells: list[str]) -> bytes:
+    """A row as it is said; nothing for a blank one."""
+    while cells and not cells[-1]:
+        cells.pop()
+    if not cells:
+        return b""
+    line = orjson.dumps([number, cells, ""])
+    return line if len(line) <= ROW else orjson.dumps([number, [], f"has more than {ROW} bytes"])
+
+
+def _cell(value: Any, mask: str) -> str:
+    """A cell as text; `mask`: its format, if that is of zeros alone."""
+    if mask and isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 and value == int(value):
+        return shown(value, mask)
+    return word(value)
 
 
 if __name__ == "__main__":

@@ -147,9 +147,10 @@ def withheld(number: str) -> bool:
 
 
 def caller(call: Call, region: str | None) -> Person:
-    """Who called. A withheld number, a SIP address or a client name is no identity and stays in `raw`."""
+    """Who called. A withheld number, a SIP address without a whole number or a client name is no identity: it stays in `raw`."""
     raw = {"from": call.from_, **call.said}
-    dialable = call.from_.strip()[:1].isdigit() or call.from_.strip().startswith("+")
+    number = call.from_.strip().lower()
+    dialable = number[:1].isdigit() or number.startswith(("+", "whatsapp:", "sip:+", "sips:+", "tel:"))
     phone = call.from_ if dialable and not withheld(call.from_) else ""
     name = "" if withheld(call.caller_name) else call.caller_name
     return make_person(name=name, phone=phone, raw=raw, region=region)

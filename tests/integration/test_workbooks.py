@@ -277,3 +277,108 @@ def test_where_no_limit_can_be_set_no_workbook_is_read(tmp_path: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "workbooks cannot be read here, since no limit can be set (not here)" in ran.stdout
+
+
+def formatted(path: Path, cells: dict[str, tuple[Any, str]]) -> None:
+    book = openpyxl.Workbook()
+    for place, (value, form) in cells.items():
+        book.active[place] = value
+        book.active[place].number_format = form
+    book.save(path)
+
+
+def rows_of(path: Path, **keys: Any) -> list[dict[str, str]]:
+    return [one.data["row"] for batch in source(path, **keys).backfill(SINCE, UNTIL, None) for one in batch.signals]
+
+
+def test_zeros_that_only_the_format_shows_are_read(tmp_path: Path) -> None:
+    cells: dict[str, tuple[Any, str]] = {
+        "C2": ("Email", "General"),
+        "D2": ("PLZ", "General"),
+        "E2": ("ZIP", "General"),
+        "F2": ("Sum", "General"),
+    }
+    cells |= {"C3": ("a@x.example", "@"), "D3": (1234, "00000"), "E3": (12345678, "00000\\-0000"), "F3": (7, "0.00")}
+    cells |= {"C4": ("b@x.example", "@"), "D4": (123456, "00000"), "E4": ("n/a", "00000"), "F4": (1.5, "00000")}
+    formatted(tmp_path / "a.xlsx", cells)
+    first, second = rows_of(tmp_path / "a.xlsx")
+    assert (first["PLZ"], first["ZIP"], first["Sum"]) == ("01234", "01234-5678", "7")
+    assert (second["PLZ"], second["ZIP"], second["Sum"]) == ("123456", "n/a", "1.5")
+
+
+def test_a_hidden_sheet_is_not_read_unless_it_is_named(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "Old"
+    book.active.sheet_state = "hidden"
+    for row in (["Email"], ["old@x.example"]):
+        book.active.append(row)
+    for row in (["Email"], ["new@x.example"]):
+        (book["New"] if "New" in book.sheetnames else book.create_sheet("New")).append(row)
+    book.active = 1
+    book.save(tmp_path / "a.xlsx")
+    assert rows_of(tmp_path / "a.xlsx") == [{"Email": "new@x.example"}]
+    assert rows_of(tmp_path / "a.xlsx", sheet="Old") == [{"Email": "old@x.example"}]
+
+
+def test_the_line_of_a_wrong_row_is_that_of_the_sheet(tmp_path: Path) -> None:
+    formatted(tmp_path / "a.xlsx", {"B4": ("Email", "@"), "B5": ("bad", "@"), "XFD9999": (None, "0.00")})
+    (batch,) = source(tmp_path / "a.xlsx").backfill(SINCE, UNTIL, None)
+    assert [misfit.reason for misfit in batch.misfits] == ["a.xlsx:5: Email: 'bad' is no e-mail address"]
+
+
+PAGE = """<html xmlns:x="urn:schemas-microsoft-com:office:excel"><head>{meta}</head><body><table><tr><td>Report</td></tr></table>
+<table border=1><tr><th>E-Mail</th><th>Name</th><th>Ort</th></tr>
+<tr><td>a@x.example</td><td>Bäcker &amp;<br>Söhne</td><td><table><tr><td>inner</td></tr></table></td></tr>
+<tr><td colspan=2>b@x.example</td><td>Köln</td></tr></table></body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("codec", "meta"),
+    [
+        ("utf-8", '<meta charset="utf-8">'),
+        ("cp1252", '<meta http-equiv=Content-Type content="text/html; charset=windows-1252">'),
+        ("utf-16", ""),
+        ("utf-8-sig", ""),
+    ],
+)
+def test_a_web_page_that_is_called_xls_is_read(tmp_path: Path, codec: str, meta: str) -> None:
+    (tmp_path / "a.xls").write_bytes(PAGE.format(meta=meta).encode(codec))
+    assert rows_of(tmp_path / "a.xls") == [
+        {"E-Mail": "a@x.example", "Name": "Bäcker &\nSöhne", "Ort": "inner"},
+        {"E-Mail": "b@x.example", "Ort": "Köln"},
+    ]
+
+
+XML = """<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?>
+<Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet" xmlns:ss="urn:schemas-microsoft-com:office:spreadsheet">
+<Worksheet ss:Name="None"><Table/></Worksheet><Worksheet ss:Name="List"><Table>
+<Row ss:Index="2"><Cell><Data ss:Type="String">Email</Data></Cell><Cell ss:Index="3"><Data ss:Type="String">Phone</Data></Cell>
+<Cell><Data ss:Type="String">Since</Data></Cell></Row>
+<Row><Cell><Data ss:Type="String">a@x.example</Data></Cell><Cell ss:Index="3"><Data ss:Type="Number">84912345678.0</Data></Cell>
+<Cell><Data ss:Type="DateTime">2026-11-22T00:00:00.000</Data></Cell></Row>
+<Row><Cell><Data ss:Type="String">bad</Data></Cell></Row></Table></Worksheet></Workbook>"""
+
+
+def test_xml_that_is_called_xls_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.xls").write_text(XML)
+    (batch,) = source(tmp_path / "a.xls").backfill(SINCE, UNTIL, None)
+    assert batch.signals[0].person.phone == "+84912345678"
+    assert batch.signals[0].data["row"]["Since"] == "2026-11-22"
+    assert batch.misfits[0].reason == "a.xls:4: Email: 'bad' is no e-mail address"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"%PDF-1.7 ...", "is a PDF document, not a table"),
+        (b"MIME-Version: 1.0\r\nContent-Type: multipart/related", "is a web archive (MHTML), not a table"),
+        (b"<html><body>Please sign in</body></html>", "is a web page without a table"),
+        (b'<?xml version="1.0"?><feed/>', "is XML of another kind (<feed>)"),
+        (b"BEGIN:VCARD\r\nFN:An\r\nEND:VCARD\r\n", "is a vCard file, not a table"),
+    ],
+)
+def test_a_file_that_is_no_workbook_says_what_it_is(tmp_path: Path, body: bytes, says: str) -> None:
+    (tmp_path / "a.xls").write_bytes(body)
+    (batch,) = source(tmp_path / "a.xls").backfill(SINCE, UNTIL, None)
+    assert batch.misfits[0].reason.startswith(f"a.xls: {says}")
+    assert "save the list as CSV or XLSX" in batch.misfits[0].reason
