@@ -230,13 +230,22 @@ def test_a_callback_that_cannot_be_understood(fields: dict[str, str], says: str)
 
 
 @pytest.mark.parametrize(
-    "number", ["+266696687", "anonymous", "Restricted", "", "sip:+84912345678@pbx.example", "client:ann"]
+    "number", ["+266696687", "anonymous", "Restricted", "", "sip:1001@pbx.example", "sip:ann@pbx.example", "client:ann"]
 )
 def test_a_caller_who_hides_is_nobody_and_stays_in_raw(number: str) -> None:
     (signal,) = source().parse(callback(From=number, CallStatus="busy")).signals
     assert signal.person.identity == ""
     assert signal.person.raw["from"] == number
     assert signal.reply == ""
+
+
+@pytest.mark.parametrize(
+    "number", ["sip:+84912345678@pbx.example;user=phone", "whatsapp:+84912345678", "tel:+84912345678"]
+)
+def test_a_number_is_taken_out_of_its_scheme(number: str) -> None:
+    (signal,) = source().parse(callback(From=number, CallStatus="busy")).signals
+    assert signal.person.identity == "phone:+84912345678"
+    assert signal.person.raw["from"] == number
 
 
 def test_only_our_numbers() -> None:
