@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +22,13 @@ settings.load_profile("syncd")
 
 _serial = itertools.count(1)
 TEMPLATE = "template_syncd"
+
+
+def pytest_configure() -> None:
+    """A shell that runs `make test &` lets it ignore SIGINT, and every process it starts inherits that: then no test could
+    interrupt one."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +112,20 @@ def open_store(store_url: str) -> Iterator[Callable[..., Store]]:
 def store(open_store: Callable[..., Store]) -> Store:
     """An open store with a key."""
     return open_store(key_source="k" * 40)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says last what this machine could not test, and how it could."""
+    reasons = Counter(skip_reason(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    if reasons:
+        terminalreporter.section("not tested on this machine", yellow=True)
+        for reason, count in reasons.most_common():
+            terminalreporter.write_line(f"{count:5} tests: {reason}")
+
+
+def skip_reason(longrepr: object) -> str:
+    text = str(longrepr[2]) if isinstance(longrepr, tuple) else str(longrepr)
+    return re.sub(r"^Skipped: ", "", text)
 
 
 @pytest.hookimpl(trylast=True)

@@ -33,7 +33,7 @@ def run(args: list[str]) -> int:
         base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
     )
     try:
-        result = app(_json_first(args), standalone_mode=False, prog_name="syncd")
+        result = app(_output_first(args), standalone_mode=False, prog_name="syncd")
     except UsageError as error:
         return _fail(str(error), 2)
     except (SyncdError, Failure) as error:
@@ -57,12 +57,20 @@ def _nobody_reads() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _json_first(args: list[str]) -> list[str]:
-    """`--json` is taken wherever it stands: people write it last."""
+def _output_first(args: list[str]) -> list[str]:
+    """`--json` and `--output FORMAT` are taken wherever they stand: people write them last."""
     words = args[: args.index("--")] if "--" in args else args
-    if "--json" not in words:
-        return args
-    return ["--json", *(word for word in words if word != "--json"), *args[len(words) :]]
+    first: list[str] = []
+    rest: list[str] = []
+    taken = iter(words)
+    for word in taken:
+        if word in ("--output", "-o"):
+            first += [word, *([value] if (value := next(taken, None)) is not None else [])]
+        elif word == "--json" or word.startswith("--output="):
+            first.append(word)
+        else:
+            rest.append(word)
+    return [*first, *rest, *args[len(words) :]]
 
 
 def _wrong_usage(error: Any) -> int:

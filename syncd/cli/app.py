@@ -27,10 +27,16 @@ from syncd.cli import (
     webhooks,
     writing,
 )
+from syncd.cli.filters import near_or_all
+from syncd.cli.help import GroupedCommands, add_examples, epilog
 from syncd.cli.session import Session
+from syncd.errors import UsageError
+from syncd.output import FORMATS
 
 app = typer.Typer(
     name="syncd",
+    cls=GroupedCommands,
+    epilog=epilog(""),
     help="Customer signals from anywhere, onto the right record in the CRM, once.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -54,12 +60,19 @@ def _session(
             "--config", "-c", metavar="FILE", help="else $SYNCD_CONFIG, ./config.yaml, /etc/syncd/config.yaml"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print data for programs: one object, or one a line")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the same as --output json")] = False,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FORMAT", help="table, json (one object a line), csv or tsv"),
+    ] = "table",
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    context.obj = Session(given=config, as_json=as_json, cwd=Path.cwd())
+    chosen = next((known for known in FORMATS if known == ("json" if as_json else output)), None)
+    if chosen is None:
+        raise UsageError(f"--output {output!r}: {near_or_all(output, FORMATS)}")
+    context.obj = Session(given=config, format=chosen, cwd=Path.cwd())
 
 
 service.register(app)
@@ -78,3 +91,4 @@ persons.register(app)
 mappings.register(app)
 storage.register(app)
 completion.register(app)
+add_examples(app)

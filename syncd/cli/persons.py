@@ -74,7 +74,7 @@ def export(context: typer.Context, person: Person) -> None:
     marks = persons.marks_of(person, here.settings.region)
     with here.store() as store:
         found = persons.look(store, marks)
-        Output(True, here.settings.zone).rows(persons.everything(store, found, marks), ())
+        Output("json", here.settings.zone).rows(persons.everything(store, found, marks), ())
     if found.others:
         here.out.say(f"not among them: {len(found.others)} signals of other people that mention the person")
 

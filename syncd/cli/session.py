@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from syncd.errors import ConfigError, UsageError
-from syncd.output import Output
+from syncd.output import Format, Output
 
 if TYPE_CHECKING:
     from syncd.assembly import Assembly
@@ -36,8 +36,12 @@ class Session:
     """The global options of one command line."""
 
     given: str | None
-    as_json: bool
+    format: Format
     cwd: Path
+
+    @property
+    def as_json(self) -> bool:
+        return self.format == "json"
 
     @cached_property
     def config_path(self) -> Path:
@@ -77,7 +81,7 @@ class Session:
         from zoneinfo import ZoneInfo
 
         known = {"loaded", "seen"} & self.__dict__.keys()
-        return Output(self.as_json, self.settings.zone if known else ZoneInfo("UTC"))
+        return Output(self.format, self.settings.zone if known else ZoneInfo("UTC"))
 
     @cached_property
     def assembly(self) -> Assembly:

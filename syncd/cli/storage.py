@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from syncd.cli.session import Session, session
+from syncd.output import localised
 
 db_app = typer.Typer(no_args_is_help=True, help="The database of syncd itself.")
 
@@ -70,9 +71,8 @@ def status(context: typer.Context) -> None:
 
 def _show(here: Session, found: Any) -> None:
     out = here.out
-    out.rows(
-        found.sources, ["source", "type", "last_ok", "last_signal", "failures", "next_try", "error"], title="sources"
-    )
+    sources = [{**row, "error": localised(str(row["error"]), out.zone)} for row in found.sources]
+    out.rows(sources, ["source", "type", "last_ok", "last_signal", "failures", "next_try", "error"], title="sources")
     rows = [
         {**row, "oldest": _short(out, row["oldest"]), "paused_until": _short(out, row["paused_until"])}
         for row in found.destinations
@@ -82,7 +82,7 @@ def _show(here: Session, found: Any) -> None:
     out.rows(rows, columns, title="\ndestinations", empty="no destinations")
     for row in rows:
         if row["reason"] and not row["paused_until"]:
-            out.text(f"{row['destination']}: {row['reason']}")
+            out.text(f"{row['destination']}: {localised(str(row['reason']), out.zone)}")
     columns = ["destination", "channel", "signals", "delivered", "skipped", "pending"]
     columns += _some(found.books, "held", "dead", "discarded", "unconfirmed")
     out.rows(found.books, columns, title="\nbalance sheet", empty="\nno signals yet")
@@ -90,7 +90,8 @@ def _show(here: Session, found: Any) -> None:
         columns = ["source", "type", "reason", "count"]
         out.rows(found.kept_out, columns, title="\nread, and no signal")
     for line in (*found.notes, *found.advice):
-        out.say(line)
+        out.say(localised(line, out.zone))
+    out.say(f"all times: {out.zone.key}")
 
 
 def _some(rows: Any, *columns: str) -> list[str]:
