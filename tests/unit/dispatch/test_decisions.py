@@ -269,6 +269,92 @@ def test_how_the_last_try_ends(failure: Failure, keying: Keying, state: str) -> 
     assert before.finished == (keying is ONCE and isinstance(failure, Ambiguous))
 
 
+@pytest.mark.parametrize(
+    ("outcome", "state", "due", "attempts"),
+    [
+        (Written("1"), "written", 0, 2),
+        (Transient("t"), "pending", NOW + 300_000, 2),
+        (Misconfigured("m", scope=Scope.RULE), "held", NOW + ASK_AGAIN, 1),
+        (Misconfigured("m"), "pending", NOW, 1),
+        (AuthExpired("a"), "pending", NOW, 1),
+        (RateLimited("r"), "pending", NOW, 1),
+        (QuotaExhausted("q"), "pending", NOW, 1),
+        (StaleReference("s"), "pending", NOW, 1),
+        (Rejected("no"), "dead", 0, 2),
+    ],
+    ids=repr,
+)
+def test_what_becomes_of_a_write(outcome: Written | Failure, state: str, due: int, attempts: int) -> None:
+    after = rules.decide(row(attempts=1), outcome, UPSERT, LAW, NOW)
+    assert (after.state, after.due_at, after.attempts) == (state, due, attempts)
+    assert after.reason == ("" if isinstance(outcome, Written) else rules.said(outcome))
+
+
+@pytest.mark.parametrize("again_at", [NOW - 5000, NOW + 5000])
+def test_a_write_of_a_failed_call_goes_again_then_but_never_in_the_past(again_at: int) -> None:
+    after = rules.decide(row(attempts=9), Transient("t"), UPSERT, LAW, NOW, again_at=again_at)
+    assert (after.state, after.due_at, after.attempts) == ("pending", max(NOW, again_at), 9)
+
+
+@pytest.mark.parametrize("keying", [UNENFORCED, FINDABLE, Keying(Kind.FINDABLE), Keying(Kind.FINDABLE, enforced=True)])
+def test_a_doubt_lasts_from_when_it_was_sent(keying: Keying) -> None:
+    for sent_at, due in [(NOW - 1000, NOW + 599_000), (NOW - 700_000, NOW)]:
+        after = rules.decide(row(sent_at=sent_at), Ambiguous("?"), keying, LAW, NOW)
+        assert (after.state, after.due_at, after.attempts) == ("doubt", due, 1)
+        spared = rules.decide(row(sent_at=sent_at), Ambiguous("?"), keying, LAW, NOW, again_at=NOW + 1)
+        assert (spared.state, spared.due_at, spared.attempts) == ("doubt", due, 0)
+
+
+def test_a_unique_key_needs_no_doubt_whoever_enforces_it() -> None:
+    for keying in (UNIQUE, Keying(Kind.UNIQUE, enforced=False)):
+        assert rules.decide(row(), Ambiguous("?"), keying, LAW, NOW).state == "pending"
+
+
+@pytest.mark.parametrize(
+    ("failure", "state", "attempts"),
+    [
+        (Ambiguous("?"), "pending", 1),
+        (Transient("t"), "pending", 1),
+        (RateLimited("r"), "pending", 0),
+        (Rejected("no"), "dead", 1),
+        (Misconfigured("m", scope=Scope.RULE), "held", 0),
+    ],
+    ids=repr,
+)
+def test_a_write_whose_look_up_failed_was_never_sent(failure: Failure, state: str, attempts: int) -> None:
+    after = rules.not_looked_up(row(state="pending"), failure, LAW, NOW)
+    assert (after.state, after.attempts) == (state, attempts)
+    if isinstance(failure, (Ambiguous, Transient)):
+        spared = rules.not_looked_up(row(state="pending"), failure, LAW, NOW, again_at=NOW + 7)
+        assert (spared.state, spared.attempts, spared.due_at) == ("pending", 0, NOW + 7)
+
+
+def test_after_a_doubt_the_schedule_counts_from_when_it_was_sent() -> None:
+    late = Law(Retry(schedule=(timedelta(hours=1), timedelta(seconds=5), timedelta(hours=2))), 1000, lambda: 0.0)
+    for attempts, due in [(0, NOW), (1, NOW + 4000), (2, NOW + 2 * HOUR - 1000)]:
+        assert rules.doubt_over(row(attempts=attempts), None, late, NOW).due_at == due
+
+
+def test_which_outcomes_speak_of_the_call() -> None:
+    spoken = [Transient("t").about_call(), Ambiguous("?").about_call()]
+    others: list[Written | Failure] = [
+        Written("1"),
+        Transient("t"),
+        Ambiguous("?"),
+        Rejected("r").about_call(),
+        RateLimited("r").about_call(),
+    ]
+    assert [rules.of_call(one) for one in spoken] == [True, True]
+    assert not any(rules.of_call(one) for one in others)
+
+
+def test_what_is_told_of_a_try() -> None:
+    assert rules.attempt("s", "r", Written("1"), NOW).outcome == "written"
+    tried = rules.attempt("s", "r", Rejected("no", code="NO", field="F"), NOW)
+    assert (tried.outcome, tried.code, tried.message, tried.at) == ("rejected", "NO", "F: NO: no", NOW)
+    assert rules.said(Rejected("no", code="NO")) == "NO: no"
+
+
 @pytest.mark.parametrize("found", ["", None, "7"])
 def test_how_a_doubt_ends(found: str | None) -> None:
     doubt = row(state="doubt", sent_at=NOW - 600_000)
