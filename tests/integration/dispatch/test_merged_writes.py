@@ -9,7 +9,7 @@ import pytest
 
 from syncd.connector import Call, Keying, Kind, Outcome
 from syncd.dispatch.plan import person_key
-from syncd.errors import Ambiguous, Failure, Rejected, Transient
+from syncd.errors import Ambiguous, Failure, RateLimited, Rejected, Transient
 from syncd.signals import Signal
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
@@ -134,3 +134,27 @@ def test_a_dead_write_of_a_record_leaves_the_id_for_the_next(tmp_path: Path) -> 
     rig.step()
     assert rig.states() == {"delivered": 2, "dead": 1}
     assert [record["Subject"] for record in rig.records("Case")] == ["3"]
+
+
+def test_what_was_sent_as_one_waits_for_the_longest_wait_of_them(tmp_path: Path) -> None:
+    rig = threads(tmp_path, Keying(Kind.UPSERT))
+    rig.crm.faults = [lambda crm, call: [Transient("locked")]] * 2
+    rig.arrive([of_thread(1)])
+    rig.step()
+    rig.later(5)
+    rig.arrive([of_thread(2)])
+    rig.step()
+    waits = {row["due_at"] - round(rig.now.timestamp() * 1000) for row in rig.writes}
+    assert {row["attempts"] for row in rig.writes} == {1, 2}
+    assert waits == {300_000}  # the schedule's wait after the second try
+
+
+def test_what_a_refused_call_carried_and_was_not_sent_again_was_never_sent(tmp_path: Path) -> None:
+    rig = threads(tmp_path, Keying(Kind.UPSERT))
+    rig.crm.faults = [hostile.before(Rejected("no")), hostile.before(RateLimited("slow", retry_after=60))]
+    rig.arrive([signal(n, thread=f"t{n}") for n in range(4)])
+    rig.step()
+    assert sorted(bool(row["sent_at"]) for row in rig.writes) == [False, False, True, True]
+    rig.later(60)
+    rig.drain()
+    assert rig.states() == {"delivered": 4}

@@ -377,7 +377,8 @@ def test_our_own_record_that_is_gone_is_made_again_and_looked_up_where_that_coul
     assert (linked.state, linked.crm_id) == ("pending", "1")
     unknown = rules.decide(row(), gone, FINDABLE, LAW, NOW)
     assert unknown.state == "pending"
-    assert rules.decide(row(stale_once=True), gone, UPSERT, LAW, NOW).state == "dead"
+    twice = rules.decide(row(stale_once=True, attempts=1), gone, UPSERT, LAW, NOW)
+    assert (twice.state, twice.attempts, twice.due_at) == ("dead", 2, 0)
 
 
 def test_a_known_record_is_written_again_whatever_inserting_is() -> None:
@@ -404,6 +405,14 @@ def test_when_a_person_in_doubt_may_be_created_again(keying: Keying) -> None:
     assert spared.checked_at == (NOW + 30_000 if kept else NOW + 599_000)
     refused = rules.decide_person(sent, Transient("t"), keying, LAW, "Lead", NOW)
     assert refused.checked_at == NOW + 5000
+
+
+def test_a_person_who_was_refused_has_used_a_try() -> None:
+    sent = PersonRow("email:a@b", state="creating", attempts=1, sent_at=NOW)
+    refused = rules.decide_person(sent, Rejected("no", field="F"), UPSERT, LAW, "Lead", NOW)
+    assert (refused.state, refused.reason, refused.attempts, refused.checked_at) == ("rejected", "F: no", 2, NOW)
+    named = rules.decide_person(sent, Rejected("no", existing=(("Lead", "1"),)), UPSERT, LAW, "Lead", NOW)
+    assert (named.state, named.attempts, named.checked_at) == ("creating", 2, NOW + SECOND)
 
 
 @pytest.mark.parametrize("failure", [Transient("t"), Ambiguous("?"), StaleReference("s")])
