@@ -115,6 +115,7 @@ def test_a_bomb_is_413(pack: Callable[[bytes], bytes]) -> None:
         (b"\x00\x01", "deflate"),
         (b"", "deflate"),
     ],
+    ids=["no trailer", "cut", "more after it", "a wrong byte", "no deflate", "empty"],
 )
 def test_a_damaged_body_is_kept_as_it_came(body: bytes, coding: str) -> None:
     request = sent(body, coding)
