@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.figures import Aim, Figure, Table
 from syncd import registry
-from syncd.config import DestinationSettings, Settings
+from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Context, Destination
 from syncd.dispatch.lane import Lane
 from syncd.dispatch.replay import replay

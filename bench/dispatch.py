@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from bench.figures import Aim, Figure, Table, workplace
-from syncd.config import DestinationSettings, Settings
+from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Call, Outcome, Written
 from syncd.dispatch.lane import Lane
 from syncd.mapping.loading import load_mapping

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.figures import Aim, Figure, Table, workplace
-from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.dispatch.letters import letters
 from syncd.signals import Signal, derive_id, make_person
 from syncd.status import gather

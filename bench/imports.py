@@ -87,7 +87,7 @@ def write_xlsx(file: Path, rows: Iterable[list[str]]) -> None:
 
 def read(file: Path, expected: int) -> dict[str, float]:
     """Reads the file twice in this process, once into a store, and measures it."""
-    from syncd.config import Settings
+    from syncd.config.models import Settings
     from syncd.intake.admit import Policy
     from syncd.intake.backfill import LEASE, open_same, run_reading
     from syncd.intake.imports import KIND, Told

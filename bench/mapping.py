@@ -12,13 +12,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bench.figures import Aim, Figure, Table
+from syncd.config.yaml_positions import read_yaml
 from syncd.mapping import load_mapping
 from syncd.mapping.compiler import compile_groups
 from syncd.mapping.expressions import Sandbox
 from syncd.mapping.filters import make_filters
 from syncd.mapping.language import read_mapping
 from syncd.signals import Signal, make_person
-from syncd.yaml_positions import read_yaml
 
 ROUNDS, EACH = 21, 300
 AIM = Aim.most(60)

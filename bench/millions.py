@@ -20,7 +20,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bench.figures import Aim, Figure, Table, workplace
-from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.status import gather
 from syncd.store import Store, figures
 from syncd.store.books import balance

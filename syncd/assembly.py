@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from syncd import registry
 from syncd.capabilities import LimitsNames, SignsIn, WritesDatabase
-from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config.loading import Loaded, load_settings, read_text
+from syncd.config.models import DestinationSettings, Settings, SourceSettings
+from syncd.config.unused import loose_ends
+from syncd.config.yaml_positions import read_yaml
 from syncd.connector import Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
-from syncd.loose_ends import loose_ends
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
 from syncd.mapping.uses import names_of
 from syncd.oauth import MemoryTokens, TokenStore
 from syncd.refusals import Refusals
-from syncd.settings_file import Loaded, load_settings, read_text
 from syncd.verify import covers_url
-from syncd.yaml_positions import read_yaml
 
 if TYPE_CHECKING:
     from syncd.mapping import Mapping as CompiledMapping

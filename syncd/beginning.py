@@ -19,8 +19,8 @@ import yaml
 from pydantic import BaseModel
 
 from syncd import registry
-from syncd.config import NAME, Settings
-from syncd.config_schema import keys_of, models_in, type_words
+from syncd.config.models import NAME, Settings
+from syncd.config.schema import keys_of, models_in, type_words
 from syncd.connector import Ask
 from syncd.errors import UsageError
 from syncd.mapping.shipped import shipped_mappings

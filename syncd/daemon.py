@@ -20,7 +20,8 @@ import structlog
 from syncd import notify, pacing, watchdog
 from syncd.advice import low_on_room
 from syncd.assembly import Assembly, Outlet, assemble, open_store
-from syncd.config import Settings
+from syncd.config.loading import Loaded
+from syncd.config.models import Settings
 from syncd.connector import Destination, WebhookSource
 from syncd.dispatch import Lane
 from syncd.dispatch.meter import Meter
@@ -30,7 +31,6 @@ from syncd.intake.schedule import Times
 from syncd.intake.webhooks import Endpoint
 from syncd.jobs import PRESENCE, JobRunner, show_presence
 from syncd.reload import Reload, lane_mark
-from syncd.settings_file import Loaded
 from syncd.sign_ins import LOOK_EVERY, SignIns
 from syncd.store import Store, figures
 from syncd.store.books import KeptBalance, balance

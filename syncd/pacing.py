@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import msgspec
 
-from syncd.config import Quota, Retry
+from syncd.config.models import Quota, Retry
 from syncd.connector import Allowance
 
 SECOND = 1000

@@ -18,11 +18,11 @@ import structlog
 
 from syncd import notify
 from syncd.assembly import Assembly, Outlet
-from syncd.config import Settings
+from syncd.config.loading import Loaded, load_settings, read_text
+from syncd.config.models import Settings
+from syncd.config.secret_refs import files_named
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.mapping.shipped import own_files
-from syncd.secret_refs import files_named
-from syncd.settings_file import Loaded, load_settings, read_text
 from syncd.store.entries import StoreUnavailable
 from syncd.store.notices import IN_FORCE, REFUSED, Notices
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from syncd.config import DestinationSettings, Retry, Settings
+from syncd.config.models import DestinationSettings, Retry, Settings
 from syncd.connector import Keying, Kind
 from syncd.dispatch.lane import Lane, StepResult
 from syncd.dispatch.plan import write_key

@@ -11,9 +11,9 @@ from typing import Any
 
 import requests
 
+from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
 from syncd.logs import set_up_logs
-from syncd.settings_file import load_settings
 from tests.chaos.processes import until
 
 SECRET = "s3cret-of-the-forms"

@@ -27,7 +27,7 @@ def _section(ctx: typer.Context, section: str) -> list[str]:
     """The names under a key of the YAML, which may be broken elsewhere: nothing is validated."""
     import yaml
 
-    from syncd.config_path import find_config
+    from syncd.config.locate import find_config
 
     path = find_config(ctx.find_root().params.get("config"), os.environ, Path.cwd())
     with path.open("rb") as file:

@@ -88,7 +88,7 @@ def schema(context: typer.Context) -> None:
     """A JSON Schema of the configuration file, for editors."""
     import json
 
-    from syncd.config_schema import config_schema
+    from syncd.config.schema import config_schema
 
     session(context).out.text(json.dumps(config_schema(), indent=2))
 
@@ -152,7 +152,7 @@ def connectors(
 ) -> None:
     """The connectors; with NAME, all about one. `connectors new NEW_NAME --kind KIND` makes a package with its test."""
     from syncd.abilities import kinds_of_write, what_it_can
-    from syncd.config_schema import key_rows
+    from syncd.config.schema import key_rows
 
     out = session(context).out
     if name == "new":
@@ -225,7 +225,7 @@ def channels(
     dry_run: DryRun = False,
 ) -> None:
     """Shows the switches, or edits them in the file (comments stay)."""
-    from syncd.channels import edit_switches, switch_rows
+    from syncd.config.switches import edit_switches, switch_rows
 
     here = session(context)
     if action is None:

@@ -103,8 +103,8 @@ def import_(
 
 
 def _map(path: Path | None) -> dict[str, str | None]:
+    from syncd.config.yaml_positions import read_yaml
     from syncd.errors import ConfigError
-    from syncd.yaml_positions import read_yaml
 
     if path is None:
         return {}

@@ -176,8 +176,8 @@ def _steps(path: Path, beginning: Beginning, entries: Sequence[Entry]) -> Iterat
     """What is to be done now, in its order: secrets and rights first, then what `syncd` checks, signs in and makes."""
     from syncd.assembly import connector_of
     from syncd.capabilities import Preparable, SignsIn
+    from syncd.config.loading import load_settings
     from syncd.connector import WebhookSource
-    from syncd.settings_file import load_settings
 
     syncd = "syncd" if path.name == "config.yaml" else f"syncd --config {path}"
     if beginning.variables:

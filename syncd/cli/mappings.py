@@ -177,9 +177,9 @@ def _show(here: Session, destination: str, record: Previewed) -> None:
 
 def _signal_of(here: Session, file: Path) -> Signal:
     """A signal from a file: the keys of `signals show --json`, those that matter for the mapping are enough."""
+    from syncd.config.loading import read_text
+    from syncd.config.yaml_positions import read_yaml
     from syncd.mapping.testing import sample_signal
-    from syncd.settings_file import read_text
-    from syncd.yaml_positions import read_yaml
 
     return sample_signal(read_yaml(read_text(file), str(file)), str(file), region=here.settings.region)
 

@@ -11,8 +11,8 @@ from syncd.cli.filters import known_name
 from syncd.cli.session import Session, session
 
 if TYPE_CHECKING:
+    from syncd.config.loading import Loaded
     from syncd.online.lines import Line
-    from syncd.settings_file import Loaded
 
 
 def register(app: typer.Typer) -> None:

@@ -176,7 +176,7 @@ class Asking:
         yet may be there, too."""
         from syncd.assembly import connector_of
         from syncd.beginning import compose
-        from syncd.settings_file import parse_settings
+        from syncd.config.loading import parse_settings
         from syncd.store.engine import parse_url
 
         prefix = f"{entry.role}s.{entry.name}." if entry else ""

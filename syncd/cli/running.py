@@ -58,10 +58,10 @@ def _in_force(text: str) -> Named:
 def database_of(path: Path) -> str | None:
     """The database of a file that is invalid elsewhere; None when that cannot be told, or it is not there yet."""
     from syncd.assembly import anchored
-    from syncd.config import Settings
-    from syncd.secret_refs import resolve
-    from syncd.settings_file import read_text
-    from syncd.yaml_positions import read_yaml
+    from syncd.config.loading import read_text
+    from syncd.config.models import Settings
+    from syncd.config.secret_refs import resolve
+    from syncd.config.yaml_positions import read_yaml
 
     line = _DATABASE.search(read_text(path))
     try:

@@ -23,8 +23,8 @@ from syncd.output import Format, Output
 
 if TYPE_CHECKING:
     from syncd.assembly import Assembly
-    from syncd.config import Settings
-    from syncd.settings_file import Loaded
+    from syncd.config.loading import Loaded
+    from syncd.config.models import Settings
     from syncd.store import Store
 
 
@@ -45,14 +45,14 @@ class Session:
 
     @cached_property
     def config_path(self) -> Path:
-        from syncd.config_path import find_config
+        from syncd.config.locate import find_config
 
         return find_config(self.given, os.environ, self.cwd)
 
     @cached_property
     def loaded(self) -> Loaded:
         """The configuration with every secret: for commands that talk to a vendor. Raises ConfigError with all faults."""
-        from syncd.settings_file import load_settings
+        from syncd.config.loading import load_settings
 
         return load_settings(self.config_path)
 
@@ -60,7 +60,7 @@ class Session:
     def seen(self) -> Loaded:
         """The configuration for commands that only look into the store: vendors' secrets may be unset (they are the
         service's, not this shell's); those of the database may not."""
-        from syncd.settings_file import load_settings
+        from syncd.config.loading import load_settings
 
         loaded = load_settings(self.config_path, need_secrets=False)
         needed = [gap for gap in loaded.missing if gap.key in STORE_KEYS or loaded.settings is None]

@@ -169,9 +169,9 @@ def _twin(name: str) -> Iterator[Twin]:
 
 @contextmanager
 def _daemon(folder: Path, crm: str, twin: Twin, phones: Twin) -> Iterator[Daemon]:
+    from syncd.config.loading import load_settings
     from syncd.daemon import Daemon
     from syncd.logs import set_up_logs
-    from syncd.settings_file import load_settings
 
     for part in ("tmp", "new", "cur"):
         (folder / "Maildir" / part).mkdir(parents=True)

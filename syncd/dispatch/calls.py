@@ -19,7 +19,7 @@ import structlog
 
 from syncd import pacing, traces
 from syncd.capabilities import FindsAll, ReadsFields, Recognises
-from syncd.config import Quota
+from syncd.config.models import Quota
 from syncd.connector import Call, Destination, Found, Link, Outcome, Wanted, Write, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.endpoints import Endpoints

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection
 
 from syncd import pacing, traces
-from syncd.config import Settings
+from syncd.config.models import Settings
 from syncd.connector import Destination
 from syncd.dispatch.calls import Caller
 from syncd.dispatch.meter import Meter

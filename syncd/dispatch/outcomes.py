@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from syncd import pacing
-from syncd.config import Retry
+from syncd.config.models import Retry
 from syncd.connector import Found, Keying, Kind, Outcome, Write, Written
 from syncd.errors import (
     Ambiguous,

@@ -12,7 +12,7 @@ from uuid import uuid5
 
 import msgspec
 
-from syncd.config import Switch
+from syncd.config.models import Switch
 from syncd.connector import Found, Keying, Kind, Link, Write
 from syncd.mapping.model import About, CompiledMapping, Draft, Skipped
 from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY, not_taken, not_theirs

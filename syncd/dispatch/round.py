@@ -13,7 +13,7 @@ import msgspec
 
 from syncd import pacing
 from syncd.capabilities import KnowsLinks, ReadsFields
-from syncd.config import DestinationSettings, Settings
+from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Destination, Keying, Kind, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from syncd.config import Settings, Switch
+from syncd.config.models import Settings, Switch
 from syncd.connector import Batch
 from syncd.intake.quarantine import quarantined_request, quarantined_signal
 from syncd.signals import Exclusions, Route, Signal, place_of

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from syncd import registry
 from syncd.capabilities import Importable
-from syncd.config import Settings
+from syncd.config.models import Settings
 from syncd.connector import Batch, Context
 from syncd.errors import Failure, Malformed, UsageError
 from syncd.intake.backfill import Progress, Reading

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from syncd.capabilities import Subscribable, Waiting
-from syncd.config import Settings, SourceSettings, parse_share
+from syncd.config.models import Settings, SourceSettings, parse_share
 from syncd.connector import HintSource, KeyFetchingSource, PollingSource, WebhookSource
 from syncd.intake.admit import Policy
 from syncd.intake.counts import Counts

@@ -25,7 +25,7 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from syncd.cron import parse_cron
+from syncd.config.cron import parse_cron
 
 log = structlog.get_logger(__name__)
 

@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import Any
 
 from syncd.capabilities import FieldDescription, FieldNeed, Level
+from syncd.config.yaml_positions import KeyPath
 from syncd.connector import Keying, Kind
 from syncd.errors import Fault
 from syncd.mapping.bounds import literal, longest, shortens, type_of
 from syncd.mapping.loading import Mapping as LoadedMapping
 from syncd.mapping.uses import Record, Role, Use, lookups_of, people_objects, records_of
-from syncd.yaml_positions import KeyPath
 
 KEY_LENGTH = 36
 """Characters of syncd's key, a UUID as text."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from jinja2 import nodes
 
+from syncd.config.yaml_positions import Document, KeyPath
 from syncd.connector import Kind
 from syncd.durations import parse_duration
 from syncd.errors import Fault
@@ -20,7 +21,6 @@ from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression, Sandbox, is_template, parse
 from syncd.mapping.model import About, LinkTakes, OnConflict, Stranger, StrangerPolicy
 from syncd.mapping.parts import CreatePart, MappingParts, MatchPart, RulePart
-from syncd.yaml_positions import Document, KeyPath
 
 T = TypeVar("T")
 MAPPING_KEYS = ("people", "rules")

@@ -15,6 +15,7 @@ from typing import Any
 
 from jinja2 import nodes
 
+from syncd.config.yaml_positions import KeyPath
 from syncd.errors import ConfigError, Fault
 from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression
@@ -22,7 +23,6 @@ from syncd.mapping.loading import Mapping, load_mapping, matches
 from syncd.mapping.model import Stranger
 from syncd.mapping.parts import RulePart
 from syncd.signals import CUSTOM_PREFIX, known_types
-from syncd.yaml_positions import KeyPath
 
 OPEN_STATES = frozenset({"not started", "open", "in progress", "waiting on someone else", "deferred", "new"})
 """Task states that ask somebody to act (Salesforce's and Zoho's standard picklists)."""

@@ -15,6 +15,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from syncd.config.yaml_positions import Document, read_yaml
 from syncd.connector import Lookup, Term
 from syncd.errors import ConfigError, Fault, UsageError
 from syncd.mapping.compiler import FieldMaker, as_condition, compile_groups, compile_value, explain
@@ -25,7 +26,6 @@ from syncd.mapping.model import About, Draft, FieldFault, OnConflict, Skipped, S
 from syncd.mapping.parts import MappingParts, RulePart
 from syncd.mapping.values import clean, to_text
 from syncd.signals import Person, Signal
-from syncd.yaml_positions import Document, read_yaml
 
 Evaluate = Callable[[Signal | None, Person], Any]
 SKIP = StrangerPolicy(Stranger.SKIP)

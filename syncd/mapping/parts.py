@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.compiler import Tree
 from syncd.mapping.model import About, LinkTakes, OnConflict, StrangerPolicy
-from syncd.yaml_positions import KeyPath
 
 
 @dataclass(frozen=True)

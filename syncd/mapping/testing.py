@@ -25,6 +25,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from syncd.config.yaml_positions import Document, KeyPath, read_yaml
 from syncd.connector import Found
 from syncd.errors import ConfigError, Fault
 from syncd.mapping.filters import moment
@@ -34,7 +35,6 @@ from syncd.mapping.preview import Previewed, preview
 from syncd.mapping.shipped import tests_beside
 from syncd.mapping.values import ValueFault
 from syncd.signals import NAMESPACE, Person, Route, Signal, make_person, place_of
-from syncd.yaml_positions import Document, KeyPath, read_yaml
 
 CASE_KEYS = ("name", "signal", "known", "live", "expect")
 SIGNAL_KEYS = (

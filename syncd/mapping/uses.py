@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.compiler import Tree
 from syncd.mapping.parts import CreatePart, MappingParts, RulePart
-from syncd.yaml_positions import KeyPath
 
 
 class Role(Enum):

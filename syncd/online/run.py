@@ -16,11 +16,11 @@ from functools import partial
 from syncd import registry
 from syncd.assembly import assemble
 from syncd.capabilities import Level
-from syncd.config import Settings
+from syncd.config.loading import Loaded
+from syncd.config.models import Settings
 from syncd.errors import AuthExpired, Failure, QuotaExhausted, RateLimited, SyncdError, Transient, UsageError
 from syncd.online import parts, stores
 from syncd.online.lines import Line
-from syncd.settings_file import Loaded
 
 log = logging.getLogger(__name__)
 

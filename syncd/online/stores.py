@@ -11,7 +11,7 @@ from pathlib import Path
 
 from syncd.assembly import anchored, open_store
 from syncd.capabilities import Finding, Level
-from syncd.config import Settings
+from syncd.config.models import Settings
 from syncd.errors import SyncdError, UsageError
 from syncd.store import Store
 from syncd.store.engine import parse_url

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
 from syncd.logs import set_up_logs
-from syncd.settings_file import load_settings
 from syncd.twins import create
 
 

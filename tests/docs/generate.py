@@ -15,8 +15,8 @@ from typing import Any
 
 from syncd import registry
 from syncd.abilities import kinds_of_write, what_it_can
-from syncd.config import DestinationSettings, Settings, SourceSettings
-from syncd.config_schema import key_rows
+from syncd.config.models import DestinationSettings, Settings, SourceSettings
+from syncd.config.schema import key_rows
 from syncd.signals import CATALOGUE
 
 DOCS = Path(__file__).parents[2] / "docs"

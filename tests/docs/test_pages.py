@@ -9,10 +9,10 @@ import pytest
 from pydantic import BaseModel
 
 from syncd import registry
-from syncd.config import DestinationSettings, Settings, SourceSettings
-from syncd.config_schema import key_rows
+from syncd.config.loading import parse_settings
+from syncd.config.models import DestinationSettings, Settings, SourceSettings
+from syncd.config.schema import key_rows
 from syncd.errors import ConfigError
-from syncd.settings_file import parse_settings
 from syncd.signals import CATALOGUE
 from tests.docs.generate import (
     OURS,

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from syncd.config.loading import parse_settings
+from syncd.config.yaml_positions import read_yaml
 from syncd.mapping import load_mapping
 from syncd.mapping.lint import warnings_of
 from syncd.mapping.testing import run_tests
-from syncd.settings_file import parse_settings
-from syncd.yaml_positions import read_yaml
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 SECTIONS = re.findall(r"^## (\d+\. [^\n]+)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)

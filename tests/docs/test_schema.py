@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from syncd.config_schema import config_schema
-from syncd.yaml_positions import read_yaml
+from syncd.config.schema import config_schema
+from syncd.config.yaml_positions import read_yaml
 from tests.docs.json_schema import faults
 
 ROOT = Path(__file__).parents[2]

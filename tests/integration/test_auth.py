@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from syncd.assembly import connector_of
-from syncd.settings_file import load_settings
+from syncd.config.loading import load_settings
 from syncd.store import Store
 from syncd.store.schema import tokens
 from syncd.twins.salesforce import SalesforceTwin

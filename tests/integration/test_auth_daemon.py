@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
-from syncd.settings_file import load_settings
 from syncd.twins.salesforce import SalesforceTwin
 from syncd.twins.zoho_desk import ZohoDeskTwin
 from tests.browser import free_port, signing_in

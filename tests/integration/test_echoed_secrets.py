@@ -19,7 +19,7 @@ import structlog
 
 from connectors.crm.salesforce import Salesforce, SalesforceSettings
 from connectors.crm.zoho import Zoho, ZohoSettings
-from syncd.config import DestinationSettings, Settings
+from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Context, Destination
 from syncd.dispatch.lane import Lane
 from syncd.known_secrets import mask

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from connectors.mail import imap_hosts, imap_idle
 from connectors.mail.imap import ImapSource
 from connectors.mail.imap_settings import ImapSettings
-from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context
 from syncd.errors import RateLimited, Transient
 from syncd.intake.intake import Intake

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from bench.mailbox import BEGIN, commands, put
 from connectors.mail.imap import ImapSource
 from connectors.mail.imap_settings import ImapSettings
-from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context
 from syncd.intake.intake import Intake
 from syncd.oauth import MemoryTokens

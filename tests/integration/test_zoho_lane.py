@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.crm.zoho import Zoho
-from syncd.config import DestinationSettings, Settings
+from syncd.config.models import DestinationSettings, Settings
 from syncd.dispatch.lane import Lane
 from syncd.twins.zoho import ZohoTwin
 from syncd.twins.zoho_schema import Field

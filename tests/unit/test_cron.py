@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncd.cron import parse_cron
+from syncd.config.cron import parse_cron
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from syncd.assembly import check_configuration
-from syncd.config import Server
+from syncd.config.models import Server
 
 MAIL = "sources: {inbox: {type: maildir, path: ./M}}\n"
 OUT = "destinations: {archive: {type: database, url: 'sqlite:///./out.db'}}\n"

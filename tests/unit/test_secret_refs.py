@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.secret_refs import resolve
+from syncd.config.secret_refs import resolve
 
 
 def test_a_variable_a_file_and_a_credential(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import SUPPORTED_REGIONS
 
-from syncd.config import REGIONS
-from syncd.config_path import find_config
+from syncd.config.loading import Loaded, load_settings, parse_settings
+from syncd.config.locate import find_config
+from syncd.config.models import REGIONS
 from syncd.errors import ConfigError, Fault, UsageError
-from syncd.settings_file import Loaded, load_settings, parse_settings
 
 HERE = Path(__file__).parents[2]
 TEN_FAULTS = """\

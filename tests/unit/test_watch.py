@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.config import DestinationSettings, Settings
+from syncd.config.models import DestinationSettings, Settings
 from syncd.reload import Watch, watched
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncd.config.yaml_positions import dotted, read_yaml
 from syncd.errors import ConfigError, Fault
-from syncd.yaml_positions import dotted, read_yaml
 
 
 def read(text: str) -> Any:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
+from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
-from syncd.settings_file import load_settings
 from syncd.twins import create
 from tests.servers import free_port
 from tests.user_folder import SECRETS, UserFolder

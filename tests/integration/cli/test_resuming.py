@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from syncd.assembly import open_store
+from syncd.config.loading import load_settings
 from syncd.crashpoints import VARIABLE
 from syncd.daemon import Daemon
 from syncd.intake.backfill import KIND, LEASE, Range
-from syncd.settings_file import load_settings
 from syncd.store import Store
 from syncd.store.jobs import Job
 from tests.user_folder import SECRETS, UserFolder

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
-from syncd.settings_file import load_settings
 from syncd.twins import create
 from syncd.twins.server import Twin
 from tests.user_folder import SECRETS, UserFolder

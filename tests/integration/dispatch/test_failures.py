@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from syncd.config import Retry
+from syncd.config.models import Retry
 from syncd.connector import Call, Keying, Kind, Outcome, Write
 from syncd.errors import (
     Ambiguous,

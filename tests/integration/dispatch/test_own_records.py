@@ -13,7 +13,7 @@ import pytest
 
 from connectors.crm.salesforce import CONNECTOR as SALESFORCE
 from connectors.crm.zoho import CONNECTOR as ZOHO
-from syncd.config import DestinationSettings, Settings
+from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Context, Write
 from syncd.dispatch.lane import Lane
 from syncd.oauth import MemoryTokens

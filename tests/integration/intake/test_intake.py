@@ -14,7 +14,7 @@ import pytest
 import requests
 from sqlalchemy import func, select
 
-from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.intake.intake import Intake
 from syncd.intake.keys import KeyFetch
 from syncd.intake.schedule import Schedule, Times, cron_trigger

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
-from syncd.settings_file import load_settings
 from tests.chaos.processes import until
 from tests.integration.online.conftest import KEYS, Start, point, said
 from tests.user_folder import CANARY, SECRETS, UserFolder

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.config import DestinationSettings, Settings
+from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Request
 from syncd.dispatch.lane import Lane
 from syncd.intake.quarantine import quarantined_request

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from syncd.config import Settings
+from syncd.config.models import Settings
 from syncd.dispatch.letters import letters, retry
 from syncd.status import gather
 from syncd.store import Store

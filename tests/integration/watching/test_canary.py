@@ -17,10 +17,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from syncd import traces
 from syncd.cli import run
+from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
 from syncd.logs import set_up_logs
 from syncd.oauth import Token
-from syncd.settings_file import load_settings
 from syncd.store.queries import get
 from tests.chaos.processes import until
 

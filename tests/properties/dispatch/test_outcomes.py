@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.config import Retry
+from syncd.config.models import Retry
 from syncd.connector import Keying, Kind, Link, Outcome, Write, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd import pacing
-from syncd.config import Quota, Retry
+from syncd.config.models import Quota, Retry
 from syncd.connector import Allowance
 from syncd.pacing import DAY, HOUR, Pace
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd import crashpoints
-from syncd.config import Retry
+from syncd.config.models import Retry
 from syncd.connector import Call, Keying, Kind, Outcome, Write
 from syncd.errors import (
     Ambiguous,

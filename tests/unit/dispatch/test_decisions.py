@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from syncd import pacing
-from syncd.config import Quota, Retry
+from syncd.config.models import Quota, Retry
 from syncd.connector import Allowance, Found, Keying, Kind, Link, Write, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan

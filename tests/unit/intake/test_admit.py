@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syncd.config import DestinationSettings, Exclude, Settings
+from syncd.config.models import DestinationSettings, Exclude, Settings
 from syncd.connector import Batch, Hint
 from syncd.intake.admit import NOT_ASKED_FOR, Policy, admit, empty
 from syncd.signals import Route

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd.config.yaml_positions import read_yaml
 from syncd.mapping import load_mapping
 from syncd.mapping.filters import make_filters
 from syncd.mapping.language import CREATE_KEYS, LATER, RULE_KEYS
@@ -16,7 +17,6 @@ from syncd.mapping.lint import warnings_of
 from syncd.mapping.testing import run_tests
 from syncd.mapping.values import PERSON_PARTS, SIGNAL_PARTS, TESTS
 from syncd.signals import Signal
-from syncd.yaml_positions import read_yaml
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "mapping.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd.config.yaml_positions import read_yaml
 from syncd.connector import Found
 from syncd.errors import ConfigError, UsageError
 from syncd.mapping import load_mapping, shipped
@@ -16,7 +17,6 @@ from syncd.mapping.preview import Shown, preview
 from syncd.mapping.shipped import find_mapping, shipped_mappings
 from syncd.mapping.testing import run_tests, sample_signal
 from syncd.signals import Person, Signal, encode, known_types, make_person
-from syncd.yaml_positions import read_yaml
 
 SHIPPED = sorted(shipped_mappings())
 MAPPING = """\

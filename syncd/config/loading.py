@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from syncd import registry
-from syncd.config import NAME, NAMING, DestinationSettings, Settings, SourceSettings
-from syncd.config_schema import keys_of
+from syncd.config.models import NAME, NAMING, DestinationSettings, Settings, SourceSettings
+from syncd.config.schema import keys_of
+from syncd.config.secret_refs import resolve
+from syncd.config.yaml_positions import Document, read_yaml
 from syncd.errors import ConfigError, Fault, UsageError
-from syncd.secret_refs import resolve
 from syncd.signals import CATALOGUE
-from syncd.yaml_positions import Document, read_yaml
 
 Path_ = tuple[str | int, ...]
 PLACEHOLDER = "unset"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from syncd import registry
-from syncd.config import Settings
+from syncd.config.models import Settings
 from syncd.errors import UsageError
 from syncd.signals import CATALOGUE, CUSTOM_PREFIX, known_types
 

@@ -1,4 +1,4 @@
-"""The shape of the one YAML file. `syncd.settings_file` reads it with positions, secrets and all faults at once.
+"""The shape of the one YAML file. `syncd.config.loading` reads it with positions, secrets and all faults at once.
 
 Everything that needs a setting imports these models; they are frozen and hold no live object.
 """
@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from syncd.cron import parse_cron
+from syncd.config.cron import parse_cron
 from syncd.durations import Duration, format_duration
 from syncd.http import check_base_url
 from syncd.known_secrets import learn_settings

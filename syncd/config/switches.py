@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from syncd.config import Settings
+from syncd.config.loading import parse_settings, read_text
+from syncd.config.models import Settings
 from syncd.errors import UsageError
-from syncd.settings_file import parse_settings, read_text
 from syncd.signals import CATALOGUE, known_types, place_of
 
 

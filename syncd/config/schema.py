@@ -15,7 +15,7 @@ from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
 from syncd import registry
-from syncd.config import DestinationSettings, Settings, SourceSettings
+from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.durations import format_duration
 
 _WORDS: dict[Any, str] = {
