@@ -27,7 +27,7 @@ from syncd.mapping.lint import warnings_of
 from syncd.mapping.uses import names_of
 from syncd.oauth import MemoryTokens, TokenStore
 from syncd.refusals import Refusals
-from syncd.verify import covers_url
+from syncd.signatures.verifier import covers_url
 
 if TYPE_CHECKING:
     from syncd.mapping import Mapping as CompiledMapping

@@ -1,6 +1,6 @@
 """The whole plug-in contract: what a source or a destination is, what it is lent, and what it hands back.
 
-Connector modules import this and `syncd.errors`, `syncd.signals`, `syncd.http`, `syncd.oauth`, `syncd.verify`,
+Connector modules import this and `syncd.errors`, `syncd.signals`, `syncd.http`, `syncd.oauth`, `syncd.signatures.verifier`,
 `syncd.matching`; nothing else of syncd. They hold no threads and no clock of their own and keep no state outside what they
 return: everything durable travels in a `Batch` and is committed by the intake in one transaction.
 

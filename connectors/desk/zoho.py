@@ -32,7 +32,6 @@ from connectors.desk.zoho_tickets import (
     standing,
 )
 from connectors.desk.zoho_webhooks import DeskWebhooks
-from connectors.jwks import JwksKeys
 from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
 from syncd.capabilities import Finding, SignIn, Subscription
 from syncd.connector import (
@@ -51,8 +50,9 @@ from syncd.connector import (
 from syncd.errors import Malformed, Transient
 from syncd.items import each_item
 from syncd.json_text import parse
-from syncd.jwks import jwt
 from syncd.signals import Route, Signal
+from syncd.signatures.jwks import JwksKeys
+from syncd.signatures.jwt import jwt
 
 SCOPES = {
     "Desk.tickets.READ": "to read tickets, replies and comments",

@@ -1,7 +1,7 @@
 """The `verify:` keys of the generic webhook, and the verifier they describe.
 
-`scheme` is a row of `syncd.verify.STYLES` (`standard_webhooks`, `hmac`, `zendesk`, …), or `bearer`, `basic`, `path`, `jwt`,
-or `none` with `insecure: true`. Every fault of the keys is a ValueError at load.
+`scheme` is a row of `syncd.signatures.verifier.STYLES` (`standard_webhooks`, `hmac`, `zendesk`, …), or `bearer`,
+`basic`, `path`, `jwt`, or `none` with `insecure: true`. Every fault of the keys is a ValueError at load.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from syncd.connector import Ask, ConnectorSettings, Verifier
 from syncd.durations import Duration
 from syncd.http import check_base_url
-from syncd.jwks import KeySet, jwt
-from syncd.shared_secret import anybody, basic, bearer, path
-from syncd.signature_styles import Pairs
-from syncd.verify import STYLES, Encoding, Style, Unit, check_secrets, check_style, verifier
+from syncd.signatures.jwt import KeySet, jwt
+from syncd.signatures.shared_secret import anybody, basic, bearer, path
+from syncd.signatures.styles import Pairs
+from syncd.signatures.verifier import STYLES, Encoding, Style, Unit, check_secrets, check_style, verifier
 
 PLAIN = ("bearer", "basic", "path", "jwt", "none")
 SCHEMES = (*STYLES, *PLAIN)

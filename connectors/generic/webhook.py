@@ -17,7 +17,6 @@ from connectors.generic.auth import Verify
 from connectors.generic.cloudevents import events_alone, events_of, read_binary, read_structured
 from connectors.generic.fields import FieldMap, Item, SignalMap
 from connectors.generic.making import Draft, Maker
-from connectors.jwks import JwksKeys
 from syncd.capabilities import Finding, Level
 from syncd.connector import (
     Ask,
@@ -34,6 +33,7 @@ from syncd.errors import Malformed
 from syncd.items import each_item
 from syncd.json_text import Parsed
 from syncd.signals import Signal
+from syncd.signatures.jwks import JwksKeys
 
 log = logging.getLogger(__name__)
 

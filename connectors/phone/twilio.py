@@ -35,7 +35,7 @@ from syncd.connector import (
 from syncd.errors import Malformed
 from syncd.http import HttpClient, check_base_url
 from syncd.signals import Route, Signal, normal_phone
-from syncd.verify import FORM, verifier
+from syncd.signatures.verifier import FORM, verifier
 
 LAG = timedelta(minutes=10)  # a call may show in the list this long after it began
 SETTLING = timedelta(minutes=1)  # legs of a call that ended so long ago are all in the list

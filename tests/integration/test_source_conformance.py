@@ -23,11 +23,11 @@ from connectors.generic import webhook
 from connectors.phone import twilio
 from syncd.connector import Context, Request
 from syncd.oauth import MemoryTokens
+from syncd.signatures.verifier import FORM
 from syncd.testing import BackfillConformance, HintConformance, PollingConformance, Vendor, WebhookConformance
 from syncd.twins.server import Twin
 from syncd.twins.twilio import TwilioTwin
 from syncd.twins.zoho_desk import ZohoDeskTwin
-from syncd.verify import FORM
 
 URL = "https://syncd.example.com/webhooks/door"
 Connect = Callable[..., Any]

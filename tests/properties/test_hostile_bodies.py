@@ -24,9 +24,9 @@ from syncd.connector import Context, Request
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.unpacking import TooLargeUnpacked, unpacked
 from syncd.json_text import originals, parse
-from syncd.jwks import KeySet, jwt
 from syncd.oauth import MemoryTokens
 from syncd.signals import encode
+from syncd.signatures.jwt import KeySet, jwt
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 SID = "AC" + "0" * 32

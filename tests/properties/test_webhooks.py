@@ -27,11 +27,11 @@ from connectors.phone.twilio_calls import ENDED, MISSED, Call, Verdict, judge
 from connectors.times import read_time
 from syncd.connector import Context, Request, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
-from syncd.jwks import KeySet, jwt
 from syncd.oauth import MemoryTokens
-from syncd.shared_secret import basic, bearer, path
 from syncd.signals import Signal, decode_signal, encode
-from syncd.verify import FORM, STYLES, verifier
+from syncd.signatures.jwt import KeySet, jwt
+from syncd.signatures.shared_secret import basic, bearer, path
+from syncd.signatures.verifier import FORM, STYLES, verifier
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 CONTEXT = Context(name="door", tokens=MemoryTokens(), region="VN", clock=lambda: NOW)

@@ -14,11 +14,11 @@ import responses
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connectors.generic.webhook import Webhook, WebhookSettings
-from connectors.jwks import LEAST_GAP, JwksKeys
 from syncd.connector import Context, Request
 from syncd.errors import Failure, KeyUnavailable, Misconfigured, NotAuthentic, RateLimited, Transient
-from syncd.jwks import KeySet, jwt
 from syncd.oauth import MemoryTokens
+from syncd.signatures.jwks import LEAST_GAP, JwksKeys
+from syncd.signatures.jwt import KeySet, jwt
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 URL = "https://keys.example/jwks.json"

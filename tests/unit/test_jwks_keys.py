@@ -13,10 +13,10 @@ import responses
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from connectors.jwks import JwksKeys
 from syncd.connector import Request
 from syncd.errors import KeyUnavailable, NotAuthentic, Transient
-from syncd.jwks import ALGORITHMS, KeySet, jwt, read_key
+from syncd.signatures.jwks import JwksKeys
+from syncd.signatures.jwt import ALGORITHMS, KeySet, jwt, read_key
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 CLAIMS = {"iss": "me", "iat": NOW.timestamp() - 30, "exp": NOW.timestamp() + 60}

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from connectors.generic.auth import Verify
 from syncd.connector import Request
 from syncd.errors import NotAuthentic
-from syncd.verify import verifier
+from syncd.signatures.verifier import verifier
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 T = f"{NOW.timestamp():.0f}"

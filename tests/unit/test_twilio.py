@@ -33,7 +33,7 @@ from syncd.connector import (
 from syncd.errors import Failure, Malformed, Misconfigured, NotAuthentic, RateLimited, Transient
 from syncd.oauth import MemoryTokens
 from syncd.signals import Route, Signal, derive_id
-from syncd.verify import FORM
+from syncd.signatures.verifier import FORM
 
 ACCOUNT = "AC" + "0" * 32
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)

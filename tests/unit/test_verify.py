@@ -20,8 +20,8 @@ from twilio.request_validator import RequestValidator
 
 from syncd.connector import Request
 from syncd.errors import NotAuthentic
-from syncd.shared_secret import basic, bearer, path
-from syncd.verify import FORM, STYLES, Style, verifier
+from syncd.signatures.shared_secret import basic, bearer, path
+from syncd.signatures.verifier import FORM, STYLES, Style, verifier
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 URL = "https://syncd.example.com/webhooks/x"

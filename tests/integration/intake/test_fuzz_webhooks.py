@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.intake.webhooks import Endpoint
+from syncd.signatures.verifier import STYLES, verifier
 from syncd.testing.hostile import HostileWebhook
-from syncd.verify import STYLES, verifier
 from tests.integration.intake.conftest import POLICY
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import orjson
 
 from syncd.connector import Request, Verifier
 from syncd.errors import KeyUnavailable, NotAuthentic
-from syncd.shared_secret import unbase64
+from syncd.signatures.shared_secret import unbase64
 
 LEEWAY = timedelta(minutes=1)
 MOST_KEYS = 100

@@ -1,6 +1,7 @@
-"""Was it really the vendor? The verifiers made from the rows of one table of signature styles (`syncd.signature_styles`).
+"""Was it really the vendor? The verifiers made from the rows of one table of signature styles (`syncd.signatures.styles`).
 
-Webhook sources call `verifier(style, secrets)` once (`syncd.shared_secret` and `syncd.jwks` make the other kinds); the
+Webhook sources call `verifier(style, secrets)` once (`syncd.signatures.shared_secret` and `syncd.signatures.jwt` make
+the other kinds); the
 intake runs the result on every request before anything is parsed. Failure policy: closed. A missing header, a bad
 encoding, a wrong length or a stale time raises NotAuthentic, with a reason for the log that never holds a secret, and
 nothing else is ever raised. Signatures are computed over the raw bytes and compared in constant time.
@@ -21,8 +22,8 @@ import orjson
 
 from syncd.connector import Request, Verifier
 from syncd.errors import NotAuthentic
-from syncd.shared_secret import as_bytes, same, unbase64
-from syncd.signature_styles import STYLES, Encoding, Style, Unit
+from syncd.signatures.shared_secret import as_bytes, same, unbase64
+from syncd.signatures.styles import STYLES, Encoding, Style, Unit
 
 __all__ = ["FORM", "STYLES", "Encoding", "Style", "Unit", "check_secrets", "check_style", "verifier"]
 

@@ -1,6 +1,7 @@
 """Verifiers for vendors that sign nothing and only show a secret: bearer, basic, or a secret part of the URL.
 
-Webhook sources build them; the same promises as `syncd.verify`: closed on failure, constant time, no secret in a reason.
+Webhook sources build them; the same promises as `syncd.signatures.verifier`: closed on failure, constant time, no
+secret in a reason.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from syncd.errors import Misconfigured, Transient
 from syncd.http import HttpClient, throttled
-from syncd.jwks import KeySet
+from syncd.signatures.jwt import KeySet
 
 LEAST_GAP = timedelta(seconds=30)
 

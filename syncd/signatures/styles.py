@@ -1,4 +1,5 @@
-"""How vendors sign their webhooks: one row each, from their own pages. Data only; `syncd.verify` makes verifiers of the rows.
+"""How vendors sign their webhooks: one row each, from their own pages. Data only; `syncd.signatures.verifier` makes
+verifiers of the rows.
 
 Sources name a row (`scheme: zendesk`) or adapt `hmac`. A new vendor is a new row.
 """

@@ -1,0 +1,1 @@
+"""Is this webhook authentic? Signature styles, shared secrets, JWTs and their keys."""
