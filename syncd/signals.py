@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from syncd.emails import Address, normal_email, read_email, tidy
-from syncd.names import in_order, joined, split_name
-from syncd.phones import Phone, normal_phone, read_phone
+from syncd.identity.emails import Address, normal_email, read_email, tidy
+from syncd.identity.names import in_order, joined, split_name
+from syncd.identity.phones import Phone, normal_phone, read_phone
 
 __all__ = [
     "CATALOGUE",

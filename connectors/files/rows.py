@@ -12,9 +12,9 @@ from hashlib import sha256
 
 from connectors.files.headers import Columns, folded
 from syncd.connector import Context
-from syncd.emails import unguarded
 from syncd.errors import Malformed
-from syncd.phones import read_phone
+from syncd.identity.emails import unguarded
+from syncd.identity.phones import read_phone
 from syncd.signals import Signal, derive_id, frame, make_person
 
 TYPES = {"contact": "contact.changed", "account": "account.changed"}

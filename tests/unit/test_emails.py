@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.emails import Address as A
-from syncd.emails import normal_email, read_email, tidy, unguarded
+from syncd.identity.emails import Address as A
+from syncd.identity.emails import normal_email, read_email, tidy, unguarded
 from syncd.signals import make_person
 
 WRAPPED: list[tuple[str, A]] = [

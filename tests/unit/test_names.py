@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.names import in_order, joined, split_name
+from syncd.identity.names import in_order, joined, split_name
 from syncd.signals import make_person
 
 SPLIT: list[tuple[str, str | None, tuple[str, str]]] = [

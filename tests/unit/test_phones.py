@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.phones import LOST_DIGITS, normal_phone, read_phone
+from syncd.identity.phones import LOST_DIGITS, normal_phone, read_phone
 from syncd.signals import make_person
 
 WRAPPED: list[tuple[str, str | None, str]] = [

@@ -1,0 +1,1 @@
+"""Names, email addresses and phone numbers as people write them, normalised. Pure."""
