@@ -20,8 +20,8 @@ from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Context, Destination
 from syncd.dispatch.lane import Lane
 from syncd.dispatch.replay import replay
+from syncd.http.oauth import MemoryTokens
 from syncd.mapping import find_mapping
-from syncd.oauth import MemoryTokens
 from syncd.signals import Signal
 from syncd.store.queries import Filter
 from syncd.twins import create

@@ -18,9 +18,9 @@ from starlette.routing import Route
 
 from connectors.generic.webhook import CONNECTOR
 from syncd.connector import Context
+from syncd.http.oauth import MemoryTokens
 from syncd.intake.admit import Outlet, Policy
 from syncd.intake.webhooks import Doors, Endpoint, Journal
-from syncd.oauth import MemoryTokens
 from syncd.store import Store
 from syncd.store.entries import Done, Entry, Tell
 from syncd.store.groups import commit_group

@@ -18,7 +18,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from syncd.connector import Request
 from syncd.errors import Malformed
-from syncd.json_text import LONGEST_ORIGINAL, MOST_ORIGINALS, parse
+from syncd.http.json_text import LONGEST_ORIGINAL, MOST_ORIGINALS, parse
 
 MOST_FIELDS = 5000
 LAST_RESORT = "cp1252"

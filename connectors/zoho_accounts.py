@@ -18,8 +18,8 @@ from pydantic import AfterValidator, Field, SecretStr
 from syncd.capabilities import SignIn, own_grant
 from syncd.connector import ConnectorSettings, Context
 from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
-from syncd.http import Bearer, Deadlines, HttpClient, Response, check_base_url, throttled
-from syncd.oauth import Mint, Token, grant_id
+from syncd.http.client import Bearer, Deadlines, HttpClient, Response, check_base_url, throttled
+from syncd.http.oauth import Mint, Token, grant_id
 
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 DataCentreName = Literal["us", "eu", "in", "au", "jp", "ca", "cn", "sa", "uk", "sg", "ae"]

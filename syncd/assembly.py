@@ -22,11 +22,11 @@ from syncd.config.unused import loose_ends
 from syncd.config.yaml_positions import read_yaml
 from syncd.connector import Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
+from syncd.http.lockout import Refusals
+from syncd.http.oauth import MemoryTokens, TokenStore
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
 from syncd.mapping.uses import names_of
-from syncd.oauth import MemoryTokens, TokenStore
-from syncd.refusals import Refusals
 from syncd.signatures.verifier import covers_url
 
 if TYPE_CHECKING:

@@ -221,8 +221,8 @@ class SignsIn(Protocol):
 
 
 def own_grant(kind: str, name: str, *parts: str) -> tuple[str, ...]:
-    """The parts of a grant (for `syncd.oauth.grant_id`) that belongs to one configured name: what `syncd auth NAME` signed in
-    for. Somebody who renames the entry signs in once more."""
+    """The parts of a grant (for `syncd.http.oauth.grant_id`) that belongs to one configured name: what `syncd auth
+    NAME` signed in for. Somebody who renames the entry signs in once more."""
     return ("signed in", kind, name, *parts)
 
 

@@ -1,6 +1,7 @@
 """The whole plug-in contract: what a source or a destination is, what it is lent, and what it hands back.
 
-Connector modules import this and `syncd.errors`, `syncd.signals`, `syncd.http`, `syncd.oauth`, `syncd.signatures.verifier`,
+Connector modules import this and `syncd.errors`, `syncd.signals`, `syncd.http.client`, `syncd.http.oauth`,
+`syncd.signatures.verifier`,
 `syncd.matching`; nothing else of syncd. They hold no threads and no clock of their own and keep no state outside what they
 return: everything durable travels in a `Batch` and is committed by the intake in one transaction.
 
@@ -23,12 +24,12 @@ import msgspec
 from pydantic import BaseModel, ConfigDict
 
 from syncd.errors import Failure
+from syncd.http.lockout import Refusals
 from syncd.known_secrets import learn_settings
-from syncd.refusals import Refusals
 from syncd.signals import Signal
 
 if TYPE_CHECKING:
-    from syncd.oauth import TokenStore
+    from syncd.http.oauth import TokenStore
 
 
 class ConnectorSettings(BaseModel):

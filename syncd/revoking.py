@@ -13,8 +13,8 @@ import msgspec
 
 from syncd.capabilities import SignIn
 from syncd.errors import Failure
-from syncd.http import Deadlines, HttpClient
-from syncd.oauth import Token
+from syncd.http.client import Deadlines, HttpClient
+from syncd.http.oauth import Token
 
 
 class _Vendor(NamedTuple):

@@ -17,8 +17,8 @@ import orjson
 
 from syncd.capabilities import SignIn
 from syncd.errors import SyncdError
-from syncd.http import Response, check_base_url
-from syncd.oauth import Token
+from syncd.http.client import Response, check_base_url
+from syncd.http.oauth import Token
 
 VERIFIER_LENGTH = 96
 LONGEST_REDIRECT = 16_384

@@ -15,7 +15,7 @@ from syncd.connector import (
     NotYet,
     Request,
 )
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
 from syncd.twins.zoho_desk import ZohoDeskTwin
 

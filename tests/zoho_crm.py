@@ -10,7 +10,7 @@ from typing import Any
 from connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.connector import Context, Lookup, Term, Wanted, Write
 from syncd.errors import Failure
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.twins.zoho import ZohoTwin
 
 KEY = "Syncd_Key"

@@ -48,8 +48,8 @@ from syncd.connector import (
     Verifier,
 )
 from syncd.errors import Malformed, Transient
+from syncd.http.json_text import parse
 from syncd.items import each_item
-from syncd.json_text import parse
 from syncd.signals import Route, Signal
 from syncd.signatures.jwks import JwksKeys
 from syncd.signatures.jwt import jwt

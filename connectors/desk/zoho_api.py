@@ -12,7 +12,7 @@ from typing import Any
 
 from connectors.times import read_time
 from syncd.errors import Failure, Misconfigured, QuotaExhausted, RateLimited, Transient
-from syncd.http import Bearer, HttpClient, Response
+from syncd.http.client import Bearer, HttpClient, Response
 
 PAGE = 100
 FARTHEST = 4_999

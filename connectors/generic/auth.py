@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 
 from syncd.connector import Ask, ConnectorSettings, Verifier
 from syncd.durations import Duration
-from syncd.http import check_base_url
+from syncd.http.client import check_base_url
 from syncd.signatures.jwt import KeySet, jwt
 from syncd.signatures.shared_secret import anybody, basic, bearer, path
 from syncd.signatures.styles import Pairs

@@ -9,7 +9,7 @@ import msgspec
 
 from connectors.forms import charset_of, codec_of
 from syncd.errors import Malformed
-from syncd.json_text import Parsed, parse
+from syncd.http.json_text import Parsed, parse
 
 DEEPEST = 64
 

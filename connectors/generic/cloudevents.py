@@ -17,7 +17,7 @@ from connectors.generic.making import Draft
 from connectors.generic.paths import as_text
 from syncd.connector import Request
 from syncd.errors import Malformed
-from syncd.json_text import LONGEST_ORIGINAL, Parsed, originals
+from syncd.http.json_text import LONGEST_ORIGINAL, Parsed, originals
 from syncd.signals import frame
 
 ONE = "application/cloudevents+json"

@@ -17,7 +17,7 @@ from connectors.generic.making import Draft, signal_type_of
 from connectors.generic.paths import SPELLED, Place, Scope, as_text, compile_template, empty
 from syncd.connector import ConnectorSettings, Request
 from syncd.errors import Malformed
-from syncd.json_text import Parsed, originals
+from syncd.http.json_text import Parsed, originals
 
 MOST_ITEMS = 10_000
 _COPIED = 4  # times its own size that a body may grow to when its wrong items are kept one by one

@@ -18,13 +18,13 @@ from typing import Any
 
 import msgspec
 
-from syncd.json_text import parse as parse_json
+from syncd.http.json_text import parse as parse_json
 
 Scope = Mapping[str, Any]
 Step = str | int
 ROOTS = ("body", "item", "headers", "query")
 SPELLED = "spelled out"
-"""A key of a scope in which `| json` spells out what cannot be read (`syncd.json_text`)."""
+"""A key of a scope in which `| json` spells out what cannot be read (`syncd.http.json_text`)."""
 
 _HOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _TOKEN = re.compile(

@@ -30,8 +30,8 @@ from syncd.connector import (
     Verifier,
 )
 from syncd.errors import Malformed
+from syncd.http.json_text import Parsed
 from syncd.items import each_item
-from syncd.json_text import Parsed
 from syncd.signals import Signal
 from syncd.signatures.jwks import JwksKeys
 

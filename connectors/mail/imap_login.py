@@ -1,7 +1,7 @@
 """The two ways into a mailbox, by password and by token, so that no account is locked and no token asked for twice.
 
-`imap_session` calls them with a fresh connection. A password that was refused is tried again only as `syncd.refusals` lets it; a
-token that was refused is renewed once.
+`imap_session` calls them with a fresh connection. A password that was refused is tried again only as
+`syncd.http.lockout` lets it; a token that was refused is renewed once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from connectors.mail.imap_settings import ImapSettings
 from connectors.mail.text import one_line, shorten
 from syncd.connector import Context
 from syncd.errors import Misconfigured
-from syncd.refusals import Refusals
+from syncd.http.lockout import Refusals
 
 
 class Way(Protocol):

@@ -15,9 +15,9 @@ from connectors.mail.imap_settings import ImapAuth, ImapSettings
 from connectors.mail.text import one_line, shorten
 from syncd.capabilities import SignIn, own_grant
 from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
-from syncd.http import Deadlines, HttpClient, Response, throttled
-from syncd.oauth import Mint, Token, grant_id
-from syncd.refusals import Refusals
+from syncd.http.client import Deadlines, HttpClient, Response, throttled
+from syncd.http.lockout import Refusals
+from syncd.http.oauth import Mint, Token, grant_id
 
 LIFE = 3600.0
 """Seconds that a token lives when the host does not say."""

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from connectors.mail.imap_hosts import ELSEWHERE, HOSTS, ZOHO_HOSTS, MailHost, Preset, ZohoCentre
 from connectors.mail.settings import MailSettings
 from syncd.connector import Ask, ConnectorSettings
-from syncd.http import LOOPBACK, check_base_url
+from syncd.http.client import LOOPBACK, check_base_url
 
 T = TypeVar("T")
 

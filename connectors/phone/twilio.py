@@ -33,7 +33,7 @@ from syncd.connector import (
     Verifier,
 )
 from syncd.errors import Malformed
-from syncd.http import HttpClient, check_base_url
+from syncd.http.client import HttpClient, check_base_url
 from syncd.signals import Route, Signal, normal_phone
 from syncd.signatures.verifier import FORM, verifier
 

@@ -16,7 +16,7 @@ from typing import Any
 from connectors.times import read_time
 from syncd.connector import Context
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient
-from syncd.http import HttpClient, Response, throttled
+from syncd.http.client import HttpClient, Response, throttled
 from syncd.signals import Person, Route, Signal, derive_id, make_person
 
 TYPE = "call.missed"

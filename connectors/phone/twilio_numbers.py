@@ -13,7 +13,7 @@ from typing import Any
 from connectors.phone.twilio_calls import SID, failure
 from syncd.capabilities import Subscription
 from syncd.errors import SyncdError, Transient
-from syncd.http import HttpClient, Response
+from syncd.http.client import HttpClient, Response
 
 EVENT = "the end of each call"
 PAGE_SIZE = 1000

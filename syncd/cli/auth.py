@@ -16,7 +16,7 @@ from syncd.errors import Failure, SyncdError, UsageError
 
 if TYPE_CHECKING:
     from syncd.capabilities import SignIn
-    from syncd.oauth import Token
+    from syncd.http.oauth import Token
     from syncd.signin import Attempt
     from syncd.store import Store
 
@@ -210,7 +210,7 @@ def _exchange(sign_in: SignIn, attempt: Attempt, code: str) -> Token:
     """Code for token, in one call. Raises SyncdError."""
     from datetime import UTC, datetime
 
-    from syncd.http import Deadlines, HttpClient
+    from syncd.http.client import Deadlines, HttpClient
     from syncd.signin import exchange_body, read_token
 
     client = HttpClient(sign_in.token_url, deadlines=Deadlines(connect=10, read=30, total=45))

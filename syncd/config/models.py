@@ -27,7 +27,7 @@ from pydantic import (
 
 from syncd.config.cron import parse_cron
 from syncd.durations import Duration, format_duration
-from syncd.http import check_base_url
+from syncd.http.client import check_base_url
 from syncd.known_secrets import learn_settings
 from syncd.signals import CATALOGUE, CUSTOM_PREFIX, Exclusions, known_types, place_of
 

@@ -17,8 +17,8 @@ from syncd.capabilities import Importable
 from syncd.config.models import Settings
 from syncd.connector import Batch, Context
 from syncd.errors import Failure, Malformed, UsageError
+from syncd.http.oauth import MemoryTokens
 from syncd.intake.backfill import Progress, Reading
-from syncd.oauth import MemoryTokens
 from syncd.signals import Route
 from syncd.store.entries import Entry
 

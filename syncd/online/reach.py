@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from syncd.capabilities import Finding, Level
 from syncd.errors import Failure
-from syncd.http import Deadlines, HttpClient, check_base_url
+from syncd.http.client import Deadlines, HttpClient, check_base_url
 
 HEALTHY = b"ok\n"
 """What /healthz of a syncd says."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from syncd.errors import Misconfigured, Transient
-from syncd.http import HttpClient, throttled
+from syncd.http.client import HttpClient, throttled
 from syncd.signatures.jwt import KeySet
 
 LEAST_GAP = timedelta(seconds=30)

@@ -1,4 +1,4 @@
-"""Refused credentials, kept over restarts and shared by all who share the database: the book behind `syncd.refusals`.
+"""Refused credentials, kept over restarts and shared by all who share the database: the book behind `syncd.http.lockout`.
 
 `Store.refusals` is made of it. Promise: kept is a mark made with the store's key, no secret and no hash that could be tried out
 without the key; where there is no key or no database, this process remembers for itself.
@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import delete, select
 
 from syncd.errors import SyncdError
-from syncd.refusals import MemoryBook
+from syncd.http.lockout import MemoryBook
 from syncd.store.engine import millis, moment
 from syncd.store.entries import StoreUnavailable
 from syncd.store.rows import plain

@@ -28,7 +28,7 @@ from syncd.store.schema import leases
 from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
-    from syncd.refusals import Refusals
+    from syncd.http.lockout import Refusals
     from syncd.store.journal import Journal
     from syncd.store.tokens import StoredTokens
 
@@ -248,7 +248,7 @@ class Store:
     @cached_property
     def refusals(self) -> Refusals:
         """The brake on refused credentials, shared by all who share the database."""
-        from syncd.refusals import Refusals
+        from syncd.http.lockout import Refusals
         from syncd.store.refusals import StoredBook
 
         return Refusals(StoredBook(self), clock=self.clock)

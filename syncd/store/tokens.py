@@ -1,6 +1,6 @@
 """Tokens at rest: encrypted, refreshed once however many threads, processes or machines find them expired.
 
-The HTTP clients of connectors ask here through `syncd.oauth.TokenStore`. Promise: a rotated refresh token is durable before
+The HTTP clients of connectors ask here through `syncd.http.oauth.TokenStore`. Promise: a rotated refresh token is durable before
 anybody uses it; nothing here logs or shows a token; waiting for somebody else's refresh is bounded.
 """
 
@@ -24,8 +24,8 @@ import msgspec
 from sqlalchemy import URL, Connection, delete, insert, select
 
 from syncd.errors import Misconfigured, Transient, UsageError
-from syncd.oauth import Mint, Token
-from syncd.refusals import keyed
+from syncd.http.lockout import keyed
+from syncd.http.oauth import Mint, Token
 from syncd.store.entries import StoreUnavailable
 from syncd.store.leases import TERM, Claim, still_held
 from syncd.store.schema import tokens
@@ -68,7 +68,7 @@ class StoredTokens:
         self._pause = threading.Event()
 
     def token(self, grant: str, mint: Mint, *, refused: str = "") -> Token:
-        """See `syncd.oauth.TokenStore`. Raises the Failure of `mint`; Misconfigured when the key is absent or wrong;
+        """See `syncd.http.oauth.TokenStore`. Raises the Failure of `mint`; Misconfigured when the key is absent or wrong;
         Transient when another process has been refreshing for too long; StoreUnavailable."""
         while True:
             with self._guard:
@@ -126,7 +126,7 @@ class StoredTokens:
         _ = self._cipher
 
     def mark(self, *credentials: str) -> str:
-        """The mark of credentials by the store's key; see `syncd.refusals`. Raises UsageError, StoreUnavailable."""
+        """The mark of credentials by the store's key; see `syncd.http.lockout`. Raises UsageError, StoreUnavailable."""
         return keyed(self._key, *credentials)
 
     def check(self) -> None:

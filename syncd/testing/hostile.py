@@ -19,8 +19,8 @@ import orjson
 
 from syncd.connector import Batch, Hint, NotYet, Reply, Request, Verifier
 from syncd.errors import Malformed, NotAuthentic
+from syncd.http.json_text import parse
 from syncd.items import each_item
-from syncd.json_text import parse
 from syncd.signals import Route, Signal, derive_id, make_person
 from syncd.store.entries import Committed, Done, Entry, Tell
 

@@ -10,7 +10,7 @@ import pytest
 
 from syncd import registry
 from syncd.connector import Context, Kind
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 
 PAGE = Path(__file__).parents[2] / "docs" / "delivery.md"
 SETTINGS: dict[str, dict[str, Any]] = {

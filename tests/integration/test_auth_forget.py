@@ -14,7 +14,7 @@ import pytest
 from syncd.assembly import connector_of
 from syncd.capabilities import SignsIn
 from syncd.config.loading import load_settings
-from syncd.oauth import Token
+from syncd.http.oauth import Token
 from syncd.revoking import revocation_url
 from syncd.store import Store
 from tests.browser import signing_in

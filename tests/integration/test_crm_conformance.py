@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from connectors.crm.database import Database, DatabaseSettings
 from connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.connector import Context, Destination, Lookup, Term, Write
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.testing import Crm, DestinationConformance
 from syncd.testing.destination_kit import write_key
 from syncd.twins.salesforce import SalesforceTwin

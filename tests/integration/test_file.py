@@ -21,7 +21,7 @@ from connectors.files.headers import guess
 from connectors.files.tables import Form, open_table
 from syncd.connector import Context
 from syncd.errors import Malformed, Transient
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
 from syncd.testing import BackfillConformance, PollingConformance, Vendor
 from syncd.testing.ledger import Ledger

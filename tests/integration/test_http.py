@@ -15,10 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from syncd import http
 from syncd.errors import Ambiguous, AuthExpired, Failure, Misconfigured, Transient
-from syncd.http import Bearer, Deadlines, HttpClient, check_base_url
-from syncd.oauth import MemoryTokens, Token
+from syncd.http import client as http
+from syncd.http.client import Bearer, Deadlines, HttpClient, check_base_url
+from syncd.http.oauth import MemoryTokens, Token
 
 SECRET = "s3cr3t-token"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -20,9 +20,9 @@ from connectors.mail.imap_settings import ImapSettings
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context
 from syncd.errors import RateLimited, Transient
+from syncd.http.lockout import Refusals
+from syncd.http.oauth import MemoryTokens
 from syncd.intake.intake import Intake
-from syncd.oauth import MemoryTokens
-from syncd.refusals import Refusals
 from syncd.store import Store
 from syncd.store.schema import signals
 from tests.dovecot_server import CuttingProxy, Dovecot

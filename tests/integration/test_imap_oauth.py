@@ -15,7 +15,7 @@ from connectors.mail.imap_oauth import grant_of
 from connectors.mail.imap_settings import ImapSettings
 from syncd.connector import Context
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient, UsageError
-from syncd.oauth import MemoryTokens, Token, TokenStore
+from syncd.http.oauth import MemoryTokens, Token, TokenStore
 from syncd.store import Store
 from syncd.testing.ledger import Ledger
 from tests.dovecot_server import Dovecot

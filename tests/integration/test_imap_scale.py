@@ -13,8 +13,8 @@ from connectors.mail.imap import ImapSource
 from connectors.mail.imap_settings import ImapSettings
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context
+from syncd.http.oauth import MemoryTokens
 from syncd.intake.intake import Intake
-from syncd.oauth import MemoryTokens
 from syncd.store import Store
 from syncd.store.schema import signals
 from syncd.testing.ledger import Ledger

@@ -10,7 +10,7 @@ from connectors.mail.imap import ImapSource
 from connectors.mail.imap_settings import ImapSettings
 from syncd.connector import Context
 from syncd.errors import Failure, RateLimited, Transient
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.testing.ledger import Ledger
 from tests.imap_script import ImapScript, says
 from tests.mails import MOMENT, mail

@@ -10,7 +10,7 @@ import pytest
 from connectors.crm.salesforce import CONNECTOR as SALESFORCE
 from connectors.crm.zoho import CONNECTOR as ZOHO
 from syncd.connector import Context, Link, Lookup, Term, Wanted
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.twins.salesforce import SalesforceTwin
 from syncd.twins.zoho import ZohoTwin
 

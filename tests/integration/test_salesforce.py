@@ -26,8 +26,8 @@ from syncd.errors import (
     StaleReference,
     Transient,
 )
-from syncd.http import Deadlines
-from syncd.oauth import MemoryTokens
+from syncd.http.client import Deadlines
+from syncd.http.oauth import MemoryTokens
 from syncd.twins.salesforce import SalesforceTwin
 
 KEY = "Syncd_Key__c"

@@ -22,7 +22,7 @@ from connectors.desk.zoho_api import PAGE
 from connectors.generic import webhook
 from connectors.phone import twilio
 from syncd.connector import Context, Request
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signatures.verifier import FORM
 from syncd.testing import BackfillConformance, HintConformance, PollingConformance, Vendor, WebhookConformance
 from syncd.twins.server import Twin

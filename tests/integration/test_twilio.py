@@ -12,7 +12,7 @@ import pytest
 from connectors.phone.twilio import CONNECTOR, Cursor, Twilio, TwilioSettings
 from syncd.connector import Batch, Context, NotYet, Request
 from syncd.errors import Failure, Misconfigured, NotAuthentic, RateLimited, Transient
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal, derive_id
 from syncd.twins.twilio import TwilioTwin
 

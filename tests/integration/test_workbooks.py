@@ -25,7 +25,7 @@ from connectors.files.tables import Form, open_table
 from connectors.files.workbook import MEMORY, sheet_rows
 from syncd.connector import Context
 from syncd.errors import Malformed
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 
 SINCE, UNTIL = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 TOO_MUCH = f"the workbook needs more than {MEMORY >> 20} MB of memory to read; save the sheet as CSV"

@@ -20,7 +20,7 @@ from syncd.errors import (
     StaleReference,
     Transient,
 )
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.twins.zoho import ZohoTwin
 from syncd.twins.zoho_schema import Field
 from tests.zoho_crm import AUTH, KEY, Connect, answers, connecting, key, lead, operations, person, push, task

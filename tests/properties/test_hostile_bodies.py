@@ -22,9 +22,9 @@ from connectors.phone.twilio import Twilio, TwilioSettings
 from connectors.times import read_time
 from syncd.connector import Context, Request
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
+from syncd.http.json_text import originals, parse
+from syncd.http.oauth import MemoryTokens
 from syncd.intake.unpacking import TooLargeUnpacked, unpacked
-from syncd.json_text import originals, parse
-from syncd.oauth import MemoryTokens
 from syncd.signals import encode
 from syncd.signatures.jwt import KeySet, jwt
 

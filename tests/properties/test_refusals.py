@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.errors import Misconfigured, Transient
-from syncd.refusals import MOST, WINDOW, MemoryBook, Refusals, free_at
+from syncd.http.lockout import MOST, WINDOW, MemoryBook, Refusals, free_at
 from tests.mails import MOMENT
 
 WRONG = ("imap", "h", "993", "u", "wrong")

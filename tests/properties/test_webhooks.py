@@ -27,7 +27,7 @@ from connectors.phone.twilio_calls import ENDED, MISSED, Call, Verdict, judge
 from connectors.times import read_time
 from syncd.connector import Context, Request, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal, decode_signal, encode
 from syncd.signatures.jwt import KeySet, jwt
 from syncd.signatures.shared_secret import basic, bearer, path

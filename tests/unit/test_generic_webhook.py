@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from connectors.generic.webhook import CONNECTOR, Webhook, WebhookSettings
 from syncd.connector import Context, KeyFetchingSource, Request, WebhookSource
 from syncd.errors import Malformed, NotAuthentic
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal, derive_id, encode, frame
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)

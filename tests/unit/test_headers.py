@@ -7,7 +7,7 @@ import pytest
 from connectors.files.headers import ID_NAMES, candidates, columns, guess, meaning
 from connectors.files.rows import signal_of
 from syncd.connector import Context
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
 from tests.mails import MOMENT
 

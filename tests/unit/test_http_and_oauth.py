@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.errors import Misconfigured, RateLimited
-from syncd.http import Response, parse_retry_after, throttled
-from syncd.oauth import EARLY, MemoryTokens, Token, grant_id
+from syncd.http.client import Response, parse_retry_after, throttled
+from syncd.http.oauth import EARLY, MemoryTokens, Token, grant_id
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 

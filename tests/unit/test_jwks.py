@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from connectors.generic.webhook import Webhook, WebhookSettings
 from syncd.connector import Context, Request
 from syncd.errors import Failure, KeyUnavailable, Misconfigured, NotAuthentic, RateLimited, Transient
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signatures.jwks import LEAST_GAP, JwksKeys
 from syncd.signatures.jwt import KeySet, jwt
 

@@ -13,11 +13,11 @@ from connectors.mail.imap_settings import ImapSettings
 from syncd.connector import Context
 from syncd.dispatch.outcomes import react
 from syncd.errors import Misconfigured
+from syncd.http.lockout import WINDOW, MemoryBook, Refusals
+from syncd.http.oauth import MemoryTokens, Mint
 from syncd.intake.fetches import Again, RetryLaw, judge_failure
 from syncd.intake.polls import setback
-from syncd.oauth import MemoryTokens, Mint
 from syncd.pacing import Pace
-from syncd.refusals import WINDOW, MemoryBook, Refusals
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 HOST = "https://login.vendor.example"

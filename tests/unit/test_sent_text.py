@@ -14,8 +14,8 @@ from connectors.forms import as_dict, read_form
 from connectors.generic.webhook import CONNECTOR, Webhook, WebhookSettings
 from syncd.connector import Context, Request
 from syncd.errors import Malformed
-from syncd.json_text import originals, parse
-from syncd.oauth import MemoryTokens
+from syncd.http.json_text import originals, parse
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal, encode
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)

@@ -31,7 +31,7 @@ from syncd.connector import (
     WebhookSource,
 )
 from syncd.errors import Failure, Malformed, Misconfigured, NotAuthentic, RateLimited, Transient
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal, derive_id
 from syncd.signatures.verifier import FORM
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from connectors.zoho_accounts import DATA_CENTRES, MOST_TOKENS, ZohoAuth, api_base, bearer
 from syncd.connector import Context
 from syncd.errors import Misconfigured, RateLimited, Transient
-from syncd.oauth import MemoryTokens, Token
+from syncd.http.oauth import MemoryTokens, Token
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 URL = "https://accounts.zoho.eu"

@@ -10,8 +10,8 @@ import responses
 from connectors.desk.zoho_api import DeskApi
 from connectors.zoho_accounts import SCHEME
 from syncd.errors import Failure, Misconfigured, Transient
-from syncd.http import Bearer
-from syncd.oauth import MemoryTokens, Token
+from syncd.http.client import Bearer
+from syncd.http.oauth import MemoryTokens, Token
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 DESK = "https://desk.zoho.eu"

@@ -13,8 +13,8 @@ from connectors.crm.salesforce.settings import SalesforceAuth, SalesforceSetting
 from syncd.capabilities import SignIn, own_grant
 from syncd.connector import Context
 from syncd.errors import Ambiguous, Misconfigured, Transient, UsageError
-from syncd.http import HttpClient, Response, check_base_url
-from syncd.oauth import Mint, Token, grant_id
+from syncd.http.client import HttpClient, Response, check_base_url
+from syncd.http.oauth import Mint, Token, grant_id
 
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 a path, no secret
 AUTHORIZE_PATH = "/services/oauth2/authorize"

@@ -16,8 +16,8 @@ from connectors.crm.salesforce.settings import SalesforceSettings
 from connectors.crm.salesforce.soql import GET_BYTES, encoded
 from syncd.connector import Allowance, Context, Spend
 from syncd.errors import AuthExpired, Failure, Misconfigured, Rejected, Scope, StaleReference
-from syncd.http import Bearer, Deadlines, HttpClient, Response, unclear
-from syncd.oauth import Token
+from syncd.http.client import Bearer, Deadlines, HttpClient, Response, unclear
+from syncd.http.oauth import Token
 
 HEAVY = 5
 """Queries and collections that one composite call takes (salesforce.md, Composite)."""

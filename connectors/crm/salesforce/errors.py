@@ -29,7 +29,7 @@ from syncd.errors import (
     TooLarge,
     Transient,
 )
-from syncd.http import TOO_LARGE, Response, throttled
+from syncd.http.client import TOO_LARGE, Response, throttled
 
 CONCURRENCY_PAUSE = 10.0
 """Seconds to wait when too many long requests run: "back off seconds"."""

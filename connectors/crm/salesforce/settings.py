@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from syncd.connector import Ask, ConnectorSettings
-from syncd.http import check_base_url
+from syncd.http.client import check_base_url
 
 PRODUCTION = "https://login.salesforce.com"
 SANDBOX = "https://test.salesforce.com"

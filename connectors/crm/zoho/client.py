@@ -15,7 +15,7 @@ from connectors.crm.zoho.settings import ZohoSettings
 from connectors.zoho_accounts import api_base, bearer
 from syncd.connector import Allowance, Context, Spend
 from syncd.errors import Ambiguous, AuthExpired, Misconfigured, Transient
-from syncd.http import Deadlines, HttpClient, Response, unclear
+from syncd.http.client import Deadlines, HttpClient, Response, unclear
 
 DEADLINES = Deadlines(connect=10.0, read=120.0, total=180.0)
 """Ours: a hundred records may set off as many workflows."""

@@ -27,7 +27,7 @@ from syncd.errors import (
     TooLarge,
     Transient,
 )
-from syncd.http import TOO_LARGE, Response, throttled, unclear
+from syncd.http.client import TOO_LARGE, Response, throttled, unclear
 
 
 class Meaning(Enum):

@@ -16,7 +16,7 @@ from connectors.crm.zoho import CONNECTOR as ZOHO
 from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Context, Write
 from syncd.dispatch.lane import Lane
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal, make_person
 from syncd.testing.hostile_destination import HostileDestination
 from syncd.twins.salesforce import SalesforceTwin

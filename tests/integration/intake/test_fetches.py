@@ -13,10 +13,10 @@ from sqlalchemy import select
 from connectors.generic.webhook import CONNECTOR, WebhookSettings
 from syncd.connector import Batch, Context, Hint, NotYet, Request
 from syncd.errors import AuthExpired, Malformed, Misconfigured, RateLimited, Transient
+from syncd.http.oauth import MemoryTokens
 from syncd.intake.admit import Outlet, Policy, admit
 from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
 from syncd.intake.quarantine import quarantined_request
-from syncd.oauth import MemoryTokens
 from syncd.signals import Route, decode_signal
 from syncd.store import Store
 from syncd.store.entries import Entry

@@ -22,7 +22,7 @@ from syncd.config.loading import load_settings
 from syncd.connector import Context
 from syncd.daemon import Daemon
 from syncd.errors import Failure, Misconfigured
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.online.parts import source as asked
 from syncd.online.reach import reach
 from syncd.twins.twilio import TwilioTwin

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from syncd.errors import Misconfigured
-from syncd.refusals import Refusals
+from syncd.http.lockout import Refusals
 from syncd.store import Store
 from syncd.store.purge import purge
 from syncd.store.schema import refusals as table

@@ -16,7 +16,7 @@ import requests
 from sqlalchemy import select
 
 from syncd.errors import Misconfigured, Transient, UsageError
-from syncd.oauth import Token
+from syncd.http.oauth import Token
 from syncd.sign_ins import SignIns, announce
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable
@@ -191,7 +191,7 @@ def test_sqlite_makes_its_key_and_postgresql_asks_for_one(open_store: Callable[.
 
 REFRESH = """
 import sys
-from syncd.oauth import Token
+from syncd.http.oauth import Token
 from syncd.store import Store
 def mint(held):
     with open(sys.argv[2], "a") as log:
@@ -266,8 +266,8 @@ def test_a_sign_in_that_cannot_have_the_lease_is_refused_in_one_line(open_store:
 
 ROTATE = """
 import sys
-from syncd.http import HttpClient
-from syncd.oauth import Token
+from syncd.http.client import HttpClient
+from syncd.http.oauth import Token
 from syncd.store import Store
 url = sys.argv[2]
 client = HttpClient(url)

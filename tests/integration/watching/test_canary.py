@@ -19,8 +19,8 @@ from syncd import traces
 from syncd.cli import run
 from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
+from syncd.http.oauth import Token
 from syncd.logs import set_up_logs
-from syncd.oauth import Token
 from syncd.store.queries import get
 from tests.chaos.processes import until
 

@@ -13,7 +13,7 @@ from connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.capabilities import FieldDescription, FieldNeed, Level
 from syncd.connector import Context
 from syncd.errors import Failure, RateLimited
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 
 HERE = Context(name="crm", tokens=MemoryTokens())
 SF, DATA = "https://example.my.salesforce.com", "https://example.my.salesforce.com/services/data/v62.0"

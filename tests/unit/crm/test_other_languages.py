@@ -13,7 +13,7 @@ from connectors.crm.salesforce.errors import CODES, answer_failure, failure, res
 from connectors.crm.zoho.destination import outcome
 from connectors.crm.zoho.errors import CODES as ZOHO_CODES
 from syncd.errors import Misconfigured, QuotaExhausted, RateLimited, Rejected, Scope, StaleReference, Transient
-from syncd.http import Response
+from syncd.http.client import Response
 from tests.unit.crm.test_salesforce_errors import NOW
 from tests.unit.crm.test_salesforce_send import crm_with, send, writes, written
 from tests.unit.crm.test_zoho_errors import CREATE, TASK, UPSERT, error

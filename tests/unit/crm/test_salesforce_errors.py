@@ -23,7 +23,7 @@ from syncd.errors import (
     StaleReference,
     Transient,
 )
-from syncd.http import Response
+from syncd.http.client import Response
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from connectors.crm.salesforce import Salesforce, SalesforceSettings
 from connectors.crm.salesforce.client import HEAVY, Answer, Part
 from syncd.connector import Context, Outcome, Write, Written
 from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Rejected, Transient
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 
 Org = Callable[[Part], Answer]
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from connectors.crm.salesforce import CONNECTOR, Salesforce, SalesforceSettings
 from connectors.crm.salesforce.auth import grant_of
 from syncd.connector import Context, Keying, Kind
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.registry import load
 
 JWT = {"flow": "jwt_bearer", "client_id": "c", "username": "u", "private_key": "-----BEGIN x"}

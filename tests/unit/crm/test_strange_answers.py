@@ -25,7 +25,7 @@ from connectors.zoho_accounts import _read_token
 from syncd.capabilities import FieldDescription
 from syncd.connector import Found, Term, Written
 from syncd.errors import Failure
-from syncd.http import LONGEST_WAIT, Response, parse_retry_after
+from syncd.http.client import LONGEST_WAIT, Response, parse_retry_after
 from tests.unit.crm.test_zoho_errors import NOW
 
 NAMES = sorted(

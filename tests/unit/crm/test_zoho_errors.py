@@ -31,8 +31,8 @@ from syncd.errors import (
     StaleReference,
     Transient,
 )
-from syncd.http import Response
-from syncd.oauth import MemoryTokens
+from syncd.http.client import Response
+from syncd.http.oauth import MemoryTokens
 
 NOW = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 AUTH = {"client_id": "1000.APP", "client_secret": "hush-hush", "refresh_token": "1000.top.secret"}

@@ -17,11 +17,11 @@ import pytest
 from connectors.generic.webhook import CONNECTOR, WebhookSettings
 from syncd.connector import Context, Request
 from syncd.errors import Malformed
+from syncd.http.oauth import MemoryTokens
 from syncd.intake.admit import Outlet, Policy
 from syncd.intake.quarantine import read_payload
 from syncd.intake.unpacking import TooLargeUnpacked, unpacked
 from syncd.intake.webhooks import NOT_AUTHENTIC, TOO_LARGE, WRONG_CODING, Answer, Endpoint, judge
-from syncd.oauth import MemoryTokens
 from syncd.store.entries import Entry
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)

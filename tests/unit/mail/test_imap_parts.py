@@ -20,7 +20,7 @@ from connectors.mail.imap_settings import ImapAuth, ImapSettings
 from connectors.mail.reading import Rules
 from syncd.connector import Context
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient, UsageError
-from syncd.oauth import MemoryTokens
+from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route
 from tests.mails import MOMENT, mail
 

@@ -1,6 +1,6 @@
 """A total deadline for one HTTP exchange, however slowly the other side drips: at its end the socket is shut down.
 
-Used by `syncd.http` alone. A read timeout bounds the wait for the next byte; only this bounds the wait for the last one.
+Used by `syncd.http.client` alone. A read timeout bounds the wait for the next byte; only this bounds the wait for the last one.
 """
 
 from __future__ import annotations

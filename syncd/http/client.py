@@ -21,11 +21,11 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from syncd import __version__
-from syncd.deadline import Exchange, TimedAdapter
 from syncd.errors import Ambiguous, AuthExpired, Failure, Misconfigured, RateLimited, Transient
-from syncd.json_text import parse
+from syncd.http.deadline import Exchange, TimedAdapter
+from syncd.http.json_text import parse
+from syncd.http.oauth import Mint, Token, TokenStore
 from syncd.known_secrets import learn, learn_named
-from syncd.oauth import Mint, Token, TokenStore
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 READS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -1,6 +1,7 @@
 """JSON as senders really write it: with a byte order mark, cut in the middle of an emoji, or with bytes that are not UTF-8. Pure.
 
-Connectors read bodies with it, `syncd.http` reads vendors' answers with it. Promise: a valid document gives what any parser
+Connectors read bodies with it, `syncd.http.client` reads vendors' answers with it. Promise: a valid document gives what
+any parser
 gives. Text that cannot be read becomes U+FFFD, and never silently: `original` spells it out. NaN and Infinity are not JSON.
 """
 
