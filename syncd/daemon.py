@@ -31,7 +31,7 @@ from syncd.intake.schedule import Times
 from syncd.intake.webhooks import Endpoint
 from syncd.jobs import PRESENCE, JobRunner, show_presence
 from syncd.reload import Reload, lane_mark
-from syncd.sign_ins import LOOK_EVERY, SignIns
+from syncd.signin.watcher import LOOK_EVERY, SignIns
 from syncd.store import Store, figures
 from syncd.store.books import KeptBalance, balance
 from syncd.store.calling import EVERYBODY, Calling

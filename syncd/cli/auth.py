@@ -17,7 +17,7 @@ from syncd.errors import Failure, SyncdError, UsageError
 if TYPE_CHECKING:
     from syncd.capabilities import SignIn
     from syncd.http.oauth import Token
-    from syncd.signin import Attempt
+    from syncd.signin.flow import Attempt
     from syncd.store import Store
 
 PORT = 8421
@@ -116,15 +116,15 @@ def _signer(here: Session, name: str) -> Signer:
 
 
 def _begin(signer: Signer, port: int) -> Attempt:
-    from syncd.signin import PATH, begin
+    from syncd.signin.flow import PATH, begin
 
     return begin(signer.sign_in, f"http://localhost:{port}{PATH}")
 
 
 def _by_browser(here: Session, store: Store, signer: Signer, port: int, seconds: float, *, opens: bool) -> Token:
     """Waits for the browser to come back, and lets it know what became of it once the token is durable."""
-    from syncd.callback import listening
-    from syncd.signin import PATH, read_redirect
+    from syncd.signin.callback_server import listening
+    from syncd.signin.flow import PATH, read_redirect
 
     with listening(port, PATH) as callback:
         attempt = _begin(signer, port)
@@ -148,7 +148,7 @@ def _by_browser(here: Session, store: Store, signer: Signer, port: int, seconds:
 
 
 def _nobody_came(signer: Signer, attempt: Attempt, seconds: float) -> str:
-    from syncd.signin import remedy
+    from syncd.signin.flow import remedy
 
     return (
         f"no browser came back within {seconds:g} s; if it showed an error: "
@@ -190,7 +190,7 @@ def _opened(url: str) -> bool:
 
 def _by_hand(here: Session, store: Store, signer: Signer, port: int) -> Token:
     """A browser elsewhere, and what it ends at pasted here."""
-    from syncd.signin import LONGEST_REDIRECT, read_pasted
+    from syncd.signin.flow import LONGEST_REDIRECT, read_pasted
 
     attempt = _begin(signer, port)
     _show_scopes(here, signer)
@@ -211,7 +211,7 @@ def _exchange(sign_in: SignIn, attempt: Attempt, code: str) -> Token:
     from datetime import UTC, datetime
 
     from syncd.http.client import Deadlines, HttpClient
-    from syncd.signin import exchange_body, read_token
+    from syncd.signin.flow import exchange_body, read_token
 
     client = HttpClient(sign_in.token_url, deadlines=Deadlines(connect=10, read=30, total=45))
     try:
@@ -230,7 +230,7 @@ def _exchange(sign_in: SignIn, attempt: Attempt, code: str) -> Token:
 
 def _keep(store: Store, signer: Signer, token: Token) -> None:
     """The token, durable; then every running daemon is told."""
-    from syncd.sign_ins import announce
+    from syncd.signin.watcher import announce
 
     try:
         store.tokens.put(signer.sign_in.grant, token)
@@ -240,8 +240,8 @@ def _keep(store: Store, signer: Signer, token: Token) -> None:
 
 
 def _forget(here: Session, store: Store, signer: Signer) -> None:
-    from syncd.revoking import revoke
-    from syncd.sign_ins import announce
+    from syncd.signin.revocation import revoke
+    from syncd.signin.watcher import announce
 
     try:
         token = store.tokens.stored(signer.sign_in.grant)

@@ -15,7 +15,7 @@ from syncd.assembly import connector_of
 from syncd.capabilities import SignsIn
 from syncd.config.loading import load_settings
 from syncd.http.oauth import Token
-from syncd.revoking import revocation_url
+from syncd.signin.revocation import revocation_url
 from syncd.store import Store
 from tests.browser import signing_in
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from syncd.capabilities import SignIn
 from syncd.errors import Failure, SyncdError
 from syncd.http.client import Response
-from syncd.signin import begin, exchange_body, read_pasted, read_redirect, read_token
+from syncd.signin.flow import begin, exchange_body, read_pasted, read_redirect, read_token
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 SECRET = "canary-secret"

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.http.oauth import Token
-from syncd.sign_ins import SignIns, announce
+from syncd.signin.watcher import SignIns, announce
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable
 from syncd.store.notices import Notices

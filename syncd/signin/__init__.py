@@ -1,0 +1,1 @@
+"""Interactive sign-in: an operator grants syncd access to a vendor account in a browser."""
