@@ -24,12 +24,12 @@ from syncd.config.loading import Loaded
 from syncd.config.models import Settings
 from syncd.connector import Destination, WebhookSource
 from syncd.dispatch import Lane
-from syncd.dispatch.meter import Meter
 from syncd.errors import SyncdError
 from syncd.intake.intake import Intake
 from syncd.intake.schedule import Times
 from syncd.intake.webhooks import Endpoint
 from syncd.jobs import PRESENCE, JobRunner, show_presence
+from syncd.observability.call_stats import Meter
 from syncd.reload import Reload, lane_mark
 from syncd.signin.watcher import LOOK_EVERY, SignIns
 from syncd.store import Store, figures

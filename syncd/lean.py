@@ -1,6 +1,6 @@
 """Imports libraries without extras of theirs that syncd does not use: they cost a daemon's start a fifth of its time.
 
-`syncd.logs` and the migrations use it. Promise: afterwards everything can be imported as if nothing had been.
+`syncd.observability.logs` and the migrations use it. Promise: afterwards everything can be imported as if nothing had been.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import requests
 
 from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
-from syncd.logs import set_up_logs
+from syncd.observability.logs import set_up_logs
 from tests.chaos.processes import until
 
 SECRET = "s3cret-of-the-forms"

@@ -34,9 +34,9 @@ def run(
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error")] = "info",
 ) -> int:
     """The service, in the foreground, until SIGTERM."""
-    from syncd.logs import set_up_logs  # isort: skip  # first: see syncd.lean
-    from syncd import traces
+    from syncd.observability.logs import set_up_logs  # isort: skip  # first: see syncd.lean
     from syncd.daemon import Daemon, run_until_stopped
+    from syncd.observability import traces
 
     if log_level not in ("debug", "info", "warning", "error"):
         raise UsageError(f"--log-level {log_level!r}: write debug, info, warning or error")

@@ -171,7 +171,7 @@ def _twin(name: str) -> Iterator[Twin]:
 def _daemon(folder: Path, crm: str, twin: Twin, phones: Twin) -> Iterator[Daemon]:
     from syncd.config.loading import load_settings
     from syncd.daemon import Daemon
-    from syncd.logs import set_up_logs
+    from syncd.observability.logs import set_up_logs
 
     for part in ("tmp", "new", "cur"):
         (folder / "Maildir" / part).mkdir(parents=True)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from syncd import crashpoints, trail
+from syncd import crashpoints
 from syncd.dispatch import plan
 from syncd.dispatch.calls import Paused
+from syncd.observability import signal_log
 from syncd.store import queue
 from syncd.store.lanes import PersonRow, drop_nobodies, drop_people, put_people, take_turns
 from syncd.store.queue import Attempt, Batch, Ending, Release, Settlement, Taken, WriteRow
@@ -160,7 +161,7 @@ class Ledger:
         self.refused += refused
         self.settled += ended
         if not refused:
-            trail.attempted(self._batch.destination, what.attempts)
-            trail.ended(self._batch.destination, what.endings)
+            signal_log.attempted(self._batch.destination, what.attempts)
+            signal_log.ended(self._batch.destination, what.endings)
         if refused:
             raise Paused

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from syncd import trail
+from syncd.observability import signal_log
 from syncd.store.entries import Committed
 
 
@@ -33,7 +33,7 @@ class Counts:
                 self._fresh[source] += len(committed.new)
             if committed.repeats:
                 self._repeats[source] += committed.repeats
-        trail.stored(source, committed.new)
+        signal_log.stored(source, committed.new)
 
     def polled(self, source: str, outcome: str) -> None:
         """`outcome`: ok, or the class of the failure, lower-case."""

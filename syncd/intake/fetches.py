@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from syncd import traces
 from syncd.connector import Batch, Hint, HintSource, NotYet, Reparsing, Request, WebhookSource
 from syncd.crashpoints import point
 from syncd.errors import AuthExpired, Failure, Malformed, Misconfigured, QuotaExhausted, RateLimited
@@ -24,6 +23,7 @@ from syncd.intake.admit import Policy, admit
 from syncd.intake.counts import Counts
 from syncd.intake.quarantine import read_payload, short
 from syncd.intake.unpacking import TooLargeUnpacked, unpacked
+from syncd.observability import traces
 from syncd.signals import Route, Signal
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from syncd import traces
 from syncd.connector import Reply, Request, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
@@ -26,7 +25,8 @@ from syncd.intake.loop_journal import LoopJournal
 from syncd.intake.quarantine import quarantined_request
 from syncd.intake.seldom import Seldom
 from syncd.intake.unpacking import TooLargeUnpacked, codings, unpacked
-from syncd.logs import REQUEST
+from syncd.observability import traces
+from syncd.observability.logs import REQUEST
 from syncd.signals import Route
 from syncd.store.entries import Committed, Done, Entry, StoreUnavailable, Tell
 

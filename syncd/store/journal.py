@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from syncd.crashpoints import point
-from syncd.measures import SECONDS, SIZES, Histogram
+from syncd.observability.histogram import SECONDS, SIZES, Histogram
 from syncd.store.entries import Committed, Done, Entry, Outcome, StoreUnavailable, Tell
 from syncd.store.groups import Stir, commit_group
 from syncd.store.rows import Prepared, prepare

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from syncd import traces
 from syncd.intake.webhooks import Doors
-from syncd.logs import REQUEST
+from syncd.observability import traces
+from syncd.observability.logs import REQUEST
 from syncd.web.metrics import MEDIA_TYPE, page
 from syncd.web.shared import Shared
 from syncd.web.webhooks import PREFIX, Receive, Scope, Send, WebhookRoute

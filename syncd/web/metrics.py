@@ -17,10 +17,10 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from syncd import __version__
-from syncd.dispatch.meter import Meter
 from syncd.errors import SyncdError
 from syncd.intake.counts import Counts
-from syncd.measures import Histogram
+from syncd.observability.call_stats import Meter
+from syncd.observability.histogram import Histogram
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 

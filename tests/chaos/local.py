@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
-from syncd.logs import set_up_logs
+from syncd.observability.logs import set_up_logs
 from syncd.twins import create
 
 

@@ -24,8 +24,8 @@ from syncd.connector import Context, Destination
 from syncd.dispatch.lane import Lane
 from syncd.http.oauth import MemoryTokens
 from syncd.known_secrets import mask
-from syncd.logs import mask_known_secrets
 from syncd.mapping.loading import load_mapping
+from syncd.observability.logs import mask_known_secrets
 from syncd.store import Store
 from syncd.store.entries import Arrival, Entry, Seed
 from tests.lane_rig import T0, signal

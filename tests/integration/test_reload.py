@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, func, select, text
 from syncd import reload
 from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
-from syncd.logs import set_up_logs
+from syncd.observability.logs import set_up_logs
 from syncd.pacing import Pace
 from syncd.store.books import balance, unbalanced
 from syncd.store.lanes import put_pace

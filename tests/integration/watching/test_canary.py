@@ -15,12 +15,12 @@ import pytest
 import requests
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from syncd import traces
 from syncd.cli import run
 from syncd.config.loading import load_settings
 from syncd.daemon import Daemon
 from syncd.http.oauth import Token
-from syncd.logs import set_up_logs
+from syncd.observability import traces
+from syncd.observability.logs import set_up_logs
 from syncd.store.queries import get
 from tests.chaos.processes import until
 

@@ -14,8 +14,8 @@ from uuid import UUID
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from syncd import traces
 from syncd.errors import UsageError
+from syncd.observability import traces
 from tests.watched import watched
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -93,7 +93,7 @@ def test_only_the_environment_switches_traces_on(environ: dict[str, str], wanted
 
 
 def test_wanted_and_not_installed_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "syncd.traces_otel", None)
+    monkeypatch.setitem(__import__("sys").modules, "syncd.observability.otel", None)
     with pytest.raises(UsageError, match=r"pip install 'syncd\[otel\]'"):
         traces.set_up({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
 
@@ -133,8 +133,6 @@ def test_they_go_out_by_otlp_as_the_environment_says(tmp_path: Path, monkeypatch
 
 
 def test_nothing_is_imported_when_nothing_is_wanted() -> None:
-    code = (
-        "import sys, syncd.daemon, syncd.traces as t; t.set_up({}); print('opentelemetry' in str(sys.modules.keys()))"
-    )
+    code = "import sys, syncd.daemon, syncd.observability.traces as t; t.set_up({}); print('opentelemetry' in str(sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr

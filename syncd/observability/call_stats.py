@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
-from syncd.measures import LONG_SECONDS, Histogram
+from syncd.observability.histogram import LONG_SECONDS, Histogram
 
 
 class Meter:

@@ -1,4 +1,4 @@
-"""The part of `syncd.traces` that imports OpenTelemetry: spans, the derived ids of signals, export by OTLP/HTTP.
+"""The part of `syncd.observability.traces` that imports OpenTelemetry: spans, the derived ids of signals, export by OTLP/HTTP.
 
 Endpoint, headers, timeouts, sampler and resource are OpenTelemetry's own OTEL_* variables.
 """
@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from syncd import __version__
-from syncd.traces import MOST_LINKS, span_id_of
+from syncd.observability.traces import MOST_LINKS, span_id_of
 
 _given: ContextVar[UUID | None] = ContextVar("given", default=None)
 _PROPAGATED = ("traceparent", "tracestate")

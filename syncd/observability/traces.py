@@ -79,7 +79,7 @@ def set_up(environ: Mapping[str, str], *, exporter: Any = None) -> bool:
     if exporter is None and not wanted(environ):
         return False
     try:
-        from syncd.traces_otel import Tracer
+        from syncd.observability.otel import Tracer
     except ImportError as error:
         raise UsageError(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set and OpenTelemetry is not installed: pip install 'syncd[otel]', or unset it"

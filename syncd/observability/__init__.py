@@ -1,0 +1,1 @@
+"""Logs, traces, histograms and call statistics."""
