@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from syncd.errors import Failure
 from syncd.http.lockout import Refusals
-from syncd.known_secrets import learn_settings
+from syncd.runtime.known_secrets import learn_settings
 from syncd.signals import Signal
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-from syncd.known_secrets import mask
+from syncd.runtime.known_secrets import mask
 
 
 class SyncdError(Exception):

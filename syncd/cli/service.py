@@ -34,7 +34,7 @@ def run(
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error")] = "info",
 ) -> int:
     """The service, in the foreground, until SIGTERM."""
-    from syncd.observability.logs import set_up_logs  # isort: skip  # first: see syncd.lean
+    from syncd.observability.logs import set_up_logs  # isort: skip  # first: see syncd.runtime.lazy_imports
     from syncd.daemon import Daemon, run_until_stopped
     from syncd.observability import traces
 

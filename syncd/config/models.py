@@ -28,7 +28,7 @@ from pydantic import (
 from syncd.config.cron import parse_cron
 from syncd.durations import Duration, format_duration
 from syncd.http.client import check_base_url
-from syncd.known_secrets import learn_settings
+from syncd.runtime.known_secrets import learn_settings
 from syncd.signals import CATALOGUE, CUSTOM_PREFIX, Exclusions, known_types, place_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")

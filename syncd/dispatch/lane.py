@@ -24,11 +24,11 @@ from syncd.dispatch.calls import Caller
 from syncd.dispatch.outcomes import Law
 from syncd.dispatch.round import Round, Route
 from syncd.dispatch.verification import Verification
-from syncd.jumps import Jumps
 from syncd.mapping.model import CompiledMapping
 from syncd.observability import traces
 from syncd.observability.call_stats import Meter
 from syncd.pacing import Pace
+from syncd.runtime.clock_jumps import Jumps
 from syncd.store import queue
 from syncd.store.engine import millis
 from syncd.store.entries import StoreUnavailable

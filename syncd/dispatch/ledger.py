@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from syncd import crashpoints
 from syncd.dispatch import plan
 from syncd.dispatch.calls import Paused
 from syncd.observability import signal_log
+from syncd.runtime import crashpoints
 from syncd.store import queue
 from syncd.store.lanes import PersonRow, drop_nobodies, drop_people, put_people, take_turns
 from syncd.store.queue import Attempt, Batch, Ending, Release, Settlement, Taken, WriteRow

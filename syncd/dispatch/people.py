@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from syncd import crashpoints
 from syncd.connector import Call, Found, Link, Outcome, Wanted, Write
 from syncd.dispatch import joining
 from syncd.dispatch import outcomes as rules
@@ -23,6 +22,7 @@ from syncd.dispatch.plan import PEOPLE_CREATE, as_found, person_key
 from syncd.errors import Failure, Misconfigured, Rejected, Scope
 from syncd.mapping.model import CompiledMapping, Draft, OnConflict, Stranger
 from syncd.pacing import HOUR, SECOND
+from syncd.runtime import crashpoints
 from syncd.signals import Person, Signal
 from syncd.store.lanes import PersonRow, holders, put_people, turns_taken
 from syncd.store.lanes import people as kept_people

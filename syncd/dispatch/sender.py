@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from syncd import crashpoints
 from syncd.connector import Call, Kind, Link, Outcome, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
@@ -21,6 +20,7 @@ from syncd.dispatch.plan import Work
 from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
 from syncd.mapping.model import About
 from syncd.pacing import SECOND
+from syncd.runtime import crashpoints
 from syncd.store import queue
 from syncd.store.queue import WriteRow
 from syncd.store.store import Store

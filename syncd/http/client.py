@@ -25,7 +25,7 @@ from syncd.errors import Ambiguous, AuthExpired, Failure, Misconfigured, RateLim
 from syncd.http.deadline import Exchange, TimedAdapter
 from syncd.http.json_text import parse
 from syncd.http.oauth import Mint, Token, TokenStore
-from syncd.known_secrets import learn, learn_named
+from syncd.runtime.known_secrets import learn, learn_named
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 READS = frozenset({"GET", "HEAD", "OPTIONS"})

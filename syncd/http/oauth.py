@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from syncd.known_secrets import learn
+from syncd.runtime.known_secrets import learn
 
 EARLY = timedelta(seconds=60)
 """A token is renewed this long before its end, so that it does not die in flight."""

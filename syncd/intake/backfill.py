@@ -19,12 +19,12 @@ from msgspec import structs
 from sqlalchemy import select
 
 from syncd.connector import Backfillable, Batch
-from syncd.crashpoints import point
 from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
 from syncd.intake.admit import Policy, admit
 from syncd.intake.counts import Counts
 from syncd.intake.former_ids import with_former_ids
 from syncd.intake.polls import setback
+from syncd.runtime.crashpoints import point
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.entries import Entry, Fence, FenceLost, JobStep, StoreUnavailable

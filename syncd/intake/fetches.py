@@ -17,13 +17,13 @@ import msgspec
 import structlog
 
 from syncd.connector import Batch, Hint, HintSource, NotYet, Reparsing, Request, WebhookSource
-from syncd.crashpoints import point
 from syncd.errors import AuthExpired, Failure, Malformed, Misconfigured, QuotaExhausted, RateLimited
 from syncd.intake.admit import Policy, admit
 from syncd.intake.counts import Counts
 from syncd.intake.quarantine import read_payload, short
 from syncd.intake.unpacking import TooLargeUnpacked, unpacked
 from syncd.observability import traces
+from syncd.runtime.crashpoints import point
 from syncd.signals import Route, Signal
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable

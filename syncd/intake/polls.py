@@ -16,12 +16,12 @@ from enum import StrEnum
 import structlog
 
 from syncd.connector import PollingSource
-from syncd.crashpoints import point
 from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited
 from syncd.intake.admit import Policy, admit, empty
 from syncd.intake.counts import Counts
 from syncd.intake.former_ids import with_former_ids
 from syncd.observability import traces
+from syncd.runtime.crashpoints import point
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.entries import Entry, Fence, FenceLost, StoreUnavailable

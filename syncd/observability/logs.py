@@ -15,8 +15,8 @@ from typing import Any, TextIO
 
 import orjson
 
-from syncd.known_secrets import mask
-from syncd.lean import without
+from syncd.runtime.known_secrets import mask
+from syncd.runtime.lazy_imports import without
 
 with without("rich"):  # it would print tracebacks with every local variable, and what they hold
     import structlog

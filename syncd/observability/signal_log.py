@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from syncd.observability import logs, traces  # isort: skip  # logs first: see syncd.lean
+from syncd.observability import logs, traces  # isort: skip  # logs first: see syncd.runtime.lazy_imports
 
 import structlog
 

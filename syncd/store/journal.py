@@ -15,12 +15,12 @@ from concurrent.futures import Future
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from syncd.crashpoints import point
 from syncd.observability.histogram import SECONDS, SIZES, Histogram
+from syncd.runtime.crashpoints import point
+from syncd.runtime.switch_interval import long_turns, short_turns, wait_exactly
 from syncd.store.entries import Committed, Done, Entry, Outcome, StoreUnavailable, Tell
 from syncd.store.groups import Stir, commit_group
 from syncd.store.rows import Prepared, prepare
-from syncd.turns import long_turns, short_turns, wait_exactly
 
 if TYPE_CHECKING:
     from syncd.store.store import Store

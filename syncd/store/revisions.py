@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table, func, inspect, selec
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from syncd.errors import UsageError
-from syncd.lean import without
+from syncd.runtime.lazy_imports import without
 from syncd.store import engine as engines
 
 HEAD = "0004"

@@ -22,7 +22,7 @@ import uvloop
 
 from syncd.errors import SyncdError, UsageError
 from syncd.intake.seldom import EVERY
-from syncd.turns import long_turns
+from syncd.runtime.switch_interval import long_turns
 from syncd.web.protocol import HEAD_SECONDS, Protocol
 
 KEEP_ALIVE_SECONDS = 30

@@ -23,9 +23,9 @@ from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Context, Destination
 from syncd.dispatch.lane import Lane
 from syncd.http.oauth import MemoryTokens
-from syncd.known_secrets import mask
 from syncd.mapping.loading import load_mapping
 from syncd.observability.logs import mask_known_secrets
+from syncd.runtime.known_secrets import mask
 from syncd.store import Store
 from syncd.store.entries import Arrival, Entry, Seed
 from tests.lane_rig import T0, signal

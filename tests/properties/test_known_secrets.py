@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from syncd import known_secrets
 from syncd.connector import ConnectorSettings
 from syncd.errors import Ambiguous, Misconfigured, Rejected, SyncdError
 from syncd.http.oauth import Token
-from syncd.known_secrets import MASK, learn, learn_named, mask
+from syncd.runtime import known_secrets
+from syncd.runtime.known_secrets import MASK, learn, learn_named, mask
 
 SECRET = "00Dx!AQ8/Zk+3 \"q'ü&=9f0c7e5b"
 

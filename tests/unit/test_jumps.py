@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from syncd.jumps import Jumps
 from syncd.pacing import Pace, moved
+from syncd.runtime.clock_jumps import Jumps
 
 
 @pytest.mark.parametrize(("step", "found"), [(0, 0), (1.5, 0), (-1.5, 0), (3600, 3600), (-3600, -3600)])

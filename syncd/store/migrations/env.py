@@ -6,7 +6,7 @@ from typing import Any
 
 from alembic import context
 
-from syncd.crashpoints import point
+from syncd.runtime.crashpoints import point
 from syncd.store.schema import metadata
 
 

@@ -1,6 +1,6 @@
 """The same command again after a kill, at every stage: it goes on where it stopped, and all that was taken in is delivered.
 
-The process is killed for real (SIGKILL at a named instant, see `syncd.crashpoints`); the clock moves on in between.
+The process is killed for real (SIGKILL at a named instant, see `syncd.runtime.crashpoints`); the clock moves on in between.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import pytest
 
 from syncd.assembly import open_store
 from syncd.config.loading import load_settings
-from syncd.crashpoints import VARIABLE
 from syncd.daemon import Daemon
 from syncd.intake.backfill import KIND, LEASE, Range
+from syncd.runtime.crashpoints import VARIABLE
 from syncd.store import Store
 from syncd.store.jobs import Job
 from tests.user_folder import SECRETS, UserFolder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from syncd.jumps import Jumps
+from syncd.runtime.clock_jumps import Jumps
 from tests.lane_rig import T0, Rig, signal, sqlite
 
 HOUR = timedelta(hours=1)

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from syncd import crashpoints
 from syncd.connector import Allowance, Keying, Kind
 from syncd.dispatch.lane import CLAIM_FOR
 from syncd.errors import Transient
+from syncd.runtime import crashpoints
 from syncd.signals import Route, Signal
 from syncd.store.entries import Arrival, Entry, Seed
 from syncd.store.schema import deliveries, leases, spending

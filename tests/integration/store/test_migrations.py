@@ -14,8 +14,8 @@ from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from syncd import crashpoints
 from syncd.errors import UsageError
+from syncd.runtime import crashpoints
 from syncd.signals import Person
 from syncd.store import Store
 from syncd.store.engine import WRITES, make_engine, parse_url

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncd import crashpoints
 from syncd.config.models import Retry
 from syncd.connector import Call, Keying, Kind, Outcome, Write
 from syncd.errors import (
@@ -27,6 +26,7 @@ from syncd.errors import (
     StaleReference,
     Transient,
 )
+from syncd.runtime import crashpoints
 from syncd.signals import Signal
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from syncd import crashpoints
+from syncd.runtime import crashpoints
 
 
 def test_a_point_kills_the_nth_time_only_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""The process itself: imports, timers, the clock, crash points for tests."""
