@@ -19,8 +19,8 @@ from pathlib import Path
 from bench.figures import Aim, Figure, Table, workplace
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.dispatch.letters import letters
+from syncd.service.status import gather
 from syncd.signals import Signal, derive_id, make_person
-from syncd.status import gather
 from syncd.store import Store, queue
 from syncd.store.books import balance
 from syncd.store.entries import Arrival, Entry, Seed

@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 from bench.figures import Aim, Figure, Table, workplace
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
-from syncd.status import gather
+from syncd.service.status import gather
 from syncd.store import Store, figures
 from syncd.store.books import balance
 from tests.servers import NoPostgres, postgres_server

@@ -12,8 +12,8 @@ from typing import Any
 import requests
 
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
 from syncd.observability.logs import set_up_logs
+from syncd.service.daemon import Daemon
 from tests.chaos.processes import until
 
 SECRET = "s3cret-of-the-forms"

@@ -83,8 +83,8 @@ def auth(
 
 def _signer(here: Session, name: str) -> Signer:
     """Whom NAME means. Raises UsageError for a name that is not there, or that nobody signs in for."""
-    from syncd.assembly import connector_of
     from syncd.capabilities import SignsIn
+    from syncd.service.assembly import connector_of
 
     loaded, settings = here.seen, here.settings
     entries: dict[registry.Role, Any] = {"source": settings.sources, "destination": settings.destinations}

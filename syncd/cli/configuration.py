@@ -42,7 +42,7 @@ def check(
 
     With --online also what only the vendors can tell; it changes nothing there, and leaves 1 when something is at fault.
     """
-    from syncd.assembly import check_configuration
+    from syncd.service.assembly import check_configuration
 
     here = session(context)
     if names and not online:

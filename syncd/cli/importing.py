@@ -149,7 +149,7 @@ def _dry(here: Session, store: Store, reading: Reading, policy: Policy, look: Lo
 def _open(here: Session, store: Store, seen: Seen, kind: str, *, restart: bool) -> Job:
     from syncd.intake.backfill import open_same
     from syncd.intake.imports import KIND
-    from syncd.jobs import daemon_runs
+    from syncd.service.job_runner import daemon_runs
     from syncd.store.jobs import REPORTED
 
     if not daemon_runs(store):

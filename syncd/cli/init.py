@@ -99,8 +99,8 @@ def machine_zone() -> str:
 
 def _write(path: Path, beginning: Beginning, *, force: bool) -> list[Path]:
     """All files or none: they are made in a directory beside, checked there, and moved into place."""
-    from syncd.assembly import check_configuration
     from syncd.mapping.shipped import shipped_mappings, tests_beside
+    from syncd.service.assembly import check_configuration
 
     try:
         with _beside(path) as stage:
@@ -174,10 +174,10 @@ def _next(here: Session, path: Path, beginning: Beginning, entries: Sequence[Ent
 
 def _steps(path: Path, beginning: Beginning, entries: Sequence[Entry]) -> Iterator[str]:
     """What is to be done now, in its order: secrets and rights first, then what `syncd` checks, signs in and makes."""
-    from syncd.assembly import connector_of
     from syncd.capabilities import Preparable, SignsIn
     from syncd.config.loading import load_settings
     from syncd.connector import WebhookSource
+    from syncd.service.assembly import connector_of
 
     syncd = "syncd" if path.name == "config.yaml" else f"syncd --config {path}"
     if beginning.variables:

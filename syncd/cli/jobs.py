@@ -71,8 +71,8 @@ def _required(here: Session, text: str, option: str) -> datetime:
 
 
 def _backfillable(here: Session, name: str) -> None:
-    from syncd.assembly import assemble
     from syncd.connector import Backfillable
+    from syncd.service.assembly import assemble
 
     known_name("source", name, list(here.settings.sources))
     if not isinstance(assemble(here.loaded, only_sources=(name,)).sources[name], Backfillable):
@@ -81,10 +81,10 @@ def _backfillable(here: Session, name: str) -> None:
 
 
 def _dry(here: Session, store: Store, name: str, wanted: Range) -> Progress:
-    from syncd.assembly import assemble
     from syncd.errors import Failure
     from syncd.intake.admit import Policy
     from syncd.intake.backfill import dry_run
+    from syncd.service.assembly import assemble
 
     assembly = assemble(here.loaded, store=store, only_sources=(name,))
     with here.out.progress(f"looking back at {name}") as told:
@@ -103,7 +103,7 @@ def do_backfill(
     read to its end first, then from there to now."""
     from syncd.intake.backfill import Progress, Range, open_job
     from syncd.intake.covered import close_covered
-    from syncd.jobs import daemon_runs
+    from syncd.service.job_runner import daemon_runs
     from syncd.store.jobs import REPORTED, asked_for
 
     job = open_job(store, name, wanted, asked=asked, restart=restart)
@@ -123,7 +123,7 @@ def do_backfill(
 def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
     """The job to its end, by a running daemon, or here as soon as there is none. Ctrl-C leaves it to the daemon."""
     from syncd.intake.backfill import LEASE, Progress
-    from syncd.jobs import daemon_runs
+    from syncd.service.job_runner import daemon_runs
     from syncd.store.calling import EVERYBODY, call_out
     from syncd.store.groups import Stir
 
@@ -150,10 +150,10 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
 
 
 def _alone(here: Session, store: Store, claimed: Any, told: Any) -> Progress:
-    from syncd.assembly import assemble
     from syncd.intake.admit import Policy
     from syncd.intake.backfill import Progress
-    from syncd.jobs import perform
+    from syncd.service.assembly import assemble
+    from syncd.service.job_runner import perform
 
     job, claim = claimed
     policy = Policy.of(here.settings)

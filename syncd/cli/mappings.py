@@ -121,9 +121,9 @@ def preview(
     find: Annotated[bool, typer.Option("--find", help="ask the CRM who the person is (reads only)")] = False,
 ) -> None:
     """The records a signal would write; touches nothing."""
-    from syncd.assembly import assemble
     from syncd.connector import Wanted
     from syncd.mapping.preview import preview as records_of
+    from syncd.service.assembly import assemble
 
     here = session(context)
     if (signal_id is None) == (file is None):

@@ -53,11 +53,11 @@ def prepare(
     Where the CRM's API cannot, or our user may not, it tells exactly where to click. Asked twice it makes nothing twice.
     Afterwards the mapping is compared with the CRM again.
     """
-    from syncd.assembly import assemble
     from syncd.capabilities import Level
     from syncd.online import prepare as preparing
     from syncd.online import stores
     from syncd.online.lines import failed
+    from syncd.service.assembly import assemble
 
     here = session(context)
     loaded = with_secrets(here, [destination])

@@ -109,10 +109,10 @@ def quarantine_discard(
 
 def _work_off(here: Session, store: Store, ids: list[str]) -> int | None:
     """Parses or fetches what was set free; how many are in quarantine again. None: a daemon runs, and does it."""
-    from syncd.assembly import assemble
     from syncd.intake.admit import Policy
     from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
-    from syncd.jobs import daemon_runs
+    from syncd.service.assembly import assemble
+    from syncd.service.job_runner import daemon_runs
     from syncd.store.calling import call_out
     from syncd.store.groups import Stir
 

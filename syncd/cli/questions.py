@@ -174,9 +174,9 @@ class Asking:
     def _faults(self, answers: dict[str, str], entry: Entry | None) -> dict[str, str]:
         """Key of the question -> what is wrong with its answer; the key "" for what concerns several. What is not answered
         yet may be there, too."""
-        from syncd.assembly import connector_of
         from syncd.beginning import compose
         from syncd.config.loading import parse_settings
+        from syncd.service.assembly import connector_of
         from syncd.store.engine import parse_url
 
         prefix = f"{entry.role}s.{entry.name}." if entry else ""

@@ -18,7 +18,7 @@ from syncd.cli.session import Session
 from syncd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from syncd.status import Named
+    from syncd.service.status import Named
     from syncd.store import Store
 
 _DATABASE = re.compile(r"^database:[^\n]*", re.MULTILINE)
@@ -28,7 +28,7 @@ _DATABASE = re.compile(r"^database:[^\n]*", re.MULTILINE)
 def running(here: Session) -> Iterator[tuple[Store, Named, Sequence[str]]]:
     """(the store, what is configured, why daemons refuse what lies there). Of an invalid file only the line `database:` is
     read, and a running daemon must say what it works by; with none, the file's faults are raised as ever."""
-    from syncd.jobs import PRESENCE
+    from syncd.service.job_runner import PRESENCE
     from syncd.store import Store
     from syncd.store.notices import IN_FORCE, REFUSED, Notices
 
@@ -50,18 +50,18 @@ def running(here: Session) -> Iterator[tuple[Store, Named, Sequence[str]]]:
 
 
 def _in_force(text: str) -> Named:
-    from syncd.reload import InForce
+    from syncd.service.reload import InForce
 
     return msgspec.json.decode(text, type=InForce)
 
 
 def database_of(path: Path) -> str | None:
     """The database of a file that is invalid elsewhere; None when that cannot be told, or it is not there yet."""
-    from syncd.assembly import anchored
     from syncd.config.loading import read_text
     from syncd.config.models import Settings
     from syncd.config.secret_refs import resolve
     from syncd.config.yaml_positions import read_yaml
+    from syncd.service.assembly import anchored
 
     line = _DATABASE.search(read_text(path))
     try:

@@ -35,8 +35,8 @@ def run(
 ) -> int:
     """The service, in the foreground, until SIGTERM."""
     from syncd.observability.logs import set_up_logs  # isort: skip  # first: see syncd.runtime.lazy_imports
-    from syncd.daemon import Daemon, run_until_stopped
     from syncd.observability import traces
+    from syncd.service.daemon import Daemon, run_until_stopped
 
     if log_level not in ("debug", "info", "warning", "error"):
         raise UsageError(f"--log-level {log_level!r}: write debug, info, warning or error")

@@ -22,9 +22,9 @@ from syncd.errors import ConfigError, UsageError
 from syncd.output import Format, Output
 
 if TYPE_CHECKING:
-    from syncd.assembly import Assembly
     from syncd.config.loading import Loaded
     from syncd.config.models import Settings
+    from syncd.service.assembly import Assembly
     from syncd.store import Store
 
 
@@ -86,14 +86,14 @@ class Session:
     @cached_property
     def assembly(self) -> Assembly:
         """Destinations and mappings built, without sources and without need of their secrets: for what calls nobody."""
-        from syncd.assembly import assemble
+        from syncd.service.assembly import assemble
 
         return assemble(self.loaded if "loaded" in self.__dict__ else self.seen, only_sources=())
 
     @contextmanager
     def store(self, *, migrate: bool = True) -> Iterator[Store]:
         """The open store, closed at the end."""
-        from syncd.assembly import open_store
+        from syncd.service.assembly import open_store
 
         _log_to_stderr()
         store = open_store(self.settings, self.config_path.parent, migrate=migrate)

@@ -57,8 +57,8 @@ def backup(
 def status(context: typer.Context) -> None:
     """How everything is: sources, destinations, the balance sheet."""
     from syncd.cli.running import running
-    from syncd.jobs import daemon_runs
-    from syncd.status import gather
+    from syncd.service.job_runner import daemon_runs
+    from syncd.service.status import gather
 
     here = session(context)
     with running(here) as (store, known, refused):

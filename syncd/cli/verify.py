@@ -210,7 +210,7 @@ class _Work:
 
     def _do(self, what: str, job: Job, alone: Callable[[Job, Any], dict[str, Any]]) -> dict[str, Any]:
         """Leaves the job to a running daemon and watches it, or does it here; its progress at the end."""
-        from syncd.jobs import daemon_runs
+        from syncd.service.job_runner import daemon_runs
         from syncd.store.verifications import close_abandoned
 
         with self.here.out.progress(f"verifying {what}") as told:
@@ -221,10 +221,10 @@ class _Work:
             return alone(job, tell)
 
     def _source_alone(self, job: Job, tell: Any) -> dict[str, Any]:
-        from syncd.assembly import assemble
         from syncd.intake.admit import Policy
         from syncd.intake.backfill import LEASE
-        from syncd.jobs import perform
+        from syncd.service.assembly import assemble
+        from syncd.service.job_runner import perform
 
         here, stop = self.here, threading.Event()
         claimed = self.store.jobs.claim(LEASE, id=job.id)
@@ -249,9 +249,9 @@ class _Work:
         return progress.document()
 
     def _destination_alone(self, job: Job, tell: Any) -> dict[str, Any]:
-        from syncd.assembly import assemble
         from syncd.dispatch import Lane
         from syncd.dispatch.drain import verify_alone
+        from syncd.service.assembly import assemble
 
         here, store, stop = self.here, self.store, threading.Event()
         assembly = assemble(here.loaded, store=store, only_sources=())
@@ -287,7 +287,7 @@ class _Work:
             time.sleep(WATCH_EVERY)
 
     def _somebody(self, job: Job) -> bool:
-        from syncd.jobs import daemon_runs
+        from syncd.service.job_runner import daemon_runs
         from syncd.store.verifications import SOURCE_KIND
 
         if job.kind == SOURCE_KIND:

@@ -104,9 +104,9 @@ def webhooks_remove(
 @contextmanager
 def _vendor(here: Session, name: str) -> Iterator[tuple[Store, Any]]:
     """(the store, the source; None when its vendor has no API for webhooks). What the vendor says is told as the source's."""
-    from syncd.assembly import assemble
     from syncd.capabilities import Subscribable
     from syncd.connector import WebhookSource
+    from syncd.service.assembly import assemble
 
     entry = here.settings.sources[known_name("source", name, list(here.settings.sources))]
     with here.store() as store:

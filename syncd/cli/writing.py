@@ -18,9 +18,9 @@ from syncd.cli.session import Session, session
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
-    from syncd.assembly import Assembly
     from syncd.dispatch.letters import Changed
     from syncd.dispatch.replay import Replayed
+    from syncd.service.assembly import Assembly
     from syncd.store import Store
     from syncd.store.jobs import Job
     from syncd.store.queries import Filter
@@ -234,8 +234,8 @@ def _show_replayed(here: Session, done: Replayed, verb: str = "would be mapped")
 def deliver(here: Session, store: Store, names: list[str] | None = None) -> None:
     """Without a daemon, works the queue of these destinations (default: all) off, as far as it can be now. With one, the
     daemon does. Ctrl-C ends it after the call under way, whose records are settled; the rest stays in the queue."""
-    from syncd.assembly import assemble
-    from syncd.jobs import daemon_runs
+    from syncd.service.assembly import assemble
+    from syncd.service.job_runner import daemon_runs
     from syncd.store.calling import EVERYBODY, call_out
     from syncd.store.groups import Stir
 

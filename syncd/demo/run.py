@@ -22,7 +22,7 @@ from syncd.errors import SyncdError
 from syncd.output import Output
 
 if TYPE_CHECKING:
-    from syncd.daemon import Daemon
+    from syncd.service.daemon import Daemon
     from syncd.twins.server import Twin
 
 PATIENCE = 60.0
@@ -170,8 +170,8 @@ def _twin(name: str) -> Iterator[Twin]:
 @contextmanager
 def _daemon(folder: Path, crm: str, twin: Twin, phones: Twin) -> Iterator[Daemon]:
     from syncd.config.loading import load_settings
-    from syncd.daemon import Daemon
     from syncd.observability.logs import set_up_logs
+    from syncd.service.daemon import Daemon
 
     for part in ("tmp", "new", "cur"):
         (folder / "Maildir" / part).mkdir(parents=True)

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncd import pacing
-from syncd.assembly import Outlet
 from syncd.capabilities import Describes, Finding, Level, OnlineCheck, Preparable
 from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
 from syncd.errors import Failure
@@ -19,6 +18,7 @@ from syncd.mapping.against import Crm, compare
 from syncd.mapping.uses import objects_of
 from syncd.online.lines import Line
 from syncd.online.reach import reach
+from syncd.service.assembly import Outlet
 from syncd.store import Store
 from syncd.store.lanes import spend, spending
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syncd.assembly import Outlet
 from syncd.capabilities import Describes, Preparable, Step
 from syncd.errors import UsageError
 from syncd.mapping.against import needs
 from syncd.online.lines import Line
 from syncd.online.parts import book, compared, described
+from syncd.service.assembly import Outlet
 from syncd.store import Store
 
 

@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from syncd.assembly import anchored, open_store
 from syncd.capabilities import Finding, Level
 from syncd.config.models import Settings
 from syncd.errors import SyncdError, UsageError
+from syncd.service.assembly import anchored, open_store
 from syncd.store import Store
 from syncd.store.engine import parse_url
 from syncd.store.revisions import db_info

@@ -1,7 +1,7 @@
 """Jobs in the store: backfill, import, replay, verify. Durable, resumable, done by whoever holds their lease.
 
-`syncd.jobs` runs them, commands make and watch them. Progress of an intake job travels in the journal (`JobStep`), with the
-signals it speaks of; other jobs report through `step`.
+`syncd.service.job_runner` runs them, commands make and watch them. Progress of an intake job travels in the journal
+(`JobStep`), with the signals it speaks of; other jobs report through `step`.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
 from syncd.observability.logs import set_up_logs
+from syncd.service.daemon import Daemon
 from syncd.twins import create
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from syncd.assembly import check_configuration
 from syncd.durations import parse_duration
+from syncd.service.assembly import check_configuration
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs" / "deploy"

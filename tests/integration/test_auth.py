@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from syncd.assembly import connector_of
 from syncd.config.loading import load_settings
+from syncd.service.assembly import connector_of
 from syncd.store import Store
 from syncd.store.schema import tokens
 from syncd.twins.salesforce import SalesforceTwin

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
+from syncd.service.daemon import Daemon
 from syncd.twins.salesforce import SalesforceTwin
 from syncd.twins.zoho_desk import ZohoDeskTwin
 from tests.browser import free_port, signing_in

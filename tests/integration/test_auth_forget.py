@@ -11,10 +11,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from syncd.assembly import connector_of
 from syncd.capabilities import SignsIn
 from syncd.config.loading import load_settings
 from syncd.http.oauth import Token
+from syncd.service.assembly import connector_of
 from syncd.signin.revocation import revocation_url
 from syncd.store import Store
 from tests.browser import signing_in

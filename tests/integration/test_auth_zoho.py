@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from syncd.assembly import check_configuration, connector_of
 from syncd.config.loading import load_settings
 from syncd.connector import Lookup, Term, Wanted
 from syncd.errors import Misconfigured
+from syncd.service.assembly import check_configuration, connector_of
 from syncd.store import Store
 from syncd.twins.zoho import ZohoTwin
 from syncd.twins.zoho_desk import ZohoDeskTwin

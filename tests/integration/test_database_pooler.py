@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from connectors.crm.database import Database, DatabaseSettings
 from connectors.crm.database_tables import LONGEST_NAME, index_name, too_long
-from syncd.assembly import check_configuration
 from syncd.capabilities import Level
 from syncd.connector import Write, Written
 from syncd.errors import Misconfigured, Scope
+from syncd.service.assembly import check_configuration
 from tests.servers import NoBouncer, Server, execute, transaction_pooler
 
 LONG = "a_column_name_that_is_longer_than_what_postgresql_keeps_of_a_name"

@@ -11,8 +11,8 @@ import pytest
 import requests
 import yaml
 
-from syncd.assembly import check_configuration
 from syncd.cli import run
+from syncd.service.assembly import check_configuration
 from syncd.twins import TWINS, create
 from syncd.twins.salesforce import SalesforceTwin
 from syncd.twins.server import Twin

@@ -16,11 +16,11 @@ import pytest
 import requests
 from sqlalchemy import create_engine, func, select, text
 
-from syncd import reload
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
 from syncd.observability.logs import set_up_logs
 from syncd.pacing import Pace
+from syncd.service import reload
+from syncd.service.daemon import Daemon
 from syncd.store.books import balance, unbalanced
 from syncd.store.lanes import put_pace
 from syncd.store.schema import deliveries

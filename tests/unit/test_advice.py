@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncd.advice import Facts, advise
+from syncd.service.advice import Facts, advise
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

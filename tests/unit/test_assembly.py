@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.assembly import anchored, check_configuration
+from syncd.service.assembly import anchored, check_configuration
 
 HERE = Path(__file__).parents[2]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from syncd.assembly import check_configuration
 from syncd.config.models import Server
+from syncd.service.assembly import check_configuration
 
 MAIL = "sources: {inbox: {type: maildir, path: ./M}}\n"
 OUT = "destinations: {archive: {type: database, url: 'sqlite:///./out.db'}}\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd import notify, watchdog
+from syncd.service import sd_notify, watchdog
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -25,18 +25,18 @@ def listening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[
 
 def test_the_lines_arrive_as_one_message(listening: tuple[str, socket.socket]) -> None:
     name, inbox = listening
-    assert notify.notify(notify.READY, notify.status("3 sources\nand more"), env={"NOTIFY_SOCKET": name})
+    assert sd_notify.notify(sd_notify.READY, sd_notify.status("3 sources\nand more"), env={"NOTIFY_SOCKET": name})
     assert inbox.recv(1000) == b"READY=1\nSTATUS=3 sources and more"
 
 
 def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
-    assert not notify.notify(notify.READY, env={})
-    assert not notify.notify(notify.READY, env={"NOTIFY_SOCKET": "vsock:2:1234"})
-    assert not notify.notify(notify.READY, env={"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+    assert not sd_notify.notify(sd_notify.READY, env={})
+    assert not sd_notify.notify(sd_notify.READY, env={"NOTIFY_SOCKET": "vsock:2:1234"})
+    assert not sd_notify.notify(sd_notify.READY, env={"NOTIFY_SOCKET": str(tmp_path / "nobody")})
 
 
 def test_a_reload_is_stamped_with_the_monotonic_clock() -> None:
-    word, stamp = notify.reloading()
+    word, stamp = sd_notify.reloading()
     key, _, micros = stamp.partition("=")
     assert (word, key) == ("RELOADING=1", "MONOTONIC_USEC")
     assert 0 <= time.clock_gettime(time.CLOCK_MONOTONIC) - int(micros) / 1e6 < 60
@@ -55,7 +55,7 @@ def test_a_reload_is_stamped_with_the_monotonic_clock() -> None:
 )
 def test_what_the_watchdog_wants(micros: str, process: str, seconds: float | None) -> None:
     env = {"WATCHDOG_USEC": micros, "WATCHDOG_PID": process.replace("ours", str(os.getpid()))}
-    assert notify.watchdog_seconds(env) == seconds
+    assert sd_notify.watchdog_seconds(env) == seconds
 
 
 def test_the_watchdog_is_told_only_while_all_parts_move(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from syncd.config.models import DestinationSettings, Settings
-from syncd.reload import Watch, watched
+from syncd.service.reload import Watch, watched
 
 
 def write(path: Path, text: str) -> None:

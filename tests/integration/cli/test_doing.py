@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
+from syncd.service.daemon import Daemon
 from syncd.twins import create
 from tests.servers import free_port
 from tests.user_folder import SECRETS, UserFolder

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd import registry
-from syncd.assembly import check_configuration
 from syncd.beginning import Entry, compose, questions
 from syncd.cli import init as command
 from syncd.cli import run
+from syncd.service.assembly import check_configuration
 
 SECRET = "canary-91d2: #{} '\"\\é"
 GOOD = {

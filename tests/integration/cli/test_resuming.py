@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from syncd.assembly import open_store
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
 from syncd.intake.backfill import KIND, LEASE, Range
 from syncd.runtime.crashpoints import VARIABLE
+from syncd.service.assembly import open_store
+from syncd.service.daemon import Daemon
 from syncd.store import Store
 from syncd.store.jobs import Job
 from tests.user_folder import SECRETS, UserFolder

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
+from syncd.service.daemon import Daemon
 from syncd.twins import create
 from syncd.twins.server import Twin
 from tests.user_folder import SECRETS, UserFolder

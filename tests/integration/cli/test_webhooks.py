@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
 from syncd.intake.subscriptions import SubscriptionLook
+from syncd.service.daemon import Daemon
 from syncd.store.subscriptions import registered
 from syncd.twins.twilio import TwilioTwin
 from syncd.twins.zoho_desk import ZohoDeskTwin

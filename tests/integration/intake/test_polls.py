@@ -14,7 +14,7 @@ from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, Ra
 from syncd.intake import polls
 from syncd.intake.admit import Outlet, Policy
 from syncd.intake.polls import Ended, Poll, setback
-from syncd.status import gather
+from syncd.service.status import gather
 from syncd.store import Store
 from syncd.store.entries import StoreUnavailable
 from syncd.store.schema import signals

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
+from syncd.service.daemon import Daemon
 from tests.chaos.processes import until
 from tests.integration.online.conftest import KEYS, Start, point, said
 from tests.user_folder import CANARY, SECRETS, UserFolder

@@ -20,11 +20,11 @@ from connectors.phone.twilio import TwilioSettings
 from syncd.capabilities import Finding, Level, OnlineCheck
 from syncd.config.loading import load_settings
 from syncd.connector import Context
-from syncd.daemon import Daemon
 from syncd.errors import Failure, Misconfigured
 from syncd.http.oauth import MemoryTokens
 from syncd.online.parts import source as asked
 from syncd.online.reach import reach
+from syncd.service.daemon import Daemon
 from syncd.twins.twilio import TwilioTwin
 from syncd.twins.zoho_desk import ZohoDeskTwin
 from tests.desk import House

@@ -16,8 +16,8 @@ from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Request
 from syncd.dispatch.lane import Lane
 from syncd.intake.quarantine import quarantined_request
-from syncd.jobs import show_presence
 from syncd.mapping.loading import load_mapping
+from syncd.service.job_runner import show_presence
 from syncd.store import Store, calling
 from syncd.store.calling import EVERYBODY, LONGEST, Calling, read, said
 from syncd.store.entries import Arrival, Entry, Seed

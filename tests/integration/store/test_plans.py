@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from syncd.config.models import Settings
 from syncd.dispatch.letters import letters, retry
-from syncd.status import gather
+from syncd.service.status import gather
 from syncd.store import Store
 from syncd.store.purge import purge
 from syncd.store.queries import Filter, explain, newest

@@ -17,10 +17,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from syncd.cli import run
 from syncd.config.loading import load_settings
-from syncd.daemon import Daemon
 from syncd.http.oauth import Token
 from syncd.observability import traces
 from syncd.observability.logs import set_up_logs
+from syncd.service.daemon import Daemon
 from syncd.store.queries import get
 from tests.chaos.processes import until
 

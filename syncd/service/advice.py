@@ -1,6 +1,7 @@
 """What a person should do now, one line for each thing: what is wrong, where, and the command that helps.
 
-`syncd.status` gathers the facts and asks here; `status` prints the lines, a program reads them. Pure: values in, lines out.
+`syncd.service.status` gathers the facts and asks here; `status` prints the lines, a program reads them. Pure: values
+in, lines out.
 """
 
 from __future__ import annotations

@@ -17,9 +17,7 @@ from types import FrameType
 
 import structlog
 
-from syncd import notify, pacing, watchdog
-from syncd.advice import low_on_room
-from syncd.assembly import Assembly, Outlet, assemble, open_store
+from syncd import pacing
 from syncd.config.loading import Loaded
 from syncd.config.models import Settings
 from syncd.connector import Destination, WebhookSource
@@ -28,9 +26,12 @@ from syncd.errors import SyncdError
 from syncd.intake.intake import Intake
 from syncd.intake.schedule import Times
 from syncd.intake.webhooks import Endpoint
-from syncd.jobs import PRESENCE, JobRunner, show_presence
 from syncd.observability.call_stats import Meter
-from syncd.reload import Reload, lane_mark
+from syncd.service import sd_notify, watchdog
+from syncd.service.advice import low_on_room
+from syncd.service.assembly import Assembly, Outlet, assemble, open_store
+from syncd.service.job_runner import PRESENCE, JobRunner, show_presence
+from syncd.service.reload import Reload, lane_mark
 from syncd.signin.watcher import LOOK_EVERY, SignIns
 from syncd.store import Store, figures
 from syncd.store.books import KeptBalance, balance
@@ -141,9 +142,9 @@ class Daemon:
         for lane in self.lanes.values():
             lane.start()
         self.reloads.start()
-        notify.notify(notify.READY, notify.status(self.summary()))
+        sd_notify.notify(sd_notify.READY, sd_notify.status(self.summary()))
         self._writer_moves = watchdog.writer(self.store.journal)
-        within = notify.watchdog_seconds()
+        within = sd_notify.watchdog_seconds()
         if within is not None:
             self._watching = watchdog.Watchdog(self._parts, self.summary, within)
             self._watching.start()
@@ -158,7 +159,7 @@ class Daemon:
     def stop(self) -> None:
         """Drains: no new requests, polls end between two batches, each lane finishes its call and settles it."""
         log.info("stopping")
-        notify.notify(notify.STOPPING)
+        sd_notify.notify(sd_notify.STOPPING)
         if self._watching is not None:
             self._watching.stop()
         self.reloads.stop()

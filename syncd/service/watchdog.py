@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from syncd import notify
+from syncd.service import sd_notify
 from syncd.store.entries import Committed, Entry, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Watchdog:
         parts = self._parts()
         stuck = tuple(name for name, moves in parts.items() if not moves(self._every / ASKED))
         if not stuck:
-            notify.notify(notify.ALIVE, notify.status(self._status()))
+            sd_notify.notify(sd_notify.ALIVE, sd_notify.status(self._status()))
         elif stuck != self._stuck:
             log.error("no progress: systemd's watchdog is not told", stuck=stuck)
         self._stuck = stuck

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from syncd import notify
-from syncd.assembly import Assembly, Outlet
 from syncd.config.loading import Loaded, load_settings, read_text
 from syncd.config.models import Settings
 from syncd.config.secret_refs import files_named
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.mapping.shipped import own_files
+from syncd.service import sd_notify
+from syncd.service.assembly import Assembly, Outlet
 from syncd.store.entries import StoreUnavailable
 from syncd.store.notices import IN_FORCE, REFUSED, Notices
 
@@ -180,7 +180,7 @@ class Reload:
         """Reads the files and brings them into force; True when they are."""
         with self._one:
             self._watch.mark()
-            notify.notify(*notify.reloading())
+            sd_notify.notify(*sd_notify.reloading())
             try:
                 self._take()
             except (SyncdError, StoreUnavailable) as error:
@@ -194,7 +194,7 @@ class Reload:
                 self._say(REFUSED, "")
             finally:
                 said = f"configuration refused: {self.fault}" if self.fault else "the configuration was reloaded"
-                notify.notify(notify.READY, notify.status(said))
+                sd_notify.notify(sd_notify.READY, sd_notify.status(said))
             return not self.fault
 
     def _take(self) -> None:

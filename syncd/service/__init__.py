@@ -1,0 +1,1 @@
+"""The running service: assembly, daemon, reload, watchdog, jobs, status."""
