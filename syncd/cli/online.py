@@ -12,7 +12,7 @@ from syncd.cli.session import Session, session
 
 if TYPE_CHECKING:
     from syncd.config.loading import Loaded
-    from syncd.online.lines import Line
+    from syncd.preflight.lines import Line
 
 
 def register(app: typer.Typer) -> None:
@@ -34,8 +34,8 @@ def with_secrets(here: Session, names: Sequence[str]) -> Loaded:
 
 def ask_vendors(here: Session, names: Sequence[str]) -> int:
     """`check --online`, after the configuration was found valid: prints, and returns the exit code."""
-    from syncd.online.lines import failed, summary
-    from syncd.online.run import check_online
+    from syncd.preflight.lines import failed, summary
+    from syncd.preflight.run import check_online
 
     lines = check_online(with_secrets(here, names), names)
     _show(here, lines)
@@ -54,9 +54,9 @@ def prepare(
     Afterwards the mapping is compared with the CRM again.
     """
     from syncd.capabilities import Level
-    from syncd.online import prepare as preparing
-    from syncd.online import stores
-    from syncd.online.lines import failed
+    from syncd.preflight import prepare as preparing
+    from syncd.preflight import stores
+    from syncd.preflight.lines import failed
     from syncd.service.assembly import assemble
 
     here = session(context)

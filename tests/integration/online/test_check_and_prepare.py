@@ -231,7 +231,7 @@ def test_one_broken_vendor_hides_no_other(folder: UserFolder, start: Start) -> N
 def test_a_vendor_that_hangs_is_waited_for_so_long_and_no_longer(
     folder: UserFolder, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from syncd.online.run import check_online
+    from syncd.preflight.run import check_online
 
     twin = start("salesforce", faults=[{"on": "query", "do": "hang", "seconds": 20}])
     point(folder, "salesforce", twin)

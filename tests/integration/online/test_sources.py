@@ -22,8 +22,8 @@ from syncd.config.loading import load_settings
 from syncd.connector import Context
 from syncd.errors import Failure, Misconfigured
 from syncd.http.oauth import MemoryTokens
-from syncd.online.parts import source as asked
-from syncd.online.reach import reach
+from syncd.preflight.parts import source as asked
+from syncd.preflight.reach import reach
 from syncd.service.daemon import Daemon
 from syncd.twins.twilio import TwilioTwin
 from syncd.twins.zoho_desk import ZohoDeskTwin

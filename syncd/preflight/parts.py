@@ -16,8 +16,8 @@ from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
 from syncd.errors import Failure
 from syncd.mapping.against import Crm, compare
 from syncd.mapping.uses import objects_of
-from syncd.online.lines import Line
-from syncd.online.reach import reach
+from syncd.preflight.lines import Line
+from syncd.preflight.reach import reach
 from syncd.service.assembly import Outlet
 from syncd.store import Store
 from syncd.store.lanes import spend, spending

@@ -18,8 +18,8 @@ from syncd.capabilities import Level
 from syncd.config.loading import Loaded
 from syncd.config.models import Settings
 from syncd.errors import AuthExpired, Failure, QuotaExhausted, RateLimited, SyncdError, Transient, UsageError
-from syncd.online import parts, stores
-from syncd.online.lines import Line
+from syncd.preflight import parts, stores
+from syncd.preflight.lines import Line
 from syncd.service.assembly import assemble
 
 log = logging.getLogger(__name__)

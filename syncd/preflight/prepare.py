@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from syncd.capabilities import Describes, Preparable, Step
 from syncd.errors import UsageError
 from syncd.mapping.against import needs
-from syncd.online.lines import Line
-from syncd.online.parts import book, compared, described
+from syncd.preflight.lines import Line
+from syncd.preflight.parts import book, compared, described
 from syncd.service.assembly import Outlet
 from syncd.store import Store
 
