@@ -29,9 +29,9 @@ from syncd.cli import (
 )
 from syncd.cli.filters import near_or_all
 from syncd.cli.help import GroupedCommands, add_examples, epilog
+from syncd.cli.output import FORMATS
 from syncd.cli.session import Session
 from syncd.errors import UsageError
-from syncd.output import FORMATS
 
 app = typer.Typer(
     name="syncd",

@@ -151,7 +151,7 @@ def connectors(
     ] = None,
 ) -> None:
     """The connectors; with NAME, all about one. `connectors new NEW_NAME --kind KIND` makes a package with its test."""
-    from syncd.abilities import kinds_of_write, what_it_can
+    from syncd.cli.abilities import kinds_of_write, what_it_can
     from syncd.config.schema import key_rows
 
     out = session(context).out

@@ -18,10 +18,10 @@ from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
     from syncd.capabilities import Look
+    from syncd.cli.output import Tell
     from syncd.intake.admit import Policy
     from syncd.intake.backfill import Reading
     from syncd.intake.imports import Imported, Seen
-    from syncd.output import Tell
     from syncd.store import Store
     from syncd.store.jobs import Job
 

@@ -19,7 +19,7 @@ from syncd.cli.session import Session, session
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
-    from syncd.beginning import Beginning, Entry
+    from syncd.scaffold.first_config import Beginning, Entry
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +58,7 @@ def init(
 
     Everything can be given by options. A secret that is typed goes into a file of its own, readable by you alone.
     """
-    from syncd.beginning import compose
+    from syncd.scaffold.first_config import compose
 
     here = session(context)
     path = here.cwd / (here.given or "config.yaml")

@@ -67,7 +67,7 @@ def forget(
 
 def export(context: typer.Context, person: Person) -> None:
     """Everything that is held of a person, as JSON lines."""
-    from syncd.output import Output
+    from syncd.cli.output import Output
     from syncd.store import persons
 
     here = session(context)

@@ -15,7 +15,7 @@ from syncd.cli.session import Session
 from syncd.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from syncd.beginning import Entry, Question
+    from syncd.scaffold.first_config import Entry, Question
 
 Questions = Callable[[dict[str, str]], Iterable["Question"]]
 """The questions, one after another, given what is answered so far."""
@@ -34,7 +34,7 @@ class Asking:
 
     def entries(self, sources: Sequence[str], destinations: Sequence[str]) -> list[Entry]:
         """What is to be connected. UsageError names the roles for which nothing is given and nobody can be asked."""
-        from syncd.beginning import named
+        from syncd.scaffold.first_config import named
 
         chosen: list[Entry] = []
         words: dict[registry.Role, Sequence[str]] = {"source": sources, "destination": destinations}
@@ -64,7 +64,7 @@ class Asking:
 
     def common(self, zone: str) -> dict[str, str]:
         """The answers for the whole file; `zone` is the machine's."""
-        from syncd.beginning import common_questions
+        from syncd.scaffold.first_config import common_questions
 
         if self._asks:
             self._say("\nFor all of it (Enter takes what stands in brackets, or leaves the key out):")
@@ -75,7 +75,7 @@ class Asking:
 
     def entry(self, entry: Entry) -> None:
         """Fills in the answers for one source or destination."""
-        from syncd.beginning import questions
+        from syncd.scaffold.first_config import questions
 
         if self._asks:
             self._say(f"\n{entry.name} ({entry.type}):")
@@ -105,7 +105,7 @@ class Asking:
 
     def _ask(self, questions: Questions, answers: dict[str, str], before: dict[str, str], entry: Entry | None) -> bool:
         """False when something required is missing, and nobody to ask."""
-        from syncd.beginning import normal_answer
+        from syncd.scaffold.first_config import normal_answer
 
         prefix, missing = f"{entry.name}." if entry else "", len(self._missing)
         answers.clear()
@@ -133,7 +133,7 @@ class Asking:
 
     def _put(self, question: Question, answers: dict[str, str], before: str, entry: Entry | None) -> None:
         """One question on the terminal, until its answer can be."""
-        from syncd.beginning import normal_answer
+        from syncd.scaffold.first_config import normal_answer
 
         example = f" (for example {question.example})" if question.example and not question.suggest else ""
         self._say(f"  {question.key}: {question.about or question.words}{example}")
@@ -174,8 +174,8 @@ class Asking:
     def _faults(self, answers: dict[str, str], entry: Entry | None) -> dict[str, str]:
         """Key of the question -> what is wrong with its answer; the key "" for what concerns several. What is not answered
         yet may be there, too."""
-        from syncd.beginning import compose
         from syncd.config.loading import parse_settings
+        from syncd.scaffold.first_config import compose
         from syncd.service.assembly import connector_of
         from syncd.store.engine import parse_url
 
@@ -203,7 +203,7 @@ class Asking:
 
     @staticmethod
     def _reference(question: Question, entry: Entry | None) -> str:
-        from syncd.beginning import variable
+        from syncd.scaffold.first_config import variable
 
         return f"${{{variable(entry, question.key)}}}"
 

@@ -58,7 +58,7 @@ def demo(
 
     Sample events come in by the public doors; a stand-in for the CRM takes the records.
     """
-    from syncd.demo.run import run_demo
+    from syncd.cli.demo.run import run_demo
 
     return run_demo(crm.value, once=once, out=session(context).out)
 

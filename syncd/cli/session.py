@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from syncd.cli.output import Format, Output
 from syncd.errors import ConfigError, UsageError
-from syncd.output import Format, Output
 
 if TYPE_CHECKING:
     from syncd.config.loading import Loaded

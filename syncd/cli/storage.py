@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from syncd.cli.output import localised
 from syncd.cli.session import Session, session
-from syncd.output import localised
 
 db_app = typer.Typer(no_args_is_help=True, help="The database of syncd itself.")
 

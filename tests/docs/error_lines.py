@@ -25,7 +25,7 @@ NEVER_SHOWN = ("AssertionError", "NotImplementedError", "TypeError", "KeyError",
 """Raised for our own bugs, or without a line."""
 WORDS = ("code", "field", "scope", "key")
 """Keywords that hold no line for a person."""
-NOT_SHOWN = ("syncd/twins/", "syncd/testing/", "syncd/demo/")
+NOT_SHOWN = ("syncd/twins/", "syncd/testing/", "syncd/cli/demo/")
 """Stand-ins and suites: whoever sees their lines is a developer with the source before them."""
 TABLES = re.compile(r"_?[A-Z_]*(TELLS|TELLING|HINTS|MEANINGS|REASONS|ADVICE)$")
 """Module-level tables whose texts are shown as lines of fault."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd import registry
-from syncd.abilities import kinds_of_write, what_it_can
+from syncd.cli.abilities import kinds_of_write, what_it_can
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.config.schema import key_rows
 from syncd.signals import CATALOGUE

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.output import Format, Output, _coloured, localised, pace, plain_table
+from syncd.cli.output import Format, Output, _coloured, localised, pace, plain_table
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
 LONG = "9f0c2d4e-5b6a-4c7d-8e9f-" + "0" * 200

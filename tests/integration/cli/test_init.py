@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd import registry
-from syncd.beginning import Entry, compose, questions
 from syncd.cli import init as command
 from syncd.cli import run
+from syncd.scaffold.first_config import Entry, compose, questions
 from syncd.service.assembly import check_configuration
 
 SECRET = "canary-91d2: #{} '\"\\é"

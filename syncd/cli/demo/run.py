@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syncd.demo.samples import FORMS_SECRET, KNOWN, SHOP_SECRET, TWILIO_ACCOUNT, TWILIO_TOKEN, Doors, samples
+from syncd.cli.demo.samples import FORMS_SECRET, KNOWN, SHOP_SECRET, TWILIO_ACCOUNT, TWILIO_TOKEN, Doors, samples
+from syncd.cli.output import Output
 from syncd.errors import SyncdError
-from syncd.output import Output
 
 if TYPE_CHECKING:
     from syncd.service.daemon import Daemon
