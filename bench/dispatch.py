@@ -18,7 +18,7 @@ from syncd.dispatch.lane import Lane
 from syncd.mapping.loading import load_mapping
 from syncd.signals import Signal, derive_id, make_person
 from syncd.store import Store, queue
-from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import Arrival, Entry, Seed
 from syncd.store.queue import Attempt, Ending, Settlement, WriteRow
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
 from tests.servers import postgres_server

@@ -25,7 +25,7 @@ from bench.calls import CRMS
 from bench.figures import Aim, Figure, Table, workplace
 from bench.processes import Daemon, TwinProcess, configuration, daemon, free_port, post, twin
 from syncd.store import Store
-from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import Arrival, Entry, Seed
 from syncd.store.queries import Filter, every
 from tests.chaos.processes import until
 

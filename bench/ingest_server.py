@@ -22,9 +22,9 @@ from syncd.http.oauth import MemoryTokens
 from syncd.intake.admit import Outlet, Policy
 from syncd.intake.webhooks import Doors, Endpoint, Journal
 from syncd.store import Store
-from syncd.store.entries import Done, Entry, Tell
-from syncd.store.groups import commit_group
-from syncd.store.rows import Prepared
+from syncd.store.journal.encoding import Prepared
+from syncd.store.journal.entries import Done, Entry, Tell
+from syncd.store.journal.group_commit import commit_group
 from syncd.web.app import App, Readiness, make_app
 from syncd.web.metrics import Gauges, registry_of
 from syncd.web.server import Server

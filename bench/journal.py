@@ -18,9 +18,9 @@ from pathlib import Path
 from bench.figures import Figure, Table, workplace
 from bench.sidebyside import Way, compare
 from syncd.store import Store
-from syncd.store.entries import Committed, Entry
-from syncd.store.groups import commit_group
-from syncd.store.rows import prepare
+from syncd.store.journal.encoding import prepare
+from syncd.store.journal.entries import Committed, Entry
+from syncd.store.journal.group_commit import commit_group
 from tests.entries import a_signal, an_entry
 from tests.servers import NoPostgres, postgres_server
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncd.signals import Signal, derive_id
-from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import Arrival, Entry, Seed
 
 MOMENT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 CRM = (Seed("crm", live=True),)

@@ -125,7 +125,7 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
     from syncd.intake.backfill import LEASE, Progress
     from syncd.service.job_runner import daemon_runs
     from syncd.store.calling import EVERYBODY, call_out
-    from syncd.store.groups import Stir
+    from syncd.store.journal.group_commit import Stir
 
     called = False
     with here.out.progress(f"backfill of {job.subject}") as told:

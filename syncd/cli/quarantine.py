@@ -114,7 +114,7 @@ def _work_off(here: Session, store: Store, ids: list[str]) -> int | None:
     from syncd.service.assembly import assemble
     from syncd.service.job_runner import daemon_runs
     from syncd.store.calling import call_out
-    from syncd.store.groups import Stir
+    from syncd.store.journal.group_commit import Stir
 
     if daemon_runs(store):
         call_out(store, Stir(hints=True))

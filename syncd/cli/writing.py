@@ -237,7 +237,7 @@ def deliver(here: Session, store: Store, names: list[str] | None = None) -> None
     from syncd.service.assembly import assemble
     from syncd.service.job_runner import daemon_runs
     from syncd.store.calling import EVERYBODY, call_out
-    from syncd.store.groups import Stir
+    from syncd.store.journal.group_commit import Stir
 
     if daemon_runs(store):
         call_out(store, Stir(frozenset(names or [EVERYBODY])))

@@ -31,7 +31,7 @@ from syncd.pacing import Pace
 from syncd.runtime.clock_jumps import Jumps
 from syncd.store import queue
 from syncd.store.engine import millis
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.lanes import drop_rejected, due_at_once, move_times, pace_of
 from syncd.store.leases import TERM
 from syncd.store.store import Store

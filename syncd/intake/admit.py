@@ -18,7 +18,7 @@ from syncd.config.models import Settings, Switch
 from syncd.connector import Batch
 from syncd.intake.quarantine import quarantined_request, quarantined_signal
 from syncd.signals import Exclusions, Route, Signal, place_of
-from syncd.store.entries import Arrival, Entry, Fence, Fetched, JobStep, Seed
+from syncd.store.journal.entries import Arrival, Entry, Fence, Fetched, JobStep, Seed
 
 OFF_SWITCH = "switch"
 OFF_EXCLUDED = "exclude"

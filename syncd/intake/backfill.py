@@ -27,8 +27,8 @@ from syncd.intake.polls import setback
 from syncd.runtime.crashpoints import point
 from syncd.signals import Route
 from syncd.store import Store
-from syncd.store.entries import Entry, Fence, FenceLost, JobStep, StoreUnavailable
 from syncd.store.jobs import OPEN, REPORTED, Job, Recalled, asked_for
+from syncd.store.journal.entries import Entry, Fence, FenceLost, JobStep, StoreUnavailable
 from syncd.store.leases import TERM, Claim
 from syncd.store.schema import signals, tombstones
 

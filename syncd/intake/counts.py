@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 
 from syncd.observability import signal_log
-from syncd.store.entries import Committed
+from syncd.store.journal.entries import Committed
 
 
 class Counts:

@@ -26,7 +26,7 @@ from syncd.observability import traces
 from syncd.runtime.crashpoints import point
 from syncd.signals import Route, Signal
 from syncd.store import Store
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.receipts import Due
 
 log = structlog.get_logger(__name__)

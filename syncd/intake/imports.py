@@ -20,7 +20,7 @@ from syncd.errors import Failure, Malformed, UsageError
 from syncd.http.oauth import MemoryTokens
 from syncd.intake.backfill import Progress, Reading
 from syncd.signals import Route
-from syncd.store.entries import Entry
+from syncd.store.journal.entries import Entry
 
 KIND = "import"
 SOURCE = "import"

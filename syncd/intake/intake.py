@@ -29,8 +29,8 @@ from syncd.intake.subscriptions import SubscriptionLook
 from syncd.intake.waits import Wait
 from syncd.intake.webhooks import BYTES_IN_FLIGHT, Doors, Endpoint
 from syncd.store import Store
-from syncd.store.entries import StoreUnavailable
-from syncd.store.groups import Stir
+from syncd.store.journal.entries import StoreUnavailable
+from syncd.store.journal.group_commit import Stir
 from syncd.store.subscriptions import note_keys
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ import structlog
 
 from syncd.connector import KeyFetchingSource
 from syncd.errors import Failure, KeyUnavailable
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from syncd.store.entries import Committed, Done, Outcome
+from syncd.store.journal.entries import Committed, Done, Outcome
 
 if TYPE_CHECKING:
     from syncd.intake.webhooks import Journal

@@ -24,7 +24,7 @@ from syncd.observability import traces
 from syncd.runtime.crashpoints import point
 from syncd.signals import Route
 from syncd.store import Store
-from syncd.store.entries import Entry, Fence, FenceLost, StoreUnavailable
+from syncd.store.journal.entries import Entry, Fence, FenceLost, StoreUnavailable
 from syncd.store.leases import TERM
 
 log = structlog.get_logger(__name__)

@@ -16,7 +16,7 @@ import msgspec
 
 from syncd.connector import Request
 from syncd.signals import NAMESPACE, Signal, encode, frame
-from syncd.store.entries import Quarantined
+from syncd.store.journal.entries import Quarantined
 
 LONGEST_ERROR = 2000
 _CREDENTIAL = re.compile(r"auth|cookie|token|secret|password|passwd|api-?_?key|credential", re.IGNORECASE)

@@ -15,7 +15,7 @@ import structlog
 from syncd.capabilities import Subscribable, Subscription
 from syncd.errors import Failure
 from syncd.store import Store
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.subscriptions import note, registered
 
 log = structlog.get_logger(__name__)

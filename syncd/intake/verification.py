@@ -26,8 +26,8 @@ from syncd.intake.former_ids import with_former_ids
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.engine import millis
-from syncd.store.entries import Arrival, StoreUnavailable
 from syncd.store.jobs import Findings, Job, asked_for
+from syncd.store.journal.entries import Arrival, StoreUnavailable
 from syncd.store.leases import Claim
 from syncd.store.schema import signals
 from syncd.store.verifications import SOURCE_KIND, forget_older, open_or_resume

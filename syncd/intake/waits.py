@@ -19,7 +19,7 @@ from syncd.capabilities import Waiting
 from syncd.errors import Failure
 from syncd.intake.polls import setback
 from syncd.store import Store
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.leases import TERM
 
 log = structlog.get_logger(__name__)

@@ -28,7 +28,7 @@ from syncd.intake.unpacking import TooLargeUnpacked, codings, unpacked
 from syncd.observability import traces
 from syncd.observability.logs import REQUEST
 from syncd.signals import Route
-from syncd.store.entries import Committed, Done, Entry, StoreUnavailable, Tell
+from syncd.store.journal.entries import Committed, Done, Entry, StoreUnavailable, Tell
 
 log = structlog.get_logger(__name__)
 

@@ -37,8 +37,8 @@ from syncd.store import Store, figures
 from syncd.store.books import KeptBalance, balance
 from syncd.store.calling import EVERYBODY, Calling
 from syncd.store.engine import millis
-from syncd.store.entries import StoreUnavailable
-from syncd.store.groups import Stir
+from syncd.store.journal.entries import StoreUnavailable
+from syncd.store.journal.group_commit import Stir
 from syncd.store.lanes import spending
 from syncd.store.notices import Notices
 from syncd.store.purge import purge

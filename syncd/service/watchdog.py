@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from syncd.service import sd_notify
-from syncd.store.entries import Committed, Entry, StoreUnavailable
+from syncd.store.journal.entries import Committed, Entry, StoreUnavailable
 
 if TYPE_CHECKING:
-    from syncd.store.journal import Journal
+    from syncd.store.journal.journal import Journal
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.notices import Notices
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy import text
 
 from syncd.store.engine import connect_alone, is_pooled
-from syncd.store.entries import StoreUnavailable
-from syncd.store.groups import Stir
+from syncd.store.journal.entries import StoreUnavailable
+from syncd.store.journal.group_commit import Stir
 
 if TYPE_CHECKING:
     from syncd.store.store import Store

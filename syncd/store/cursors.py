@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from syncd.store.engine import millis, moment
-from syncd.store.rows import plain
+from syncd.store.journal.encoding import plain
 from syncd.store.schema import cursors, memory, source_health
 from syncd.store.upsert import upsert
 

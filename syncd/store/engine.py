@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from syncd.errors import UsageError
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 
 BUSY_SECONDS = 15
 """How long a writer waits for another process on one SQLite file (a command beside the daemon)."""
@@ -97,7 +97,7 @@ def make_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def durable(connection: Any, record: Any) -> None:
-        from syncd.store.arrays import learn_arrays  # needs psycopg
+        from syncd.store.journal.pg_arrays import learn_arrays  # needs psycopg
 
         connection.autocommit = True
         record.info[POOLED] = is_pooled(connection)

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
+from syncd.store.journal.encoding import plain
 from syncd.store.queue import LONGEST_ID, among, sql
-from syncd.store.rows import plain
 
 LONGEST_NAME = 300
 HOURS_KEPT = 30 * 3_600_000

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import ColumnElement, Connection, delete, literal_column, select, update
 
 from syncd.store import engine as engines
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.schema import leases
 from syncd.store.upsert import upsert
 

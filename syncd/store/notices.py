@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from syncd.store.rows import plain
+from syncd.store.journal.encoding import plain
 from syncd.store.schema import notices
 from syncd.store.upsert import upsert
 

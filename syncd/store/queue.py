@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from syncd.signals import Signal, decode_signal
-from syncd.store.rows import plain
+from syncd.store.journal.encoding import plain
 
 UNFINISHED = ("pending", "sending", "doubt", "held")
 """States of a write that still has work, or waits."""

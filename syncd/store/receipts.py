@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from syncd.store.engine import millis, moment
-from syncd.store.entries import Fetched
+from syncd.store.journal.encoding import plain
+from syncd.store.journal.entries import Fetched
 from syncd.store.leases import now_of
-from syncd.store.rows import plain
 from syncd.store.schema import receipts
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from sqlalchemy import delete, select
 from syncd.errors import SyncdError
 from syncd.http.lockout import MemoryBook
 from syncd.store.engine import millis, moment
-from syncd.store.entries import StoreUnavailable
-from syncd.store.rows import plain
+from syncd.store.journal.encoding import plain
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.schema import refusals
 from syncd.store.upsert import upsert
 

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, PoolProxiedConnection
 
 from syncd.store import engine as engines
 from syncd.store.cursors import Cursors, Sources
-from syncd.store.entries import StoreUnavailable
 from syncd.store.jobs import Jobs
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.leases import Leases, this_process
 from syncd.store.receipts import Receipts
 from syncd.store.revisions import DbInfo, migrate_if_due, read_info
@@ -29,7 +29,7 @@ from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
     from syncd.http.lockout import Refusals
-    from syncd.store.journal import Journal
+    from syncd.store.journal.journal import Journal
     from syncd.store.tokens import StoredTokens
 
 T = TypeVar("T")
@@ -221,7 +221,7 @@ class Store:
 
     @cached_property
     def journal(self) -> Journal:
-        from syncd.store.journal import Journal
+        from syncd.store.journal.journal import Journal
 
         return Journal(self)
 

@@ -26,7 +26,7 @@ from sqlalchemy import URL, Connection, delete, insert, select
 from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.http.lockout import keyed
 from syncd.http.oauth import Mint, Token
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.leases import TERM, Claim, still_held
 from syncd.store.schema import tokens
 

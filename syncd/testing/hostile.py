@@ -22,7 +22,7 @@ from syncd.errors import Malformed, NotAuthentic
 from syncd.http.json_text import parse
 from syncd.items import each_item
 from syncd.signals import Route, Signal, derive_id, make_person
-from syncd.store.entries import Committed, Done, Entry, Tell
+from syncd.store.journal.entries import Committed, Done, Entry, Tell
 
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "hostile-secret"  # noqa: S105  what the stub verifier accepts

@@ -27,7 +27,7 @@ from syncd.mapping.loading import load_mapping
 from syncd.observability.logs import mask_known_secrets
 from syncd.runtime.known_secrets import mask
 from syncd.store import Store
-from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import Arrival, Entry, Seed
 from tests.lane_rig import T0, signal
 
 CLIENT_SECRET = "9f+client/SECRET=7c41"

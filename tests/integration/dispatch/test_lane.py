@@ -16,7 +16,7 @@ from syncd.dispatch.lane import CLAIM_FOR
 from syncd.errors import Transient
 from syncd.runtime import crashpoints
 from syncd.signals import Route, Signal
-from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import Arrival, Entry, Seed
 from syncd.store.schema import deliveries, leases, spending
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm

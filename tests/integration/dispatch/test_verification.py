@@ -14,7 +14,7 @@ from syncd.connector import Keying, Kind
 from syncd.dispatch import verification
 from syncd.dispatch.verification import Range, Verified, open_verification
 from syncd.errors import Misconfigured, RateLimited, Scope, Transient
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.schema import signals, writes
 from syncd.store.verifications import DESTINATION_KIND, last_results
 from syncd.testing.hostile_destination import HostileCrm, before, lost

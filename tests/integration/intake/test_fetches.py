@@ -19,7 +19,7 @@ from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
 from syncd.intake.quarantine import quarantined_request
 from syncd.signals import Route, decode_signal
 from syncd.store import Store
-from syncd.store.entries import Entry
+from syncd.store.journal.entries import Entry
 from syncd.store.schema import signals
 from syncd.testing.hostile import HostileSource, HostileWebhook, body, make_signal, page
 

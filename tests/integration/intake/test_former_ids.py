@@ -10,7 +10,7 @@ from msgspec import structs
 from syncd.connector import Batch, FormerId
 from syncd.intake.former_ids import with_former_ids
 from syncd.store import Store
-from syncd.store.entries import Arrival, Entry
+from syncd.store.journal.entries import Arrival, Entry
 from syncd.store.schema import signals, tombstones
 from tests.entries import CRM, MOMENT, a_signal
 

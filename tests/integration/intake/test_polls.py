@@ -16,7 +16,7 @@ from syncd.intake.admit import Outlet, Policy
 from syncd.intake.polls import Ended, Poll, setback
 from syncd.service.status import gather
 from syncd.store import Store
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.schema import signals
 from syncd.testing.hostile import GENESIS, HostileSource, backwards, duplicates, flood
 

@@ -16,8 +16,8 @@ from syncd.intake.admit import Outlet, Policy
 from syncd.intake.backfill import Range
 from syncd.intake.verification import Compared, compare_source, open_comparison
 from syncd.store import Store
-from syncd.store.entries import Arrival, Entry
 from syncd.store.jobs import Job
+from syncd.store.journal.entries import Arrival, Entry
 from syncd.store.schema import signals, tombstones
 from syncd.store.verifications import SOURCE_KIND, last_results
 from syncd.testing.hostile import HostileSource, make_signal

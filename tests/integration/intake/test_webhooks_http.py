@@ -15,7 +15,7 @@ import requests
 from syncd.errors import KeyUnavailable, UsageError
 from syncd.intake.admit import Policy
 from syncd.intake.webhooks import Endpoint
-from syncd.store.entries import Entry, StoreUnavailable
+from syncd.store.journal.entries import Entry, StoreUnavailable
 from syncd.testing.hostile import SECRET, HostileWebhook, body
 from syncd.web.app import Readiness
 from syncd.web.server import Server

@@ -20,8 +20,8 @@ from syncd.mapping.loading import load_mapping
 from syncd.service.job_runner import show_presence
 from syncd.store import Store, calling
 from syncd.store.calling import EVERYBODY, LONGEST, Calling, read, said
-from syncd.store.entries import Arrival, Entry, Seed
-from syncd.store.groups import Stir
+from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.group_commit import Stir
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
 from tests.chaos import processes
 from tests.entries import MOMENT

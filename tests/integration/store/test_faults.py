@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from syncd.errors import UsageError
 from syncd.store import Store, books
-from syncd.store.entries import Entry, Quarantined, StoreUnavailable
+from syncd.store.journal.entries import Entry, Quarantined, StoreUnavailable
 from tests.entries import MOMENT, an_entry
 from tests.servers import Server, execute
 
@@ -52,7 +52,7 @@ def test_a_full_disk_refuses_and_recovers(sqlite_url: str) -> None:
 FILE_LIMIT = """
 import resource, signal, sys
 from syncd.store import Store
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from tests.entries import an_entry
 from tests.integration.store.test_faults import fat
 store = Store.open(sys.argv[1])
@@ -96,7 +96,7 @@ AS_ANOTHER = """
 import os, sys
 from syncd.store import Store
 from syncd.store import journal, store
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from tests.entries import an_entry
 if os.geteuid() == 0:  # root may write anywhere: be somebody who may not
     os.setgroups([])

@@ -14,8 +14,8 @@ from sqlalchemy import func, select
 from syncd.connector import Hint
 from syncd.signals import Person, Route
 from syncd.store import Store, books, queries
-from syncd.store.entries import Arrival, Entry, Fence, FenceLost, JobStep, Quarantined, Seed, StoreUnavailable
-from syncd.store.groups import Stir
+from syncd.store.journal.entries import Arrival, Entry, Fence, FenceLost, JobStep, Quarantined, Seed, StoreUnavailable
+from syncd.store.journal.group_commit import Stir
 from syncd.store.schema import deliveries, receipts, settled, signals
 from tests.entries import CRM, MOMENT, a_signal, an_entry
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from syncd.store import Store
 from syncd.store import engine as engines
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.leases import Claim, Heartbeat, is_dead, still_held, this_process
 from syncd.store.schema import leases
 from tests.entries import MOMENT

@@ -19,7 +19,7 @@ from syncd.runtime import crashpoints
 from syncd.signals import Person
 from syncd.store import Store
 from syncd.store.engine import WRITES, make_engine, parse_url
-from syncd.store.entries import Arrival, Entry
+from syncd.store.journal.entries import Arrival, Entry
 from syncd.store.queries import Filter, newest
 from syncd.store.revisions import HEAD, SCRIPTS, db_info, upgrade
 from syncd.store.schema import metadata

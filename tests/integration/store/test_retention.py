@@ -14,7 +14,7 @@ from syncd.signals import Signal, make_person
 from syncd.store import Store
 from syncd.store.books import balance, unbalanced
 from syncd.store.engine import millis
-from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import Arrival, Entry, Seed
 from syncd.store.purge import purge
 from syncd.store.schema import people, receipts, source_health
 

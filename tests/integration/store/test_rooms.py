@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select
 from syncd.connector import Hint
 from syncd.signals import Person
 from syncd.store import Store, books, queries
-from syncd.store.entries import Arrival, Entry, Fetched, Seed
+from syncd.store.journal.entries import Arrival, Entry, Fetched, Seed
 from syncd.store.purge import purge
 from syncd.store.queries import Filter, Tail
 from syncd.store.schema import attempts, deliveries, settled, signals, spending, tombstones, writes

@@ -19,7 +19,7 @@ from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.http.oauth import Token
 from syncd.signin.watcher import SignIns, announce
 from syncd.store import Store
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.notices import Notices
 from syncd.store.schema import tokens
 from syncd.store.tokens import StoredTokens

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 
 from syncd.signals import Person, Route
-from syncd.store import Store, groups
-from syncd.store.arrivals import MOST_ROWS, arrive
-from syncd.store.entries import Arrival, Committed, Entry, Outcome, Seed
-from syncd.store.groups import Stir, commit_group
-from syncd.store.rows import Prepared, prepare
+from syncd.store import Store
+from syncd.store.journal import group_commit
+from syncd.store.journal.encoding import Prepared, prepare
+from syncd.store.journal.entries import Arrival, Committed, Entry, Outcome, Seed
+from syncd.store.journal.group_commit import Stir, commit_group
+from syncd.store.journal.sqlite_fast_path import MOST_ROWS, arrive
 from syncd.store.schema import deliveries, receipts, settled, signals, source_health, tally, tombstones
 from tests.entries import CRM, MOMENT, a_signal
 
@@ -83,7 +84,7 @@ def test_both_ways_leave_the_same(written: list[list[Entry]], purged: set[int]) 
                     connection.execute(insert(tombstones).values(id=str(a_signal(native).id), at=0))
         for group in written:
             mine = commit(short, group)
-            with patch.object(groups, "arrive", lambda store, group: False):
+            with patch.object(group_commit, "arrive", lambda store, group: False):
                 theirs = commit(general, group)
             assert mine == theirs
         assert everything(short) == everything(general)
@@ -124,7 +125,7 @@ def test_while_repeats_are_about_nothing_is_tried_in_vain() -> None:
         asked.append(arrive(store, group))
         return asked[-1]
 
-    with a_store() as store, patch.object(groups, "arrive", watched):
+    with a_store() as store, patch.object(group_commit, "arrive", watched):
         for start, tried, repeats in ((0, [True], 0), (0, [False], 3), (1, [], 2), (100, [], 0), (200, [True], 0)):
             asked.clear()
             outcomes = commit_group(store, some(3, start=start)).outcomes

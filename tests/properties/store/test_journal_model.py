@@ -15,7 +15,7 @@ from sqlalchemy import delete, insert, select
 from syncd.connector import Hint
 from syncd.signals import Person, Signal
 from syncd.store import Store, books
-from syncd.store.entries import Arrival, Entry, Fence, FenceLost, Seed
+from syncd.store.journal.entries import Arrival, Entry, Fence, FenceLost, Seed
 from syncd.store.purge import KEPT_STATES, purge
 from syncd.store.schema import deliveries, receipts, settled
 from tests.entries import MOMENT, a_signal

@@ -10,7 +10,7 @@ from syncd.config.models import DestinationSettings, Exclude, Settings
 from syncd.connector import Batch, Hint
 from syncd.intake.admit import NOT_ASKED_FOR, Policy, admit, empty
 from syncd.signals import Route
-from syncd.store.entries import Fence, Fetched, JobStep
+from syncd.store.journal.entries import Fence, Fetched, JobStep
 from syncd.testing.hostile import make_signal
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

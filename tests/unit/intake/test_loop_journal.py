@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from syncd.intake.loop_journal import DRY_TURNS, LoopJournal
-from syncd.store.entries import Committed, Done, Entry, StoreUnavailable, Tell
+from syncd.store.journal.entries import Committed, Done, Entry, StoreUnavailable, Tell
 
 
 class Written:

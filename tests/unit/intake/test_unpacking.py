@@ -22,7 +22,7 @@ from syncd.intake.admit import Outlet, Policy
 from syncd.intake.quarantine import read_payload
 from syncd.intake.unpacking import TooLargeUnpacked, unpacked
 from syncd.intake.webhooks import NOT_AUTHENTIC, TOO_LARGE, WRONG_CODING, Answer, Endpoint, judge
-from syncd.store.entries import Entry
+from syncd.store.journal.entries import Entry
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 POLICY = Policy(switches={"custom": {"*": True}}, outlets=(Outlet("crm"),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syncd.store.books import REST, KeptBalance, Line
-from syncd.store.entries import StoreUnavailable
+from syncd.store.journal.entries import StoreUnavailable
 
 
 class Counting:

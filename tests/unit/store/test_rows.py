@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from syncd.connector import Hint
-from syncd.store.entries import Quarantined
-from syncd.store.rows import prepare
+from syncd.store.journal.encoding import prepare
+from syncd.store.journal.entries import Quarantined
 from tests.entries import MOMENT, a_signal, an_entry
 
 

@@ -18,7 +18,7 @@ from msgspec import structs, to_builtins
 from syncd.connector import Hint
 from syncd.signals import NAMESPACE, Route, encode, frame
 from syncd.store.engine import millis
-from syncd.store.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import Arrival, Entry, Seed
 
 LONGEST_ERROR = 2000
 

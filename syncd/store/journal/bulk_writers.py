@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from syncd.store.engine import PURGE_LOCK
-from syncd.store.rows import SignalRow
+from syncd.store.journal.encoding import SignalRow
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -176,7 +176,7 @@ class PostgresPen:
     _UPSERTS = {name: sql.replace("?", "%s") for name, sql in UPSERTS.items()}
 
     def __init__(self, raw: Any) -> None:
-        from syncd.store.arrays import MAKERS  # needs psycopg, which is loaded only for PostgreSQL
+        from syncd.store.journal.pg_arrays import MAKERS  # needs psycopg, which is loaded only for PostgreSQL
 
         self._raw = raw
         self._makers = MAKERS

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from syncd.store.engine import is_row_fault
-from syncd.store.entries import Seed
-from syncd.store.pens import HOT, SQLITE_UPSERTS
-from syncd.store.rows import ArrivalRows, Prepared, SignalRow
+from syncd.store.journal.bulk_writers import HOT, SQLITE_UPSERTS
+from syncd.store.journal.encoding import ArrivalRows, Prepared, SignalRow
+from syncd.store.journal.entries import Seed
 
 if TYPE_CHECKING:
     from syncd.store.store import Store

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from syncd.observability.histogram import SECONDS, SIZES, Histogram
 from syncd.runtime.crashpoints import point
 from syncd.runtime.switch_interval import long_turns, short_turns, wait_exactly
-from syncd.store.entries import Committed, Done, Entry, Outcome, StoreUnavailable, Tell
-from syncd.store.groups import Stir, commit_group
-from syncd.store.rows import Prepared, prepare
+from syncd.store.journal.encoding import Prepared, prepare
+from syncd.store.journal.entries import Committed, Done, Entry, Outcome, StoreUnavailable, Tell
+from syncd.store.journal.group_commit import Stir, commit_group
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -32,7 +32,8 @@ LARGEST_GROUP_BYTES = 4_000_000
 
 ENOUGH_BESIDE = 32
 ENOUGH_IN_TURN = 256
-"""Entries that are worth a commit while more come in. SQLite commits beside the event loop (`syncd.store.arrivals`), so half of
+"""Entries that are worth a commit while more come in. SQLite commits beside the event loop
+(`syncd.store.journal.sqlite_fast_path`), so half of
 64 busy connections may be committed while the other half is read. PostgreSQL's driver needs the interpreter again and again: the
 two would only fight for it."""
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from syncd.store.arrivals import arrive
 from syncd.store.engine import is_row_fault
-from syncd.store.entries import Committed, FenceLost, Outcome, StoreUnavailable
+from syncd.store.journal.bulk_writers import Pen, pen_for
+from syncd.store.journal.encoding import ArrivalRows, Part, Prepared, only, parts, without
+from syncd.store.journal.entries import Committed, FenceLost, Outcome, StoreUnavailable
+from syncd.store.journal.sqlite_fast_path import arrive
 from syncd.store.leases import still_held
-from syncd.store.pens import Pen, pen_for
-from syncd.store.rows import ArrivalRows, Part, Prepared, only, parts, without
 
 if TYPE_CHECKING:
     from syncd.store.store import Store

@@ -1,0 +1,1 @@
+"""The hot write path: what comes in is committed in groups by one writer."""
