@@ -22,7 +22,7 @@ from syncd.dispatch.letters import letters
 from syncd.service.status import gather
 from syncd.signals import Signal, derive_id, make_person
 from syncd.store import Store, queue
-from syncd.store.books import balance
+from syncd.store.balance import balance
 from syncd.store.journal.entries import Arrival, Entry, Seed
 from syncd.store.purge import purge
 from syncd.store.queries import Filter, explain, newest

@@ -22,8 +22,8 @@ from sqlalchemy import text
 from bench.figures import Aim, Figure, Table, workplace
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.service.status import gather
-from syncd.store import Store, figures
-from syncd.store.books import balance
+from syncd.store import Store, gauges
+from syncd.store.balance import balance
 from tests.servers import NoPostgres, postgres_server
 
 SETTINGS = Settings(
@@ -93,15 +93,15 @@ def fill(store: Store, count: int) -> None:
 def scraped(store: Store) -> None:
     """What `/metrics` asks of the store beyond small tables."""
     balance(store)
-    figures.disk(store)
-    figures.oldest_purgeable(store)
-    figures.oldest_pending(store)
-    figures.people_counts(store)
+    gauges.disk(store)
+    gauges.oldest_purgeable(store)
+    gauges.oldest_pending(store)
+    gauges.people_counts(store)
 
 
 LOOKS: dict[str, Callable[[Store], object]] = {
     "the balance sheet": balance,
-    "people remembered": figures.people_counts,
+    "people remembered": gauges.people_counts,
     "status": lambda store: gather(store, SETTINGS),
     "a scrape": scraped,
 }

@@ -17,7 +17,7 @@ from syncd.dispatch.plan import write_key
 from syncd.mapping.loading import load_mapping
 from syncd.signals import Route, Signal, derive_id, make_person
 from syncd.store import Store
-from syncd.store.books import balance, unbalanced
+from syncd.store.balance import balance, unbalanced
 from syncd.store.journal.entries import Arrival, Entry, Seed
 from syncd.store.schema import attempts, deliveries, people, settled, writes
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination

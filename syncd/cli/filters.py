@@ -60,7 +60,7 @@ class Chosen:
                 known_name("source", self.source, (*here.settings.sources, *stored))
 
     def _people(self, here: Session) -> tuple[str, ...]:
-        from syncd.store.named import signals_of
+        from syncd.store.person_search import signals_of
 
         with here.store() as store:
             return tuple(signals_of(store, self.person))

@@ -124,8 +124,8 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
     """The job to its end, by a running daemon, or here as soon as there is none. Ctrl-C leaves it to the daemon."""
     from syncd.intake.backfill import LEASE, Progress
     from syncd.service.job_runner import daemon_runs
-    from syncd.store.calling import EVERYBODY, call_out
     from syncd.store.journal.group_commit import Stir
+    from syncd.store.pg_notify import EVERYBODY, call_out
 
     called = False
     with here.out.progress(f"backfill of {job.subject}") as told:

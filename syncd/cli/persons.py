@@ -11,7 +11,7 @@ from syncd.cli.confirming import agreed
 from syncd.cli.session import Session, session
 
 if TYPE_CHECKING:
-    from syncd.store.persons import Found
+    from syncd.store.privacy import Found
 
 Person = Annotated[str, typer.Argument(metavar="PERSON", help="e-mail address or phone number, whole")]
 
@@ -45,13 +45,13 @@ def forget(
 
     Ids stay, so that no repeat and no backfill brings their signals back. Records in the CRM are listed, not touched.
     """
-    from syncd.store import persons
+    from syncd.store import privacy
 
     here = session(context)
     settings = here.settings
-    marks = persons.marks_of(person, settings.region)
+    marks = privacy.marks_of(person, settings.region)
     with here.store() as store:
-        found = persons.look(store, marks)
+        found = privacy.look(store, marks)
         records = [_record(here, *one) for one in found.records]
         if found.empty:
             _told(here, found, records, erased=False, mentions=mentions, wiped=None)
@@ -59,7 +59,7 @@ def forget(
         if dry_run or not (yes or _agreed(here, found, records, mentions)):
             _told(here, found, records, erased=False, mentions=mentions, wiped=None)
             return 0
-        persons.erase(store, marks, found, others=mentions)
+        privacy.erase(store, marks, found, others=mentions)
         wiped = store.wipe(rewrite=vacuum)
     _told(here, found, records, erased=True, mentions=mentions, wiped=wiped)
     return 0
@@ -68,13 +68,13 @@ def forget(
 def export(context: typer.Context, person: Person) -> None:
     """Everything that is held of a person, as JSON lines."""
     from syncd.cli.output import Output
-    from syncd.store import persons
+    from syncd.store import privacy
 
     here = session(context)
-    marks = persons.marks_of(person, here.settings.region)
+    marks = privacy.marks_of(person, here.settings.region)
     with here.store() as store:
-        found = persons.look(store, marks)
-        Output("json", here.settings.zone).rows(persons.everything(store, found, marks), ())
+        found = privacy.look(store, marks)
+        Output("json", here.settings.zone).rows(privacy.everything(store, found, marks), ())
     if found.others:
         here.out.say(f"not among them: {len(found.others)} signals of other people that mention the person")
 

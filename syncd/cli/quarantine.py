@@ -113,8 +113,8 @@ def _work_off(here: Session, store: Store, ids: list[str]) -> int | None:
     from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
     from syncd.service.assembly import assemble
     from syncd.service.job_runner import daemon_runs
-    from syncd.store.calling import call_out
     from syncd.store.journal.group_commit import Stir
+    from syncd.store.pg_notify import call_out
 
     if daemon_runs(store):
         call_out(store, Stir(hints=True))

@@ -30,7 +30,7 @@ def running(here: Session) -> Iterator[tuple[Store, Named, Sequence[str]]]:
     read, and a running daemon must say what it works by; with none, the file's faults are raised as ever."""
     from syncd.service.job_runner import PRESENCE
     from syncd.store import Store
-    from syncd.store.notices import IN_FORCE, REFUSED, Notices
+    from syncd.store.announcements import IN_FORCE, REFUSED, Notices
 
     try:
         settings = here.settings

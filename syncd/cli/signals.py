@@ -71,7 +71,7 @@ def tail(
     source: filters.Source = "",
 ) -> None:
     """Prints signals as they come in, until Ctrl-C."""
-    from syncd.store.named import matcher
+    from syncd.store.person_search import matcher
     from syncd.store.queries import Tail
 
     here = session(context)

@@ -148,7 +148,7 @@ class _Work:
 
     def verify(self, *, fix: bool) -> _Report:
         """Everything compared; with `fix` what is amiss in the CRMs is mended on the way."""
-        from syncd.store.books import balance, unbalanced
+        from syncd.store.balance import balance, unbalanced
 
         report = _Report(self.since, self.until)
         self._sources(report)

@@ -236,8 +236,8 @@ def deliver(here: Session, store: Store, names: list[str] | None = None) -> None
     daemon does. Ctrl-C ends it after the call under way, whose records are settled; the rest stays in the queue."""
     from syncd.service.assembly import assemble
     from syncd.service.job_runner import daemon_runs
-    from syncd.store.calling import EVERYBODY, call_out
     from syncd.store.journal.group_commit import Stir
+    from syncd.store.pg_notify import EVERYBODY, call_out
 
     if daemon_runs(store):
         call_out(store, Stir(frozenset(names or [EVERYBODY])))
@@ -281,7 +281,7 @@ def resumable(here: Session, what: str = "stopped; the same command goes on from
 
 def deliver_pending(here: Session, store: Store) -> None:
     """`deliver`, where anything waits: also what an earlier command stored and was killed before it could deliver."""
-    from syncd.store.figures import oldest_pending
+    from syncd.store.gauges import oldest_pending
 
     if oldest_pending(store).keys() & here.settings.destinations.keys():
         deliver(here, store)

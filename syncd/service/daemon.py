@@ -33,14 +33,15 @@ from syncd.service.assembly import Assembly, Outlet, assemble, open_store
 from syncd.service.job_runner import PRESENCE, JobRunner, show_presence
 from syncd.service.reload import Reload, lane_mark
 from syncd.signin.watcher import LOOK_EVERY, SignIns
-from syncd.store import Store, figures
-from syncd.store.books import KeptBalance, balance
-from syncd.store.calling import EVERYBODY, Calling
+from syncd.store import Store
+from syncd.store import gauges as figures
+from syncd.store.announcements import Notices
+from syncd.store.balance import KeptBalance, balance
 from syncd.store.engine import millis
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.journal.group_commit import Stir
 from syncd.store.lanes import spending
-from syncd.store.notices import Notices
+from syncd.store.pg_notify import EVERYBODY, Calling
 from syncd.store.purge import purge
 from syncd.store.subscriptions import faults
 from syncd.store.verifications import last_results

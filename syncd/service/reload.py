@@ -23,8 +23,8 @@ from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.mapping.shipped import own_files
 from syncd.service import sd_notify
 from syncd.service.assembly import Assembly, Outlet
+from syncd.store.announcements import IN_FORCE, REFUSED, Notices
 from syncd.store.journal.entries import StoreUnavailable
-from syncd.store.notices import IN_FORCE, REFUSED, Notices
 
 log = structlog.get_logger(__name__)
 

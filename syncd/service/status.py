@@ -18,8 +18,8 @@ from syncd.intake.polls import STARTED, backfill_command
 from syncd.mapping.reasons import STRANGER
 from syncd.pacing import Pace
 from syncd.service.advice import SLOWEST, USUAL_POLL, Facts, advise
-from syncd.store import figures
-from syncd.store.books import balance, kept_out
+from syncd.store import gauges
+from syncd.store.balance import balance, kept_out
 from syncd.store.engine import millis, moment
 from syncd.store.schema import anywhere, deliveries, lanes, receipts, signals, spending, tokens, writes
 from syncd.store.subscriptions import faults
@@ -81,7 +81,7 @@ def gather(store: Store, settings: Named, refused: Sequence[str] = (), *, alive:
         for (source, kind, reason), count in kept_out(store).items()
     ]
     verified = _verified(store, settings)
-    room = figures.disk(store)
+    room = gauges.disk(store)
     facts = Facts(
         now=now,
         sources=sources,
@@ -95,7 +95,7 @@ def gather(store: Store, settings: Named, refused: Sequence[str] = (), *, alive:
         whole=room.whole,
         key_missing=_key_missing(store, settings),
         ahead=_ahead(store, now),
-        oldest=figures.oldest_purgeable(store),
+        oldest=gauges.oldest_purgeable(store),
         retention=getattr(settings, "retention", None),
         failed_jobs=_failed_jobs(store, now),
         dropped={name: fault for name, fault in faults(store).items() if name in settings.sources},

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from syncd.store.announcements import Notices
 from syncd.store.journal.entries import StoreUnavailable
-from syncd.store.notices import Notices
 
 if TYPE_CHECKING:
     from syncd.registry import Role

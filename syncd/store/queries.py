@@ -28,7 +28,7 @@ LATE = timedelta(seconds=60)
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which signals. Times are about `occurred_at`, `until` excluded. `type` and `channel` may hold `*`. `person`: an
-    e-mail address or E.164 number, whole; `ids`: only these signals (None: all), as `syncd.store.named` finds them for
+    e-mail address or E.164 number, whole; `ids`: only these signals (None: all), as `syncd.store.person_search` finds them for
     whatever was typed. `state`: of any delivery (or at `destination`): pending, held, delivered, skipped, dead,
     discarded, unconfirmed. `id`: one signal, or the beginning of its id."""
 

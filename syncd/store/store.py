@@ -249,7 +249,7 @@ class Store:
     def refusals(self) -> Refusals:
         """The brake on refused credentials, shared by all who share the database."""
         from syncd.http.lockout import Refusals
-        from syncd.store.refusals import StoredBook
+        from syncd.store.login_refusals import StoredBook
 
         return Refusals(StoredBook(self), clock=self.clock)
 

@@ -25,7 +25,7 @@ from sqlalchemy import delete, select, update
 from connectors import zoho_accounts
 from syncd.signals import decode_signal
 from syncd.store import Store
-from syncd.store.books import balance, unbalanced
+from syncd.store.balance import balance, unbalanced
 from syncd.store.schema import cursors, deliveries, lanes, leases, people, settled, signals, writes
 from tests.chaos.load import KNOWN, SECRET, Event, Postman, Vendor, address
 from tests.chaos.local import LocalDaemon, LocalTwin

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
-from syncd.store.books import balance
+from syncd.store.balance import balance
 from tests.chaos.harness import Cluster
 from tests.chaos.processes import until
 

@@ -21,7 +21,7 @@ from syncd.observability.logs import set_up_logs
 from syncd.pacing import Pace
 from syncd.service import reload
 from syncd.service.daemon import Daemon
-from syncd.store.books import balance, unbalanced
+from syncd.store.balance import balance, unbalanced
 from syncd.store.lanes import put_pace
 from syncd.store.schema import deliveries
 from tests.chaos.processes import until

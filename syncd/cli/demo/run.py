@@ -218,7 +218,7 @@ def _watching(daemon: Daemon, stopping: threading.Event) -> None:
 
 def _settled(daemon: Daemon, stopping: threading.Event) -> None:
     """Waits until nothing is pending and nothing new has come for a while."""
-    from syncd.store.books import balance
+    from syncd.store.balance import balance
 
     deadline = time.monotonic() + PATIENCE
     seen, quiet_since = -1, time.monotonic()
@@ -264,7 +264,7 @@ def _record(write: dict[str, Any]) -> str:
 
 
 def _balance(daemon: Daemon, out: Output) -> bool:
-    from syncd.store.books import balance
+    from syncd.store.balance import balance
 
     lines = balance(daemon.store)
     columns: Sequence[str] = ("channel", "signals", "delivered", "skipped", "pending", "held", "dead", "unconfirmed")

@@ -12,10 +12,10 @@ from sqlalchemy import insert, select, update
 
 from syncd.signals import Signal, make_person
 from syncd.store import Store
-from syncd.store import persons as held
-from syncd.store.books import balance, unbalanced
+from syncd.store import privacy as held
+from syncd.store.balance import balance, unbalanced
 from syncd.store.journal.entries import Arrival, Entry, Quarantined, Seed
-from syncd.store.persons import marks_of
+from syncd.store.privacy import marks_of
 from syncd.store.schema import attempts, deliveries, people, signals, tombstones
 from tests.user_folder import UserFolder
 

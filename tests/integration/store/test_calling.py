@@ -18,10 +18,10 @@ from syncd.dispatch.lane import Lane
 from syncd.intake.quarantine import quarantined_request
 from syncd.mapping.loading import load_mapping
 from syncd.service.job_runner import show_presence
-from syncd.store import Store, calling
-from syncd.store.calling import EVERYBODY, LONGEST, Calling, read, said
+from syncd.store import Store, pg_notify
 from syncd.store.journal.entries import Arrival, Entry, Seed
 from syncd.store.journal.group_commit import Stir
+from syncd.store.pg_notify import EVERYBODY, LONGEST, Calling, read, said
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
 from tests.chaos import processes
 from tests.entries import MOMENT
@@ -61,7 +61,7 @@ def test_others_hear_it_and_oneself_does_not(postgres_url: str) -> None:
 
 
 def test_a_connection_that_was_cut_is_made_anew(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calling, "AGAIN", 0.05)
+    monkeypatch.setattr(pg_notify, "AGAIN", 0.05)
     heard: list[Stir] = []
     with (
         Store.open(postgres_url) as one,

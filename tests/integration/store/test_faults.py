@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from syncd.errors import UsageError
-from syncd.store import Store, books
+from syncd.store import Store, balance
 from syncd.store.journal.entries import Entry, Quarantined, StoreUnavailable
 from tests.entries import MOMENT, an_entry
 from tests.servers import Server, execute
@@ -46,7 +46,7 @@ def test_a_full_disk_refuses_and_recovers(sqlite_url: str) -> None:
             connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
         store.journal.submit(fat(9)).result(20)
         assert len(store.receipts.list()) == 1
-        assert [line.balanced for line in books.balance(store)] == [True]
+        assert [line.balanced for line in balance.balance(store)] == [True]
 
 
 FILE_LIMIT = """

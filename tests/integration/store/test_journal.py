@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from syncd.connector import Hint
 from syncd.signals import Person, Route
-from syncd.store import Store, books, queries
+from syncd.store import Store, balance, queries
 from syncd.store.journal.entries import Arrival, Entry, Fence, FenceLost, JobStep, Quarantined, Seed, StoreUnavailable
 from syncd.store.journal.group_commit import Stir
 from syncd.store.schema import deliveries, receipts, settled, signals
@@ -40,13 +40,13 @@ def test_a_signal_is_stored_once_with_its_deliveries(store: Store) -> None:
     again = store.journal.submit(an_entry(2, 3, seeds=seeds)).result(10)
     assert [len(first.new), first.repeats, len(again.new), again.repeats] == [2, 0, 1, 1]
     repeated = a_signal(2)
-    assert books.kept_out(store) == {(repeated.source, repeated.type, "known"): 1}
+    assert balance.kept_out(store) == {(repeated.source, repeated.type, "known"): 1}
     assert {(row["destination"], row["live"], row["old"]) for row in rows(store, deliveries)} == {
         ("crm", True, False),
         ("archive", False, True),
     }
     assert {row["reason"] for row in rows(store, settled)} == {"not wanted"}
-    lines = {line.destination: line for line in books.balance(store)}
+    lines = {line.destination: line for line in balance.balance(store)}
     assert all(line.balanced and line.signals == 3 for line in lines.values())
     assert (lines["crm"].pending, lines["desk"].skipped) == (3, 3)
     assert queries.get(store, str(first.new[0])) == a_signal(1)
@@ -80,7 +80,7 @@ def test_cursor_memory_counts_and_job_are_committed_with_the_signals(store: Stor
     assert store.cursors.read("phones") == b"page 2"
     assert store.cursors.read("other") is None
     assert store.cursors.recall("phones", ["etag", "b"]) == {"b": "2"}
-    assert books.kept_out(store) == {("phones", "call.missed", "switch"): 3}
+    assert balance.kept_out(store) == {("phones", "call.missed", "switch"): 3}
     stepped = store.jobs.get(job.id)
     assert stepped is not None
     assert (stepped.cursor, stepped.progress) == (b"p2", {"read": 10})
@@ -167,7 +167,7 @@ def test_a_poison_row_is_quarantined_and_harms_nobody(store: Store, kind: str) -
     assert (len(answer.new), answer.poisoned) == ((3, 0) if taken else (2, 1))
     assert store.cursors.read("phones") == b"after"
     assert len(store.receipts.list()) == answer.poisoned
-    assert all(line.balanced for line in books.balance(store))
+    assert all(line.balanced for line in balance.balance(store))
     for receipt in store.receipts.list():
         assert "cannot be stored" in receipt.error
         assert b"poison" in receipt.payload
@@ -230,7 +230,7 @@ def test_many_threads_and_two_stores_lose_and_double_nothing(open_store: Callabl
     for thread in threads:
         thread.join(60)
     assert sum(new) == count(stores[0], signals) == 121
-    assert [line.signals for line in books.balance(stores[0]) if line.balanced] == [121]
+    assert [line.signals for line in balance.balance(stores[0]) if line.balanced] == [121]
 
 
 class held_journal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from syncd.store import Store
-from syncd.store.notices import Notices
+from syncd.store.announcements import Notices
 
 
 def test_each_daemon_says_its_own(open_store: Callable[..., Store]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from syncd.store import Store
-from syncd.store.calling import Calling
+from syncd.store.pg_notify import Calling
 from syncd.store.schema import signals
 from tests.entries import an_entry
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from syncd.store import Store
-from syncd.store.books import balance, unbalanced
+from syncd.store.balance import balance, unbalanced
 from syncd.twins.salesforce import SalesforceTwin
 from tests.chaos import processes
 from tests.servers import NoPostgres, Server, execute, plain_url, postgres_program

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select
 from syncd.connector import Hint
 from syncd.signals import Signal, make_person
 from syncd.store import Store
-from syncd.store.books import balance, unbalanced
+from syncd.store.balance import balance, unbalanced
 from syncd.store.engine import millis
 from syncd.store.journal.entries import Arrival, Entry, Seed
 from syncd.store.purge import purge

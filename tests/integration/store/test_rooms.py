@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select
 
 from syncd.connector import Hint
 from syncd.signals import Person
-from syncd.store import Store, books, queries
+from syncd.store import Store, balance, queries
 from syncd.store.journal.entries import Arrival, Entry, Fetched, Seed
 from syncd.store.purge import purge
 from syncd.store.queries import Filter, Tail
@@ -223,7 +223,7 @@ def test_the_purge_keeps_ids_books_and_whatever_has_work_left(store: Store) -> N
         "call open",
         "call young",
     }
-    (line,) = books.balance(store)
+    (line,) = balance.balance(store)
     assert (line.signals, line.dead, line.pending, line.delivered, line.balanced) == (2, 1, 1, 0, True)
     again = store.journal.commit(an_entry("done3", "dead", "fresh"))
     assert (len(again.new), again.repeats) == (1, 2)

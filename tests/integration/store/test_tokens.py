@@ -19,8 +19,8 @@ from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.http.oauth import Token
 from syncd.signin.watcher import SignIns, announce
 from syncd.store import Store
+from syncd.store.announcements import Notices
 from syncd.store.journal.entries import StoreUnavailable
-from syncd.store.notices import Notices
 from syncd.store.schema import tokens
 from syncd.store.tokens import StoredTokens
 from syncd.twins.salesforce import SalesforceTwin

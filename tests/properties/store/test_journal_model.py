@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, select
 
 from syncd.connector import Hint
 from syncd.signals import Person, Signal
-from syncd.store import Store, books
+from syncd.store import Store, balance
 from syncd.store.journal.entries import Arrival, Entry, Fence, FenceLost, Seed
 from syncd.store.purge import KEPT_STATES, purge
 from syncd.store.schema import deliveries, receipts, settled
@@ -135,8 +135,8 @@ class JournalModel(RuleBasedStateMachine):
 
     @invariant()
     def the_books_balance(self) -> None:
-        lines = books.balance(self.store)
-        assert books.unbalanced(lines) == []
+        lines = balance.balance(self.store)
+        assert balance.unbalanced(lines) == []
         counted = {
             (line.destination, state): getattr(line, state)
             for line in lines

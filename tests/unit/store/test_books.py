@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncd.store.books import REST, KeptBalance, Line
+from syncd.store.balance import REST, KeptBalance, Line
 from syncd.store.journal.entries import StoreUnavailable
 
 

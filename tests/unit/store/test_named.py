@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.signals import Person
-from syncd.store.named import fold, matcher
+from syncd.store.person_search import fold, matcher
 
 AN = Person(name="Nguyễn Văn Ân", email="an@example.org", phone="+84912345678", handles={"x": "AnNguyen_88"})
 WANG = Person(name="王小明", phone="+8613800138000")
