@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.figures import Aim, Figure, Table, workplace
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
-from syncd.dispatch.letters import letters
+from syncd.dispatch.dead_letters import letters
 from syncd.service.status import gather
 from syncd.signals import Signal, derive_id, make_person
 from syncd.store import Store, queue

@@ -102,7 +102,7 @@ def do_backfill(
     """Leaves the job to a running daemon and watches it, or does it here. A job that was begun earlier with an open end is
     read to its end first, then from there to now."""
     from syncd.intake.backfill import Progress, Range, open_job
-    from syncd.intake.covered import close_covered
+    from syncd.intake.overlapping_backfills import close_covered
     from syncd.service.job_runner import daemon_runs
     from syncd.store.jobs import REPORTED, asked_for
 

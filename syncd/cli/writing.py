@@ -18,7 +18,7 @@ from syncd.cli.session import Session, session
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
-    from syncd.dispatch.letters import Changed
+    from syncd.dispatch.dead_letters import Changed
     from syncd.dispatch.replay import Replayed
     from syncd.service.assembly import Assembly
     from syncd.store import Store
@@ -58,7 +58,7 @@ def dead_list(
     limit: filters.Limit = 100,
 ) -> None:
     """The newest first, with what the CRM said."""
-    from syncd.dispatch.letters import letters
+    from syncd.dispatch.dead_letters import letters
 
     here = session(context)
     chosen = _filter(here, Chosen(since, until, channel, type, person, "", source), to)
@@ -73,7 +73,7 @@ def dead_show(
     id: Annotated[str, typer.Argument(metavar="ID", help="id of the signal, or the beginning of it")],
 ) -> None:
     """The writes of one signal that need a person."""
-    from syncd.dispatch.letters import letters
+    from syncd.dispatch.dead_letters import letters
     from syncd.store.queries import Filter
 
     here = session(context)
@@ -105,7 +105,7 @@ def dead_retry(
 
     A running daemon does so; without one, this command at once.
     """
-    from syncd.dispatch.letters import retry
+    from syncd.dispatch.dead_letters import retry
 
     here = session(context)
     chosen = Chosen(since, until, channel, type, person, "", source)
@@ -142,7 +142,7 @@ def dead_discard(
 
     With --all it asks first.
     """
-    from syncd.dispatch.letters import discard
+    from syncd.dispatch.dead_letters import discard
 
     here = session(context)
     chosen = Chosen(since, until, channel, type, person, "", source)
@@ -303,14 +303,14 @@ def _wanted(here: Session, store: Store, ids: list[str] | None, every: bool, cho
 
 
 def _count(store: Store, wanted: list[Filter], state: str) -> int:
-    from syncd.dispatch.letters import letters
+    from syncd.dispatch.dead_letters import letters
 
     return sum(len(letters(store, each, states=_states(state), limit=EVERY)) for each in wanted)
 
 
 def _would(here: Session, store: Store, wanted: list[Filter], state: str, verb: str) -> None:
     """A dry run: the writes, and how many."""
-    from syncd.dispatch.letters import letters
+    from syncd.dispatch.dead_letters import letters
 
     found = [letter for each in wanted for letter in letters(store, each, states=_states(state), limit=EVERY)]
     here.out.rows([_row(letter) for letter in found], COLUMNS, empty=f"nothing {state}")

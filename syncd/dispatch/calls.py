@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from syncd import pacing
 from syncd.capabilities import FindsAll, ReadsFields, Recognises
 from syncd.config.models import Quota
 from syncd.connector import Call, Destination, Found, Link, Outcome, Wanted, Write, Written
 from syncd.dispatch import outcomes as rules
+from syncd.dispatch import pacing
 from syncd.dispatch.endpoints import Endpoints
+from syncd.dispatch.pacing import Pace
 from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
 from syncd.observability import traces
 from syncd.observability.call_stats import Meter
-from syncd.pacing import Pace
 from syncd.store.lanes import put_pace, spend, spending
 from syncd.store.store import Store
 

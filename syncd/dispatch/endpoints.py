@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from syncd import pacing
+from syncd.dispatch import pacing
 
 T = TypeVar("T")
 RETRY_CALL = 5 * pacing.SECOND

@@ -17,17 +17,17 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from syncd import pacing
 from syncd.config.models import Settings
 from syncd.connector import Destination
+from syncd.dispatch import pacing
 from syncd.dispatch.calls import Caller
 from syncd.dispatch.outcomes import Law
+from syncd.dispatch.pacing import Pace
 from syncd.dispatch.round import Round, Route
 from syncd.dispatch.verification import Verification
 from syncd.mapping.model import CompiledMapping
 from syncd.observability import traces
 from syncd.observability.call_stats import Meter
-from syncd.pacing import Pace
 from syncd.runtime.clock_jumps import Jumps
 from syncd.store import queue
 from syncd.store.engine import millis

@@ -13,9 +13,10 @@ from typing import TypeVar
 
 import msgspec
 
-from syncd import pacing
 from syncd.config.models import Retry
 from syncd.connector import Found, Keying, Kind, Outcome, Write, Written
+from syncd.dispatch import pacing
+from syncd.dispatch.pacing import Pace
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -29,7 +30,6 @@ from syncd.errors import (
     TooLarge,
     Transient,
 )
-from syncd.pacing import Pace
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Attempt, WriteRow
 

@@ -18,10 +18,10 @@ from syncd.dispatch import outcomes as rules
 from syncd.dispatch.calls import Caller
 from syncd.dispatch.joining import Marks
 from syncd.dispatch.ledger import Ledger
+from syncd.dispatch.pacing import HOUR, SECOND
 from syncd.dispatch.plan import PEOPLE_CREATE, as_found, person_key
 from syncd.errors import Failure, Misconfigured, Rejected, Scope
 from syncd.mapping.model import CompiledMapping, Draft, OnConflict, Stranger
-from syncd.pacing import HOUR, SECOND
 from syncd.runtime import crashpoints
 from syncd.signals import Person, Signal
 from syncd.store.lanes import PersonRow, holders, put_people, turns_taken

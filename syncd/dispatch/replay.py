@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
-from syncd.dispatch.letters import BITE, reopen
+from syncd.dispatch.dead_letters import BITE, reopen
 from syncd.dispatch.plan import PEOPLE_CREATE
 from syncd.store import queries
 from syncd.store.jobs import Job, Recalled

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from syncd import pacing
 from syncd.capabilities import KnowsLinks, ReadsFields
 from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Destination, Keying, Kind, Write
 from syncd.dispatch import outcomes as rules
-from syncd.dispatch import plan
+from syncd.dispatch import pacing, plan
 from syncd.dispatch.calls import Caller, Paused
-from syncd.dispatch.filling import Filling
+from syncd.dispatch.fill_empty import Filling
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.outcomes import Law
 from syncd.dispatch.people import Creation, Need, Newcomer, creates, look_up, newcomers, settle_creation

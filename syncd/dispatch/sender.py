@@ -16,10 +16,10 @@ from syncd.dispatch import plan
 from syncd.dispatch.calls import Caller
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.outcomes import Law
+from syncd.dispatch.pacing import SECOND
 from syncd.dispatch.plan import Work
 from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
 from syncd.mapping.model import About
-from syncd.pacing import SECOND
 from syncd.runtime import crashpoints
 from syncd.store import queue
 from syncd.store.queue import WriteRow

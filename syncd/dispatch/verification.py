@@ -15,9 +15,9 @@ from typing import Any
 from syncd.connector import Destination, Kind
 from syncd.dispatch.calls import Caller, Paused
 from syncd.dispatch.compare import AMISS, Record, Row, Verdict, compare, records
-from syncd.dispatch.mending import mend
 from syncd.dispatch.outcomes import said
 from syncd.dispatch.plan import PEOPLE_CREATE
+from syncd.dispatch.repair import mend
 from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
 from syncd.mapping.model import CompiledMapping
 from syncd.store.engine import millis

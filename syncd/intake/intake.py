@@ -21,12 +21,12 @@ from syncd.connector import HintSource, KeyFetchingSource, PollingSource, Webhoo
 from syncd.intake.admit import Policy
 from syncd.intake.counts import Counts
 from syncd.intake.fetches import Fetches, RetryLaw
+from syncd.intake.idle_watchers import Wait
 from syncd.intake.keys import KeyFetch
 from syncd.intake.polls import Poll
 from syncd.intake.schedule import FETCH_EVERY, Schedule, Times
 from syncd.intake.subscriptions import EVERY as LOOK_EVERY
 from syncd.intake.subscriptions import SubscriptionLook
-from syncd.intake.waits import Wait
 from syncd.intake.webhooks import BYTES_IN_FLIGHT, Doors, Endpoint
 from syncd.store import Store
 from syncd.store.journal.entries import StoreUnavailable

@@ -20,10 +20,10 @@ import structlog
 from syncd.connector import Reply, Request, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
+from syncd.intake.async_journal import LoopJournal
 from syncd.intake.counts import Counts
-from syncd.intake.loop_journal import LoopJournal
+from syncd.intake.log_throttle import Seldom
 from syncd.intake.quarantine import quarantined_request
-from syncd.intake.seldom import Seldom
 from syncd.intake.unpacking import TooLargeUnpacked, codings, unpacked
 from syncd.observability import traces
 from syncd.observability.logs import REQUEST

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from syncd import pacing
 from syncd.capabilities import Describes, Finding, Level, OnlineCheck, Preparable
 from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
+from syncd.dispatch import pacing
 from syncd.errors import Failure
 from syncd.mapping.against import Crm, compare
 from syncd.mapping.uses import objects_of

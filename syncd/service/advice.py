@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from syncd.dispatch.pacing import BREAKER_OPENS_AT
 from syncd.intake.polls import FOR_A_PERSON
-from syncd.pacing import BREAKER_OPENS_AT
 
 QUIET_FAILURES = 3
 """A source that failed fewer times in a row is not worth a person's look, unless only a person can mend it."""

@@ -17,11 +17,10 @@ from types import FrameType
 
 import structlog
 
-from syncd import pacing
 from syncd.config.loading import Loaded
 from syncd.config.models import Settings
 from syncd.connector import Destination, WebhookSource
-from syncd.dispatch import Lane
+from syncd.dispatch import Lane, pacing
 from syncd.errors import SyncdError
 from syncd.intake.intake import Intake
 from syncd.intake.schedule import Times

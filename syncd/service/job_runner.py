@@ -17,8 +17,8 @@ from syncd import registry
 from syncd.connector import Backfillable
 from syncd.intake.admit import Policy
 from syncd.intake.backfill import KIND, LEASE, Progress, run_backfill
-from syncd.intake.covered import is_covered
 from syncd.intake.intake import Intake
+from syncd.intake.overlapping_backfills import is_covered
 from syncd.intake.verification import Compared, compare_source
 from syncd.store import Store
 from syncd.store.jobs import Job

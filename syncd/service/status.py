@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import func, select
 
 from syncd.dispatch.lane import read_pace
+from syncd.dispatch.pacing import Pace
 from syncd.intake.backfill import KIND as BACKFILL
 from syncd.intake.polls import STARTED, backfill_command
 from syncd.mapping.reasons import STRANGER
-from syncd.pacing import Pace
 from syncd.service.advice import SLOWEST, USUAL_POLL, Facts, advise
 from syncd.store import gauges
 from syncd.store.balance import balance, kept_out

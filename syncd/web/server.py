@@ -21,7 +21,7 @@ import uvicorn
 import uvloop
 
 from syncd.errors import SyncdError, UsageError
-from syncd.intake.seldom import EVERY
+from syncd.intake.log_throttle import EVERY
 from syncd.runtime.switch_interval import long_turns
 from syncd.web.protocol import HEAD_SECONDS, Protocol
 

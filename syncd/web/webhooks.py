@@ -26,7 +26,7 @@ from syncd.intake.webhooks import (
     Answer,
     Doors,
 )
-from syncd.web.whole import Whole
+from syncd.web.prebuilt_response import Whole
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

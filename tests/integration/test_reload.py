@@ -17,8 +17,8 @@ import requests
 from sqlalchemy import create_engine, func, select, text
 
 from syncd.config.loading import load_settings
+from syncd.dispatch.pacing import Pace
 from syncd.observability.logs import set_up_logs
-from syncd.pacing import Pace
 from syncd.service import reload
 from syncd.service.daemon import Daemon
 from syncd.store.balance import balance, unbalanced

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncd.pacing import Pace, moved
+from syncd.dispatch.pacing import Pace, moved
 from syncd.runtime.clock_jumps import Jumps
 
 

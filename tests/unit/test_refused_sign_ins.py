@@ -12,12 +12,12 @@ from connectors.mail.imap_oauth import minter as imap_minter
 from connectors.mail.imap_settings import ImapSettings
 from syncd.connector import Context
 from syncd.dispatch.outcomes import react
+from syncd.dispatch.pacing import Pace
 from syncd.errors import Misconfigured
 from syncd.http.lockout import WINDOW, MemoryBook, Refusals
 from syncd.http.oauth import MemoryTokens, Mint
 from syncd.intake.fetches import Again, RetryLaw, judge_failure
 from syncd.intake.polls import setback
-from syncd.pacing import Pace
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 HOST = "https://login.vendor.example"

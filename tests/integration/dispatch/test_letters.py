@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from syncd.connector import Keying, Kind
-from syncd.dispatch.letters import Changed, discard, letters, retry
+from syncd.dispatch.dead_letters import Changed, discard, letters, retry
 from syncd.dispatch.plan import person_key, write_key
 from syncd.dispatch.replay import Replayed, parked, replay
 from syncd.errors import Rejected, UsageError

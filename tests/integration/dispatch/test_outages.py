@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from syncd.connector import Call, Keying, Kind, Outcome, Wanted, Write
+from syncd.dispatch.pacing import BREAKER_RESTS
 from syncd.errors import Ambiguous, Failure, Rejected, TooLarge, Transient
-from syncd.pacing import BREAKER_RESTS
 from syncd.store.schema import deliveries
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm

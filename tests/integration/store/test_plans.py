@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from syncd.config.models import Settings
-from syncd.dispatch.letters import letters, retry
+from syncd.dispatch.dead_letters import letters, retry
 from syncd.service.status import gather
 from syncd.store import Store
 from syncd.store.purge import purge

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.dispatch.endpoints import RETRY_CALL, Endpoints
-from syncd.pacing import BREAKER_OPENS_AT, BREAKER_RESTS
+from syncd.dispatch.pacing import BREAKER_OPENS_AT, BREAKER_RESTS
 
 NOW = 1_772_442_000_000
 calls = st.lists(st.sets(st.sampled_from("abcdef"), min_size=1), max_size=40)

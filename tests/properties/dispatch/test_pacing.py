@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd import pacing
 from syncd.config.models import Quota, Retry
 from syncd.connector import Allowance
-from syncd.pacing import DAY, HOUR, Pace
+from syncd.dispatch import pacing
+from syncd.dispatch.pacing import DAY, HOUR, Pace
 
 NOW = 1_772_442_000_000
 chances = st.floats(0, 1, exclude_max=True)

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from syncd import pacing
 from syncd.config.models import Quota, Retry
 from syncd.connector import Allowance, Found, Keying, Kind, Link, Write, Written
 from syncd.dispatch import outcomes as rules
-from syncd.dispatch import plan
+from syncd.dispatch import pacing, plan
 from syncd.dispatch.compare import Record, Verdict, judge
 from syncd.dispatch.outcomes import Law
+from syncd.dispatch.pacing import ASK_AGAIN, BREAKER_OPENS_AT, DAY, HOUR, SECOND, Pace
 from syncd.dispatch.plan import SUPERSEDED, Work
 from syncd.errors import (
     Ambiguous,
@@ -30,7 +30,6 @@ from syncd.errors import (
     Transient,
 )
 from syncd.mapping.model import About, Draft
-from syncd.pacing import ASK_AGAIN, BREAKER_OPENS_AT, DAY, HOUR, SECOND, Pace
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
 from tests.lane_rig import T0, signal

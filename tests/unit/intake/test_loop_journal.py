@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from syncd.intake.loop_journal import DRY_TURNS, LoopJournal
+from syncd.intake.async_journal import DRY_TURNS, LoopJournal
 from syncd.store.journal.entries import Committed, Done, Entry, StoreUnavailable, Tell
 
 

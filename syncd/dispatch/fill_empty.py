@@ -18,9 +18,9 @@ from syncd.dispatch import plan
 from syncd.dispatch.calls import Caller
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.outcomes import Law
+from syncd.dispatch.pacing import SECOND
 from syncd.dispatch.plan import Work
 from syncd.errors import Failure, Misconfigured, Scope, StaleReference
-from syncd.pacing import SECOND
 from syncd.store.queue import WriteRow
 
 Pair = tuple[Work, Write]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
+from syncd.dispatch.pacing import span
 from syncd.dispatch.plan import delivery_state
 from syncd.errors import UsageError
-from syncd.pacing import span
 from syncd.signals import Route
 from syncd.store import queries
 from syncd.store.lanes import drop_rejected, drop_unknown

@@ -13,8 +13,8 @@ from datetime import timedelta
 import msgspec
 
 from syncd.dispatch.compare import MENDED, Record, Verdict
-from syncd.dispatch.letters import BITE, rework
-from syncd.pacing import span
+from syncd.dispatch.dead_letters import BITE, rework
+from syncd.dispatch.pacing import span
 from syncd.store.queue import WriteRow, among, sql
 from syncd.store.schema import writes
 from syncd.store.store import Store
