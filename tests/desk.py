@@ -17,7 +17,7 @@ from syncd.connector import (
 )
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 
 ORG = "927523540"
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -11,7 +11,7 @@ from connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.connector import Context, Lookup, Term, Wanted, Write
 from syncd.errors import Failure
 from syncd.http.oauth import MemoryTokens
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.zoho.twin import ZohoTwin
 
 KEY = "Syncd_Key"
 SECRETS = {"client_secret": "hush-hush", "refresh_token": "1000.top.secret"}

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from syncd.twins.server import Twin
 
 TWINS = {
-    "salesforce": "syncd.twins.salesforce:SalesforceTwin",
-    "zoho": "syncd.twins.zoho:ZohoTwin",
-    "zoho_desk": "syncd.twins.zoho_desk:ZohoDeskTwin",
+    "salesforce": "syncd.twins.salesforce.twin:SalesforceTwin",
+    "zoho": "syncd.twins.zoho.twin:ZohoTwin",
+    "zoho_desk": "syncd.twins.zoho_desk.twin:ZohoDeskTwin",
     "twilio": "syncd.twins.twilio:TwilioTwin",
 }
 

@@ -15,7 +15,7 @@ from syncd.config.loading import load_settings
 from syncd.service.assembly import connector_of
 from syncd.store import Store
 from syncd.store.schema import tokens
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 from tests.browser import free_port, signing_in
 
 SECRET = "canary-5ac0"

@@ -11,8 +11,8 @@ import requests
 
 from syncd.config.loading import load_settings
 from syncd.service.daemon import Daemon
-from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 from tests.browser import free_port, signing_in
 from tests.chaos.processes import until
 

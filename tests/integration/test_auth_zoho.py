@@ -12,8 +12,8 @@ from syncd.connector import Lookup, Term, Wanted
 from syncd.errors import Misconfigured
 from syncd.service.assembly import check_configuration, connector_of
 from syncd.store import Store
-from syncd.twins.zoho import ZohoTwin
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho.twin import ZohoTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 from tests.browser import free_port, signing_in
 
 CONFIG = """\

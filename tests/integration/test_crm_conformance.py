@@ -15,7 +15,7 @@ from syncd.connector import Context, Destination, Lookup, Term, Write
 from syncd.http.oauth import MemoryTokens
 from syncd.testing import Crm, DestinationConformance
 from syncd.testing.destination_kit import write_key
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 
 KEY = "Syncd_Key__c"
 

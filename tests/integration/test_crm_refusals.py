@@ -9,8 +9,8 @@ import pytest
 
 from syncd.connector import Written
 from syncd.errors import Rejected
-from syncd.twins.zoho import ZohoTwin
-from syncd.twins.zoho_schema import Field
+from syncd.twins.zoho.schema import Field
+from syncd.twins.zoho.twin import ZohoTwin
 from tests.integration.test_zoho_lane import ZohoRig, rigs
 from tests.lane_rig import signal
 from tests.zoho_crm import KEY, connecting, key, push, task

@@ -14,10 +14,10 @@ import yaml
 from syncd.cli import run
 from syncd.service.assembly import check_configuration
 from syncd.twins import TWINS, create
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 from syncd.twins.server import Twin
-from syncd.twins.zoho import ZohoTwin
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho.twin import ZohoTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 from tests.browser import free_port, signing_in
 
 ANSWERS = {
@@ -171,8 +171,9 @@ def test_a_twin_refuses_what_was_not_granted_at_every_address(twin: Twin) -> Non
 
 
 def test_every_route_of_the_zoho_twins_takes_a_scope() -> None:
-    from syncd.twins import zoho, zoho_desk
-    from syncd.twins.zoho_scopes import CRM, DESK
+    from syncd.twins.zoho import twin as zoho
+    from syncd.twins.zoho.scopes import CRM, DESK
+    from syncd.twins.zoho_desk import twin as zoho_desk
 
     assert {operation for _, _, operation in zoho._ROUTES} == CRM.keys()
     assert {operation for _, _, operation, _ in zoho_desk._ROUTES} == DESK.keys()

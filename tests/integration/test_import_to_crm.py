@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
+from syncd.twins.zoho.twin import ZohoTwin
 
 SYNCD = [sys.executable, "-c", "from syncd.cli import main; main()"]
 ROWS, WRONG, CONTACTS, LEADS = 500, 5, 60, 40

@@ -11,8 +11,8 @@ from connectors.crm.salesforce import CONNECTOR as SALESFORCE
 from connectors.crm.zoho import CONNECTOR as ZOHO
 from syncd.connector import Context, Link, Lookup, Term, Wanted
 from syncd.http.oauth import MemoryTokens
-from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
+from syncd.twins.zoho.twin import ZohoTwin
 
 Crm = tuple[Any, Any, str, str, str]
 """(twin, client, contact, lead, last name)"""

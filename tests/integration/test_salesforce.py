@@ -28,7 +28,7 @@ from syncd.errors import (
 )
 from syncd.http.client import Deadlines
 from syncd.http.oauth import MemoryTokens
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 
 KEY = "Syncd_Key__c"
 CREDENTIALS = {"flow": "client_credentials", "client_id": "app", "client_secret": "hush"}

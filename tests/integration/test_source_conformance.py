@@ -27,7 +27,7 @@ from syncd.signatures.verifier import FORM
 from syncd.testing import BackfillConformance, HintConformance, PollingConformance, Vendor, WebhookConformance
 from syncd.twins.server import Twin
 from syncd.twins.twilio import TwilioTwin
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 
 URL = "https://syncd.example.com/webhooks/door"
 Connect = Callable[..., Any]

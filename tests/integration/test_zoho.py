@@ -21,8 +21,8 @@ from syncd.errors import (
     Transient,
 )
 from syncd.http.oauth import MemoryTokens
-from syncd.twins.zoho import ZohoTwin
-from syncd.twins.zoho_schema import Field
+from syncd.twins.zoho.schema import Field
+from syncd.twins.zoho.twin import ZohoTwin
 from tests.zoho_crm import AUTH, KEY, Connect, answers, connecting, key, lead, operations, person, push, task
 
 

@@ -10,7 +10,7 @@ import pytest
 from syncd.connector import Destination, Kind, Lookup, Write
 from syncd.testing import Crm, DestinationConformance
 from syncd.testing.destination_kit import write_key
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.zoho.twin import ZohoTwin
 from tests.zoho_crm import KEY, connecting, operations, person
 
 

@@ -21,7 +21,7 @@ from syncd.errors import (
     StaleReference,
     Transient,
 )
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.zoho.twin import ZohoTwin
 from tests.zoho_crm import SECRETS, Connect, answers, connecting, lead, person, push, task
 
 

@@ -12,8 +12,8 @@ import pytest
 from connectors.crm.zoho import Zoho
 from syncd.config.models import DestinationSettings, Settings
 from syncd.dispatch.lane import Lane
-from syncd.twins.zoho import ZohoTwin
-from syncd.twins.zoho_schema import Field
+from syncd.twins.zoho.schema import Field
+from syncd.twins.zoho.twin import ZohoTwin
 from tests.lane_rig import Rig, signal, sqlite
 from tests.zoho_crm import KEY, connecting, operations
 

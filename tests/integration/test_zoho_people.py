@@ -12,7 +12,7 @@ from syncd.errors import (
     Misconfigured,
     Scope,
 )
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.zoho.twin import ZohoTwin
 from tests.zoho_crm import Connect, connecting, operations, person
 
 

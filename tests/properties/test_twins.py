@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.twins import sql, sql_run
-from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.salesforce_rows import RowError, full_id
-from syncd.twins.salesforce_soql import execute
+from syncd.twins.salesforce.rows import RowError, full_id
+from syncd.twins.salesforce.soql import execute
+from syncd.twins.salesforce.twin import SalesforceTwin
 from syncd.twins.state import Store, Table
-from syncd.twins.zoho import ZohoTwin
-from syncd.twins.zoho_coql import CoqlError, parse
+from syncd.twins.zoho.coql import CoqlError, parse
+from syncd.twins.zoho.twin import ZohoTwin
 
 WORDS = st.sampled_from(
     "select from where and or not in like is null order by limit offset count ( ) , = != <> < >= 'a' 'it''s' '\\'' 7 "

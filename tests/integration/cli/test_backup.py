@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 from tests.user_folder import CONFIG, UserFolder, lay_out
 
 CRM = """\

@@ -14,7 +14,7 @@ from syncd.intake.subscriptions import SubscriptionLook
 from syncd.service.daemon import Daemon
 from syncd.store.subscriptions import registered
 from syncd.twins.twilio import TwilioTwin
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 from tests.chaos import processes
 from tests.servers import free_port
 from tests.user_folder import SECRETS, UserFolder

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from syncd.errors import (
     Transient,
 )
 from syncd.signals import Route, derive_id
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 from tests.desk import NOW, ORG, House, at, comment, reply, ticket, types
 
 

@@ -17,7 +17,7 @@ from syncd.errors import (
     NotAuthentic,
 )
 from syncd.signals import Route
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 from tests.desk import NOW, House, at, comment, post, reply, ticket, types
 
 

@@ -19,8 +19,8 @@ from syncd.dispatch.lane import Lane
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal, make_person
 from syncd.testing.hostile_destination import HostileDestination
-from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
+from syncd.twins.zoho.twin import ZohoTwin
 from tests.lane_rig import T0, Rig, signal, sqlite
 
 MAPPINGS = Path(__file__).parents[3] / "mappings"

@@ -26,7 +26,7 @@ from syncd.preflight.parts import source as asked
 from syncd.preflight.reach import reach
 from syncd.service.daemon import Daemon
 from syncd.twins.twilio import TwilioTwin
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 from tests.desk import House
 from tests.dovecot_server import Dovecot
 from tests.integration.online.conftest import said

@@ -13,7 +13,7 @@ import pytest
 
 from syncd.store import Store
 from syncd.store.balance import balance, unbalanced
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 from tests.chaos import processes
 from tests.servers import NoPostgres, Server, execute, plain_url, postgres_program
 from tests.user_folder import CONFIG, UserFolder, lay_out

@@ -23,7 +23,7 @@ from syncd.store.announcements import Notices
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.schema import tokens
 from syncd.store.tokens import StoredTokens
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 from tests.entries import MOMENT
 
 KEY = "k" * 40

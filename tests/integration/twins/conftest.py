@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import requests
 
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 from syncd.twins.server import Twin
-from syncd.twins.zoho import ZohoTwin
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho.twin import ZohoTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 
 DATA = "/services/data/v62.0"
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import requests
 
-from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
+from syncd.twins.zoho.twin import ZohoTwin
 
 HOME = "http://localhost:1/callback"
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # RFC 7636, appendix B

@@ -9,7 +9,7 @@ import jwt
 import orjson
 import pytest
 
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 
 DAY = "2026-06-11T00:00:00.000Z,2026-06-12T00:00:00.000Z"
 

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from syncd.twins.faults import KINDS, Fault
-from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
+from syncd.twins.zoho.twin import ZohoTwin
 
 LOST = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 

@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 import pytest
 
-from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.zoho import ZohoTwin
-from syncd.twins.zoho_desk import ZohoDeskTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
+from syncd.twins.zoho.twin import ZohoTwin
+from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 
 RECORDINGS = os.environ.get("SYNCD_RECORDINGS", "")
 pytestmark = pytest.mark.skipif(not RECORDINGS, reason="SYNCD_RECORDINGS does not name the directory of the recordings")

@@ -15,8 +15,8 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from syncd.twins.salesforce import SalesforceTwin
-from syncd.twins.salesforce_rows import checksum, full_id
+from syncd.twins.salesforce.rows import checksum, full_id
+from syncd.twins.salesforce.twin import SalesforceTwin
 
 LEAD = {"LastName": "Bluth", "Company": "X"}
 

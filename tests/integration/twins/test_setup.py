@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 from syncd.twins.server import Twin
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.zoho.twin import ZohoTwin
 from tests.integration.twins.conftest import Client
 
 Connect = Callable[..., Client]

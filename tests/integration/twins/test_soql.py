@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 
 
 def only_error(answer: Any) -> tuple[int, str]:

@@ -16,9 +16,9 @@ import pytest
 import requests
 
 from syncd.twins import TWINS, create
-from syncd.twins.salesforce import SalesforceTwin
+from syncd.twins.salesforce.twin import SalesforceTwin
 from syncd.twins.state import Store
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.zoho.twin import ZohoTwin
 
 LEAD = {"LastName": "L", "Company": "X"}
 SERVE = (

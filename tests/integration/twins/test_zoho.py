@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from syncd.twins.zoho import ZohoTwin
+from syncd.twins.zoho.twin import ZohoTwin
 
 V8 = "/crm/v8"
 CALL = {"Subject": "s", "Call_Type": "Missed", "Call_Start_Time": "2026-08-11T10:00:00+00:00", "Call_Duration": "00:00"}

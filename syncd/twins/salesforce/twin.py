@@ -11,11 +11,10 @@ from typing import Any, ClassVar
 
 import orjson
 
-from syncd.twins import salesforce_composite, salesforce_people, salesforce_reads, salesforce_rows, salesforce_schema
-from syncd.twins import salesforce_setup as setup
-from syncd.twins.salesforce_auth import DATA, IDENTITY, Tokens
-from syncd.twins.salesforce_rows import RowError, full_id
-from syncd.twins.salesforce_schema import Field, SObject
+from syncd.twins.salesforce import composite, people, reads, rows, schema, setup
+from syncd.twins.salesforce.auth import DATA, IDENTITY, Tokens
+from syncd.twins.salesforce.rows import RowError, full_id
+from syncd.twins.salesforce.schema import Field, SObject
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
@@ -112,7 +111,7 @@ destinations:
         *,
         daily_limit: int = 15_000,
         max_concurrent: int | None = None,
-        page_size: int = salesforce_reads.PAGE,
+        page_size: int = reads.PAGE,
         custom_fields: Mapping[str, tuple[Field, ...]] | None = None,
         token_life: float = 7_200.0,
         client_id: str | None = None,
@@ -130,7 +129,7 @@ destinations:
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.schema = salesforce_schema.schema({} if bare else custom_fields)
+        self.schema = schema.schema({} if bare else custom_fields)
         self.customizes, self.views_all, self.made_fields = customizes, views_all, 0
         self.hidden: dict[str, dict[str, Field]] = {}
         setup.hide(self, hidden or {})
@@ -153,7 +152,7 @@ destinations:
         )
         self.tokens.consents.registered = None if redirect_uris is None else frozenset(redirect_uris)
         self.user = "005dM00000awSFJQA2"
-        self.rows = salesforce_rows.Rows(self.store, self.schema, self.clock, self.user)
+        self.rows = rows.Rows(self.store, self.schema, self.clock, self.user)
         self.cursors: dict[str, list[Any]] = {}
         self.forget()
 
@@ -194,26 +193,26 @@ destinations:
         self.cursors.clear()
         self.tokens.expire_all()
         if self.store.get("User", self.user) is None:
-            self.store.table("User").put(self.user, salesforce_reads.integration_user(self))
+            self.store.table("User").put(self.user, reads.integration_user(self))
         rights = setup.permissions(self)
         self.store.table("UserPermissionAccess").put(rights["Id"], rights)
 
     def add(self, object_: str, /, **fields: Any) -> str:
         with self.lock, self.settled():
-            return salesforce_people.add(self, object_, fields)
+            return people.add(self, object_, fields)
 
     def delete(self, id_: str) -> bool:
         with self.lock, self.settled():
-            return salesforce_people.delete(self, id_)
+            return people.delete(self, id_)
 
     def convert(self, id_: str) -> dict[str, Any]:
         with self.lock, self.settled():
-            return salesforce_people.convert(self, id_)
+            return people.convert(self, id_)
 
     def merge(self, master: str, loser: str) -> None:
         """Merges two records as a user would: the loser is deleted, its activities move to the master."""
         with self.lock, self.settled():
-            salesforce_people.merge(self, master, loser)
+            people.merge(self, master, loser)
 
     def stats(self) -> dict[str, Any]:
         return super().stats() | {
@@ -232,19 +231,19 @@ destinations:
             return self.tokens.authorize
         if path == ("services", "oauth2", "userinfo"):
             call.operation = "userinfo"
-            return lambda c: self._admitted(c, lambda _: salesforce_reads.userinfo(self))
+            return lambda c: self._admitted(c, lambda _: reads.userinfo(self))
         if path == ("services", "data"):
             call.operation = "versions"
-            return lambda c: salesforce_reads.versions()
+            return lambda c: reads.versions()
         if (
             path[:2] != ("services", "data")
             or not re.fullmatch(r"v\d\d\.0", path[2])
-            or int(path[2][1:3]) not in salesforce_reads.VERSIONS
+            or int(path[2][1:3]) not in reads.VERSIONS
         ):
             return None
         call.operation, handler = self.resource(call.method, path[3:])
         if call.operation == "composite":
-            call.inner = salesforce_composite.operations(self, call)
+            call.inner = composite.operations(self, call)
         return None if handler is None else lambda c: self._admitted(c, handler)
 
     def resource(self, method: str, path: tuple[str, ...]) -> tuple[str, Handler | None]:
@@ -312,7 +311,7 @@ destinations:
 
     def on_get(self, call: Call) -> Answer:
         made = self.rows.object(call.segments[-2])
-        return salesforce_reads.whole(call, made, self.addressed(made, call.segments[-1]))
+        return reads.whole(call, made, self.addressed(made, call.segments[-1]))
 
     def on_get_by_key(self, call: Call) -> Answer:
         made = self.rows.object(call.segments[-3])
@@ -320,8 +319,8 @@ destinations:
         if not found:
             raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
         if len(found) > 1:
-            return salesforce_reads.several(call, made, found)
-        return salesforce_reads.whole(call, made, found[0])
+            return reads.several(call, made, found)
+        return reads.whole(call, made, found[0])
 
     def on_update(self, call: Call) -> Answer:
         made = self.rows.object(call.segments[-2])
@@ -344,7 +343,7 @@ destinations:
             raise RowError("INVALID_FIELD", f"The {key.name} field should not be specified in the sobject data.")
         found = self.rows.matches(made, key, value)
         if len(found) > 1:
-            return salesforce_reads.several(call, made, found)
+            return reads.several(call, made, found)
         if not found and call.query.get("updateOnly") == "true":
             raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
         id_, created = self.spare(call, 0, given, lambda: self.rows.upsert(made, key, value, given))
@@ -397,19 +396,19 @@ destinations:
     # Collections.
 
     def on_upsert_collection(self, call: Call) -> Answer:
-        return salesforce_composite.upsert_collection(self, call)
+        return composite.upsert_collection(self, call)
 
     def on_insert_collection(self, call: Call) -> Answer:
-        return salesforce_composite.insert_collection(self, call)
+        return composite.insert_collection(self, call)
 
     def on_update_collection(self, call: Call) -> Answer:
-        return salesforce_composite.update_collection(self, call)
+        return composite.update_collection(self, call)
 
     def on_delete_collection(self, call: Call) -> Answer:
-        return salesforce_composite.delete_collection(self, call)
+        return composite.delete_collection(self, call)
 
     def on_composite(self, call: Call) -> Answer:
-        return salesforce_composite.composite(self, call)
+        return composite.composite(self, call)
 
     # Queries, descriptions and the set-up.
 
@@ -420,22 +419,22 @@ destinations:
         return setup.tooling_query(self, call)
 
     def on_query(self, call: Call) -> Answer:
-        return salesforce_reads.query(self, call, deleted=False)
+        return reads.query(self, call, deleted=False)
 
     def on_query_all(self, call: Call) -> Answer:
-        return salesforce_reads.query(self, call, deleted=True)
+        return reads.query(self, call, deleted=True)
 
     def on_query_more(self, call: Call) -> Answer:
-        return salesforce_reads.query_more(self, call)
+        return reads.query_more(self, call)
 
     def on_describe(self, call: Call) -> Answer:
-        return Answer(200, salesforce_schema.describe(self.rows.object(call.segments[-2]), call.segments[2]))
+        return Answer(200, schema.describe(self.rows.object(call.segments[-2]), call.segments[2]))
 
     def on_describe_global(self, call: Call) -> Answer:
-        return salesforce_reads.describe_global(self)
+        return reads.describe_global(self)
 
     def on_chatter_me(self, call: Call) -> Answer:
         return Answer(200, {"id": self.user, "username": "integration@twin.example.com", "isActive": True})
 
     def on_limits(self, call: Call) -> Answer:
-        return salesforce_reads.limits(self)
+        return reads.limits(self)

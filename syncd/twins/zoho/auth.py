@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from syncd.twins import zoho_scopes
 from syncd.twins.consent import Consents, Refusal, Wrong, page_of_error
 from syncd.twins.wire import Answer, Call
+from syncd.twins.zoho import scopes as zoho_scopes
 
 WINDOW = 600.0  # seconds
 PER_WINDOW = 10  # access tokens per refresh token [DOC]

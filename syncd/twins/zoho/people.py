@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
-from syncd.twins.zoho_rows import RowError
+from syncd.twins.zoho.rows import RowError
 
 if TYPE_CHECKING:
-    from syncd.twins.zoho import ZohoTwin
+    from syncd.twins.zoho.twin import ZohoTwin
 
 _LINKS = (
     ("Tasks", "Who_Id"),

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from syncd.twins.salesforce_rows import RowError, checksum, stamp
-from syncd.twins.salesforce_schema import Field, SObject
+from syncd.twins.salesforce.rows import RowError, checksum, stamp
+from syncd.twins.salesforce.schema import Field, SObject
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
 
 if TYPE_CHECKING:
-    from syncd.twins.salesforce import SalesforceTwin
+    from syncd.twins.salesforce.twin import SalesforceTwin
 
 ACTIVITY = ("Task", "Event")
 """Custom fields of both are made on Activity."""

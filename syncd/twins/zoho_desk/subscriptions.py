@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from syncd.twins import outgoing
-from syncd.twins import zoho_desk_records as records
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
+from syncd.twins.zoho_desk import records
 
 if TYPE_CHECKING:
-    from syncd.twins.zoho_desk import ZohoDeskTwin
+    from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 
 TABLE = "webhooks"
 KNOWN = frozenset(

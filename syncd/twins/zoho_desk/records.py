@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from syncd.twins.state import Record
 
 if TYPE_CHECKING:
-    from syncd.twins.zoho_desk import ZohoDeskTwin
+    from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 
 AGENT = "1329983000000139001"
 DEPARTMENT = "1329983000000006907"

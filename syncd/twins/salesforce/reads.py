@@ -10,15 +10,15 @@ import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from syncd.twins import salesforce_soql
-from syncd.twins.salesforce_auth import ORG
-from syncd.twins.salesforce_rows import RowError, stamp
-from syncd.twins.salesforce_schema import SObject
+from syncd.twins.salesforce import soql
+from syncd.twins.salesforce.auth import ORG
+from syncd.twins.salesforce.rows import RowError, stamp
+from syncd.twins.salesforce.schema import SObject
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
 
 if TYPE_CHECKING:
-    from syncd.twins.salesforce import SalesforceTwin
+    from syncd.twins.salesforce.twin import SalesforceTwin
 
 VERSIONS = range(31, 69)
 PAGE = 2_000  # rows of a query answer [D]
@@ -33,7 +33,7 @@ def whole(call: Call, made: SObject, record: Record) -> Answer:
     for name in names:
         if made.field(name) is None:
             raise RowError("INVALID_FIELD", f"No such column '{name}' on sobject of type {made.name}")
-    row: dict[str, Any] = {"attributes": salesforce_soql.attributes(made.name, record["Id"], call.segments[2])}
+    row: dict[str, Any] = {"attributes": soql.attributes(made.name, record["Id"], call.segments[2])}
     return Answer(200, row | {n: record.get(n) for n in names})
 
 
@@ -45,7 +45,7 @@ def several(call: Call, made: SObject, found: Iterable[Record]) -> Answer:
 def query(twin: SalesforceTwin, call: Call, deleted: bool) -> Answer:
     if "q" not in call.query:
         raise RowError("MALFORMED_QUERY", "unexpected token: '<EOF>'")
-    total, rows = salesforce_soql.execute(call.query["q"], twin.store, twin.schema, call.segments[2], deleted)
+    total, rows = soql.execute(call.query["q"], twin.store, twin.schema, call.segments[2], deleted)
     return _page(twin, call, f"0r8{secrets.token_hex(8)}"[:18], rows, 0, total)
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from syncd.twins.salesforce_rows import full_id, stamp
+from syncd.twins.salesforce.rows import full_id, stamp
 
 if TYPE_CHECKING:
-    from syncd.twins.salesforce import SalesforceTwin
+    from syncd.twins.salesforce.twin import SalesforceTwin
 
 
 def add(twin: SalesforceTwin, object_: str, fields: dict[str, Any]) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 from syncd.twins import sql, sql_run
 from syncd.twins.state import Record
-from syncd.twins.zoho_rows import Rows
-from syncd.twins.zoho_schema import Module
+from syncd.twins.zoho.rows import Rows
+from syncd.twins.zoho.schema import Module
 
 COLUMNS, CRITERIA, IN_VALUES, ROWS, DEFAULT_ROWS, DEEP = 50, 25, 50, 2_000, 200, 100_000
 CREDITS = ((200, 1), (1_000, 2), (2_000, 3))  # up to LIMIT rows: credits [DOC]

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from syncd.twins import sql_run, zoho_coql
+from syncd.twins import sql_run
 from syncd.twins.state import Record, fold
 from syncd.twins.wire import Answer, Call
-from syncd.twins.zoho_coql import alive
-from syncd.twins.zoho_rows import RowError
+from syncd.twins.zoho import coql as zoho_coql
+from syncd.twins.zoho.coql import alive
+from syncd.twins.zoho.rows import RowError
 
 if TYPE_CHECKING:
-    from syncd.twins.zoho import ZohoTwin
+    from syncd.twins.zoho.twin import ZohoTwin
 
 PAGE = 200  # rows of a list or search [DOC]
 SEARCHABLE = 2_000  # rows of a search in all [DOC]

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from syncd.twins import zoho_desk_records as records
-from syncd.twins import zoho_desk_subscriptions as subscriptions
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
-from syncd.twins.zoho_auth import LIFE, PER_WINDOW, THROTTLED, Accounts
-from syncd.twins.zoho_desk_webhook import Signer
-from syncd.twins.zoho_scopes import DESK
+from syncd.twins.zoho.auth import LIFE, PER_WINDOW, THROTTLED, Accounts
+from syncd.twins.zoho.scopes import DESK
+from syncd.twins.zoho_desk import records, subscriptions
+from syncd.twins.zoho_desk.webhook import Signer
 
 FARTHEST = 4_999  # of `from` in a search; beyond it 422 [DOC]
 MOST = 100  # rows a page

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from syncd.twins import sql, sql_run
-from syncd.twins.salesforce_rows import RowError, full_id
-from syncd.twins.salesforce_schema import Field, SObject
+from syncd.twins.salesforce.rows import RowError, full_id
+from syncd.twins.salesforce.schema import Field, SObject
 from syncd.twins.state import Record, Store
 
 STATEMENT = 100_000  # characters [D]

@@ -12,14 +12,15 @@ from typing import Any, ClassVar
 
 import orjson
 
-from syncd.twins import zoho_people, zoho_reads, zoho_rows, zoho_schema, zoho_scopes, zoho_setup, zoho_signals
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
 from syncd.twins.wire import Answer, Call
-from syncd.twins.zoho_auth import LIFE, PER_WINDOW, THROTTLED, Accounts
-from syncd.twins.zoho_coql import CoqlError
-from syncd.twins.zoho_rows import RowError
-from syncd.twins.zoho_schema import Field, Module
+from syncd.twins.zoho import people, reads, rows, schema, setup, signals
+from syncd.twins.zoho import scopes as zoho_scopes
+from syncd.twins.zoho.auth import LIFE, PER_WINDOW, THROTTLED, Accounts
+from syncd.twins.zoho.coql import CoqlError
+from syncd.twins.zoho.rows import RowError
+from syncd.twins.zoho.schema import Field, Module
 
 ROWS = 100  # records in one write [DOC]
 DAY = 86_400.0  # credits are counted over 24 rolling hours [DOC]
@@ -131,16 +132,16 @@ destinations:
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.schema = zoho_schema.schema({} if bare else custom_fields)
+        self.schema = schema.schema({} if bare else custom_fields)
         self.customizes, self.refused_scopes = customizes, frozenset(refused_scopes)
         self.hidden: dict[str, dict[str, Field]] = {}
-        zoho_setup.hide(self, hidden or {})
+        setup.hide(self, hidden or {})
         self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life, scopes)
-        self.user = zoho_reads.user()
-        self.rows = zoho_rows.Rows(self.store, self.schema, self.clock, self.user, zone_hours, duplicate_id)
+        self.user = reads.user()
+        self.rows = rows.Rows(self.store, self.schema, self.clock, self.user, zone_hours, duplicate_id)
         self.credits, self.concurrency, self.sub_concurrency = credits, concurrency, sub_concurrency
         self.mixed_status, self.failed_status, self.search_lag = mixed_status, failed_status, search_lag
-        self.namespaces = frozenset(namespaces) or zoho_signals.NAMESPACES
+        self.namespaces = frozenset(namespaces) or signals.NAMESPACES
         self.spent_total = self._in_window = 0
         self._spent: deque[tuple[float, int]] = deque()
         self.forget()
@@ -179,20 +180,20 @@ destinations:
 
     def add(self, object_: str, /, **fields: Any) -> str:
         with self.lock, self.settled():
-            return zoho_people.add(self, object_, fields)
+            return people.add(self, object_, fields)
 
     def delete(self, id_: str) -> bool:
         with self.lock, self.settled():
-            return zoho_people.delete(self, id_)
+            return people.delete(self, id_)
 
     def convert(self, id_: str) -> dict[str, Any]:
         with self.lock, self.settled():
-            return zoho_people.convert(self, id_)
+            return people.convert(self, id_)
 
     def merge(self, master: str, loser: str) -> None:
         """Merges two records as a user would: the loser is deleted, its activities move to the master."""
         with self.lock, self.settled():
-            zoho_people.merge(self, master, loser)
+            people.merge(self, master, loser)
 
     def stats(self) -> dict[str, Any]:
         own = {"credits_spent": self.spent_total, "credits": self.credits, "tokens_issued": self.accounts.issued}
@@ -397,39 +398,39 @@ destinations:
         return Answer(200, {"data": results})
 
     def on_convert(self, call: Call) -> Answer:
-        return zoho_people.on_convert(self, call)
+        return people.on_convert(self, call)
 
     # Reads.
 
     def on_get(self, call: Call) -> Answer:
-        return zoho_reads.get(self, call)
+        return reads.get(self, call)
 
     def on_list(self, call: Call) -> Answer:
-        return zoho_reads.list_(self, call)
+        return reads.list_(self, call)
 
     def on_search(self, call: Call) -> Answer:
-        return zoho_reads.search(self, call)
+        return reads.search(self, call)
 
     def on_coql(self, call: Call) -> Answer:
-        return zoho_reads.coql(self, call)
+        return reads.coql(self, call)
 
     def on_fields(self, call: Call) -> Answer:
-        return Answer(200, zoho_schema.describe(self.module(call.query.get("module", ""))))
+        return Answer(200, schema.describe(self.module(call.query.get("module", ""))))
 
     def on_create_fields(self, call: Call) -> Answer:
-        return zoho_setup.create(self, call)
+        return setup.create(self, call)
 
     def on_modules(self, call: Call) -> Answer:
-        return zoho_reads.modules(self)
+        return reads.modules(self)
 
     def on_users(self, call: Call) -> Answer:
-        return zoho_reads.users(self, call)
+        return reads.users(self, call)
 
     def on_org(self, call: Call) -> Answer:
-        return zoho_reads.org()
+        return reads.org()
 
     def on_signal_namespaces(self, call: Call) -> Answer:
-        return zoho_signals.list_(self)
+        return signals.list_(self)
 
     def on_notify(self, call: Call) -> Answer:
-        return zoho_signals.notify(self, call)
+        return signals.notify(self, call)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from syncd.twins.salesforce_rows import POLYMORPHIC, RowError, full_id
+from syncd.twins.salesforce.rows import POLYMORPHIC, RowError, full_id
 from syncd.twins.wire import Answer, Call, make_call
 
 if TYPE_CHECKING:
-    from syncd.twins.salesforce import SalesforceTwin
+    from syncd.twins.salesforce.twin import SalesforceTwin
 
 ROWS = 200  # records in one collection [D]
 SUBREQUESTS = 25  # in one composite call [D]

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from syncd.twins.wire import Answer, Call
-from syncd.twins.zoho_rows import RowError
-from syncd.twins.zoho_schema import Field, Module
+from syncd.twins.zoho.rows import RowError
+from syncd.twins.zoho.schema import Field, Module
 
 if TYPE_CHECKING:
-    from syncd.twins.zoho import ZohoTwin
+    from syncd.twins.zoho.twin import ZohoTwin
 
 FIELDS = 5
 """Made in one call at most."""

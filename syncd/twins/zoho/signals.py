@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from syncd.twins.wire import Answer, Call
-from syncd.twins.zoho_coql import alive
-from syncd.twins.zoho_rows import PEOPLE, RowError
+from syncd.twins.zoho.coql import alive
+from syncd.twins.zoho.rows import PEOPLE, RowError
 
 if TYPE_CHECKING:
-    from syncd.twins.zoho import ZohoTwin
+    from syncd.twins.zoho.twin import ZohoTwin
 
 SUBJECT, MESSAGE = 100, 1_000  # characters [DOC]
 NAMESPACES = frozenset(  # those of Zoho's sample answer that syncd's channels have [DOC]

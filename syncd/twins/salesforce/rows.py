@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
-from syncd.twins.salesforce_schema import Field, SObject
+from syncd.twins.salesforce.schema import Field, SObject
 from syncd.twins.state import Record, Store
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 from syncd.twins.state import Record, Store
-from syncd.twins.zoho_schema import Field, Module
+from syncd.twins.zoho.schema import Field, Module
 
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d"
