@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field
 
+from connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
 from connectors.desk.zoho_api import FARTHEST, PAGE, DeskApi
 from connectors.desk.zoho_check import check
 from connectors.desk.zoho_cursor import LAG, Cursor, advance, mark, read_cursor
@@ -32,7 +33,6 @@ from connectors.desk.zoho_tickets import (
     standing,
 )
 from connectors.desk.zoho_webhooks import DeskWebhooks
-from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
 from syncd.capabilities import Finding, SignIn, Subscription
 from syncd.connector import (
     Ask,

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from connectors.mail.text import clean, html_to_text
+from connectors.text import clean, html_to_text
 from connectors.times import read_time
 from syncd.connector import Context
 from syncd.signals import Person, Route, Signal, derive_id, make_person

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from connectors.mail.text import clean_header, decode_header, one_line
+from connectors.text import clean_header, decode_header, one_line
 from syncd.signals import normal_email
 
 LIST_CAP = 200

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from connectors.mail.addresses import parse_addresses
 from connectors.mail.message import RawMessage, children, part_text
-from connectors.mail.text import clean, decode, decode_header, unbase64
+from connectors.text import clean, decode, decode_header, unbase64
 from syncd.signals import normal_email
 
 STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})

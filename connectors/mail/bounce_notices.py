@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.mail.bounce_kinds import Kind, hardness
-from connectors.mail.text import one_line
+from connectors.text import one_line
 from syncd.signals import normal_email
 
 _TYPES = frozenset({"bounce", "complaint", "delivery", "deliverydelay", "reject", "send", "open", "click"})

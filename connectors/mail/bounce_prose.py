@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from connectors.mail.bounce_kinds import explains
-from connectors.mail.text import clean, one_line
+from connectors.text import clean, one_line
 from syncd.signals import normal_email
 
 SAID_CAP = 40_000

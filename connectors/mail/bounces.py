@@ -32,7 +32,7 @@ from connectors.mail.bounce_prose import (
     reasons_for,
 )
 from connectors.mail.message import Mail, RawMessage, children, headers_of, leaves, message_ids, parameter, part_text
-from connectors.mail.text import MIME_FAULTS, decode_header, html_to_text
+from connectors.text import MIME_FAULTS, decode_header, html_to_text
 from syncd.signals import normal_email
 
 RECIPIENTS_CAP = 500

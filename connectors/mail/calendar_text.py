@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from connectors.mail.text import clean, one_line, tidy
+from connectors.text import clean, one_line, tidy
 
 _CAP = 200_000
 _EVENTS_CAP = 5

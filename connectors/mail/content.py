@@ -25,8 +25,8 @@ from connectors.mail.parts import (
 )
 from connectors.mail.reply import INDENTED, QUOTED
 from connectors.mail.signature_lines import MARK
-from connectors.mail.text import clean, decode_header, html_to_text, one_line, tidy
 from connectors.mail.tnef import is_tnef, read_tnef
+from connectors.text import clean, decode_header, html_to_text, one_line, tidy
 
 TEXT_CAP = 100_000
 """Characters of text kept."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from connectors.mail.reply import INDENTED, QUOTED
 from connectors.mail.signature_lines import MARK
-from connectors.mail.text import HTML_CAP, MIME_FAULTS, clean, html_to_text, rendered, tidy
+from connectors.text import HTML_CAP, MIME_FAULTS, clean, html_to_text, rendered, tidy
 
 _PREFIX = re.compile(r"^(?:x_)+")  # Outlook on the web renames what it quotes
 

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from connectors.mail.text import one_line, shorten
+from connectors.text import one_line, shorten
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient
 
 LOGIN_PAUSE = 900.0

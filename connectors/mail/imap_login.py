@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from connectors.mail.imap_errors import translated
 from connectors.mail.imap_oauth import grant_of, minter
 from connectors.mail.imap_settings import ImapSettings
-from connectors.mail.text import one_line, shorten
+from connectors.text import one_line, shorten
 from syncd.connector import Context
 from syncd.errors import Misconfigured
 from syncd.http.lockout import Refusals

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.mail.imap_settings import ImapAuth, ImapSettings
-from connectors.mail.text import one_line, shorten
+from connectors.text import one_line, shorten
 from syncd.capabilities import SignIn, own_grant
 from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
 from syncd.http.client import Deadlines, HttpClient, Response, throttled

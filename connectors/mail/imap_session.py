@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.mail.imap_errors import broken, refusal, speaks_of_us, translated
 from connectors.mail.imap_login import Way
 from connectors.mail.message import HEAD_BYTES
-from connectors.mail.text import MIME_FAULTS
+from connectors.text import MIME_FAULTS
 from syncd import __version__
 from syncd.errors import Failure, Misconfigured, Transient
 

@@ -22,7 +22,7 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from connectors.mail.message import HEAD_BYTES
-from connectors.mail.text import MIME_FAULTS
+from connectors.text import MIME_FAULTS
 
 STALE_LOCK = 300.0
 """Seconds after which a dot lock is nobody's any more: delivery agents break them after five minutes too."""

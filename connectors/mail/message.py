@@ -28,7 +28,7 @@ from connectors.mail.parts import (
     structure,
 )
 from connectors.mail.quotation_words import is_answer
-from connectors.mail.text import (
+from connectors.text import (
     MIME_FAULTS,
     SAYS_NOTHING,
     clean,

@@ -14,7 +14,7 @@ from email.parser import BytesHeaderParser, BytesParser
 from typing import TypeAlias
 
 from connectors.mail.header_block import repaired
-from connectors.mail.text import MIME_FAULTS, clean, codec_of, decode, decode_header, html_charset
+from connectors.text import MIME_FAULTS, clean, codec_of, decode, decode_header, html_charset
 
 HEAD_BYTES = 256 * 1024
 """How much of an over-large mail is read; transports fetch this much and set `truncated`."""

@@ -18,7 +18,7 @@ from connectors.mail.bounces import Report, read_report
 from connectors.mail.html_quotes import marked_html
 from connectors.mail.message import HEAD_BYTES, TEXT_CAP, Mail, parse
 from connectors.mail.reply import latest_reply
-from connectors.mail.text import shorten
+from connectors.text import shorten
 from syncd.connector import FormerId, SignalSpec
 from syncd.signals import Route, Signal, derive_id, frame, make_person
 

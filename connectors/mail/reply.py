@@ -23,7 +23,7 @@ from connectors.mail.quotation_words import (
     role_of,
 )
 from connectors.mail.signature_lines import marked, unsigned
-from connectors.mail.text import tidy
+from connectors.text import tidy
 
 QUOTED = "\ue000"
 """Begins a line that HTML shows as a quotation by a program's own mark."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from connectors.mail.text import tidy
+from connectors.text import tidy
 
 MARK = "\ue002"
 """Stands for a line that is exactly `-- ` (RFC 3676 4.3), whose blank is lost when a text is tidied."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from connectors.mail.rtf import rtf_text, unpacked
-from connectors.mail.text import clean, codec_of, decode, html_charset
+from connectors.text import clean, codec_of, decode, html_charset
 
 _SIGNATURE = b"\x78\x9f\x3e\x22"
 _ATTRIBUTES_CAP = 5000

@@ -12,7 +12,7 @@ import requests
 import responses
 from pydantic import SecretStr
 
-from connectors.zoho_accounts import DATA_CENTRES, MOST_TOKENS, ZohoAuth, api_base, bearer
+from connectors.accounts.zoho import DATA_CENTRES, MOST_TOKENS, ZohoAuth, api_base, bearer
 from syncd.connector import Context
 from syncd.errors import Misconfigured, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens, Token

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from connectors.accounts.zoho import api_base, bearer
 from connectors.crm.zoho import coql
 from connectors.crm.zoho.errors import NO_SCOPE, SCOPES, answer_failure, parsed, refuses_token, said, scope_of
 from connectors.crm.zoho.settings import ZohoSettings
-from connectors.zoho_accounts import api_base, bearer
 from syncd.connector import Allowance, Context, Spend
 from syncd.errors import Ambiguous, AuthExpired, Misconfigured, Transient
 from syncd.http.client import Deadlines, HttpClient, Response, unclear

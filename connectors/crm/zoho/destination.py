@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+from connectors.accounts.zoho import sign_in_of
 from connectors.crm.directory import everybody, with_deals
 from connectors.crm.zoho import coql, describe, pack, setup
 from connectors.crm.zoho.client import Client
@@ -19,7 +20,6 @@ from connectors.crm.zoho.errors import Meaning, Said, failure, parts, together
 from connectors.crm.zoho.pack import Lane, Packed, Way
 from connectors.crm.zoho.people import Search, ask_deals, ask_named, directory_of, open_deals
 from connectors.crm.zoho.settings import ZohoSettings
-from connectors.zoho_accounts import sign_in_of
 from syncd.capabilities import FieldDescription, FieldNeed, Finding, SignIn, Step
 from syncd.connector import (
     Allowance,

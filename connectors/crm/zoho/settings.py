@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentre, DataCentreName, ZohoAuth
 from connectors.crm.zoho.errors import FIELDS_CREATE, FIELDS_READ, ORG, QUERIES, RECORDS
-from connectors.zoho_accounts import DATA_CENTRES, BaseUrl, DataCentre, DataCentreName, ZohoAuth
 from syncd.connector import Ask, ConnectorSettings
 
 Automation = Literal["workflow", "approval", "blueprint"]

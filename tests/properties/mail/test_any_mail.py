@@ -12,7 +12,7 @@ from connectors.mail.imap_cursor import HOLES_CAP, Folder
 from connectors.mail.message import parse
 from connectors.mail.reading import Envelope, Rules, read_mail
 from connectors.mail.reply import latest_reply
-from connectors.mail.text import clean, decode, decode_header, html_to_text
+from connectors.text import clean, decode, decode_header, html_to_text
 from syncd.signals import Route, decode_signal, encode
 from tests.mails import BROKEN, DELAYED, FAILED, MOMENT, delivery_report, mail
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.accounts.zoho import _read_token
 from connectors.crm.directory import Directory, column
 from connectors.crm.salesforce import describe as sf_describe
 from connectors.crm.salesforce.auth import _token
@@ -21,7 +22,6 @@ from connectors.crm.salesforce.people import _found as sf_found
 from connectors.crm.zoho import describe as zoho_describe
 from connectors.crm.zoho.client import _page
 from connectors.crm.zoho.people import _found as zoho_found
-from connectors.zoho_accounts import _read_token
 from syncd.capabilities import FieldDescription
 from syncd.connector import Found, Term, Written
 from syncd.errors import Failure

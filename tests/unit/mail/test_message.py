@@ -8,7 +8,7 @@ import pytest
 
 from connectors.mail.addresses import parse_addresses
 from connectors.mail.message import parse
-from connectors.mail.text import decode, decode_header, html_to_text
+from connectors.text import decode, decode_header, html_to_text
 from tests.mails import mail
 
 
