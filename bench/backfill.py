@@ -125,9 +125,9 @@ def read(source: str, settings: dict[str, object], expected: int) -> dict[str, f
     """Runs the backfill in this process and measures it."""
     from typing import Any
 
-    from connectors.mail.imap import CONNECTOR as IMAP
-    from connectors.mail.maildir import CONNECTOR as MAILDIR
     from syncd.connector import Connector, Context
+    from syncd.connectors.mail.imap import CONNECTOR as IMAP
+    from syncd.connectors.mail.maildir import CONNECTOR as MAILDIR
 
     connector: Connector[Any] = IMAP if source == "imap" else MAILDIR
     built = connector.build(connector.settings.model_validate(settings), Context(name="bench", tokens=None))  # type: ignore[arg-type]

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from connectors.generic.webhook import CONNECTOR
 from syncd.connector import Context
+from syncd.connectors.generic.webhook import CONNECTOR
 from syncd.http.oauth import MemoryTokens
 from syncd.intake.admit import Outlet, Policy
 from syncd.intake.webhooks import Doors, Endpoint, Journal

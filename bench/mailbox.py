@@ -112,8 +112,8 @@ def commands() -> Iterator[list[int]]:
 
 def read(settings: dict[str, Any], mails: int) -> dict[str, Any]:
     """Everything once, in this process."""
-    from connectors.mail.imap import CONNECTOR
     from syncd.connector import Context
+    from syncd.connectors.mail.imap import CONNECTOR
 
     maildir = Path(settings.pop("maildir"))
     source = CONNECTOR.build(CONNECTOR.settings.model_validate(settings), Context(name="bench", tokens=None))  # type: ignore[arg-type]

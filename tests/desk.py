@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connectors.desk.zoho import CONNECTOR, ZohoDesk, ZohoDeskSettings
 from syncd.connector import (
     Batch,
     Context,
@@ -15,6 +14,7 @@ from syncd.connector import (
     NotYet,
     Request,
 )
+from syncd.connectors.desk.zoho import CONNECTOR, ZohoDesk, ZohoDeskSettings
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
 from syncd.twins.zoho_desk.twin import ZohoDeskTwin

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
-from connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.connector import Context, Lookup, Term, Wanted, Write
+from syncd.connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.errors import Failure
 from syncd.http.oauth import MemoryTokens
 from syncd.twins.zoho.twin import ZohoTwin

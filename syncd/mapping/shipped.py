@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from syncd.errors import UsageError
 
-PACKAGE = "mappings"
+FOLDER = "mappings"
+PACKAGE = "syncd.mappings"
 SUFFIX = ".yaml"
 TESTS_SUFFIX = ".tests.yaml"
 
@@ -24,7 +25,7 @@ def find_mapping(name: str, beside: Path) -> Path | Traversable:
         if candidate.is_file():
             return candidate
     parts = PurePosixPath(name).parts
-    if len(parts) == 1 or (len(parts) == 2 and parts[0] == PACKAGE):
+    if len(parts) == 1 or (len(parts) == 2 and parts[0] == FOLDER):
         found = shipped_mappings().get(parts[-1].removesuffix(SUFFIX))
         if found is not None:
             return found
@@ -54,13 +55,13 @@ def tests_beside(mapping: Path | Traversable) -> Path | Traversable | None:
 
 
 def _spellings(name: str) -> list[str]:
-    return [name] if name.endswith((".yaml", ".yml")) else [name, name + SUFFIX, f"{PACKAGE}/{name}{SUFFIX}"]
+    return [name] if name.endswith((".yaml", ".yml")) else [name, name + SUFFIX, f"{FOLDER}/{name}{SUFFIX}"]
 
 
 def _nowhere(name: str, beside: Path) -> str:
-    own = [path.name for path in sorted((beside / PACKAGE).glob(f"*{SUFFIX}")) if not path.name.endswith(TESTS_SUFFIX)]
+    own = [path.name for path in sorted((beside / FOLDER).glob(f"*{SUFFIX}")) if not path.name.endswith(TESTS_SUFFIX)]
     known = list(shipped_mappings())
     near = difflib.get_close_matches(PurePosixPath(name).name.removesuffix(SUFFIX), known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    there = f"; in {beside / PACKAGE} lie: {', '.join(own)}" if own else ""
+    there = f"; in {beside / FOLDER} lie: {', '.join(own)}" if own else ""
     return f"no mapping {name} in {beside}; {hint}with syncd come: {', '.join(known)}{there}"

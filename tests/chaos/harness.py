@@ -22,7 +22,7 @@ import msgspec
 import orjson
 from sqlalchemy import delete, select, update
 
-from connectors.accounts import zoho as zoho_accounts
+from syncd.connectors.accounts import zoho as zoho_accounts
 from syncd.signals import decode_signal
 from syncd.store import Store
 from syncd.store.balance import balance, unbalanced

@@ -43,7 +43,7 @@ class Line:
 @cache
 def every_line() -> tuple[Line, ...]:
     """Every line of syncd and of its connectors, in the order of the files; those that only pass on another's are left out."""
-    files = [path for top in ("syncd", "connectors") for path in sorted((ROOT / top).rglob("*.py"))]
+    files = sorted((ROOT / "syncd").rglob("*.py"))
     names = {path: path.relative_to(ROOT).as_posix() for path in files}
     trees = {path: ast.parse(path.read_text("utf-8")) for path in files if not names[path].startswith(NOT_SHOWN)}
     kinds = FAULTS | _heirs(list(trees.values()))

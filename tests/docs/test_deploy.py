@@ -36,7 +36,7 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
     kept = [line[1:] for line in ignored if line.startswith("!")]
     assert ignored[0] == "*"
     copied = [word for verb, rest in steps() if verb == "COPY" and "--from" not in rest for word in rest.split()[:-1]]
-    assert {"requirements.lock", "pyproject.toml", "syncd", "connectors", "mappings"} <= set(copied)
+    assert {"requirements.lock", "pyproject.toml", "syncd"} <= set(copied)
     for name in copied:
         assert (ROOT / name).exists(), name
         assert any(fnmatchcase(name, pattern) for pattern in kept), f"{name} is in .dockerignore"

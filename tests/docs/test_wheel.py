@@ -20,7 +20,7 @@ def test_the_wheel_carries_what_lies_beside_the_code(tmp_path: Path) -> None:
         assert packed.read("syncd/config.example.yaml") == (ROOT / "config.example.yaml").read_bytes()
     wanted = {
         path.relative_to(ROOT).as_posix()
-        for package in ("syncd", "connectors", "mappings")
+        for package in ("syncd",)
         for pattern in BESIDE_THE_CODE
         for path in (ROOT / package).rglob(pattern)
     }

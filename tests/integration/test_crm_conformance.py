@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import pytest
 import sqlalchemy as sa
 
-from connectors.crm.database import Database, DatabaseSettings
-from connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.connector import Context, Destination, Lookup, Term, Write
+from syncd.connectors.crm.database import Database, DatabaseSettings
+from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.http.oauth import MemoryTokens
 from syncd.testing import Crm, DestinationConformance
 from syncd.testing.destination_kit import write_key

@@ -14,10 +14,10 @@ import pytest
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from connectors.crm.database import Database, DatabaseSettings
-from connectors.crm.database_writes import ROWS
 from syncd.capabilities import FieldNeed, Level
 from syncd.connector import Kind, Link, Wanted, Write, Written
+from syncd.connectors.crm.database import Database, DatabaseSettings
+from syncd.connectors.crm.database_writes import ROWS
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
 
 Connect = Callable[..., Database]
@@ -199,7 +199,7 @@ def test_order_of_writes_of_one_key(connect: Connect, rows: Rows) -> None:
 
 
 def test_a_locked_sqlite_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.crm.database.CONNECT", 0)
+    monkeypatch.setattr("syncd.connectors.crm.database.CONNECT", 0)
     file = tmp_path / "out.db"
     database = Database(DatabaseSettings.model_validate({"url": f"sqlite:///{file}"}))
     push(database, write(1))

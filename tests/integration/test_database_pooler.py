@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.crm.database import Database, DatabaseSettings
-from connectors.crm.database_tables import LONGEST_NAME, index_name, too_long
 from syncd.capabilities import Level
 from syncd.connector import Write, Written
+from syncd.connectors.crm.database import Database, DatabaseSettings
+from syncd.connectors.crm.database_tables import LONGEST_NAME, index_name, too_long
 from syncd.errors import Misconfigured, Scope
 from syncd.service.assembly import check_configuration
 from tests.servers import NoBouncer, Server, execute, transaction_pooler

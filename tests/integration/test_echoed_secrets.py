@@ -17,10 +17,10 @@ from urllib.parse import parse_qs, quote
 import pytest
 import structlog
 
-from connectors.crm.salesforce import Salesforce, SalesforceSettings
-from connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Context, Destination
+from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
+from syncd.connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.dispatch.lane import Lane
 from syncd.http.oauth import MemoryTokens
 from syncd.mapping.loading import load_mapping

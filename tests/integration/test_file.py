@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.files.file import CONNECTOR, FileSettings, FileSource
-from connectors.files.headers import guess
-from connectors.files.tables import Form, open_table
 from syncd.connector import Context
+from syncd.connectors.files.file import CONNECTOR, FileSettings, FileSource
+from syncd.connectors.files.headers import guess
+from syncd.connectors.files.tables import Form, open_table
 from syncd.errors import Malformed, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal

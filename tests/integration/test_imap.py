@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from pydantic import ByteSize
 
-from connectors.mail.imap import CONNECTOR, ImapSource
-from connectors.mail.imap_settings import ImapSettings
-from connectors.mail.maildir import MaildirSettings, MaildirSource
-from connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.connector import Context
+from syncd.connectors.mail.imap import CONNECTOR, ImapSource
+from syncd.connectors.mail.imap_settings import ImapSettings
+from syncd.connectors.mail.maildir import MaildirSettings, MaildirSource
+from syncd.connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.errors import Misconfigured, Transient
 from syncd.testing.ledger import Ledger
 from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from connectors.mail import imap_hosts, imap_idle
-from connectors.mail.imap import ImapSource
-from connectors.mail.imap_settings import ImapSettings
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context
+from syncd.connectors.mail import imap_hosts, imap_idle
+from syncd.connectors.mail.imap import ImapSource
+from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.errors import RateLimited, Transient
 from syncd.http.lockout import Refusals
 from syncd.http.oauth import MemoryTokens
@@ -234,7 +234,7 @@ def test_a_goodbye_says_why() -> None:
 def test_idle_is_begun_anew_and_a_server_that_does_not_answer_then_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imap_idle, "TURN", 0.02)
     monkeypatch.setattr(imap_idle, "ANSWER", 0.3)
-    monkeypatch.setattr("connectors.mail.imap_settings.ELSEWHERE", replace(imap_hosts.ELSEWHERE, idle_life=0.05))
+    monkeypatch.setattr("syncd.connectors.mail.imap_settings.ELSEWHERE", replace(imap_hosts.ELSEWHERE, idle_life=0.05))
     with ImapScript() as script:
         waiting = source(script.port, "u").wait(threading.Event())
         next(waiting)
@@ -249,7 +249,7 @@ def test_idle_is_begun_anew_and_a_server_that_does_not_answer_then_is_given_up(m
 
 
 def test_a_host_that_takes_the_connection_and_says_nothing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.mail.imap_session.CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr("syncd.connectors.mail.imap_session.CONNECT_TIMEOUT", 0.3)
     with ImapScript(silent=True) as script, pytest.raises(Transient):
         next(source(script.port, "u").wait(threading.Event()))
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from connectors.mail.imap import ImapSource
-from connectors.mail.imap_oauth import grant_of
-from connectors.mail.imap_settings import ImapSettings
 from syncd.connector import Context
+from syncd.connectors.mail.imap import ImapSource
+from syncd.connectors.mail.imap_oauth import grant_of
+from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient, UsageError
 from syncd.http.oauth import MemoryTokens, Token, TokenStore
 from syncd.store import Store

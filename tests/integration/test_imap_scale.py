@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import func, select
 
 from bench.mailbox import BEGIN, commands, put
-from connectors.mail.imap import ImapSource
-from connectors.mail.imap_settings import ImapSettings
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.connector import Context
+from syncd.connectors.mail.imap import ImapSource
+from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.http.oauth import MemoryTokens
 from syncd.intake.intake import Intake
 from syncd.store import Store

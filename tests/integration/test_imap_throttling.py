@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from connectors.mail.imap import ImapSource
-from connectors.mail.imap_settings import ImapSettings
 from syncd.connector import Context
+from syncd.connectors.mail.imap import ImapSource
+from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.errors import Failure, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.testing.ledger import Ledger

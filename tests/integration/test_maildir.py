@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from connectors.mail.maildir import CONNECTOR, MaildirSettings, MaildirSource
 from syncd.connector import Context
+from syncd.connectors.mail.maildir import CONNECTOR, MaildirSettings, MaildirSource
 from syncd.errors import Misconfigured
 from syncd.testing.ledger import Ledger
 from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.mail.maildir import MaildirSettings, MaildirSource
-from connectors.mail.mbox import CONNECTOR, PAGE, MboxSettings, MboxSource
-from connectors.mail.mbox_file import open_file, pieces
-from connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.connector import Context
+from syncd.connectors.mail.maildir import MaildirSettings, MaildirSource
+from syncd.connectors.mail.mbox import CONNECTOR, PAGE, MboxSettings, MboxSource
+from syncd.connectors.mail.mbox_file import open_file, pieces
+from syncd.connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.errors import Misconfigured, Transient
 from syncd.testing.ledger import Ledger
 from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor

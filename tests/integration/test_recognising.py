@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from connectors.crm.salesforce import CONNECTOR as SALESFORCE
-from connectors.crm.zoho import CONNECTOR as ZOHO
 from syncd.connector import Context, Link, Lookup, Term, Wanted
+from syncd.connectors.crm.salesforce import CONNECTOR as SALESFORCE
+from syncd.connectors.crm.zoho import CONNECTOR as ZOHO
 from syncd.http.oauth import MemoryTokens
 from syncd.twins.salesforce.twin import SalesforceTwin
 from syncd.twins.zoho.twin import ZohoTwin

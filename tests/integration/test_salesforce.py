@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.connector import Context, Link, Lookup, Term, Wanted, Write, Written
+from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -423,7 +423,7 @@ def test_a_wrong_lookup_is_a_fault_of_the_destination(connect: Connect) -> None:
 def test_a_call_that_hangs_is_in_doubt_when_our_deadline_comes(
     twin: SalesforceTwin, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.crm.salesforce.client.DEADLINES", Deadlines(connect=2.0, read=0.3, total=0.5))
+    monkeypatch.setattr("syncd.connectors.crm.salesforce.client.DEADLINES", Deadlines(connect=2.0, read=0.3, total=0.5))
     crm = connect()
     twin.plan.add([{"on": "upsert_collection", "do": "hang", "when": "after", "times": 1}])
     with pytest.raises(Ambiguous) as caught:

@@ -17,11 +17,11 @@ import pytest
 import standardwebhooks
 from twilio.request_validator import RequestValidator
 
-from connectors.desk import zoho
-from connectors.desk.zoho_api import PAGE
-from connectors.generic import webhook
-from connectors.phone import twilio
 from syncd.connector import Context, Request
+from syncd.connectors.desk import zoho
+from syncd.connectors.desk.zoho_api import PAGE
+from syncd.connectors.generic import webhook
+from syncd.connectors.phone import twilio
 from syncd.http.oauth import MemoryTokens
 from syncd.signatures.verifier import FORM
 from syncd.testing import BackfillConformance, HintConformance, PollingConformance, Vendor, WebhookConformance

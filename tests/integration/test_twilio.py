@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.phone.twilio import CONNECTOR, Cursor, Twilio, TwilioSettings
 from syncd.connector import Batch, Context, NotYet, Request
+from syncd.connectors.phone.twilio import CONNECTOR, Cursor, Twilio, TwilioSettings
 from syncd.errors import Failure, Misconfigured, NotAuthentic, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal, derive_id

@@ -19,11 +19,11 @@ from odf.opendocument import OpenDocumentSpreadsheet
 from odf.table import Table, TableCell, TableRow
 from odf.text import P
 
-from connectors.files import workbook
-from connectors.files.file import FileSettings, FileSource
-from connectors.files.tables import Form, open_table
-from connectors.files.workbook import MEMORY, sheet_rows
 from syncd.connector import Context
+from syncd.connectors.files import workbook
+from syncd.connectors.files.file import FileSettings, FileSource
+from syncd.connectors.files.tables import Form, open_table
+from syncd.connectors.files.workbook import MEMORY, sheet_rows
 from syncd.errors import Malformed
 from syncd.http.oauth import MemoryTokens
 
@@ -164,7 +164,7 @@ READ = """
 import json, resource, sys
 from pathlib import Path
 import psutil
-from connectors.files.tables import Form, open_table
+from syncd.connectors.files.tables import Form, open_table
 from syncd.errors import Malformed
 me, said = psutil.Process(), ""
 before = me.memory_info().rss

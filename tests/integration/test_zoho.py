@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from connectors.crm.zoho import Zoho, ZohoSettings
-from connectors.crm.zoho.client import Client
 from syncd.connector import Context, Link, Write, Written
+from syncd.connectors.crm.zoho import Zoho, ZohoSettings
+from syncd.connectors.crm.zoho.client import Client
 from syncd.errors import (
     Ambiguous,
     Misconfigured,

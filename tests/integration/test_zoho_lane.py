@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from connectors.crm.zoho import Zoho
 from syncd.config.models import DestinationSettings, Settings
+from syncd.connectors.crm.zoho import Zoho
 from syncd.dispatch.lane import Lane
 from syncd.twins.zoho.schema import Field
 from syncd.twins.zoho.twin import ZohoTwin

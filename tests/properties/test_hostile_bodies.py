@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
-from connectors.forms import read_form
-from connectors.generic.cloudevents import header_value
-from connectors.generic.webhook import CONNECTOR, WebhookSettings
-from connectors.phone.twilio import Twilio, TwilioSettings
-from connectors.times import read_time
 from syncd.connector import Context, Request
+from syncd.connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
+from syncd.connectors.forms import read_form
+from syncd.connectors.generic.cloudevents import header_value
+from syncd.connectors.generic.webhook import CONNECTOR, WebhookSettings
+from syncd.connectors.phone.twilio import Twilio, TwilioSettings
+from syncd.connectors.times import read_time
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.http.json_text import originals, parse
 from syncd.http.oauth import MemoryTokens

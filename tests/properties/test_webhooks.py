@@ -15,17 +15,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
-from connectors.desk.zoho_cursor import LAG as DESK_LAG
-from connectors.desk.zoho_cursor import Cursor as DeskCursor
-from connectors.desk.zoho_cursor import advance as desk_advance
-from connectors.desk.zoho_cursor import mark
-from connectors.generic.paths import compile_template
-from connectors.generic.webhook import Webhook, WebhookSettings
-from connectors.phone.twilio import LAG, Cursor, Twilio, TwilioSettings, advance
-from connectors.phone.twilio_calls import ENDED, MISSED, Call, Verdict, judge
-from connectors.times import read_time
 from syncd.connector import Context, Request, Verifier, WebhookSource
+from syncd.connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
+from syncd.connectors.desk.zoho_cursor import LAG as DESK_LAG
+from syncd.connectors.desk.zoho_cursor import Cursor as DeskCursor
+from syncd.connectors.desk.zoho_cursor import advance as desk_advance
+from syncd.connectors.desk.zoho_cursor import mark
+from syncd.connectors.generic.paths import compile_template
+from syncd.connectors.generic.webhook import Webhook, WebhookSettings
+from syncd.connectors.phone.twilio import LAG, Cursor, Twilio, TwilioSettings, advance
+from syncd.connectors.phone.twilio_calls import ENDED, MISSED, Call, Verdict, judge
+from syncd.connectors.times import read_time
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal, decode_signal, encode

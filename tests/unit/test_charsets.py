@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.charsets import REGIONS, WESTERN, InDoubt, codec_of, decode
+from syncd.connectors.charsets import REGIONS, WESTERN, InDoubt, codec_of, decode
 
 LISTS: dict[tuple[str, str], str] = {
     ("cp1250", "PL"): "Wojciech Dąbrowski,Żaneta Wiśniewska,Grzegorz Brzęczyszczykiewicz,Łucja Kłos",

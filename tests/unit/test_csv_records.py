@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.files.records import delimiter_of, records, separator
+from syncd.connectors.files.records import delimiter_of, records, separator
 
 
 def read(text: str, delimiter: str = ",") -> list[tuple[int, list[str] | str]]:

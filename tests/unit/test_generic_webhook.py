@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from connectors.generic.webhook import CONNECTOR, Webhook, WebhookSettings
 from syncd.connector import Context, KeyFetchingSource, Request, WebhookSource
+from syncd.connectors.generic.webhook import CONNECTOR, Webhook, WebhookSettings
 from syncd.errors import Malformed, NotAuthentic
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal, derive_id, encode, frame

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.files.headers import ID_NAMES, candidates, columns, guess, meaning
-from connectors.files.rows import signal_of
 from syncd.connector import Context
+from syncd.connectors.files.headers import ID_NAMES, candidates, columns, guess, meaning
+from syncd.connectors.files.rows import signal_of
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
 from tests.mails import MOMENT

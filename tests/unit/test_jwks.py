@@ -13,8 +13,8 @@ import pytest
 import responses
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from connectors.generic.webhook import Webhook, WebhookSettings
 from syncd.connector import Context, Request
+from syncd.connectors.generic.webhook import Webhook, WebhookSettings
 from syncd.errors import Failure, KeyUnavailable, Misconfigured, NotAuthentic, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.signatures.jwks import LEAST_GAP, JwksKeys

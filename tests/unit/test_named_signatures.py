@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.generic.auth import Verify
 from syncd.connector import Request
+from syncd.connectors.generic.auth import Verify
 from syncd.errors import NotAuthentic
 from syncd.signatures.verifier import verifier
 

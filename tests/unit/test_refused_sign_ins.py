@@ -8,9 +8,9 @@ from random import Random
 import pytest
 import responses
 
-from connectors.mail.imap_oauth import minter as imap_minter
-from connectors.mail.imap_settings import ImapSettings
 from syncd.connector import Context
+from syncd.connectors.mail.imap_oauth import minter as imap_minter
+from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.dispatch.outcomes import react
 from syncd.dispatch.pacing import Pace
 from syncd.errors import Misconfigured

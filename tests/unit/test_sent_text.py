@@ -10,9 +10,9 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 
-from connectors.forms import as_dict, read_form
-from connectors.generic.webhook import CONNECTOR, Webhook, WebhookSettings
 from syncd.connector import Context, Request
+from syncd.connectors.forms import as_dict, read_form
+from syncd.connectors.generic.webhook import CONNECTOR, Webhook, WebhookSettings
 from syncd.errors import Malformed
 from syncd.http.json_text import originals, parse
 from syncd.http.oauth import MemoryTokens

@@ -17,8 +17,6 @@ from pydantic import ValidationError
 from requests import PreparedRequest
 from twilio.request_validator import RequestValidator
 
-from connectors.phone.twilio import CONNECTOR, LAG, Cursor, Twilio, TwilioSettings, advance
-from connectors.phone.twilio_calls import Call
 from syncd.connector import (
     Backfillable,
     Batch,
@@ -30,6 +28,8 @@ from syncd.connector import (
     Request,
     WebhookSource,
 )
+from syncd.connectors.phone.twilio import CONNECTOR, LAG, Cursor, Twilio, TwilioSettings, advance
+from syncd.connectors.phone.twilio_calls import Call
 from syncd.errors import Failure, Malformed, Misconfigured, NotAuthentic, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal, derive_id

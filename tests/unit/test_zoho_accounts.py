@@ -12,8 +12,8 @@ import requests
 import responses
 from pydantic import SecretStr
 
-from connectors.accounts.zoho import DATA_CENTRES, MOST_TOKENS, ZohoAuth, api_base, bearer
 from syncd.connector import Context
+from syncd.connectors.accounts.zoho import DATA_CENTRES, MOST_TOKENS, ZohoAuth, api_base, bearer
 from syncd.errors import Misconfigured, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens, Token
 

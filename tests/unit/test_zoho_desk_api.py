@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import responses
 
-from connectors.accounts.zoho import SCHEME
-from connectors.desk.zoho_api import DeskApi
+from syncd.connectors.accounts.zoho import SCHEME
+from syncd.connectors.desk.zoho_api import DeskApi
 from syncd.errors import Failure, Misconfigured, Transient
 from syncd.http.client import Bearer
 from syncd.http.oauth import MemoryTokens, Token

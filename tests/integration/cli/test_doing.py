@@ -54,7 +54,7 @@ def test_backfill_beside_a_daemon(folder: UserFolder) -> None:
 
 
 def test_a_backfill_that_stopped_goes_on(folder: UserFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from connectors.mail import maildir
+    from syncd.connectors.mail import maildir
 
     for number in range(1, 9):
         folder.mail(number, day=number)
@@ -141,7 +141,7 @@ def test_what_cannot_be_written_now_is_told_with_its_reason(filled: UserFolder) 
 
 
 def test_a_field_that_the_crm_does_not_know_is_shown_loudly(filled: UserFolder) -> None:
-    shipped = (resources.files("mappings") / "salesforce.yaml").read_text("utf-8")
+    shipped = (resources.files("syncd.mappings") / "salesforce.yaml").read_text("utf-8")
     (filled.path / "mappings").mkdir()
     filled.write("mappings/wrong.yaml", shipped.replace("ActivityDate: ", "Nonsense__c: "))
     auth = "{flow: client_credentials, client_id: x, client_secret: '${SF_SECRET}'}"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from connectors.desk.zoho_api import PAGE
 from syncd.connector import (
     Backfillable,
     HintSource,
@@ -17,6 +16,7 @@ from syncd.connector import (
     PollingSource,
     WebhookSource,
 )
+from syncd.connectors.desk.zoho_api import PAGE
 from syncd.errors import (
     Failure,
     Misconfigured,

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from connectors.crm.salesforce import Salesforce
-from connectors.crm.zoho import Zoho
+from syncd.connectors.crm.salesforce import Salesforce
+from syncd.connectors.crm.zoho import Zoho
 from syncd.signals import make_person
 from syncd.testing.hostile_destination import HostileDestination
 from tests.lane_rig import MAPPING, Rig, signal, sqlite

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.crm.salesforce import CONNECTOR as SALESFORCE
-from connectors.crm.zoho import CONNECTOR as ZOHO
 from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Context, Write
+from syncd.connectors.crm.salesforce import CONNECTOR as SALESFORCE
+from syncd.connectors.crm.zoho import CONNECTOR as ZOHO
 from syncd.dispatch.lane import Lane
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal, make_person

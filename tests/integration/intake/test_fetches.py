@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from connectors.generic.webhook import CONNECTOR, WebhookSettings
 from syncd.connector import Batch, Context, Hint, NotYet, Request
+from syncd.connectors.generic.webhook import CONNECTOR, WebhookSettings
 from syncd.errors import AuthExpired, Malformed, Misconfigured, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.intake.admit import Outlet, Policy, admit

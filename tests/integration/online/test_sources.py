@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from connectors.generic.webhook import Webhook, WebhookSettings
-from connectors.mail.imap import ImapSource
-from connectors.mail.imap_settings import ImapSettings
-from connectors.mail.maildir import MaildirSettings, MaildirSource
-from connectors.phone.twilio import CONNECTOR as TWILIO
-from connectors.phone.twilio import TwilioSettings
 from syncd.capabilities import Finding, Level, OnlineCheck
 from syncd.config.loading import load_settings
 from syncd.connector import Context
+from syncd.connectors.generic.webhook import Webhook, WebhookSettings
+from syncd.connectors.mail.imap import ImapSource
+from syncd.connectors.mail.imap_settings import ImapSettings
+from syncd.connectors.mail.maildir import MaildirSettings, MaildirSource
+from syncd.connectors.phone.twilio import CONNECTOR as TWILIO
+from syncd.connectors.phone.twilio import TwilioSettings
 from syncd.errors import Failure, Misconfigured
 from syncd.http.oauth import MemoryTokens
 from syncd.preflight.parts import source as asked

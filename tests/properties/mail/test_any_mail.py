@@ -7,12 +7,12 @@ import random
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectors.mail.addresses import parse_addresses
-from connectors.mail.imap_cursor import HOLES_CAP, Folder
-from connectors.mail.message import parse
-from connectors.mail.reading import Envelope, Rules, read_mail
-from connectors.mail.reply import latest_reply
-from connectors.text import clean, decode, decode_header, html_to_text
+from syncd.connectors.mail.addresses import parse_addresses
+from syncd.connectors.mail.imap_cursor import HOLES_CAP, Folder
+from syncd.connectors.mail.message import parse
+from syncd.connectors.mail.reading import Envelope, Rules, read_mail
+from syncd.connectors.mail.reply import latest_reply
+from syncd.connectors.text import clean, decode, decode_header, html_to_text
 from syncd.signals import Route, decode_signal, encode
 from tests.mails import BROKEN, DELAYED, FAILED, MOMENT, delivery_report, mail
 

@@ -8,10 +8,10 @@ import orjson
 import pytest
 import responses
 
-from connectors.crm.salesforce import Salesforce, SalesforceSettings
-from connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.capabilities import FieldDescription, FieldNeed, Level
 from syncd.connector import Context
+from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
+from syncd.connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.errors import Failure, RateLimited
 from syncd.http.oauth import MemoryTokens
 

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from connectors.crm.salesforce.client import Answer, Part
-from connectors.crm.salesforce.errors import CODES, answer_failure, failure, response_failure
-from connectors.crm.zoho.destination import outcome
-from connectors.crm.zoho.errors import CODES as ZOHO_CODES
+from syncd.connectors.crm.salesforce.client import Answer, Part
+from syncd.connectors.crm.salesforce.errors import CODES, answer_failure, failure, response_failure
+from syncd.connectors.crm.zoho.destination import outcome
+from syncd.connectors.crm.zoho.errors import CODES as ZOHO_CODES
 from syncd.errors import Misconfigured, QuotaExhausted, RateLimited, Rejected, Scope, StaleReference, Transient
 from syncd.http.client import Response
 from tests.unit.crm.test_salesforce_errors import NOW

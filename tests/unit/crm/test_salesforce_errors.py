@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.crm.salesforce.errors import CODES, answer_failure, failure, response_failure, token_failure
+from syncd.connectors.crm.salesforce.errors import CODES, answer_failure, failure, response_failure, token_failure
 from syncd.errors import (
     Ambiguous,
     AuthExpired,

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.crm.salesforce import pack
-from connectors.crm.salesforce.client import HEAVY
-from connectors.crm.salesforce.pack import ROWS, Packed, Unsendable, Way, formatted, record_of
 from syncd.connector import Call, Link, Write
+from syncd.connectors.crm.salesforce import pack
+from syncd.connectors.crm.salesforce.client import HEAVY
+from syncd.connectors.crm.salesforce.pack import ROWS, Packed, Unsendable, Way, formatted, record_of
 from syncd.errors import Rejected
 
 writes = st.builds(

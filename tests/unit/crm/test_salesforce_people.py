@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.crm.directory import e164
-from connectors.crm.salesforce import soql
-from connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
 from syncd.connector import Found, Lookup, Term, Wanted
+from syncd.connectors.crm.directory import e164
+from syncd.connectors.crm.salesforce import soql
+from syncd.connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
 from syncd.errors import Misconfigured
 
 LITERALS = re.compile(r"'((?:[^'\\]|\\.)*)'")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.crm.salesforce import Salesforce, SalesforceSettings
-from connectors.crm.salesforce.client import HEAVY, Answer, Part
 from syncd.connector import Context, Outcome, Write, Written
+from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
+from syncd.connectors.crm.salesforce.client import HEAVY, Answer, Part
 from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Rejected, Transient
 from syncd.http.oauth import MemoryTokens
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.crm.salesforce import CONNECTOR, Salesforce, SalesforceSettings
-from connectors.crm.salesforce.auth import grant_of
 from syncd.connector import Context, Keying, Kind
+from syncd.connectors.crm.salesforce import CONNECTOR, Salesforce, SalesforceSettings
+from syncd.connectors.crm.salesforce.auth import grant_of
 from syncd.http.oauth import MemoryTokens
 from syncd.registry import load
 

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.accounts.zoho import _read_token
-from connectors.crm.directory import Directory, column
-from connectors.crm.salesforce import describe as sf_describe
-from connectors.crm.salesforce.auth import _token
-from connectors.crm.salesforce.client import Answer, Client, Part, _composite_answers
-from connectors.crm.salesforce.destination import _row
-from connectors.crm.salesforce.pack import Collection, Way
-from connectors.crm.salesforce.people import _found as sf_found
-from connectors.crm.zoho import describe as zoho_describe
-from connectors.crm.zoho.client import _page
-from connectors.crm.zoho.people import _found as zoho_found
 from syncd.capabilities import FieldDescription
 from syncd.connector import Found, Term, Written
+from syncd.connectors.accounts.zoho import _read_token
+from syncd.connectors.crm.directory import Directory, column
+from syncd.connectors.crm.salesforce import describe as sf_describe
+from syncd.connectors.crm.salesforce.auth import _token
+from syncd.connectors.crm.salesforce.client import Answer, Client, Part, _composite_answers
+from syncd.connectors.crm.salesforce.destination import _row
+from syncd.connectors.crm.salesforce.pack import Collection, Way
+from syncd.connectors.crm.salesforce.people import _found as sf_found
+from syncd.connectors.crm.zoho import describe as zoho_describe
+from syncd.connectors.crm.zoho.client import _page
+from syncd.connectors.crm.zoho.people import _found as zoho_found
 from syncd.errors import Failure
 from syncd.http.client import LONGEST_WAIT, Response, parse_retry_after
 from tests.unit.crm.test_zoho_errors import NOW

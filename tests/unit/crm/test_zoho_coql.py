@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.crm.zoho import coql
-from connectors.crm.zoho.people import Search, ask_deals, linked_id, open_deals
 from syncd.connector import Found, Lookup, Term, Wanted
+from syncd.connectors.crm.zoho import coql
+from syncd.connectors.crm.zoho.people import Search, ask_deals, linked_id, open_deals
 
 LITERALS = re.compile(r"'((?:[^']|'')*)'")
 HEAD = "select id from Contacts"

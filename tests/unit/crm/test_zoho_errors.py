@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from connectors.crm.zoho import Zoho, ZohoSettings
-from connectors.crm.zoho.destination import outcome
-from connectors.crm.zoho.errors import CODES, answer_failure, failure, refuses_token, said
-from connectors.crm.zoho.pack import Lane, Way
 from syncd.connector import Context, Kind, Link, Write, Written
+from syncd.connectors.crm.zoho import Zoho, ZohoSettings
+from syncd.connectors.crm.zoho.destination import outcome
+from syncd.connectors.crm.zoho.errors import CODES, answer_failure, failure, refuses_token, said
+from syncd.connectors.crm.zoho.pack import Lane, Way
 from syncd.errors import (
     Ambiguous,
     AuthExpired,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.crm.zoho import pack
-from connectors.crm.zoho.pack import ROWS, Packed, Unsendable, Way, formatted, record_of
 from syncd.connector import Call, Link, Write
+from syncd.connectors.crm.zoho import pack
+from syncd.connectors.crm.zoho.pack import ROWS, Packed, Unsendable, Way, formatted, record_of
 from syncd.errors import Rejected
 
 emails = st.sampled_from(["a@x.example", "A@x.example ", "b@x.example", "", None])

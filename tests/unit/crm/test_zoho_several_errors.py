@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.crm.zoho.destination import LookUp, outcome
-from connectors.crm.zoho.errors import CODES, MULTIPLE, answer_failure, parts
-from connectors.crm.zoho.pack import Lane, Way
 from syncd.connector import Link, Write, Written
+from syncd.connectors.crm.zoho.destination import LookUp, outcome
+from syncd.connectors.crm.zoho.errors import CODES, MULTIPLE, answer_failure, parts
+from syncd.connectors.crm.zoho.pack import Lane, Way
 from syncd.errors import Failure, Misconfigured, QuotaExhausted, Rejected, StaleReference, Transient
 from tests.unit.crm.test_zoho_errors import CREATE, NOW, TASK, UPSERT, error, response
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from connectors.generic.webhook import CONNECTOR, WebhookSettings
 from syncd.connector import Context, Request
+from syncd.connectors.generic.webhook import CONNECTOR, WebhookSettings
 from syncd.errors import Malformed
 from syncd.http.oauth import MemoryTokens
 from syncd.intake.admit import Outlet, Policy

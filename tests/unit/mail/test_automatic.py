@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.mail.reading import Envelope, Reading, Rules, read_mail
+from syncd.connectors.mail.reading import Envelope, Reading, Rules, read_mail
 from syncd.signals import Route
 from tests.mails import MOMENT, mail
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.mail.bounce_fields import read_groups, typed_address
-from connectors.mail.bounces import read_report
-from connectors.mail.message import parse
+from syncd.connectors.mail.bounce_fields import read_groups, typed_address
+from syncd.connectors.mail.bounces import read_report
+from syncd.connectors.mail.message import parse
 from tests.mails import delivery_report, mail
 
 GONE = "Final-Recipient: rfc822; gone@klient.example\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 unknown user"

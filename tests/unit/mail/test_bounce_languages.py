@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.mail.bounces import read_report
-from connectors.mail.message import parse
+from syncd.connectors.mail.bounces import read_report
+from syncd.connectors.mail.message import parse
 from tests.mails import mail
 
 WHO = "x@klient.example"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from connectors.mail.reading import Envelope, Reading, Rules, read_mail
+from syncd.connectors.mail.reading import Envelope, Reading, Rules, read_mail
 from syncd.signals import Route
 from tests.bounce_mails import LAYOUTS, REASONS, RECIPIENT, bounce_mail
 from tests.mails import MOMENT, mail

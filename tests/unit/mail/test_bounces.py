@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.mail.bounce_kinds import hardness
-from connectors.mail.bounces import read_report
-from connectors.mail.message import parse
-from connectors.mail.reading import Envelope, Reading, Rules, read_mail
+from syncd.connectors.mail.bounce_kinds import hardness
+from syncd.connectors.mail.bounces import read_report
+from syncd.connectors.mail.message import parse
+from syncd.connectors.mail.reading import Envelope, Reading, Rules, read_mail
 from syncd.signals import Route
 from tests.mails import DELAYED, FAILED, MOMENT, delivery_report, mail
 

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.mail import smime
-from connectors.mail.calendar_text import calendar_text
-from connectors.mail.message import Mail, parse
-from connectors.mail.reading import Envelope, Rules, read_mail
-from connectors.mail.rtf import rtf_text, unpacked
-from connectors.mail.tnef import read_tnef
+from syncd.connectors.mail import smime
+from syncd.connectors.mail.calendar_text import calendar_text
+from syncd.connectors.mail.message import Mail, parse
+from syncd.connectors.mail.reading import Envelope, Rules, read_mail
+from syncd.connectors.mail.rtf import rtf_text, unpacked
+from syncd.connectors.mail.tnef import read_tnef
 from syncd.signals import Route
 from tests.mails import MOMENT, mail
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.mail.header_block import repaired
-from connectors.mail.message import parse
+from syncd.connectors.mail.header_block import repaired
+from syncd.connectors.mail.message import parse
 from tests.mails import BROKEN, mail
 
 HEADERS = [

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.mail.imap import ImapSource
-from connectors.mail.imap_cursor import HEAD_AFTER, SKIP_AFTER, Folder, Stuck
-from connectors.mail.imap_errors import BANDWIDTH_PAUSE, CONNECTIONS_PAUSE, LOGIN_PAUSE, broken, refusal
-from connectors.mail.imap_pages import GROUP_BYTES, Page, Pages
-from connectors.mail.imap_session import SEARCH_WINDOW, Meta, Refused, Session
-from connectors.mail.imap_settings import ImapAuth, ImapSettings
-from connectors.mail.reading import Rules
 from syncd.connector import Context
+from syncd.connectors.mail.imap import ImapSource
+from syncd.connectors.mail.imap_cursor import HEAD_AFTER, SKIP_AFTER, Folder, Stuck
+from syncd.connectors.mail.imap_errors import BANDWIDTH_PAUSE, CONNECTIONS_PAUSE, LOGIN_PAUSE, broken, refusal
+from syncd.connectors.mail.imap_pages import GROUP_BYTES, Page, Pages
+from syncd.connectors.mail.imap_session import SEARCH_WINDOW, Meta, Refused, Session
+from syncd.connectors.mail.imap_settings import ImapAuth, ImapSettings
+from syncd.connectors.mail.reading import Rules
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient, UsageError
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route

@@ -6,9 +6,9 @@ import base64
 
 import pytest
 
-from connectors.mail.addresses import parse_addresses
-from connectors.mail.message import parse
-from connectors.text import decode, decode_header, html_to_text
+from syncd.connectors.mail.addresses import parse_addresses
+from syncd.connectors.mail.message import parse
+from syncd.connectors.text import decode, decode_header, html_to_text
 from tests.mails import mail
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from connectors.mail.reading import Envelope, Reading, Rules, read_mail
+from syncd.connectors.mail.reading import Envelope, Reading, Rules, read_mail
 from syncd.signals import Route, Signal, derive_id, encode, frame
 from tests.mails import BROKEN, FAILED, MOMENT, delivery_report, mail
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.mail.reply import latest_reply
+from syncd.connectors.mail.reply import latest_reply
 
 INTRODUCTIONS = [
     "On Tue, 3 May 2026 at 10:00, Ann Buyer <ann@x.example> wrote:",

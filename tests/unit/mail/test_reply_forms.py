@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.mail.message import parse
-from connectors.mail.reading import newest_text
-from connectors.mail.reply import latest_reply
+from syncd.connectors.mail.message import parse
+from syncd.connectors.mail.reading import newest_text
+from syncd.connectors.mail.reply import latest_reply
 from tests.mails import mail
 
 A = "<tom@ourcompany.example>"

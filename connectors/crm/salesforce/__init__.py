@@ -1,9 +1,0 @@
-"""Salesforce as a destination: everything is upserted by external id, a thousand records a call.
-
-Found through the entry point `destination.salesforce`; exports its declaration, CONNECTOR.
-"""
-
-from connectors.crm.salesforce.destination import CONNECTOR, Salesforce
-from connectors.crm.salesforce.settings import SalesforceAuth, SalesforceSettings
-
-__all__ = ["CONNECTOR", "Salesforce", "SalesforceAuth", "SalesforceSettings"]

@@ -1,0 +1,158 @@
+"""How a Salesforce access token is minted: client credentials, JWT bearer, or refresh token.
+
+The TokenStore decides when; `minter` gives it the how. A token has no told life: it is good until a 401.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from syncd.capabilities import SignIn, own_grant
+from syncd.connector import Context
+from syncd.connectors.crm.salesforce.errors import token_failure
+from syncd.connectors.crm.salesforce.settings import SalesforceAuth, SalesforceSettings
+from syncd.errors import Ambiguous, Misconfigured, Transient, UsageError
+from syncd.http.client import HttpClient, Response, check_base_url
+from syncd.http.oauth import Mint, Token, grant_id
+
+TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 a path, no secret
+AUTHORIZE_PATH = "/services/oauth2/authorize"
+SCOPES = {
+    "api": "to read and write records, and to make missing key fields (prepare)",
+    "refresh_token": "to stay signed in",
+}
+"""`refresh_token` is "Perform requests at any time (refresh_token, offline_access)" in the app's list."""
+REMEDIES = {
+    "no_refresh_token": "give the app the scope refresh_token (Perform requests at any time), wait ten minutes, sign in again",
+    "invalid_client_id": "check auth.client_id, and that login_url is the org the app is in; a new app takes ten minutes",
+    "invalid_grant": "the code has run out (after 15 minutes) or was used before: run it again",
+    "OAUTH_APP_BLOCKED": "the org's admin has blocked the app: Setup, OAuth usage, unblock",
+    "OAUTH_APP_ACCESS_DENIED": "the app lets only users its admin has approved: allow this user in the app's policies",
+}
+NOBODY = "sign_in"
+"""The code of what only a person who signs in can mend."""
+JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+ASSERTION_LIFE = timedelta(minutes=3)
+
+
+def grant_of(settings: SalesforceSettings, name: str) -> str:
+    """The same for every connector that signs in to the same org in the same way as the same user; what a person signed in
+    for belongs to the configured `name` alone."""
+    auth = settings.auth
+    if settings.signed_in:
+        return grant_id(*own_grant("salesforce", name, settings.login_url, auth.client_id))
+    refresh = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
+    return grant_id("salesforce", settings.login_url, auth.flow, auth.client_id, auth.username, refresh)
+
+
+def sign_in_of(settings: SalesforceSettings, name: str) -> SignIn:
+    """How a person signs in. Raises UsageError for a flow without a person."""
+    auth = settings.auth
+    if not settings.signed_in:
+        given = "auth.refresh_token" if auth.flow == "refresh_token" else f"flow {auth.flow}"
+        raise UsageError(
+            f"destination {name} signs in by itself ({given}); for `syncd auth` write flow: refresh_token, without "
+            "a refresh_token"
+        )
+    return SignIn(
+        grant=grant_of(settings, name),
+        authorize_url=settings.login_url + AUTHORIZE_PATH,
+        token_url=settings.login_url + TOKEN_PATH,
+        client_id=auth.client_id,
+        client_secret=auth.client_secret.get_secret_value() if auth.client_secret else "",
+        scopes=tuple(SCOPES),
+        reasons=SCOPES,
+        parameters={"prompt": "login consent"},
+        extra=("instance_url",),
+        remedies=REMEDIES,
+    )
+
+
+def minter(settings: SalesforceSettings, context: Context, http: HttpClient) -> Mint:
+    """Asks Salesforce for a token through `http` (a client of login_url). The Mint raises Misconfigured, RateLimited
+    (3,600 logins an hour and user) or Transient; never Ambiguous, since a token too many does no harm."""
+    name, clock = context.name, context.clock
+
+    def mint(held: Token | None) -> Token:
+        if settings.signed_in and not (held and held.refresh):
+            raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code=NOBODY)
+        form = _form(settings, held, clock())
+        try:
+            answer = http.request("POST", TOKEN_PATH, form=form, write=True)
+        except Ambiguous as lost:
+            raise Transient(lost.message, code=lost.code) from None
+        if not answer.ok:
+            failure = token_failure(answer, clock())
+            if settings.signed_in and failure.code == "invalid_grant" and isinstance(failure, Misconfigured):
+                raise Misconfigured(
+                    f"the sign-in has ended ({failure.message}); run: syncd auth {name}", code="sign_in"
+                )
+            raise failure
+        return _token(answer, held)
+
+    return mint
+
+
+def _form(settings: SalesforceSettings, held: Token | None, now: datetime) -> dict[str, str]:
+    auth = settings.auth
+    if auth.flow == "jwt_bearer":
+        return {"grant_type": JWT_GRANT, "assertion": _assertion(settings, now)}
+    form = {"grant_type": auth.flow, "client_id": auth.client_id}
+    if auth.client_secret is not None:
+        form["client_secret"] = auth.client_secret.get_secret_value()
+    if auth.flow == "refresh_token":
+        first = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
+        form["refresh_token"] = (held.refresh if held else "") or first
+    return form
+
+
+def _assertion(settings: SalesforceSettings, now: datetime) -> str:
+    import jwt  # loads cryptography: only where JWT is used
+
+    auth = settings.auth
+    claims = {
+        "iss": auth.client_id,
+        "sub": auth.username,
+        "aud": settings.audience,
+        "exp": int((now + ASSERTION_LIFE).timestamp()),
+    }
+    try:
+        return jwt.encode(claims, private_key(auth), algorithm="RS256")
+    except (ValueError, TypeError, jwt.PyJWTError):
+        raise Misconfigured(
+            "auth.private_key is no unencrypted RSA private key in PEM form; it must begin with -----BEGIN",
+            code="private_key",
+        ) from None
+
+
+def is_pem(given: str) -> bool:
+    """Whether the setting is the key itself rather than its file."""
+    return given.lstrip().startswith("-----BEGIN")
+
+
+def private_key(auth: SalesforceAuth) -> str:
+    """The PEM text, read from its file when a path is configured. Raises Misconfigured for an unreadable file."""
+    given = auth.private_key.get_secret_value() if auth.private_key else ""
+    if is_pem(given):
+        return given
+    try:
+        return Path(given).expanduser().read_text("ascii")
+    except (OSError, ValueError) as error:
+        reason = (error.strerror or "unreadable") if isinstance(error, OSError) else "not a PEM text file"
+        raise Misconfigured(f"auth.private_key: its file cannot be read: {reason}", code="private_key") from None
+
+
+def _token(answer: Response, held: Token | None) -> Token:
+    try:
+        given = answer.json()
+    except Ambiguous as unreadable:
+        raise Transient(f"the token endpoint answered nonsense: {unreadable.message}", code="token") from None
+    if not isinstance(given, dict) or not given.get("access_token") or not given.get("instance_url"):
+        raise Transient("the token endpoint answered 200 without access_token and instance_url", code="token")
+    try:
+        instance = check_base_url(str(given["instance_url"]))
+    except ValueError as error:
+        raise Misconfigured(f"instance_url of the token: {error}", code="instance_url") from None
+    refresh = str(given.get("refresh_token") or (held.refresh if held else ""))
+    return Token(access=str(given["access_token"]), refresh=refresh, extra={"instance_url": instance})

@@ -1,0 +1,188 @@
+"""Thin client of Salesforce's REST API on HttpClient: queries and collections, wrapped five to a composite call.
+
+Used by the destination. A call raises a Failure that speaks of the whole; a refused part is handed back with its status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from syncd.connector import Allowance, Context, Spend
+from syncd.connectors.crm.salesforce import auth
+from syncd.connectors.crm.salesforce.errors import answer_failure, parsed, response_failure, usage_of
+from syncd.connectors.crm.salesforce.settings import SalesforceSettings
+from syncd.connectors.crm.salesforce.soql import GET_BYTES, encoded
+from syncd.errors import AuthExpired, Failure, Misconfigured, Rejected, Scope, StaleReference
+from syncd.http.client import Bearer, Deadlines, HttpClient, Response, unclear
+from syncd.http.oauth import Token
+
+HEAVY = 5
+"""Queries and collections that one composite call takes (salesforce.md, Composite)."""
+DEADLINES = Deadlines(connect=10.0, read=120.0, total=180.0)
+"""Ours; Salesforce itself may go on for ten minutes (see the destination's `doubt`)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One subrequest: `path` below /services/data/vNN.N, a JSON body for all but GET."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one subrequest was told."""
+
+    status: int
+    body: Any
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class Client:
+    """Calls one org as one user; `spend` and `allowance` count what that cost."""
+
+    def __init__(self, settings: SalesforceSettings, context: Context) -> None:
+        self._clock: Callable[[], datetime] = context.clock
+        self._login_url = settings.login_url
+        self._composite = settings.composite
+        self._base = f"/services/data/{settings.api_version}"
+        self._login = HttpClient(settings.login_url, deadlines=Deadlines(connect=10.0, read=30.0, total=60.0))
+        mint = auth.minter(settings, context, self._login)
+        bearer = Bearer(context.tokens, auth.grant_of(settings, context.name), mint)
+        self._http = HttpClient(self._instance, bearer=bearer, deadlines=DEADLINES)
+        self._instance_url = ""
+        self._counted = 0
+        self._allowance: Allowance | None = None
+
+    def _instance(self, token: Token) -> str:
+        url = token.extra.get("instance_url", "")
+        if not url:
+            raise Misconfigured("the stored token names no instance_url; sign in again", code="instance_url")
+        self._instance_url = url
+        return url
+
+    @property
+    def home(self) -> str:
+        """Where people open the org: the newest token's instance, else the login host."""
+        return self._instance_url or self._login_url
+
+    def send(self, parts: Sequence[Part]) -> list[Answer]:
+        """Performs the parts in their order, as one call: at most HEAVY queries and collections, 25 of others; exactly one
+        where composite is off."""
+        if len(parts) == 1 and not (self._composite and len(parts[0].path) > GET_BYTES):
+            return [self._alone(parts[0])]
+        write = any(part.method != "GET" for part in parts)
+        requests = [_subrequest(self._base, number, part) for number, part in enumerate(parts)]
+        body = {"allOrNone": False, "collateSubrequests": False, "compositeRequest": requests}
+        response = self._call("POST", f"{self._base}/composite", body, {}, write)
+        if not response.ok:
+            raise response_failure(response, self._clock())
+        return _composite_answers(response, len(parts))
+
+    def get(self, path: str) -> Response:
+        """A read outside of the versioned resources, whatever its status."""
+        return self._call("GET", path, None, {}, False)
+
+    def _alone(self, part: Part) -> Answer:
+        """A part as a request of its own. What is refused about this part alone (4xx with a body) is its answer."""
+        response = self._call(part.method, self._base + part.path, part.body, part.headers, part.method != "GET")
+        if response.ok:
+            return Answer(response.status, response.json())
+        failure = response_failure(response, self._clock())
+        body = parsed(response)
+        if body is not None and (isinstance(failure, Rejected | StaleReference) or _of_a_rule(failure)):
+            return Answer(response.status, body)
+        raise failure
+
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], write: bool
+    ) -> Response:
+        try:
+            response = self._http.request(method, path, json=body, headers=headers, write=write)
+        except AuthExpired as refused:
+            hint = "; signed in, but the org refuses the session; check the app's scope api, and the user's IP ranges and hours"
+            raise AuthExpired(refused.message + hint, code=refused.code) from None
+        usage = usage_of(response)
+        if usage is not None:
+            self._allowance = Allowance("calls", float(usage[0]), float(usage[1]), self._clock())
+        return response
+
+    def query(self, statements: Sequence[str], *, archived: bool = False) -> list[list[dict[str, Any]]]:
+        """The rows of each statement, all pages of them. Up to HEAVY statements cost one call. `archived`: also activities
+        that Salesforce has put away. Raises Misconfigured for a statement that names what does not exist."""
+        resource = "queryAll" if archived else "query"
+        parts = [Part("GET", f"/{resource}/?q={encoded(s)}") for s in statements]
+        size = HEAVY if self._composite else 1
+        found: list[list[dict[str, Any]]] = []
+        for start in range(0, len(parts), size):
+            found.extend(self._rows(answer) for answer in self.send(parts[start : start + size]))
+        return found
+
+    def _rows(self, answer: Answer) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        seen: set[str] = set()
+        page = answer
+        while True:
+            if not page.ok:
+                raise answer_failure(page.status, page.body, write=False)
+            found = page.body.get("records") if isinstance(page.body, dict) else None
+            if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+                raise unclear("a query was answered without records", write=False)
+            rows.extend(found)
+            if page.body.get("done", True):
+                return rows
+            following = page.body.get("nextRecordsUrl")
+            if not isinstance(following, str) or not following.startswith("/") or following in seen:
+                raise unclear("a query was answered without a next page", write=False)
+            seen.add(following)
+            more = self._call("GET", following, None, {}, False)
+            page = Answer(more.status, more.json())
+
+    def allowance(self) -> Allowance | None:
+        return self._allowance
+
+    def spend(self) -> Spend:
+        """Calls since the last time, each counted once however many parts it had; one that got no answer counts too."""
+        made = self._http.exchanges - self._counted
+        self._counted += made
+        return Spend(calls=made, units=float(made))
+
+    def close(self) -> None:
+        self._http.close()
+        self._login.close()
+
+
+def _of_a_rule(failure: Failure) -> bool:
+    return isinstance(failure, Misconfigured) and failure.scope is Scope.RULE
+
+
+def _subrequest(base: str, number: int, part: Part) -> dict[str, Any]:
+    made: dict[str, Any] = {"method": part.method, "url": base + part.path, "referenceId": f"part{number}"}
+    if part.body is not None:
+        made["body"] = part.body
+    if part.headers:
+        made["httpHeaders"] = dict(part.headers)
+    return made
+
+
+def _composite_answers(response: Response, count: int) -> list[Answer]:
+    """The parts' answers in the order asked, found by referenceId. A missing one makes the whole unreadable."""
+    body = response.json()
+    given = body.get("compositeResponse") if isinstance(body, dict) else None
+    found: dict[str, Answer] = {}
+    for one in given if isinstance(given, list) else ():
+        if isinstance(one, dict) and isinstance(one.get("httpStatusCode"), int):
+            found[str(one.get("referenceId"))] = Answer(one["httpStatusCode"], one.get("body"))
+    names = [f"part{number}" for number in range(count)]
+    if any(name not in found for name in names):
+        raise unclear("a composite call was answered without all of its parts", write=response.write)
+    return [found[name] for name in names]

@@ -1,0 +1,145 @@
+"""What an org's objects look like, and what its user may do: the reads behind `check --online` and `prepare`.
+
+The destination calls these on its client. Descriptions of many objects are one call where composite is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from syncd.capabilities import FieldDescription, Finding, Level
+from syncd.connectors.crm.directory import listed, whole
+from syncd.connectors.crm.salesforce import soql
+from syncd.connectors.crm.salesforce.client import Answer, Client, Part
+from syncd.connectors.crm.salesforce.errors import answer_failure
+from syncd.connectors.crm.salesforce.settings import SalesforceSettings
+from syncd.errors import Failure, Misconfigured, Rejected, StaleReference, Transient
+
+LIGHT = 25
+"""Subrequests of a composite call that are neither queries nor collections (salesforce.md, Composite)."""
+ABSENT = 404
+PICKLISTS = frozenset({"picklist"})
+"""Types whose value is one of a list. A combobox takes any text; of a multipicklist several stand in one value."""
+RIGHTS = "UserPermissionAccess"
+"""The object with one row: what the user who asks may do [M]. Where an org has none, nothing is concluded."""
+SEES_ALL = "PermissionsViewAllData"
+
+
+def describe(client: Client, objects: Sequence[str], *, composite: bool) -> dict[str, tuple[FieldDescription, ...]]:
+    """The fields of these objects as our user sees them, without those that do not exist or are hidden."""
+    names = [name for name in objects if soql.is_name(name)]
+    found: dict[str, tuple[FieldDescription, ...]] = {}
+    size = LIGHT if composite else 1
+    for start in range(0, len(names), size):
+        chunk = names[start : start + size]
+        answers = client.send([_part(name) for name in chunk])
+        for name, answer in zip(chunk, answers, strict=True):
+            fields = _fields(client, name, answer, alone=len(chunk) == 1)
+            if fields is not None:
+                found[name] = fields
+    return found
+
+
+def _part(name: str) -> Part:
+    return Part("GET", f"/sobjects/{name}/describe")
+
+
+def _fields(client: Client, name: str, answer: Answer, *, alone: bool) -> tuple[FieldDescription, ...] | None:
+    if not answer.ok and answer.status != ABSENT and not alone:  # a composite that does not take it: asked by itself
+        (answer,) = client.send([_part(name)])
+    if not answer.ok:
+        if answer.status == ABSENT:
+            return None
+        raise answer_failure(answer.status, answer.body, write=False)
+    rows = answer.body.get("fields") if isinstance(answer.body, Mapping) else None
+    return tuple(_field(row) for row in listed(rows) if isinstance(row, Mapping) and row.get("name"))
+
+
+def _field(row: Mapping[str, Any]) -> FieldDescription:
+    kind = str(row.get("type") or "")
+    values = tuple(
+        str(value.get("value"))
+        for value in listed(row.get("picklistValues"))
+        if isinstance(value, Mapping) and value.get("active", True)
+    )
+    demanded = row.get("nillable") is False and not row.get("defaultedOnCreate") and kind != "boolean"
+    return FieldDescription(
+        name=str(row["name"]),
+        type=kind,
+        length=whole(row.get("length")) or None,
+        values=values if kind in PICKLISTS and values else None,
+        restricted=bool(row.get("restrictedPicklist")),
+        required=demanded and bool(row.get("createable")),
+        unique=bool(row.get("unique")) or kind == "id",
+        key=bool(row.get("externalId") or row.get("idLookup")),
+        creatable=bool(row.get("createable")),
+        updatable=bool(row.get("updateable")),
+        references=tuple(str(name) for name in listed(row.get("referenceTo"))),
+    )
+
+
+def user_of(client: Client) -> Mapping[str, Any]:
+    """Who the token belongs to (`user_id`, `preferred_username`, `organization_id`); empty when the app's scopes do not let
+    us ask. With the scope `api` alone there is no userinfo: Chatter, where it is on, tells the same."""
+    response = client.get("/services/oauth2/userinfo")
+    said = response.json() if response.ok else None
+    return said if isinstance(said, Mapping) else _chatter_user(client)
+
+
+def _chatter_user(client: Client) -> Mapping[str, Any]:
+    try:
+        (answer,) = client.send([Part("GET", "/chatter/users/me")])
+    except (Misconfigured, Rejected, StaleReference, Transient):
+        return {}
+    if not answer.ok or not isinstance(answer.body, Mapping):
+        return {}
+    return {"user_id": answer.body.get("id"), "preferred_username": answer.body.get("username")}
+
+
+def rights_of(client: Client, *names: str) -> Mapping[str, Any] | None:
+    """Permission -> may our user; None where the org does not tell."""
+    try:
+        (rows,) = client.query([soql.select(names, RIGHTS)])
+    except Misconfigured as unknown:
+        if unknown.code in ("INVALID_TYPE", "INVALID_FIELD"):
+            return None
+        raise
+    return rows[0] if rows else None
+
+
+def check(client: Client, settings: SalesforceSettings) -> Iterator[Finding]:
+    """Sign-in, version and rights, in two calls."""
+    user = user_of(client)
+    who = str(user.get("preferred_username") or "")
+    where = f" (org {user['organization_id']})" if user.get("organization_id") else ""
+    try:
+        rights = rights_of(client, SEES_ALL)
+    except Misconfigured as refused:
+        if refused.code not in ("404", "NOT_FOUND"):
+            raise
+        yield _unserved(client, settings, refused)
+        return
+    yield Finding(Level.OK, "sign-in", f"signed in{f' as {who}' if who else ''}{where}")
+    yield Finding(Level.OK, "version", f"the org speaks API {settings.api_version}")
+    if rights is None:
+        yield Finding(Level.WARNING, "rights", "the org does not tell what our user may do", _SEES_ALL)
+    elif rights.get(SEES_ALL) is not True:
+        text = "our user has not View All Data: without it Salesforce upserts by unique external ids only"
+        yield Finding(Level.WARNING, "rights", f"{text}, and Activity (tasks, events) cannot have one", _SEES_ALL)
+    else:
+        yield Finding(Level.OK, "rights", "our user may upsert by an external id that is not unique (View All Data)")
+
+
+_SEES_ALL = "in Setup give the user a permission set with View All Data"
+
+
+def _unserved(client: Client, settings: SalesforceSettings, refused: Failure) -> Finding:
+    """The version of the configuration is not there: which are?"""
+    response = client.get("/services/data")
+    said = response.json() if response.ok else None
+    known = [str(one.get("version")) for one in said or () if isinstance(one, Mapping)]
+    text = f"the org does not speak API {settings.api_version}: {refused}"
+    return Finding(
+        Level.FAULT, "version", text, f"set api_version to one of v{known[0]} … v{known[-1]}" if known else ""
+    )

@@ -1,0 +1,230 @@
+"""Makes the custom fields a mapping needs, and shows them to our user: the Tooling API and a permission set of syncd's own.
+
+The destination's `prepare` is this. Asked twice it makes nothing twice; what the org refuses becomes the clicks for a person.
+Facts: Tooling API CustomField, FieldPermissions (Object Reference). A field made by the API is seen by nobody until a
+permission set shows it. The exact codes of refusals are not documented: every refusal is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncd.capabilities import FieldDescription, FieldNeed, Step
+from syncd.connectors.crm.salesforce import soql
+from syncd.connectors.crm.salesforce.client import Answer, Client, Part
+from syncd.connectors.crm.salesforce.describe import describe, user_of
+from syncd.connectors.crm.salesforce.errors import said
+from syncd.errors import Ambiguous, Misconfigured, QuotaExhausted, Rejected, StaleReference, Transient
+
+ACTIVITY = "Activity"
+ON_ACTIVITY = frozenset({"Task", "Event"})
+"""Their custom fields are made on Activity, for both at once, and cannot be unique there [M]."""
+SUFFIX = "__c"
+PERMISSIONS = ("Syncd", "syncd")
+"""Name and label of the permission set that shows the fields to our user."""
+TEXT_MOST, LONG_LEAST, LONG_MOST = 255, 256, 131_072
+THERE = frozenset({"DUPLICATE_DEVELOPER_NAME", "DUPLICATE_VALUE"})
+"""Codes that say it is there already. Other refusals are looked up: their texts are in the language of our user."""
+_REFUSALS = (Misconfigured, Rejected, StaleReference, Transient)
+CALLS = "REQUEST_LIMIT_EXCEEDED"
+"""The one allowance that is not the org's number of fields: it comes back by itself."""
+_TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "date": ("Date", {}),
+    "datetime": ("DateTime", {}),
+    "number": ("Number", {"precision": 18, "scale": 4}),
+    "checkbox": ("Checkbox", {"defaultValue": "false"}),
+}
+
+
+@dataclass
+class _Refused:
+    """Not done, and what Salesforce says. `there`: because it is there already; `lost`: or done, and the answer is missing."""
+
+    why: str
+    there: bool = False
+    lost: bool = False
+
+
+@dataclass
+class Setup:
+    """One run over one org."""
+
+    client: Client
+    composite: bool
+    made: set[str] = field(default_factory=set)
+    permission_set: str = ""
+
+    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool) -> Iterator[Step]:
+        """One step a need, in their order."""
+        known = self._describe(list(dict.fromkeys(need.object for need in needs)))
+        for need in needs:
+            wrong = _not_ours(need, known)
+            if wrong is not None:
+                yield wrong
+            elif _has(known, need):
+                yield Step(need, True, f"{need.object}.{need.field} is there")
+            elif dry:
+                yield Step(need, False, f"would make {_place(need)}: {_sort(need)}; and show it to our user")
+            else:
+                yield self._make(need)
+
+    def _describe(self, objects: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:
+        return describe(self.client, objects, composite=self.composite)
+
+    def _make(self, need: FieldNeed) -> Step:
+        place = _place(need)
+        refused = None
+        if place not in self.made:
+            body = {"FullName": place, "Metadata": _metadata(need)}
+            answer = self._post("/tooling/sobjects/CustomField", body)
+            refused = answer if isinstance(answer, _Refused) else None
+        if refused is not None and not (refused.there or (not refused.lost and self._exists(need))):
+            return Step(need, False, f"{place} could not be made: {refused.why}. {_by_hand(need)}", by_hand=True)
+        self.made.add(place)
+        hidden = self._show(need)
+        verb = "was there, and is" if refused is not None else "is made:"
+        if not hidden and _has(self._describe([need.object]), need):
+            return Step(
+                need, True, f"{place} {verb} {_sort(need)}; our user sees it by the permission set {PERMISSIONS[1]}"
+            )
+        why = f": {hidden}" if hidden else ""
+        return Step(
+            need, False, f"{place} is there, but our user does not see it{why}. {_show_by_hand(need)}", by_hand=True
+        )
+
+    def _exists(self, need: FieldNeed) -> bool:
+        """Whether the org has the field, though our user may not see it; False as well where the org does not tell."""
+        table, name = _place(need).split(".")
+        head = soql.select(("Id",), "CustomField")
+        tests = f"TableEnumOrId = {soql.literal(table)} AND DeveloperName = {soql.literal(name.removesuffix(SUFFIX))}"
+        try:
+            (answer,) = self.client.send([Part("GET", f"/tooling/query/?q={soql.encoded(f'{head} WHERE {tests}')}")])
+        except _REFUSALS:
+            return False
+        return answer.ok and isinstance(answer.body, Mapping) and bool(answer.body.get("records"))
+
+    def _show(self, need: FieldNeed) -> str:
+        """Shows the field to our user; why not, "" when it is shown."""
+        try:
+            if not self.permission_set:
+                self.permission_set = self._own_permission_set()
+        except _REFUSALS as failed:
+            return str(failed)
+        grant = {"ParentId": self.permission_set, "SobjectType": need.object, "Field": f"{need.object}.{need.field}"}
+        grant_rights: dict[str, Any] = {**grant, "PermissionsRead": True, "PermissionsEdit": True}
+        answer = self._post("/sobjects/FieldPermissions", grant_rights)
+        return answer.why if isinstance(answer, _Refused) and not answer.there else ""
+
+    def _own_permission_set(self) -> str:
+        """The id of syncd's permission set, made and given to our user where that is still to do. Raises a Failure."""
+        user = str(user_of(self.client).get("user_id") or "")
+        if not user:
+            raise Misconfigured("the org does not tell who our user is; the app needs the scope `openid` or `id`")
+        name, label = PERMISSIONS
+        held = self._first("PermissionSet", Name=name)
+        held = held or self._id(self._post("/sobjects/PermissionSet", {"Name": name, "Label": label}))
+        if not self._first("PermissionSetAssignment", AssigneeId=user, PermissionSetId=held):
+            self._id(self._post("/sobjects/PermissionSetAssignment", {"AssigneeId": user, "PermissionSetId": held}))
+        return held
+
+    def _first(self, object_: str, **values: str) -> str:
+        tests = " AND ".join(f"{name} = {soql.literal(value)}" for name, value in values.items())
+        (rows,) = self.client.query([f"{soql.select(('Id',), object_)} WHERE {tests} LIMIT 1"])
+        return str(rows[0]["Id"]) if rows else ""
+
+    def _id(self, answer: Answer | _Refused) -> str:
+        if isinstance(answer, _Refused):
+            raise Misconfigured(f"the permission set {PERMISSIONS[1]} could not be made or given: {answer.why}")
+        return str(answer.body.get("id") or "") if isinstance(answer.body, Mapping) else ""
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Answer | _Refused:
+        """What came of it. Raises what a second try may mend (throttled, quota, sign-in)."""
+        try:
+            (answer,) = self.client.send([Part("POST", path, body)])
+        except Ambiguous as lost:
+            return _Refused(f"no answer ({lost}); run the command again, it will see whether it was done", lost=True)
+        except (*_REFUSALS, QuotaExhausted) as refused:
+            if (isinstance(refused, Transient) and refused.known) or refused.code == CALLS:
+                raise
+            return _Refused(str(refused), refused.code in THERE)
+        if answer.ok:
+            return answer
+        one = said(answer.body[0] if isinstance(answer.body, list) and answer.body else answer.body)
+        return _Refused(f"{one.code}: {one.message}".strip(": "), one.code in THERE)
+
+
+def _has(known: Mapping[str, Sequence[FieldDescription]], need: FieldNeed) -> bool:
+    return any(one.name.lower() == need.field.lower() for one in known.get(need.object, ()))
+
+
+def _not_ours(need: FieldNeed, known: Mapping[str, Sequence[FieldDescription]]) -> Step | None:
+    """Why it cannot be made at all; None when it can."""
+    bare = need.field.removesuffix(SUFFIX)
+    if need.object not in known:
+        return Step(
+            need, False, f"there is no {need.object}, or our user may not see it: correct the mapping", by_hand=True
+        )
+    if bare == need.field or not soql.is_name(bare):
+        text = f"{need.object}.{need.field} cannot be made: a field of your own ends in {SUFFIX}; correct the mapping"
+        return Step(need, False, text, by_hand=True)
+    if "__" in bare:
+        return Step(need, False, f"{need.field} belongs to a package: install it, or correct the mapping", by_hand=True)
+    return None
+
+
+def _place(need: FieldNeed) -> str:
+    return f"{ACTIVITY if need.object in ON_ACTIVITY else need.object}.{need.field}"
+
+
+def _unique(need: FieldNeed) -> bool:
+    return need.key and need.object not in ON_ACTIVITY
+
+
+def _label(need: FieldNeed) -> str:
+    return need.field.removesuffix(SUFFIX).replace("_", " ").strip()[:40]
+
+
+def _metadata(need: FieldNeed) -> dict[str, Any]:
+    made: dict[str, Any] = {"label": _label(need), "required": False, "description": "Written by syncd."}
+    if need.type in _TYPES:
+        kind, more = _TYPES[need.type]
+        return {**made, "type": kind, **more}
+    if need.length > TEXT_MOST and not need.key:
+        length = min(max(need.length, LONG_LEAST), LONG_MOST)
+        return {**made, "type": "LongTextArea", "length": length, "visibleLines": 4}
+    made |= {"type": "Text", "length": need.length}
+    if need.key:
+        made |= {"externalId": True, "description": "The key of syncd's records: do not edit."}
+    if _unique(need):
+        made |= {"unique": True, "caseSensitive": False}
+    return made
+
+
+def _sort(need: FieldNeed) -> str:
+    made = _metadata(need)
+    size = f"({made['length']})" if "length" in made else ""
+    marks = [word for word, on in (("External ID", need.key), ("Unique", _unique(need))) if on]
+    return ", ".join([f"{made['type']}{size}", *marks])
+
+
+def _by_hand(need: FieldNeed) -> str:
+    """The clicks, for somebody who may."""
+    ticks = [word for word, on in (("External ID", need.key), ("Unique (not case sensitive)", _unique(need))) if on]
+    made = _metadata(need)
+    size = f", length {made['length']}" if "length" in made else ""
+    tick = f", tick {' and '.join(ticks)}" if ticks else ""
+    object_ = ACTIVITY if need.object in ON_ACTIVITY else need.object
+    return (
+        f"By hand: Setup, Object Manager, {object_}, Fields & Relationships, New: type {made['type']}, label "
+        f"{_label(need)}{size}, name {need.field.removesuffix(SUFFIX)}{tick}; make it visible and editable for the profile "
+        "of syncd's user. (To let syncd do it, its user needs Customize Application and Manage Profiles and Permission Sets.)"
+    )
+
+
+def _show_by_hand(need: FieldNeed) -> str:
+    return (
+        f"By hand: Setup, Permission Sets, one that syncd's user has, Object Settings, {need.object}, Edit: tick Read and "
+        f"Edit Access of {_label(need)}"
+    )

@@ -1,0 +1,144 @@
+"""What an account's modules look like, and what its token may do: the reads behind `check --online` and `prepare`.
+
+The destination calls these on its client. Zoho drops fields it does not know, and fields that a profile may not see are
+missing from its answers, both without a word: comparing is the only way to learn of either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from syncd.capabilities import FieldDescription, Finding, Level
+from syncd.connectors.crm.directory import listed, whole
+from syncd.connectors.crm.zoho import coql, pack
+from syncd.connectors.crm.zoho.client import Client
+from syncd.connectors.crm.zoho.errors import NO_SCOPE, SCOPES
+from syncd.connectors.crm.zoho.settings import ZohoSettings
+from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
+
+TEXTUAL = frozenset({"text", "textarea", "email", "phone", "website"})
+"""Types whose `length` is that of a text."""
+PICKLISTS = frozenset({"picklist"})
+EDITIONS: Mapping[str, tuple[int, int, int]] = {
+    "free": (5_000, 0, 5_000),
+    "standard": (50_000, 250, 100_000),
+    "professional": (50_000, 500, 3_000_000),
+    "enterprise": (50_000, 1_000, 5_000_000),
+    "ultimate": (50_000, 2_000, 10_000_000),
+}
+"""Edition -> API credits in 24 hours: base, for each user, at most (zoho.md, Limits; the last three maxima are not verified)."""
+
+
+def describe(client: Client, modules: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:
+    """The fields of these modules as our user sees them, one call each, without modules that do not exist."""
+    found: dict[str, tuple[FieldDescription, ...]] = {}
+    for module in modules:
+        if not coql.is_name(module):
+            continue
+        try:
+            answer = client.read(f"/settings/fields?module={module}")
+        except Misconfigured as unknown:
+            if unknown.scope is not Scope.RULE:
+                raise
+            continue
+        rows = answer.get("fields") if isinstance(answer, Mapping) else None
+        found[module] = tuple(
+            _field(module, row) for row in listed(rows) if isinstance(row, Mapping) and row.get("api_name")
+        )
+    return found
+
+
+def _field(module: str, row: Mapping[str, Any]) -> FieldDescription:
+    name, kind = str(row["api_name"]), str(row.get("data_type") or "")
+    values = tuple(
+        str(value.get("actual_value") or value.get("display_value"))
+        for value in listed(row.get("pick_list_values"))
+        if isinstance(value, Mapping) and value.get("type", "used") == "used"
+    )
+    unique = bool(row.get("unique"))
+    return FieldDescription(
+        name=name,
+        type=kind,
+        length=whole(row.get("length")) or None if kind in TEXTUAL else None,
+        values=values if kind in PICKLISTS and values else None,
+        restricted=False,
+        required=bool(row.get("system_mandatory")),
+        unique=unique,
+        key=unique and module not in pack.NO_UPSERT,
+        creatable=_may(row, "api_create"),
+        updatable=_may(row, "api_update"),
+        references=_references(name, row),
+    )
+
+
+def _may(row: Mapping[str, Any], operation: str) -> bool:
+    told = row.get("operation_type")
+    if isinstance(told, Mapping) and isinstance(told.get(operation), bool):
+        return bool(told[operation])
+    return not (row.get("read_only") or row.get("field_read_only"))
+
+
+def _references(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Not of Who_Id and What_Id: which of them a person goes into is the destination's affair."""
+    lookup = row.get("lookup")
+    module = lookup.get("module") if isinstance(lookup, Mapping) else None
+    told = str(module.get("api_name") or "") if isinstance(module, Mapping) else ""
+    return (told,) if told and name not in (pack.CONTACT_LINK, pack.OTHER_LINK) else ()
+
+
+def check(client: Client, settings: ZohoSettings) -> Iterator[Finding]:
+    """Sign-in and scopes by trying them, and what the edition allows: four calls at most. The scope that reads fields is tried
+    by `describe`."""
+    client.ask("POST", "/coql", {"select_query": "select id from Leads where id is not null limit 0, 1"})
+    yield Finding(Level.OK, "sign-in", "signed in; look-ups (COQL) are allowed")
+    yield _writing(client)
+    yield from _preparing(client)
+    if settings.daily_credits is None:
+        yield _edition(client)
+
+
+def _writing(client: Client) -> Finding:
+    """An upsert of no records: refused by its form when we may write, by the token's scope when we may not."""
+    try:
+        client.ask("POST", "/Leads/upsert", {"data": []})
+    except Failure as refused:
+        if refused.code == NO_SCOPE:
+            return Finding(Level.FAULT, "writing", f"records may not be written: {refused.message}")
+        if refused.code in ("NO_PERMISSION", "AUTHORIZATION_FAILED"):
+            remedy = f"make a refresh token with the scopes {SCOPES}, of a user who may write"
+            return Finding(Level.FAULT, "writing", f"our user may not write records: {refused.code}", remedy)
+        passing = isinstance(refused, Transient) and refused.known
+        if passing or isinstance(refused, AuthExpired | RateLimited | QuotaExhausted):
+            raise
+    return Finding(Level.OK, "writing", "the token may write records")
+
+
+def _preparing(client: Client) -> Iterator[Finding]:
+    """A wish for no fields: refused by its form when we may make some, by the token's scope when we may not."""
+    try:
+        client.ask("POST", "/settings/fields?module=Leads", {"fields": []})
+    except Failure as refused:
+        if refused.code == NO_SCOPE:
+            remedy = "it matters only where the mapping needs a field that is not there"
+            yield Finding(Level.WARNING, "prepare", f"`syncd prepare` cannot make fields: {refused.message}", remedy)
+
+
+def _edition(client: Client) -> Finding:
+    hint = "set daily_credits to what Setup, Developer Hub, APIs and SDKs shows, so that `quota: 60%` has a meaning"
+    try:
+        answer = client.read("/org")
+    except Failure as refused:
+        if refused.code != NO_SCOPE:
+            raise
+        return Finding(Level.WARNING, "credits", f"the day's credits are not told: {refused.message}", hint)
+    org = answer.get("org") if isinstance(answer, Mapping) else None
+    licence = org[0].get("license_details") if isinstance(org, list) and org and isinstance(org[0], Mapping) else None
+    told = licence if isinstance(licence, Mapping) else {}
+    edition, users = str(told.get("paid_type") or "free").lower(), whole(told.get("users_license_purchased")) or 1
+    if edition not in EDITIONS:
+        return Finding(Level.WARNING, "credits", f"edition {edition}: what it allows is not known here", hint)
+    base, each, most = EDITIONS[edition]
+    credits = min(most, base + each * users)
+    text = f"edition {edition}, {users} users: {credits:,} credits in 24 hours by Zoho's table"
+    return Finding(Level.OK, "credits", text, f"say daily_credits: {credits}, so that a share as quota has a meaning")

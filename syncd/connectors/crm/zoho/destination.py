@@ -1,0 +1,349 @@
+"""The Zoho CRM destination: resolve, plan, send and find on the thin client. Built by `syncd` for `type: zoho`.
+
+People and other records are upserted under a unique key; activities, which Zoho cannot upsert, are inserted under one, and
+being refused as a duplicate of it means that they are there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+from syncd.capabilities import FieldDescription, FieldNeed, Finding, SignIn, Step
+from syncd.connector import (
+    Allowance,
+    Call,
+    Connector,
+    Context,
+    DestinationDefaults,
+    Found,
+    Keying,
+    Kind,
+    Link,
+    Outcome,
+    Spend,
+    Wanted,
+    Write,
+    Written,
+)
+from syncd.connectors.accounts.zoho import sign_in_of
+from syncd.connectors.crm.directory import everybody, with_deals
+from syncd.connectors.crm.zoho import coql, describe, pack, setup
+from syncd.connectors.crm.zoho.client import Client
+from syncd.connectors.crm.zoho.errors import Meaning, Said, failure, parts, together
+from syncd.connectors.crm.zoho.pack import Lane, Packed, Way
+from syncd.connectors.crm.zoho.people import Search, ask_deals, ask_named, directory_of, open_deals
+from syncd.connectors.crm.zoho.settings import ZohoSettings
+from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
+
+log = logging.getLogger(__name__)
+
+TABS: Mapping[str, str] = {
+    "Leads": "Leads",
+    "Contacts": "Contacts",
+    "Accounts": "Accounts",
+    "Deals": "Potentials",
+    "Tasks": "Tasks",
+    "Calls": "Calls",
+    "Events": "Events",
+}
+"""Module -> its tab in the web pages, for those whose tab is known."""
+
+LINKS: Mapping[str, tuple[str, ...]] = {"Contact_Name": ("Contacts",), "Who_Id": ("Contacts", "Leads")}
+"""Standard link field -> the modules it takes."""
+
+CHECK_FIELDS = "duplicate_check_fields"
+ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
+"""Codes of a refused right that, said of a row, speak of its record or module only."""
+
+
+class Zoho(DestinationDefaults):
+    """One account.
+
+    `concurrency`: writes of more than ten records share ten places with COQL of everybody in the account, and the free edition
+    has five for everything: three leave room for others. `doubt`: Zoho tells no timeout of its own, the contract's ten minutes
+    stand. `search_lag`: COQL reads records, not the search index; how soon it sees a new one is not documented.
+    """
+
+    capacity: ClassVar[int] = 10 * pack.ROWS
+    concurrency: ClassVar[int] = 3
+    search_lag: ClassVar[float] = 15.0
+    folds_case = False
+    widens = False
+    account_object = "Accounts"
+
+    def __init__(self, settings: ZohoSettings, context: Context) -> None:
+        self._client = Client(settings, context)
+        self._region = context.region
+        self._settings = settings
+        self._called = context.name
+
+    def sign_in(self) -> SignIn:
+        """How `syncd auth` signs a person in."""
+        keys = self._settings
+        return sign_in_of(keys.accounts, keys.centre, keys.auth, keys.scopes, kind="zoho", name=self._called)
+
+    def keying(self, object: str, key_field: str) -> Keying:
+        """Upsert by the unique key; activities are inserted under it. Notes have no custom fields, and what has no key can
+        never be found again. Where an activity's key is not unique, the configuration says `findable`."""
+        if not key_field or object == "Notes":
+            return Keying(Kind.AT_MOST_ONCE, enforced=False)
+        return Keying(Kind.UNIQUE if object in pack.ACTIVITIES else Kind.UPSERT)
+
+    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> list[Found | None]:
+        """One call for 50 people and field they are looked up by; a later field is asked only for those not found yet."""
+        search = Search(people, self._region)
+        with _about_people():
+            for stage in search.stages:
+                for rows in self._ask(search.statements(stage)):
+                    search.learn(stage, rows)
+                search.learn(stage, ())
+        found = search.found()
+        return self._with_deals(found) if deals else found
+
+    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[Found | None]:
+        """By COQL, 50 records a call."""
+        directory = directory_of(self._region)
+        with _about_people():
+            asked = ask_named(people, among)
+            for (module, _), rows in zip(asked, self._ask([statement for _, statement in asked]), strict=True):
+                directory.add(module, rows)
+        return [directory.named(one, links) for one, links in zip(people, among, strict=True)]
+
+    def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """The rows of each statement, a few asked at a time. Raises the first failure."""
+        if len(statements) < 2:
+            return [self._client.query(statement) for statement in statements]
+        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="zoho look-ups") as pool:
+            return list(pool.map(self._client.query, statements))
+
+    def _with_deals(self, found: list[Found | None]) -> list[Found | None]:
+        statements = ask_deals(everybody(found), self._settings.closed_stages)
+        held = open_deals(row for rows in self._ask(statements) for row in rows)
+        return with_deals(found, lambda f: f.id in held or f.account in held)
+
+    def link_takes(self, object: str, field: str) -> tuple[str, ...]:
+        """Of the standard fields that people are linked by. Who_Id takes a lead too: it is then sent as What_Id."""
+        return LINKS.get(field, ())
+
+    def plan(self, writes: Sequence[Write]) -> list[Call]:
+        return pack.pack(writes)
+
+    def send(self, call: Call) -> list[Outcome]:
+        """Performs the call. Records that are there already under our key are looked up when Zoho does not tell their id."""
+        packed: Packed = call.payload
+        outcomes: dict[int, Outcome] = dict(packed.refused)
+        if packed.records:
+            lane = packed.lane
+            rows = self._write(packed, call.cost)
+            for place, row in zip(packed.rows, rows, strict=True):
+                outcomes[place] = outcome(lane, call.writes[place], row)
+            _narrow(lane, outcomes)
+            self._name(lane, call.writes, outcomes)
+        return [outcomes[place] for place in range(len(call.writes))]
+
+    def _write(self, packed: Packed, cost: float) -> list[Any]:
+        lane = packed.lane
+        try:
+            return self._client.write(lane.method, lane.path, self._body(packed), cost)
+        except Misconfigured as wrong:
+            if wrong.scope is not Scope.RULE:
+                raise
+            field, text = wrong.field, f"{lane.module}: {wrong.message}"
+            if field == CHECK_FIELDS:
+                field = lane.key_field
+                text = f'{field} must be a field of {lane.module} with "Do not allow duplicate values"'
+            raise Misconfigured(text, code=wrong.code, scope=Scope.RULE, field=field) from None
+
+    def _body(self, packed: Packed) -> dict[str, Any]:
+        body: dict[str, Any] = {"data": packed.records}
+        if packed.check_fields:
+            body[CHECK_FIELDS] = packed.check_fields
+        if self._settings.trigger is not None:
+            body["trigger"] = list(self._settings.trigger)
+        if self._settings.lar_id and packed.lane.module == "Leads" and packed.lane.way is not Way.UPDATE:
+            body["lar_id"] = self._settings.lar_id
+        return body
+
+    def _name(self, lane: Lane, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
+        """Looks up, by our key, records that are written without their id being told, and those that may be; where the
+        look-up fails, they are sent again."""
+        nameless = [
+            place for place, o in outcomes.items() if isinstance(o, LookUp) or (isinstance(o, Written) and not o.id)
+        ]
+        if not nameless:
+            return
+        ids: dict[str, str] = {}
+        why = f"it is there already, but is not found by {lane.key_field}"
+        try:
+            ids = self.find(lane.module, lane.key_field, [writes[place].key for place in nameless])
+        except Failure as failed:
+            why = f"it is there already; its id could not be looked up: {failed}"
+            outcomes.update((place, Transient(why, code="DUPLICATE_DATA")) for place in nameless)
+            return
+        for place in nameless:
+            before, id_ = outcomes[place], ids.get(writes[place].key, "")
+            unknown = before.otherwise if isinstance(before, LookUp) else Transient(why, code="DUPLICATE_DATA")
+            outcomes[place] = Written(id_, created=False) if id_ else unknown
+
+    def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
+        """By COQL, 50 keys a call. Of several records with one key (possible where it is not unique) the oldest counts."""
+        return {key: ids[0] for key, ids in self.find_all(object, key_field, keys).items()}
+
+    def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, list[str]]:
+        """`find` with every record of each key, the oldest first."""
+        if not (coql.is_name(object) and coql.is_name(key_field)):
+            raise Misconfigured(
+                f"{object}.{key_field} is no name of a field", code="key", scope=Scope.RULE, field=key_field
+            )
+        held: dict[str, list[str]] = {}
+        for rows in self._ask(list(coql.selects(coql.select(("id", key_field), object), key_field, keys))):
+            for row in sorted(rows, key=lambda row: (len(str(row["id"])), str(row["id"]))):
+                key, id_ = str(row.get(key_field, "")).lower(), str(row["id"])
+                ids = held.setdefault(key, [])
+                if ids:
+                    log.warning("two %s records have the key %s: %s and %s", object, key, ids[0], id_)
+                ids.append(id_)
+        return {key: held[key.lower()] for key in keys if key.lower() in held}
+
+    def check_online(self) -> Iterator[Finding]:
+        """Three calls at most, and one for each module described."""
+        return describe.check(self._client, self._settings)
+
+    def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
+        return describe.describe(self._client, objects)
+
+    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]:
+        """Two calls a field, and one for each module."""
+        return setup.prepare(self._client, needs, dry=dry)
+
+    def values(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """By COQL, 50 records a call. A lead that was converted is not there any more."""
+        for name in (object, *fields):
+            if not coql.is_name(name):
+                raise Misconfigured(f"{name} is no name of a field", code="fill", scope=Scope.RULE, field=name)
+        statements = list(coql.selects(coql.select(("id", *fields), object), "id", ids))
+        rows = {str(row["id"]): row for found in self._ask(statements) for row in found}
+        return {id_: {name: rows[id_].get(name) for name in fields} for id_ in ids if id_ in rows}
+
+    def allowance(self) -> Allowance | None:
+        return self._client.allowance()
+
+    def spend(self) -> Spend:
+        return self._client.spend()
+
+    def url(self, object: str, id: str) -> str:
+        """The record in the web pages; "" for modules whose tab is not known, and for a stand-in."""
+        if object not in TABS or self._settings.accounts_url or self._settings.base_url:
+            return ""
+        host = self._settings.centre.accounts.replace("//accounts.", "//crm.", 1)
+        return f"{host}/crm/tab/{TABS[object]}/{id}"
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class LookUp(Transient):
+    """A duplicate whose field Zoho does not name: whether it is our own key is looked up. `otherwise`: it is not."""
+
+    def __init__(self, message: str, *, code: str, otherwise: Failure) -> None:
+        super().__init__(message, code=code)
+        self.otherwise = otherwise
+
+
+@contextlib.contextmanager
+def _about_people() -> Iterator[None]:
+    """Nobody can be found with a wrong look-up: that concerns every rule, not one. A sign-in, a scope or an address that is
+    wrong is no fault of the look-ups."""
+    try:
+        yield
+    except Misconfigured as wrong:
+        if wrong.scope is Scope.DESTINATION:
+            raise
+        text = f"people.match: {wrong.message} {wrong.field}".strip()
+        raise Misconfigured(text, code=wrong.code, scope=Scope.DESTINATION, field=wrong.field) from None
+
+
+def outcome(lane: Lane, write: Write, row: Any) -> Outcome:
+    """What one `data[i]` means. Written without an id: the record is there under our key, and has to be looked up."""
+    if not isinstance(row, Mapping):
+        return Ambiguous("a record was answered with something that is no object", code="rows")
+    if row.get("status") == "success":
+        details = row.get("details")
+        id_ = str(details.get("id") or "") if isinstance(details, Mapping) else ""
+        return Written(id_, _created(lane, row)) if id_ else Ambiguous("a success without an id", code="rows")
+    meant = [_meaning(lane, write, one) for one in parts(row)]
+    there = [one for one in meant if isinstance(one, Written)]
+    return there[0] if there else together([one for one in meant if isinstance(one, Failure)])
+
+
+def _meaning(lane: Lane, write: Write, one: Said) -> Outcome:
+    """What one error of a row means."""
+    if write.id and one.code.startswith("ALREADY_"):
+        return Written(write.id, created=False)
+    if one.meaning is Meaning.DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
+        return _duplicate_key(lane, one)
+    if one.meaning is Meaning.DUPLICATE and write.key_field and not one.field and lane.way is Way.CREATE:
+        return LookUp(one.text, code=one.code, otherwise=failure(one))
+    if one.meaning is Meaning.DUPLICATE and one.existing:
+        # An account may keep email addresses unique across Leads and Contacts: the record may be in another module.
+        holders = tuple((module or lane.module, id_) for module, id_ in one.existing)
+        named = ", ".join(f"{module} {id_}" for module, id_ in holders)
+        return Rejected(f"{one.text}: {named} has this {one.field}", code=one.code, field=one.field, existing=holders)
+    if one.code == "INVALID_DATA" and _link_of(write, one.field):
+        return StaleReference(one.text, code=one.code, field=_link_of(write, one.field))
+    if one.code == "INVALID_DATA" and not one.field and (write.id or any(link.id for link in write.links.values())):
+        # Zoho names the field of a wrong value; without a field it is the id of the record or of its link that is refused.
+        return StaleReference(f"{one.text} (Zoho names no field: the id of the record or of its link)", code=one.code)
+    return failure(one)
+
+
+def _narrow(lane: Lane, outcomes: dict[int, Outcome]) -> None:
+    """A right that is missing for some records must not stop the others: when it is one record's (an update, or others of
+    the call were written) that record is refused, else the rule is held."""
+    single = lane.way is Way.UPDATE or any(isinstance(o, Written) for o in outcomes.values())
+    for place, one in outcomes.items():
+        if isinstance(one, Misconfigured) and one.code in ROW_RIGHTS:
+            held = Misconfigured(one.message, code=one.code, scope=Scope.RULE)
+            outcomes[place] = Rejected(one.message, code=one.code) if single else held
+
+
+def _created(lane: Lane, row: Mapping[str, Any]) -> bool | None:
+    if lane.way is Way.UPSERT:
+        return {"insert": True, "update": False}.get(str(row.get("action")))
+    return lane.way is Way.CREATE
+
+
+def _duplicate_key(lane: Lane, one: Said) -> Outcome:
+    """Our own key is taken. By an insert: done before. By an upsert: Zoho found the record and will not update it, since it
+    was converted meanwhile (or somebody wrote it in this very moment): the person is somebody else's record now."""
+    if lane.way is Way.CREATE:
+        return Written(one.existing[0][1] if one.existing else "", created=False)
+    if lane.module == "Leads":
+        return StaleReference(f"{one.text}: a lead with this key was converted or deleted", code=one.code)
+    return Transient(one.text, code=one.code)
+
+
+def _link_of(write: Write, field: str) -> str:
+    """The link of the mapping that a field of Zoho's stands for, "" if none."""
+    if field in write.links:
+        return field
+    if field in (pack.OTHER_LINK, pack.CONTACT_LINK):
+        return next((name for name in (pack.CONTACT_LINK, pack.OTHER_LINK) if name in write.links), "")
+    return ""
+
+
+def _build(settings: ZohoSettings, context: Context) -> Zoho:
+    return Zoho(settings, context)
+
+
+CONNECTOR = Connector(
+    name="zoho",
+    summary="Zoho CRM: people by COQL, records upserted and activities inserted by a unique key, 100 records a call",
+    settings=ZohoSettings,
+    build=_build,
+    secrets_note="auth.client_secret and auth.refresh_token are secrets",
+)

@@ -1,0 +1,161 @@
+"""Who is this in Zoho CRM: which questions to ask for many people at once, and what the answers make of them. Pure.
+
+The destination's `resolve` runs the statements in between. A field is asked only for those whom no earlier exact term has found:
+with the shipped mapping phone numbers are asked only for people whose email address is in no module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from syncd.connector import Found, Link, Wanted
+from syncd.connectors.crm.directory import Directory, Facts, Row, steps
+from syncd.connectors.crm.zoho import coql
+from syncd.errors import Misconfigured
+
+MODULES: Mapping[str, Facts] = {
+    "Contacts": Facts("contact", "Account_Name", "Full_Name", ("Email",)),
+    "Leads": Facts("lead", name="Full_Name", emails=("Email",)),
+    "Accounts": Facts("contact", "id", "Account_Name", company=True),
+}
+OTHER = Facts("contact")
+"""A module of the account's own that is looked up as a person."""
+
+
+def facts_of(module: str) -> Facts:
+    """What is known of a module of the account."""
+    return MODULES.get(module, OTHER)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One field of one module that people are looked up by."""
+
+    module: str
+    field: str
+    phone: bool
+
+
+class Search:
+    """The state of one `resolve`: ask `statements(stage)` for each of `stages` in turn, and hand their rows to `learn`."""
+
+    def __init__(self, people: Sequence[Wanted], region: str | None) -> None:
+        self._people = people
+        self._open = list(people)
+        self._asked: set[Stage] = set()
+        self._directory = directory_of(region)
+        self._columns: dict[str, dict[str, None]] = {}
+        self.stages = _stages(people)
+        for stage in self.stages:
+            _checked(stage)
+            self._columns.setdefault(stage.module, {})[stage.field] = None
+
+    def statements(self, stage: Stage) -> list[str]:
+        """What to ask: of people who are still unknown, the values of this field."""
+        self._open = [person for person in self._open if not self._settled(person)]
+        values = [
+            term.value for person in self._open for lookup, term in steps(person) if _stage(lookup, term) == stage
+        ]
+        head = coql.select(("id", *facts_of(stage.module).columns, *self._columns[stage.module]), stage.module)
+        ask = coql.phones if stage.phone else coql.selects
+        return list(ask(head, stage.field, values))
+
+    def learn(self, stage: Stage, rows: Iterable[Row]) -> None:
+        """Takes in what was answered; the stage counts as asked."""
+        self._directory.add(stage.module, rows)
+        self._asked.add(stage)
+
+    def found(self) -> list[Found | None]:
+        """The people, parallel to those asked for."""
+        return [self._directory.find(person) for person in self._people]
+
+    def _settled(self, person: Wanted) -> bool:
+        """Whether nothing that is not yet asked can change who this is."""
+        for lookup, term in steps(person):
+            if _stage(lookup, term) not in self._asked:
+                return False
+            if not term.phone and self._directory.hit(lookup.object, term) is not None:
+                return True
+        return True
+
+
+def _stage(lookup: Any, term: Any) -> Stage:
+    return Stage(lookup.object, term.field, term.phone)
+
+
+def _stages(people: Sequence[Wanted]) -> list[Stage]:
+    """The stages in the order of the mapping, that of the person with the most terms, and whatever others add; phones come
+    last."""
+    walks = sorted(
+        ([_stage(lookup, term) for lookup, term in steps(person)] for person in people), key=len, reverse=True
+    )
+    return sorted(dict.fromkeys(stage for walk in walks for stage in walk), key=lambda stage: stage.phone)
+
+
+def ask_named(people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[tuple[str, str]]:
+    """(module, statement) that read the records which Zoho itself named as these people (parallel to them), with the fields
+    that the people are looked up by."""
+    ids: dict[str, dict[str, None]] = {}
+    fields: dict[str, dict[str, None]] = {}
+    for links in among:
+        for link in links:
+            ids.setdefault(link.object, {})[link.id] = None
+    for lookup, term in (step for person in people for step in steps(person)):
+        _checked(_stage(lookup, term))
+        fields.setdefault(lookup.object, {})[term.field] = None
+    heads = {
+        module: coql.select(("id", *facts_of(module).columns, *fields.get(module, ())), module)
+        for module in ids
+        if coql.is_name(module)
+    }
+    return [
+        (module, statement) for module, head in heads.items() for statement in coql.selects(head, "id", ids[module])
+    ]
+
+
+def directory_of(region: str | None) -> Directory:
+    """An empty directory of this account's records."""
+    return Directory(_found, region, id_field="id", facts=facts_of)
+
+
+def _checked(stage: Stage) -> None:
+    for name in (stage.module, stage.field):
+        if not coql.is_name(name):
+            raise Misconfigured(f"people.match: {name!r} is no name of a module or field", code="people.match")
+
+
+def _found(module: str, row: Row) -> Found | None:
+    """The person a row is. COQL shows neither deleted records nor converted leads; a row that says it is one is nobody."""
+    if row.get("$converted") is True or row.get("Converted__s") is True:
+        return None
+    facts = facts_of(module)
+    account = linked_id(row, facts.account) if facts.account else ""
+    name = str(row.get(facts.name) or "") if facts.name else ""
+    return Found(object=module, id=str(row["id"]), role=facts.role, account=account, name=name)
+
+
+def linked_id(row: Row, name: str) -> str:
+    """The id in a look-up column, whichever way it is shown: `{id, name}`, `Name.id`, or the bare id."""
+    value = row.get(name, row.get(f"{name}.id"))
+    if isinstance(value, Mapping):
+        value = value.get("id")
+    return str(value) if value else ""
+
+
+def ask_deals(found: Sequence[Found | None], closed: Sequence[str]) -> list[str]:
+    """Statements for the open deals of these people and of the companies they belong to."""
+    contacts = [f.id for f in found if f is not None and f.object == "Contacts"]
+    accounts = [f.account for f in found if f is not None and f.account]
+    still = f"Stage not {coql.isin('', closed).strip()}"
+    head = coql.select(("id", "Contact_Name", "Account_Name"), "Deals")
+    return [
+        *coql.selects(head, "Contact_Name", contacts, still),
+        *coql.selects(head, "Account_Name", accounts, still),
+    ]
+
+
+def open_deals(rows: Iterable[Row]) -> frozenset[str]:
+    """Ids of the contacts and accounts that have one."""
+    return frozenset(linked_id(row, name) for row in rows for name in ("Contact_Name", "Account_Name")) - {""}

@@ -1,0 +1,136 @@
+"""From what a format's reader found in a body (a Draft) to a Signal: times, person, one-line title, derived id. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from syncd.connector import Context
+from syncd.connectors.times import read_time
+from syncd.errors import Malformed
+from syncd.signals import Person, Signal, derive_id, known_types, make_person, place_of
+
+_KNOWN = frozenset(known_types())
+_PERSON_TEXTS = ("name", "first_name", "last_name", "email", "phone", "company")
+PERSON_KEYS = (*_PERSON_TEXTS, "handles")
+_LONGEST_TITLE = 500
+_LONGEST_TYPE = 200
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as its sender told it. `native` is the sender's name of the event; `where` says which one of the body it
+    is, for faults. `person` holds texts by PERSON_KEYS."""
+
+    type: str
+    native: str
+    where: str
+    occurred_at: Any = None
+    title: str = ""
+    text: str = ""
+    url: str = ""
+    reply: str = ""
+    thread: str = ""
+    person: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the signals of one source."""
+
+    family: str
+    account: str
+    context: Context
+
+    def make(self, draft: Draft, received_at: datetime) -> Signal:
+        """Raises Malformed naming the event and the field."""
+        signal_type = signal_type_of(draft.type, draft.where)
+        try:
+            occurred_at = read_time(draft.occurred_at, self.context.timezone) or received_at
+        except ValueError as error:
+            raise Malformed(f"{draft.where}, occurred_at: {error}") from None
+        person = person_of(draft.person, self.context.region)
+        safe_url = draft.url.startswith(("https://", "http://"))
+        return Signal(
+            id=derive_id(self.family, self.account, signal_type, draft.native),
+            type=signal_type,
+            source=self.context.name,
+            occurred_at=occurred_at,
+            received_at=received_at,
+            title=_one_line(draft.title) or signal_type.removeprefix("custom."),
+            text=_clean(draft.text),
+            url=_clean(draft.url) if safe_url else "",
+            reply=_clean(draft.reply) or reply_to(person),
+            person=person,
+            data=draft.data if safe_url or not draft.url else {"url": draft.url, **draft.data},
+            thread=f"{self.family}:{self.account}:{draft.thread}" if draft.thread else "",
+        )
+
+
+def signal_type_of(text: str, where: str) -> str:
+    """A catalogued type or custom.NAME as it is, else custom.TEXT. Raises Malformed for an empty one."""
+    if len(text) > _LONGEST_TYPE:
+        raise Malformed(f"{where}, type: {len(text)} characters, more than {_LONGEST_TYPE}")
+    try:
+        return _type_of(text)
+    except ValueError as error:
+        raise Malformed(f"{where}, type: {error}") from None
+
+
+@lru_cache(maxsize=1000)
+def _type_of(text: str) -> str:
+    text = _one_line(text)
+    if not text:
+        raise ValueError("empty")
+    if text in _KNOWN:
+        return text
+    made = text if text.startswith("custom.") else f"custom.{text}"
+    place_of(made)
+    return made
+
+
+def person_of(said: dict[str, Any], region: str | None) -> Person:
+    """The person from texts by PERSON_KEYS; anything else said of them is kept in `raw`."""
+    handles = said.get("handles")
+    handles = {str(network): str(name) for network, name in handles.items()} if isinstance(handles, dict) else {}
+    texts: dict[str, str] = {}
+    raw: dict[str, Any] = {}
+    for name, value in said.items():
+        if name in _PERSON_TEXTS:
+            texts[name] = value.replace("\0", "") if type(value) is str else _plain(value)
+        elif name != "handles" and value is not None:
+            raw[name] = value
+    return make_person(**texts, handles=handles, raw=raw, region=region)
+
+
+def reply_to(person: Person) -> str:
+    """How to answer somebody of whom only the address is known."""
+    if person.email:
+        return f"mailto:{person.email}"
+    return f"tel:{person.phone}" if person.phone else ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+
+
+_BREAKS = re.compile(r"[\x0b\x0c]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+
+
+def _clean(text: str) -> str:
+    """Without the control characters that CRMs refuse; those that break a line (office programs paste them) do so."""
+    return text if text.isprintable() else _CONTROL.sub("", _BREAKS.sub("\n", text))
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())[:_LONGEST_TITLE]

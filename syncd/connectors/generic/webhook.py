@@ -1,0 +1,141 @@
+"""`type: webhook`: any sender's signed POST becomes signals. CloudEvents by their own rule, JSON and forms by a field map.
+
+Ids: UUIDv5 over ("webhook", `account:`, type, the event's id). CloudEvents: source and id; a field map: its `id:`; without
+one, a hash of the body (of the item, with `each:`). A retried POST is therefore the same signal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from syncd.capabilities import Finding, Level
+from syncd.connector import (
+    Ask,
+    Batch,
+    Connector,
+    ConnectorSettings,
+    Context,
+    Reply,
+    Request,
+    SignalSpec,
+    Verifier,
+)
+from syncd.connectors.generic.auth import Verify
+from syncd.connectors.generic.cloudevents import events_alone, events_of, read_binary, read_structured
+from syncd.connectors.generic.fields import FieldMap, Item, SignalMap
+from syncd.connectors.generic.making import Draft, Maker
+from syncd.errors import Malformed
+from syncd.http.json_text import Parsed
+from syncd.items import each_item
+from syncd.signals import Signal
+from syncd.signatures.jwks import JwksKeys
+
+log = logging.getLogger(__name__)
+
+
+class WebhookSettings(ConnectorSettings):
+    """Keys of a generic webhook source."""
+
+    verify: Verify = Field(description="how a request proves that it is authentic")
+    account: str = Field("", description="part of the ids; default: the source's name, which then must stay")
+    format: Annotated[Literal["cloudevents", "json", "form"], Ask(suggest="json")] = Field(
+        "cloudevents", description="what the body is"
+    )
+    signal: Annotated[SignalMap | None, Ask(when={"format": ("json", "form")})] = Field(
+        None, description="json and form: what of the body becomes what of the signal"
+    )
+    allowed_rate: int | None = Field(
+        None, ge=1, description="requests a minute we tell a CloudEvents sender it may make; default: no limit"
+    )
+
+    @model_validator(mode="after")
+    def _map_fits(self) -> WebhookSettings:
+        if self.format == "cloudevents" and self.signal is not None:
+            raise ValueError("signal: is for format json or form; a CloudEvent says itself what it is")
+        if self.format != "cloudevents" and self.signal is None:
+            raise ValueError(f"format {self.format} needs signal:, the map from the body to the signal")
+        return self
+
+
+class Webhook:
+    """A WebhookSource; also a KeyFetchingSource for `scheme: jwt`."""
+
+    def __init__(self, settings: WebhookSettings, context: Context) -> None:
+        self._settings = settings
+        self._maker = Maker("webhook", settings.account or context.name, context)
+        self._region = context.region
+        form = settings.format == "form"
+        self._fields = FieldMap(settings.signal, form, context.region) if settings.signal else None
+        self._jwks = JwksKeys(settings.verify.jwks_url) if settings.verify.jwks_url else None
+        if settings.verify.scheme == "none":
+            log.warning("source %s takes events from anybody: its verify.scheme is none", context.name)
+
+    def handshake(self, request: Request) -> Reply | None:
+        if request.method == "HEAD":
+            return Reply()
+        if request.method != "OPTIONS":
+            return None
+        headers = {"Allow": "POST, HEAD, OPTIONS"}
+        origin = request.headers.get("webhook-request-origin", "").strip()
+        if origin:  # CloudEvents http-webhook.md, 4: permission to send; deliveries are verified all the same
+            rate = self._settings.allowed_rate
+            headers |= {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": str(rate) if rate else "*"}
+        return Reply(headers=headers)
+
+    def verifier(self) -> Verifier:
+        return self._settings.verify.build(self._jwks.keys if self._jwks else None)
+
+    def fetch_keys(self, now: datetime) -> Sequence[str]:
+        """Fills the keys of `scheme: jwt`; nothing for the others. Raises a Failure."""
+        return self._jwks.fetch(now) if self._jwks is not None else ()
+
+    def check_online(self) -> Iterator[Finding]:
+        """How senders are told from strangers. Whether they can reach us is tried for every webhook alike."""
+        scheme = self._settings.verify.scheme
+        if scheme == "none":
+            yield Finding(Level.WARNING, "verify", "takes events from anybody", "set verify: to what the sender can do")
+        else:
+            yield Finding(Level.OK, "verify", f"requests are verified: {scheme}")
+
+    def parse(self, request: Request) -> Batch:
+        return self._mapped(self._fields, request) if self._fields is not None else self._events(request)
+
+    def _events(self, request: Request) -> Batch:
+        events = events_of(request)
+        if events is None:
+            return Batch([self._made(read_binary(request, self._region), request)])
+
+        def make(event: Parsed, where: str) -> Batch:
+            try:
+                return Batch([self._made(read_structured(event, "the event", self._region), request)])
+            except Malformed as error:
+                raise Malformed(f"{where}: {error}" if len(events) > 1 else str(error)) from None
+
+        return each_item(request, events, make, alone=events_alone)
+
+    def _mapped(self, fields: FieldMap, request: Request) -> Batch:
+        def make(item: Item, where: str) -> Batch:
+            return Batch([self._made(fields.draft(item), request)])
+
+        return each_item(request, fields.items(request), make, alone=fields.alone, name="item")
+
+    def _made(self, draft: Draft, request: Request) -> Signal:
+        return self._maker.make(draft, request.received_at)
+
+
+CONNECTOR = Connector(
+    name="webhook",
+    summary="any sender's signed POST: CloudEvents, or JSON and forms with a field map",
+    settings=WebhookSettings,
+    build=Webhook,
+    signals=(
+        SignalSpec(
+            "*", "webhook: CloudEvents source and id; else the map's id; else a hash of the body", backfill=False
+        ),
+    ),
+)

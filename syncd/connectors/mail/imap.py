@@ -1,0 +1,204 @@
+"""The `imap` source: new mail of a mailbox by polling and IDLE, its history by backfill. The registry builds it.
+
+Mailboxes are only looked at (EXAMINE, BODY.PEEK): no flag is ever set. Memory is bounded by a page of signals plus one group
+of mails, however large the mailbox. Each batch carries the cursor behind exactly what it holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from syncd.capabilities import Finding, SignIn
+from syncd.connector import Batch, Connector, Context
+from syncd.connectors.mail.imap_cursor import RESYNC_MARGIN, Cursor, Folder, Progress
+from syncd.connectors.mail.imap_idle import news
+from syncd.connectors.mail.imap_login import way_into
+from syncd.connectors.mail.imap_oauth import sign_in_of
+from syncd.connectors.mail.imap_pages import Pages
+from syncd.connectors.mail.imap_session import Session, opened
+from syncd.connectors.mail.imap_settings import ImapSettings
+from syncd.connectors.mail.mail_check import check_imap
+from syncd.connectors.mail.reading import SIGNALS, Rules
+from syncd.connectors.mail.some_failed import of_some
+from syncd.errors import Failure, RateLimited
+from syncd.signals import Route, normal_email
+
+CONNECTION_GONE = frozenset({"lost", "protocol"})
+_STALE = timedelta(hours=1).total_seconds()
+
+
+class ImapSource:
+    """Polls, waits on and backfills one mailbox. Holds no state and no connection between calls."""
+
+    def __init__(self, settings: ImapSettings, context: Context) -> None:
+        anchored = {"ca_file": context.beside(settings.ca_file)} if settings.ca_file else {}
+        self._settings = settings.model_copy(update=anchored)
+        self._name = context.name
+        self._clock = context.clock
+        self._way = way_into(self._settings, context)
+        own = {*settings.own_addresses, normal_email(settings.username)} - {""}
+        self._rules = Rules(
+            context.name,
+            frozenset(own),
+            settings.lists,
+            settings.auto_replies,
+            settings.capture == "headers",
+            context.region,
+        )
+
+    def start(self, now: datetime) -> bytes:
+        """Behind the last message of every folder that opens; the others begin when they do, and the polls tell of them.
+        Raises Failure when none opens."""
+        cursor = Cursor(now.timestamp())
+        failure: Failure | None = None
+        with self._opened() as session:
+            for name in self._settings.folders:
+                try:
+                    status = session.examine(name)
+                except Failure as error:
+                    failure = failure or error
+                    if _for_all(error):
+                        break
+                else:
+                    cursor.folders[name] = Folder(status.validity, status.next, now.timestamp())
+        if failure and not cursor.folders:
+            raise failure
+        return msgspec.json.encode(cursor)
+
+    def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
+        """New mail of every folder. A folder that fails does not keep the others from being read: its failure comes last."""
+        cursor = msgspec.json.decode(state, type=Cursor)
+        failure: Failure | None = None
+        read = 0
+        with self._opened() as session:
+            for name in self._settings.folders:
+                try:
+                    yield from self._poll_folder(session, name, cursor, now)
+                    read += 1
+                except Failure as error:
+                    failure = failure or error
+                    if _for_all(error):
+                        break
+        if failure:
+            raise of_some(failure, now) if read else failure
+
+    def _poll_folder(self, session: Session, name: str, cursor: Cursor, now: datetime) -> Iterator[Batch]:
+        status = session.examine(name)
+        folder = cursor.folders.get(name)
+        if folder is None:  # new in the settings, or it never opened: starts at now
+            cursor.folders[name] = Folder(status.validity, status.next, now.timestamp())
+            yield Batch(state=msgspec.json.encode(cursor))
+            return
+        before = msgspec.json.encode(folder)
+        if status.validity != folder.validity or status.next < folder.next:
+            folder.recreated(status.validity, cursor.started)
+        pages = self._pages(session, now, Route.POLL)
+        fresh = session.search(folder.next, status.exists, _arrived_since(folder.floor))
+        for uids in _chunks(sorted({*fresh, *folder.holes}), self._settings.page_size):
+            page, reached = pages.read(uids, folder.stuck, floor=folder.floor), folder.next
+            folder.dealt_with(page.uids, page.missing, now.timestamp())
+            if page.lost:
+                folder.stuck.lost_at(page.lost_at)
+            if page.lost or page.signals or page.dropped or folder.next > reached:
+                history = cursor.started - RESYNC_MARGIN if folder.floor is not None else 0.0
+                signals = [signal for signal in page.signals if signal.occurred_at.timestamp() >= history]
+                yield Batch(
+                    signals=signals, state=msgspec.json.encode(cursor), dropped=page.dropped, formerly=page.formerly
+                )
+            if page.lost:
+                raise page.lost
+        if folder.floor is not None:
+            folder.floor, folder.next = None, max(folder.next, status.next)
+        if msgspec.json.encode(folder) != before or now.timestamp() - folder.at > _STALE:
+            folder.at = now.timestamp()
+            yield Batch(state=msgspec.json.encode(cursor))
+
+    def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
+        """Every mail that happened in the range, in the order of UIDs. A folder whose UIDVALIDITY changed meanwhile is
+        begun again: what was made already has the same ids."""
+        progress = msgspec.json.decode(state, type=Progress) if state else None
+        names = list(self._settings.folders)
+        if progress and progress.folder in names:
+            names = names[names.index(progress.folder) :]
+        with self._opened() as session:
+            for name in names:
+                status = session.examine(name)
+                if progress is None or (progress.folder, progress.validity) != (name, status.validity):
+                    progress = Progress(name, status.validity)
+                pages = self._pages(session, self._clock(), Route.BACKFILL)
+                wanted = session.search(progress.next, status.exists, _between(since, until))
+                for uids in _chunks(wanted, self._settings.page_size):
+                    page = pages.read(uids, progress.stuck)
+                    progress.next = max(page.uids, default=progress.next - 1) + 1
+                    progress.stuck.passed(page.uids)
+                    if page.lost:
+                        progress.stuck.lost_at(page.lost_at)
+                    signals = [signal for signal in page.signals if since <= signal.occurred_at < until]
+                    yield Batch(
+                        signals=signals,
+                        state=msgspec.json.encode(progress),
+                        dropped=page.dropped,
+                        formerly=page.formerly,
+                    )
+                    if page.lost:
+                        raise page.lost
+
+    def check_online(self) -> Iterator[Finding]:
+        """Signs in and opens every folder, read-only."""
+        with self._opened() as session:
+            yield from check_imap(session, self._settings.username, self._settings.folders, session.capabilities())
+
+    def wait(self, stop: threading.Event) -> Iterator[None]:
+        """Whenever the first few folders may have new mail; see `syncd.capabilities.Waiting`."""
+        if self._settings.idle:
+            yield from news(self._opened, self._settings.folders, self._settings.known_host, stop)
+
+    def sign_in(self) -> SignIn:
+        """For `syncd auth`. Raises UsageError when no person can sign in for this source."""
+        return sign_in_of(self._settings, self._name)
+
+    def _opened(self) -> AbstractContextManager[Session]:
+        return opened(self._settings, self._way)
+
+    def _pages(self, session: Session, now: datetime, route: Route) -> Pages:
+        return Pages(session, self._rules, int(self._settings.max_size), now, route)
+
+
+def _for_all(error: Failure) -> bool:
+    """It speaks of the connection, not of one folder."""
+    return error.code in CONNECTION_GONE or isinstance(error, RateLimited)
+
+
+def _chunks(uids: list[int], size: int) -> Iterator[list[int]]:
+    return (uids[at : at + size] for at in range(0, len(uids), size))
+
+
+def _day(moment: datetime, offset: int) -> date:
+    """The day for a SEARCH, which knows no finer time and has the server's zone: widened by `offset` days."""
+    return (moment.astimezone(UTC) + timedelta(days=offset)).date()
+
+
+def _arrived_since(floor: float | None) -> list[Any]:
+    return [] if floor is None else ["SINCE", _day(datetime.fromtimestamp(floor, UTC), -1)]
+
+
+def _between(since: datetime, until: datetime) -> list[Any]:
+    """Arrived or sent in the range: a mail moved from another server arrived here long after it happened."""
+    first, last = _day(since, -2), _day(until, 3)
+    return ["OR", ["SINCE", first, "BEFORE", last], ["SENTSINCE", first, "SENTBEFORE", last]]
+
+
+CONNECTOR = Connector(
+    name="imap",
+    summary="Mail received and bounces, from a mailbox over IMAP",
+    settings=ImapSettings,
+    build=ImapSource,
+    signals=SIGNALS,
+    secrets_note="password: of the mailbox, or an app password made at the mail host; or auth: an app for OAuth 2.0",
+)

@@ -1,0 +1,284 @@
+"""`type: twilio`: missed calls, by status callbacks, poll and backfill. One id on all routes: the parent's CallSid.
+
+A callback that is final by itself is a signal at once; every other one is a hint on the parent call, judged through REST
+when the parent and all its legs have ended. The poll reads whole windows of calls and joins legs to parents itself, so
+that an answered call costs nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from pydantic import AfterValidator, Field, SecretStr
+
+from syncd.capabilities import Finding, Subscription
+from syncd.connector import (
+    Batch,
+    Connector,
+    ConnectorSettings,
+    Context,
+    Hint,
+    NotYet,
+    Reply,
+    Request,
+    SignalSpec,
+    Verifier,
+)
+from syncd.connectors.forms import read_form
+from syncd.connectors.phone.twilio_calls import MISSED, SID, TYPE, Call, TwilioCalls, Verdict, judge, missed_call
+from syncd.connectors.phone.twilio_check import check
+from syncd.connectors.phone.twilio_numbers import TwilioNumbers
+from syncd.connectors.times import read_time
+from syncd.errors import Malformed
+from syncd.http.client import HttpClient, check_base_url
+from syncd.signals import Route, Signal, normal_phone
+from syncd.signatures.verifier import FORM, verifier
+
+LAG = timedelta(minutes=10)  # a call may show in the list this long after it began
+SETTLING = timedelta(minutes=1)  # legs of a call that ended so long ago are all in the list
+WINDOW = timedelta(days=1)
+_SOONEST, _LATEST = timedelta(seconds=15), timedelta(minutes=5)
+_MOST_FIELDS = 500
+
+
+class TwilioSettings(ConnectorSettings):
+    """Keys of a Twilio source."""
+
+    account_sid: str = Field(pattern=r"^AC[0-9a-fA-F]{32}$", description="Account SID, AC and 32 hex digits")
+    auth_token: SecretStr = Field(description="auth token: reads calls and verifies callbacks")
+    base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
+        "https://api.twilio.com", description="Twilio's API"
+    )
+    numbers: list[str] = Field([], description="only calls to these numbers of yours; empty: to any")
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Calls that started at or after `since` (Twilio's clock) are still to be looked at, but for those `seen`."""
+
+    since: datetime
+    seen: tuple[str, ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+_read_cursor = msgspec.json.Decoder(Cursor).decode
+
+
+def advance(cursor: Cursor, calls: Sequence[Call]) -> Cursor:
+    """The cursor after `calls` were handled: the newest start minus LAG, and who is at or after it. Never goes back."""
+    starts = {call.sid: call.started_at for call in calls if call.started_at is not None}
+    since = max([cursor.since, *(start - LAG for start in starts.values())])
+    kept = set(cursor.seen) - starts.keys() if since == cursor.since else set()
+    return Cursor(since, tuple(sorted(kept | {sid for sid, start in starts.items() if start >= since})))
+
+
+class Twilio:
+    """WebhookSource, HintSource, PollingSource, Backfillable and Subscribable."""
+
+    def __init__(self, settings: TwilioSettings, context: Context) -> None:
+        self._account = settings.account_sid
+        self._token = settings.auth_token.get_secret_value()
+        self._context = context
+        self._numbers = frozenset(normal_phone(number, context.region) or number for number in settings.numbers)
+        self._calls = TwilioCalls(settings.base_url, self._account, self._token, context)
+        client = HttpClient(settings.base_url, basic=(self._account, self._token))
+        self._callbacks = TwilioNumbers(client, self._account, context.webhook_url, self._is_wanted, context.clock)
+
+    # ---- webhook
+
+    def subscriptions(self) -> list[Subscription]:
+        return self._callbacks.all()
+
+    def subscribe(self, *, force: bool = False) -> list[Subscription]:
+        return self._callbacks.subscribe(force=force)
+
+    def unsubscribe(self, id: str) -> None:
+        self._callbacks.unsubscribe(id)
+
+    def handshake(self, request: Request) -> Reply | None:
+        return None
+
+    def verifier(self) -> Verifier:
+        return verifier("twilio", [self._token])
+
+    def parse(self, request: Request) -> Batch:
+        form, replaced = _form(request)
+        call = _callback(form, replaced, request.received_at)
+        if form.get("AccountSid") != self._account:
+            raise Malformed(f"AccountSid is {form.get('AccountSid', 'missing')!r:.60}, not {self._account}")
+        if not SID.fullmatch(call.sid):
+            raise Malformed(f"CallSid is {call.sid!r:.60}, which is none")
+        about = call.parent or call.sid
+        leg_status = call.status if call.parent else form.get("DialCallStatus", "")
+        if leg_status == "completed":  # taken: whatever the other legs say
+            return Batch()
+        if recording := form.get("RecordingUrl", ""):
+            return Batch(hints=[Hint(key=about)], remember={_recording(about): recording})
+        if leg_status:
+            return Batch(hints=[Hint(key=about)] if leg_status in MISSED else [])
+        if not call.inbound or not self._wanted(call):
+            return Batch()
+        if call.status in MISSED:
+            return Batch(signals=[self._signal(call, Route.WEBHOOK, (), request.received_at)])
+        return Batch(hints=[Hint(key=about)] if call.status == "completed" else [])
+
+    # ---- check --online
+
+    def check_online(self) -> Iterator[Finding]:
+        return check(self._calls, sorted(self._numbers), self._context.clock())
+
+    # ---- hints
+
+    def fetch(self, hint: Hint, now: datetime) -> Batch | NotYet:
+        call = self._calls.one(hint.key)
+        forget: dict[str, str | None] = {_recording(hint.key): None}
+        if call is None or not (call.inbound or call.parent) or not self._wanted(call):
+            return Batch(remember=forget)
+        if call.parent:
+            return Batch(hints=[Hint(key=call.parent, data=hint.data)], remember=forget)
+        legs = self._calls.legs(call.sid) if call.status == "completed" else []
+        verdict = judge(call, legs)
+        settled = (call.ended_at or now) + SETTLING
+        if verdict is Verdict.OPEN or (verdict is Verdict.NOT_MISSED and not legs and settled > now):
+            age = now - (call.started_at or now)
+            return NotYet(now + min(max(age / 4, _SOONEST), _LATEST))
+        if verdict is Verdict.NOT_MISSED:
+            return Batch(remember=forget)
+        recording = self._context.recall([_recording(call.sid)]).get(_recording(call.sid), "")
+        route = Route(hint.data.get("route", Route.WEBHOOK))
+        return Batch(signals=[self._signal(call, route, legs, now, recording)], remember=forget)
+
+    # ---- poll and backfill
+
+    def start(self, now: datetime) -> bytes:
+        return _encode(Cursor(self._calls.vendor_now()))
+
+    def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
+        cursor = _read_cursor(state)
+        last = False
+        while not last:
+            until = cursor.since + WINDOW
+            calls, vendor_now = self._window(cursor.since, until)
+            last = until >= vendor_now
+            inbound = [call for call in calls if call.inbound and not _before(call, cursor.since)]
+            fresh = [call for call in inbound if call.sid not in cursor.seen]
+            # Legs that began after the window are not in `calls`: what ended near its end is judged by a hint.
+            signals, hints = self._sort(fresh, calls, min(vendor_now, until), now, Route.POLL)
+            before, cursor = cursor, advance(cursor, inbound) if last else Cursor(until)
+            if signals or hints or cursor != before:
+                yield Batch(signals=signals, hints=hints, state=_encode(cursor))
+
+    def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
+        begin = _read_cursor(state).since if state is not None else since
+        while begin < until:
+            end = min(begin + WINDOW, until)
+            calls, vendor_now = self._window(begin, end + WINDOW / 24)
+            wanted = [
+                call
+                for call in calls
+                if call.inbound and call.started_at is not None and begin <= call.started_at < end
+            ]
+            now = self._context.clock()
+            signals, hints = self._sort(wanted, calls, min(vendor_now, end + WINDOW / 24), now, Route.BACKFILL)
+            yield Batch(signals=signals, hints=hints, state=_encode(Cursor(end)))
+            begin = end
+
+    def _window(self, since: datetime, until: datetime) -> tuple[list[Call], datetime]:
+        calls: dict[str, Call] = {}
+        vendor_now: datetime | None = None
+        for page in self._calls.window(since, until):
+            vendor_now = vendor_now or page.vendor_now
+            calls.update((call.sid, call) for call in page.calls if call.inbound or call.parent)
+        return sorted(calls.values(), key=_began), vendor_now or since
+
+    def _sort(
+        self, parents: Sequence[Call], calls: Sequence[Call], known_until: datetime, now: datetime, route: Route
+    ) -> tuple[list[Signal], list[Hint]]:
+        """What of `parents` was missed, and what cannot be told from this list: it is still going on, or its legs may
+        have begun after `known_until`."""
+        legs: dict[str, list[Call]] = {}
+        for call in calls:
+            if call.parent:
+                legs.setdefault(call.parent, []).append(call)
+        signals: list[Signal] = []
+        hints: list[Hint] = []
+        for call in filter(self._wanted, parents):
+            verdict = judge(call, legs.get(call.sid, ()))
+            known = call.status in MISSED or (call.ended_at is not None and call.ended_at + SETTLING <= known_until)
+            if verdict is Verdict.OPEN or not known:
+                hints.append(Hint(key=call.sid, data={"route": str(route)}, not_before=now + _SOONEST))
+            elif verdict is Verdict.MISSED:
+                signals.append(self._signal(call, route, legs.get(call.sid, ()), now))
+        return signals, hints
+
+    def _wanted(self, call: Call) -> bool:
+        return self._is_wanted(call.to)
+
+    def _is_wanted(self, number: str) -> bool:
+        return not self._numbers or (normal_phone(number, self._context.region) or number) in self._numbers
+
+    def _signal(self, call: Call, route: Route, legs: Sequence[Call], at: datetime, recording: str = "") -> Signal:
+        return missed_call(call, self._context, self._account, at, route=route, legs=legs, recording=recording)
+
+
+def _began(call: Call) -> tuple[datetime, str]:
+    return call.started_at or datetime.max.replace(tzinfo=UTC), call.sid
+
+
+def _before(call: Call, moment: datetime) -> bool:
+    return call.started_at is not None and call.started_at < moment
+
+
+def _recording(sid: str) -> str:
+    return f"recording:{sid}"
+
+
+def _form(request: Request) -> tuple[dict[str, str], dict[str, str]]:
+    if request.content_type != FORM:
+        raise Malformed(f"a callback of Twilio is a form, not {request.content_type or 'without a content type'}")
+    form = read_form(request, most=_MOST_FIELDS)
+    return dict(form.pairs), form.replaced
+
+
+def _callback(form: dict[str, str], replaced: dict[str, str], received_at: datetime) -> Call:
+    try:
+        at = read_time(form.get("Timestamp", ""), UTC) or received_at
+    except ValueError as error:
+        raise Malformed(f"Timestamp: {error}") from None
+    clean = {name: value.replace("\0", "") for name, value in form.items()}
+    told: dict[str, object] = {name: clean[key] for name, key in _TOLD.items() if clean.get(key)}
+    if replaced:
+        told["replaced"] = replaced
+    return Call(
+        sid=form.get("CallSid", ""),
+        parent=form.get("ParentCallSid", ""),
+        direction=clean.get("Direction", ""),
+        status=clean.get("CallStatus", ""),
+        from_=clean.get("From", ""),
+        to=clean.get("To", ""),
+        started_at=at,
+        ended_at=None,
+        caller_name=clean.get("CallerName", ""),
+        forwarded_from=clean.get("ForwardedFrom", ""),
+        said=told,
+    )
+
+
+_TOLD = {
+    "city": "FromCity",
+    "state": "FromState",
+    "zip": "FromZip",
+    "country": "FromCountry",
+    "caller_name": "CallerName",
+}
+
+CONNECTOR = Connector(
+    name="twilio",
+    summary="missed calls of a Twilio account",
+    settings=TwilioSettings,
+    build=Twilio,
+    signals=(SignalSpec(TYPE, "webhook, poll and backfill: CallSid of the parent call", backfill=True),),
+    secrets_note="callbacks are verified with the public URL of this source: server.public_url must be what Twilio calls",
+)
