@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import msgspec
 
 if TYPE_CHECKING:
-    from syncd.connector import Batch, Found, Link, Wanted
+    from syncd.connector import Batch, Link, PersonMatch, PersonQuery
 
 # --------------------------------------------------------------------------------------------------- check --online
 
@@ -140,7 +140,9 @@ class Recognises(Protocol):
     returns for each person (`among` is parallel) the named record that is them: one with their email address, otherwise one
     with their number and name (`syncd.matching.agrees`), as its own object; None when none agrees."""
 
-    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> Sequence[Found | None]: ...
+    def recognise(
+        self, people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]
+    ) -> Sequence[PersonMatch | None]: ...
 
 
 # ---------------------------------------------------------------------------------------------------------- prepare

@@ -268,7 +268,7 @@ class Keying:
     enforced: bool = True
 
 
-class Term(msgspec.Struct, frozen=True):
+class MatchField(msgspec.Struct, frozen=True):
     """One way to find a person: `field` equals `value`. `phone`: compare as E.164, query by the last digits."""
 
     field: str
@@ -280,10 +280,10 @@ class Lookup(msgspec.Struct, frozen=True):
     """One entry of `people.match`: any of the terms, in their order, in `object`."""
 
     object: str
-    terms: tuple[Term, ...]
+    terms: tuple[MatchField, ...]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class PersonQuery(msgspec.Struct, frozen=True):
     """A person to find: `identity` (Person.identity) and the look-ups in order. Exact terms count over all look-ups before
     any phone term does; `syncd.matching` says who of the records with a number is the person. `email`, `name`: what is
     known of them, to tell records apart."""
@@ -294,7 +294,7 @@ class Wanted(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class PersonMatch(msgspec.Struct, frozen=True, kw_only=True):
     """A record of the CRM that is a person. `role`: "lead" or "contact" (from whom a signal is wanted). `account`: id of
     the company it belongs to, "" if none. `open_deal`: None unless asked for. `name`: as the record has it. `by_number`: only
     a phone number ties it to the person, so it is asked for again each time. `rivals`: other records with that number, when
@@ -308,7 +308,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     open_deal: bool | None = None
     name: str = ""
     by_number: bool = False
-    rivals: tuple[Found, ...] = ()
+    rivals: tuple[PersonMatch, ...] = ()
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -399,7 +399,7 @@ class Destination(Protocol):
         """What writes of this object by this key are. Pure."""
         ...
 
-    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> Sequence[Found | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> Sequence[PersonMatch | None]:
         """The records of these people, parallel to them, in as few calls as the API allows. `deals`: fill `open_deal`."""
         ...
 

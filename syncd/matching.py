@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import msgspec
 
-from syncd.connector import Found, Wanted
+from syncd.connector import PersonMatch, PersonQuery
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Candidate:
     """A record that has one of the person's phone numbers. `emails`: the addresses that stand in it, lower-cased.
     `company`: it is a company, whose number its people share."""
 
-    found: Found
+    found: PersonMatch
     emails: frozenset[str] = frozenset()
     company: bool = False
 
@@ -29,7 +29,7 @@ class Candidate:
         return not self.emails and bool(self.found.name) and not any(sign.isalpha() for sign in self.found.name)
 
 
-def by_number(wanted: Wanted, candidates: Sequence[Candidate]) -> Found | None:
+def by_number(wanted: PersonQuery, candidates: Sequence[Candidate]) -> PersonMatch | None:
     """The record among those with the person's number, in the order of `people.match`; None when all of them are other
     people; with `rivals` when the number alone cannot decide.
 
@@ -52,7 +52,7 @@ def by_number(wanted: Wanted, candidates: Sequence[Candidate]) -> Found | None:
     return msgspec.structs.replace(left[0].found, by_number=True, rivals=rivals)
 
 
-def agrees(wanted: Wanted, emails: Collection[str], name: str, *, number: bool) -> bool:
+def agrees(wanted: PersonQuery, emails: Collection[str], name: str, *, number: bool) -> bool:
     """Whether a record that the CRM itself named as a duplicate is the person: by the email address, or, where the two do
     not have different ones, by number (`number`: it has theirs) and name together."""
     mine = email_of(wanted)
@@ -61,7 +61,7 @@ def agrees(wanted: Wanted, emails: Collection[str], name: str, *, number: bool) 
     return not (mine and emails) and number and same_name(name, wanted.name)
 
 
-def email_of(wanted: Wanted) -> str:
+def email_of(wanted: PersonQuery) -> str:
     """The person's email address, "" for none."""
     if wanted.email:
         return folded(wanted.email)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
-from syncd.connector import Context, Lookup, Term, Wanted, Write
+from syncd.connector import Context, Lookup, MatchField, PersonQuery, Write
 from syncd.connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.errors import Failure
 from syncd.http.oauth import MemoryTokens
@@ -35,9 +35,11 @@ def connecting(twin: ZohoTwin) -> Iterator[Connect]:
         one.close()
 
 
-def person(email: str = "", phone: str = "", objects: tuple[str, ...] = ("Contacts", "Leads")) -> Wanted:
-    terms = ((Term("Email", email),) if email else ()) + ((Term("Phone", phone, phone=True),) if phone else ())
-    return Wanted(email or phone, tuple(Lookup(o, terms) for o in objects))
+def person(email: str = "", phone: str = "", objects: tuple[str, ...] = ("Contacts", "Leads")) -> PersonQuery:
+    terms = ((MatchField("Email", email),) if email else ()) + (
+        (MatchField("Phone", phone, phone=True),) if phone else ()
+    )
+    return PersonQuery(email or phone, tuple(Lookup(o, terms) for o in objects))
 
 
 def key(text: object) -> str:

@@ -15,7 +15,7 @@ from syncd.errors import ConfigError, SyncdError, UsageError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from syncd.connector import Found
+    from syncd.connector import PersonMatch
     from syncd.errors import Fault
     from syncd.mapping.preview import Previewed
     from syncd.signals import Signal
@@ -121,7 +121,7 @@ def preview(
     find: Annotated[bool, typer.Option("--find", help="ask the CRM who the person is (reads only)")] = False,
 ) -> None:
     """The records a signal would write; touches nothing."""
-    from syncd.connector import Wanted
+    from syncd.connector import PersonQuery
     from syncd.mapping.preview import preview as records_of
     from syncd.service.assembly import assemble
 
@@ -138,7 +138,7 @@ def preview(
         person, found = signal.person, None
         if person.identity and outlet.mapping.knows_people:
             if find:
-                wanted = Wanted(person.identity, outlet.mapping.lookups(person), person.email, person.name)
+                wanted = PersonQuery(person.identity, outlet.mapping.lookups(person), person.email, person.name)
                 found = outlet.destination.resolve([wanted])[0]
             elif file is None:
                 found = _remembered(here, name, person.identity)
@@ -146,7 +146,7 @@ def preview(
             _show(here, name, record)
 
 
-def _remembered(here: Session, destination: str, identity: str) -> Found | None:
+def _remembered(here: Session, destination: str, identity: str) -> PersonMatch | None:
     """Who the person of a stored signal is in a CRM, as the database has it; None when it does not know."""
     from syncd.dispatch.plan import as_found
     from syncd.store.lanes import people

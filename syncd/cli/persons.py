@@ -11,7 +11,7 @@ from syncd.cli.confirming import agreed
 from syncd.cli.session import Session, session
 
 if TYPE_CHECKING:
-    from syncd.store.privacy import Found
+    from syncd.store.privacy import PersonData
 
 Person = Annotated[str, typer.Argument(metavar="PERSON", help="e-mail address or phone number, whole")]
 
@@ -79,7 +79,7 @@ def export(context: typer.Context, person: Person) -> None:
         here.out.say(f"not among them: {len(found.others)} signals of other people that mention the person")
 
 
-def _agreed(here: Session, found: Found, records: list[dict[str, Any]], mentions: bool) -> bool:
+def _agreed(here: Session, found: PersonData, records: list[dict[str, Any]], mentions: bool) -> bool:
     if sys.stdin.isatty():
         _told(here, found, records, erased=False, mentions=mentions, wiped=None)
     return agreed("forget", "Erase this for good?", yes=False)
@@ -92,7 +92,7 @@ def _record(here: Session, destination: str, object: str, id: str) -> dict[str, 
 
 
 def _told(
-    here: Session, found: Found, records: list[dict[str, Any]], *, erased: bool, mentions: bool, wiped: bool | None
+    here: Session, found: PersonData, records: list[dict[str, Any]], *, erased: bool, mentions: bool, wiped: bool | None
 ) -> None:
     counts = {
         "signals": len(found.signals) + (len(found.others) if mentions else 0),

@@ -27,7 +27,7 @@ class Resolved:
 
 
 @dataclass
-class _Found:
+class _SecretsFound:
     missing: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     used: bool = False
@@ -35,7 +35,7 @@ class _Found:
 
 def resolve(text: str, env: Mapping[str, str], base: Path) -> Resolved:
     """Fills the references of one YAML scalar. Relative files are looked for beside the configuration (`base`)."""
-    found = _Found()
+    found = _SecretsFound()
 
     def fill(match: re.Match[str]) -> str:
         if match.group(1):
@@ -59,7 +59,7 @@ def files_named(text: str, env: Mapping[str, str], base: Path) -> list[Path]:
     return found
 
 
-def _value(reference: str, env: Mapping[str, str], base: Path, found: _Found) -> str:
+def _value(reference: str, env: Mapping[str, str], base: Path, found: _SecretsFound) -> str:
     kind, colon, name = reference.partition(":")
     if not colon:
         if not _VARIABLE.fullmatch(reference):
@@ -89,7 +89,7 @@ def _value(reference: str, env: Mapping[str, str], base: Path, found: _Found) ->
     return ""
 
 
-def _read(path: Path, what: str, found: _Found) -> str:
+def _read(path: Path, what: str, found: _SecretsFound) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST_SECRET + 1)

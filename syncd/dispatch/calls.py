@@ -19,7 +19,7 @@ import structlog
 
 from syncd.capabilities import FindsAll, ReadsFields, Recognises
 from syncd.config.models import Quota
-from syncd.connector import Call, Destination, Found, Link, Outcome, Wanted, Write, Written
+from syncd.connector import Call, Destination, Link, Outcome, PersonMatch, PersonQuery, Write, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing
 from syncd.dispatch.endpoints import Endpoints
@@ -176,7 +176,7 @@ class Caller:
 
     # ------------------------------------------------------------------------------------------------------ look-ups
 
-    def resolve(self, people: Sequence[Wanted], *, deals: bool) -> list[Found | Failure | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: bool) -> list[PersonMatch | Failure | None]:
         """The records of these people, parallel to them; a Failure for whom the look-up failed. Raises Paused."""
         if not people:
             return []
@@ -196,7 +196,9 @@ class Caller:
             return [answer] * len(people)
         return [found for piece in pieces for found in self.resolve(piece, deals=deals)]
 
-    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> Sequence[Found | Failure | None]:
+    def recognise(
+        self, people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]
+    ) -> Sequence[PersonMatch | Failure | None]:
         """Who of the records that the CRM itself named is each of these people; a Failure for whom that could not be read.
         Raises Paused."""
         ask = self.destination

@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from syncd.config.models import Retry
-from syncd.connector import Found, Keying, Kind, Outcome, Write, Written
+from syncd.connector import Keying, Kind, Outcome, PersonMatch, Write, Written
 from syncd.dispatch import pacing
 from syncd.dispatch.pacing import Pace
 from syncd.errors import (
@@ -224,7 +224,7 @@ NAMED = 5
 """So many records are named in a reason."""
 
 
-def several(records: Sequence[Found]) -> str:
+def several(records: Sequence[PersonMatch]) -> str:
     """Why it cannot be told which of these records somebody is."""
     shown = [f"{one.object} {one.id}{f' ({one.name})' if one.name else ''}" for one in records[:NAMED]]
     more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
@@ -232,12 +232,12 @@ def several(records: Sequence[Found]) -> str:
 
 
 def recognised(
-    row: PersonRow, why: Rejected, answer: Found | Failure | None, law: Law, now: int, *, lag: float
+    row: PersonRow, why: Rejected, answer: PersonMatch | Failure | None, law: Law, now: int, *, lag: float
 ) -> PersonRow:
     """Somebody whom the CRM refused as a duplicate. `answer`: the record it named that agrees with them, None when none does, or
     why none could be read; `lag`: seconds until the CRM shows a record that was just made."""
     put = msgspec.structs.replace
-    if isinstance(answer, Found):
+    if isinstance(answer, PersonMatch):
         return PersonRow(
             row.identity, answer.object, answer.id, answer.role, answer.account, checked_at=now, name=answer.name
         )

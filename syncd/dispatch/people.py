@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from syncd.connector import Call, Found, Link, Outcome, Wanted, Write
+from syncd.connector import Call, Link, Outcome, PersonMatch, PersonQuery, Write
 from syncd.dispatch import joining
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.calls import Caller
@@ -56,7 +56,7 @@ class Need:
     row: PersonRow | None = None
     failure: Failure | None = None
     fresh: bool = False  # asked of the CRM in this round
-    several: tuple[Found, ...] = ()  # records with their number, when nothing tells which of them they are
+    several: tuple[PersonMatch, ...] = ()  # records with their number, when nothing tells which of them they are
     later: int = 0  # until when it is not told which newcomer they are
 
     @property
@@ -73,7 +73,7 @@ class Need:
         return first
 
     @property
-    def found(self) -> Found | None:
+    def found(self) -> PersonMatch | None:
         return as_found(self.row)
 
     def waits(self, now: int) -> int:
@@ -105,7 +105,7 @@ class Newcomer:
     brought: Taken
     draft: Draft
     write: Write
-    wanted: Wanted
+    wanted: PersonQuery
     owner: str = ""
     turn: bool = False
 
@@ -124,7 +124,7 @@ def look_up(needs: Sequence[Need], mapping: CompiledMapping, caller: Caller, sto
     wanted = [_wanted(need, mapping) for need in ask]
     answers = list(caller.resolve(wanted, deals=any(need.deals for need in ask))) if ask else []
     if mapping.conflict is OnConflict.FIRST:
-        answers = [msgspec.structs.replace(one, rivals=()) if isinstance(one, Found) else one for one in answers]
+        answers = [msgspec.structs.replace(one, rivals=()) if isinstance(one, PersonMatch) else one for one in answers]
     answers = _unshared(ask, answers, caller.name, store)
     learnt: list[PersonRow] = []
     for need, answer in zip(ask, answers, strict=True):
@@ -137,12 +137,12 @@ def look_up(needs: Sequence[Need], mapping: CompiledMapping, caller: Caller, sto
         store.apply(lambda connection: put_people(connection, caller.name, learnt))
 
 
-Answer = Found | Failure | None
+Answer = PersonMatch | Failure | None
 
 
-def _wanted(need: Need, mapping: CompiledMapping) -> Wanted:
+def _wanted(need: Need, mapping: CompiledMapping) -> PersonQuery:
     person = need.person
-    return Wanted(need.identity, mapping.lookups(person), person.email, person.name)
+    return PersonQuery(need.identity, mapping.lookups(person), person.email, person.name)
 
 
 def _unshared(asked: Sequence[Need], answers: Sequence[Answer], destination: str, store: Store) -> list[Answer]:
@@ -150,7 +150,7 @@ def _unshared(asked: Sequence[Need], answers: Sequence[Answer], destination: str
     the record keeps it; the others, who share the number, are not in the CRM."""
     claims: dict[str, set[str]] = {}
     for need, answer in zip(asked, answers, strict=True):
-        if isinstance(answer, Found) and answer.by_number and need.person.email:
+        if isinstance(answer, PersonMatch) and answer.by_number and need.person.email:
             claims.setdefault(answer.id, set()).add(need.identity)
     if not claims:
         return list(answers)
@@ -158,7 +158,7 @@ def _unshared(asked: Sequence[Need], answers: Sequence[Answer], destination: str
         kept = holders(connection, destination, claims)
 
     def shared(need: Need, answer: Answer) -> bool:
-        if not (isinstance(answer, Found) and answer.by_number and need.person.email):
+        if not (isinstance(answer, PersonMatch) and answer.by_number and need.person.email):
             return False
         known = kept.get(answer.id, set())
         return need.identity not in known if known else len(claims[answer.id]) > 1
@@ -193,7 +193,7 @@ def _learnt(need: Need, answer: Answer, now: int) -> PersonRow | None:
     if isinstance(answer, Failure):
         need.failure = answer
         return None
-    if isinstance(answer, Found) and answer.rivals:
+    if isinstance(answer, PersonMatch) and answer.rivals:
         need.several = (answer, *answer.rivals)
         return PersonRow(need.identity, state="conflict", reason=rules.several(need.several), checked_at=now)
     if answer is not None:
@@ -203,7 +203,7 @@ def _learnt(need: Need, answer: Answer, now: int) -> PersonRow | None:
     return PersonRow(need.identity, checked_at=now)
 
 
-def known_as(identity: str, found: Found, now: int) -> PersonRow:
+def known_as(identity: str, found: PersonMatch, now: int) -> PersonRow:
     """The row of somebody whom the CRM has."""
     return PersonRow(
         identity,
@@ -267,7 +267,7 @@ def _newcomer(members: list[tuple[Need, Taken, Draft]], mapping: CompiledMapping
         group=key,
     )
     wanted = [_wanted(need, mapping) for need, _, _ in members]
-    merged = Wanted(
+    merged = PersonQuery(
         leader,
         tuple(dict.fromkeys(look for one in wanted for look in one.lookups)),
         next((one.email for one in wanted if one.email), ""),

@@ -13,7 +13,7 @@ from uuid import uuid5
 import msgspec
 
 from syncd.config.models import Switch
-from syncd.connector import Found, Keying, Kind, Link, Write
+from syncd.connector import Keying, Kind, Link, PersonMatch, Write
 from syncd.mapping.model import About, CompiledMapping, Draft, Skipped
 from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY, not_taken, not_theirs
 from syncd.signals import NAMESPACE, Person, Signal, frame, split_name
@@ -87,7 +87,7 @@ def about_value(about: About, signal: Signal, account: str) -> str:
 # ---------------------------------------------------------------------------------------------------- whom it needs
 
 
-def filtered(switch: Switch, found: Found | None) -> str:
+def filtered(switch: Switch, found: PersonMatch | None) -> str:
     """Why a signal of this switch is not wanted from this person ("" when it is). Asked before any stranger is made."""
     if not isinstance(switch, tuple):
         return ""
@@ -98,11 +98,11 @@ def filtered(switch: Switch, found: Found | None) -> str:
     return f"not from {' or '.join(switch)}"
 
 
-def as_found(person: PersonRow | None) -> Found | None:
+def as_found(person: PersonRow | None) -> PersonMatch | None:
     """The record of somebody known, None for nobody."""
     if person is None or not person.object or person.state != "known":
         return None
-    return Found(
+    return PersonMatch(
         object=person.object,
         id=person.crm_id,
         role=person.role,
@@ -246,7 +246,7 @@ def with_name(signal: Signal, name: str) -> Signal:
 
 
 def link_up(
-    work: Work, person: Found | None, takes: Takes = no_link_is_known, account_object: str = "Account"
+    work: Work, person: PersonMatch | None, takes: Takes = no_link_is_known, account_object: str = "Account"
 ) -> Write | str | None:
     """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record. `takes`: which
     objects a link field of an object takes, () where the CRM says nothing of it; `account_object`: its companies."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd.config.yaml_positions import Document, read_yaml
-from syncd.connector import Lookup, Term
+from syncd.connector import Lookup, MatchField
 from syncd.errors import ConfigError, Fault, UsageError
 from syncd.mapping.compiler import FieldMaker, as_condition, compile_groups, compile_value, explain
 from syncd.mapping.expressions import Sandbox
@@ -110,7 +110,7 @@ class Mapping:
         """How to find this person, in order; look-ups without a value are left out."""
         found = []
         for object_name, terms in self.terms:
-            asked = [Term(name, value, phone) for name, make, phone in terms if (value := _wanted(make, person))]
+            asked = [MatchField(name, value, phone) for name, make, phone in terms if (value := _wanted(make, person))]
             if asked:
                 found.append(Lookup(object_name, tuple(asked)))
         return tuple(found)

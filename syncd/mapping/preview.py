@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from syncd.connector import Found
+from syncd.connector import PersonMatch
 from syncd.durations import format_duration
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping
@@ -43,7 +43,9 @@ class Previewed:
     update: bool = False
 
 
-def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, live: bool = True) -> list[Previewed]:
+def preview(
+    mapping: Mapping, signal: Signal, found: PersonMatch | None = None, *, live: bool = True
+) -> list[Previewed]:
     """The records of a signal, in the order in which they would be written. `found`: the person's record in the CRM,
     None for somebody it does not know."""
     titles = {rule.id: rule.name for rule in mapping.parts.rules}
@@ -65,7 +67,7 @@ def preview(mapping: Mapping, signal: Signal, found: Found | None = None, *, liv
     return records
 
 
-def _object(mapping: Mapping, found: Found | None) -> str:
+def _object(mapping: Mapping, found: PersonMatch | None) -> str:
     """What the person's record is, or will be."""
     create = mapping.parts.create
     return found.object if found else create.object if create else ""
@@ -79,7 +81,7 @@ def _without_links(draft: Draft, object: str) -> Draft:
     return replace(draft, links=left)
 
 
-def _skipped(draft: Draft, signal: Signal, found: Found | None, why_not: str) -> str:
+def _skipped(draft: Draft, signal: Signal, found: PersonMatch | None, why_not: str) -> str:
     """Why dispatch would not write this record, "" when it would."""
     if why_not and draft.needs_person:
         return why_not
@@ -90,12 +92,12 @@ def _skipped(draft: Draft, signal: Signal, found: Found | None, why_not: str) ->
     return NOBODY if draft.about is About.PERSON and not signal.person.identity else ""
 
 
-def _not_theirs(mapping: Mapping, draft: Draft, found: Found | None) -> str:
+def _not_theirs(mapping: Mapping, draft: Draft, found: PersonMatch | None) -> str:
     """Why a rule that updates has nothing to do with this person's record, "" when it has."""
     return not_theirs(draft, _object(mapping, found)) if draft.update else not_taken(draft, _object(mapping, found))
 
 
-def _person(mapping: Mapping, signal: Signal, found: Found | None) -> tuple[str | None, str]:
+def _person(mapping: Mapping, signal: Signal, found: PersonMatch | None) -> tuple[str | None, str]:
     """(the person's record, why there is none); (None, "") when a new one is made."""
     if not mapping.knows_people:
         return "", ""
@@ -109,7 +111,7 @@ def _person(mapping: Mapping, signal: Signal, found: Found | None) -> tuple[str 
     return None, "" if policy.action is Stranger.CREATE else STRANGER
 
 
-def _account(found: Found | None) -> str:
+def _account(found: PersonMatch | None) -> str:
     return found.account if found else ""
 
 

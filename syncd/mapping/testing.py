@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd.config.yaml_positions import Document, KeyPath, read_yaml
-from syncd.connector import Found
+from syncd.connector import PersonMatch
 from syncd.errors import ConfigError, Fault
 from syncd.mapping.filters import moment
 from syncd.mapping.language import PEOPLE_CREATE
@@ -72,7 +72,7 @@ class Case:
     name: str
     place: KeyPath
     signal: Signal
-    known: Found | None
+    known: PersonMatch | None
     live: bool
     expect: dict[str, Any]
 
@@ -206,13 +206,13 @@ class _Reading:
         texts |= {key: value for key in ("handles", "raw") if isinstance(value := parts.get(key), dict)}
         return make_person(**texts, region=self.region)
 
-    def known(self, node: Any, path: KeyPath) -> Found | None:
+    def known(self, node: Any, path: KeyPath) -> PersonMatch | None:
         if node in (STRANGER, None):
             return None
         parts = self.keys(node, path, KNOWN_KEYS, ("object",))
         texts = {key: str(value) for key, value in parts.items() if key in KNOWN_KEYS}
         role = texts.pop("role", "lead" if "lead" in texts.get("object", "").lower() else "contact")
-        return Found(
+        return PersonMatch(
             object=texts.get("object", ""), id=texts.get("id", "1"), role=role, account=texts.get("account", "")
         )
 

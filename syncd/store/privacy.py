@@ -84,7 +84,7 @@ def marks_of(person: str, region: str | None) -> Marks:
 
 
 @dataclass
-class Found:
+class PersonData:
     """What is held. `records`: (destination, object, id) in the CRMs; `others`: signals of other people that mention the
     person; `sending`: deliveries that a lane has in its hands now."""
 
@@ -105,9 +105,9 @@ class Found:
         )
 
 
-def look(store: Store, marks: Marks) -> Found:
+def look(store: Store, marks: Marks) -> PersonData:
     """Everything of this person, without changing anything. Reads the whole store once, page by page."""
-    found, pattern = Found(), marks.pattern
+    found, pattern = PersonData(), marks.pattern
     quick = marks.needle.lstrip("+").encode()
     for id, identity, body in _pages(store, signals, signals.c.id, signals.c.identity, signals.c.body):
         if identity == marks.identity or _is_person(body, marks, quick):
@@ -134,7 +134,7 @@ def look(store: Store, marks: Marks) -> Found:
     return found
 
 
-def _records(store: Store, marks: Marks, found: Found) -> None:
+def _records(store: Store, marks: Marks, found: PersonData) -> None:
     records: dict[tuple[str, str, str], None] = {}
     with store.read() as connection:
         for row in connection.execute(select(people).where(_theirs(marks))):
@@ -157,7 +157,7 @@ def _theirs(marks: Marks) -> Any:
     return or_(people.c.identity == marks.identity, people.c.reason == f"as {marks.identity}")
 
 
-def everything(store: Store, found: Found, marks: Marks) -> Iterator[dict[str, Any]]:
+def everything(store: Store, found: PersonData, marks: Marks) -> Iterator[dict[str, Any]]:
     """What `look` found, row by row, `table` naming where it lies; bodies decoded. No transaction stays open."""
     for id in found.signals:
         with store.read() as connection:
@@ -181,7 +181,7 @@ def everything(store: Store, found: Found, marks: Marks) -> Iterator[dict[str, A
     yield from ({"table": "memory", "source": source, "key": key} for source, key in found.memory)
 
 
-def erase(store: Store, marks: Marks, found: Found, *, others: bool = False) -> None:
+def erase(store: Store, marks: Marks, found: PersonData, *, others: bool = False) -> None:
     """Erases what `look` found, in bites. `others`: signals of other people that mention the person go, too. Raises
     StoreUnavailable; what was erased until then stays erased, and the same command goes on."""
     for some in _bites([*found.signals, *(found.others if others else ())], BITE):
@@ -205,7 +205,7 @@ def erase(store: Store, marks: Marks, found: Found, *, others: bool = False) -> 
             store.apply(lambda connection, cleaned=cleaned: connection.execute(cleaned))  # type: ignore[misc]
 
 
-def _rest(store: Store, connection: Connection, marks: Marks, found: Found) -> None:
+def _rest(store: Store, connection: Connection, marks: Marks, found: PersonData) -> None:
     _overwrite(store, connection)
     connection.execute(delete(people).where(_theirs(marks)))
     for source, key in found.memory:

@@ -13,7 +13,7 @@ from uuid import uuid5
 import pytest
 
 from syncd.capabilities import ReadsFields
-from syncd.connector import Destination, Kind, Link, Lookup, Term, Wanted, Write, Written
+from syncd.connector import Destination, Kind, Link, Lookup, MatchField, PersonQuery, Write, Written
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -203,10 +203,10 @@ class DestinationConformance:
         known = crm.add_person(email="anna.nguyen@customer.example")
         by_phone = crm.add_person(phone="+84912345678")
         people = [
-            Wanted("email:nobody@customer.example", crm.lookups(email="nobody@customer.example")),
-            Wanted("email:anna.nguyen@customer.example", crm.lookups(email="anna.nguyen@customer.example")),
-            Wanted("phone:+84912345678", crm.lookups(phone="+84912345678")),
-            Wanted("phone:+84912345679", crm.lookups(phone="+84912345679")),
+            PersonQuery("email:nobody@customer.example", crm.lookups(email="nobody@customer.example")),
+            PersonQuery("email:anna.nguyen@customer.example", crm.lookups(email="anna.nguyen@customer.example")),
+            PersonQuery("phone:+84912345678", crm.lookups(phone="+84912345678")),
+            PersonQuery("phone:+84912345679", crm.lookups(phone="+84912345679")),
         ]
         before = crm.calls()
         found = destination.resolve(people)
@@ -239,7 +239,7 @@ class DestinationConformance:
             "%@%",
             "_",
         ]
-        found = destination.resolve([Wanted(f"email:{text}", crm.lookups(email=text)) for text in texts])
+        found = destination.resolve([PersonQuery(f"email:{text}", crm.lookups(email=text)) for text in texts])
         assert found == [None] * len(texts)
 
     def find(self, destination: Destination, writes: Sequence[Write]) -> Mapping[str, str]:
@@ -259,7 +259,7 @@ def send(destination: Destination, writes: Sequence[Write]) -> list[Any]:
 
 def email_lookup(object: str, field: str, email: str) -> Lookup:
     """One look-up by one exact value, for `Crm.lookups`."""
-    return Lookup(object, (Term(field, email),))
+    return Lookup(object, (MatchField(field, email),))
 
 
 def link_to(object: str, id: str) -> Link:

@@ -16,13 +16,13 @@ from syncd import matching
 from syncd.connector import (
     Allowance,
     Call,
-    Found,
     Keying,
     Kind,
     Link,
     Outcome,
+    PersonMatch,
+    PersonQuery,
     Spend,
-    Wanted,
     Write,
     Written,
 )
@@ -142,18 +142,18 @@ class HostileDestination:
     def keying(self, object: str, key_field: str) -> Keying:
         return self.crm.keying(object)
 
-    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> list[Found | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
         self._count("resolve")
         fault = self.crm.look_up_faults.pop(0) if self.crm.look_up_faults else None
         if fault is not None:
             raise fault
         return [self._match(person, deals) for person in people]
 
-    def _match(self, person: Wanted, deals: bool) -> Found | None:
+    def _match(self, person: PersonQuery, deals: bool) -> PersonMatch | None:
         exact = next(self._having(person, deals, phone=False), None)
         return exact.found if exact else matching.by_number(person, list(self._having(person, deals, phone=True)))
 
-    def _having(self, person: Wanted, deals: bool, *, phone: bool) -> Iterator[Candidate]:
+    def _having(self, person: PersonQuery, deals: bool, *, phone: bool) -> Iterator[Candidate]:
         """The records that an exact term (or a phone term) of the person names, in the order of the look-ups."""
         for look in person.lookups:
             for term in (one for one in look.terms if one.phone is phone):
@@ -162,7 +162,7 @@ class HostileDestination:
                         yield self._candidate(look.object, crm_id, record, deals)
 
     def _candidate(self, object: str, crm_id: str, record: dict[str, Any], deals: bool) -> Candidate:
-        found = Found(
+        found = PersonMatch(
             object=object,
             id=crm_id,
             role="contact" if object == "Contact" else "lead",
@@ -173,12 +173,12 @@ class HostileDestination:
         email = str(record.get("Email") or "").lower()
         return Candidate(found, frozenset({email} if email else ()))
 
-    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[Found | None]:
+    def recognise(self, people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[PersonMatch | None]:
         """Who of the records named is each person."""
         self._count("recognise")
         return [self._recognised(person, links) for person, links in zip(people, among, strict=True)]
 
-    def _recognised(self, person: Wanted, links: Sequence[Link]) -> Found | None:
+    def _recognised(self, person: PersonQuery, links: Sequence[Link]) -> PersonMatch | None:
         numbers = {term.value for look in person.lookups for term in look.terms if term.phone}
         for link in links:
             record = self.crm.records.get(link.object, {}).get(link.id)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from syncd.config.loading import load_settings
-from syncd.connector import Lookup, Term, Wanted
+from syncd.connector import Lookup, MatchField, PersonQuery
 from syncd.errors import Misconfigured
 from syncd.service.assembly import check_configuration, connector_of
 from syncd.store import Store
@@ -32,7 +32,7 @@ destinations:
     auth: {{client_id: app, client_secret: hush}}
     mapping: mappings/zoho.yaml
 """
-ANYBODY = [Wanted("an@example.org", (Lookup("Leads", (Term("Email", "an@example.org"),)),))]
+ANYBODY = [PersonQuery("an@example.org", (Lookup("Leads", (MatchField("Email", "an@example.org"),)),))]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import sqlalchemy as sa
 
-from syncd.connector import Context, Destination, Lookup, Term, Write
+from syncd.connector import Context, Destination, Lookup, MatchField, Write
 from syncd.connectors.crm.database import Database, DatabaseSettings
 from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.http.oauth import MemoryTokens
@@ -66,7 +66,9 @@ class SalesforceCrm(Crm):
         return "Contact", self.twin.add("Contact", LastName="P", **({"Email": email} if email else {"Phone": phone}))
 
     def lookups(self, *, email: str = "", phone: str = "") -> tuple[Lookup, ...]:
-        terms = ((Term("Email", email),) if email else ()) + ((Term("Phone", phone, phone=True),) if phone else ())
+        terms = ((MatchField("Email", email),) if email else ()) + (
+            (MatchField("Phone", phone, phone=True),) if phone else ()
+        )
         return tuple(Lookup(object_, terms) for object_ in ("Contact", "Lead"))
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from syncd.capabilities import FieldNeed, Level
-from syncd.connector import Kind, Link, Wanted, Write, Written
+from syncd.connector import Kind, Link, PersonQuery, Write, Written
 from syncd.connectors.crm.database import Database, DatabaseSettings
 from syncd.connectors.crm.database_writes import ROWS
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
@@ -95,7 +95,7 @@ def test_a_table_is_made_of_what_is_written(connect: Connect, rows: Rows) -> Non
     assert (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) == at
     assert database.keying("signals", "key").kind is Kind.UPSERT
     assert database.keying("signals", "").kind is Kind.AT_MOST_ONCE
-    assert database.resolve([Wanted("x", ())]) == [None]
+    assert database.resolve([PersonQuery("x", ())]) == [None]
 
 
 def test_a_later_write_changes_the_row_but_not_what_is_set_at_first(connect: Connect, rows: Rows) -> None:

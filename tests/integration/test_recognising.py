@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd.connector import Context, Link, Lookup, Term, Wanted
+from syncd.connector import Context, Link, Lookup, MatchField, PersonQuery
 from syncd.connectors.crm.salesforce import CONNECTOR as SALESFORCE
 from syncd.connectors.crm.zoho import CONNECTOR as ZOHO
 from syncd.http.oauth import MemoryTokens
@@ -50,11 +50,11 @@ def test_who_of_the_named_records_is_the_person(crm: Crm) -> None:
     desk = twin.add(contact, **{last: "New", "Phone": "415.555.0131 x7"})
     anna = twin.add(lead, **{last: "New", "Email": "Anna@x.example", "Company": "X"})
     named = [Link(contact, binh), Link(contact, desk), Link(lead, anna)]
-    terms = (Term("Email", "anna@x.example"), Term("Phone", "+14155550131", phone=True))
+    terms = (MatchField("Email", "anna@x.example"), MatchField("Phone", "+14155550131", phone=True))
     looks = (Lookup(contact, terms),)
 
     def known(links: list[Link], **who: str) -> tuple[str, str, str] | None:
-        wanted = Wanted(who.get("identity", "email:anna@x.example"), looks, name=who.get("name", ""))
+        wanted = PersonQuery(who.get("identity", "email:anna@x.example"), looks, name=who.get("name", ""))
         (found,) = client.recognise([wanted], [links])
         return found and (found.object, found.id, found.role)
 
@@ -69,8 +69,8 @@ def test_a_number_with_an_extension_in_any_field_is_the_number(crm: Crm) -> None
     twin, client, contact, _, last = crm
     field = "MobilePhone" if contact == "Contact" else "Mobile"
     there = twin.add(contact, **{last: "B", field: "+1 415 555 0131 ext. 22"})
-    terms = (Term("Phone", "+14155550131", phone=True), Term(field, "+14155550131", phone=True))
-    (found,) = client.resolve([Wanted("phone:+14155550131", (Lookup(contact, terms),))])
+    terms = (MatchField("Phone", "+14155550131", phone=True), MatchField(field, "+14155550131", phone=True))
+    (found,) = client.resolve([PersonQuery("phone:+14155550131", (Lookup(contact, terms),))])
     assert found is not None
     assert (found.id, found.name, found.by_number, found.rivals) == (there, "B", True, ())
 
@@ -80,12 +80,12 @@ def test_several_records_with_one_number(crm: Crm) -> None:
     for name in ("ann", "ben"):
         twin.add(contact, **{last: name, "Email": f"{name}@x.example", "Phone": "(415) 555-0131"})
     ours = twin.add(lead, **{last: "cat", "Email": "cat@x.example", "Company": "X"})
-    phone = Term("Phone", "+14155550131", phone=True)
+    phone = MatchField("Phone", "+14155550131", phone=True)
 
     def look(email: str) -> Any:
-        terms = (*((Term("Email", email),) if email else ()), phone)
+        terms = (*((MatchField("Email", email),) if email else ()), phone)
         return client.resolve(
-            [Wanted(f"email:{email}" if email else "phone:", tuple(Lookup(o, terms) for o in (contact, lead)))]
+            [PersonQuery(f"email:{email}" if email else "phone:", tuple(Lookup(o, terms) for o in (contact, lead)))]
         )[0]
 
     assert look("cat@x.example").id == ours

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from syncd.connector import Context, Link, Lookup, Term, Wanted, Write, Written
+from syncd.connector import Context, Link, Lookup, MatchField, PersonQuery, Write, Written
 from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.errors import (
     Ambiguous,
@@ -55,9 +55,11 @@ def connect(twin: SalesforceTwin) -> Iterator[Connect]:
         one.close()
 
 
-def person(email: str = "", phone: str = "", objects: tuple[str, ...] = ("Contact", "Lead")) -> Wanted:
-    terms = ((Term("Email", email),) if email else ()) + ((Term("Phone", phone, phone=True),) if phone else ())
-    return Wanted(email or phone, tuple(Lookup(o, terms) for o in objects))
+def person(email: str = "", phone: str = "", objects: tuple[str, ...] = ("Contact", "Lead")) -> PersonQuery:
+    terms = ((MatchField("Email", email),) if email else ()) + (
+        (MatchField("Phone", phone, phone=True),) if phone else ()
+    )
+    return PersonQuery(email or phone, tuple(Lookup(o, terms) for o in objects))
 
 
 def key(text: object) -> str:
@@ -412,12 +414,12 @@ def test_found_by_key_in_few_calls(twin: SalesforceTwin, connect: Connect) -> No
 
 
 def test_a_wrong_lookup_is_a_fault_of_the_destination(connect: Connect) -> None:
-    wanted = Wanted("x", (Lookup("Contact", (Term("Nonsense__c", "x"),)),))
+    wanted = PersonQuery("x", (Lookup("Contact", (MatchField("Nonsense__c", "x"),)),))
     with pytest.raises(Misconfigured, match=r"people\.match: .*Nonsense__c") as caught:
         connect().resolve([wanted])
     assert caught.value.scope is Scope.DESTINATION
     with pytest.raises(Misconfigured, match="no name"):
-        connect().resolve([Wanted("x", (Lookup("Contact WHERE", (Term("Email", "x"),)),))])
+        connect().resolve([PersonQuery("x", (Lookup("Contact WHERE", (MatchField("Email", "x"),)),))])
 
 
 def test_a_call_that_hangs_is_in_doubt_when_our_deadline_comes(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from syncd.connector import Lookup, Term, Wanted
+from syncd.connector import Lookup, MatchField, PersonQuery
 from syncd.errors import (
     Misconfigured,
     Scope,
@@ -126,9 +126,9 @@ def test_one_mail_on_many_records_is_read_to_the_end(twin: ZohoTwin, connect: Co
 
 def test_a_wrong_look_up_concerns_every_rule(connect: Connect) -> None:
     for wanted in (
-        Wanted("x", (Lookup("Contacts", (Term("Nonsense", "x"),)),)),
-        Wanted("x", (Lookup("Persons", (Term("Email", "x"),)),)),
-        Wanted("x", (Lookup("Contacts", (Term("Email) or (id", "x"),)),)),
+        PersonQuery("x", (Lookup("Contacts", (MatchField("Nonsense", "x"),)),)),
+        PersonQuery("x", (Lookup("Persons", (MatchField("Email", "x"),)),)),
+        PersonQuery("x", (Lookup("Contacts", (MatchField("Email) or (id", "x"),)),)),
     ):
         with pytest.raises(Misconfigured, match=r"people\.match") as caught:
             connect().resolve([wanted])

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connector import Found, Wanted
+from syncd.connector import PersonMatch, PersonQuery
 from syncd.matching import Candidate, agrees, by_number, same_name
 
 
 def record(id_: str, *emails: str, name: str = "", company: bool = False) -> Candidate:
-    return Candidate(Found(object="Contact", id=id_, role="contact", name=name), frozenset(emails), company)
+    return Candidate(PersonMatch(object="Contact", id=id_, role="contact", name=name), frozenset(emails), company)
 
 
-def caller(email: str = "", name: str = "") -> Wanted:
-    return Wanted(f"email:{email}" if email else "phone:+84912345678", (), email, name)
+def caller(email: str = "", name: str = "") -> PersonQuery:
+    return PersonQuery(f"email:{email}" if email else "phone:+84912345678", (), email, name)
 
 
-def ids(found: Found | None) -> list[str]:
+def ids(found: PersonMatch | None) -> list[str]:
     """The record found and its rivals."""
     return [] if found is None else [found.id, *(one.id for one in found.rivals)]
 
@@ -45,7 +45,7 @@ def ids(found: Found | None) -> list[str]:
         (caller("anna@x.example"), [], []),
     ],
 )
-def test_whose_number_it_is(wanted: Wanted, records: list[Candidate], expected: list[str]) -> None:
+def test_whose_number_it_is(wanted: PersonQuery, records: list[Candidate], expected: list[str]) -> None:
     found = by_number(wanted, records)
     assert ids(found) == expected
     assert found is None or found.by_number
@@ -56,7 +56,7 @@ candidates = st.lists(
     st.builds(
         Candidate,
         st.builds(
-            Found,
+            PersonMatch,
             object=st.just("Lead"),
             id=st.uuids().map(str),
             role=st.just("lead"),
@@ -80,7 +80,7 @@ def test_nobody_is_taken_for_a_record_with_another_address(email: str, name: str
 
 
 def test_the_identity_names_the_address_where_nothing_else_does() -> None:
-    assert by_number(Wanted("email:Anna@x.example", ()), [record("1", "bob@x.example")]) is None
+    assert by_number(PersonQuery("email:Anna@x.example", ()), [record("1", "bob@x.example")]) is None
 
 
 def test_what_a_crm_calls_a_duplicate_must_agree() -> None:

@@ -22,11 +22,11 @@ from syncd.connector import (
     ConnectorSettings,
     Context,
     DestinationDefaults,
-    Found,
     Keying,
     Kind,
     Outcome,
-    Wanted,
+    PersonMatch,
+    PersonQuery,
     Write,
 )
 from syncd.connectors.crm import database_online as online
@@ -93,7 +93,7 @@ class Database(DestinationDefaults):
         """An upsert that the unique index on the key column enforces; rows without a key cannot be found again."""
         return Keying(Kind.UPSERT) if key_field else Keying(Kind.AT_MOST_ONCE, enforced=False)
 
-    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> list[Found | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
         """Nobody: tables hold records, not people."""
         return [None] * len(people)
 

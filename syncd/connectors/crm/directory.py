@@ -16,14 +16,14 @@ from typing import Any
 import msgspec
 
 from syncd import matching
-from syncd.connector import Found, Link, Lookup, Term, Wanted
+from syncd.connector import Link, Lookup, MatchField, PersonMatch, PersonQuery
 from syncd.matching import Candidate, folded
 
 log = logging.getLogger(__name__)
 _BESIDE = re.compile(r"[/;,|\n]")
 """What stands between two numbers in one field."""
 Row = Mapping[str, Any]
-Reading = Callable[[str, Row], Found | None]
+Reading = Callable[[str, Row], PersonMatch | None]
 """(object, row) -> the person a row is; None when it is nobody (any more)."""
 
 
@@ -72,7 +72,7 @@ class Directory:
         for place in [place for place in self._index if place[0] == object]:
             del self._index[place]
 
-    def hit(self, object: str, term: Term) -> Found | None:
+    def hit(self, object: str, term: MatchField) -> PersonMatch | None:
         """The record of this object that the term names."""
         ids = sorted(self._matching(object, term), key=_age)
         found = [f for id_ in ids if (f := self._read(object, self._rows[object][id_]))]
@@ -82,13 +82,13 @@ class Directory:
             log.warning("several %s records are %s: took %s, not %s", object, term.field, ids[0], rest)
         return found[0] if found else None
 
-    def find(self, wanted: Wanted) -> Found | None:
+    def find(self, wanted: PersonQuery) -> PersonMatch | None:
         """The first exact term that hits, in whatever object; else whoever the phone numbers leave."""
         exact = (self.hit(lookup.object, term) for lookup, term in steps(wanted) if not term.phone)
         found = next((one for one in exact if one), None)
         return found or matching.by_number(wanted, self._with_number(wanted))
 
-    def named(self, wanted: Wanted, among: Sequence[Link]) -> Found | None:
+    def named(self, wanted: PersonQuery, among: Sequence[Link]) -> PersonMatch | None:
         """The record that agrees with the person, of those that the CRM itself named as a duplicate of them."""
         others = dict.fromkeys(
             link.object for link in among if link.object not in {one.object for one in wanted.lookups}
@@ -106,7 +106,7 @@ class Directory:
         agreeing.sort(key=lambda pair: pair[0])  # an email address before number and name
         return agreeing[0][1] if agreeing else None
 
-    def _with_number(self, wanted: Wanted) -> list[Candidate]:
+    def _with_number(self, wanted: PersonQuery) -> list[Candidate]:
         """Every record that has one of the person's numbers, each once, in the order of the look-ups."""
         emails = self._email_fields(wanted)
         found: dict[tuple[str, str], Candidate] = {}
@@ -122,7 +122,7 @@ class Directory:
                     found[one.object, one.id] = Candidate(one, addresses, company)
         return list(found.values())
 
-    def _email_fields(self, wanted: Wanted) -> dict[str, tuple[str, ...]]:
+    def _email_fields(self, wanted: PersonQuery) -> dict[str, tuple[str, ...]]:
         """Object -> its fields with an email address: the standard ones, and those that are looked up by one."""
         fields: dict[str, tuple[str, ...]] = {}
         for lookup in wanted.lookups:
@@ -130,7 +130,7 @@ class Directory:
             fields[lookup.object] = (*fields.get(lookup.object, self._facts(lookup.object).emails), *named)
         return fields
 
-    def _matching(self, object: str, term: Term) -> list[str]:
+    def _matching(self, object: str, term: MatchField) -> list[str]:
         place = (object, term.field, term.phone)
         if place not in self._index:
             self._index[place] = self._indexed(place)
@@ -146,21 +146,23 @@ class Directory:
         return index
 
 
-def everybody(found: Iterable[Found | None]) -> list[Found]:
+def everybody(found: Iterable[PersonMatch | None]) -> list[PersonMatch]:
     """Every record in an answer, rivals included."""
     return [one for each in found if each for one in (each, *each.rivals)]
 
 
-def with_deals(found: Iterable[Found | None], has_deal: Callable[[Found], bool]) -> list[Found | None]:
+def with_deals(
+    found: Iterable[PersonMatch | None], has_deal: Callable[[PersonMatch], bool]
+) -> list[PersonMatch | None]:
     """The answer with `open_deal` filled in."""
 
-    def told(one: Found) -> Found:
+    def told(one: PersonMatch) -> PersonMatch:
         return msgspec.structs.replace(one, open_deal=has_deal(one), rivals=tuple(map(told, one.rivals)))
 
     return [one and told(one) for one in found]
 
 
-def steps(wanted: Wanted) -> Iterator[tuple[Lookup, Term]]:
+def steps(wanted: PersonQuery) -> Iterator[tuple[Lookup, MatchField]]:
     """Every term of a person's look-ups in the order in which they count: the exact ones of all objects, then the phones."""
     every = [(lookup, term) for lookup in wanted.lookups for term in lookup.terms]
     yield from (step for step in every if not step[1].phone)

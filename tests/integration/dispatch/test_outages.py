@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.connector import Call, Keying, Kind, Outcome, Wanted, Write
+from syncd.connector import Call, Keying, Kind, Outcome, PersonQuery, Write
 from syncd.dispatch.pacing import BREAKER_RESTS
 from syncd.errors import Ambiguous, Failure, Rejected, TooLarge, Transient
 from syncd.store.schema import deliveries
@@ -159,10 +159,10 @@ def test_look_ups_that_fail_while_writes_succeed_are_not_repeated_without_a_paus
     assert rig.states() == {"delivered": 130}
 
 
-def look_ups(rig: Rig, fault: Callable[[list[Wanted]], Failure | None]) -> None:
+def look_ups(rig: Rig, fault: Callable[[list[PersonQuery]], Failure | None]) -> None:
     real = hostile.HostileDestination.resolve
 
-    def resolve(self: hostile.HostileDestination, people: list[Wanted], *, deals: bool = False) -> object:
+    def resolve(self: hostile.HostileDestination, people: list[PersonQuery], *, deals: bool = False) -> object:
         failure = fault(people)
         if failure is not None:
             self._count("resolve")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connector import Found
+from syncd.connector import PersonMatch
 from syncd.mapping import load_mapping
 from syncd.mapping.bounds import longest
 from syncd.mapping.compiler import compile_groups
@@ -138,7 +138,7 @@ def test_mapping_never_raises_on_any_signal(mapping: Any, signal: Signal, live: 
             assert all(can_leave(value) for value in (*draft.fields.values(), *draft.on_create.values()))
             assert all(fault.field and fault.message for fault in draft.faults)
     assert mapping.drafts(signal, live=live) == made[: len(mapping.drafts(signal, live=live))]
-    for found in (None, Found(object="Contact", id="1", role="contact")):
+    for found in (None, PersonMatch(object="Contact", id="1", role="contact")):
         preview(mapping, signal, found, live=live)
 
 

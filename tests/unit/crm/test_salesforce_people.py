@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connector import Found, Lookup, Term, Wanted
+from syncd.connector import Lookup, MatchField, PersonMatch, PersonQuery
 from syncd.connectors.crm.directory import e164
 from syncd.connectors.crm.salesforce import soql
 from syncd.connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
@@ -62,19 +62,19 @@ def test_a_number_is_found_however_it_is_written(written: str) -> None:
 @pytest.mark.parametrize("name", ["Email; DROP", "a b", "", "1x", "Email'", "Owner..Email"])
 def test_what_is_no_name_never_reaches_a_statement(name: str) -> None:
     with pytest.raises(Misconfigured, match="no name"):
-        ask([Wanted("x", (Lookup("Contact", (Term(name, "v"),)),))])
+        ask([PersonQuery("x", (Lookup("Contact", (MatchField(name, "v"),)),))])
     with pytest.raises(Misconfigured, match="no name"):
-        ask([Wanted("x", (Lookup(name, (Term("Email", "v"),)),))])
+        ask([PersonQuery("x", (Lookup(name, (MatchField("Email", "v"),)),))])
 
 
-def wanted(*lookups: Lookup) -> Wanted:
+def wanted(*lookups: Lookup) -> PersonQuery:
     terms = [term for lookup in lookups for term in lookup.terms]
-    return Wanted("x", lookups, next((term.value for term in terms if term is MAIL), ""))
+    return PersonQuery("x", lookups, next((term.value for term in terms if term is MAIL), ""))
 
 
-MAIL = Term("Email", "a@example.com")
-PHONE = Term("Phone", "+84912345678", phone=True)
-MOBILE = Term("MobilePhone", "+84912345678", phone=True)
+MAIL = MatchField("Email", "a@example.com")
+PHONE = MatchField("Phone", "+84912345678", phone=True)
+MOBILE = MatchField("MobilePhone", "+84912345678", phone=True)
 
 
 def test_statements() -> None:
@@ -90,12 +90,12 @@ def test_statements() -> None:
         "WHERE Email IN ('a@example.com')",
     ]
     assert ask([]).statements == []
-    assert ask([Wanted("nobody", ())]).statements == []
+    assert ask([PersonQuery("nobody", ())]).statements == []
 
 
 def found(
     rows: list[dict[str, Any]], *lookups: Lookup, object_: str = "Contact", region: str | None = "VN"
-) -> Found | None:
+) -> PersonMatch | None:
     return Directory([object_], [rows], region).find(wanted(*lookups))
 
 
@@ -105,14 +105,16 @@ def test_an_address_counts_before_a_number_in_whatever_object() -> None:
         {"Id": "0032", "Phone": None, "Email": "A@Example.com "},
     ]
     by_mail_first, by_phone_first = Lookup("Contact", (MAIL, PHONE)), Lookup("Contact", (PHONE, MAIL))
-    assert found(rows, by_mail_first) == Found(object="Contact", id="0032", role="contact")
-    assert found(rows, by_phone_first) == Found(object="Contact", id="0032", role="contact")
-    assert found(rows, Lookup("Lead", (MAIL,)), by_phone_first) == Found(object="Contact", id="0032", role="contact")
+    assert found(rows, by_mail_first) == PersonMatch(object="Contact", id="0032", role="contact")
+    assert found(rows, by_phone_first) == PersonMatch(object="Contact", id="0032", role="contact")
+    assert found(rows, Lookup("Lead", (MAIL,)), by_phone_first) == PersonMatch(
+        object="Contact", id="0032", role="contact"
+    )
     assert found(rows, Lookup("Lead", (MAIL,))) is None
     assert found(rows, Lookup("Contact", (PHONE,))) is not None
     lead = {"Id": "00Q1", "Email": "a@example.com"}
     both = Directory(["Contact", "Lead"], [rows[:1], [lead]], "VN")
-    assert both.find(wanted(by_mail_first, Lookup("Lead", (MAIL, PHONE)))) == Found(
+    assert both.find(wanted(by_mail_first, Lookup("Lead", (MAIL, PHONE)))) == PersonMatch(
         object="Lead", id="00Q1", role="lead"
     )
 
@@ -125,7 +127,7 @@ def test_whoever_has_another_address_is_not_found_by_number() -> None:
     look = Lookup("Contact", (MAIL, PHONE, MOBILE))
     assert found(office[:1], look) is None
     by_number = Directory(["Contact"], [office], "VN").find(wanted(look))
-    assert by_number == Found(object="Contact", id="0032", role="contact", name="A", by_number=True)
+    assert by_number == PersonMatch(object="Contact", id="0032", role="contact", name="A", by_number=True)
     caller = Directory(["Contact"], [office], "VN").find(wanted(Lookup("Contact", (PHONE, MOBILE))))
     assert caller is not None
     assert (caller.id, [one.id for one in caller.rivals]) == ("0031", ["0032"])
@@ -150,13 +152,13 @@ def test_a_lead_converted_into_nobody_is_passed_over() -> None:
         {"Id": "00Q1", "Email": "a@example.com", "IsConverted": True, "ConvertedContactId": None},
         {"Id": "00Q2", "Email": "a@example.com", "IsConverted": False},
     ]
-    assert found(rows, Lookup("Lead", (MAIL,)), object_="Lead") == Found(object="Lead", id="00Q2", role="lead")
+    assert found(rows, Lookup("Lead", (MAIL,)), object_="Lead") == PersonMatch(object="Lead", id="00Q2", role="lead")
 
 
 def test_deals() -> None:
     people = [
-        Found(object="Contact", id="003A", role="contact", account="001A"),
-        Found(object="Lead", id="00QB", role="lead"),
+        PersonMatch(object="Contact", id="003A", role="contact", account="001A"),
+        PersonMatch(object="Lead", id="00QB", role="lead"),
         None,
     ]
     assert ask_deals(people) == [

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.capabilities import FieldDescription
-from syncd.connector import Found, Term, Written
+from syncd.connector import MatchField, PersonMatch, Written
 from syncd.connectors.accounts.zoho import _read_token
 from syncd.connectors.crm.directory import Directory, column
 from syncd.connectors.crm.salesforce import describe as sf_describe
@@ -137,8 +137,8 @@ def test_people(rows: list[dict[str, Any]]) -> None:
     for read, id_field in ((sf_found, "Id"), (zoho_found, "id")):
         directory = Directory(read, "VN", id_field=id_field)
         directory.add("Leads", rows)
-        for term in (Term("Email", "a@b.example"), Term("Phone", "+84912345678", phone=True)):
-            assert directory.hit("Leads", term) is None or isinstance(directory.hit("Leads", term), Found)
+        for term in (MatchField("Email", "a@b.example"), MatchField("Phone", "+84912345678", phone=True)):
+            assert directory.hit("Leads", term) is None or isinstance(directory.hit("Leads", term), PersonMatch)
     for row in rows:
         column(row, "Owner.Email.x")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connector import Found, Lookup, Term, Wanted
+from syncd.connector import Lookup, MatchField, PersonMatch, PersonQuery
 from syncd.connectors.crm.zoho import coql
 from syncd.connectors.crm.zoho.people import Search, ask_deals, linked_id, open_deals
 
@@ -93,8 +93,10 @@ def test_names(text: str, fine: bool) -> None:
 # people
 
 
-def lookups(*terms: tuple[str, str, str, bool]) -> Wanted:
-    return Wanted("x", tuple(Lookup(module, (Term(field, value, phone),)) for module, field, value, phone in terms))
+def lookups(*terms: tuple[str, str, str, bool]) -> PersonQuery:
+    return PersonQuery(
+        "x", tuple(Lookup(module, (MatchField(field, value, phone),)) for module, field, value, phone in terms)
+    )
 
 
 def test_a_later_field_is_asked_only_for_the_unknown() -> None:
@@ -109,7 +111,7 @@ def test_a_later_field_is_asked_only_for_the_unknown() -> None:
     search.learn(contacts, [there])
     assert search.statements(leads) == ["select id, Full_Name, Email from Leads where Email in ('b@x')"]
     search.learn(leads, [])
-    assert search.found() == [Found(object="Contacts", id="1", role="contact", account="9", name="A X"), None]
+    assert search.found() == [PersonMatch(object="Contacts", id="1", role="contact", account="9", name="A X"), None]
 
 
 def test_numbers_are_asked_for_last_and_the_mappings_order_is_kept() -> None:
@@ -160,8 +162,8 @@ def test_a_row_that_says_it_was_converted_is_nobody() -> None:
 
 def test_deals() -> None:
     found = [
-        Found(object="Contacts", id="1", role="contact", account="9"),
-        Found(object="Leads", id="2", role="lead"),
+        PersonMatch(object="Contacts", id="1", role="contact", account="9"),
+        PersonMatch(object="Leads", id="2", role="lead"),
         None,
     ]
     assert ask_deals(found, ("Closed Won", "Lost")) == [

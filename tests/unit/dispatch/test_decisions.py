@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from syncd.config.models import Quota, Retry
-from syncd.connector import Allowance, Found, Keying, Kind, Link, Write, Written
+from syncd.connector import Allowance, Keying, Kind, Link, PersonMatch, Write, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing, plan
 from syncd.dispatch.compare import Record, Verdict, judge
@@ -223,7 +223,7 @@ def test_a_link_to_a_rule_waits_for_its_record_or_ends_with_it() -> None:
 
 
 def test_an_update_writes_the_persons_record_and_any_other_rule_its_own() -> None:
-    ann = Found(object="Case", id="p1", role="contact")
+    ann = PersonMatch(object="Case", id="p1", role="contact")
     updated = plan.link_up(work(update=True, crm_id="old"), ann)
     own = plan.link_up(work(crm_id="old"), ann)
     assert isinstance(updated, Write)
@@ -236,7 +236,7 @@ def test_an_update_writes_the_persons_record_and_any_other_rule_its_own() -> Non
 
 
 def test_a_record_of_an_account_is_grouped_by_it_and_skipped_without() -> None:
-    ann = Found(object="Contact", id="p1", role="contact", account="a1")
+    ann = PersonMatch(object="Contact", id="p1", role="contact", account="a1")
     made = plan.link_up(work(about=About.ACCOUNT), ann)
     assert isinstance(made, Write)
     assert made.group == "a1"

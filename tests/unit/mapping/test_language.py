@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from syncd.connector import Lookup, Term
+from syncd.connector import Lookup, MatchField
 from syncd.errors import ConfigError, UsageError
 from syncd.mapping import Mapping, load_mapping
 from syncd.mapping.model import About, CompiledMapping, Draft, FieldFault, OnConflict, Skipped, Stranger, StrangerPolicy
@@ -159,10 +159,10 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_people_are_looked_up_by_what_is_known() -> None:
     mapping = load(PEOPLE % "create" + MINIMAL)
     assert mapping.knows_people
-    by_mail, by_phone = Term("Email", "an@example.com"), Term("Phone", "+84912345678", phone=True)
+    by_mail, by_phone = MatchField("Email", "an@example.com"), MatchField("Phone", "+84912345678", phone=True)
     assert mapping.lookups(signal().person) == (Lookup("Contact", (by_mail, by_phone)),)
     raw = make_person(email="an@example.com", raw={"tel": "0912 345 678"})
-    assert mapping.lookups(raw)[1] == Lookup("Lead", (Term("Phone", "+84912345678", phone=True),))
+    assert mapping.lookups(raw)[1] == Lookup("Lead", (MatchField("Phone", "+84912345678", phone=True),))
     assert mapping.lookups(make_person(name="Nobody")) == ()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncd.config.yaml_positions import read_yaml
-from syncd.connector import Found
+from syncd.connector import PersonMatch
 from syncd.errors import ConfigError, UsageError
 from syncd.mapping import load_mapping, shipped
 from syncd.mapping.lint import lint_mapping
@@ -79,7 +79,7 @@ rules:
 
 
 def test_preview_of_somebody_known() -> None:
-    found = Found(object="Contact", id="003", role="contact", account="001")
+    found = PersonMatch(object="Contact", id="003", role="contact", account="001")
     log, call, row = preview(load_mapping(MAPPING), signal(), found)
     assert log.fields == (
         Shown("WhoId", "Contact 003", "link"),
@@ -97,7 +97,7 @@ def test_preview_skips_what_dispatch_skips() -> None:
     text = MAPPING.replace("W: person", "W: deal").replace("upsert: Row", "about: account, upsert: Row")
     linted = lint_mapping(text.replace("[call.missed]", '["*"]'))
     assert [warning.key for warning in linted.warnings] == ["rules[1].link.W"]
-    found = Found(object="Contact", id="003", role="contact")
+    found = PersonMatch(object="Contact", id="003", role="contact")
     assert [record.skipped for record in preview(load_mapping(text), signal(), found)] == ["", "no deal", "no account"]
     person = load_mapping(MAPPING.replace("upsert: Row", "about: person, upsert: Row"))
     assert preview(person, signal(person=make_person(name="?")))[-1].skipped == "nobody"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncd.connector import Found
+from syncd.connector import PersonMatch
 from syncd.errors import ConfigError
 from syncd.mapping.loading import Mapping, load_mapping
 from syncd.mapping.model import About, Draft
@@ -31,8 +31,8 @@ def changed() -> Signal:
     return signal(1, type="contact.changed")
 
 
-def known(object_: str) -> Found:
-    return Found(object=object_, id="1", role="contact")
+def known(object_: str) -> PersonMatch:
+    return PersonMatch(object=object_, id="1", role="contact")
 
 
 def test_a_draft_of_the_persons_own_record() -> None:

@@ -19,13 +19,13 @@ from syncd.connector import (
     Connector,
     Context,
     DestinationDefaults,
-    Found,
     Keying,
     Kind,
     Link,
     Outcome,
+    PersonMatch,
+    PersonQuery,
     Spend,
-    Wanted,
     Write,
     Written,
 )
@@ -77,7 +77,7 @@ class Salesforce(DestinationDefaults):
             return Keying(Kind.AT_MOST_ONCE, enforced=False)
         return Keying(Kind.UPSERT, enforced=object not in ACTIVITIES)
 
-    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> list[Found | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
         """One call for a thousand people (objects x (e-mail, phone) queries, five to a call); `deals` costs one more."""
         asked = ask(people, get=not self._composite)
         answers = self._ask_people(asked.statements)
@@ -85,7 +85,7 @@ class Salesforce(DestinationDefaults):
         found = [directory.find(person) for person in people]
         return self._with_deals(found) if deals else found
 
-    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[Found | None]:
+    def recognise(self, people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[PersonMatch | None]:
         """By SOQL, all named records of one object at once."""
         asked = ask_named(people, among, get=not self._composite)
         directory = Directory(asked.objects, self._ask_people(asked.statements), self._region)
@@ -102,7 +102,7 @@ class Salesforce(DestinationDefaults):
                 f"people.match: {_one_line(wrong.message)}", code=wrong.code, scope=Scope.DESTINATION, field=wrong.field
             ) from None
 
-    def _with_deals(self, found: list[Found | None]) -> list[Found | None]:
+    def _with_deals(self, found: list[PersonMatch | None]) -> list[PersonMatch | None]:
         statements = ask_deals(everybody(found), get=not self._composite)
         held = open_deals(self._client.query(statements)) if statements else frozenset()
         return with_deals(found, lambda f: f.id[:15] in held or (f.account[:15] or "-") in held)

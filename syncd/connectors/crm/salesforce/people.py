@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from syncd.connector import Found, Link, Lookup, Wanted
+from syncd.connector import Link, Lookup, PersonMatch, PersonQuery
 from syncd.connectors.crm import directory
 from syncd.connectors.crm.directory import Facts, Row
 from syncd.connectors.crm.salesforce import soql
@@ -38,7 +38,7 @@ class Asked:
     objects: list[str] = field(default_factory=list)
 
 
-def ask(people: Sequence[Wanted], *, get: bool = False) -> Asked:
+def ask(people: Sequence[PersonQuery], *, get: bool = False) -> Asked:
     """Statements that find all these people: per object one for each text field and one for phones, in the order in which
     the look-ups name the objects; more only where a statement would be too long. `get`: each must fit into a URI."""
     texts: dict[str, dict[str, dict[str, None]]] = {}
@@ -61,7 +61,7 @@ def ask(people: Sequence[Wanted], *, get: bool = False) -> Asked:
     return asked
 
 
-def _lookups(people: Iterable[Wanted]) -> Iterator[Lookup]:
+def _lookups(people: Iterable[PersonQuery]) -> Iterator[Lookup]:
     return (lookup for person in people for lookup in person.lookups)
 
 
@@ -86,7 +86,7 @@ def _head(object_: str, fields: Iterable[str]) -> str:
     return soql.select(columns.values(), object_)
 
 
-def ask_named(people: Sequence[Wanted], among: Sequence[Sequence[Link]], *, get: bool = False) -> Asked:
+def ask_named(people: Sequence[PersonQuery], among: Sequence[Sequence[Link]], *, get: bool = False) -> Asked:
     """Statements that read the records which the org itself named as these people (parallel to them), with the fields that
     the people are looked up by."""
     ids: dict[str, dict[str, None]] = {}
@@ -119,7 +119,7 @@ class Directory(directory.Directory):
             self.add(object_, rows)
 
 
-def _found(object_: str, row: Row) -> Found | None:
+def _found(object_: str, row: Row) -> PersonMatch | None:
     """The person a row is; a converted lead is the contact it became. None: converted into nobody (contact deleted)."""
     facts = facts_of(object_)
     name = str(row.get(facts.name) or "") if facts.name else ""
@@ -127,16 +127,18 @@ def _found(object_: str, row: Row) -> Found | None:
         if not row.get("ConvertedContactId"):
             return None
         account = str(row.get("ConvertedAccountId") or "")
-        return Found(object="Contact", id=str(row["ConvertedContactId"]), role="contact", account=account, name=name)
+        return PersonMatch(
+            object="Contact", id=str(row["ConvertedContactId"]), role="contact", account=account, name=name
+        )
     account = str(row.get(facts.account) or "") if facts.account else ""
-    return Found(object=object_, id=str(row["Id"]), role=facts.role, account=account, name=name)
+    return PersonMatch(object=object_, id=str(row["Id"]), role=facts.role, account=account, name=name)
 
 
 CONTACT_DEALS = soql.select(("ContactId",), "OpportunityContactRole")
 ACCOUNT_DEALS = soql.select(("AccountId",), "Opportunity")
 
 
-def ask_deals(found: Sequence[Found | None], *, get: bool = False) -> list[str]:
+def ask_deals(found: Sequence[PersonMatch | None], *, get: bool = False) -> list[str]:
     """Statements for the open opportunities of these people and of the companies they belong to."""
     contacts = [f.id for f in found if f is not None and f.object == "Contact"]
     accounts = [f.account for f in found if f is not None and f.account]

@@ -19,13 +19,13 @@ from syncd.connector import (
     Connector,
     Context,
     DestinationDefaults,
-    Found,
     Keying,
     Kind,
     Link,
     Outcome,
+    PersonMatch,
+    PersonQuery,
     Spend,
-    Wanted,
     Write,
     Written,
 )
@@ -93,7 +93,7 @@ class Zoho(DestinationDefaults):
             return Keying(Kind.AT_MOST_ONCE, enforced=False)
         return Keying(Kind.UNIQUE if object in pack.ACTIVITIES else Kind.UPSERT)
 
-    def resolve(self, people: Sequence[Wanted], *, deals: bool = False) -> list[Found | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
         """One call for 50 people and field they are looked up by; a later field is asked only for those not found yet."""
         search = Search(people, self._region)
         with _about_people():
@@ -104,7 +104,7 @@ class Zoho(DestinationDefaults):
         found = search.found()
         return self._with_deals(found) if deals else found
 
-    def recognise(self, people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[Found | None]:
+    def recognise(self, people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[PersonMatch | None]:
         """By COQL, 50 records a call."""
         directory = directory_of(self._region)
         with _about_people():
@@ -120,7 +120,7 @@ class Zoho(DestinationDefaults):
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="zoho look-ups") as pool:
             return list(pool.map(self._client.query, statements))
 
-    def _with_deals(self, found: list[Found | None]) -> list[Found | None]:
+    def _with_deals(self, found: list[PersonMatch | None]) -> list[PersonMatch | None]:
         statements = ask_deals(everybody(found), self._settings.closed_stages)
         held = open_deals(row for rows in self._ask(statements) for row in rows)
         return with_deals(found, lambda f: f.id in held or f.account in held)

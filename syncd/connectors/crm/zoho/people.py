@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from syncd.connector import Found, Link, Wanted
+from syncd.connector import Link, PersonMatch, PersonQuery
 from syncd.connectors.crm.directory import Directory, Facts, Row, steps
 from syncd.connectors.crm.zoho import coql
 from syncd.errors import Misconfigured
@@ -41,7 +41,7 @@ class Stage:
 class Search:
     """The state of one `resolve`: ask `statements(stage)` for each of `stages` in turn, and hand their rows to `learn`."""
 
-    def __init__(self, people: Sequence[Wanted], region: str | None) -> None:
+    def __init__(self, people: Sequence[PersonQuery], region: str | None) -> None:
         self._people = people
         self._open = list(people)
         self._asked: set[Stage] = set()
@@ -67,11 +67,11 @@ class Search:
         self._directory.add(stage.module, rows)
         self._asked.add(stage)
 
-    def found(self) -> list[Found | None]:
+    def found(self) -> list[PersonMatch | None]:
         """The people, parallel to those asked for."""
         return [self._directory.find(person) for person in self._people]
 
-    def _settled(self, person: Wanted) -> bool:
+    def _settled(self, person: PersonQuery) -> bool:
         """Whether nothing that is not yet asked can change who this is."""
         for lookup, term in steps(person):
             if _stage(lookup, term) not in self._asked:
@@ -85,7 +85,7 @@ def _stage(lookup: Any, term: Any) -> Stage:
     return Stage(lookup.object, term.field, term.phone)
 
 
-def _stages(people: Sequence[Wanted]) -> list[Stage]:
+def _stages(people: Sequence[PersonQuery]) -> list[Stage]:
     """The stages in the order of the mapping, that of the person with the most terms, and whatever others add; phones come
     last."""
     walks = sorted(
@@ -94,7 +94,7 @@ def _stages(people: Sequence[Wanted]) -> list[Stage]:
     return sorted(dict.fromkeys(stage for walk in walks for stage in walk), key=lambda stage: stage.phone)
 
 
-def ask_named(people: Sequence[Wanted], among: Sequence[Sequence[Link]]) -> list[tuple[str, str]]:
+def ask_named(people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[tuple[str, str]]:
     """(module, statement) that read the records which Zoho itself named as these people (parallel to them), with the fields
     that the people are looked up by."""
     ids: dict[str, dict[str, None]] = {}
@@ -126,14 +126,14 @@ def _checked(stage: Stage) -> None:
             raise Misconfigured(f"people.match: {name!r} is no name of a module or field", code="people.match")
 
 
-def _found(module: str, row: Row) -> Found | None:
+def _found(module: str, row: Row) -> PersonMatch | None:
     """The person a row is. COQL shows neither deleted records nor converted leads; a row that says it is one is nobody."""
     if row.get("$converted") is True or row.get("Converted__s") is True:
         return None
     facts = facts_of(module)
     account = linked_id(row, facts.account) if facts.account else ""
     name = str(row.get(facts.name) or "") if facts.name else ""
-    return Found(object=module, id=str(row["id"]), role=facts.role, account=account, name=name)
+    return PersonMatch(object=module, id=str(row["id"]), role=facts.role, account=account, name=name)
 
 
 def linked_id(row: Row, name: str) -> str:
@@ -144,7 +144,7 @@ def linked_id(row: Row, name: str) -> str:
     return str(value) if value else ""
 
 
-def ask_deals(found: Sequence[Found | None], closed: Sequence[str]) -> list[str]:
+def ask_deals(found: Sequence[PersonMatch | None], closed: Sequence[str]) -> list[str]:
     """Statements for the open deals of these people and of the companies they belong to."""
     contacts = [f.id for f in found if f is not None and f.object == "Contacts"]
     accounts = [f.account for f in found if f is not None and f.account]
