@@ -148,7 +148,7 @@ class Recognises(Protocol):
 # ---------------------------------------------------------------------------------------------------------- prepare
 
 
-class FieldNeed(msgspec.Struct, frozen=True, kw_only=True):
+class MissingField(msgspec.Struct, frozen=True, kw_only=True):
     """A field that a mapping needs and the CRM lacks. `key`: it holds syncd's key (36 characters): it should be unique, and
     usable for upserts where the CRM allows it. `length`: characters at most. `type`: text, date, datetime, number or
     checkbox, as far as the mapping tells."""
@@ -160,10 +160,10 @@ class FieldNeed(msgspec.Struct, frozen=True, kw_only=True):
     type: str = "text"
 
 
-class Step(msgspec.Struct, frozen=True):
+class PrepareResult(msgspec.Struct, frozen=True):
     """What became of one need. `by_hand`: the API cannot; `message` then tells a person exactly where to click."""
 
-    need: FieldNeed
+    need: MissingField
     done: bool
     message: str
     by_hand: bool = False
@@ -175,7 +175,7 @@ class Preparable(Protocol):
     order; asking twice makes nothing twice. A need whose name cannot be one of the admin's own fields (a misspelt standard
     one) is refused by hand, never made. `dry`: only say what would be done."""
 
-    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]: ...
+    def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]: ...
 
 
 # ------------------------------------------------------------------------------------------------------------- auth
@@ -275,7 +275,7 @@ class Waiting(Protocol):
 # ----------------------------------------------------------------------------------------------------------- import
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class TablePreview(msgspec.Struct, frozen=True, kw_only=True):
     """A table before it is read. `columns`: header -> what it is taken for, "" when it is only kept with the row. `samples`:
     the first rows, by header. `rows`: about how many there are, None when only the whole of it would tell."""
 
@@ -290,6 +290,6 @@ class Importable(Protocol):
     last batch; rows that are wrong are `misfits`. Both raise Malformed for a file that is no table (`table` after what could
     be read of it) and OSError for one that cannot be opened."""
 
-    def look(self) -> Look: ...
+    def look(self) -> TablePreview: ...
 
     def table(self, state: bytes | None) -> Iterator[Batch]: ...

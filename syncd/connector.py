@@ -44,7 +44,7 @@ class ConnectorSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class Ask:
+class Prompt:
     """Marks an optional key that `syncd init` asks for all the same, in `Annotated`; required keys are asked for anyway.
     `when`/`unless`: only with these values of keys beside it. `suggest`: what Enter means."""
 
@@ -128,7 +128,7 @@ class Batch:
     state: bytes | None = None
     remember: Mapping[str, str | None] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
-    misfits: Sequence[Misfit] = ()
+    misfits: Sequence[UnparsedItem] = ()
     formerly: Mapping[UUID, FormerId] = field(default_factory=dict)
 
 
@@ -178,7 +178,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Misfit:
+class UnparsedItem:
     """One piece (a row, an event) that cannot be understood. `request` carries it alone, in its body, so that a
     WebhookSource's `parse` or a Reparsing source's `reparse` can try it again; `reason` says where it stood and what is wrong."""
 
@@ -250,7 +250,7 @@ class Backfillable(Protocol):
 # ---------------------------------------------------------------------------------------------------- destinations
 
 
-class Kind(StrEnum):
+class WriteKind(StrEnum):
     """What the CRM allows for a record of one object by one key: decides what an ambiguous answer means."""
 
     UPSERT = "upsert"
@@ -260,11 +260,11 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Keying:
+class Idempotency:
     """`enforced`: the CRM itself refuses a second record with the key. An upsert whose key is not enforced waits
     through doubt before it is sent again."""
 
-    kind: Kind
+    kind: WriteKind
     enforced: bool = True
 
 
@@ -368,7 +368,7 @@ class Allowance:
 
 
 @dataclass(frozen=True)
-class Spend:
+class Usage:
     """What talking to the vendor cost since the last time it was asked for."""
 
     calls: int = 0
@@ -395,7 +395,7 @@ class Destination(Protocol):
     @property
     def search_lag(self) -> float: ...
 
-    def keying(self, object: str, key_field: str) -> Keying:
+    def keying(self, object: str, key_field: str) -> Idempotency:
         """What writes of this object by this key are. Pure."""
         ...
 
@@ -419,7 +419,7 @@ class Destination(Protocol):
         """The last allowance the vendor reported, without a call of its own; None when it reports none."""
         ...
 
-    def spend(self) -> Spend:
+    def spend(self) -> Usage:
         """Calls and units spent since the last `spend()`, token calls excluded; resets the count."""
         ...
 
@@ -441,8 +441,8 @@ class DestinationDefaults:
     def allowance(self) -> Allowance | None:
         return None
 
-    def spend(self) -> Spend:
-        return Spend()
+    def spend(self) -> Usage:
+        return Usage()
 
     def url(self, object: str, id: str) -> str:
         return ""

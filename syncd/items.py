@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from syncd.connector import Batch, Hint, Misfit, Request
+from syncd.connector import Batch, Hint, Request, UnparsedItem
 from syncd.errors import Malformed
 from syncd.signals import Signal
 
@@ -43,7 +43,7 @@ def each_item(
     """
     signals: list[Signal] = []
     hints: list[Hint] = []
-    misfits: list[Misfit] = []
+    misfits: list[UnparsedItem] = []
     remember: dict[str, str | None] = {}
     dropped: dict[str, int] = {}
     wrong: list[tuple[T, str]] = []
@@ -72,7 +72,7 @@ def _misfits(
     items: Sequence[T],
     wrong: Sequence[tuple[T, str]],
     alone: Callable[[Request, Sequence[T]], Sequence[Request] | None],
-) -> list[Misfit]:
+) -> list[UnparsedItem]:
     if len(items) == 1:
         raise Malformed(wrong[0][1])
     if len(wrong) > MOST_MISFITS:
@@ -80,7 +80,7 @@ def _misfits(
     requests = alone(request, [item for item, _ in wrong])
     if requests is None:
         raise Malformed(wrong[0][1])
-    return [Misfit(one, reason) for one, (_, reason) in zip(requests, wrong, strict=True)]
+    return [UnparsedItem(one, reason) for one, (_, reason) in zip(requests, wrong, strict=True)]
 
 
 def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:

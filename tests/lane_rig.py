@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from syncd.config.models import DestinationSettings, Retry, Settings
-from syncd.connector import Keying, Kind
+from syncd.connector import Idempotency, WriteKind
 from syncd.dispatch.lane import Lane, StepResult
 from syncd.dispatch.plan import write_key
 from syncd.mapping.loading import load_mapping
@@ -178,10 +178,10 @@ def sqlite(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/syncd.db"
 
 
-KEPT = Keying(Kind.UPSERT)
+KEPT = Idempotency(WriteKind.UPSERT)
 
 
-def known(tmp_path: Path, keying: Keying = KEPT, **more: object) -> Rig:
+def known(tmp_path: Path, keying: Idempotency = KEPT, **more: object) -> Rig:
     """A rig whose CRM knows Ann already; its tasks are written as `keying` says."""
     rig = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": keying}), **more)  # type: ignore[arg-type]
     rig.crm.add("Contact", Email="ann@example.com")

@@ -17,7 +17,7 @@ from syncd.cli.writing import deliver
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
-    from syncd.capabilities import Look
+    from syncd.capabilities import TablePreview
     from syncd.cli.output import Tell
     from syncd.intake.admit import Policy
     from syncd.intake.backfill import Reading
@@ -124,7 +124,7 @@ def _map(path: Path | None) -> dict[str, str | None]:
     return dict(document.data)
 
 
-def _show_look(here: Session, file: Path, look: Look) -> None:
+def _show_look(here: Session, file: Path, look: TablePreview) -> None:
     """Which column is what, and the first rows."""
     about = "" if look.rows is None else f" (about {look.rows:,} rows)"
     here.out.say(f"{file.name}{about}:")
@@ -135,7 +135,7 @@ def _show_look(here: Session, file: Path, look: Look) -> None:
         here.out.say("  e.g. " + " | ".join(cell[:40] for cell in sample.values())[:150])
 
 
-def _dry(here: Session, store: Store, reading: Reading, policy: Policy, look: Look, file: Path) -> Imported:
+def _dry(here: Session, store: Store, reading: Reading, policy: Policy, look: TablePreview, file: Path) -> Imported:
     from syncd.intake.backfill import dry_reading
     from syncd.intake.imports import Imported
 
@@ -157,7 +157,9 @@ def _open(here: Session, store: Store, seen: Seen, kind: str, *, restart: bool) 
     return open_same(store, KIND, kind, {**seen.args, REPORTED: False}, restart=restart)
 
 
-def _do(here: Session, store: Store, job: Job, reading: Reading, policy: Policy, look: Look, seen: Seen) -> Imported:
+def _do(
+    here: Session, store: Store, job: Job, reading: Reading, policy: Policy, look: TablePreview, seen: Seen
+) -> Imported:
     """Does the job here, also beside a daemon: the file is this user's."""
     from syncd.intake.backfill import LEASE, run_reading
     from syncd.intake.imports import Imported
@@ -192,7 +194,7 @@ def _going_on(here: Session) -> Iterator[None]:
         raise
 
 
-def _telling(tell: Tell, look: Look) -> Any:
+def _telling(tell: Tell, look: TablePreview) -> Any:
     def told(progress: Imported) -> None:
         share = progress.rows / look.rows if look.rows else None
         tell(
@@ -202,7 +204,7 @@ def _telling(tell: Tell, look: Look) -> Any:
     return told
 
 
-def _sum_up(here: Session, look: Look, progress: Imported, *, dry: bool) -> None:
+def _sum_up(here: Session, look: TablePreview, progress: Imported, *, dry: bool) -> None:
     if here.as_json:
         columns = {"columns": look.columns, "samples": look.samples}
         here.out.record({"dry_run": dry, **columns, **asdict(progress)})

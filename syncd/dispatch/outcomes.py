@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from syncd.config.models import Retry
-from syncd.connector import Keying, Kind, Outcome, PersonMatch, Write, Written
+from syncd.connector import Idempotency, Outcome, PersonMatch, Write, WriteKind, Written
 from syncd.dispatch import pacing
 from syncd.dispatch.pacing import Pace
 from syncd.errors import (
@@ -81,7 +81,7 @@ def of_call(outcome: Outcome) -> bool:
 
 
 def decide(
-    row: WriteRow, outcome: Outcome, keying: Keying, law: Law, now: int, *, again_at: int | None = None
+    row: WriteRow, outcome: Outcome, keying: Idempotency, law: Law, now: int, *, again_at: int | None = None
 ) -> WriteRow:
     """The next state of a write that was sent at `row.sent_at` and had this outcome. `again_at`: the call failed, not the
     write: no try is counted, and it may be sent again then."""
@@ -121,15 +121,15 @@ def _again(
 
 
 def in_doubt(
-    row: WriteRow, failure: Failure, keying: Keying, law: Law, now: int, *, again_at: int | None = None
+    row: WriteRow, failure: Failure, keying: Idempotency, law: Law, now: int, *, again_at: int | None = None
 ) -> WriteRow:
     """After a lost answer, by the kind of the write: again, wait and then again, wait and look up, or unconfirmed.
     `again_at` as in `decide`."""
     kind = keying.kind
-    if kind is Kind.AT_MOST_ONCE:
+    if kind is WriteKind.AT_MOST_ONCE:
         reason = f"it may have been done, and cannot be looked up: {said(failure)}"
         return msgspec.structs.replace(row, state="unconfirmed", reason=reason, attempts=row.attempts + 1, due_at=0)
-    if kind is Kind.UNIQUE or (kind is Kind.UPSERT and keying.enforced):
+    if kind is WriteKind.UNIQUE or (kind is WriteKind.UPSERT and keying.enforced):
         return _again(row, failure, law, now, again_at=again_at)
     due, attempts = max(now, row.sent_at + law.doubt), row.attempts + (again_at is None)
     return msgspec.structs.replace(
@@ -137,16 +137,16 @@ def in_doubt(
     )
 
 
-def keying_of_known(keying: Keying) -> Keying:
+def keying_of_known(keying: Idempotency) -> Idempotency:
     """Of a record whose id we know: an update is as good a second time, whatever inserting is."""
-    return keying if keying.kind is Kind.AT_MOST_ONCE else Keying(Kind.UPSERT)
+    return keying if keying.kind is WriteKind.AT_MOST_ONCE else Idempotency(WriteKind.UPSERT)
 
 
 def not_looked_up(row: WriteRow, failure: Failure, law: Law, now: int, *, again_at: int | None = None) -> WriteRow:
     """A write whose person, or record, cannot be looked up: nothing was sent. It counts as a try, unless the look-up is at
     fault: then `again_at` says when it may be asked again."""
     asked = Transient(failure.message, code=failure.code) if isinstance(failure, Ambiguous) else failure
-    return decide(row, asked, Keying(Kind.UPSERT), law, now, again_at=again_at)
+    return decide(row, asked, Idempotency(WriteKind.UPSERT), law, now, again_at=again_at)
 
 
 def doubt_over(row: WriteRow, found: str | None, law: Law, now: int) -> WriteRow:
@@ -164,7 +164,7 @@ def doubt_over(row: WriteRow, found: str | None, law: Law, now: int) -> WriteRow
     return msgspec.structs.replace(row, state="pending", due_at=max(now, due or 0))
 
 
-def _stale(row: WriteRow, failure: StaleReference, keying: Keying, now: int) -> WriteRow:
+def _stale(row: WriteRow, failure: StaleReference, keying: Idempotency, now: int) -> WriteRow:
     if row.stale_once:
         reason = f"the CRM refuses the record it links to, although the person was looked up again: {said(failure)}"
         return msgspec.structs.replace(row, state="dead", reason=reason, attempts=row.attempts + 1, due_at=0)
@@ -172,7 +172,7 @@ def _stale(row: WriteRow, failure: StaleReference, keying: Keying, now: int) -> 
     if not row.crm_id or failure.field:
         return again
     # Our own record may be what is gone. Without its id an insert could double it: such kinds look it up first.
-    looked_up = keying.kind is Kind.FINDABLE
+    looked_up = keying.kind is WriteKind.FINDABLE
     return msgspec.structs.replace(again, crm_id="", state="doubt" if looked_up else "pending")
 
 
@@ -182,7 +182,7 @@ def _stale(row: WriteRow, failure: StaleReference, keying: Keying, now: int) -> 
 def decide_person(
     row: PersonRow,
     outcome: Outcome,
-    keying: Keying,
+    keying: Idempotency,
     law: Law,
     object: str,
     now: int,
@@ -250,9 +250,9 @@ def recognised(
     return put(row, state="rejected", reason=reason, checked_at=now)
 
 
-def person_safe_at(sent_at: int, keying: Keying, law: Law) -> int:
+def person_safe_at(sent_at: int, keying: Idempotency, law: Law) -> int:
     """From when on somebody sent then may be created again, if nobody finds them."""
-    kept = keying.kind is Kind.UNIQUE or (keying.kind is Kind.UPSERT and keying.enforced)
+    kept = keying.kind is WriteKind.UNIQUE or (keying.kind is WriteKind.UPSERT and keying.enforced)
     return sent_at if kept else sent_at + law.doubt
 
 

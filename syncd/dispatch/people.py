@@ -30,7 +30,7 @@ from syncd.store.queue import Taken, WriteRow
 from syncd.store.store import Store
 
 if TYPE_CHECKING:
-    from syncd.connector import Keying
+    from syncd.connector import Idempotency
     from syncd.dispatch.outcomes import Law
 
 KNOWN_FOR = 7 * 24 * HOUR
@@ -283,7 +283,7 @@ class Creation:
         self,
         caller: Caller,
         law: Law,
-        keying: Callable[[Draft], Keying],
+        keying: Callable[[Draft], Idempotency],
         ledger: Ledger,
         store: Store,
     ) -> None:

@@ -13,7 +13,7 @@ from uuid import uuid5
 import msgspec
 
 from syncd.config.models import Switch
-from syncd.connector import Keying, Kind, Link, PersonMatch, Write
+from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
 from syncd.mapping.model import About, CompiledMapping, Draft, Skipped
 from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY, not_taken, not_theirs
 from syncd.signals import NAMESPACE, Person, Signal, frame, split_name
@@ -45,7 +45,7 @@ class Work:
     signal: Signal
     draft: Draft
     row: WriteRow
-    keying: Keying
+    keying: Idempotency
     sent_before: int = 0
 
     @property
@@ -117,7 +117,7 @@ def as_found(person: PersonRow | None) -> PersonMatch | None:
 
 
 def open_work(
-    taken: Taken, signal: Signal, mapping: CompiledMapping, keying: Callable[[Draft], Keying], now: int
+    taken: Taken, signal: Signal, mapping: CompiledMapping, keying: Callable[[Draft], Idempotency], now: int
 ) -> tuple[list[Work], list[WriteRow]]:
     """(the writes of a delivery that have work, rows that changed without any call).
 
@@ -377,10 +377,12 @@ def look_up_first(work: Work, write: Write) -> bool:
     if not write.key_field:
         return False
     if work.row.state == "doubt":
-        return kind is Kind.FINDABLE and not write.id
+        return kind is WriteKind.FINDABLE and not write.id
     if not work.taken.old or write.id or work.row.attempts:
         return False
-    unkept = kind in (Kind.FINDABLE, Kind.AT_MOST_ONCE) or (kind is Kind.UPSERT and not work.keying.enforced)
+    unkept = kind in (WriteKind.FINDABLE, WriteKind.AT_MOST_ONCE) or (
+        kind is WriteKind.UPSERT and not work.keying.enforced
+    )
     return unkept or bool(write.on_create)
 
 

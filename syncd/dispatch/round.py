@@ -13,7 +13,7 @@ import msgspec
 
 from syncd.capabilities import KnowsLinks, ReadsFields
 from syncd.config.models import DestinationSettings, Settings
-from syncd.connector import Destination, Keying, Kind, Write
+from syncd.connector import Destination, Idempotency, Write, WriteKind
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing, plan
 from syncd.dispatch.calls import Caller, Paused
@@ -44,17 +44,17 @@ class Route:
     here: DestinationSettings
     mapping: CompiledMapping
     law: Law
-    _kept: dict[tuple[str, str, str], Keying] = field(default_factory=dict)
+    _kept: dict[tuple[str, str, str], Idempotency] = field(default_factory=dict)
 
-    def keying(self, draft: Draft) -> Keying:
+    def keying(self, draft: Draft) -> Idempotency:
         """What writes of this draft are: as the mapping says, else the settings, else the connector."""
         if draft.update:  # by its id: as good a second time
-            return Keying(Kind.UPSERT)
+            return Idempotency(WriteKind.UPSERT)
         mark = (draft.object, draft.key_field, draft.kind)
         if mark not in self._kept:
             kept = self.destination.keying(draft.object, draft.key_field)
             stated = draft.kind or self.here.kinds.get(draft.object, "")
-            self._kept[mark] = kept if stated in ("", kept.kind.value) else Keying(Kind(stated))
+            self._kept[mark] = kept if stated in ("", kept.kind.value) else Idempotency(WriteKind(stated))
         return self._kept[mark]
 
 

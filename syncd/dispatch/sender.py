@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from syncd.connector import Call, Kind, Link, Outcome, Write
+from syncd.connector import Call, Link, Outcome, Write, WriteKind
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
 from syncd.dispatch.calls import Caller
@@ -74,14 +74,14 @@ class Sender:
                 self._put(work, msgspec.structs.replace(work.row, due_at=due, reason=reason))
                 continue
             one_by_one = endpoints.probing(write.object) or (
-                endpoints.failing(write.object) and work.keying.kind is Kind.AT_MOST_ONCE
+                endpoints.failing(write.object) and work.keying.kind is WriteKind.AT_MOST_ONCE
             )
             if not one_by_one or work.row.due_at > now or first.setdefault(write.object, write.key) == write.key:
                 admitted.append((work, write))
         return admitted
 
     def _once(self, write: Write) -> bool:
-        return self._riders[write.key][0][0].keying.kind is Kind.AT_MOST_ONCE
+        return self._riders[write.key][0][0].keying.kind is WriteKind.AT_MOST_ONCE
 
     def _rule_of(self, write: Write) -> str:
         return self._riders[write.key][0][0].draft.rule
@@ -137,7 +137,7 @@ class Sender:
             crm_id = hit if isinstance(hit, str) else ""
             if work.row.state == "doubt":
                 self._put(work, self._doubt_over(work, write, crm_id if asked else None, now))
-            elif asked and crm_id and work.keying.kind is Kind.AT_MOST_ONCE:
+            elif asked and crm_id and work.keying.kind is WriteKind.AT_MOST_ONCE:
                 self._put(work, msgspec.structs.replace(work.row, state="written", crm_id=crm_id, due_at=0))
             if not work.row.finished:
                 go.append((work, msgspec.structs.replace(write, id=crm_id) if crm_id and not write.id else write))
@@ -149,7 +149,7 @@ class Sender:
         return []
 
     def _doubt_over(self, work: Work, write: Write, found: str | None, now: int) -> WriteRow:
-        if found is None and not write.id and work.keying.kind is Kind.FINDABLE:
+        if found is None and not write.id and work.keying.kind is WriteKind.FINDABLE:
             reason = f"it may have been done, and its rule names no key to look it up by: {work.row.reason}"
             return msgspec.structs.replace(work.row, state="unconfirmed", reason=reason, due_at=0)
         return rules.doubt_over(work.row, found, self._law, now)

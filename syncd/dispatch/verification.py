@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from syncd.connector import Destination, Kind
+from syncd.connector import Destination, WriteKind
 from syncd.dispatch.calls import Caller, Paused
 from syncd.dispatch.compare import AMISS, Record, Row, Verdict, compare, records
 from syncd.dispatch.outcomes import said
@@ -163,7 +163,7 @@ class Verification:
         object_, key_field = known
         if object_ != record.object or not key_field:
             return ""
-        at_most_once = self._destination.keying(object_, key_field).kind is Kind.AT_MOST_ONCE
+        at_most_once = self._destination.keying(object_, key_field).kind is WriteKind.AT_MOST_ONCE
         return "" if at_most_once else key_field
 
     def _failure(self, job: Job, claim: Claim, before: Verified, failure: Failure) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from syncd.capabilities import FieldDescription, FieldNeed, Level
+from syncd.capabilities import FieldDescription, Level, MissingField
 from syncd.config.yaml_positions import KeyPath
-from syncd.connector import Keying, Kind
+from syncd.connector import Idempotency, WriteKind
 from syncd.errors import Fault
 from syncd.mapping.bounds import literal, longest, shortens, type_of
 from syncd.mapping.loading import Mapping as LoadedMapping
@@ -28,10 +28,10 @@ TEXT_ROOM = 255
 OWN_LENGTH = frozenset({"email", "phone", "url", "website"})
 """Types of fields whose values are short by themselves: nobody shortens an address."""
 KINDS = {
-    Kind.UPSERT: "upserted by {key}",
-    Kind.UNIQUE: "inserted; refused as a duplicate of {key} means that it is there",
-    Kind.FINDABLE: "inserted; looked up by {key} before it is sent again",
-    Kind.AT_MOST_ONCE: "written at most once: an attempt in doubt ends unconfirmed",
+    WriteKind.UPSERT: "upserted by {key}",
+    WriteKind.UNIQUE: "inserted; refused as a duplicate of {key} means that it is there",
+    WriteKind.FINDABLE: "inserted; looked up by {key} before it is sent again",
+    WriteKind.AT_MOST_ONCE: "written at most once: an attempt in doubt ends unconfirmed",
 }
 
 
@@ -50,7 +50,7 @@ class Crm:
 
     objects: Mapping[str, Sequence[FieldDescription]]
     folds_case: bool
-    keying: Callable[[str, str], Keying]
+    keying: Callable[[str, str], Idempotency]
     kinds: Mapping[str, str] = field(default_factory=dict)
     widens: bool = False
     prepare: str = ""
@@ -86,9 +86,9 @@ def compare(mapping: LoadedMapping, crm: Crm) -> tuple[Remark, ...]:
     return tuple(sorted(found, key=lambda remark: (remark.fault.line, remark.fault.column)))
 
 
-def needs(mapping: LoadedMapping, crm: Crm) -> tuple[FieldNeed, ...]:
+def needs(mapping: LoadedMapping, crm: Crm) -> tuple[MissingField, ...]:
     """The fields that are named and not there, each once, keys first; those of unknown objects only where the CRM widens."""
-    found: dict[tuple[str, str], FieldNeed] = {}
+    found: dict[tuple[str, str], MissingField] = {}
     uses = [use for record in records_of(mapping.parts) for use in record.uses]
     for use in sorted((*uses, *lookups_of(mapping.parts)), key=lambda use: use.role is not Role.KEY):
         absent = crm.fields(use.object) is None
@@ -101,12 +101,12 @@ def needs(mapping: LoadedMapping, crm: Crm) -> tuple[FieldNeed, ...]:
     return tuple(found.values())
 
 
-def _need(use: Use) -> FieldNeed:
+def _need(use: Use) -> MissingField:
     if use.role is Role.KEY:
-        return FieldNeed(object=use.object, field=use.field, key=True, length=KEY_ROOM)
+        return MissingField(object=use.object, field=use.field, key=True, length=KEY_ROOM)
     room = longest(use.tree) if shortens(use.tree) else None
     length = max(room or 0, TEXT_ROOM)
-    return FieldNeed(object=use.object, field=use.field, length=length, type=type_of(use.tree))
+    return MissingField(object=use.object, field=use.field, length=length, type=type_of(use.tree))
 
 
 # ------------------------------------------------------------------------------------------------------- one record
@@ -238,24 +238,24 @@ def _kind(record: Record, crm: Crm, say: Callable[..., Remark]) -> Iterator[Rema
     """How the record is written, and whether the key's field bears it."""
     own = crm.keying(record.object, record.key)
     stated = record.kind or crm.kinds.get(record.object, "")
-    kind = Kind(stated) if stated else own.kind
+    kind = WriteKind(stated) if stated else own.kind
     key = crm.find(record.object, record.key) if record.key else None
     place = record.key_place
     if record.key and key is None:
         return  # said already
     by = f" (stated: {stated})" if stated else ""
-    if key is not None and kind is Kind.UPSERT and not key.key:
+    if key is not None and kind is WriteKind.UPSERT and not key.key:
         message = f"{record.object} cannot be upserted by {key.name}{by}: it is not marked as a key of records"
         yield say(Level.FAULT, place, message, "make it an external id or unique, or state another kind: findable")
-    elif key is not None and kind is Kind.UNIQUE and not key.unique:
+    elif key is not None and kind is WriteKind.UNIQUE and not key.unique:
         message = f"{record.object}.{key.name} is not unique{by}: a write in doubt would be there twice"
         yield say(Level.FAULT, place, message, f"make it unique, or say kinds: {{{record.object}: findable}}")
-    elif key is not None and kind is Kind.UPSERT and own.enforced and not key.unique:
+    elif key is not None and kind is WriteKind.UPSERT and own.enforced and not key.unique:
         message = f"{record.object}.{key.name} is not unique: two writers at once would both make a record"
         yield say(Level.WARNING, place, message, "make it unique")
     else:
         words = KINDS[kind].format(key=key.name if key else record.key)
-        if kind is Kind.UPSERT and key is not None and not key.unique:
+        if kind is WriteKind.UPSERT and key is not None and not key.unique:
             words += ", which is not enforced as unique: what is in doubt waits before it is sent again"
         yield say(Level.OK, place, f"{record.object}: {words}{by}")
 

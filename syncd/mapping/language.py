@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from jinja2 import nodes
 
 from syncd.config.yaml_positions import Document, KeyPath
-from syncd.connector import Kind
+from syncd.connector import WriteKind
 from syncd.durations import parse_duration
 from syncd.errors import Fault
 from syncd.mapping.compiler import Tree
@@ -273,7 +273,7 @@ class _Reading:
                 if verb == "update"
                 else About(self.choice(parts, path, "about", list(About), About.SIGNAL))
             ),
-            kind=self.choice(parts, path, "kind", list(Kind), ""),
+            kind=self.choice(parts, path, "kind", list(WriteKind), ""),
             link=self.links(parts.get("link", {}), (*path, "link")),
             takes=self.takes(parts.get("link", {}), (*path, "link")),
             fields=self.fields(parts.get("fields"), (*path, "fields")),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syncd.capabilities import Describes, Preparable, Step
+from syncd.capabilities import Describes, Preparable, PrepareResult
 from syncd.errors import UsageError
 from syncd.mapping.against import needs
 from syncd.preflight.lines import Line
@@ -16,7 +16,7 @@ from syncd.service.assembly import Outlet
 from syncd.store import Store
 
 
-def steps(outlet: Outlet, store: Store | None, *, dry: bool) -> Iterator[Step]:
+def steps(outlet: Outlet, store: Store | None, *, dry: bool) -> Iterator[PrepareResult]:
     """One a field that is missing. Raises UsageError for a destination that cannot be prepared, a Failure when the CRM
     cannot be asked."""
     crm, name = outlet.destination, outlet.settings.name

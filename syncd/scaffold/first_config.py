@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from syncd import registry
 from syncd.config.models import NAME, Settings
 from syncd.config.schema import keys_of, models_in, type_words
-from syncd.connector import Ask
+from syncd.connector import Prompt
 from syncd.errors import UsageError
 from syncd.mapping.shipped import shipped_mappings
 from syncd.signals import place_of
@@ -172,7 +172,7 @@ def questions(entry: Entry) -> Iterator[Question]:
 
 def _asked(model: type[BaseModel], prefix: str, answers: Answers) -> Iterator[Question]:
     for key, info in sorted(keys_of(model).items(), key=lambda item: not item[1].is_required()):
-        ask = next((mark for mark in info.metadata if isinstance(mark, Ask)), None)
+        ask = next((mark for mark in info.metadata if isinstance(mark, Prompt)), None)
         required = info.is_required()
         if not required and not (ask and _wanted(ask, prefix, answers)):
             continue
@@ -187,7 +187,7 @@ def _asked(model: type[BaseModel], prefix: str, answers: Answers) -> Iterator[Qu
         yield Question(prefix + key, words, about, required, suggest, example_of(prefix + key, words))
 
 
-def _wanted(ask: Ask, prefix: str, answers: Answers) -> bool:
+def _wanted(ask: Prompt, prefix: str, answers: Answers) -> bool:
     said = {key: answers.get(prefix + key, "") for key in (*ask.when, *ask.unless)}
     return all(said[key] in values for key, values in ask.when.items()) and not any(
         said[key] in values for key, values in ask.unless.items()

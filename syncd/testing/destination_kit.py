@@ -13,7 +13,7 @@ from uuid import uuid5
 import pytest
 
 from syncd.capabilities import ReadsFields
-from syncd.connector import Destination, Kind, Link, Lookup, MatchField, PersonQuery, Write, Written
+from syncd.connector import Destination, Link, Lookup, MatchField, PersonQuery, Write, WriteKind, Written
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -83,7 +83,7 @@ def write_key(number: int) -> str:
 class DestinationConformance:
     """For every destination. `kind`: the kind of the writes that `crm.write` makes."""
 
-    kind: ClassVar[Kind] = Kind.UPSERT
+    kind: ClassVar[WriteKind] = WriteKind.UPSERT
     knows_people: ClassVar[bool] = True
 
     @pytest.fixture
@@ -131,10 +131,10 @@ class DestinationConformance:
         getattr(crm, how)()
         with pytest.raises(Ambiguous):
             send(destination, writes)
-        if self.kind in (Kind.UPSERT, Kind.UNIQUE):
+        if self.kind in (WriteKind.UPSERT, WriteKind.UNIQUE):
             again = send(destination, writes)
             assert all(isinstance(outcome, Written) and outcome.id for outcome in again), again
-        elif self.kind is Kind.FINDABLE:
+        elif self.kind is WriteKind.FINDABLE:
             found = self.find(destination, writes)
             assert set(found) == {write.key for write in writes}
         assert [crm.count(write.key) for write in writes] == [1, 1, 1]
@@ -150,7 +150,7 @@ class DestinationConformance:
         assert crm.count(write_key(1)) == 1
 
     def test_what_is_written_is_found(self, destination: Destination, crm: Crm) -> None:
-        if self.kind is Kind.AT_MOST_ONCE:
+        if self.kind is WriteKind.AT_MOST_ONCE:
             return
         writes = [crm.write(number) for number in range(3)]
         outcomes = send(destination, writes[:2])
@@ -162,7 +162,7 @@ class DestinationConformance:
         }
 
     def test_a_write_twice_is_one_record(self, destination: Destination, crm: Crm) -> None:
-        if self.kind not in (Kind.UPSERT, Kind.UNIQUE):
+        if self.kind not in (WriteKind.UPSERT, WriteKind.UNIQUE):
             return
         first, second = (send(destination, [crm.write(1)])[0] for _ in range(2))
         assert isinstance(first, Written)

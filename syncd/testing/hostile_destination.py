@@ -16,14 +16,14 @@ from syncd import matching
 from syncd.connector import (
     Allowance,
     Call,
-    Keying,
-    Kind,
+    Idempotency,
     Link,
     Outcome,
     PersonMatch,
     PersonQuery,
-    Spend,
+    Usage,
     Write,
+    WriteKind,
     Written,
 )
 from syncd.errors import Ambiguous, Failure, Rejected, StaleReference
@@ -42,7 +42,7 @@ class HostileCrm:
     `late`: writes that were lost on the way and arrive with `arrive()`.
     """
 
-    kinds: dict[str, Keying] = field(default_factory=dict)
+    kinds: dict[str, Idempotency] = field(default_factory=dict)
     faults: list[CallFault | None] = field(default_factory=list)
     row_faults: dict[str, list[Failure]] = field(default_factory=dict)
     look_up_faults: list[Failure | None] = field(default_factory=list)
@@ -57,8 +57,8 @@ class HostileCrm:
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def keying(self, object: str) -> Keying:
-        return self.kinds.get(object, Keying(Kind.UPSERT))
+    def keying(self, object: str) -> Idempotency:
+        return self.kinds.get(object, Idempotency(WriteKind.UPSERT))
 
     def add(self, object: str, **fields: Any) -> str:
         """A record that is there already; its id."""
@@ -92,9 +92,9 @@ class HostileCrm:
         crm_id = write.id
         if crm_id and crm_id not in table:
             return StaleReference("the record was deleted", code="ENTITY_IS_DELETED")
-        if not crm_id and keying.kind in (Kind.UPSERT, Kind.UNIQUE):
+        if not crm_id and keying.kind in (WriteKind.UPSERT, WriteKind.UNIQUE):
             crm_id = next((known for known, record in table.items() if record.get("key") == write.key), "")
-            if crm_id and keying.kind is Kind.UNIQUE:
+            if crm_id and keying.kind is WriteKind.UNIQUE:
                 return Written(crm_id, created=False)
         created = not crm_id
         if created:
@@ -139,7 +139,7 @@ class HostileDestination:
         self.per_call = per_call
         self._spent: list[float] = []
 
-    def keying(self, object: str, key_field: str) -> Keying:
+    def keying(self, object: str, key_field: str) -> Idempotency:
         return self.crm.keying(object)
 
     def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
@@ -230,9 +230,9 @@ class HostileDestination:
     def allowance(self) -> Allowance | None:
         return self.crm.allowance
 
-    def spend(self) -> Spend:
+    def spend(self) -> Usage:
         spent, self._spent = self._spent, []
-        return Spend(len(spent), sum(spent))
+        return Usage(len(spent), sum(spent))
 
     def url(self, object: str, id: str) -> str:
         return f"https://crm.example/{object}/{id}"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncd import registry
-from syncd.connector import Context, Kind
+from syncd.connector import Context, WriteKind
 from syncd.http.oauth import MemoryTokens
 
 PAGE = Path(__file__).parents[2] / "docs" / "delivery.md"
@@ -40,8 +40,8 @@ def test_the_table_is_so(crm: str, said: str, kind: str) -> None:
     key = "" if "without" in said and "Notes" not in said else "Syncd_Key"
     for object_ in objects(said):
         keying = built.keying(object_, key)
-        assert keying.kind is Kind(kind.split("`")[1]), object_
-        if keying.kind is Kind.UPSERT:
+        assert keying.kind is WriteKind(kind.split("`")[1]), object_
+        if keying.kind is WriteKind.UPSERT:
             assert keying.enforced is ("not enforced" not in kind), object_
     built.close()
 

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from syncd.capabilities import FieldNeed, Level
-from syncd.connector import Kind, Link, PersonQuery, Write, Written
+from syncd.capabilities import Level, MissingField
+from syncd.connector import Link, PersonQuery, Write, WriteKind, Written
 from syncd.connectors.crm.database import Database, DatabaseSettings
 from syncd.connectors.crm.database_writes import ROWS
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
@@ -93,8 +93,8 @@ def test_a_table_is_made_of_what_is_written(connect: Connect, rows: Rows) -> Non
     assert str(row["day"]) == "2026-11-22"
     moment = datetime.fromisoformat(str(row["occurred_at"]))
     assert (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) == at
-    assert database.keying("signals", "key").kind is Kind.UPSERT
-    assert database.keying("signals", "").kind is Kind.AT_MOST_ONCE
+    assert database.keying("signals", "key").kind is WriteKind.UPSERT
+    assert database.keying("signals", "").kind is WriteKind.AT_MOST_ONCE
     assert database.resolve([PersonQuery("x", ())]) == [None]
 
 
@@ -304,12 +304,12 @@ def test_wrong_urls(url: str) -> None:
 # ------------------------------------------------------------------------------------- described, checked and prepared
 
 NEEDS = (
-    FieldNeed(object="log", field="key", key=True, length=64),
-    FieldNeed(object="log", field="title", length=255),
-    FieldNeed(object="log", field="at", type="datetime"),
-    FieldNeed(object="log", field="day", type="date"),
-    FieldNeed(object="log", field="count", type="number"),
-    FieldNeed(object="log", field="open", type="checkbox"),
+    MissingField(object="log", field="key", key=True, length=64),
+    MissingField(object="log", field="title", length=255),
+    MissingField(object="log", field="at", type="datetime"),
+    MissingField(object="log", field="day", type="date"),
+    MissingField(object="log", field="count", type="number"),
+    MissingField(object="log", field="open", type="checkbox"),
 )
 
 

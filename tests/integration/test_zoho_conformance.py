@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from syncd.connector import Destination, Kind, Lookup, Write
+from syncd.connector import Destination, Lookup, Write, WriteKind
 from syncd.testing import Crm, DestinationConformance
 from syncd.testing.destination_kit import write_key
 from syncd.twins.zoho.twin import ZohoTwin
@@ -86,7 +86,7 @@ class _Conforming(DestinationConformance):
 
 
 class TestZohoTasks(_Conforming):
-    kind: ClassVar[Kind] = Kind.UNIQUE
+    kind: ClassVar[WriteKind] = WriteKind.UNIQUE
     module: ClassVar[str] = "Tasks"
 
 

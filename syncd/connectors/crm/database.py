@@ -14,20 +14,20 @@ from typing import Annotated, Any, ClassVar
 import sqlalchemy as sa
 from pydantic import Field, SecretStr, field_validator
 
-from syncd.capabilities import FieldDescription, FieldNeed, Finding, Level, Step
+from syncd.capabilities import FieldDescription, Finding, Level, MissingField, PrepareResult
 from syncd.connector import (
-    Ask,
     Call,
     Connector,
     ConnectorSettings,
     Context,
     DestinationDefaults,
-    Keying,
-    Kind,
+    Idempotency,
     Outcome,
     PersonMatch,
     PersonQuery,
+    Prompt,
     Write,
+    WriteKind,
 )
 from syncd.connectors.crm import database_online as online
 from syncd.connectors.crm.database_errors import classified
@@ -51,7 +51,7 @@ are refused."""
 class DatabaseSettings(ConnectorSettings):
     """A database that records are written to, a table for each object of the mapping."""
 
-    url: Annotated[SecretStr, Ask(suggest="sqlite:///./signals.db"), Field(description=f"where it is: {SUPPORTED}")]
+    url: Annotated[SecretStr, Prompt(suggest="sqlite:///./signals.db"), Field(description=f"where it is: {SUPPORTED}")]
     create_tables: Annotated[bool, Field(description="make the tables and columns that are missing")] = True
 
     @field_validator("url")
@@ -89,9 +89,9 @@ class Database(DestinationDefaults):
     def refused_name(self, name: str) -> str:
         return too_long(name) if self._url.get_backend_name() == "postgresql" else ""
 
-    def keying(self, object: str, key_field: str) -> Keying:
+    def keying(self, object: str, key_field: str) -> Idempotency:
         """An upsert that the unique index on the key column enforces; rows without a key cannot be found again."""
-        return Keying(Kind.UPSERT) if key_field else Keying(Kind.AT_MOST_ONCE, enforced=False)
+        return Idempotency(WriteKind.UPSERT) if key_field else Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
 
     def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
         """Nobody: tables hold records, not people."""
@@ -188,7 +188,7 @@ class Database(DestinationDefaults):
         with self._lock, online.translated():
             return online.describe(self._opened()[1], objects)
 
-    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]:
+    def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]:
         """Also where `create_tables` is off: who runs the command wants it."""
         if dry and online.absent(self._url):
             return online.unmade(needs)

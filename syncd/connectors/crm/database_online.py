@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from syncd.capabilities import FieldDescription, FieldNeed, Finding, Level, Step
+from syncd.capabilities import FieldDescription, Finding, Level, MissingField, PrepareResult
 from syncd.connector import Write
 from syncd.connectors.crm.database_errors import classified
 from syncd.connectors.crm.database_tables import Tables, find_column, is_unique
@@ -93,12 +93,12 @@ def check(engine: sa.Engine, where: str, *, create: bool) -> Iterator[Finding]:
             yield Finding(Level.WARNING, "rights", text, "grant CREATE on the schema, or make the tables yourself")
 
 
-def unmade(needs: Sequence[FieldNeed]) -> Iterator[Step]:
+def unmade(needs: Sequence[MissingField]) -> Iterator[PrepareResult]:
     """The steps of a dry run where there is no database yet."""
     return (_step(need, False, None, dry=True) for need in needs)
 
 
-def prepare(engine: sa.Engine, needs: Sequence[FieldNeed], *, dry: bool) -> Iterator[Step]:
+def prepare(engine: sa.Engine, needs: Sequence[MissingField], *, dry: bool) -> Iterator[PrepareResult]:
     """One step a need; a table is made with all its columns by the first of them."""
     tables = Tables(engine, create=True)
     there = {(need.object, need.field): _there(tables, need) for need in needs}
@@ -116,25 +116,25 @@ def prepare(engine: sa.Engine, needs: Sequence[FieldNeed], *, dry: bool) -> Iter
         yield _step(need, there[need.object, need.field], refused.get(need.object), dry=dry)
 
 
-def _step(need: FieldNeed, there: bool, refused: Failure | None, *, dry: bool) -> Step:
+def _step(need: MissingField, there: bool, refused: Failure | None, *, dry: bool) -> PrepareResult:
     place = f"{need.object}.{need.field}"
     key = " with a unique index" if need.key else ""
     if there:
-        return Step(need, True, f"{place} is there")
+        return PrepareResult(need, True, f"{place} is there")
     if refused is not None:
         text = (
             f"{place} could not be made: {refused}. By hand: add a column {need.field} ({need.type}){key} to the table"
         )
-        return Step(need, False, f"{text} {need.object}", by_hand=True)
-    return Step(need, not dry, f"{'would make' if dry else 'made'} {place} ({need.type}){key}")
+        return PrepareResult(need, False, f"{text} {need.object}", by_hand=True)
+    return PrepareResult(need, not dry, f"{'would make' if dry else 'made'} {place} ({need.type}){key}")
 
 
-def _there(tables: Tables, need: FieldNeed) -> bool:
+def _there(tables: Tables, need: MissingField) -> bool:
     table = tables.get(need.object)
     return table is not None and find_column(table, need.field) is not None
 
 
-def _write(object_: str, needs: Sequence[FieldNeed]) -> Write:
+def _write(object_: str, needs: Sequence[MissingField]) -> Write:
     """A write that would need these columns."""
     key = next((need.field for need in needs if need.key), "")
     fields = {need.field: SAMPLES.get(need.type, "") for need in needs if need.field != key}

@@ -18,13 +18,13 @@ from pydantic import Field
 
 from syncd.capabilities import Finding, SignIn, Subscription
 from syncd.connector import (
-    Ask,
     Batch,
     Connector,
     ConnectorSettings,
     Context,
     Hint,
     NotYet,
+    Prompt,
     Reply,
     Request,
     SignalSpec,
@@ -73,7 +73,7 @@ class ZohoDeskSettings(ConnectorSettings):
     """Keys of a Zoho Desk source."""
 
     org_id: str = Field(pattern=r"^\d+$", description="organisation id (Setup, Developer Space, API)")
-    data_center: Annotated[DataCentreName, Ask()] = Field(
+    data_center: Annotated[DataCentreName, Prompt()] = Field(
         "us", description="where the account lives: us, eu, in, au, jp, ca, cn, sa, …"
     )
     base_url: BaseUrl | None = Field(None, description="Zoho Desk; default: the data centre's")

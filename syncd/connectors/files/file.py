@@ -18,8 +18,8 @@ import msgspec
 import orjson
 from pydantic import Field
 
-from syncd.capabilities import Look
-from syncd.connector import Batch, Connector, ConnectorSettings, Context, Misfit, Request, SignalSpec
+from syncd.capabilities import TablePreview
+from syncd.connector import Batch, Connector, ConnectorSettings, Context, Request, SignalSpec, UnparsedItem
 from syncd.connectors.files.headers import columns, guess
 from syncd.connectors.files.reading import About, misfit, pages
 from syncd.connectors.files.rows import TYPES, signal_of
@@ -64,7 +64,7 @@ class _Mark(msgspec.Struct):
 @dataclass(frozen=True)
 class _Step:
     signals: list[Signal]
-    misfits: list[Misfit]
+    misfits: list[UnparsedItem]
     dropped: dict[str, int]
     mark: _Mark
 
@@ -167,12 +167,12 @@ class FileSource:
 
     # ------------------------------------------------------------------------------------------------------- import
 
-    def look(self) -> Look:
+    def look(self) -> TablePreview:
         """Raises Malformed, OSError."""
         path, settings = Path(self._pattern), self._settings
         table = self._open(path)
         found = {place: what for what, place in guess(table.headers, settings.kind, settings.map).items()}
-        return Look(
+        return TablePreview(
             columns={header: found.get(place, "") for place, header in enumerate(table.headers)},
             samples=tuple(
                 {header: cell for header, cell in zip(table.headers, line.cells, strict=False) if cell}
@@ -217,7 +217,7 @@ def _literally(pattern: Path) -> tuple[Path, str]:
     return folder, parts[-1] if parts else ""
 
 
-def _step(signals: list[Signal], misfits: list[Misfit], mark: _Mark, rows: int, wrong: int) -> _Step:
+def _step(signals: list[Signal], misfits: list[UnparsedItem], mark: _Mark, rows: int, wrong: int) -> _Step:
     """A page; beyond MOST_MISFITS of a file wrong rows are only counted."""
     room = max(0, MOST_MISFITS - (wrong - len(misfits)))
     dropped = {"too many wrong": len(misfits) - room} if len(misfits) > room else {}

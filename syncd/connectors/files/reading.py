@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import msgspec
 import orjson
 
-from syncd.connector import Context, Misfit, Request
+from syncd.connector import Context, Request, UnparsedItem
 from syncd.connectors.files.headers import columns
 from syncd.connectors.files.rows import signal_of
 from syncd.connectors.files.tables import Line, Table
@@ -29,7 +29,7 @@ class Page:
     """`rows`: how many of the table's rows are done with it. `last`: there are no more; every table that is whole has one."""
 
     signals: list[Signal]
-    misfits: list[Misfit]
+    misfits: list[UnparsedItem]
     rows: int
     last: bool = False
 
@@ -92,7 +92,7 @@ class _Page:
 
     def __init__(self, now: datetime) -> None:
         self.signals: list[Signal] = []
-        self.misfits: list[Misfit] = []
+        self.misfits: list[UnparsedItem] = []
         self.latest = self._now = now
         self._rows: dict[str, int] = {}
 
@@ -109,13 +109,13 @@ class _Page:
         self.signals.append(msgspec.structs.replace(signal, route=route, received_at=late))
 
 
-def _misfit(table: Table, line: Line, why: str, about: About) -> Misfit:
+def _misfit(table: Table, line: Line, why: str, about: About) -> UnparsedItem:
     row = dict(zip(table.headers, line.cells, strict=False))
     return misfit(about.file, line.number, why, row, about.written, about.read)
 
 
-def misfit(file: str, line: int, why: str, row: Mapping[str, str], written: datetime, now: datetime) -> Misfit:
+def misfit(file: str, line: int, why: str, row: Mapping[str, str], written: datetime, now: datetime) -> UnparsedItem:
     """A wrong row, or (line 0) a whole file, as quarantine keeps it."""
     where = f"{file}:{line}" if line else file
     body = orjson.dumps({"file": file, "at": written.isoformat(), "row": row} if row else {"file": file, "line": line})
-    return Misfit(Request("FILE", f"file:{where}", {}, body, now), f"{where}: {why}")
+    return UnparsedItem(Request("FILE", f"file:{where}", {}, body, now), f"{where}: {why}")

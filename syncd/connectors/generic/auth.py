@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from syncd.connector import Ask, ConnectorSettings, Verifier
+from syncd.connector import ConnectorSettings, Prompt, Verifier
 from syncd.durations import Duration
 from syncd.http.client import check_base_url
 from syncd.signatures.jwt import KeySet, jwt
@@ -47,13 +47,13 @@ class Verify(ConnectorSettings):
     scheme: Annotated[str, AfterValidator(_known)] = Field(
         description=f"how the sender proves itself: {', '.join(SCHEMES)}"
     )
-    secret: Annotated[_Secrets, Ask(unless={"scheme": ("jwt", "none")})] = Field(
+    secret: Annotated[_Secrets, Prompt(unless={"scheme": ("jwt", "none")})] = Field(
         None, description="the shared secret or public key; a list while it is being rotated"
     )
-    username: Annotated[str, Ask(when={"scheme": ("basic",)})] = Field(
+    username: Annotated[str, Prompt(when={"scheme": ("basic",)})] = Field(
         "", description="basic: the user name; the password is `secret`"
     )
-    header: Annotated[str, Ask(when={"scheme": ("hmac",)})] = Field(
+    header: Annotated[str, Prompt(when={"scheme": ("hmac",)})] = Field(
         "", description="hmac, bearer, jwt: the header that carries the signature or token"
     )
     prefix: str = Field(
@@ -82,12 +82,12 @@ class Verify(ConnectorSettings):
     timestamp_unit: Unit | None = Field(None, description="hmac: s, ms or iso; default s")
     id_header: str = Field("", description="hmac: the header that carries the signed id")
     tolerance: Duration | None = Field(None, description="how far the signed time may be from now")
-    jwks_url: Annotated[str, AfterValidator(_url), Ask(when={"scheme": ("jwt",)})] = Field(
+    jwks_url: Annotated[str, AfterValidator(_url), Prompt(when={"scheme": ("jwt",)})] = Field(
         "", description="jwt: where the sender publishes its keys"
     )
-    issuer: Annotated[str, Ask(when={"scheme": ("jwt",)})] = Field("", description="jwt: the `iss` that is accepted")
+    issuer: Annotated[str, Prompt(when={"scheme": ("jwt",)})] = Field("", description="jwt: the `iss` that is accepted")
     audience: list[str] = Field([], description="jwt: the `aud` values that are accepted; empty: any")
-    insecure: Annotated[bool, Ask(when={"scheme": ("none",)})] = Field(
+    insecure: Annotated[bool, Prompt(when={"scheme": ("none",)})] = Field(
         False, description="needed with `scheme: none`: anybody may post events"
     )
 

@@ -15,11 +15,11 @@ from pydantic import Field, model_validator
 
 from syncd.capabilities import Finding, Level
 from syncd.connector import (
-    Ask,
     Batch,
     Connector,
     ConnectorSettings,
     Context,
+    Prompt,
     Reply,
     Request,
     SignalSpec,
@@ -43,10 +43,10 @@ class WebhookSettings(ConnectorSettings):
 
     verify: Verify = Field(description="how a request proves that it is authentic")
     account: str = Field("", description="part of the ids; default: the source's name, which then must stay")
-    format: Annotated[Literal["cloudevents", "json", "form"], Ask(suggest="json")] = Field(
+    format: Annotated[Literal["cloudevents", "json", "form"], Prompt(suggest="json")] = Field(
         "cloudevents", description="what the body is"
     )
-    signal: Annotated[SignalMap | None, Ask(when={"format": ("json", "form")})] = Field(
+    signal: Annotated[SignalMap | None, Prompt(when={"format": ("json", "form")})] = Field(
         None, description="json and form: what of the body becomes what of the signal"
     )
     allowed_rate: int | None = Field(

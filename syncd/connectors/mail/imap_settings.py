@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from syncd.connector import Ask, ConnectorSettings
+from syncd.connector import ConnectorSettings, Prompt
 from syncd.connectors.mail.imap_hosts import ELSEWHERE, HOSTS, ZOHO_HOSTS, MailHost, Preset, ZohoCentre
 from syncd.connectors.mail.settings import MailSettings
 from syncd.http.client import LOOPBACK, check_base_url
@@ -57,7 +57,7 @@ class ImapAuth(ConnectorSettings):
     refresh_token: SecretStr | None = Field(
         default=None, description="A refresh token got elsewhere, instead of `syncd auth NAME`."
     )
-    tenant: Annotated[str, Ask()] = Field(
+    tenant: Annotated[str, Prompt()] = Field(
         default="",
         pattern=r"^[A-Za-z0-9._-]*$",
         description="Microsoft 365: the directory (tenant) id or domain; needed for `client_credentials`.",
@@ -79,15 +79,15 @@ class ImapAuth(ConnectorSettings):
 class ImapSettings(MailSettings):
     """Keys of an `imap` source."""
 
-    preset: Annotated[Preset | None, Ask()] = Field(
+    preset: Annotated[Preset | None, Prompt()] = Field(
         default=None,
         description="A mail host whose particulars syncd knows: `host`, `port`, `tls`, and the addresses and scopes of `auth`. "
         "Keys that are written win.",
     )
-    data_center: Annotated[ZohoCentre | None, Ask(when={"preset": ("zoho_mail",)}, suggest="us")] = Field(
+    data_center: Annotated[ZohoCentre | None, Prompt(when={"preset": ("zoho_mail",)}, suggest="us")] = Field(
         default=None, description="With `preset: zoho_mail`: the data centre of the account. Default `us`."
     )
-    host: Annotated[str, Ask(unless={"preset": tuple(HOSTS)})] = Field(
+    host: Annotated[str, Prompt(unless={"preset": tuple(HOSTS)})] = Field(
         default="", description="The IMAP server, such as imap.example.com. Needed without a preset."
     )
     port: int | None = Field(
@@ -103,10 +103,10 @@ class ImapSettings(MailSettings):
         description="Certificates (PEM) to trust instead of the system's, for a server with a private one.",
     )
     username: str = Field(min_length=1, description="The login name, at most hosts the address.")
-    password: Annotated[SecretStr | None, Ask(unless={"preset": ("microsoft365",)})] = Field(
+    password: Annotated[SecretStr | None, Prompt(unless={"preset": ("microsoft365",)})] = Field(
         default=None, description="The password; many hosts want an app password. Either this or `auth`."
     )
-    auth: Annotated[ImapAuth | None, Ask(when={"preset": ("microsoft365",)})] = Field(
+    auth: Annotated[ImapAuth | None, Prompt(when={"preset": ("microsoft365",)})] = Field(
         default=None, description="Sign-in by OAuth 2.0, instead of `password`."
     )
     folders: tuple[str, ...] = Field(

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncd.config.models import Retry
-from syncd.connector import Call, Keying, Kind, Outcome, Write
+from syncd.connector import Call, Idempotency, Outcome, Write, WriteKind
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -26,10 +26,10 @@ from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
 from tests.lane_rig import T0, Rig, key_of, known, signal, sqlite, write_state
 
-UNENFORCED = Keying(Kind.UPSERT, enforced=False)
-FINDABLE = Keying(Kind.FINDABLE, enforced=False)
-ONCE = Keying(Kind.AT_MOST_ONCE, enforced=False)
-UNIQUE = Keying(Kind.UNIQUE)
+UNENFORCED = Idempotency(WriteKind.UPSERT, enforced=False)
+FINDABLE = Idempotency(WriteKind.FINDABLE, enforced=False)
+ONCE = Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
+UNIQUE = Idempotency(WriteKind.UNIQUE)
 
 
 def test_a_row_error_harms_only_its_row(tmp_path: Path) -> None:
@@ -89,12 +89,12 @@ def test_unknown_codes_have_a_low_cap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("keying", "fault"),
-    [(Keying(Kind.UPSERT), f) for f in (hostile.lost, hostile.half, hostile.buggy, hostile.short)]
+    [(Idempotency(WriteKind.UPSERT), f) for f in (hostile.lost, hostile.half, hostile.buggy, hostile.short)]
     + [(UNIQUE, f) for f in (hostile.lost, hostile.half, hostile.buggy, hostile.short)]
     + [(UNENFORCED, f) for f in (hostile.lost, hostile.half, hostile.buggy, hostile.short)]
     + [(FINDABLE, f) for f in (hostile.lost, hostile.half, hostile.buggy, hostile.short)],
 )
-def test_a_lost_answer_doubles_nothing(tmp_path: Path, keying: Keying, fault: hostile.CallFault) -> None:
+def test_a_lost_answer_doubles_nothing(tmp_path: Path, keying: Idempotency, fault: hostile.CallFault) -> None:
     rig = known(tmp_path, keying)
     rig.crm.faults = [fault, None, fault]
     rig.arrive([signal(n) for n in range(6)])
@@ -105,7 +105,7 @@ def test_a_lost_answer_doubles_nothing(tmp_path: Path, keying: Keying, fault: ho
 
 
 @pytest.mark.parametrize("keying", [UNENFORCED, FINDABLE])
-def test_a_late_commit_is_waited_for(tmp_path: Path, keying: Keying) -> None:
+def test_a_late_commit_is_waited_for(tmp_path: Path, keying: Idempotency) -> None:
     rig = known(tmp_path, keying, options={"doubt": 600.0, "search_lag": 60.0})
     rig.crm.faults = [hostile.late]
     rig.arrive([signal(1)])

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from syncd.connector import Allowance, Keying, Kind
+from syncd.connector import Allowance, Idempotency, WriteKind
 from syncd.dispatch.lane import CLAIM_FOR
 from syncd.errors import Transient
 from syncd.runtime import crashpoints
@@ -84,7 +84,7 @@ def test_two_lanes_share_the_queue_without_taking_the_same(url: str) -> None:
 
 
 def test_a_stalled_worker_settles_nothing(url: str) -> None:
-    rig = Rig(url, HostileCrm(kinds={"Task": Keying(Kind.FINDABLE, enforced=False)}))
+    rig = Rig(url, HostileCrm(kinds={"Task": Idempotency(WriteKind.FINDABLE, enforced=False)}))
     rig.crm.add("Contact", Email="ann@example.com")
     rig.arrive([signal(n) for n in range(5)])
     gate, reached = threading.Event(), threading.Event()
@@ -180,12 +180,18 @@ def test_one_lane_at_a_time(running: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Keying(Kind.UPSERT), Keying(Kind.UNIQUE), Keying(Kind.FINDABLE, False), Keying(Kind.UPSERT, False)]
+    "kind",
+    [
+        Idempotency(WriteKind.UPSERT),
+        Idempotency(WriteKind.UNIQUE),
+        Idempotency(WriteKind.FINDABLE, False),
+        Idempotency(WriteKind.UPSERT, False),
+    ],
 )
 @pytest.mark.parametrize("name", ["after_send", "in_settling"])
 @pytest.mark.parametrize("nth", range(8))
 def test_killed_at_any_point(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Keying, name: str, nth: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Idempotency, name: str, nth: int
 ) -> None:
     rig = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": kind, "Lead": kind}), options={"per_call": 2})
     rig.arrive([signal(n, email=f"p{n % 3}@example.com") for n in range(6)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.connector import Keying, Kind
+from syncd.connector import Idempotency, WriteKind
 from syncd.dispatch.dead_letters import Changed, discard, letters, retry
 from syncd.dispatch.plan import person_key, write_key
 from syncd.dispatch.replay import Replayed, parked, replay
@@ -89,7 +89,7 @@ def test_dead_letters_are_discarded(tmp_path: Path) -> None:
 
 
 def test_unconfirmed_ones_are_looked_up_where_they_can_be(tmp_path: Path) -> None:
-    rig = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": Keying(Kind.AT_MOST_ONCE)}))
+    rig = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": Idempotency(WriteKind.AT_MOST_ONCE)}))
     rig.crm.add("Contact", Email="ann@example.com")
     rig.crm.faults = [hostile.lost]
     rig.arrive([signal(1)])
@@ -134,9 +134,9 @@ def test_what_a_lane_works_on_is_left_alone(tmp_path: Path) -> None:
     rig.check_books()
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_a_replay_makes_no_record_twice(tmp_path: Path, kind: Kind) -> None:
-    rig = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": Keying(kind)}))
+@pytest.mark.parametrize("kind", list(WriteKind))
+def test_a_replay_makes_no_record_twice(tmp_path: Path, kind: WriteKind) -> None:
+    rig = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": Idempotency(kind)}))
     rig.arrive([signal(n, email=f"p{n}@example.com") for n in range(5)])
     rig.step()
     before = {object_: len(table) for object_, table in rig.crm.records.items()}
@@ -152,7 +152,7 @@ def test_a_replay_makes_no_record_twice(tmp_path: Path, kind: Kind) -> None:
 
 def test_a_replay_after_a_restore_finds_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
-    first = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": Keying(Kind.FINDABLE, enforced=False)}))
+    first = Rig(sqlite(tmp_path), HostileCrm(kinds={"Task": Idempotency(WriteKind.FINDABLE, enforced=False)}))
     first.arrive([signal(n) for n in range(5)])
     first.drain()
     again = Rig(sqlite(tmp_path / "new"), first.crm)

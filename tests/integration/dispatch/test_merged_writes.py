@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.connector import Call, Keying, Kind, Outcome
+from syncd.connector import Call, Idempotency, Outcome, WriteKind
 from syncd.dispatch.plan import person_key
 from syncd.errors import Ambiguous, Failure, RateLimited, Rejected, Transient
 from syncd.signals import Signal
@@ -15,11 +15,11 @@ from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
 from tests.lane_rig import T0, THREADS, Rig, signal, sqlite
 
-UNENFORCED = Keying(Kind.UPSERT, enforced=False)
-FINDABLE = Keying(Kind.FINDABLE, enforced=False)
+UNENFORCED = Idempotency(WriteKind.UPSERT, enforced=False)
+FINDABLE = Idempotency(WriteKind.FINDABLE, enforced=False)
 
 
-def threads(tmp_path: Path, keying: Keying = UNENFORCED) -> Rig:
+def threads(tmp_path: Path, keying: Idempotency = UNENFORCED) -> Rig:
     return Rig(sqlite(tmp_path), HostileCrm(kinds={"Case": keying}), mapping=THREADS)
 
 
@@ -32,7 +32,9 @@ def sent(rig: Rig) -> list[object]:
 
 
 @pytest.mark.parametrize("keying", [UNENFORCED, FINDABLE], ids=lambda keying: str(keying.kind))
-def test_an_update_by_id_that_was_lost_goes_again_without_waiting_for_the_doubt(tmp_path: Path, keying: Keying) -> None:
+def test_an_update_by_id_that_was_lost_goes_again_without_waiting_for_the_doubt(
+    tmp_path: Path, keying: Idempotency
+) -> None:
     rig = threads(tmp_path, keying)
     rig.arrive([of_thread(1)])
     rig.step()
@@ -55,7 +57,7 @@ def test_an_update_by_id_that_was_lost_goes_again_without_waiting_for_the_doubt(
 def test_the_writes_of_a_record_that_was_refused_go_singly_in_their_order(
     tmp_path: Path, first: Failure | None, states: dict[str, int]
 ) -> None:
-    rig = threads(tmp_path, Keying(Kind.UPSERT))
+    rig = threads(tmp_path, Idempotency(WriteKind.UPSERT))
 
     def merged(crm: HostileCrm, call: Call) -> list[Outcome] | None:
         return [Rejected("one of them is too long", field="Text")]
@@ -76,7 +78,7 @@ def test_the_writes_of_a_record_that_was_refused_go_singly_in_their_order(
 
 
 def test_a_record_that_may_have_been_sent_before_goes_with_its_latest_write_first(tmp_path: Path) -> None:
-    rig = threads(tmp_path, Keying(Kind.UPSERT))
+    rig = threads(tmp_path, Idempotency(WriteKind.UPSERT))
 
     def refused(crm: HostileCrm, call: Call) -> list[Outcome] | None:
         return [Rejected("no") for _ in call.writes]
@@ -124,7 +126,7 @@ def test_writes_of_different_records_are_not_merged(tmp_path: Path) -> None:
 
 
 def test_a_dead_write_of_a_record_leaves_the_id_for_the_next(tmp_path: Path) -> None:
-    rig = threads(tmp_path, Keying(Kind.FINDABLE, enforced=False))
+    rig = threads(tmp_path, Idempotency(WriteKind.FINDABLE, enforced=False))
     rig.arrive([of_thread(1)])
     rig.step()
     rig.crm.faults = [lambda crm, call: [Rejected("no")]]
@@ -137,7 +139,7 @@ def test_a_dead_write_of_a_record_leaves_the_id_for_the_next(tmp_path: Path) -> 
 
 
 def test_what_was_sent_as_one_waits_for_the_longest_wait_of_them(tmp_path: Path) -> None:
-    rig = threads(tmp_path, Keying(Kind.UPSERT))
+    rig = threads(tmp_path, Idempotency(WriteKind.UPSERT))
     rig.crm.faults = [lambda crm, call: [Transient("locked")]] * 2
     rig.arrive([of_thread(1)])
     rig.step()
@@ -150,7 +152,7 @@ def test_what_was_sent_as_one_waits_for_the_longest_wait_of_them(tmp_path: Path)
 
 
 def test_what_a_refused_call_carried_and_was_not_sent_again_was_never_sent(tmp_path: Path) -> None:
-    rig = threads(tmp_path, Keying(Kind.UPSERT))
+    rig = threads(tmp_path, Idempotency(WriteKind.UPSERT))
     rig.crm.faults = [hostile.before(Rejected("no")), hostile.before(RateLimited("slow", retry_after=60))]
     rig.arrive([signal(n, thread=f"t{n}") for n in range(4)])
     rig.step()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.connector import Call, Keying, Kind, Outcome, PersonQuery, Write
+from syncd.connector import Call, Idempotency, Outcome, PersonQuery, Write, WriteKind
 from syncd.dispatch.pacing import BREAKER_RESTS
 from syncd.errors import Ambiguous, Failure, Rejected, TooLarge, Transient
 from syncd.store.schema import deliveries
@@ -17,11 +17,11 @@ from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
 from tests.lane_rig import MAPPING, T0, Rig, known, signal, sqlite
 
-UPSERT = Keying(Kind.UPSERT)
-UNENFORCED = Keying(Kind.UPSERT, enforced=False)
-UNIQUE = Keying(Kind.UNIQUE)
-FINDABLE = Keying(Kind.FINDABLE, enforced=False)
-ONCE = Keying(Kind.AT_MOST_ONCE, enforced=False)
+UPSERT = Idempotency(WriteKind.UPSERT)
+UNENFORCED = Idempotency(WriteKind.UPSERT, enforced=False)
+UNIQUE = Idempotency(WriteKind.UNIQUE)
+FINDABLE = Idempotency(WriteKind.FINDABLE, enforced=False)
+ONCE = Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
 REFUSED = Transient("no connection", code="connect")
 LOST = Ambiguous("HTTP 503 without a reason", code="503")
 UNKNOWN = Transient("HTTP 403 with a body that names no error code", code="403", known=False)
@@ -52,7 +52,7 @@ def drained(rig: Rig) -> timedelta:
 @pytest.mark.parametrize("failure", [REFUSED, LOST, UNKNOWN], ids=["refused", "lost", "unknown"])
 @pytest.mark.parametrize("keying", [UPSERT, UNENFORCED, UNIQUE, FINDABLE], ids=lambda keying: str(keying.kind))
 @pytest.mark.parametrize("count", [1, 200])
-def test_an_outage_uses_up_no_tries(tmp_path: Path, keying: Keying, failure: Failure, count: int) -> None:
+def test_an_outage_uses_up_no_tries(tmp_path: Path, keying: Idempotency, failure: Failure, count: int) -> None:
     rig = known(tmp_path, keying)
     outage(rig, TWO_HOURS, failure)
     rig.arrive([signal(n) for n in range(count)])
@@ -66,7 +66,7 @@ def test_an_outage_uses_up_no_tries(tmp_path: Path, keying: Keying, failure: Fai
 
 
 @pytest.mark.parametrize("keying", [UPSERT, UNENFORCED, UNIQUE, FINDABLE], ids=lambda keying: str(keying.kind))
-def test_what_was_written_during_an_outage_is_not_doubled(tmp_path: Path, keying: Keying) -> None:
+def test_what_was_written_during_an_outage_is_not_doubled(tmp_path: Path, keying: Idempotency) -> None:
     rig = known(tmp_path, keying)
     outage(rig, TWO_HOURS, LOST, written=True)
     rig.arrive([signal(n) for n in range(40)])
@@ -183,7 +183,7 @@ def test_an_outage_of_look_ups_before_anybody_is_known_to_be_wanted(tmp_path: Pa
 
 
 @pytest.mark.parametrize("keying", [UPSERT, UNENFORCED, FINDABLE, UNIQUE], ids=lambda keying: str(keying.kind))
-def test_an_outage_while_strangers_are_created(tmp_path: Path, keying: Keying) -> None:
+def test_an_outage_while_strangers_are_created(tmp_path: Path, keying: Idempotency) -> None:
     rig = Rig(sqlite(tmp_path), HostileCrm(kinds={"Lead": keying}))
     outage(rig, TWO_HOURS, LOST, object="Lead", written=True)
     rig.arrive([signal(n, email=f"p{n % 30}@example.com") for n in range(60)])

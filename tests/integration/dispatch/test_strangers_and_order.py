@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from syncd.connector import Keying, Kind, Write
+from syncd.connector import Idempotency, Write, WriteKind
 from syncd.dispatch.plan import person_key, write_key
 from syncd.errors import (
     Rejected,
@@ -18,16 +18,20 @@ from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
 from tests.lane_rig import MAPPING, T0, THREADS, Rig, key_of, known, signal, sqlite
 
-UNENFORCED = Keying(Kind.UPSERT, enforced=False)
-FINDABLE = Keying(Kind.FINDABLE, enforced=False)
-UNIQUE = Keying(Kind.UNIQUE)
+UNENFORCED = Idempotency(WriteKind.UPSERT, enforced=False)
+FINDABLE = Idempotency(WriteKind.FINDABLE, enforced=False)
+UNIQUE = Idempotency(WriteKind.UNIQUE)
 
 
 # ------------------------------------------------------------------------------------------------------- strangers
 
 
 def test_a_stranger_in_doubt_is_created_once(tmp_path: Path) -> None:
-    for lead, fault in [(UNENFORCED, hostile.late), (FINDABLE, hostile.late), (Keying(Kind.UPSERT), hostile.lost)]:
+    for lead, fault in [
+        (UNENFORCED, hostile.late),
+        (FINDABLE, hostile.late),
+        (Idempotency(WriteKind.UPSERT), hostile.lost),
+    ]:
         folder = tmp_path / f"{lead.kind}{lead.enforced}"
         folder.mkdir()
         rig = Rig(sqlite(folder), HostileCrm(kinds={"Lead": lead}))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from syncd.connector import Keying, Kind
+from syncd.connector import Idempotency, WriteKind
 from syncd.dispatch import verification
 from syncd.dispatch.verification import Range, Verified, open_verification
 from syncd.errors import Misconfigured, RateLimited, Scope, Transient
@@ -44,7 +44,7 @@ def only(done: Verified) -> dict[str, Any]:
     return dict(found)
 
 
-def filled(tmp_path: Path, count: int = 3, keying: Keying = KEPT, **more: Any) -> Rig:
+def filled(tmp_path: Path, count: int = 3, keying: Idempotency = KEPT, **more: Any) -> Rig:
     rig = known(tmp_path, keying, **more)
     rig.arrive([signal(number) for number in range(1, count + 1)])
     rig.drain()
@@ -85,9 +85,15 @@ def test_what_was_deleted_is_missing_and_made_again_once(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "keying", [Keying(Kind.UPSERT), Keying(Kind.UPSERT, enforced=False), Keying(Kind.UNIQUE), Keying(Kind.FINDABLE)]
+    "keying",
+    [
+        Idempotency(WriteKind.UPSERT),
+        Idempotency(WriteKind.UPSERT, enforced=False),
+        Idempotency(WriteKind.UNIQUE),
+        Idempotency(WriteKind.FINDABLE),
+    ],
 )
-def test_what_came_back_before_it_is_made_again_is_not_doubled(tmp_path: Path, keying: Keying) -> None:
+def test_what_came_back_before_it_is_made_again_is_not_doubled(tmp_path: Path, keying: Idempotency) -> None:
     rig = filled(tmp_path, keying=keying)
     record = next(r for r in rig.records("Task") if r["key"] == key_of(1))
     remove(rig, 1)
@@ -122,7 +128,7 @@ def test_what_is_doubled_is_only_listed(tmp_path: Path) -> None:
 
 def unconfirmed(tmp_path: Path) -> Rig:
     """A write that may have been done: the configuration says at most once, though the CRM could look it up."""
-    rig = known(tmp_path, Keying(Kind.UPSERT), here={"kinds": {"Task": "at_most_once"}})
+    rig = known(tmp_path, Idempotency(WriteKind.UPSERT), here={"kinds": {"Task": "at_most_once"}})
     rig.crm.faults = [lost]
     rig.arrive([signal(1)])
     rig.drain()

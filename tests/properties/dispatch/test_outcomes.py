@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.config.models import Retry
-from syncd.connector import Keying, Kind, Link, Outcome, Write, Written
+from syncd.connector import Idempotency, Link, Outcome, Write, WriteKind, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
 from syncd.dispatch.outcomes import Law
@@ -28,7 +28,7 @@ from syncd.store.queue import UNFINISHED, WriteRow
 
 NOW = 1_772_442_000_000
 LAW = Law(Retry(schedule=(timedelta(0), timedelta(seconds=5), timedelta(minutes=5))), 600_000, lambda: 0.5)
-keyings = st.builds(Keying, st.sampled_from(Kind), st.booleans())
+keyings = st.builds(Idempotency, st.sampled_from(WriteKind), st.booleans())
 answers: st.SearchStrategy[Outcome] = st.sampled_from(
     [
         Written("1"),
@@ -60,7 +60,7 @@ rows = st.builds(
 
 
 @given(rows, answers, keyings)
-def test_no_outcome_is_guessed(row: WriteRow, outcome: Outcome, keying: Keying) -> None:
+def test_no_outcome_is_guessed(row: WriteRow, outcome: Outcome, keying: Idempotency) -> None:
     after = rules.decide(row, outcome, keying, LAW, NOW)
     assert after.state in (*UNFINISHED, "written", "dead", "unconfirmed")
     assert after.state != "sending"
@@ -69,12 +69,12 @@ def test_no_outcome_is_guessed(row: WriteRow, outcome: Outcome, keying: Keying) 
     assert after.state == "written" or after.reason
     if isinstance(outcome, Ambiguous):
         assert after.state != "dead", "it may have been written"
-        kept = keying.kind is Kind.UNIQUE or (keying.kind is Kind.UPSERT and keying.enforced)
+        kept = keying.kind is WriteKind.UNIQUE or (keying.kind is WriteKind.UPSERT and keying.enforced)
         if after.state == "pending":
             assert kept
         if not kept and after.state == "doubt":
             assert after.due_at >= row.sent_at + LAW.doubt
-        if keying.kind is Kind.AT_MOST_ONCE:
+        if keying.kind is WriteKind.AT_MOST_ONCE:
             assert after.state == "unconfirmed"
     if isinstance(outcome, (RateLimited, QuotaExhausted, AuthExpired, Misconfigured)):
         assert after.attempts == row.attempts, "no attempt is counted"
@@ -82,10 +82,10 @@ def test_no_outcome_is_guessed(row: WriteRow, outcome: Outcome, keying: Keying) 
 
 
 @given(rows, st.sampled_from([Transient("t"), Transient("t", known=False), Ambiguous("?")]), keyings)
-def test_a_failed_call_counts_no_try(row: WriteRow, outcome: Outcome, keying: Keying) -> None:
+def test_a_failed_call_counts_no_try(row: WriteRow, outcome: Outcome, keying: Idempotency) -> None:
     again_at = NOW + 30_000
     after = rules.decide(row, outcome, keying, LAW, NOW, again_at=again_at)
-    lost_for_good = isinstance(outcome, Ambiguous) and keying.kind is Kind.AT_MOST_ONCE
+    lost_for_good = isinstance(outcome, Ambiguous) and keying.kind is WriteKind.AT_MOST_ONCE
     assert after.finished == lost_for_good
     if not lost_for_good:
         assert after.attempts == row.attempts
@@ -105,14 +105,14 @@ def test_the_tries_after_a_doubt_follow_the_schedule(row: WriteRow, found: str |
 
 
 @given(st.lists(st.tuples(answers, keyings), max_size=60))
-def test_every_write_ends(history: list[tuple[Outcome, Keying]]) -> None:
+def test_every_write_ends(history: list[tuple[Outcome, Idempotency]]) -> None:
     """Counted failures cannot go on for ever."""
     row, counted = WriteRow("rule", "key", "Task", "upsert", "sending", sent_at=NOW), 0
     for outcome, keying in history:
         if row.finished:
             break
         if row.state == "doubt":
-            row = rules.doubt_over(row, "" if keying.kind is Kind.FINDABLE else None, LAW, NOW)
+            row = rules.doubt_over(row, "" if keying.kind is WriteKind.FINDABLE else None, LAW, NOW)
             continue
         counted += isinstance(outcome, (Transient, Ambiguous))
         row = rules.decide(row, outcome, keying, LAW, NOW)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.config.models import Retry
-from syncd.connector import Call, Keying, Kind, Outcome, Write
+from syncd.connector import Call, Idempotency, Outcome, Write, WriteKind
 from syncd.errors import (
     Ambiguous,
     Failure,
@@ -45,7 +45,12 @@ rules:
   - {id: case, name: C, signals: ["*"], upsert: Case, key: Key, about: thread, link: {WhoId: person},
      fields: {N: "{{ signal.title }}"}}
 """
-KEPT = [Keying(Kind.UPSERT), Keying(Kind.UNIQUE), Keying(Kind.FINDABLE, False), Keying(Kind.UPSERT, False)]
+KEPT = [
+    Idempotency(WriteKind.UPSERT),
+    Idempotency(WriteKind.UNIQUE),
+    Idempotency(WriteKind.FINDABLE, False),
+    Idempotency(WriteKind.UPSERT, False),
+]
 DOUBT = timedelta(seconds=30)
 LONG = Retry(schedule=(timedelta(0), *(timedelta(seconds=5),) * 60))
 
@@ -156,7 +161,7 @@ def assert_order(rig: Rig) -> None:
     lead=st.sampled_from(KEPT),
     how=st.sampled_from(["calm", "deaths", "late", "many at once"]),
 )
-def test_nothing_lost_doubled_or_overtaken(seed: int, task: Keying, lead: Keying, how: str) -> None:
+def test_nothing_lost_doubled_or_overtaken(seed: int, task: Idempotency, lead: Idempotency, how: str) -> None:
     script = Script(seed, deaths=0.1 if how == "deaths" else 0.0, late=how == "late")
     crm = HostileCrm(kinds={"Task": task, "Lead": lead, "Case": task, "Status": task})
     options = {"per_call": 7, "capacity": 25, "concurrency": 3 if how == "many at once" else 1, "doubt": DOUBT.seconds}

@@ -8,7 +8,7 @@ import orjson
 import pytest
 import responses
 
-from syncd.capabilities import FieldDescription, FieldNeed, Level
+from syncd.capabilities import FieldDescription, Level, MissingField
 from syncd.connector import Context
 from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.connectors.crm.zoho import Zoho, ZohoSettings
@@ -98,7 +98,7 @@ def test_salesforce_where_the_rights_are_not_told(net: Any) -> None:
     assert found["rights"].level is Level.WARNING
 
 
-NEED = FieldNeed(object="Lead", field="Syncd_Key__c", key=True, length=64)
+NEED = MissingField(object="Lead", field="Syncd_Key__c", key=True, length=64)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_zoho_fields(net: Any) -> None:
     assert (task["Syncd_Key"].unique, task["Syncd_Key"].key) == (True, False), "tasks cannot be upserted"
 
 
-ZOHO_NEED = FieldNeed(object="Leads", field="Syncd_Key", key=True, length=64)
+ZOHO_NEED = MissingField(object="Leads", field="Syncd_Key", key=True, length=64)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def test_what_zoho_is_not_asked_to_make(net: Any) -> None:
     for module in ("Leads", "Notes"):
         net.get(f"{ZOHO}/settings/fields?module={module}", json={"fields": [{"api_name": "Email"}]})
     needs = [
-        FieldNeed(object="Leads", field="Emial"),
-        FieldNeed(object="Notes", field="Syncd_Key", key=True),
-        FieldNeed(object="Leads", field="A_Very_Long_Name_Of_A_Key_Field", key=True),
+        MissingField(object="Leads", field="Emial"),
+        MissingField(object="Notes", field="Syncd_Key", key=True),
+        MissingField(object="Leads", field="A_Very_Long_Name_Of_A_Key_Field", key=True),
     ]
     steps = list(zoho().prepare(needs))
     assert [step.by_hand for step in steps] == [True, True, True]

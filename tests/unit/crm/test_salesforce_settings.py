@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from syncd.connector import Context, Keying, Kind
+from syncd.connector import Context, Idempotency, WriteKind
 from syncd.connectors.crm.salesforce import CONNECTOR, Salesforce, SalesforceSettings
 from syncd.connectors.crm.salesforce.auth import grant_of
 from syncd.http.oauth import MemoryTokens
@@ -70,9 +70,9 @@ def test_secrets_are_masked_and_grants_tell_users_apart() -> None:
 
 def test_the_kinds_of_writes() -> None:
     crm = Salesforce(settings(), Context(name="crm", tokens=MemoryTokens()))
-    assert crm.keying("Lead", "K__c") == crm.keying("Own__c", "K__c") == Keying(Kind.UPSERT, enforced=True)
-    assert crm.keying("Task", "K__c") == crm.keying("Event", "K__c") == Keying(Kind.UPSERT, enforced=False)
-    assert crm.keying("Task", "").kind is crm.keying("News__e", "K__c").kind is Kind.AT_MOST_ONCE
+    assert crm.keying("Lead", "K__c") == crm.keying("Own__c", "K__c") == Idempotency(WriteKind.UPSERT, enforced=True)
+    assert crm.keying("Task", "K__c") == crm.keying("Event", "K__c") == Idempotency(WriteKind.UPSERT, enforced=False)
+    assert crm.keying("Task", "").kind is crm.keying("News__e", "K__c").kind is WriteKind.AT_MOST_ONCE
     assert (crm.capacity, crm.concurrency, crm.doubt, crm.search_lag) == (1000, 1, 600.0, 0.0)
     assert crm.url("Lead", "00Q") == f"{HOME}/lightning/r/Lead/00Q/view"
 

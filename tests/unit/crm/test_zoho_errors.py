@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from syncd.connector import Context, Kind, Link, Write, Written
+from syncd.connector import Context, Link, Write, WriteKind, Written
 from syncd.connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.connectors.crm.zoho.destination import outcome
 from syncd.connectors.crm.zoho.errors import CODES, answer_failure, failure, refuses_token, said
@@ -311,9 +311,9 @@ def test_kinds() -> None:
         for field in ("Syncd_Key", "")
     }
     upserts = ("Leads", "Contacts", "Accounts", "Own_Module")
-    assert {kinds[module, "Syncd_Key"] for module in upserts} == {(Kind.UPSERT, True)}
-    assert {kinds[module, "Syncd_Key"] for module in ("Tasks", "Calls", "Events")} == {(Kind.UNIQUE, True)}
+    assert {kinds[module, "Syncd_Key"] for module in upserts} == {(WriteKind.UPSERT, True)}
+    assert {kinds[module, "Syncd_Key"] for module in ("Tasks", "Calls", "Events")} == {(WriteKind.UNIQUE, True)}
     rest = {kind for (module, field), kind in kinds.items() if not field or module == "Notes"}
-    assert rest == {(Kind.AT_MOST_ONCE, False)}
+    assert rest == {(WriteKind.AT_MOST_ONCE, False)}
     assert crm.url("Leads", "7") == "https://crm.zoho.com/crm/tab/Leads/7"
     crm.close()

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from syncd.config.models import Quota, Retry
-from syncd.connector import Allowance, Keying, Kind, Link, PersonMatch, Write, Written
+from syncd.connector import Allowance, Idempotency, Link, PersonMatch, Write, WriteKind, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing, plan
 from syncd.dispatch.compare import Record, Verdict, judge
@@ -36,15 +36,19 @@ from tests.lane_rig import T0, signal
 
 NOW = round(T0.timestamp() * 1000)
 LAW = Law(Retry(schedule=(timedelta(0), timedelta(seconds=5), timedelta(minutes=5))), 600_000, lambda: 0.0)
-UPSERT, UNIQUE, FINDABLE = Keying(Kind.UPSERT), Keying(Kind.UNIQUE), Keying(Kind.FINDABLE, enforced=False)
-UNENFORCED, ONCE = Keying(Kind.UPSERT, enforced=False), Keying(Kind.AT_MOST_ONCE, enforced=False)
+UPSERT, UNIQUE, FINDABLE = (
+    Idempotency(WriteKind.UPSERT),
+    Idempotency(WriteKind.UNIQUE),
+    Idempotency(WriteKind.FINDABLE, enforced=False),
+)
+UNENFORCED, ONCE = Idempotency(WriteKind.UPSERT, enforced=False), Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
 
 
 def row(**more: Any) -> WriteRow:
     return WriteRow("rule", "key", "Case", "upsert", **{"state": "sending", "sent_at": NOW - 1000, **more})
 
 
-def work(number: int = 1, *, seconds: int = 0, keying: Keying = UPSERT, old: bool = False, **more: Any) -> Work:
+def work(number: int = 1, *, seconds: int = 0, keying: Idempotency = UPSERT, old: bool = False, **more: Any) -> Work:
     one = signal(number, at=T0 + timedelta(seconds=seconds))
     taken = Taken(str(one.id), one, "email", True, old, 0, NOW, NOW)
     draft: dict[str, Any] = {
@@ -194,7 +198,7 @@ def test_what_a_write_that_is_not_made_ends_as(state: str, crm_id: str, after: s
     ],
 )
 def test_what_is_looked_up_before_it_is_sent(
-    keying: Keying, more: dict[str, Any], write: dict[str, Any], asked: bool
+    keying: Idempotency, more: dict[str, Any], write: dict[str, Any], asked: bool
 ) -> None:
     one = work(keying=keying, **more)
     assert plan.look_up_first(one, Write(**{"key": "k", "object": "Case", "key_field": "Key", **write})) == asked
@@ -260,7 +264,7 @@ def test_a_record_of_an_account_is_grouped_by_it_and_skipped_without() -> None:
         (Ambiguous("?"), UNENFORCED, "doubt"),
     ],
 )
-def test_how_the_last_try_ends(failure: Failure, keying: Keying, state: str) -> None:
+def test_how_the_last_try_ends(failure: Failure, keying: Idempotency, state: str) -> None:
     after = rules.decide(row(attempts=2), failure, keying, LAW, NOW)
     assert after.state == state
     assert after.attempts == 3
@@ -295,8 +299,10 @@ def test_a_write_of_a_failed_call_goes_again_then_but_never_in_the_past(again_at
     assert (after.state, after.due_at, after.attempts) == ("pending", max(NOW, again_at), 9)
 
 
-@pytest.mark.parametrize("keying", [UNENFORCED, FINDABLE, Keying(Kind.FINDABLE), Keying(Kind.FINDABLE, enforced=True)])
-def test_a_doubt_lasts_from_when_it_was_sent(keying: Keying) -> None:
+@pytest.mark.parametrize(
+    "keying", [UNENFORCED, FINDABLE, Idempotency(WriteKind.FINDABLE), Idempotency(WriteKind.FINDABLE, enforced=True)]
+)
+def test_a_doubt_lasts_from_when_it_was_sent(keying: Idempotency) -> None:
     for sent_at, due in [(NOW - 1000, NOW + 599_000), (NOW - 700_000, NOW)]:
         after = rules.decide(row(sent_at=sent_at), Ambiguous("?"), keying, LAW, NOW)
         assert (after.state, after.due_at, after.attempts) == ("doubt", due, 1)
@@ -305,7 +311,7 @@ def test_a_doubt_lasts_from_when_it_was_sent(keying: Keying) -> None:
 
 
 def test_a_unique_key_needs_no_doubt_whoever_enforces_it() -> None:
-    for keying in (UNIQUE, Keying(Kind.UNIQUE, enforced=False)):
+    for keying in (UNIQUE, Idempotency(WriteKind.UNIQUE, enforced=False)):
         assert rules.decide(row(), Ambiguous("?"), keying, LAW, NOW).state == "pending"
 
 
@@ -392,7 +398,7 @@ def test_a_written_row_keeps_the_id_it_had_when_none_is_told() -> None:
 
 
 @pytest.mark.parametrize("keying", [UPSERT, UNIQUE, UNENFORCED, FINDABLE, ONCE])
-def test_when_a_person_in_doubt_may_be_created_again(keying: Keying) -> None:
+def test_when_a_person_in_doubt_may_be_created_again(keying: Idempotency) -> None:
     sent = PersonRow("email:a@b", state="creating", sent_at=NOW - 1000, checked_at=0)
     kept = keying in (UPSERT, UNIQUE)
     assert rules.person_safe_at(NOW - 1000, keying, LAW) == NOW - 1000 + (0 if kept else 600_000)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.capabilities import FieldDescription, FieldNeed, Level
-from syncd.connector import Keying, Kind
+from syncd.capabilities import FieldDescription, Level, MissingField
+from syncd.connector import Idempotency, WriteKind
 from syncd.mapping import load_mapping
 from syncd.mapping.against import Crm, Remark, compare, needs
 from syncd.mapping.bounds import longest, type_of
@@ -48,7 +48,7 @@ GOOD = {"Contact": [EMAIL], "Lead": [KEY, LAST, EMAIL], "Task": [KEY, SUBJECT, S
 
 
 def crm(objects: dict[str, list[FieldDescription]] | None = None, **more: Any) -> Crm:
-    kind = more.pop("kind", Keying(Kind.UPSERT))
+    kind = more.pop("kind", Idempotency(WriteKind.UPSERT))
     options = {"folds_case": True, "prepare": "syncd prepare crm", **more}
     return Crm(GOOD if objects is None else objects, keying=lambda object_, key: kind, **options)
 
@@ -243,7 +243,7 @@ def test_a_kind_that_is_stated_is_proved(objects: dict[str, list[FieldDescriptio
 
 def test_an_upsert_that_is_not_enforced_says_that_it_waits() -> None:
     loose = changed("Task", "K", unique=False)
-    found = compare(load_mapping(MAPPING), crm(loose, kind=Keying(Kind.UPSERT, enforced=False)))
+    found = compare(load_mapping(MAPPING), crm(loose, kind=Idempotency(WriteKind.UPSERT, enforced=False)))
     assert [r.level for r in found] == [Level.OK, Level.OK]
     assert found[1].fault.message.endswith("what is in doubt waits before it is sent again")
 
@@ -259,12 +259,12 @@ def test_what_is_missing_and_of_what_sort() -> None:
     )
     mapping = load_mapping(text)
     assert needs(mapping, crm(without("Lead", "K"))) == (
-        FieldNeed(object="Lead", field="K", key=True, length=64),
-        FieldNeed(object="Task", field="A__c", length=255, type="checkbox"),
-        FieldNeed(object="Task", field="B__c", length=255, type="number"),
-        FieldNeed(object="Task", field="C__c", length=255, type="datetime"),
-        FieldNeed(object="Task", field="D__c", length=2000),
-        FieldNeed(object="Task", field="E__c", length=255),
+        MissingField(object="Lead", field="K", key=True, length=64),
+        MissingField(object="Task", field="A__c", length=255, type="checkbox"),
+        MissingField(object="Task", field="B__c", length=255, type="number"),
+        MissingField(object="Task", field="C__c", length=255, type="datetime"),
+        MissingField(object="Task", field="D__c", length=2000),
+        MissingField(object="Task", field="E__c", length=255),
     )
     assert needs(load_mapping(MAPPING), crm()) == ()
     assert needs(load_mapping(MAPPING), crm({})) == (), "no field without its object"
@@ -322,12 +322,12 @@ _FIELDS = st.builds(
 _OBJECTS = st.dictionaries(st.sampled_from(["Contact", "Lead", "Task"]), st.lists(_FIELDS, max_size=9))
 
 
-@given(_OBJECTS, st.sampled_from(list(Kind)), st.booleans(), st.booleans(), st.booleans())
+@given(_OBJECTS, st.sampled_from(list(WriteKind)), st.booleans(), st.booleans(), st.booleans())
 def test_any_description_is_borne_and_what_is_missing_is_said(
-    objects: dict[str, list[FieldDescription]], kind: Kind, enforced: bool, folds: bool, widens: bool
+    objects: dict[str, list[FieldDescription]], kind: WriteKind, enforced: bool, folds: bool, widens: bool
 ) -> None:
     mapping = load_mapping(MAPPING, name="m.yaml")
-    there = crm(objects, kind=Keying(kind, enforced), folds_case=folds, widens=widens)
+    there = crm(objects, kind=Idempotency(kind, enforced), folds_case=folds, widens=widens)
     found = compare(mapping, there)
     assert found == tuple(sorted(found, key=lambda one: (one.fault.line, one.fault.column)))
     assert all(one.fault.line and one.fault.message for one in found)

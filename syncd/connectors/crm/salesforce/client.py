@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from syncd.connector import Allowance, Context, Spend
+from syncd.connector import Allowance, Context, Usage
 from syncd.connectors.crm.salesforce import auth
 from syncd.connectors.crm.salesforce.errors import answer_failure, parsed, response_failure, usage_of
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
@@ -150,11 +150,11 @@ class Client:
     def allowance(self) -> Allowance | None:
         return self._allowance
 
-    def spend(self) -> Spend:
+    def spend(self) -> Usage:
         """Calls since the last time, each counted once however many parts it had; one that got no answer counts too."""
         made = self._http.exchanges - self._counted
         self._counted += made
-        return Spend(calls=made, units=float(made))
+        return Usage(calls=made, units=float(made))
 
     def close(self) -> None:
         self._http.close()

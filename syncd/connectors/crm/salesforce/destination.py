@@ -12,21 +12,21 @@ from typing import Any, ClassVar
 
 from pydantic import SecretStr
 
-from syncd.capabilities import FieldDescription, FieldNeed, Finding, SignIn, Step
+from syncd.capabilities import FieldDescription, Finding, MissingField, PrepareResult, SignIn
 from syncd.connector import (
     Allowance,
     Call,
     Connector,
     Context,
     DestinationDefaults,
-    Keying,
-    Kind,
+    Idempotency,
     Link,
     Outcome,
     PersonMatch,
     PersonQuery,
-    Spend,
+    Usage,
     Write,
+    WriteKind,
     Written,
 )
 from syncd.connectors.crm.directory import everybody, with_deals
@@ -70,12 +70,12 @@ class Salesforce(DestinationDefaults):
         """How `syncd auth` signs a person in."""
         return sign_in_of(self._settings, self._name)
 
-    def keying(self, object: str, key_field: str) -> Keying:
+    def keying(self, object: str, key_field: str) -> Idempotency:
         """Upsert by external id; on Task and Event Salesforce does not refuse a second record with the key. Without a key,
         and for platform events, nothing can be found again."""
         if not key_field or object.endswith(EVENT_SUFFIX):
-            return Keying(Kind.AT_MOST_ONCE, enforced=False)
-        return Keying(Kind.UPSERT, enforced=object not in ACTIVITIES)
+            return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
+        return Idempotency(WriteKind.UPSERT, enforced=object not in ACTIVITIES)
 
     def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
         """One call for a thousand people (objects x (e-mail, phone) queries, five to a call); `deals` costs one more."""
@@ -175,7 +175,7 @@ class Salesforce(DestinationDefaults):
     def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
         return describe.describe(self._client, objects, composite=self._composite)
 
-    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]:
+    def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]:
         """A few calls a field; six at most for a first one."""
         return Setup(self._client, self._composite).prepare(needs, dry=dry)
 
@@ -190,7 +190,7 @@ class Salesforce(DestinationDefaults):
     def allowance(self) -> Allowance | None:
         return self._client.allowance()
 
-    def spend(self) -> Spend:
+    def spend(self) -> Usage:
         return self._client.spend()
 
     def url(self, object: str, id: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from syncd.connector import Ask, ConnectorSettings
+from syncd.connector import ConnectorSettings, Prompt
 from syncd.http.client import check_base_url
 
 PRODUCTION = "https://login.salesforce.com"
@@ -36,15 +36,15 @@ class SalesforceAuth(ConnectorSettings):
     client_id: Annotated[str, Field(min_length=1, description="consumer key of the external client app")]
     client_secret: Annotated[
         SecretStr | None,
-        Ask(unless={"flow": ("jwt_bearer",)}),
+        Prompt(unless={"flow": ("jwt_bearer",)}),
         Field(description="consumer secret (not for jwt_bearer)"),
     ] = None
     username: Annotated[
-        str, Ask(when={"flow": ("jwt_bearer",)}), Field(description="jwt_bearer: the integration user's user name")
+        str, Prompt(when={"flow": ("jwt_bearer",)}), Field(description="jwt_bearer: the integration user's user name")
     ] = ""
     private_key: Annotated[
         SecretStr | None,
-        Ask(when={"flow": ("jwt_bearer",)}),
+        Prompt(when={"flow": ("jwt_bearer",)}),
         Field(description="jwt_bearer: RSA key, as PEM text or the path of a PEM file"),
     ] = None
     audience: Annotated[str, Field(description="jwt_bearer: `aud`; default by login_url (production or sandbox)")] = ""
@@ -68,7 +68,7 @@ class SalesforceSettings(ConnectorSettings):
     """A Salesforce org that records are written to."""
 
     login_url: Annotated[
-        str, Ask(), Field(description="where tokens come from: the org's My Domain, or login/test.salesforce.com")
+        str, Prompt(), Field(description="where tokens come from: the org's My Domain, or login/test.salesforce.com")
     ] = PRODUCTION
     auth: Annotated[SalesforceAuth, Field(description="how syncd signs in")]
     api_version: Annotated[str, Field(description="REST API version, v52.0 or later")] = "v62.0"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd.capabilities import FieldDescription, FieldNeed, Step
+from syncd.capabilities import FieldDescription, MissingField, PrepareResult
 from syncd.connectors.crm.salesforce import soql
 from syncd.connectors.crm.salesforce.client import Answer, Client, Part
 from syncd.connectors.crm.salesforce.describe import describe, user_of
@@ -56,7 +56,7 @@ class Setup:
     made: set[str] = field(default_factory=set)
     permission_set: str = ""
 
-    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool) -> Iterator[Step]:
+    def prepare(self, needs: Sequence[MissingField], *, dry: bool) -> Iterator[PrepareResult]:
         """One step a need, in their order."""
         known = self._describe(list(dict.fromkeys(need.object for need in needs)))
         for need in needs:
@@ -64,16 +64,16 @@ class Setup:
             if wrong is not None:
                 yield wrong
             elif _has(known, need):
-                yield Step(need, True, f"{need.object}.{need.field} is there")
+                yield PrepareResult(need, True, f"{need.object}.{need.field} is there")
             elif dry:
-                yield Step(need, False, f"would make {_place(need)}: {_sort(need)}; and show it to our user")
+                yield PrepareResult(need, False, f"would make {_place(need)}: {_sort(need)}; and show it to our user")
             else:
                 yield self._make(need)
 
     def _describe(self, objects: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:
         return describe(self.client, objects, composite=self.composite)
 
-    def _make(self, need: FieldNeed) -> Step:
+    def _make(self, need: MissingField) -> PrepareResult:
         place = _place(need)
         refused = None
         if place not in self.made:
@@ -81,20 +81,22 @@ class Setup:
             answer = self._post("/tooling/sobjects/CustomField", body)
             refused = answer if isinstance(answer, _Refused) else None
         if refused is not None and not (refused.there or (not refused.lost and self._exists(need))):
-            return Step(need, False, f"{place} could not be made: {refused.why}. {_by_hand(need)}", by_hand=True)
+            return PrepareResult(
+                need, False, f"{place} could not be made: {refused.why}. {_by_hand(need)}", by_hand=True
+            )
         self.made.add(place)
         hidden = self._show(need)
         verb = "was there, and is" if refused is not None else "is made:"
         if not hidden and _has(self._describe([need.object]), need):
-            return Step(
+            return PrepareResult(
                 need, True, f"{place} {verb} {_sort(need)}; our user sees it by the permission set {PERMISSIONS[1]}"
             )
         why = f": {hidden}" if hidden else ""
-        return Step(
+        return PrepareResult(
             need, False, f"{place} is there, but our user does not see it{why}. {_show_by_hand(need)}", by_hand=True
         )
 
-    def _exists(self, need: FieldNeed) -> bool:
+    def _exists(self, need: MissingField) -> bool:
         """Whether the org has the field, though our user may not see it; False as well where the org does not tell."""
         table, name = _place(need).split(".")
         head = soql.select(("Id",), "CustomField")
@@ -105,7 +107,7 @@ class Setup:
             return False
         return answer.ok and isinstance(answer.body, Mapping) and bool(answer.body.get("records"))
 
-    def _show(self, need: FieldNeed) -> str:
+    def _show(self, need: MissingField) -> str:
         """Shows the field to our user; why not, "" when it is shown."""
         try:
             if not self.permission_set:
@@ -155,38 +157,40 @@ class Setup:
         return _Refused(f"{one.code}: {one.message}".strip(": "), one.code in THERE)
 
 
-def _has(known: Mapping[str, Sequence[FieldDescription]], need: FieldNeed) -> bool:
+def _has(known: Mapping[str, Sequence[FieldDescription]], need: MissingField) -> bool:
     return any(one.name.lower() == need.field.lower() for one in known.get(need.object, ()))
 
 
-def _not_ours(need: FieldNeed, known: Mapping[str, Sequence[FieldDescription]]) -> Step | None:
+def _not_ours(need: MissingField, known: Mapping[str, Sequence[FieldDescription]]) -> PrepareResult | None:
     """Why it cannot be made at all; None when it can."""
     bare = need.field.removesuffix(SUFFIX)
     if need.object not in known:
-        return Step(
+        return PrepareResult(
             need, False, f"there is no {need.object}, or our user may not see it: correct the mapping", by_hand=True
         )
     if bare == need.field or not soql.is_name(bare):
         text = f"{need.object}.{need.field} cannot be made: a field of your own ends in {SUFFIX}; correct the mapping"
-        return Step(need, False, text, by_hand=True)
+        return PrepareResult(need, False, text, by_hand=True)
     if "__" in bare:
-        return Step(need, False, f"{need.field} belongs to a package: install it, or correct the mapping", by_hand=True)
+        return PrepareResult(
+            need, False, f"{need.field} belongs to a package: install it, or correct the mapping", by_hand=True
+        )
     return None
 
 
-def _place(need: FieldNeed) -> str:
+def _place(need: MissingField) -> str:
     return f"{ACTIVITY if need.object in ON_ACTIVITY else need.object}.{need.field}"
 
 
-def _unique(need: FieldNeed) -> bool:
+def _unique(need: MissingField) -> bool:
     return need.key and need.object not in ON_ACTIVITY
 
 
-def _label(need: FieldNeed) -> str:
+def _label(need: MissingField) -> str:
     return need.field.removesuffix(SUFFIX).replace("_", " ").strip()[:40]
 
 
-def _metadata(need: FieldNeed) -> dict[str, Any]:
+def _metadata(need: MissingField) -> dict[str, Any]:
     made: dict[str, Any] = {"label": _label(need), "required": False, "description": "Written by syncd."}
     if need.type in _TYPES:
         kind, more = _TYPES[need.type]
@@ -202,14 +206,14 @@ def _metadata(need: FieldNeed) -> dict[str, Any]:
     return made
 
 
-def _sort(need: FieldNeed) -> str:
+def _sort(need: MissingField) -> str:
     made = _metadata(need)
     size = f"({made['length']})" if "length" in made else ""
     marks = [word for word, on in (("External ID", need.key), ("Unique", _unique(need))) if on]
     return ", ".join([f"{made['type']}{size}", *marks])
 
 
-def _by_hand(need: FieldNeed) -> str:
+def _by_hand(need: MissingField) -> str:
     """The clicks, for somebody who may."""
     ticks = [word for word, on in (("External ID", need.key), ("Unique (not case sensitive)", _unique(need))) if on]
     made = _metadata(need)
@@ -223,7 +227,7 @@ def _by_hand(need: FieldNeed) -> str:
     )
 
 
-def _show_by_hand(need: FieldNeed) -> str:
+def _show_by_hand(need: MissingField) -> str:
     return (
         f"By hand: Setup, Permission Sets, one that syncd's user has, Object Settings, {need.object}, Edit: tick Read and "
         f"Edit Access of {_label(need)}"

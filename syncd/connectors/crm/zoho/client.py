@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from syncd.connector import Allowance, Context, Spend
+from syncd.connector import Allowance, Context, Usage
 from syncd.connectors.accounts.zoho import api_base, bearer
 from syncd.connectors.crm.zoho import coql
 from syncd.connectors.crm.zoho.errors import NO_SCOPE, SCOPES, answer_failure, parsed, refuses_token, said, scope_of
@@ -121,14 +121,14 @@ class Client:
             return Allowance("credits", 0.0, float(self._maximum), self._clock())
         return self._allowance
 
-    def spend(self) -> Spend:
+    def spend(self) -> Usage:
         """Calls and credits since the last time. A call that had to be repeated on the wire counts as many calls, and one
         credit at least for each."""
         with self._counting:
             made = self._http.exchanges - self._calls
             self._calls += made
             units, self._credits = self._credits, 0.0
-        return Spend(calls=made, units=max(units, float(made)))
+        return Usage(calls=made, units=max(units, float(made)))
 
     def close(self) -> None:
         self._http.close()

@@ -12,21 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
-from syncd.capabilities import FieldDescription, FieldNeed, Finding, SignIn, Step
+from syncd.capabilities import FieldDescription, Finding, MissingField, PrepareResult, SignIn
 from syncd.connector import (
     Allowance,
     Call,
     Connector,
     Context,
     DestinationDefaults,
-    Keying,
-    Kind,
+    Idempotency,
     Link,
     Outcome,
     PersonMatch,
     PersonQuery,
-    Spend,
+    Usage,
     Write,
+    WriteKind,
     Written,
 )
 from syncd.connectors.accounts.zoho import sign_in_of
@@ -86,12 +86,12 @@ class Zoho(DestinationDefaults):
         keys = self._settings
         return sign_in_of(keys.accounts, keys.centre, keys.auth, keys.scopes, kind="zoho", name=self._called)
 
-    def keying(self, object: str, key_field: str) -> Keying:
+    def keying(self, object: str, key_field: str) -> Idempotency:
         """Upsert by the unique key; activities are inserted under it. Notes have no custom fields, and what has no key can
         never be found again. Where an activity's key is not unique, the configuration says `findable`."""
         if not key_field or object == "Notes":
-            return Keying(Kind.AT_MOST_ONCE, enforced=False)
-        return Keying(Kind.UNIQUE if object in pack.ACTIVITIES else Kind.UPSERT)
+            return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
+        return Idempotency(WriteKind.UNIQUE if object in pack.ACTIVITIES else WriteKind.UPSERT)
 
     def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
         """One call for 50 people and field they are looked up by; a later field is asked only for those not found yet."""
@@ -216,7 +216,7 @@ class Zoho(DestinationDefaults):
     def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
         return describe.describe(self._client, objects)
 
-    def prepare(self, needs: Sequence[FieldNeed], *, dry: bool = False) -> Iterator[Step]:
+    def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]:
         """Two calls a field, and one for each module."""
         return setup.prepare(self._client, needs, dry=dry)
 
@@ -232,7 +232,7 @@ class Zoho(DestinationDefaults):
     def allowance(self) -> Allowance | None:
         return self._client.allowance()
 
-    def spend(self) -> Spend:
+    def spend(self) -> Usage:
         return self._client.spend()
 
     def url(self, object: str, id: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from syncd.connector import Ask, ConnectorSettings
+from syncd.connector import ConnectorSettings, Prompt
 from syncd.connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentre, DataCentreName, ZohoAuth
 from syncd.connectors.crm.zoho.errors import FIELDS_CREATE, FIELDS_READ, ORG, QUERIES, RECORDS
 
@@ -24,7 +24,7 @@ class ZohoSettings(ConnectorSettings):
     """A Zoho CRM account that records are written to."""
 
     data_center: Annotated[
-        DataCentreName, Ask(), Field(description="where the account lives: the ending of its web address")
+        DataCentreName, Prompt(), Field(description="where the account lives: the ending of its web address")
     ] = "us"
     accounts_url: Annotated[BaseUrl | None, Field(description="where tokens come from; default: by data_center")] = None
     base_url: Annotated[

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from syncd.capabilities import FieldDescription, FieldNeed, Step
+from syncd.capabilities import FieldDescription, MissingField, PrepareResult
 from syncd.connectors.crm.zoho.client import Client
 from syncd.connectors.crm.zoho.describe import describe
 from syncd.connectors.crm.zoho.errors import NO_SCOPE
@@ -27,31 +27,31 @@ WHY: Mapping[str, str] = {
 """Code -> why, where we know more than Zoho says."""
 
 
-def prepare(client: Client, needs: Sequence[FieldNeed], *, dry: bool) -> Iterator[Step]:
+def prepare(client: Client, needs: Sequence[MissingField], *, dry: bool) -> Iterator[PrepareResult]:
     """One step a need, in their order."""
     known = describe(client, list(dict.fromkeys(need.object for need in needs)))
     for need in needs:
         wrong = _not_ours(need, known)
         if wrong:
-            yield Step(need, False, wrong, by_hand=True)
+            yield PrepareResult(need, False, wrong, by_hand=True)
         elif _has(known, need):
-            yield Step(need, True, f"{need.object}.{need.field} is there")
+            yield PrepareResult(need, True, f"{need.object}.{need.field} is there")
         elif dry:
-            yield Step(need, False, f"would make {need.object}.{need.field}: {_sort(need)}")
+            yield PrepareResult(need, False, f"would make {need.object}.{need.field}: {_sort(need)}")
         else:
             yield _make(client, need)
 
 
-def _make(client: Client, need: FieldNeed) -> Step:
+def _make(client: Client, need: MissingField) -> PrepareResult:
     body = {"fields": [{"field_label": _label(need), "data_type": "text", "length": need.length, **_unique()}]}
     why = _refusal(client, f"/settings/fields?module={need.object}", body)
     if why:
         text = f"{need.object}.{need.field} could not be made: {why}. {_by_hand(need)}"
-        return Step(need, False, text, by_hand=True)
+        return PrepareResult(need, False, text, by_hand=True)
     if _has(describe(client, [need.object]), need):
-        return Step(need, True, f"{need.object}.{need.field} is made: {_sort(need)}")
+        return PrepareResult(need, True, f"{need.object}.{need.field} is made: {_sort(need)}")
     text = f"Zoho made a field of {need.object}, but under another API name. In Setup, Developer Hub, API Names change it to "
-    return Step(need, False, f"{text}{need.field}", by_hand=True)
+    return PrepareResult(need, False, f"{text}{need.field}", by_hand=True)
 
 
 def _unique() -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _why(refused: Failure) -> str:
     return WHY.get(refused.code, refused.message if refused.code == NO_SCOPE else str(refused))
 
 
-def _not_ours(need: FieldNeed, known: Mapping[str, Sequence[FieldDescription]]) -> str:
+def _not_ours(need: MissingField, known: Mapping[str, Sequence[FieldDescription]]) -> str:
     """Why it cannot be made at all, "" when it can."""
     if need.object not in known:
         return f"there is no module {need.object}, or our user may not see it: correct the mapping"
@@ -96,19 +96,19 @@ def _not_ours(need: FieldNeed, known: Mapping[str, Sequence[FieldDescription]]) 
     return ""
 
 
-def _has(known: Mapping[str, Sequence[FieldDescription]], need: FieldNeed) -> bool:
+def _has(known: Mapping[str, Sequence[FieldDescription]], need: MissingField) -> bool:
     return any(one.name == need.field for one in known.get(need.object, ()))
 
 
-def _label(need: FieldNeed) -> str:
+def _label(need: MissingField) -> str:
     return need.field.replace("_", " ")
 
 
-def _sort(need: FieldNeed) -> str:
+def _sort(need: MissingField) -> str:
     return f"Single Line ({need.length}), no duplicate values"
 
 
-def _by_hand(need: FieldNeed) -> str:
+def _by_hand(need: MissingField) -> str:
     return (
         f"By hand: Setup, Customization, Modules and Fields, {need.object}, the layout: drag in Single Line, call it "
         f"{_label(need)}, {need.length} characters, tick Do not allow duplicate values; save the layout. The API name (Developer "
