@@ -18,7 +18,7 @@ from syncd.dispatch.lane import Lane
 from syncd.mapping.loading import load_mapping
 from syncd.signals import Signal, derive_id, make_person
 from syncd.store import Store, queue
-from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 from syncd.store.queue import Attempt, Ending, Settlement, WriteRow
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
 from tests.servers import postgres_server
@@ -62,8 +62,8 @@ def fill(store: Store, count: int) -> None:
                 text="hello " * 40,
                 person=make_person(email=f"p{n % PEOPLE}@example.com"),
             )
-            arrivals.append(Arrival(one, (Seed("crm", live=True),)))
-        store.journal.commit(Entry("bench", arrivals, received_at=NOW))
+            arrivals.append(NewSignal(one, (InitialDelivery("crm", live=True),)))
+        store.journal.commit(JournalEntry("bench", arrivals, received_at=NOW))
 
 
 def queue_alone(store: Store, batch_size: int) -> int:

@@ -25,7 +25,7 @@ from bench.calls import CRMS
 from bench.figures import Aim, Figure, Table, workplace
 from bench.processes import Daemon, TwinProcess, configuration, daemon, free_port, post, twin
 from syncd.store import Store
-from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 from syncd.store.queries import Filter, every
 from tests.chaos.processes import until
 
@@ -105,9 +105,9 @@ def destination(kind: str, crm: TwinProcess) -> dict[str, Any]:
 def fill(source: Path, target: Path) -> None:
     """The signals of one database into another, each with a delivery to make."""
     with closing(Store.open(f"sqlite:///{source}")) as old, closing(Store.open(f"sqlite:///{target}")) as new:
-        arrivals = [Arrival(found.signal, (Seed("crm", live=True),)) for found in every(old, Filter())]
+        arrivals = [NewSignal(found.signal, (InitialDelivery("crm", live=True),)) for found in every(old, Filter())]
         for start in range(0, len(arrivals), 500):
-            new.journal.commit(Entry("shop", arrivals[start : start + 500]))
+            new.journal.commit(JournalEntry("shop", arrivals[start : start + 500]))
 
 
 def settled(process: Daemon, database: Path, events: int) -> None:

@@ -23,7 +23,7 @@ from syncd.service.status import gather
 from syncd.signals import Signal, derive_id, make_person
 from syncd.store import Store, queue
 from syncd.store.balance import balance
-from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 from syncd.store.purge import purge
 from syncd.store.queries import Filter, explain, newest
 from syncd.store.queue import Attempt, Ending, Settlement, WriteRow
@@ -34,7 +34,7 @@ PEOPLE = 5000
 GROUP = 64
 FRESH = 1280
 OLD = 500
-SEEDS = (Seed("crm", live=True),)
+SEEDS = (InitialDelivery("crm", live=True),)
 FLAT, LINEAR = Aim.most(3), Aim.most(13)  # by a factor of ten; the rest is the machine's own unrest
 
 
@@ -61,10 +61,10 @@ class Filled:
         """The id of a signal that is there."""
         return str(self._signal(self.made - 1).id)
 
-    def arrivals(self, count: int) -> list[Arrival]:
+    def arrivals(self, count: int) -> list[NewSignal]:
         """New signals, a second apart, of the sources in turn."""
         start, self.made = self.made, self.made + count
-        return [Arrival(self._signal(number), SEEDS) for number in range(start, start + count)]
+        return [NewSignal(self._signal(number), SEEDS) for number in range(start, start + count)]
 
     def _signal(self, number: int) -> Signal:
         at = NOW + number * APART
@@ -111,7 +111,7 @@ def filled(folder: Path, size: Size) -> Filled:
     for state, count in (("delivered", size.signals - size.dead), ("dead", size.dead)):
         for first in range(0, count, 1000):
             some = min(1000, count - first)
-            made.store.journal.commit(Entry("bench", made.arrivals(some), received_at=NOW))
+            made.store.journal.commit(JournalEntry("bench", made.arrivals(some), received_at=NOW))
             made.settle(state, some)
     return made
 
@@ -124,7 +124,7 @@ def ingest(on: Filled) -> float:
     arrivals = on.arrivals(FRESH)
     began = time.perf_counter()
     for first in range(0, FRESH, GROUP):
-        on.store.journal.commit(Entry("bench", arrivals[first : first + GROUP], received_at=NOW))
+        on.store.journal.commit(JournalEntry("bench", arrivals[first : first + GROUP], received_at=NOW))
     return (time.perf_counter() - began) / FRESH
 
 

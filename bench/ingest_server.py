@@ -23,7 +23,7 @@ from syncd.intake.admit import Outlet, Policy
 from syncd.intake.webhooks import Doors, Endpoint, Journal
 from syncd.store import Store
 from syncd.store.journal.encoding import Prepared
-from syncd.store.journal.entries import Done, Entry, Tell
+from syncd.store.journal.entries import JournalEntry, OnDone, OnDoneMany
 from syncd.store.journal.group_commit import commit_group
 from syncd.web.app import App, Readiness, make_app
 from syncd.web.metrics import Gauges, registry_of
@@ -88,14 +88,14 @@ class OneByOne:
     def depth(self) -> int:
         return self._store.journal.depth
 
-    def prepare(self, entry: Entry) -> Prepared:
+    def prepare(self, entry: JournalEntry) -> Prepared:
         return self._store.journal.prepare(entry)
 
-    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]], tell: Tell) -> None:
+    def submit_all(self, waiting: Sequence[tuple[Prepared, OnDone]], tell: OnDoneMany) -> None:
         for prepared, done in waiting:
             self._thread.submit(self._commit, prepared, done, tell)
 
-    def _commit(self, prepared: Prepared, done: Done, tell: Tell) -> None:
+    def _commit(self, prepared: Prepared, done: OnDone, tell: OnDoneMany) -> None:
         tell([(done, commit_group(self._store, [prepared]).outcomes[0])])
 
 

@@ -19,7 +19,7 @@ from bench.figures import Figure, Table, workplace
 from bench.sidebyside import Way, compare
 from syncd.store import Store
 from syncd.store.journal.encoding import prepare
-from syncd.store.journal.entries import Committed, Entry
+from syncd.store.journal.entries import Committed, JournalEntry
 from syncd.store.journal.group_commit import commit_group
 from tests.entries import a_signal, an_entry
 from tests.servers import NoPostgres, postgres_server
@@ -29,10 +29,10 @@ TEXT = "x" * 800
 _serial = itertools.count()
 
 
-def entry() -> Entry:
+def entry() -> JournalEntry:
     made = an_entry(native := next(_serial))
     (arrival,) = made.arrivals
-    return Entry("phones", [type(arrival)(a_signal(native, text=TEXT), arrival.seeds)])
+    return JournalEntry("phones", [type(arrival)(a_signal(native, text=TEXT), arrival.seeds)])
 
 
 def grouped(store: Store, count: int) -> Way:
@@ -73,7 +73,7 @@ def batches(store: Store, count: int, size: int = 200) -> Way:
         entries = []
         for _ in range(count // size):
             arrivals = [entry().arrivals[0] for _ in range(size)]
-            entries.append(Entry("phones", arrivals, state=b"page"))
+            entries.append(JournalEntry("phones", arrivals, state=b"page"))
         started = time.perf_counter()
         for made in entries:
             store.journal.commit(made)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncd.signals import Signal, derive_id
-from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 
 MOMENT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-CRM = (Seed("crm", live=True),)
+CRM = (InitialDelivery("crm", live=True),)
 
 
 def a_signal(native: str | int = "1", **changes: Any) -> Signal:
@@ -25,6 +25,6 @@ def a_signal(native: str | int = "1", **changes: Any) -> Signal:
     return Signal(**{**values, **changes})
 
 
-def an_entry(*natives: str | int, seeds: tuple[Seed, ...] = CRM, **changes: Any) -> Entry:
+def an_entry(*natives: str | int, seeds: tuple[InitialDelivery, ...] = CRM, **changes: Any) -> JournalEntry:
     """An entry with these calls."""
-    return Entry("phones", [Arrival(a_signal(native), seeds) for native in natives], **changes)
+    return JournalEntry("phones", [NewSignal(a_signal(native), seeds) for native in natives], **changes)

@@ -18,7 +18,7 @@ from syncd.mapping.loading import load_mapping
 from syncd.signals import Route, Signal, derive_id, make_person
 from syncd.store import Store
 from syncd.store.balance import balance, unbalanced
-from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 from syncd.store.schema import attempts, deliveries, people, settled, writes
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
 
@@ -123,8 +123,10 @@ class Rig:
         self.lane.take_over()
 
     def arrive(self, signals: Sequence[Signal], *, live: bool = True, old: bool = False) -> None:
-        seed = Seed("crm", live=live, old=old)
-        self.store.journal.commit(Entry("rig", [Arrival(one, (seed,)) for one in signals], received_at=self.now))
+        seed = InitialDelivery("crm", live=live, old=old)
+        self.store.journal.commit(
+            JournalEntry("rig", [NewSignal(one, (seed,)) for one in signals], received_at=self.now)
+        )
 
     def step(self) -> StepResult:
         done = self.lane.step(self.now)

@@ -124,7 +124,7 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
     """The job to its end, by a running daemon, or here as soon as there is none. Ctrl-C leaves it to the daemon."""
     from syncd.intake.backfill import LEASE, Progress
     from syncd.service.job_runner import daemon_runs
-    from syncd.store.journal.group_commit import Stir
+    from syncd.store.journal.group_commit import WakeUp
     from syncd.store.pg_notify import EVERYBODY, call_out
 
     called = False
@@ -133,7 +133,7 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
         while True:
             if daemon_runs(store):
                 if not called:
-                    call_out(store, Stir(frozenset({EVERYBODY})))
+                    call_out(store, WakeUp(frozenset({EVERYBODY})))
                 called = True
             elif (claimed := store.jobs.claim(LEASE, id=job.id)) is not None:
                 with resumable(here):

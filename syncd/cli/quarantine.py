@@ -113,11 +113,11 @@ def _work_off(here: Session, store: Store, ids: list[str]) -> int | None:
     from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
     from syncd.service.assembly import assemble
     from syncd.service.job_runner import daemon_runs
-    from syncd.store.journal.group_commit import Stir
+    from syncd.store.journal.group_commit import WakeUp
     from syncd.store.pg_notify import call_out
 
     if daemon_runs(store):
-        call_out(store, Stir(hints=True))
+        call_out(store, WakeUp(hints=True))
         return None
     sources = {found.source for found in store.receipts.list(state="", ids=ids, limit=len(ids))}
     known = sorted(sources & set(here.settings.sources))

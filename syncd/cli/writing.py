@@ -236,11 +236,11 @@ def deliver(here: Session, store: Store, names: list[str] | None = None) -> None
     daemon does. Ctrl-C ends it after the call under way, whose records are settled; the rest stays in the queue."""
     from syncd.service.assembly import assemble
     from syncd.service.job_runner import daemon_runs
-    from syncd.store.journal.group_commit import Stir
+    from syncd.store.journal.group_commit import WakeUp
     from syncd.store.pg_notify import EVERYBODY, call_out
 
     if daemon_runs(store):
-        call_out(store, Stir(frozenset(names or [EVERYBODY])))
+        call_out(store, WakeUp(frozenset(names or [EVERYBODY])))
         here.out.say("the running daemon writes them")
         return
     assembly = assemble(here.loaded, store=store, only_sources=())

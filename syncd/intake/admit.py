@@ -18,7 +18,7 @@ from syncd.config.models import Settings, Switch
 from syncd.connector import Batch
 from syncd.intake.quarantine import quarantined_request, quarantined_signal
 from syncd.signals import Exclusions, Route, Signal, place_of
-from syncd.store.journal.entries import Arrival, Entry, Fence, Fetched, JobStep, Seed
+from syncd.store.journal.entries import Fence, Fetched, InitialDelivery, JobStep, JournalEntry, NewSignal
 
 OFF_SWITCH = "switch"
 OFF_EXCLUDED = "exclude"
@@ -26,7 +26,7 @@ NOT_ASKED_FOR = "its type is not in `only:` of this destination"
 _LONGEST_REASON = 20  # the column's width
 _REMEMBERED_TYPES = 500  # custom.* names come from outside: the memory of them is bounded
 
-Seeds = tuple[Seed, ...]
+Seeds = tuple[InitialDelivery, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Policy:
 
     def _seeds(self, signal_type: str, live: bool, old: bool) -> Seeds:
         return tuple(
-            Seed(outlet.name, live=live, old=old, skipped="" if outlet.wants(signal_type) else NOT_ASKED_FOR)
+            InitialDelivery(outlet.name, live=live, old=old, skipped="" if outlet.wants(signal_type) else NOT_ASKED_FOR)
             for outlet in self.outlets
         )
 
@@ -104,13 +104,13 @@ def admit(
     fence: Fence | None = None,
     fetched: Fetched | None = None,
     job: JobStep | None = None,
-) -> Entry:
+) -> JournalEntry:
     """The journal entry of a batch. `route` is stamped on its signals (None: each keeps its own), and so is `source`.
 
     A signal whose type does not exist (a connector's mistake) is quarantined alone; its neighbours pass. What the source
     itself dropped is counted in `off` under the type "".
     """
-    arrivals: list[Arrival] = []
+    arrivals: list[NewSignal] = []
     off = {("", reason[:_LONGEST_REASON]): count for reason, count in batch.dropped.items()}
     odd = [quarantined_request(misfit.request, source, misfit.reason, now) for misfit in batch.misfits]
     for signal in batch.signals:
@@ -125,8 +125,8 @@ def admit(
             _count(off, signal.type, OFF_EXCLUDED)
         else:
             stamped = _stamp(signal, source, route)
-            arrivals.append(Arrival(stamped, _start(ruling, stamped, policy.live_within, now)))
-    return Entry(
+            arrivals.append(NewSignal(stamped, _start(ruling, stamped, policy.live_within, now)))
+    return JournalEntry(
         source,
         arrivals=arrivals,
         hints=batch.hints,
@@ -141,7 +141,7 @@ def admit(
     )
 
 
-def empty(entry: Entry) -> bool:
+def empty(entry: JournalEntry) -> bool:
     """Whether committing the entry would change nothing."""
     return not (
         entry.arrivals

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from syncd.store.journal.entries import Committed, Done, Outcome
+from syncd.store.journal.entries import Committed, OnDone, Outcome
 
 if TYPE_CHECKING:
     from syncd.intake.webhooks import Journal
@@ -20,20 +20,20 @@ HOLD = 0.010  # seconds
 DRY_TURNS = 4  # of the loop without a new request: a client that was just answered takes that long for its next
 
 
-class LoopJournal:
+class AsyncJournal:
     """The journal as one event loop sees it. Entries are handed over when the writer is free, and the loop has run dry of new
     ones or the journal calls it `enough`: a writer that is given a few at a time costs more than it brings. Nothing is held
     for longer than HOLD."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: list[tuple[Any, Done]] = []
+        self._waiting: list[tuple[Any, OnDone]] = []
         self._out = 0  # handed over and not ended
         self._gathering = False
         self._seen = self._dry = 0
         self._since = 0.0
         self._latest: asyncio.TimerHandle | None = None
-        self._ended: deque[tuple[Done, Outcome]] = deque()
+        self._ended: deque[tuple[OnDone, Outcome]] = deque()
         self._woken = False
 
     @property
@@ -41,7 +41,7 @@ class LoopJournal:
         """Entries not yet handed over."""
         return len(self._waiting)
 
-    def submit(self, entry: Any, done: Done) -> None:
+    def submit(self, entry: Any, done: OnDone) -> None:
         """`entry` is as the journal prepared it. `done(outcome)` is called on this loop: with Committed, or what the journal
         raises: StoreUnavailable, FenceLost."""
         self._waiting.append((entry, done))
@@ -97,7 +97,7 @@ class LoopJournal:
             for _, done in waiting:
                 done(error)
 
-    def _ends(self, loop: asyncio.AbstractEventLoop, ended: Sequence[tuple[Done, Outcome]]) -> None:
+    def _ends(self, loop: asyncio.AbstractEventLoop, ended: Sequence[tuple[OnDone, Outcome]]) -> None:
         """In the writer's thread."""
         self._ended.extend(ended)
         if not self._woken:

@@ -28,7 +28,7 @@ from syncd.runtime.crashpoints import point
 from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.jobs import OPEN, REPORTED, Job, Recalled, asked_for
-from syncd.store.journal.entries import Entry, Fence, FenceLost, JobStep, StoreUnavailable
+from syncd.store.journal.entries import Fence, FenceLost, JobStep, JournalEntry, StoreUnavailable
 from syncd.store.leases import TERM, Claim
 from syncd.store.schema import signals, tombstones
 
@@ -60,7 +60,7 @@ class Progress(Recalled):
     error: str = ""
     waits: str = ""
 
-    def after(self, batch: Batch, entry: Entry) -> Self:
+    def after(self, batch: Batch, entry: JournalEntry) -> Self:
         """With one more batch read; new and repeats are known only after the commit."""
         times = [signal.occurred_at for signal in batch.signals]
         return replace(
@@ -178,7 +178,7 @@ class Reading:
     progress: type[Progress] = Progress
     misfits: bool = True
 
-    def admit(self, batch: Batch, policy: Policy, now: datetime) -> Entry:
+    def admit(self, batch: Batch, policy: Policy, now: datetime) -> JournalEntry:
         kept = batch if self.misfits else replace(batch, misfits=())
         return admit(replace(kept, state=None), self.name, self.route, policy, now)
 

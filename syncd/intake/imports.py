@@ -20,7 +20,7 @@ from syncd.errors import Failure, Malformed, UsageError
 from syncd.http.oauth import MemoryTokens
 from syncd.intake.backfill import Progress, Reading
 from syncd.signals import Route
-from syncd.store.journal.entries import Entry
+from syncd.store.journal.entries import JournalEntry
 
 KIND = "import"
 SOURCE = "import"
@@ -41,7 +41,7 @@ class Imported(Progress):
     faulty: int = 0
     faults: tuple[str, ...] = ()
 
-    def after(self, batch: Batch, entry: Entry) -> Self:
+    def after(self, batch: Batch, entry: JournalEntry) -> Self:
         counted = Progress.after(self, batch, entry)
         room = max(0, MOST_WRONG - len(self.reasons))
         told = tuple(misfit.reason[:LONGEST_REASON] for misfit in batch.misfits[:room])

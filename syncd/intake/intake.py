@@ -30,7 +30,7 @@ from syncd.intake.subscriptions import SubscriptionLook
 from syncd.intake.webhooks import BYTES_IN_FLIGHT, Doors, Endpoint
 from syncd.store import Store
 from syncd.store.journal.entries import StoreUnavailable
-from syncd.store.journal.group_commit import Stir
+from syncd.store.journal.group_commit import WakeUp
 from syncd.store.subscriptions import note_keys
 
 log = structlog.get_logger(__name__)
@@ -194,6 +194,6 @@ class Intake:
     def _key_wanted(self, source: str) -> None:
         self.schedule.wake(f"keys:{source}")
 
-    def _stirred(self, stir: Stir) -> None:
+    def _stirred(self, stir: WakeUp) -> None:
         if stir.hints:
             self.schedule.wake_all("fetch:")

@@ -24,7 +24,7 @@ from syncd.observability import traces
 from syncd.runtime.crashpoints import point
 from syncd.signals import Route
 from syncd.store import Store
-from syncd.store.journal.entries import Entry, Fence, FenceLost, StoreUnavailable
+from syncd.store.journal.entries import Fence, FenceLost, JournalEntry, StoreUnavailable
 from syncd.store.leases import TERM
 
 log = structlog.get_logger(__name__)
@@ -204,7 +204,7 @@ class _Reading:
             # Durable before anything is read: a restart goes on from this "now", not from a later one.
             past = hasattr(poll._source, "backfill")
             began = {STARTED: poll._clock().isoformat()} if past else {}
-            poll._store.journal.commit(Entry(poll.name, state=state, fence=self._fence, remember=began))
+            poll._store.journal.commit(JournalEntry(poll.name, state=state, fence=self._fence, remember=began))
             told = {"to_read_it": backfill_command(poll.name)} if past else {}
             log.info("first start: what is there already is history and is not read", source=poll.name, **told)
         with closing(iter(poll._source.poll(state, poll._clock()))) as batches:  # type: ignore[type-var]

@@ -27,7 +27,7 @@ from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.engine import millis
 from syncd.store.jobs import Findings, Job, asked_for
-from syncd.store.journal.entries import Arrival, StoreUnavailable
+from syncd.store.journal.entries import NewSignal, StoreUnavailable
 from syncd.store.leases import Claim
 from syncd.store.schema import signals
 from syncd.store.verifications import SOURCE_KIND, forget_older, open_or_resume
@@ -70,7 +70,7 @@ class _Seen:
     def close(self) -> None:
         self._file.close()
 
-    def add(self, arrivals: Iterable[Arrival], known: set[str]) -> None:
+    def add(self, arrivals: Iterable[NewSignal], known: set[str]) -> None:
         rows = [
             (str(one.signal.id), one.signal.type, one.signal.occurred_at.isoformat(), str(one.signal.id) not in known)
             for one in arrivals

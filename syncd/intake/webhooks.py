@@ -20,7 +20,7 @@ import structlog
 from syncd.connector import Reply, Request, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
-from syncd.intake.async_journal import LoopJournal
+from syncd.intake.async_journal import AsyncJournal
 from syncd.intake.counts import Counts
 from syncd.intake.log_throttle import Seldom
 from syncd.intake.quarantine import quarantined_request
@@ -28,7 +28,7 @@ from syncd.intake.unpacking import TooLargeUnpacked, codings, unpacked
 from syncd.observability import traces
 from syncd.observability.logs import REQUEST
 from syncd.signals import Route
-from syncd.store.journal.entries import Committed, Done, Entry, StoreUnavailable, Tell
+from syncd.store.journal.entries import Committed, JournalEntry, OnDone, OnDoneMany, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -74,9 +74,9 @@ class Journal(Protocol):
         """Entries worth a commit while more come in."""
         ...
 
-    def prepare(self, entry: Entry) -> Any: ...
+    def prepare(self, entry: JournalEntry) -> Any: ...
 
-    def submit_all(self, waiting: Sequence[tuple[Any, Done]], tell: Tell) -> None: ...
+    def submit_all(self, waiting: Sequence[tuple[Any, OnDone]], tell: OnDoneMany) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Endpoint:
 
 def judge(
     endpoint: Endpoint, request: Request, policy: Policy, now: datetime, max_body: int = MAX_BODY
-) -> Answer | Entry:
+) -> Answer | JournalEntry:
     """What a request deserves: an answer at once, or an entry that must be committed before the 200. No I/O. `max_body`: what
     a packed body may unpack to."""
     reply = _handshake(endpoint, request)
@@ -122,7 +122,7 @@ def judge(
     return STORED if empty(entry) else entry
 
 
-def _judge_packed(endpoint: Endpoint, request: Request, now: datetime, limit: int) -> Answer | Entry | Request:
+def _judge_packed(endpoint: Endpoint, request: Request, now: datetime, limit: int) -> Answer | JournalEntry | Request:
     """An authentic packed request unpacked, or what else it deserves. Some senders sign the bytes they send, others the bytes
     they packed: either proves it."""
     if codings(request) is None:
@@ -163,10 +163,10 @@ def _handshake(endpoint: Endpoint, request: Request) -> Reply | None:
         return None
 
 
-def _quarantine(endpoint: Endpoint, request: Request, error: str, now: datetime) -> Entry:
+def _quarantine(endpoint: Endpoint, request: Request, error: str, now: datetime) -> JournalEntry:
     endpoint.seldom(log.warning, "webhook in quarantine", source=endpoint.name, why=error)
     kept = quarantined_request(request, endpoint.name, error, now)
-    return Entry(endpoint.name, received_at=now, quarantined=(kept,))
+    return JournalEntry(endpoint.name, received_at=now, quarantined=(kept,))
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class Doors:
         self.bytes_held = 0
         self.clock = clock
         self._journal = journal
-        self._commits = LoopJournal(journal)
+        self._commits = AsyncJournal(journal)
         self._threads = threads
         self._key_wanted = key_wanted
         self._open = _Open(policy, {})

@@ -38,7 +38,7 @@ from syncd.store.announcements import Notices
 from syncd.store.balance import KeptBalance, balance
 from syncd.store.engine import millis
 from syncd.store.journal.entries import StoreUnavailable
-from syncd.store.journal.group_commit import Stir
+from syncd.store.journal.group_commit import WakeUp
 from syncd.store.lanes import spending
 from syncd.store.pg_notify import EVERYBODY, Calling
 from syncd.store.purge import purge
@@ -275,7 +275,7 @@ class Daemon:
             if lane.trouble:
                 yield f"destination {name}: {lane.trouble}"
 
-    def _stirred(self, stir: Stir) -> None:
+    def _stirred(self, stir: WakeUp) -> None:
         for name in stir.destinations:
             lane = self.lanes.get(name)
             if lane is not None:
@@ -288,10 +288,10 @@ class Daemon:
         elif name in self.lanes:
             self.lanes[name].mended()
 
-    def _heard(self, stir: Stir) -> None:
+    def _heard(self, stir: WakeUp) -> None:
         """Another machine, or a command beside this daemon, has new work."""
         everybody = EVERYBODY in stir.destinations
-        self._stirred(Stir(frozenset(self.lanes)) if everybody else stir)
+        self._stirred(WakeUp(frozenset(self.lanes)) if everybody else stir)
         if everybody:
             self.intake.schedule.wake("jobs")
         if stir.hints:

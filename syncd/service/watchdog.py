@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from syncd.service import sd_notify
-from syncd.store.journal.entries import Committed, Entry, StoreUnavailable
+from syncd.store.journal.entries import Committed, JournalEntry, StoreUnavailable
 
 if TYPE_CHECKING:
     from syncd.store.journal.journal import Journal
@@ -78,7 +78,7 @@ def writer(journal: Journal) -> Moves:
 
     def moves(seconds: float) -> bool:
         try:
-            asked = late.pop() if late else journal.submit(Entry("watchdog"))
+            asked = late.pop() if late else journal.submit(JournalEntry("watchdog"))
             if not wait([asked], seconds).done:
                 late.append(asked)
                 return False

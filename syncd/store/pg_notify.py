@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from syncd.store.engine import connect_alone, is_pooled
 from syncd.store.journal.entries import StoreUnavailable
-from syncd.store.journal.group_commit import Stir
+from syncd.store.journal.group_commit import WakeUp
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -33,12 +33,12 @@ AGAIN = 5.0
 class Calling:
     """Calls out what `stirred` is told, and tells `heard` what other daemons call. On SQLite it does nothing."""
 
-    def __init__(self, store: Store, heard: Callable[[Stir], None]) -> None:
+    def __init__(self, store: Store, heard: Callable[[WakeUp], None]) -> None:
         self._store = store
         self._heard = heard
         self._stop = threading.Event()
         self._wake = threading.Condition()
-        self._waiting = Stir()
+        self._waiting = WakeUp()
         self._threads: list[threading.Thread] = []
         self.listening = threading.Event()
         """Set while a connection listens."""
@@ -58,7 +58,7 @@ class Calling:
         for thread in self._threads:
             thread.join(LISTEN_FOR + AGAIN)
 
-    def stirred(self, stir: Stir) -> None:
+    def stirred(self, stir: WakeUp) -> None:
         """There is new work. Quick: a listener of the journal."""
         if self._threads:
             with self._wake:
@@ -69,7 +69,7 @@ class Calling:
         while not self._stop.is_set():
             with self._wake:
                 self._wake.wait_for(lambda: bool(self._waiting) or self._stop.is_set())
-                stir, self._waiting = self._waiting, Stir()
+                stir, self._waiting = self._waiting, WakeUp()
             if stir:
                 call_out(self._store, stir)
 
@@ -100,7 +100,7 @@ class Calling:
             log.exception("a listener tripped")
 
 
-def call_out(store: Store, stir: Stir) -> None:
+def call_out(store: Store, stir: WakeUp) -> None:
     """Tells running daemons once: for commands beside them, after their commit. On SQLite it does nothing; never raises."""
     if not store.postgresql:
         return
@@ -111,7 +111,7 @@ def call_out(store: Store, stir: Stir) -> None:
         log.debug("work not called out", why=str(error))
 
 
-def said(holder: str, stir: Stir) -> str:
+def said(holder: str, stir: WakeUp) -> str:
     """The payload. One that would be too long names no destination but only that there is work, "*"."""
     whole = json.dumps({"from": holder, "to": sorted(stir.destinations), "hints": stir.hints})
     if len(whole) <= LONGEST:
@@ -123,13 +123,13 @@ EVERYBODY = "*"
 """As a destination: every lane has work, and there may be jobs."""
 
 
-def read(payload: str) -> tuple[str, Stir]:
+def read(payload: str) -> tuple[str, WakeUp]:
     """(who, what); nothing for what an older or newer syncd, or a stranger, wrote otherwise."""
     try:
         told = json.loads(payload)
-        return str(told["from"]), Stir(frozenset(map(str, told["to"])), bool(told["hints"]))
+        return str(told["from"]), WakeUp(frozenset(map(str, told["to"])), bool(told["hints"]))
     except (ValueError, TypeError, KeyError, RecursionError):
-        return "", Stir()
+        return "", WakeUp()
 
 
 def _one_line(error: Exception) -> str:

@@ -22,7 +22,7 @@ from syncd.errors import Malformed, NotAuthentic
 from syncd.http.json_text import parse
 from syncd.items import each_item
 from syncd.signals import Route, Signal, derive_id, make_person
-from syncd.store.journal.entries import Committed, Done, Entry, Tell
+from syncd.store.journal.entries import Committed, JournalEntry, OnDone, OnDoneMany
 
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "hostile-secret"  # noqa: S105  what the stub verifier accepts
@@ -213,10 +213,10 @@ class HostileJournal:
     enough = 32
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[JournalEntry] = []
         self.refuse: Exception | None = None
-        self.before_commit: Callable[[Entry], None] = lambda entry: None
-        self._held: list[tuple[Entry, Future[Committed]]] = []
+        self.before_commit: Callable[[JournalEntry], None] = lambda entry: None
+        self._held: list[tuple[JournalEntry, Future[Committed]]] = []
         self._holding = False
         self._seen: set[UUID] = set()
         self._lock = threading.Lock()
@@ -235,7 +235,7 @@ class HostileJournal:
         for entry, future in held:
             self._settle(entry, future)
 
-    def submit(self, entry: Entry) -> Future[Committed]:
+    def submit(self, entry: JournalEntry) -> Future[Committed]:
         future: Future[Committed] = Future()
         with self._lock:
             if self._holding:
@@ -244,17 +244,17 @@ class HostileJournal:
         self._settle(entry, future)
         return future
 
-    def prepare(self, entry: Entry) -> Entry:
+    def prepare(self, entry: JournalEntry) -> JournalEntry:
         return entry
 
-    def submit_all(self, entries: Sequence[tuple[Entry, Done]], tell: Tell) -> None:
+    def submit_all(self, entries: Sequence[tuple[JournalEntry, OnDone]], tell: OnDoneMany) -> None:
         for entry, done in entries:
             self.submit(entry).add_done_callback(partial(_tell, done, tell))
 
-    def commit(self, entry: Entry) -> Committed:
+    def commit(self, entry: JournalEntry) -> Committed:
         return self.submit(entry).result(30)
 
-    def _settle(self, entry: Entry, future: Future[Committed]) -> None:
+    def _settle(self, entry: JournalEntry, future: Future[Committed]) -> None:
         if self.refuse is not None:
             future.set_exception(self.refuse)
             return
@@ -269,7 +269,7 @@ class HostileJournal:
         future.set_result(Committed(tuple(new), len(entry.arrivals) - len(new)))
 
 
-def _tell(done: Done, tell: Tell, future: Future[Committed]) -> None:
+def _tell(done: OnDone, tell: OnDoneMany, future: Future[Committed]) -> None:
     error = future.exception()
     outcome = future.result() if error is None else error if isinstance(error, Exception) else RuntimeError(repr(error))
     tell([(done, outcome)])

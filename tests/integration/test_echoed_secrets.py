@@ -27,7 +27,7 @@ from syncd.mapping.loading import load_mapping
 from syncd.observability.logs import mask_known_secrets
 from syncd.runtime.known_secrets import mask
 from syncd.store import Store
-from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 from tests.lane_rig import T0, signal
 
 CLIENT_SECRET = "9f+client/SECRET=7c41"
@@ -138,7 +138,9 @@ def test_nothing_that_is_kept_or_shown_holds_a_secret(
         store = Store.open(f"sqlite:///{tmp_path}/syncd.db", clock=lambda: now)
         settings = Settings(destinations={"crm": DestinationSettings(name="crm", type=kind)})
         lane = Lane("crm", one, load_mapping(mapping, name="m.yaml"), store, settings, clock=lambda: now)
-        entry = Entry("rig", [Arrival(signal(1), (Seed("crm", live=True, old=False),))], received_at=now)
+        entry = JournalEntry(
+            "rig", [NewSignal(signal(1), (InitialDelivery("crm", live=True, old=False),))], received_at=now
+        )
         store.journal.commit(entry)
         processors = [mask_known_secrets, structlog.processors.JSONRenderer()]
         with logged(lines, processors):

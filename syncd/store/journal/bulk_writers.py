@@ -1,7 +1,7 @@
 """How rows get into the two databases: the hot inserts in each driver's fastest way, the seldom ones as plain upserts.
 
-The journal's group commit writes through a `Pen`. Statements run raw on the driver's connection, inside the transaction that
-SQLAlchemy holds; rows come sorted, so that two daemons lock them in one order.
+The journal's group commit writes through a `BulkWriter`. Statements run raw on the driver's connection, inside the
+transaction that SQLAlchemy holds; rows come sorted, so that two daemons lock them in one order.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ UPSERTS = {
 SQLITE_UPSERTS = {name: sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(") for name, sql in UPSERTS.items()}
 
 
-class Pen(Protocol):
+class BulkWriter(Protocol):
     """Writes rows in one open transaction."""
 
     def guard(self) -> None:
@@ -98,10 +98,10 @@ class Pen(Protocol):
         ...
 
 
-def pen_for(connection: Connection) -> Pen:
+def bulk_writer_for(connection: Connection) -> BulkWriter:
     """The pen of this connection's database."""
     raw = connection.connection.driver_connection
-    return PostgresPen(raw) if connection.dialect.name == "postgresql" else SqlitePen(raw)
+    return PostgresBulkWriter(raw) if connection.dialect.name == "postgresql" else SqliteBulkWriter(raw)
 
 
 MOST_ROWS = 64  # a power of two
@@ -116,7 +116,7 @@ def _insert(table: str, columns: tuple[str, ...], count: int, where: str) -> str
         WHERE column1 IS NOT NULL {where} ON CONFLICT DO NOTHING"""  # noqa: S608 - our names
 
 
-class SqlitePen:
+class SqliteBulkWriter:
     """The one writer of the file: what it reads in its transaction stays true.
 
     It costs the writer little to run a statement and much to queue for the interpreter after it (the event loop is busy): so
@@ -164,7 +164,7 @@ def _unnest(table: str, columns: dict[str, str]) -> str:
     return f"INSERT INTO {table} ({names}) SELECT {names} FROM unnest({arrays}) AS new ({names})"  # noqa: S608 - our names
 
 
-class PostgresPen:
+class PostgresBulkWriter:
     """One of several writers: the database says who was first."""
 
     _GUARD = f"SELECT pg_advisory_xact_lock_shared({PURGE_LOCK})"

@@ -18,7 +18,7 @@ from msgspec import structs, to_builtins
 from syncd.connector import Hint
 from syncd.signals import NAMESPACE, Route, encode, frame
 from syncd.store.engine import millis
-from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 
 LONGEST_ERROR = 2000
 
@@ -51,12 +51,12 @@ class ReceiptRow(NamedTuple):
     error: str
 
 
-class ArrivalRows(msgspec.Struct, frozen=True):
+class NewSignalRows(msgspec.Struct, frozen=True):
     """A signal and the deliveries it starts with, once it proves new."""
 
     id: UUID
     signal: SignalRow
-    seeds: tuple[Seed, ...]
+    seeds: tuple[InitialDelivery, ...]
     priority: int
 
 
@@ -65,10 +65,10 @@ class Prepared(msgspec.Struct, frozen=True):
     into dies in the thread that parsed it. `size`: bytes, roughly, which bounds a group. `poisoned` counts the arrivals and
     rows that are in `quarantined` instead. `bare`: arrivals, and nothing else that must stand or fall with them."""
 
-    entry: Entry
+    entry: JournalEntry
     at: int
     size: int
-    arrivals: tuple[ArrivalRows, ...]
+    arrivals: tuple[NewSignalRows, ...]
     hints: tuple[ReceiptRow, ...]
     quarantined: tuple[ReceiptRow, ...]
     memory: dict[str, str | None] = {}
@@ -76,11 +76,11 @@ class Prepared(msgspec.Struct, frozen=True):
     bare: bool = False
 
 
-def prepare(entry: Entry, now: datetime) -> Prepared:
+def prepare(entry: JournalEntry, now: datetime) -> Prepared:
     """Encodes an entry; `now` stands in for a missing `received_at`."""
     at = millis(entry.received_at or now)
     size = 500 + len(entry.state or b"")
-    good: list[ArrivalRows] = []
+    good: list[NewSignalRows] = []
     bad: list[ReceiptRow] = []
     for arrival in entry.arrivals:
         try:
@@ -109,12 +109,12 @@ def prepare(entry: Entry, now: datetime) -> Prepared:
     return Prepared(rest, at, size, tuple(good), tuple(hints), tuple(receipts), memory, len(bad), bare)
 
 
-def _more(entry: Entry) -> bool:
+def _more(entry: JournalEntry) -> bool:
     """Whether an entry has something to be committed that is no row of its own."""
     return bool(entry.off or entry.state is not None or entry.fence or entry.fetched or entry.job)
 
 
-def _arrival_rows(arrival: Arrival, received: datetime | None, at: int) -> ArrivalRows:
+def _arrival_rows(arrival: NewSignal, received: datetime | None, at: int) -> NewSignalRows:
     """`at` is `received` in milliseconds: mostly the signal's own time."""
     signal = arrival.signal
     row = SignalRow(
@@ -129,7 +129,7 @@ def _arrival_rows(arrival: Arrival, received: datetime | None, at: int) -> Arriv
         encode(signal),
     )
     history = signal.route is Route.BACKFILL or signal.route is Route.IMPORT
-    return ArrivalRows(signal.id, row, arrival.seeds, 1 if history else 0)
+    return NewSignalRows(signal.id, row, arrival.seeds, 1 if history else 0)
 
 
 def _hint_row(source: str, hint: Hint, at: int) -> ReceiptRow:
@@ -158,24 +158,24 @@ def plain(text: str) -> str:
 # ------------------------------------------------------------------------------------------- taking an entry to pieces
 
 
-class Part(NamedTuple):
+class EntryPart(NamedTuple):
     """One row of an entry that can be left out of it."""
 
     kind: str  # arrivals | hints | quarantined | memory
     at: Any
 
 
-def parts(prepared: Prepared) -> list[Part]:
+def parts(prepared: Prepared) -> list[EntryPart]:
     """Every row that may be poison. What is not among them (cursor, job, fence) stands or falls with the entry."""
     return [
-        *(Part("arrivals", index) for index in range(len(prepared.arrivals))),
-        *(Part("hints", index) for index in range(len(prepared.hints))),
-        *(Part("quarantined", index) for index in range(len(prepared.quarantined))),
-        *(Part("memory", key) for key in prepared.memory),
+        *(EntryPart("arrivals", index) for index in range(len(prepared.arrivals))),
+        *(EntryPart("hints", index) for index in range(len(prepared.hints))),
+        *(EntryPart("quarantined", index) for index in range(len(prepared.quarantined))),
+        *(EntryPart("memory", key) for key in prepared.memory),
     ]
 
 
-def only(prepared: Prepared, wanted: Sequence[Part]) -> Prepared:
+def only(prepared: Prepared, wanted: Sequence[EntryPart]) -> Prepared:
     """The entry with these parts alone."""
     return structs.replace(
         prepared,
@@ -187,7 +187,7 @@ def only(prepared: Prepared, wanted: Sequence[Part]) -> Prepared:
     )
 
 
-def without(prepared: Prepared, poison: Sequence[tuple[Part, BaseException]]) -> Prepared:
+def without(prepared: Prepared, poison: Sequence[tuple[EntryPart, BaseException]]) -> Prepared:
     """The entry with its poison put into quarantine instead."""
     refused = {part for part, _ in poison}
     kept = only(prepared, [part for part in parts(prepared) if part not in refused])
@@ -195,7 +195,7 @@ def without(prepared: Prepared, poison: Sequence[tuple[Part, BaseException]]) ->
     return structs.replace(kept, quarantined=kept.quarantined + rows, poisoned=prepared.poisoned + len(rows))
 
 
-def _raw(prepared: Prepared, part: Part) -> Any:
+def _raw(prepared: Prepared, part: EntryPart) -> Any:
     if part.kind == "arrivals":
         return msgspec.Raw(prepared.arrivals[part.at].signal.body)
     if part.kind == "memory":

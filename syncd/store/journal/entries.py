@@ -1,6 +1,6 @@
 """What goes into the journal: plain values that the intake decides and one writer commits.
 
-An `Entry` is committed whole or not at all; many entries share one transaction and one fsync.
+An `JournalEntry` is committed whole or not at all; many entries share one transaction and one fsync.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from syncd.signals import Signal
 
 
 @dataclass(frozen=True, slots=True)
-class Seed:
+class InitialDelivery:
     """The delivery that a new signal starts with at one destination. `skipped`: the reason it ends at once, if it does.
     `old`: it may be older than our store (backfill, import), so its records are looked up before the first try."""
 
@@ -28,11 +28,11 @@ class Seed:
     skipped: str = ""
 
 
-class Arrival(msgspec.Struct, frozen=True):
+class NewSignal(msgspec.Struct, frozen=True):
     """A signal that the switches let in, with its deliveries."""
 
     signal: Signal
-    seeds: tuple[Seed, ...]
+    seeds: tuple[InitialDelivery, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,13 @@ class JobStep:
     progress: str
 
 
-class Entry(msgspec.Struct, frozen=True):
+class JournalEntry(msgspec.Struct, frozen=True):
     """One unit of intake. `off`: (type, reason) -> how many the switches or exclusions kept out.
 
-    (A Struct, like `Arrival`: one is made for every request, in a tenth of a frozen dataclass's time.)"""
+    (A Struct, like `NewSignal`: one is made for every request, in a tenth of a frozen dataclass's time.)"""
 
     source: str
-    arrivals: Sequence[Arrival] = ()
+    arrivals: Sequence[NewSignal] = ()
     hints: Sequence[Hint] = ()
     received_at: datetime | None = None
     state: bytes | None = None
@@ -113,8 +113,8 @@ class StoreUnavailable(SyncdError):
 Outcome = Committed | Exception
 """What became of an entry."""
 
-Done = Callable[[Outcome], None]
+OnDone = Callable[[Outcome], None]
 """Hears of the outcome of one entry."""
 
-Tell = Callable[[Sequence[tuple[Done, Outcome]]], None]
+OnDoneMany = Callable[[Sequence[tuple[OnDone, Outcome]]], None]
 """Brings outcomes to those who wait for them, many at once."""

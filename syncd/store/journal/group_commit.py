@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from syncd.store.engine import is_row_fault
-from syncd.store.journal.bulk_writers import Pen, pen_for
-from syncd.store.journal.encoding import ArrivalRows, Part, Prepared, only, parts, without
+from syncd.store.journal.bulk_writers import BulkWriter, bulk_writer_for
+from syncd.store.journal.encoding import EntryPart, NewSignalRows, Prepared, only, parts, without
 from syncd.store.journal.entries import Committed, FenceLost, Outcome, StoreUnavailable
-from syncd.store.journal.sqlite_fast_path import arrive
+from syncd.store.journal.sqlite_fast_path import insert_new
 from syncd.store.leases import still_held
 
 if TYPE_CHECKING:
@@ -28,38 +28,38 @@ REPEAT = "known"
 
 
 @dataclass(frozen=True, slots=True)
-class Stir:
+class WakeUp:
     """What a commit gave others to do: destinations with new deliveries, and whether hints came."""
 
     destinations: frozenset[str] = frozenset()
     hints: bool = False
 
-    def __or__(self, other: Stir) -> Stir:
-        return Stir(self.destinations | other.destinations, self.hints or other.hints)
+    def __or__(self, other: WakeUp) -> WakeUp:
+        return WakeUp(self.destinations | other.destinations, self.hints or other.hints)
 
     def __bool__(self) -> bool:
         return bool(self.destinations or self.hints)
 
 
 @dataclass(slots=True)
-class Result:
+class GroupResult:
     """Outcomes parallel to the group."""
 
     outcomes: list[Outcome]
-    stir: Stir = field(default_factory=Stir)
+    stir: WakeUp = field(default_factory=WakeUp)
 
 
-def commit_group(store: Store, group: Sequence[Prepared]) -> Result:
+def commit_group(store: Store, group: Sequence[Prepared]) -> GroupResult:
     """Commits the entries, in one transaction if none of them is poison. Raises nothing of the database: each outcome is
     Committed, FenceLost, StoreUnavailable, or the fault of an entry that cannot be stored at all."""
     try:
-        if not store.postgresql and not store.repeats_about and arrive(store, group):
+        if not store.postgresql and not store.repeats_about and insert_new(store, group):
             return _all_new(group)
         result = store.apply(lambda connection: _write(store, connection, group))
         store.repeats_about = any(isinstance(outcome, Committed) and outcome.repeats for outcome in result.outcomes)
         return result
     except StoreUnavailable as error:
-        return Result([error] * len(group))
+        return GroupResult([error] * len(group))
     except Exception as error:
         if not is_row_fault(error):
             raise
@@ -67,33 +67,33 @@ def commit_group(store: Store, group: Sequence[Prepared]) -> Result:
             return _commit_alone(store, group[0])
     middle = len(group) // 2
     left, right = commit_group(store, group[:middle]), commit_group(store, group[middle:])
-    return Result(left.outcomes + right.outcomes, left.stir | right.stir)
+    return GroupResult(left.outcomes + right.outcomes, left.stir | right.stir)
 
 
-def _all_new(group: Sequence[Prepared]) -> Result:
-    """What `arrive` has committed."""
+def _all_new(group: Sequence[Prepared]) -> GroupResult:
+    """What `insert_new` has committed."""
     outcomes: list[Outcome] = [Committed(tuple([rows.id for rows in prepared.arrivals])) for prepared in group]
     # Few: the arrivals of one policy share their seeds.
     starts = {id(rows.seeds): rows.seeds for prepared in group for rows in prepared.arrivals}
     waiting = (seed.destination for seeds in starts.values() for seed in seeds if not seed.skipped)
-    return Result(outcomes, Stir(frozenset(waiting)))
+    return GroupResult(outcomes, WakeUp(frozenset(waiting)))
 
 
-def _commit_alone(store: Store, prepared: Prepared) -> Result:
+def _commit_alone(store: Store, prepared: Prepared) -> GroupResult:
     """An entry that is refused: its poison rows go to the quarantine, the rest is committed with them."""
     try:
         poison = list(_poison(store, prepared, parts(prepared)))
         cured = without(prepared, poison)
         return store.apply(lambda connection: _write(store, connection, [cured]))
     except StoreUnavailable as error:
-        return Result([error])
+        return GroupResult([error])
     except Exception as error:
         if not is_row_fault(error):
             raise
-        return Result([error])  # not one row but the entry itself: whoever submitted it hears of it
+        return GroupResult([error])  # not one row but the entry itself: whoever submitted it hears of it
 
 
-def _poison(store: Store, prepared: Prepared, suspects: list[Part]) -> Iterable[tuple[Part, Exception]]:
+def _poison(store: Store, prepared: Prepared, suspects: list[EntryPart]) -> Iterable[tuple[EntryPart, Exception]]:
     error = _trial(store, only(prepared, suspects))
     if error is None or not suspects:
         return
@@ -127,8 +127,8 @@ def _trial(store: Store, prepared: Prepared) -> Exception | None:
     return None
 
 
-def _write(store: Store, connection: Connection, group: Sequence[Prepared]) -> Result:
-    pen = pen_for(connection)
+def _write(store: Store, connection: Connection, group: Sequence[Prepared]) -> GroupResult:
+    pen = bulk_writer_for(connection)
     if any(prepared.arrivals for prepared in group):
         pen.guard()
     lost = _lost_fences(store, connection, group)
@@ -137,7 +137,7 @@ def _write(store: Store, connection: Connection, group: Sequence[Prepared]) -> R
     _write_receipts(pen, accepted)
     _write_states(pen, accepted, _repeats(accepted, fresh))
     outcomes: list[Outcome] = [lost.get(id(prepared)) or _committed(prepared, fresh) for prepared in group]
-    return Result(outcomes, stir | Stir(hints=any(prepared.hints for prepared in accepted)))
+    return GroupResult(outcomes, stir | WakeUp(hints=any(prepared.hints for prepared in accepted)))
 
 
 def _lost_fences(store: Store, connection: Connection, group: Sequence[Prepared]) -> dict[int, FenceLost]:
@@ -173,13 +173,13 @@ def _committed(prepared: Prepared, fresh: dict[str, int]) -> Committed:
     return Committed(new, len(prepared.arrivals) - len(new), prepared.poisoned)
 
 
-def _write_arrivals(pen: Pen, accepted: Sequence[Prepared]) -> tuple[dict[str, int], Stir]:
-    first: dict[str, tuple[ArrivalRows, int]] = {}
+def _write_arrivals(pen: BulkWriter, accepted: Sequence[Prepared]) -> tuple[dict[str, int], WakeUp]:
+    first: dict[str, tuple[NewSignalRows, int]] = {}
     for prepared in accepted:
         for rows in prepared.arrivals:
             first.setdefault(rows.signal.id, (rows, id(prepared)))
     if not first:
-        return {}, Stir()
+        return {}, WakeUp()
     new = pen.new_signals([first[key][0].signal for key in sorted(first)])
     deliveries, settled = [], []
     tally: Counter[tuple[str, str]] = Counter()
@@ -204,10 +204,10 @@ def _write_arrivals(pen: Pen, accepted: Sequence[Prepared]) -> tuple[dict[str, i
         pen.run("tally", [(*key, tally[key]) for key in sorted(tally)])
     if heard:
         pen.run("heard", sorted(heard.items()))
-    return {key: first[key][1] for key in new}, Stir(frozenset(row[0] for row in deliveries))
+    return {key: first[key][1] for key in new}, WakeUp(frozenset(row[0] for row in deliveries))
 
 
-def _write_receipts(pen: Pen, accepted: Sequence[Prepared]) -> None:
+def _write_receipts(pen: BulkWriter, accepted: Sequence[Prepared]) -> None:
     fetched = [done for prepared in accepted if (done := prepared.entry.fetched)]
     if fetched:
         pen.run("fetched", [(done.receipt, done.version, done.claim) for done in fetched])
@@ -220,7 +220,7 @@ def _write_receipts(pen: Pen, accepted: Sequence[Prepared]) -> None:
         pen.run("quarantine", quarantined)
 
 
-def _write_states(pen: Pen, accepted: Sequence[Prepared], repeats: Counter[tuple[str, str, str]]) -> None:
+def _write_states(pen: BulkWriter, accepted: Sequence[Prepared], repeats: Counter[tuple[str, str, str]]) -> None:
     states: dict[str, tuple[bytes, int]] = {}
     memory: dict[tuple[str, str], str | None] = {}
     off = Counter(repeats)

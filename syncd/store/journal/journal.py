@@ -19,8 +19,8 @@ from syncd.observability.histogram import SECONDS, SIZES, Histogram
 from syncd.runtime.crashpoints import point
 from syncd.runtime.switch_interval import long_turns, short_turns, wait_exactly
 from syncd.store.journal.encoding import Prepared, prepare
-from syncd.store.journal.entries import Committed, Done, Entry, Outcome, StoreUnavailable, Tell
-from syncd.store.journal.group_commit import Stir, commit_group
+from syncd.store.journal.entries import Committed, JournalEntry, OnDone, OnDoneMany, Outcome, StoreUnavailable
+from syncd.store.journal.group_commit import WakeUp, commit_group
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -37,7 +37,7 @@ ENOUGH_IN_TURN = 256
 64 busy connections may be committed while the other half is read. PostgreSQL's driver needs the interpreter again and again: the
 two would only fight for it."""
 
-Listener = Callable[[Stir], None]
+Listener = Callable[[WakeUp], None]
 
 
 class Journal:
@@ -48,7 +48,7 @@ class Journal:
         self._store = store
         self._beside = not store.postgresql
         self.enough = ENOUGH_BESIDE if self._beside else ENOUGH_IN_TURN
-        self._waiting: deque[tuple[Prepared, Done, Tell]] = deque()
+        self._waiting: deque[tuple[Prepared, OnDone, OnDoneMany]] = deque()
         self._arrived = threading.Condition()
         self._turn = threading.Lock()  # held by whoever commits: the writer, or a lonely `commit`
         self._committing = 0
@@ -67,16 +67,16 @@ class Journal:
         a hint; another process's commits are found by looking."""
         self._listeners.append(listener)
 
-    def submit(self, entry: Entry) -> Future[Committed]:
+    def submit(self, entry: JournalEntry) -> Future[Committed]:
         """Queues an entry; its future ends when it is durable, or with FenceLost or StoreUnavailable. It cannot be
         cancelled. Raises StoreUnavailable once the journal is closed."""
         return self._promise(self.prepare(entry))
 
-    def prepare(self, entry: Entry) -> Prepared:
+    def prepare(self, entry: JournalEntry) -> Prepared:
         """The entry as `submit_all` takes it. Pure; anybody may do it, in any thread."""
         return prepare(entry, entry.received_at or self._store.clock())
 
-    def submit_all(self, waiting: Sequence[tuple[Prepared, Done]], tell: Tell) -> None:
+    def submit_all(self, waiting: Sequence[tuple[Prepared, OnDone]], tell: OnDoneMany) -> None:
         """`submit` for the hot path: many at once. `tell` is called in the writer's thread with those that have ended, each
         `done` with its outcome; be quick there, raise nothing. Raises StoreUnavailable once the journal is closed."""
         with self._arrived:
@@ -90,7 +90,7 @@ class Journal:
                 short_turns()
             self._arrived.notify()
 
-    def commit(self, entry: Entry) -> Committed:
+    def commit(self, entry: JournalEntry) -> Committed:
         """Commits an entry and waits for it: in this thread if nobody else is waiting, else with the others. Raises
         FenceLost, StoreUnavailable."""
         prepared = self.prepare(entry)
@@ -147,8 +147,8 @@ class Journal:
             for tell, ended in groupby(zip(group, outcomes, strict=True), key=lambda one: one[0][2]):
                 tell([(done, outcome) for (_, done, _), outcome in ended])
 
-    def _take(self) -> list[tuple[Prepared, Done, Tell]]:
-        group: list[tuple[Prepared, Done, Tell]] = []
+    def _take(self) -> list[tuple[Prepared, OnDone, OnDoneMany]]:
+        group: list[tuple[Prepared, OnDone, OnDoneMany]] = []
         size = 0
         while self._waiting and len(group) < LARGEST_GROUP:
             size += self._waiting[0][0].size
@@ -174,7 +174,7 @@ class Journal:
             self._tell(result.stir)
         return result.outcomes
 
-    def _tell(self, stir: Stir) -> None:
+    def _tell(self, stir: WakeUp) -> None:
         for listener in self._listeners:
             try:
                 listener(stir)
@@ -182,6 +182,6 @@ class Journal:
                 _log.exception("a listener of the journal failed")
 
 
-def _call_each(ended: Sequence[tuple[Done, Outcome]]) -> None:
+def _call_each(ended: Sequence[tuple[OnDone, Outcome]]) -> None:
     for done, outcome in ended:
         done(outcome)

@@ -17,8 +17,8 @@ import msgspec
 
 from syncd.store.engine import is_row_fault
 from syncd.store.journal.bulk_writers import HOT, SQLITE_UPSERTS
-from syncd.store.journal.encoding import ArrivalRows, Prepared, SignalRow
-from syncd.store.journal.entries import Seed
+from syncd.store.journal.encoding import NewSignalRows, Prepared, SignalRow
+from syncd.store.journal.entries import InitialDelivery
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -63,7 +63,7 @@ def _setup() -> tuple[str, ...]:
     )
 
 
-def arrive(store: Store, group: Sequence[Prepared]) -> bool:
+def insert_new(store: Store, group: Sequence[Prepared]) -> bool:
     """Whether the group was committed. False: nothing was, and it must go the general way. Raises StoreUnavailable."""
     if not all(prepared.bare for prepared in group):
         return False
@@ -100,14 +100,14 @@ def _made_ready(driver: Any) -> bool:
     return True
 
 
-def _row(arrival: ArrivalRows, documents: dict[int, str]) -> tuple[Any, ...]:
+def _row(arrival: NewSignalRows, documents: dict[int, str]) -> tuple[Any, ...]:
     seeds = documents.get(id(arrival.seeds))
     if seeds is None:
         seeds = documents[id(arrival.seeds)] = _document(arrival.seeds)
     return (*arrival.signal, arrival.priority, seeds)
 
 
-def _document(seeds: tuple[Seed, ...]) -> str:
+def _document(seeds: tuple[InitialDelivery, ...]) -> str:
     return msgspec.json.encode([(seed.destination, seed.live, seed.old, seed.skipped) for seed in seeds]).decode()
 
 

@@ -14,7 +14,7 @@ from syncd.signals import Signal, make_person
 from syncd.store import Store
 from syncd.store import privacy as held
 from syncd.store.balance import balance, unbalanced
-from syncd.store.journal.entries import Arrival, Entry, Quarantined, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal, Quarantined
 from syncd.store.privacy import marks_of
 from syncd.store.schema import attempts, deliveries, people, signals, tombstones
 from tests.user_folder import UserFolder
@@ -36,7 +36,9 @@ def sprinkle(folder: UserFolder) -> None:
     with opened(folder) as store:
         bad = Quarantined(uuid4(), "forms", json.dumps({"body": body}).encode(), f"no id: {AN}", datetime.now(UTC))
         other = Quarantined(uuid4(), "forms", b'{"body": "e30="}', "no id", datetime.now(UTC))
-        store.journal.commit(Entry("forms", quarantined=(bad, other), remember={f"person {AN}": "1", "else": "2"}))
+        store.journal.commit(
+            JournalEntry("forms", quarantined=(bad, other), remember={f"person {AN}": "1", "else": "2"})
+        )
         with store.write() as connection:
             connection.execute(
                 insert(people),
@@ -111,13 +113,13 @@ def test_export_is_what_would_go(filled: UserFolder) -> None:
     assert "an1@" not in json.dumps(rows)
 
 
-def mentioning(kind: str, email: str, text: str) -> Arrival:
+def mentioning(kind: str, email: str, text: str) -> NewSignal:
     now = datetime.now(UTC)
     signal = Signal(
         id=uuid4(), type=kind, source="s", occurred_at=now, received_at=now, title="t", text=text,
         person=make_person(email=email),
     )  # fmt: skip
-    return Arrival(signal, (Seed("crm", live=True), Seed("hook", live=True, skipped="why")))
+    return NewSignal(signal, (InitialDelivery("crm", live=True), InitialDelivery("hook", live=True, skipped="why")))
 
 
 @pytest.mark.parametrize("others", [False, True])
@@ -127,7 +129,7 @@ def test_on_each_database(store: Store, others: bool) -> None:
         mentioning("custom.a", "bo@example.org", f"ask\n{AN}."),
         mentioning("custom.a", "bo@example.org", f"ask j{AN} or {AN}.vn"),
     )
-    committed = store.journal.commit(Entry("s", arrivals=arrivals))
+    committed = store.journal.commit(JournalEntry("s", arrivals=arrivals))
     marks = marks_of(AN.upper(), None)
     found = held.look(store, marks)
     assert (len(found.signals), len(found.others)) == (1, 1)
@@ -140,7 +142,7 @@ def test_on_each_database(store: Store, others: bool) -> None:
         assert len(connection.execute(select(signals.c.id)).all()) == left
         assert len(connection.execute(select(deliveries.c.signal_id)).all()) == left
         assert len(connection.execute(select(tombstones.c.id)).all()) == 3 - left
-    assert store.journal.commit(Entry("s", arrivals=arrivals)).new == ()
+    assert store.journal.commit(JournalEntry("s", arrivals=arrivals)).new == ()
     assert len(committed.new) == 3
 
 
@@ -150,7 +152,7 @@ def test_by_phone(store: Store) -> None:
         id=uuid4(), type="call.missed", source="s", occurred_at=now, received_at=now, title="t",
         person=make_person(email="x@example.org", phone="+84912345678"),
     )  # fmt: skip
-    store.journal.commit(Entry("s", arrivals=(Arrival(signal, (Seed("crm", live=True),)),)))
+    store.journal.commit(JournalEntry("s", arrivals=(NewSignal(signal, (InitialDelivery("crm", live=True),)),)))
     assert held.look(store, marks_of("0912 345 678", "VN")).signals == [str(signal.id)]
     assert held.look(store, marks_of("+84912345679", None)).empty
 
@@ -159,6 +161,6 @@ def test_by_phone(store: Store) -> None:
 def test_somebody_elses_body_nested_beyond_measure_stops_nothing(store: Store, depth: int) -> None:
     body = base64.b64encode(b"[" * depth + b'"an1@example.org"' + b"]" * depth).decode()
     kept = Quarantined(uuid4(), "forms", json.dumps({"body": body}).encode(), "nested too deep", datetime.now(UTC))
-    store.journal.commit(Entry("forms", quarantined=(kept,)))
+    store.journal.commit(JournalEntry("forms", quarantined=(kept,)))
     assert held.look(store, marks_of(AN, None)).empty
     assert held.look(store, marks_of("an1@example.org", None)).receipts == [str(kept.id)]

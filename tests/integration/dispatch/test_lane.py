@@ -16,7 +16,7 @@ from syncd.dispatch.lane import CLAIM_FOR
 from syncd.errors import Transient
 from syncd.runtime import crashpoints
 from syncd.signals import Route, Signal
-from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 from syncd.store.schema import deliveries, leases, spending
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
@@ -66,9 +66,11 @@ def test_live_goes_first_and_the_earliest_due_before_the_others(url: str) -> Non
     rig.store.close()
 
 
-def backfill(signals: list[Signal]) -> Entry:
+def backfill(signals: list[Signal]) -> JournalEntry:
     made = [msgspec.structs.replace(one, route=Route.BACKFILL) for one in signals]
-    return Entry("rig", [Arrival(one, (Seed("crm", live=False, old=True),)) for one in made], received_at=T0)
+    return JournalEntry(
+        "rig", [NewSignal(one, (InitialDelivery("crm", live=False, old=True),)) for one in made], received_at=T0
+    )
 
 
 def test_two_lanes_share_the_queue_without_taking_the_same(url: str) -> None:

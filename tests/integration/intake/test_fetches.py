@@ -19,7 +19,7 @@ from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
 from syncd.intake.quarantine import quarantined_request
 from syncd.signals import Route, decode_signal
 from syncd.store import Store
-from syncd.store.journal.entries import Entry
+from syncd.store.journal.entries import JournalEntry
 from syncd.store.schema import signals
 from syncd.testing.hostile import HostileSource, HostileWebhook, body, make_signal, page
 
@@ -58,7 +58,7 @@ def worker(store: Store, source: object, clock: Clock, law: RetryLaw = LAW) -> F
 
 def hint(store: Store, clock: Clock, *keys: str, not_before: datetime | None = None) -> None:
     hints = [Hint(key=key, data={"n": key}, not_before=not_before) for key in keys]
-    store.journal.commit(Entry("desk", hints=hints, received_at=clock()))
+    store.journal.commit(JournalEntry("desk", hints=hints, received_at=clock()))
 
 
 def stored(store: Store) -> list[str]:
@@ -190,7 +190,7 @@ def test_a_hint_merged_during_its_fetch_is_fetched_again(store: Store, clock: Cl
 def test_a_quarantined_body_is_parsed_again_after_a_fix(store: Store, clock: Clock) -> None:
     request = Request("POST", "https://x/webhooks/desk", {"content-type": "application/json"}, body(1, 2), clock())
     kept = quarantined_request(request, "desk", "the parser was wrong", clock())
-    store.journal.commit(Entry("desk", quarantined=(kept,), received_at=clock()))
+    store.journal.commit(JournalEntry("desk", quarantined=(kept,), received_at=clock()))
     fetches = worker(store, HostileWebhook(), clock)
     assert retry_quarantined(store, fetches) == 1
     assert (len(stored(store)), states(store)) == (2, [])
@@ -210,7 +210,7 @@ def test_what_an_earlier_version_could_not_read_is_released(
 ) -> None:
     request = Request("POST", "https://x/webhooks/desk", {"content-type": "application/json", **headers}, sent, clock())
     kept = quarantined_request(request, "desk", "the body is no JSON", clock())
-    store.journal.commit(Entry("desk", quarantined=(kept,), received_at=clock()))
+    store.journal.commit(JournalEntry("desk", quarantined=(kept,), received_at=clock()))
     keys = {
         "verify": {"scheme": "none", "insecure": True},
         "format": "json",
@@ -225,7 +225,7 @@ def test_what_an_earlier_version_could_not_read_is_released(
 
 def test_a_body_that_is_still_bad_goes_back(store: Store, clock: Clock) -> None:
     request = Request("POST", "https://x/webhooks/desk", {}, b"bug", clock())
-    store.journal.commit(Entry("desk", quarantined=(quarantined_request(request, "desk", "first", clock()),)))
+    store.journal.commit(JournalEntry("desk", quarantined=(quarantined_request(request, "desk", "first", clock()),)))
     fetches = worker(store, HostileWebhook(), clock)
     assert retry_quarantined(store, fetches) == 1
     (receipt,) = store.receipts.list()

@@ -10,7 +10,7 @@ from msgspec import structs
 from syncd.connector import Batch, FormerId
 from syncd.intake.former_ids import with_former_ids
 from syncd.store import Store
-from syncd.store.journal.entries import Arrival, Entry
+from syncd.store.journal.entries import JournalEntry, NewSignal
 from syncd.store.schema import signals, tombstones
 from tests.entries import CRM, MOMENT, a_signal
 
@@ -19,7 +19,7 @@ NOW = uuid5(UUID(int=0), "now")
 
 def stored(store: Store) -> UUID:
     signal = a_signal(1)
-    store.journal.commit(Entry("inbox", arrivals=[Arrival(signal, CRM)], received_at=MOMENT))
+    store.journal.commit(JournalEntry("inbox", arrivals=[NewSignal(signal, CRM)], received_at=MOMENT))
     return signal.id
 
 

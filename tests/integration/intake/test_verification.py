@@ -17,7 +17,7 @@ from syncd.intake.backfill import Range
 from syncd.intake.verification import Compared, compare_source, open_comparison
 from syncd.store import Store
 from syncd.store.jobs import Job
-from syncd.store.journal.entries import Arrival, Entry
+from syncd.store.journal.entries import JournalEntry, NewSignal
 from syncd.store.schema import signals, tombstones
 from syncd.store.verifications import SOURCE_KIND, last_results
 from syncd.testing.hostile import HostileSource, make_signal
@@ -29,8 +29,8 @@ SPECS = (SignalSpec("custom.*", "number", backfill=True),)
 
 
 def take_in(store: Store, *numbers: int) -> None:
-    made = [Arrival(make_signal(number, source="inbox"), ()) for number in numbers]
-    store.journal.commit(Entry("inbox", made, received_at=WANTED.until))
+    made = [NewSignal(make_signal(number, source="inbox"), ()) for number in numbers]
+    store.journal.commit(JournalEntry("inbox", made, received_at=WANTED.until))
 
 
 def compare(store: Store, source: Any, policy: Policy = POLICY, **options: Any) -> tuple[Compared, Job]:

@@ -15,7 +15,7 @@ import requests
 from syncd.errors import KeyUnavailable, UsageError
 from syncd.intake.admit import Policy
 from syncd.intake.webhooks import Endpoint
-from syncd.store.journal.entries import Entry, StoreUnavailable
+from syncd.store.journal.entries import JournalEntry, StoreUnavailable
 from syncd.testing.hostile import SECRET, HostileWebhook, body
 from syncd.web.app import Readiness
 from syncd.web.server import Server
@@ -283,4 +283,4 @@ def wait_until(true: object, seconds: float = 10) -> None:
 
 def test_entries_are_values(house: House) -> None:
     house.post(body(1))
-    assert isinstance(house.journal.entries[0], Entry)
+    assert isinstance(house.journal.entries[0], JournalEntry)

@@ -19,8 +19,8 @@ from syncd.intake.quarantine import quarantined_request
 from syncd.mapping.loading import load_mapping
 from syncd.service.job_runner import show_presence
 from syncd.store import Store, pg_notify
-from syncd.store.journal.entries import Arrival, Entry, Seed
-from syncd.store.journal.group_commit import Stir
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
+from syncd.store.journal.group_commit import WakeUp
 from syncd.store.pg_notify import EVERYBODY, LONGEST, Calling, read, said
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
 from tests.chaos import processes
@@ -32,11 +32,11 @@ from tests.user_folder import lay_out
 until = partial(processes.until, within=15.0)
 
 BODY = Request(method="POST", url="https://h/webhooks/forms", headers={}, body=b"?", received_at=MOMENT)
-WORK = Stir(frozenset({"crm"}), hints=True)
+WORK = WakeUp(frozenset({"crm"}), hints=True)
 
 
 @contextmanager
-def calls(store: Store, heard: Callable[[Stir], None]) -> Iterator[Calling]:
+def calls(store: Store, heard: Callable[[WakeUp], None]) -> Iterator[Calling]:
     made = Calling(store, heard)
     made.start()
     try:
@@ -46,8 +46,8 @@ def calls(store: Store, heard: Callable[[Stir], None]) -> Iterator[Calling]:
 
 
 def test_others_hear_it_and_oneself_does_not(postgres_url: str) -> None:
-    mine: list[Stir] = []
-    theirs: list[Stir] = []
+    mine: list[WakeUp] = []
+    theirs: list[WakeUp] = []
     with (
         Store.open(postgres_url) as one,
         Store.open(postgres_url) as other,
@@ -62,7 +62,7 @@ def test_others_hear_it_and_oneself_does_not(postgres_url: str) -> None:
 
 def test_a_connection_that_was_cut_is_made_anew(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pg_notify, "AGAIN", 0.05)
-    heard: list[Stir] = []
+    heard: list[WakeUp] = []
     with (
         Store.open(postgres_url) as one,
         Store.open(postgres_url) as other,
@@ -96,9 +96,9 @@ def test_a_lane_is_woken_by_another_machines_commit(postgres_url: str) -> None:
                 until(lambda: time.monotonic() - lane.moved > 0.5, "it has looked, and rests")
                 began = time.monotonic()
                 other.journal.commit(
-                    Entry(
+                    JournalEntry(
                         "rig",
-                        [Arrival(signal(1), (Seed("crm", live=True, old=False),))],
+                        [NewSignal(signal(1), (InitialDelivery("crm", live=True, old=False),))],
                         received_at=signal(1).received_at,
                     )
                 )
@@ -115,9 +115,11 @@ def test_a_command_beside_the_daemon_calls_out(
     text = (folder.path / "config.yaml").read_text("utf-8")
     database = f"database: {postgres_url}\nsecret_key: {'k' * 40}"
     folder.write("config.yaml", text.replace("database: sqlite:///./syncd.db", database))
-    heard: list[Stir] = []
+    heard: list[WakeUp] = []
     with Store.open(postgres_url) as store, calls(store, heard.append) as here:
-        settled = Entry("forms", [Arrival(signal(1), (Seed("archive", live=True, skipped="not asked for"),))])
+        settled = JournalEntry(
+            "forms", [NewSignal(signal(1), (InitialDelivery("archive", live=True, skipped="not asked for"),))]
+        )
         store.journal.commit(settled)
         presence = show_presence(store)
         assert presence is not None
@@ -125,11 +127,11 @@ def test_a_command_beside_the_daemon_calls_out(
             until(here.listening.is_set, "it listens")
             folder.done("replay", "--to", "archive")
             until(lambda: heard, "replay is heard")
-            assert heard == [Stir(frozenset({"archive"}))]
-            store.journal.commit(Entry("forms", quarantined=[quarantined_request(BODY, "forms", "odd", MOMENT)]))
+            assert heard == [WakeUp(frozenset({"archive"}))]
+            store.journal.commit(JournalEntry("forms", quarantined=[quarantined_request(BODY, "forms", "odd", MOMENT)]))
             folder.done("quarantine", "retry", "--all")
             until(lambda: len(heard) > 1, "the retry is heard")
-            assert heard[1] == Stir(hints=True)
+            assert heard[1] == WakeUp(hints=True)
 
 
 def test_on_sqlite_there_is_nobody_to_call(tmp_path: Path) -> None:
@@ -138,8 +140,8 @@ def test_on_sqlite_there_is_nobody_to_call(tmp_path: Path) -> None:
         assert not here.listening.is_set()
 
 
-@given(st.builds(Stir, st.frozensets(st.text(max_size=200), max_size=80), st.booleans()))
-def test_what_is_said_is_read_and_fits(stir: Stir) -> None:
+@given(st.builds(WakeUp, st.frozensets(st.text(max_size=200), max_size=80), st.booleans()))
+def test_what_is_said_is_read_and_fits(stir: WakeUp) -> None:
     payload = said("machine:1:a", stir)
     assert len(payload.encode()) <= LONGEST
     holder, told = read(payload)
@@ -151,4 +153,4 @@ def test_what_is_said_is_read_and_fits(stir: Stir) -> None:
     "payload", ["", "null", "{}", '{"from": 1}', "[" * 10_000, '{"from": "x", "to": 3, "hints": 1}']
 )
 def test_what_a_stranger_says_is_nothing(payload: str) -> None:
-    assert read(payload) == ("", Stir())
+    assert read(payload) == ("", WakeUp())

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from syncd.errors import UsageError
 from syncd.store import Store, balance
-from syncd.store.journal.entries import Entry, Quarantined, StoreUnavailable
+from syncd.store.journal.entries import JournalEntry, Quarantined, StoreUnavailable
 from tests.entries import MOMENT, an_entry
 from tests.servers import Server, execute
 
@@ -28,8 +28,8 @@ def refused(action: Callable[[], object], match: str) -> str:
     return line
 
 
-def fat(number: int) -> Entry:
-    return Entry("forms", quarantined=[Quarantined(UUID(int=number), "forms", b"x" * 100_000, "", MOMENT)])
+def fat(number: int) -> JournalEntry:
+    return JournalEntry("forms", quarantined=[Quarantined(UUID(int=number), "forms", b"x" * 100_000, "", MOMENT)])
 
 
 def test_a_full_disk_refuses_and_recovers(sqlite_url: str) -> None:

@@ -14,8 +14,17 @@ from sqlalchemy import func, select
 from syncd.connector import Hint
 from syncd.signals import Person, Route
 from syncd.store import Store, balance, queries
-from syncd.store.journal.entries import Arrival, Entry, Fence, FenceLost, JobStep, Quarantined, Seed, StoreUnavailable
-from syncd.store.journal.group_commit import Stir
+from syncd.store.journal.entries import (
+    Fence,
+    FenceLost,
+    InitialDelivery,
+    JobStep,
+    JournalEntry,
+    NewSignal,
+    Quarantined,
+    StoreUnavailable,
+)
+from syncd.store.journal.group_commit import WakeUp
 from syncd.store.schema import deliveries, receipts, settled, signals
 from tests.entries import CRM, MOMENT, a_signal, an_entry
 
@@ -32,9 +41,9 @@ def count(store: Store, table: Any) -> int:
 
 def test_a_signal_is_stored_once_with_its_deliveries(store: Store) -> None:
     seeds = (
-        Seed("crm", live=True),
-        Seed("archive", live=False, old=True),
-        Seed("desk", live=True, skipped="not wanted"),
+        InitialDelivery("crm", live=True),
+        InitialDelivery("archive", live=False, old=True),
+        InitialDelivery("desk", live=True, skipped="not wanted"),
     )
     first = store.journal.commit(an_entry(1, 2, seeds=seeds))
     again = store.journal.submit(an_entry(2, 3, seeds=seeds)).result(10)
@@ -62,7 +71,9 @@ def test_duplicates_within_one_entry_and_one_group_are_one_signal(store: Store) 
 
 
 def test_history_waits_behind_live(store: Store) -> None:
-    store.journal.commit(Entry("phones", [Arrival(a_signal(1, route=Route.BACKFILL), CRM), Arrival(a_signal(2), CRM)]))
+    store.journal.commit(
+        JournalEntry("phones", [NewSignal(a_signal(1, route=Route.BACKFILL), CRM), NewSignal(a_signal(2), CRM)])
+    )
     assert sorted(row["priority"] for row in rows(store, deliveries)) == [0, 1]
 
 
@@ -117,8 +128,8 @@ def test_an_expired_lease_is_a_lost_fence(open_store: Callable[..., Store]) -> N
 
 def test_hints_of_one_key_merge(store: Store) -> None:
     late, early = MOMENT + timedelta(hours=2), MOMENT + timedelta(hours=1)
-    store.journal.commit(Entry("desk", hints=[Hint(key="t1", data={"n": 1}, not_before=early), Hint(key="t2")]))
-    store.journal.commit(Entry("desk", hints=[Hint(key="t1", data={"n": 2}, not_before=late)]))
+    store.journal.commit(JournalEntry("desk", hints=[Hint(key="t1", data={"n": 1}, not_before=early), Hint(key="t2")]))
+    store.journal.commit(JournalEntry("desk", hints=[Hint(key="t1", data={"n": 2}, not_before=late)]))
     found = {row["key"]: row for row in rows(store, receipts)}
     assert found["t1"]["payload"] == b'{"n":2}'
     assert found["t1"]["version"] == 1
@@ -127,10 +138,10 @@ def test_hints_of_one_key_merge(store: Store) -> None:
 
 
 def test_a_fetched_receipt_goes_with_its_answer_unless_it_moved_on(store: Store) -> None:
-    store.journal.commit(Entry("desk", hints=[Hint(key="t1")]))
+    store.journal.commit(JournalEntry("desk", hints=[Hint(key="t1")]))
     (due,) = store.receipts.claim(10, timedelta(minutes=1))
     assert store.receipts.claim(10, timedelta(minutes=1)) == []
-    store.journal.commit(Entry("desk", hints=[Hint(key="t1", data={"newer": True})]))
+    store.journal.commit(JournalEntry("desk", hints=[Hint(key="t1", data={"newer": True})]))
     store.journal.commit(an_entry(1, fetched=due.fetched))
     (again,) = store.receipts.claim(10, timedelta(minutes=1))
     assert again.payload == b'{"newer":true}'
@@ -141,7 +152,7 @@ def test_a_fetched_receipt_goes_with_its_answer_unless_it_moved_on(store: Store)
 def test_a_body_in_quarantine_is_one_row_however_often_it_comes(store: Store) -> None:
     bad = Quarantined(UUID(int=7), "forms", b"\xff\x00", "no JSON\0", MOMENT)
     for _ in range(3):
-        store.journal.commit(Entry("forms", quarantined=[bad]))
+        store.journal.commit(JournalEntry("forms", quarantined=[bad]))
     (row,) = store.receipts.list()
     assert (row.payload, row.error, row.kind) == (b"\xff\x00", "no JSON\u2400", "body")
 
@@ -158,8 +169,10 @@ def test_a_poison_row_is_quarantined_and_harms_nobody(store: Store, kind: str) -
     poison = a_signal("poison", person=POISON[kind])
     with held_journal(store):
         before = [store.journal.submit(an_entry(f"a{n}")) for n in range(5)]
-        mixed = Entry("phones", [Arrival(a_signal("x"), CRM), Arrival(poison, CRM), Arrival(a_signal("y"), CRM)])
-        sick = store.journal.submit(Entry("phones", mixed.arrivals, state=b"after"))
+        mixed = JournalEntry(
+            "phones", [NewSignal(a_signal("x"), CRM), NewSignal(poison, CRM), NewSignal(a_signal("y"), CRM)]
+        )
+        sick = store.journal.submit(JournalEntry("phones", mixed.arrivals, state=b"after"))
         after = [store.journal.submit(an_entry(f"b{n}")) for n in range(5)]
     assert all(len(future.result(10).new) == 1 for future in before + after)
     answer = sick.result(10)
@@ -184,7 +197,7 @@ def test_poison_hints_and_memory_are_quarantined_too(store: Store) -> None:
 
 def test_an_entry_that_cannot_be_stored_at_all_is_refused_and_nothing_loops(store: Store) -> None:
     with pytest.raises(ValueError, match="surrogates not allowed"):
-        store.journal.submit(Entry("phones\ud800", state=b"1")).result(10)
+        store.journal.submit(JournalEntry("phones\ud800", state=b"1")).result(10)
     assert len(store.journal.commit(an_entry(1)).new) == 1
 
 
@@ -199,17 +212,17 @@ def test_close_drains_and_then_refuses(open_store: Callable[..., Store]) -> None
 
 
 def test_listeners_hear_of_new_work_only(store: Store) -> None:
-    heard: list[Stir] = []
+    heard: list[WakeUp] = []
 
-    def broken(stir: Stir) -> None:
+    def broken(stir: WakeUp) -> None:
         raise RuntimeError("a listener's own trouble")
 
     store.journal.listen(broken)
     store.journal.listen(heard.append)
     store.journal.commit(an_entry(1, hints=[Hint(key="h")]))
     store.journal.commit(an_entry(1))
-    store.journal.commit(an_entry(2, seeds=(Seed("crm", live=True, skipped="off"),)))
-    assert heard == [Stir(frozenset({"crm"}), hints=True)]
+    store.journal.commit(an_entry(2, seeds=(InitialDelivery("crm", live=True, skipped="off"),)))
+    assert heard == [WakeUp(frozenset({"crm"}), hints=True)]
 
 
 def test_many_threads_and_two_stores_lose_and_double_nothing(open_store: Callable[..., Store]) -> None:

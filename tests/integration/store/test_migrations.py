@@ -19,7 +19,7 @@ from syncd.runtime import crashpoints
 from syncd.signals import Person
 from syncd.store import Store
 from syncd.store.engine import WRITES, make_engine, parse_url
-from syncd.store.journal.entries import Arrival, Entry
+from syncd.store.journal.entries import JournalEntry, NewSignal
 from syncd.store.queries import Filter, newest
 from syncd.store.revisions import HEAD, SCRIPTS, db_info, upgrade
 from syncd.store.schema import metadata
@@ -75,7 +75,9 @@ def test_a_kill_in_mid_migration_leaves_nothing_and_the_next_start_goes_on(empty
 
 def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(empty_url: str) -> None:
     with Store.open(empty_url) as store:
-        store.journal.commit(Entry("phones", [Arrival(a_signal("1", person=Person(email="jo@example.com")), CRM)]))
+        store.journal.commit(
+            JournalEntry("phones", [NewSignal(a_signal("1", person=Person(email="jo@example.com")), CRM)])
+        )
     engine = make_engine(parse_url(empty_url))
     with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
         operations = Operations(MigrationContext.configure(connection))

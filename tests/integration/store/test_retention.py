@@ -14,7 +14,7 @@ from syncd.signals import Signal, make_person
 from syncd.store import Store
 from syncd.store.balance import balance, unbalanced
 from syncd.store.engine import millis
-from syncd.store.journal.entries import Arrival, Entry, Seed
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 from syncd.store.purge import purge
 from syncd.store.schema import people, receipts, source_health
 
@@ -58,14 +58,14 @@ def test_quarantine_people_and_silent_sources_go(store: Store) -> None:
     assert (count(store, receipts), count(store, people), count(store, source_health)) == (9, 105, 1)
 
 
-def arrivals(at: datetime, number: int) -> tuple[Arrival, ...]:
+def arrivals(at: datetime, number: int) -> tuple[NewSignal, ...]:
     person = make_person(email="an@example.org")
     return tuple(
-        Arrival(
+        NewSignal(
             Signal(
                 id=uuid4(), type="custom.a", source="s", occurred_at=at, received_at=at, title="t", person=person
             ),
-            (Seed("crm", live=True, skipped="for the test"),),
+            (InitialDelivery("crm", live=True, skipped="for the test"),),
         )
         for _ in range(number)
     )  # fmt: skip
@@ -74,13 +74,13 @@ def arrivals(at: datetime, number: int) -> tuple[Arrival, ...]:
 def test_under_load_the_writer_is_not_starved(store: Store) -> None:
     long_ago = datetime.now(UTC) - OLD
     for _ in range(20):
-        store.journal.commit(Entry("s", received_at=long_ago, arrivals=arrivals(long_ago, 200)))
+        store.journal.commit(JournalEntry("s", received_at=long_ago, arrivals=arrivals(long_ago, 200)))
     worst, stop = [0.0], threading.Event()
 
     def write() -> None:
         while not stop.is_set():
             begun = time.monotonic()
-            store.journal.commit(Entry("s", arrivals=arrivals(datetime.now(UTC), 1), hints=(Hint(key="k"),)))
+            store.journal.commit(JournalEntry("s", arrivals=arrivals(datetime.now(UTC), 1), hints=(Hint(key="k"),)))
             worst[0] = max(worst[0], time.monotonic() - begun)
 
     writer = threading.Thread(target=write)

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select
 from syncd.connector import Hint
 from syncd.signals import Person
 from syncd.store import Store, balance, queries
-from syncd.store.journal.entries import Arrival, Entry, Fetched, Seed
+from syncd.store.journal.entries import Fetched, InitialDelivery, JournalEntry, NewSignal
 from syncd.store.purge import purge
 from syncd.store.queries import Filter, Tail
 from syncd.store.schema import attempts, deliveries, settled, signals, spending, tombstones, writes
@@ -22,7 +22,7 @@ LONG_AGO = MOMENT - timedelta(days=3650)  # due on PostgreSQL's own clock too
 
 
 def hints(store: Store, *keys: str) -> None:
-    store.journal.commit(Entry("desk", hints=[Hint(key=key) for key in keys], received_at=LONG_AGO))
+    store.journal.commit(JournalEntry("desk", hints=[Hint(key=key) for key in keys], received_at=LONG_AGO))
 
 
 # ------------------------------------------------------------------------------------------------------- receipts
@@ -43,7 +43,7 @@ def test_receipts_are_claimed_once_each_and_again_when_the_claim_ran_out(open_st
             break
     late = mine[0]
     assert not first.receipts.fail(late, "late", MOMENT)
-    first.journal.commit(Entry("desk", fetched=Fetched(late.id, late.version, late.claim)))
+    first.journal.commit(JournalEntry("desk", fetched=Fetched(late.id, late.version, late.claim)))
     assert first.receipts.get(late.id) is not None  # a stalled fetch removes nothing
 
 
@@ -150,7 +150,11 @@ def test_a_stopped_job_waits_to_be_resumed(store: Store) -> None:
 def test_filters(store: Store) -> None:
     ann = a_signal("ann", person=Person(email="ann@example.com"), occurred_at=MOMENT - timedelta(days=2))
     bob = a_signal("bob", person=Person(phone="+84912345678"), type="custom.order", source="forms")
-    store.journal.commit(Entry("phones", [Arrival(ann, CRM), Arrival(bob, (Seed("crm", live=True, skipped="no"),))]))
+    store.journal.commit(
+        JournalEntry(
+            "phones", [NewSignal(ann, CRM), NewSignal(bob, (InitialDelivery("crm", live=True, skipped="no"),))]
+        )
+    )
 
     def ids(**wanted: Any) -> set[str]:
         return {stored.signal.title for stored in queries.newest(store, Filter(**wanted))}
@@ -176,10 +180,10 @@ def test_every_pages_through_ties(store: Store) -> None:
 
 def test_the_tail_gives_each_signal_once_even_a_late_commit(store: Store) -> None:
     tail = Tail(store, Filter(), MOMENT - MINUTE)
-    store.journal.commit(Entry("phones", [Arrival(a_signal(1, received_at=MOMENT), CRM)]))
+    store.journal.commit(JournalEntry("phones", [NewSignal(a_signal(1, received_at=MOMENT), CRM)]))
     assert [stored.signal.title for stored in tail.new()] == ["call 1"]
     late = a_signal(2, received_at=MOMENT - timedelta(seconds=30))
-    store.journal.commit(Entry("phones", [Arrival(late, CRM)]))
+    store.journal.commit(JournalEntry("phones", [NewSignal(late, CRM)]))
     assert [stored.signal.title for stored in tail.new()] == ["call 2"]
     assert tail.new() == []
 
@@ -212,7 +216,7 @@ def test_the_purge_keeps_ids_books_and_whatever_has_work_left(store: Store) -> N
     settle_all(store, "dead", of="dead")
     for n in range(25):
         settle_all(store, "delivered", of=f"done{n}")
-    store.journal.commit(Entry("phones", [Arrival(a_signal("young", received_at=MOMENT + 3 * MINUTE), ())]))
+    store.journal.commit(JournalEntry("phones", [NewSignal(a_signal("young", received_at=MOMENT + 3 * MINUTE), ())]))
     with store.write() as connection:
         connection.execute(insert(spending).values(destination="crm", hour=0, units=1, calls=1))
     done = purge(store, MOMENT + MINUTE, bite=7)

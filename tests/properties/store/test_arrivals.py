@@ -19,16 +19,16 @@ from syncd.signals import Person, Route
 from syncd.store import Store
 from syncd.store.journal import group_commit
 from syncd.store.journal.encoding import Prepared, prepare
-from syncd.store.journal.entries import Arrival, Committed, Entry, Outcome, Seed
-from syncd.store.journal.group_commit import Stir, commit_group
-from syncd.store.journal.sqlite_fast_path import MOST_ROWS, arrive
+from syncd.store.journal.entries import Committed, InitialDelivery, JournalEntry, NewSignal, Outcome
+from syncd.store.journal.group_commit import WakeUp, commit_group
+from syncd.store.journal.sqlite_fast_path import MOST_ROWS, insert_new
 from syncd.store.schema import deliveries, receipts, settled, signals, source_health, tally, tombstones
 from tests.entries import CRM, MOMENT, a_signal
 
 TABLES = (signals, deliveries, settled, tally, source_health, receipts, tombstones)
 SEEDS = st.lists(
     st.builds(
-        Seed,
+        InitialDelivery,
         st.sampled_from(["crm", "archive", 'it\'s a "desk"']),
         st.booleans(),
         st.booleans(),
@@ -38,7 +38,7 @@ SEEDS = st.lists(
     unique_by=lambda seed: seed.destination,
 ).map(tuple)
 ARRIVALS = st.builds(
-    lambda native, seeds, route, late, name: Arrival(
+    lambda native, seeds, route, late, name: NewSignal(
         a_signal(native, route=route, person=Person(name=name), received_at=MOMENT + timedelta(seconds=late)), seeds
     ),
     st.integers(0, 40),
@@ -48,7 +48,7 @@ ARRIVALS = st.builds(
     st.sampled_from(["", "Ann O'Hara", "\0", "\U0001f600", "\ud800"]),
 )
 ENTRIES = st.builds(
-    lambda source, arrivals, state: Entry(source, arrivals, received_at=MOMENT, state=state),
+    lambda source, arrivals, state: JournalEntry(source, arrivals, received_at=MOMENT, state=state),
     st.sampled_from(["phones", "shop"]),
     st.lists(ARRIVALS, max_size=4),
     st.sampled_from([None, None, None, b"page 2"]),
@@ -64,7 +64,7 @@ def a_store() -> Iterator[Store]:
         yield store
 
 
-def commit(store: Store, entries: Sequence[Entry]) -> tuple[list[Outcome], Stir]:
+def commit(store: Store, entries: Sequence[JournalEntry]) -> tuple[list[Outcome], WakeUp]:
     result = commit_group(store, [prepare(entry, MOMENT) for entry in entries])
     return result.outcomes, result.stir
 
@@ -75,7 +75,7 @@ def everything(store: Store) -> dict[str, list[Any]]:
 
 
 @given(st.lists(st.lists(ENTRIES, min_size=1, max_size=6), max_size=4), st.sets(st.integers(0, 40), max_size=3))
-def test_both_ways_leave_the_same(written: list[list[Entry]], purged: set[int]) -> None:
+def test_both_ways_leave_the_same(written: list[list[JournalEntry]], purged: set[int]) -> None:
     with a_store() as short, a_store() as general:
         for store in (short, general):
             with store.write() as connection:
@@ -102,19 +102,21 @@ class Pooled:
 
 
 def some(count: int, *, start: int = 0, **changes: Any) -> list[Any]:
-    return [prepare(Entry("phones", [Arrival(a_signal(start + n), CRM)], **changes), MOMENT) for n in range(count)]
+    return [
+        prepare(JournalEntry("phones", [NewSignal(a_signal(start + n), CRM)], **changes), MOMENT) for n in range(count)
+    ]
 
 
 def test_what_is_new_and_bare_goes_the_short_way_and_nothing_else_does() -> None:
     with a_store() as store:
-        assert arrive(store, some(MOST_ROWS))
+        assert insert_new(store, some(MOST_ROWS))
         before = everything(store)
-        assert not arrive(store, some(3, start=MOST_ROWS - 2))  # the last of them new
-        assert not arrive(store, some(3, start=1000, state=b"page 2"))
-        assert not arrive(store, some(MOST_ROWS + 1, start=2000))
+        assert not insert_new(store, some(3, start=MOST_ROWS - 2))  # the last of them new
+        assert not insert_new(store, some(3, start=1000, state=b"page 2"))
+        assert not insert_new(store, some(MOST_ROWS + 1, start=2000))
         with store.write() as connection:
             connection.execute(insert(tombstones).values(id=str(a_signal(4001).id), at=0))
-        assert not arrive(store, some(3, start=4000))  # the second was purged
+        assert not insert_new(store, some(3, start=4000))  # the second was purged
         assert {**everything(store), "tombstones": []} == before
 
 
@@ -122,7 +124,7 @@ def test_while_repeats_are_about_nothing_is_tried_in_vain() -> None:
     asked: list[bool] = []
 
     def watched(store: Store, group: Sequence[Prepared]) -> bool:
-        asked.append(arrive(store, group))
+        asked.append(insert_new(store, group))
         return asked[-1]
 
     with a_store() as store, patch.object(group_commit, "arrive", watched):
@@ -143,5 +145,5 @@ def test_a_sqlite_without_json_goes_the_general_way() -> None:
 
     with a_store() as store, closing(sqlite3.connect(str(store.url.database), factory=Plain)) as plain:
         with patch.object(store.engine, "raw_connection", lambda: Pooled(plain)):
-            assert not arrive(store, some(3))
-        assert commit(store, [Entry("phones", [Arrival(a_signal(1), CRM)])])[1] == Stir(frozenset({"crm"}))
+            assert not insert_new(store, some(3))
+        assert commit(store, [JournalEntry("phones", [NewSignal(a_signal(1), CRM)])])[1] == WakeUp(frozenset({"crm"}))

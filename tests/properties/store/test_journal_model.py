@@ -15,7 +15,7 @@ from sqlalchemy import delete, insert, select
 from syncd.connector import Hint
 from syncd.signals import Person, Signal
 from syncd.store import Store, balance
-from syncd.store.journal.entries import Arrival, Entry, Fence, FenceLost, Seed
+from syncd.store.journal.entries import Fence, FenceLost, InitialDelivery, JournalEntry, NewSignal
 from syncd.store.purge import KEPT_STATES, purge
 from syncd.store.schema import deliveries, receipts, settled
 from tests.entries import MOMENT, a_signal
@@ -24,9 +24,9 @@ NATIVES = st.integers(0, 15)
 POISON = Person(email="x\ud800@example.com")
 SEEDS = st.sampled_from(
     [
-        (Seed("crm", live=True),),
-        (Seed("crm", live=True), Seed("archive", live=True, skipped="not wanted")),
-        (Seed("archive", live=False, old=True),),
+        (InitialDelivery("crm", live=True),),
+        (InitialDelivery("crm", live=True), InitialDelivery("archive", live=True, skipped="not wanted")),
+        (InitialDelivery("archive", live=False, old=True),),
         (),
     ]
 )
@@ -65,15 +65,15 @@ class JournalModel(RuleBasedStateMachine):
 
     @rule(entries=ENTRIES, inline=st.booleans())
     def commit(
-        self, entries: list[tuple[list[tuple[int, tuple[Seed, ...], bool]], dict[str, int]]], inline: bool
+        self, entries: list[tuple[list[tuple[int, tuple[InitialDelivery, ...], bool]], dict[str, int]]], inline: bool
     ) -> None:
         made = []
         for arrivals, hints in entries:
             self.cursor += 1
             made.append(
-                Entry(
+                JournalEntry(
                     "phones",
-                    [Arrival(signal(native, bad), seeds) for native, seeds, bad in arrivals],
+                    [NewSignal(signal(native, bad), seeds) for native, seeds, bad in arrivals],
                     hints=[Hint(key=key, data={"n": value}) for key, value in hints.items()],
                     state=str(self.cursor).encode(),
                     fence=self.fence,
@@ -91,7 +91,7 @@ class JournalModel(RuleBasedStateMachine):
             for key, value in hints.items():
                 self.hints[key] = (value, self.hints[key][1] + 1 if key in self.hints else 0)
 
-    def _learn(self, arrivals: list[tuple[int, tuple[Seed, ...], bool]]) -> int:
+    def _learn(self, arrivals: list[tuple[int, tuple[InitialDelivery, ...], bool]]) -> int:
         new = 0
         for native, seeds, bad in arrivals:
             if bad:
@@ -106,8 +106,8 @@ class JournalModel(RuleBasedStateMachine):
 
     @rule(native=NATIVES)
     def commit_stale(self, native: int) -> None:
-        entry = Entry(
-            "phones", [Arrival(signal(native, False), ())], state=b"stale", fence=Fence("poll:phones", "other")
+        entry = JournalEntry(
+            "phones", [NewSignal(signal(native, False), ())], state=b"stale", fence=Fence("poll:phones", "other")
         )
         try:
             self.store.journal.commit(entry)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from syncd.intake.async_journal import DRY_TURNS, LoopJournal
-from syncd.store.journal.entries import Committed, Done, Entry, StoreUnavailable, Tell
+from syncd.intake.async_journal import DRY_TURNS, AsyncJournal
+from syncd.store.journal.entries import Committed, JournalEntry, OnDone, OnDoneMany, StoreUnavailable
 
 
 class Written:
@@ -14,18 +14,18 @@ class Written:
 
     def __init__(self, enough: int = 256) -> None:
         self.enough = enough
-        self.groups: list[Sequence[tuple[Entry, Done]]] = []
-        self.tells: list[Tell] = []
+        self.groups: list[Sequence[tuple[JournalEntry, OnDone]]] = []
+        self.tells: list[OnDoneMany] = []
         self.closed = False
 
     @property
     def depth(self) -> int:
         return 0
 
-    def prepare(self, entry: Entry) -> Entry:
+    def prepare(self, entry: JournalEntry) -> JournalEntry:
         return entry
 
-    def submit_all(self, entries: Sequence[tuple[Entry, Done]], tell: Tell) -> None:
+    def submit_all(self, entries: Sequence[tuple[JournalEntry, OnDone]], tell: OnDoneMany) -> None:
         if self.closed:
             raise StoreUnavailable("closed")
         self.groups.append(entries)
@@ -43,10 +43,10 @@ async def turns(count: int = DRY_TURNS + 2) -> None:
 def test_what_comes_during_a_commit_is_the_next_group() -> None:
     async def run() -> None:
         journal = Written()
-        gathered = LoopJournal(journal)
-        first = [gathered.commit(Entry("a")) for _ in range(3)]
+        gathered = AsyncJournal(journal)
+        first = [gathered.commit(JournalEntry("a")) for _ in range(3)]
         await turns()
-        later = [gathered.commit(Entry("b")) for _ in range(2)]
+        later = [gathered.commit(JournalEntry("b")) for _ in range(2)]
         await turns()
         assert ([len(group) for group in journal.groups], gathered.held) == ([3], 2)
         journal.end(0)
@@ -62,17 +62,17 @@ def test_what_comes_during_a_commit_is_the_next_group() -> None:
 def test_enough_is_handed_over_while_more_come_once_the_writer_is_free() -> None:
     async def run() -> None:
         journal = Written(enough=3)
-        gathered = LoopJournal(journal)
-        waiting = [gathered.commit(Entry("a")) for _ in range(4)]
+        gathered = AsyncJournal(journal)
+        waiting = [gathered.commit(JournalEntry("a")) for _ in range(4)]
         assert ([len(group) for group in journal.groups], gathered.held) == ([3], 1)
-        waiting += [gathered.commit(Entry("b")) for _ in range(4)]
+        waiting += [gathered.commit(JournalEntry("b")) for _ in range(4)]
         await turns()
         assert gathered.held == 5  # the writer is not free: they are one group, not two
         journal.end(0)
         await asyncio.gather(*waiting[:3])
         assert ([len(group) for group in journal.groups], gathered.held) == ([3, 5], 0)
         journal.end(1)
-        waiting.append(gathered.commit(Entry("c")))
+        waiting.append(gathered.commit(JournalEntry("c")))
         await turns()
         journal.end(2)
         await asyncio.gather(*waiting)
@@ -84,10 +84,10 @@ def test_enough_is_handed_over_while_more_come_once_the_writer_is_free() -> None
 def test_a_commit_that_takes_long_holds_nothing_back() -> None:
     async def run() -> None:
         journal = Written()
-        gathered = LoopJournal(journal)
-        gathered.commit(Entry("a"))
+        gathered = AsyncJournal(journal)
+        gathered.commit(JournalEntry("a"))
         await turns()
-        gathered.commit(Entry("b"))
+        gathered.commit(JournalEntry("b"))
         async with asyncio.timeout(10):
             while gathered.held:
                 await asyncio.sleep(0)
@@ -99,13 +99,13 @@ def test_a_commit_that_takes_long_holds_nothing_back() -> None:
 def test_a_closed_journal_is_heard_of_and_blocks_nothing() -> None:
     async def run() -> None:
         journal = Written()
-        gathered = LoopJournal(journal)
+        gathered = AsyncJournal(journal)
         journal.closed = True
-        refused = gathered.commit(Entry("a"))
+        refused = gathered.commit(JournalEntry("a"))
         await turns()
         assert isinstance(refused.exception(), StoreUnavailable)
         journal.closed = False
-        taken = gathered.commit(Entry("b"))
+        taken = gathered.commit(JournalEntry("b"))
         await turns()
         journal.end(0)
         assert await taken == Committed()

@@ -22,7 +22,7 @@ from syncd.intake.admit import Outlet, Policy
 from syncd.intake.quarantine import read_payload
 from syncd.intake.unpacking import TooLargeUnpacked, unpacked
 from syncd.intake.webhooks import NOT_AUTHENTIC, TOO_LARGE, WRONG_CODING, Answer, Endpoint, judge
-from syncd.store.journal.entries import Entry
+from syncd.store.journal.entries import JournalEntry
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 POLICY = Policy(switches={"custom": {"*": True}}, outlets=(Outlet("crm"),))
@@ -73,7 +73,7 @@ def judged(request: Request, *, at: Endpoint | None = None, limit: int = 100_000
 @pytest.mark.parametrize("coding", PACKERS)
 def test_a_packed_body_is_a_signal(coding: str) -> None:
     verdict = judged(sent(PACKERS[coding](PLAIN), coding))
-    assert isinstance(verdict, Entry)
+    assert isinstance(verdict, JournalEntry)
     assert [arrival.signal.title for arrival in verdict.arrivals] == ["packed"]
 
 
@@ -81,7 +81,7 @@ def test_a_packed_body_is_a_signal(coding: str) -> None:
 def test_the_bytes_as_sent_or_as_packed_may_be_signed(over: str) -> None:
     body = gzip.compress(PLAIN)
     signature = hmac.new(SECRET.encode(), body if over == "packed" else PLAIN, hashlib.sha256).hexdigest()
-    assert isinstance(judged(sent(body, "gzip", x_sig=signature), at=endpoint("hmac")), Entry)
+    assert isinstance(judged(sent(body, "gzip", x_sig=signature), at=endpoint("hmac")), JournalEntry)
     other = gzip.compress(b'{"id": "2"}')
     assert judged(sent(other, "gzip", x_sig=signature), at=endpoint("hmac")) is NOT_AUTHENTIC
 
