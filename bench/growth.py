@@ -93,7 +93,7 @@ class Filled:
         return done
 
 
-def _settlement(batch: queue.Batch, state: str, now: int) -> Settlement:
+def _settlement(batch: queue.ClaimedBatch, state: str, now: int) -> Settlement:
     done = "written" if state == "delivered" else state
     return Settlement(
         [(one.signal_id, WriteRow("timeline", one.signal_id, "Task", "upsert", done)) for one in batch.taken],

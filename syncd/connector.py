@@ -24,7 +24,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict
 
 from syncd.errors import Failure
-from syncd.http.lockout import Refusals
+from syncd.http.lockout import LoginBackoff
 from syncd.runtime.known_secrets import learn_settings
 from syncd.signals import Signal
 
@@ -97,7 +97,7 @@ class Context:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     directory: Path = Path()
     recall: Callable[[Sequence[str]], dict[str, str]] = _no_memory
-    refusals: Refusals = field(default_factory=Refusals)
+    refusals: LoginBackoff = field(default_factory=LoginBackoff)
 
     def beside(self, path: Path) -> Path:
         """A path of the settings, made absolute from where the configuration lies; `~` is the user's home."""

@@ -125,7 +125,7 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
     from syncd.intake.backfill import LEASE, Progress
     from syncd.service.job_runner import daemon_runs
     from syncd.store.journal.group_commit import WakeUp
-    from syncd.store.pg_notify import EVERYBODY, call_out
+    from syncd.store.pg_notify import EVERYBODY, notify_now
 
     called = False
     with here.out.progress(f"backfill of {job.subject}") as told:
@@ -133,7 +133,7 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
         while True:
             if daemon_runs(store):
                 if not called:
-                    call_out(store, WakeUp(frozenset({EVERYBODY})))
+                    notify_now(store, WakeUp(frozenset({EVERYBODY})))
                 called = True
             elif (claimed := store.jobs.claim(LEASE, id=job.id)) is not None:
                 with resumable(here):

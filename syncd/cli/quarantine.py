@@ -114,10 +114,10 @@ def _work_off(here: Session, store: Store, ids: list[str]) -> int | None:
     from syncd.service.assembly import assemble
     from syncd.service.job_runner import daemon_runs
     from syncd.store.journal.group_commit import WakeUp
-    from syncd.store.pg_notify import call_out
+    from syncd.store.pg_notify import notify_now
 
     if daemon_runs(store):
-        call_out(store, WakeUp(hints=True))
+        notify_now(store, WakeUp(hints=True))
         return None
     sources = {found.source for found in store.receipts.list(state="", ids=ids, limit=len(ids))}
     known = sorted(sources & set(here.settings.sources))

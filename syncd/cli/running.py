@@ -30,7 +30,7 @@ def running(here: Session) -> Iterator[tuple[Store, Named, Sequence[str]]]:
     read, and a running daemon must say what it works by; with none, the file's faults are raised as ever."""
     from syncd.service.job_runner import PRESENCE
     from syncd.store import Store
-    from syncd.store.announcements import IN_FORCE, REFUSED, Notices
+    from syncd.store.announcements import IN_FORCE, REFUSED, Announcements
 
     try:
         settings = here.settings
@@ -40,13 +40,13 @@ def running(here: Session) -> Iterator[tuple[Store, Named, Sequence[str]]]:
             raise
         with Store.open(url, migrate=False) as store:
             alive = store.leases.holders(PRESENCE)
-            said = Notices(store).of(IN_FORCE, alive)
+            said = Announcements(store).of(IN_FORCE, alive)
             if not said:
                 raise
-            yield store, _in_force(said[0]), Notices(store).of(REFUSED, alive) or [str(error)]
+            yield store, _in_force(said[0]), Announcements(store).of(REFUSED, alive) or [str(error)]
         return
     with here.store() as store:
-        yield store, settings, Notices(store).of(REFUSED, store.leases.holders(PRESENCE))
+        yield store, settings, Announcements(store).of(REFUSED, store.leases.holders(PRESENCE))
 
 
 def _in_force(text: str) -> Named:

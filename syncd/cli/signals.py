@@ -13,7 +13,7 @@ from syncd.cli.filters import Chosen, one_signal
 from syncd.cli.session import session
 
 if TYPE_CHECKING:
-    from syncd.store.queries import Explained, Stored
+    from syncd.store.queries import Explained, StoredSignal
 
 signals_app = typer.Typer(no_args_is_help=True, help="The signals that were stored.")
 COLUMNS = ("occurred_at", "type", "person", "title", "state", "id")
@@ -87,7 +87,7 @@ def tail(
             time.sleep(FOLLOW_EVERY)
 
 
-def row(found: Stored) -> dict[str, Any]:
+def row(found: StoredSignal) -> dict[str, Any]:
     """One line of a list of signals."""
     signal = found.signal
     states = {name: state for name, (state, _) in found.states.items()}

@@ -237,10 +237,10 @@ def deliver(here: Session, store: Store, names: list[str] | None = None) -> None
     from syncd.service.assembly import assemble
     from syncd.service.job_runner import daemon_runs
     from syncd.store.journal.group_commit import WakeUp
-    from syncd.store.pg_notify import EVERYBODY, call_out
+    from syncd.store.pg_notify import EVERYBODY, notify_now
 
     if daemon_runs(store):
-        call_out(store, WakeUp(frozenset(names or [EVERYBODY])))
+        notify_now(store, WakeUp(frozenset(names or [EVERYBODY])))
         here.out.say("the running daemon writes them")
         return
     assembly = assemble(here.loaded, store=store, only_sources=())

@@ -169,7 +169,7 @@ class Lane:
         self._look_for_work = 0.0 if more else time.monotonic() + self._idle
         return more
 
-    def _run(self, work: Round, caller: Caller, batch: queue.Batch) -> None:
+    def _run(self, work: Round, caller: Caller, batch: queue.ClaimedBatch) -> None:
         try:
             work.run()
         except StoreUnavailable:
@@ -209,7 +209,7 @@ class Lane:
         with self._store.read() as connection:
             return read_pace(pace_of(connection, self.name))
 
-    def _claim(self, caller: Caller, now: int) -> queue.Batch:
+    def _claim(self, caller: Caller, now: int) -> queue.ClaimedBatch:
         limit = max(1, self._destination.capacity)
         if caller.pace.size:
             limit = min(limit, caller.pace.size)
@@ -219,7 +219,7 @@ class Lane:
             lambda connection: queue.claim(connection, self.name, limit=limit, now=now, until=now + CLAIM_FOR)
         )
 
-    def _extend(self, batch: queue.Batch) -> None:
+    def _extend(self, batch: queue.ClaimedBatch) -> None:
         now = self._clock()
         if now - self._extended < CLAIM_FOR // 3:
             return

@@ -17,7 +17,7 @@ from syncd.observability import signal_log
 from syncd.runtime import crashpoints
 from syncd.store import queue
 from syncd.store.lanes import PersonRow, drop_nobodies, drop_people, put_people, take_turns
-from syncd.store.queue import Attempt, Batch, Ending, Release, Settlement, Taken, WriteRow
+from syncd.store.queue import Attempt, ClaimedBatch, Ending, Release, Settlement, Taken, WriteRow
 from syncd.store.store import Store
 
 
@@ -28,7 +28,7 @@ class Ledger:
     wanted, so that nothing of them is kept. `waits`: until when a delivery of those waits.
     """
 
-    def __init__(self, store: Store, batch: Batch, clock: Callable[[], int]) -> None:
+    def __init__(self, store: Store, batch: ClaimedBatch, clock: Callable[[], int]) -> None:
         self._store = store
         self._batch = batch
         self._clock = clock

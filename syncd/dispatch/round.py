@@ -28,7 +28,7 @@ from syncd.mapping import reasons
 from syncd.mapping.model import About, CompiledMapping, Draft, Stranger
 from syncd.signals import Signal
 from syncd.store.lanes import put_people
-from syncd.store.queue import Batch, Taken, WriteRow
+from syncd.store.queue import ClaimedBatch, Taken, WriteRow
 from syncd.store.store import Store
 
 DIED = Ambiguous("syncd was stopped before the answer came", code="interrupted")
@@ -61,7 +61,7 @@ class Route:
 class Round:
     """Works one batch off."""
 
-    def __init__(self, route: Route, store: Store, caller: Caller, batch: Batch) -> None:
+    def __init__(self, route: Route, store: Store, caller: Caller, batch: ClaimedBatch) -> None:
         self._route = route
         self._store = store
         self._caller = caller

@@ -24,7 +24,7 @@ WINDOW = timedelta(hours=1)
 commands all try the same secret."""
 
 
-def free_at(refused: Mapping[datetime, str], now: datetime, asked: datetime | None) -> datetime | None:
+def retry_at(refused: Mapping[datetime, str], now: datetime, asked: datetime | None) -> datetime | None:
     """When a secret that was `refused` at these moments may be tried again; None: now. `asked`: when a person last wished it.
     Moments that are still to come are a clock's that was set back, and hold nobody."""
     recent = sorted(moment for moment in refused if timedelta(0) <= now - moment < WINDOW)
@@ -33,7 +33,7 @@ def free_at(refused: Mapping[datetime, str], now: datetime, asked: datetime | No
     return recent[-MOST] + WINDOW if len(recent) >= MOST else None
 
 
-class Book(Protocol):
+class RefusalStore(Protocol):
     """Where refusals are kept, by a mark that tells equal credentials and nothing of them. Nothing raises."""
 
     def mark(self, *credentials: str) -> str: ...
@@ -47,7 +47,7 @@ class Book(Protocol):
     def forget(self, mark: str) -> None: ...
 
 
-class MemoryBook:
+class MemoryRefusals:
     """Refusals of one process. A mark means nothing elsewhere."""
 
     def __init__(self) -> None:
@@ -78,11 +78,13 @@ def keyed(key: bytes, *credentials: str) -> str:
     return hashlib.blake2b(text, key=key, person=b"syncd refusals", digest_size=32).hexdigest()
 
 
-class Refusals:
+class LoginBackoff:
     """The brake on one's own `book`. Thread-safe. Credentials are all that makes a try what it is: where, who, and the secret."""
 
-    def __init__(self, book: Book | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._book = book or MemoryBook()
+    def __init__(
+        self, book: RefusalStore | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._book = book or MemoryRefusals()
         self._clock = clock
         self._asked: datetime | None = None
         self._guard = threading.Lock()
@@ -118,7 +120,7 @@ class Refusals:
         """Whether they were refused of late, and may be tried all the same. Raises Misconfigured."""
         now = self._clock()
         refused = self._book.read(mark, now - WINDOW)
-        again = free_at(refused, now, self._asked)
+        again = retry_at(refused, now, self._asked)
         if again is not None:
             often = "" if len(refused) < MOST else f"refused {len(refused)} times within an hour and "
             raise Misconfigured(

@@ -22,7 +22,7 @@ from syncd.config.unused import loose_ends
 from syncd.config.yaml_positions import read_yaml
 from syncd.connector import Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
-from syncd.http.lockout import Refusals
+from syncd.http.lockout import LoginBackoff
 from syncd.http.oauth import MemoryTokens, TokenStore
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
@@ -122,7 +122,7 @@ class _Building:
     tokens: TokenStore
     recall: Recall
     clock: Callable[[], datetime]
-    refusals: Refusals = field(default_factory=Refusals)
+    refusals: LoginBackoff = field(default_factory=LoginBackoff)
     lints: bool = False
 
     def __post_init__(self) -> None:

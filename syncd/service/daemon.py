@@ -34,13 +34,13 @@ from syncd.service.reload import Reload, lane_mark
 from syncd.signin.watcher import LOOK_EVERY, SignIns
 from syncd.store import Store
 from syncd.store import gauges as figures
-from syncd.store.announcements import Notices
-from syncd.store.balance import KeptBalance, balance
+from syncd.store.announcements import Announcements
+from syncd.store.balance import BalanceSheet, balance
 from syncd.store.engine import millis
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.journal.group_commit import WakeUp
 from syncd.store.lanes import spending
-from syncd.store.pg_notify import EVERYBODY, Calling
+from syncd.store.pg_notify import EVERYBODY, PgNotifier
 from syncd.store.purge import purge
 from syncd.store.subscriptions import faults
 from syncd.store.verifications import last_results
@@ -82,13 +82,13 @@ class Daemon:
 
     def _build(self) -> None:
         self._meter = Meter()
-        self._books = KeptBalance(lambda: balance(self.store))
+        self._books = BalanceSheet(lambda: balance(self.store))
         self.assembly = self._assemble(self._loaded)
         self.intake = Intake(self.store, self.settings, self.assembly.sources, clock=self._clock)
         self.lanes = {name: self._lane(self.settings, name, out) for name, out in self.assembly.outlets.items()}
         self._ending: list[threading.Thread] = []  # lanes that a reload has ended, until they have settled
-        self.reloads = Reload(self._loaded, self.settings, Notices(self.store), self._assemble, self._adopt)
-        self._calling = Calling(self.store, self._heard)
+        self.reloads = Reload(self._loaded, self.settings, Announcements(self.store), self._assemble, self._adopt)
+        self._calling = PgNotifier(self.store, self._heard)
         self.jobs = JobRunner(self.store, self.intake, clock=self._clock)
         self.intake.schedule.add("jobs", self.jobs.work, Times(every=JOBS_EVERY))
         sign_ins = SignIns(self.store, self._mended)
@@ -133,7 +133,7 @@ class Daemon:
         presence = show_presence(self.store)
         if presence is not None:
             self._running.enter_context(presence)
-        Notices(self.store).keep_only(self.store.leases.holders(PRESENCE))
+        Announcements(self.store).keep_only(self.store.leases.holders(PRESENCE))
         self.store.journal.listen(self._stirred)
         self.store.journal.listen(self._calling.stirred)
         self._calling.start()

@@ -23,7 +23,7 @@ from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.mapping.shipped import own_files
 from syncd.service import sd_notify
 from syncd.service.assembly import Assembly, Outlet
-from syncd.store.announcements import IN_FORCE, REFUSED, Notices
+from syncd.store.announcements import IN_FORCE, REFUSED, Announcements
 from syncd.store.journal.entries import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -142,7 +142,7 @@ class Reload:
         self,
         loaded: Loaded,
         settings: Settings,
-        notices: Notices,
+        notices: Announcements,
         build: Callable[[Loaded], Assembly],
         adopt: Callable[[Loaded, Assembly], None],
     ) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from syncd.store.announcements import Notices
+from syncd.store.announcements import Announcements
 from syncd.store.journal.entries import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _TOPIC = "signed in"
 
 def announce(store: Store, role: Role, name: str, grant: str) -> None:
     """Lets every daemon know that the stored sign-in of `name` is another one now, or gone."""
-    Notices(store).announce(_TOPIC, f"{role}:{name}", grant)
+    Announcements(store).announce(_TOPIC, f"{role}:{name}", grant)
 
 
 class SignIns:
@@ -53,4 +53,4 @@ class SignIns:
             self._mended(role, name)
 
     def _announced(self) -> dict[str, tuple[str, int]]:
-        return Notices(self._store).announced(_TOPIC)
+        return Announcements(self._store).announced(_TOPIC)

@@ -24,7 +24,7 @@ TO_ALL = "*"
 """How the holder of an announcement begins: it belongs to no process and is never forgotten, one a topic and subject."""
 
 
-class Notices:
+class Announcements:
     """The notices of one store."""
 
     def __init__(self, store: Store) -> None:

@@ -26,7 +26,7 @@ REST = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BalanceRow:
     """One line of the balance sheet."""
 
     destination: str
@@ -49,7 +49,7 @@ class Line:
         return self.signals == self.accounted
 
 
-def balance(store: Store) -> list[Line]:
+def balance(store: Store) -> list[BalanceRow]:
     """Every channel of every destination, in order. Raises StoreUnavailable."""
     statement = union_all(
         select(tally.c.destination, tally.c.channel, literal("signals").label("state"), tally.c.signals.label("count")),
@@ -66,21 +66,21 @@ def balance(store: Store) -> list[Line]:
     with store.read() as connection:
         for destination, channel, state, count in connection.execute(statement):
             counts[destination, channel][state] = int(count)
-    return [Line(key[0], key[1], **counts[key]) for key in sorted(counts) if any(counts[key].values())]
+    return [BalanceRow(key[0], key[1], **counts[key]) for key in sorted(counts) if any(counts[key].values())]
 
 
-class KeptBalance:
+class BalanceSheet:
     """The balance sheet for whoever asks often: where counting took long, what was counted is told again for REST times as
     long, so that of the time it takes at most one part in REST. Any thread may ask; `clock` counts seconds."""
 
-    def __init__(self, count: Callable[[], list[Line]], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, count: Callable[[], list[BalanceRow]], clock: Callable[[], float] = time.monotonic) -> None:
         self._count = count
         self._clock = clock
         self._asked = threading.Lock()
-        self._lines: list[Line] = []
+        self._lines: list[BalanceRow] = []
         self._counted_at = self._until = -math.inf
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[BalanceRow]:
         """What `balance` says, or said lately. Raises StoreUnavailable."""
         with self._asked:
             began = self._clock()
@@ -96,7 +96,7 @@ class KeptBalance:
         return max(0.0, self._clock() - self._counted_at) if self._counted_at > -math.inf else 0.0
 
 
-def unbalanced(lines: Iterable[Line]) -> list[Line]:
+def unbalanced(lines: Iterable[BalanceRow]) -> list[BalanceRow]:
     """The lines that do not add up: there must be none, ever."""
     return [line for line in lines if not line.balanced]
 

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import delete, select
 
 from syncd.errors import SyncdError
-from syncd.http.lockout import MemoryBook
+from syncd.http.lockout import MemoryRefusals
 from syncd.store.engine import millis, moment
 from syncd.store.journal.encoding import plain
 from syncd.store.journal.entries import StoreUnavailable
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class StoredBook:
+class StoredRefusals:
     """A `Book` on the database. Nothing raises."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._own = MemoryBook()
+        self._own = MemoryRefusals()
         self._unmarked: set[str] = set()  # marks of this process: there is no key to make others with
 
     def mark(self, *credentials: str) -> str:

@@ -30,7 +30,7 @@ LISTEN_FOR = 1.0
 AGAIN = 5.0
 
 
-class Calling:
+class PgNotifier:
     """Calls out what `stirred` is told, and tells `heard` what other daemons call. On SQLite it does nothing."""
 
     def __init__(self, store: Store, heard: Callable[[WakeUp], None]) -> None:
@@ -71,7 +71,7 @@ class Calling:
                 self._wake.wait_for(lambda: bool(self._waiting) or self._stop.is_set())
                 stir, self._waiting = self._waiting, WakeUp()
             if stir:
-                call_out(self._store, stir)
+                notify_now(self._store, stir)
 
     def _hear(self) -> None:
         while not self._stop.is_set():
@@ -91,7 +91,7 @@ class Calling:
                 self._stop.wait(AGAIN)
 
     def _tell(self, payload: str) -> None:
-        holder, stir = read(payload)
+        holder, stir = decode_payload(payload)
         if holder == self._store.holder or not stir:
             return
         try:
@@ -100,18 +100,18 @@ class Calling:
             log.exception("a listener tripped")
 
 
-def call_out(store: Store, stir: WakeUp) -> None:
+def notify_now(store: Store, stir: WakeUp) -> None:
     """Tells running daemons once: for commands beside them, after their commit. On SQLite it does nothing; never raises."""
     if not store.postgresql:
         return
-    words = {"channel": CHANNEL, "said": said(store.holder, stir)}
+    words = {"channel": CHANNEL, "said": encode_payload(store.holder, stir)}
     try:
         store.apply(lambda connection: connection.execute(text("SELECT pg_notify(:channel, :said)"), words))
     except StoreUnavailable as error:  # whoever commits says so; others find the work by looking
         log.debug("work not called out", why=str(error))
 
 
-def said(holder: str, stir: WakeUp) -> str:
+def encode_payload(holder: str, stir: WakeUp) -> str:
     """The payload. One that would be too long names no destination but only that there is work, "*"."""
     whole = json.dumps({"from": holder, "to": sorted(stir.destinations), "hints": stir.hints})
     if len(whole) <= LONGEST:
@@ -123,7 +123,7 @@ EVERYBODY = "*"
 """As a destination: every lane has work, and there may be jobs."""
 
 
-def read(payload: str) -> tuple[str, WakeUp]:
+def decode_payload(payload: str) -> tuple[str, WakeUp]:
     """(who, what); nothing for what an older or newer syncd, or a stranger, wrote otherwise."""
     try:
         told = json.loads(payload)

@@ -45,7 +45,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredSignal:
     """A signal with the state of its deliveries: destination -> (state, reason)."""
 
     signal: Signal
@@ -64,7 +64,7 @@ class Explained:
     people: list[dict[str, Any]]
 
 
-def newest(store: Store, wanted: Filter, limit: int = 50) -> list[Stored]:
+def newest(store: Store, wanted: Filter, limit: int = 50) -> list[StoredSignal]:
     """The last ones received, the newest first."""
     query = _query(wanted).order_by(signals.c.received_at.desc(), signals.c.id.desc()).limit(limit)
     with store.read() as connection:
@@ -72,7 +72,7 @@ def newest(store: Store, wanted: Filter, limit: int = 50) -> list[Stored]:
         return _with_states(connection, found)
 
 
-def every(store: Store, wanted: Filter) -> Iterator[Stored]:
+def every(store: Store, wanted: Filter) -> Iterator[StoredSignal]:
     """All of them in the order received, read page by page: memory stays flat, no transaction stays open."""
     after = (-1, "")
     while True:
@@ -142,7 +142,7 @@ class Tail:
         self._mark = since
         self._seen: dict[str, datetime] = {}
 
-    def new(self) -> list[Stored]:
+    def new(self) -> list[StoredSignal]:
         """In the order received. Raises StoreUnavailable."""
         look_from = max(self._from, self._mark - LATE)
         query = _query(self._wanted).where(signals.c.received_at >= millis(look_from))
@@ -205,7 +205,7 @@ def _has_state(table: Table, wanted: Filter) -> Any:
     return query.where(table.c.destination == wanted.destination) if wanted.destination else query
 
 
-def _with_states(connection: Any, found: list[Signal]) -> list[Stored]:
+def _with_states(connection: Any, found: list[Signal]) -> list[StoredSignal]:
     states: dict[str, dict[str, tuple[str, str]]] = {str(signal.id): {} for signal in found}
     ids = list(states)
     for start in range(0, len(ids), PAGE):
@@ -214,4 +214,4 @@ def _with_states(connection: Any, found: list[Signal]) -> list[Stored]:
             rows = connection.execute(select(*columns).where(table.c.signal_id.in_(ids[start : start + PAGE])))
             for id, destination, state, reason in rows:
                 states[id][destination] = (state, reason)
-    return [Stored(signal, states[str(signal.id)]) for signal in found]
+    return [StoredSignal(signal, states[str(signal.id)]) for signal in found]

@@ -82,7 +82,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ClaimedBatch:
     """What one claim took, in the order in which it is to be worked on."""
 
     destination: str
@@ -151,7 +151,7 @@ WHERE destination = ? AND signal_id IN (SELECT signal_id FROM due)
 RETURNING signal_id, channel, live, old, priority, due_at, created_at"""
 
 
-def claim(connection: Connection, destination: str, *, limit: int, now: int, until: int) -> Batch:
+def claim(connection: Connection, destination: str, *, limit: int, now: int, until: int) -> ClaimedBatch:
     """Takes up to `limit` due deliveries, live ones first, then the earliest due; they are ours `until` then."""
     mark = str(uuid.uuid4())
     lock = "FOR UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
@@ -166,7 +166,7 @@ def claim(connection: Connection, destination: str, *, limit: int, now: int, unt
     taken = [Taken(row[0], None, row[1], bool(row[2]), bool(row[3]), *row[4:]) for row in rows]
     taken.sort(key=lambda one: (one.priority, one.due_at, one.created_at, one.signal_id))
     _load(connection, destination, taken)
-    return Batch(destination, mark, tuple(taken))
+    return ClaimedBatch(destination, mark, tuple(taken))
 
 
 def _load(connection: Connection, destination: str, taken: list[Taken]) -> None:
@@ -185,14 +185,14 @@ def _load(connection: Connection, destination: str, taken: list[Taken]) -> None:
         by_id[signal_id].writes[values[0]] = WriteRow(*values)
 
 
-def extend(connection: Connection, batch: Batch, until: int) -> int:
+def extend(connection: Connection, batch: ClaimedBatch, until: int) -> int:
     """The heartbeat of a claim; how many deliveries are still ours."""
     where, ids = among(connection, "signal_id", (one.signal_id for one in batch.taken))
     text = f"UPDATE deliveries SET claimed_until = ? WHERE destination = ? AND claim = ? AND {where}"  # noqa: S608
     return connection.exec_driver_sql(sql(connection, text), (until, batch.destination, batch.claim, ids)).rowcount
 
 
-def owned(connection: Connection, batch: Batch, ids: Iterable[str]) -> set[str]:
+def owned(connection: Connection, batch: ClaimedBatch, ids: Iterable[str]) -> set[str]:
     """Those of the ids that this claim still holds, for the rest of the transaction."""
     where, wanted = among(connection, "signal_id", ids)
     lock = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
@@ -256,7 +256,7 @@ _RELEASE = """UPDATE deliveries SET state = ?, reason = ?, due_at = ?, claim = N
 WHERE destination = ? AND signal_id = ? AND claim = ?"""
 
 
-def settle(connection: Connection, batch: Batch, what: Settlement, now: int) -> tuple[int, int]:
+def settle(connection: Connection, batch: ClaimedBatch, what: Settlement, now: int) -> tuple[int, int]:
     """Commits what a lane learnt of the deliveries that are still its own: (how many have ended, how many were refused)."""
     touched = {signal_id for signal_id, _ in what.writes}
     touched.update(one.signal_id for one in what.endings)

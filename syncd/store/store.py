@@ -28,7 +28,7 @@ from syncd.store.schema import leases
 from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
-    from syncd.http.lockout import Refusals
+    from syncd.http.lockout import LoginBackoff
     from syncd.store.journal.journal import Journal
     from syncd.store.tokens import StoredTokens
 
@@ -246,12 +246,12 @@ class Store:
         return Leases(self)
 
     @cached_property
-    def refusals(self) -> Refusals:
+    def refusals(self) -> LoginBackoff:
         """The brake on refused credentials, shared by all who share the database."""
-        from syncd.http.lockout import Refusals
-        from syncd.store.login_refusals import StoredBook
+        from syncd.http.lockout import LoginBackoff
+        from syncd.store.login_refusals import StoredRefusals
 
-        return Refusals(StoredBook(self), clock=self.clock)
+        return LoginBackoff(StoredRefusals(self), clock=self.clock)
 
     @cached_property
     def tokens(self) -> StoredTokens:

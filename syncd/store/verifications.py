@@ -64,7 +64,7 @@ def rows(connection: Connection, destination: str, wanted: Sequence[str]) -> Ite
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class VerificationResult:
     """How the last verification of a source or destination ended. `amiss`: what is left to be mended; `error`: why it was
     not finished."""
 
@@ -81,7 +81,7 @@ class Result:
         return self.kind.partition(".")[2]
 
 
-def last_results(store: Store) -> list[Result]:
+def last_results(store: Store) -> list[VerificationResult]:
     """The last one of each source and destination."""
     newest: dict[tuple[str, str], Job] = {}
     for job in store.jobs.list(kinds=KINDS, states=ENDED, limit=1000):
@@ -91,9 +91,9 @@ def last_results(store: Store) -> list[Result]:
     return [_result(newest[mark]) for mark in sorted(newest)]
 
 
-def _result(job: Job) -> Result:
+def _result(job: Job) -> VerificationResult:
     left, error = int(job.progress.get("amiss", 0)), str(job.progress.get("error", ""))
-    return Result(job.kind, job.subject, job.updated_at, left, error, job.args, job.progress)
+    return VerificationResult(job.kind, job.subject, job.updated_at, left, error, job.args, job.progress)
 
 
 def open_or_resume(store: Store, kind: str, subject: str, args: Mapping[str, Any]) -> Job:

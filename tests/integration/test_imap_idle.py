@@ -20,7 +20,7 @@ from syncd.connectors.mail import imap_hosts, imap_idle
 from syncd.connectors.mail.imap import ImapSource
 from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.errors import RateLimited, Transient
-from syncd.http.lockout import Refusals
+from syncd.http.lockout import LoginBackoff
 from syncd.http.oauth import MemoryTokens
 from syncd.intake.intake import Intake
 from syncd.store import Store
@@ -47,9 +47,9 @@ def store(sqlite_url: str) -> Iterator[Store]:
     opened.close()
 
 
-def source(port: int, username: str, refusals: Refusals | None = None, **keys: Any) -> ImapSource:
+def source(port: int, username: str, refusals: LoginBackoff | None = None, **keys: Any) -> ImapSource:
     plain = {"host": "127.0.0.1", "port": port, "tls": "none", "username": username, "password": "correct-horse"}
-    context = Context(name="inbox", tokens=MemoryTokens(), refusals=refusals or Refusals())
+    context = Context(name="inbox", tokens=MemoryTokens(), refusals=refusals or LoginBackoff())
     return ImapSource(ImapSettings.model_validate(plain | keys), context)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.errors import Misconfigured, Transient
-from syncd.http.lockout import MOST, WINDOW, MemoryBook, Refusals, free_at
+from syncd.http.lockout import MOST, WINDOW, LoginBackoff, MemoryRefusals, retry_at
 from tests.mails import MOMENT
 
 WRONG = ("imap", "h", "993", "u", "wrong")
@@ -28,7 +28,7 @@ class Clock:
         return self.now
 
 
-def refused(refusals: Refusals, credentials: tuple[str, ...] = WRONG) -> None:
+def refused(refusals: LoginBackoff, credentials: tuple[str, ...] = WRONG) -> None:
     with refusals.trying(*credentials):
         raise Misconfigured("the server says: no", code="AUTHENTICATIONFAILED")
 
@@ -38,14 +38,14 @@ STEPS = st.lists(st.tuples(st.sampled_from(["try", "restart", "reload", "other"]
 
 @given(STEPS)
 def test_a_secret_is_tried_once_an_hour_by_itself_and_three_times_at_most(steps: list[tuple[str, int]]) -> None:
-    clock, book = Clock(), MemoryBook()
-    refusals = Refusals(book, clock)
+    clock, book = Clock(), MemoryRefusals()
+    refusals = LoginBackoff(book, clock)
     tries: list[tuple[datetime, bool]] = []
     asked = False
     for what, seconds in steps:
         clock.now += timedelta(seconds=seconds)
         if what in ("restart", "other"):  # another process on the same book
-            refusals, asked = Refusals(book, clock), False
+            refusals, asked = LoginBackoff(book, clock), False
         elif what == "reload":
             refusals.by_hand()
             asked = True
@@ -68,16 +68,16 @@ def test_a_secret_is_tried_once_an_hour_by_itself_and_three_times_at_most(steps:
 def test_when_it_is_free_it_is(seconds: list[int], asked: int | None) -> None:
     moments = {MOMENT + timedelta(seconds=each): "no" for each in seconds}
     wished = MOMENT + timedelta(seconds=asked) if asked is not None else None
-    again = free_at(moments, MOMENT, wished)
+    again = retry_at(moments, MOMENT, wished)
     if again is not None:
         past = {moment: said for moment, said in moments.items() if moment <= MOMENT}
         assert MOMENT < again <= MOMENT + WINDOW
-        assert free_at(past, again, wished) is None
+        assert retry_at(past, again, wished) is None
 
 
 def test_another_secret_is_tried_at_once_and_success_forgives() -> None:
     clock = Clock()
-    refusals = Refusals(clock=clock)
+    refusals = LoginBackoff(clock=clock)
     with suppress(Misconfigured):
         refused(refusals)
     clock.now += timedelta(seconds=1)
@@ -90,7 +90,7 @@ def test_another_secret_is_tried_at_once_and_success_forgives() -> None:
 
 
 def test_a_host_that_is_away_refuses_nobody() -> None:
-    refusals = Refusals(clock=lambda: MOMENT)
+    refusals = LoginBackoff(clock=lambda: MOMENT)
     with pytest.raises(Transient), refusals.trying(*WRONG):
         raise Transient("the connection was lost")
     refusals.check(*WRONG)
@@ -98,7 +98,7 @@ def test_a_host_that_is_away_refuses_nobody() -> None:
 
 def test_a_clock_that_was_set_back_locks_nobody_out() -> None:
     clock = Clock()
-    refusals = Refusals(clock=clock)
+    refusals = LoginBackoff(clock=clock)
     with suppress(Misconfigured):
         refused(refusals)
     clock.now -= timedelta(days=1)
@@ -106,7 +106,7 @@ def test_a_clock_that_was_set_back_locks_nobody_out() -> None:
 
 
 def test_of_many_at_once_one_tries() -> None:
-    refusals, tried, together = Refusals(), [], threading.Barrier(8)
+    refusals, tried, together = LoginBackoff(), [], threading.Barrier(8)
 
     def one() -> None:
         together.wait(20)

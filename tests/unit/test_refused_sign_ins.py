@@ -14,7 +14,7 @@ from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.dispatch.outcomes import react
 from syncd.dispatch.pacing import Pace
 from syncd.errors import Misconfigured
-from syncd.http.lockout import WINDOW, MemoryBook, Refusals
+from syncd.http.lockout import WINDOW, LoginBackoff, MemoryRefusals
 from syncd.http.oauth import MemoryTokens, Mint
 from syncd.intake.fetches import Again, RetryLaw, judge_failure
 from syncd.intake.polls import setback
@@ -32,10 +32,10 @@ def mailbox(context: Context, secret: str) -> Mint:
 @responses.activate
 def test_a_refused_sign_in_is_asked_for_once_however_often_syncd_starts() -> None:
     responses.post(f"{HOST}/token", json={"error": "invalid_client", "error_description": "no"}, status=400)
-    book, now = MemoryBook(), [NOW]
+    book, now = MemoryRefusals(), [NOW]
 
     def try_it(secret: str, *, by_hand: bool = False) -> Misconfigured:
-        refusals = Refusals(book, lambda: now[0])  # a process that has just started
+        refusals = LoginBackoff(book, lambda: now[0])  # a process that has just started
         if by_hand:
             refusals.by_hand()
         context = Context(name="x", tokens=MemoryTokens(), clock=lambda: now[0], refusals=refusals)

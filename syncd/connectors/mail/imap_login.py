@@ -14,7 +14,7 @@ from syncd.connectors.mail.imap_oauth import grant_of, minter
 from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.connectors.text import one_line, shorten
 from syncd.errors import Misconfigured
-from syncd.http.lockout import Refusals
+from syncd.http.lockout import LoginBackoff
 
 
 class Way(Protocol):
@@ -35,7 +35,7 @@ def way_into(settings: ImapSettings, context: Context) -> Way:
 class ByPassword:
     """LOGIN, or SASL PLAIN for what is not ASCII."""
 
-    def __init__(self, settings: ImapSettings, refusals: Refusals) -> None:
+    def __init__(self, settings: ImapSettings, refusals: LoginBackoff) -> None:
         assert settings.password is not None
         self._username, self._password = settings.username, settings.password.get_secret_value()
         self._credentials = ("imap", settings.host, str(settings.effective_port), self._username, self._password)

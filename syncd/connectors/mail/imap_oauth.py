@@ -16,7 +16,7 @@ from syncd.connectors.mail.imap_settings import ImapAuth, ImapSettings
 from syncd.connectors.text import one_line, shorten
 from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
 from syncd.http.client import Deadlines, HttpClient, Response, throttled
-from syncd.http.lockout import Refusals
+from syncd.http.lockout import LoginBackoff
 from syncd.http.oauth import Mint, Token, grant_id
 
 LIFE = 3600.0
@@ -88,7 +88,7 @@ def sign_in_of(settings: ImapSettings, name: str) -> SignIn:
     )
 
 
-def minter(settings: ImapSettings, name: str, clock: Callable[[], datetime], refusals: Refusals) -> Mint:
+def minter(settings: ImapSettings, name: str, clock: Callable[[], datetime], refusals: LoginBackoff) -> Mint:
     """Asks the host for a token, and what it refused only as `refusals` lets it. Raises Misconfigured, RateLimited or
     Transient."""
     auth = _auth(settings)

@@ -21,7 +21,7 @@ from syncd.service.job_runner import show_presence
 from syncd.store import Store, pg_notify
 from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 from syncd.store.journal.group_commit import WakeUp
-from syncd.store.pg_notify import EVERYBODY, LONGEST, Calling, read, said
+from syncd.store.pg_notify import EVERYBODY, LONGEST, PgNotifier, decode_payload, encode_payload
 from syncd.testing.hostile_destination import HostileCrm, HostileDestination
 from tests.chaos import processes
 from tests.entries import MOMENT
@@ -36,8 +36,8 @@ WORK = WakeUp(frozenset({"crm"}), hints=True)
 
 
 @contextmanager
-def calls(store: Store, heard: Callable[[WakeUp], None]) -> Iterator[Calling]:
-    made = Calling(store, heard)
+def calls(store: Store, heard: Callable[[WakeUp], None]) -> Iterator[PgNotifier]:
+    made = PgNotifier(store, heard)
     made.start()
     try:
         yield made
@@ -142,9 +142,9 @@ def test_on_sqlite_there_is_nobody_to_call(tmp_path: Path) -> None:
 
 @given(st.builds(WakeUp, st.frozensets(st.text(max_size=200), max_size=80), st.booleans()))
 def test_what_is_said_is_read_and_fits(stir: WakeUp) -> None:
-    payload = said("machine:1:a", stir)
+    payload = encode_payload("machine:1:a", stir)
     assert len(payload.encode()) <= LONGEST
-    holder, told = read(payload)
+    holder, told = decode_payload(payload)
     assert (holder, told.hints) == ("machine:1:a", stir.hints)
     assert told.destinations in (stir.destinations, frozenset({EVERYBODY}))
 
@@ -153,4 +153,4 @@ def test_what_is_said_is_read_and_fits(stir: WakeUp) -> None:
     "payload", ["", "null", "{}", '{"from": 1}', "[" * 10_000, '{"from": "x", "to": 3, "hints": 1}']
 )
 def test_what_a_stranger_says_is_nothing(payload: str) -> None:
-    assert read(payload) == ("", WakeUp())
+    assert decode_payload(payload) == ("", WakeUp())

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from syncd.store import Store
-from syncd.store.pg_notify import Calling
+from syncd.store.pg_notify import PgNotifier
 from syncd.store.schema import signals
 from tests.entries import an_entry
 
@@ -54,7 +54,7 @@ def test_a_direct_connection_is_told_from_a_pooled_one(store: Store) -> None:
 
 
 def test_calling_does_not_listen_through_a_pooler(pooled: Store) -> None:
-    calling = Calling(pooled, lambda stir: None)
+    calling = PgNotifier(pooled, lambda stir: None)
     calling.start()
     try:
         for thread in threading.enumerate():

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from syncd.errors import Misconfigured
-from syncd.http.lockout import Refusals
+from syncd.http.lockout import LoginBackoff
 from syncd.store import Store
 from syncd.store.purge import purge
 from syncd.store.schema import refusals as table
@@ -19,7 +19,7 @@ WRONG = ("imap", "h", "993", "u@x.example", "wrong-canary")
 Open = Callable[..., Store]
 
 
-def refused(refusals: Refusals) -> None:
+def refused(refusals: LoginBackoff) -> None:
     with suppress(Misconfigured), refusals.trying(*WRONG):
         raise Misconfigured("the server says: no")
 

@@ -19,7 +19,7 @@ from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.http.oauth import Token
 from syncd.signin.watcher import SignIns, announce
 from syncd.store import Store
-from syncd.store.announcements import Notices
+from syncd.store.announcements import Announcements
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.schema import tokens
 from syncd.store.tokens import StoredTokens
@@ -236,7 +236,7 @@ def test_a_sign_in_elsewhere_is_used_from_the_next_look_on(open_store: Callable[
     assert second.tokens.forget("g")
     assert not second.tokens.forget("g")
     announce(second, "destination", "crm", "g")
-    Notices(first).keep_only([])  # a daemon that starts forgets the dead, not what was announced
+    Announcements(first).keep_only([])  # a daemon that starts forgets the dead, not what was announced
     sign_ins.look(threading.Event())
     assert first.tokens.token("g", vendor.mint).access == "access-2"
 
