@@ -19,8 +19,8 @@ from starlette.routing import Route
 from syncd.connector import Context
 from syncd.connectors.generic.webhook import CONNECTOR
 from syncd.http.oauth import MemoryTokens
-from syncd.intake.admit import Outlet, Policy
-from syncd.intake.webhooks import Doors, Endpoint, Journal
+from syncd.intake.admit import DeliveryTarget, Policy
+from syncd.intake.webhooks import Endpoint, WebhookJournal, WebhookReceiver
 from syncd.store import Store
 from syncd.store.journal.encoding import Prepared
 from syncd.store.journal.entries import JournalEntry, OnDone, OnDoneMany
@@ -29,7 +29,7 @@ from syncd.web.app import App, Readiness, make_app
 from syncd.web.metrics import Gauges, registry_of
 from syncd.web.server import Server
 
-POLICY = Policy(switches={"custom": {"*": True}}, outlets=(Outlet("crm"),))
+POLICY = Policy(switches={"custom": {"*": True}}, outlets=(DeliveryTarget("crm"),))
 SETTINGS = {
     "verify": {"scheme": "hmac", "secret": "bench"},
     "account": "shop",
@@ -105,8 +105,8 @@ def main() -> None:
     parser.add_argument("--one-by-one", action="store_true")
     asked = parser.parse_args()
     store = Store.open(asked.database)
-    journal: Journal = OneByOne(store) if asked.one_by_one else store.journal
-    doors = Doors(journal, POLICY)
+    journal: WebhookJournal = OneByOne(store) if asked.one_by_one else store.journal
+    doors = WebhookReceiver(journal, POLICY)
     source = CONNECTOR.build(CONNECTOR.settings(**SETTINGS), Context(name="shop", tokens=MemoryTokens()))
     doors.open(POLICY, {"shop": Endpoint.of("shop", source)})
     gauges = Gauges(doors.counts, lambda: journal.depth, lambda: doors.waiting)

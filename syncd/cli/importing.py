@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from syncd.capabilities import TablePreview
     from syncd.cli.output import Tell
     from syncd.intake.admit import Policy
-    from syncd.intake.backfill import Reading
+    from syncd.intake.backfill import JobInput
     from syncd.intake.imports import Imported, Seen
     from syncd.store import Store
     from syncd.store.jobs import Job
@@ -135,7 +135,7 @@ def _show_look(here: Session, file: Path, look: TablePreview) -> None:
         here.out.say("  e.g. " + " | ".join(cell[:40] for cell in sample.values())[:150])
 
 
-def _dry(here: Session, store: Store, reading: Reading, policy: Policy, look: TablePreview, file: Path) -> Imported:
+def _dry(here: Session, store: Store, reading: JobInput, policy: Policy, look: TablePreview, file: Path) -> Imported:
     from syncd.intake.backfill import dry_reading
     from syncd.intake.imports import Imported
 
@@ -158,7 +158,7 @@ def _open(here: Session, store: Store, seen: Seen, kind: str, *, restart: bool) 
 
 
 def _do(
-    here: Session, store: Store, job: Job, reading: Reading, policy: Policy, look: TablePreview, seen: Seen
+    here: Session, store: Store, job: Job, reading: JobInput, policy: Policy, look: TablePreview, seen: Seen
 ) -> Imported:
     """Does the job here, also beside a daemon: the file is this user's."""
     from syncd.intake.backfill import LEASE, run_reading

@@ -16,7 +16,7 @@ from syncd.cli.writing import deliver_pending, resumable
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
-    from syncd.intake.backfill import Progress, Range
+    from syncd.intake.backfill import BackfillProgress, Range
     from syncd.store import Store
     from syncd.store.jobs import Job
 
@@ -80,7 +80,7 @@ def _backfillable(here: Session, name: str) -> None:
         raise UsageError(f"source {name} ({kind}) cannot fetch the past; `syncd connectors {kind}` says what can")
 
 
-def _dry(here: Session, store: Store, name: str, wanted: Range) -> Progress:
+def _dry(here: Session, store: Store, name: str, wanted: Range) -> BackfillProgress:
     from syncd.errors import Failure
     from syncd.intake.admit import Policy
     from syncd.intake.backfill import dry_run
@@ -98,10 +98,10 @@ def _dry(here: Session, store: Store, name: str, wanted: Range) -> Progress:
 
 def do_backfill(
     here: Session, store: Store, name: str, wanted: Range, *, asked: dict[str, str] | None = None, restart: bool = False
-) -> tuple[Progress, Job]:
+) -> tuple[BackfillProgress, Job]:
     """Leaves the job to a running daemon and watches it, or does it here. A job that was begun earlier with an open end is
     read to its end first, then from there to now."""
-    from syncd.intake.backfill import Progress, Range, open_job
+    from syncd.intake.backfill import BackfillProgress, Range, open_job
     from syncd.intake.overlapping_backfills import close_covered
     from syncd.service.job_runner import daemon_runs
     from syncd.store.jobs import REPORTED, asked_for
@@ -109,7 +109,7 @@ def do_backfill(
     job = open_job(store, name, wanted, asked=asked, restart=restart)
     for other in close_covered(store, job, waiting=not daemon_runs(store)):
         here.out.say(f"an unfinished backfill of {name} from {other.args['since']} is part of this one: it is closed")
-    before, reached = Progress.of(job.progress), Range.of(job.args)
+    before, reached = BackfillProgress.of(job.progress), Range.of(job.args)
     if before.read:
         here.out.say(f"goes on after {before.read:,} that were read")
     progress = before if job.state == "done" else _follow(here, store, job, reached)
@@ -120,9 +120,9 @@ def do_backfill(
     return progress, job
 
 
-def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
+def _follow(here: Session, store: Store, job: Job, wanted: Range) -> BackfillProgress:
     """The job to its end, by a running daemon, or here as soon as there is none. Ctrl-C leaves it to the daemon."""
-    from syncd.intake.backfill import LEASE, Progress
+    from syncd.intake.backfill import LEASE, BackfillProgress
     from syncd.service.job_runner import daemon_runs
     from syncd.store.journal.group_commit import WakeUp
     from syncd.store.pg_notify import EVERYBODY, notify_now
@@ -140,8 +140,8 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
                     return _alone(here, store, claimed, tell)
             now = store.jobs.get(job.id)
             if now is None:
-                return Progress(error="the job was removed")
-            progress = Progress.of(now.progress)
+                return BackfillProgress(error="the job was removed")
+            progress = BackfillProgress.of(now.progress)
             tell(progress)
             if now.state in ("done", "failed", "stopped"):
                 return progress
@@ -149,9 +149,9 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> Progress:
                 time.sleep(WATCH_EVERY)
 
 
-def _alone(here: Session, store: Store, claimed: Any, told: Any) -> Progress:
+def _alone(here: Session, store: Store, claimed: Any, told: Any) -> BackfillProgress:
     from syncd.intake.admit import Policy
-    from syncd.intake.backfill import Progress
+    from syncd.intake.backfill import BackfillProgress
     from syncd.service.assembly import assemble
     from syncd.service.job_runner import perform
 
@@ -162,7 +162,7 @@ def _alone(here: Session, store: Store, claimed: Any, told: Any) -> Progress:
     with here.interrupts(stop):
         types = {name: entry.type for name, entry in here.settings.sources.items()}
         progress = perform(job, claim, assembly.sources, types, store, lambda: policy, stop=stop, told=told)
-    assert isinstance(progress, Progress)
+    assert isinstance(progress, BackfillProgress)
     return progress
 
 
@@ -170,7 +170,7 @@ def _telling(told: Any, wanted: Range) -> Any:
     """Progress in time: how much of the range has been read."""
     span = (wanted.until - wanted.since).total_seconds()
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: BackfillProgress) -> None:
         share = None
         if progress.position:
             share = (datetime.fromisoformat(progress.position) - wanted.since).total_seconds() / span
@@ -180,7 +180,7 @@ def _telling(told: Any, wanted: Range) -> Any:
     return tell
 
 
-def _show(here: Session, progress: Progress, verb: str) -> None:
+def _show(here: Session, progress: BackfillProgress, verb: str) -> None:
     if here.as_json:
         here.out.record(progress.document())
         return

@@ -30,7 +30,7 @@ Seeds = tuple[InitialDelivery, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
+class DeliveryTarget:
     """One destination as the intake sees it: its name and the patterns of signal types it asks for."""
 
     name: str
@@ -41,7 +41,7 @@ class Outlet:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ruling:
+class TypeDecision:
     """What a policy says of one signal type: let in or not, and the seeds when live, quiet (too late) and past."""
 
     on: bool
@@ -55,22 +55,24 @@ class Policy:
     """The settings that decide what is let in, compiled. `switches`: channel -> switch -> on, off or from whom."""
 
     switches: Mapping[str, Mapping[str, Switch]]
-    outlets: tuple[Outlet, ...] = ()
+    outlets: tuple[DeliveryTarget, ...] = ()
     exclusions: Exclusions = Exclusions()
     live_within: timedelta = timedelta(hours=24)
-    _rulings: dict[str, _Ruling] = field(default_factory=dict, compare=False, repr=False)
+    _rulings: dict[str, TypeDecision] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:
         """The policy of a configuration."""
         return cls(
             switches=settings.channels,
-            outlets=tuple(Outlet(name, destination.only) for name, destination in settings.destinations.items()),
+            outlets=tuple(
+                DeliveryTarget(name, destination.only) for name, destination in settings.destinations.items()
+            ),
             exclusions=settings.exclude.exclusions(),
             live_within=settings.live_within,
         )
 
-    def ruling(self, signal_type: str) -> _Ruling:
+    def ruling(self, signal_type: str) -> TypeDecision:
         """Raises ValueError for a type that does not exist."""
         known = self._rulings.get(signal_type)
         if known is not None:
@@ -79,7 +81,11 @@ class Policy:
         switches = self.switches.get(channel, {})
         # From whom (a list of groups) is decided at delivery, when it is known who it is: here it means on.
         on = switches.get(switch, switches.get("*", False)) is not False
-        ruling = _Ruling(on, *(self._seeds(signal_type, live, old) for live, old in _STARTS)) if on else _Ruling(False)
+        ruling = (
+            TypeDecision(on, *(self._seeds(signal_type, live, old) for live, old in _STARTS))
+            if on
+            else TypeDecision(False)
+        )
         if len(self._rulings) < _REMEMBERED_TYPES:
             self._rulings[signal_type] = ruling
         return ruling
@@ -91,7 +97,7 @@ class Policy:
         )
 
 
-_STARTS = ((True, False), (False, False), (False, True))  # (live, old) of a _Ruling's three kinds of seeds
+_STARTS = ((True, False), (False, False), (False, True))  # (live, old) of a TypeDecision's three kinds of seeds
 
 
 def admit(
@@ -165,7 +171,7 @@ def _stamp(signal: Signal, source: str, route: Route | None) -> Signal:
     return msgspec.structs.replace(signal, source=source, route=route or signal.route)
 
 
-def _start(ruling: _Ruling, signal: Signal, live_within: timedelta, now: datetime) -> Seeds:
+def _start(ruling: TypeDecision, signal: Signal, live_within: timedelta, now: datetime) -> Seeds:
     if signal.route is Route.BACKFILL or signal.route is Route.IMPORT:
         return ruling.past
     # A time ahead of our clock counts by its distance, like one behind: a skewed clock neither makes nor mutes a call.

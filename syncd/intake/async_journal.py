@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from syncd.store.journal.entries import Committed, OnDone, Outcome
 
 if TYPE_CHECKING:
-    from syncd.intake.webhooks import Journal
+    from syncd.intake.webhooks import WebhookJournal
 
 HOLD = 0.010  # seconds
 DRY_TURNS = 4  # of the loop without a new request: a client that was just answered takes that long for its next
@@ -25,7 +25,7 @@ class AsyncJournal:
     ones or the journal calls it `enough`: a writer that is given a few at a time costs more than it brings. Nothing is held
     for longer than HOLD."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: WebhookJournal) -> None:
         self._journal = journal
         self._waiting: list[tuple[Any, OnDone]] = []
         self._out = 0  # handed over and not ended

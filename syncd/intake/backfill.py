@@ -46,7 +46,7 @@ _IN_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(Recalled):
+class BackfillProgress(Recalled):
     """How far a backfill has come. `position`: the time of the latest event read, ISO 8601. `waits`: until when it waits,
     and for what; empty while it reads."""
 
@@ -99,7 +99,7 @@ class Range:
         return {"since": self.since.astimezone(UTC).isoformat(), "until": self.until.astimezone(UTC).isoformat()}
 
 
-Told = Callable[[Progress], None]
+Told = Callable[[BackfillProgress], None]
 Pause = Callable[[threading.Event, float], object]
 
 
@@ -142,15 +142,15 @@ def run_backfill(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     pause: Pause = lambda stop, seconds: stop.wait(seconds),
     leave_open: bool = False,
-) -> Progress:
+) -> BackfillProgress:
     """Does a claimed job to its end and settles its state: done, failed (with the reason in `progress.error`) or, when
     `stop` is set or somebody stopped the job, stopped (waiting again with `leave_open`: a daemon that ends leaves the job
     to the next). After a kill the counts of the last batch may be missing, never its signals. Raises StoreUnavailable:
     the job stays `running`, and whoever claims it next takes it over.
     """
     wanted = Range.of(job.args)
-    reading = Reading(job.subject, Route.BACKFILL, lambda cursor: batches_of(source, wanted, cursor))
-    run = _Run(
+    reading = JobInput(job.subject, Route.BACKFILL, lambda cursor: batches_of(source, wanted, cursor))
+    run = _BackfillRun(
         job,
         claim,
         reading,
@@ -168,14 +168,14 @@ def run_backfill(
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class JobInput:
     """What a job of the intake reads: under which name and route its signals come, and how it goes on from a cursor.
     `misfits` False: what is wrong is only counted in the progress, and not kept in quarantine."""
 
     name: str
     route: Route
     read: Reader
-    progress: type[Progress] = Progress
+    progress: type[BackfillProgress] = BackfillProgress
     misfits: bool = True
 
     def admit(self, batch: Batch, policy: Policy, now: datetime) -> JournalEntry:
@@ -186,26 +186,26 @@ class Reading:
 def run_reading(
     job: Job,
     claim: Claim,
-    reading: Reading,
+    reading: JobInput,
     store: Store,
     policy: Policy,
     *,
     stop: threading.Event,
     told: Told = lambda progress: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Progress:
+) -> BackfillProgress:
     """`run_backfill` of anything that can be read; nobody has to be waited for."""
     unpaused: Pause = lambda stop, seconds: None  # noqa: E731
-    run = _Run(job, claim, reading, store, lambda: policy, stop, told, Counts(), clock, unpaused, False, 1)
+    run = _BackfillRun(job, claim, reading, store, lambda: policy, stop, told, Counts(), clock, unpaused, False, 1)
     with store.leases.heartbeat(claim) as beat:
         return run.to_its_end(beat.lost)
 
 
 @dataclass
-class _Run:
+class _BackfillRun:
     job: Job
     claim: Claim
-    reading: Reading
+    reading: JobInput
     store: Store
     policy: Callable[[], Policy]
     stop: threading.Event
@@ -221,7 +221,7 @@ class _Run:
         self.cursor = self.job.cursor
         self.failures = 0
 
-    def to_its_end(self, lost: threading.Event) -> Progress:
+    def to_its_end(self, lost: threading.Event) -> BackfillProgress:
         try:
             while True:
                 try:
@@ -291,7 +291,7 @@ class _Run:
         log.info(f"{self.job.kind} pauses", source=self.job.subject, seconds=wait.total_seconds(), why=_told(error))
         self.pause(self.stop, wait.total_seconds())
 
-    def _end(self, state: str, error: str = "") -> Progress:
+    def _end(self, state: str, error: str = "") -> BackfillProgress:
         self.progress = replace(self.progress, error=error, waits="")
         self.store.jobs.finish(self.job.id, self.claim, state, progress=self.progress.document())
         self.told(self.progress)
@@ -337,21 +337,21 @@ def dry_run(
     stop: threading.Event | None = None,
     told: Told = lambda progress: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Progress:
+) -> BackfillProgress:
     """What a backfill would do, counted; reads the vendor and the store, writes nothing. Raises the source's Failures."""
-    reading = Reading(name, Route.BACKFILL, lambda cursor: batches_of(source, wanted, cursor))
+    reading = JobInput(name, Route.BACKFILL, lambda cursor: batches_of(source, wanted, cursor))
     return dry_reading(reading, store, policy, stop=stop, told=told, clock=clock)
 
 
 def dry_reading(
-    reading: Reading,
+    reading: JobInput,
     store: Store,
     policy: Policy,
     *,
     stop: threading.Event | None = None,
     told: Told = lambda progress: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Progress:
+) -> BackfillProgress:
     """`dry_run` of anything that can be read."""
     progress = reading.progress()
     seen: set[str] = set()
@@ -389,5 +389,5 @@ def known_ids(store: Store, ids: Sequence[str]) -> set[str]:
     return found
 
 
-def _text(progress: Progress) -> str:
+def _text(progress: BackfillProgress) -> str:
     return orjson.dumps(progress.document()).decode()

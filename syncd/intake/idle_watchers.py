@@ -35,7 +35,7 @@ IN_VAIN = timedelta(hours=1)
 """After so long a source that had nothing to wait on is asked again."""
 
 
-class Wait:
+class IdleWatcher:
     """Waits for one source; `wake` has it polled."""
 
     def __init__(

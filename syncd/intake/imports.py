@@ -18,7 +18,7 @@ from syncd.config.models import Settings
 from syncd.connector import Batch, Context
 from syncd.errors import Failure, Malformed, UsageError
 from syncd.http.oauth import MemoryTokens
-from syncd.intake.backfill import Progress, Reading
+from syncd.intake.backfill import BackfillProgress, JobInput
 from syncd.signals import Route
 from syncd.store.journal.entries import JournalEntry
 
@@ -32,7 +32,7 @@ LONGEST_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Imported(Progress):
+class Imported(BackfillProgress):
     """`wrong`: rows that cannot be understood; `reasons`: of the first of them, `FILE:LINE: why`. `faulty`: rows that were read
     although a part of them is damaged or lost; `faults`: of the first of them, `FILE:LINE: what`."""
 
@@ -42,7 +42,7 @@ class Imported(Progress):
     faults: tuple[str, ...] = ()
 
     def after(self, batch: Batch, entry: JournalEntry) -> Self:
-        counted = Progress.after(self, batch, entry)
+        counted = BackfillProgress.after(self, batch, entry)
         room = max(0, MOST_WRONG - len(self.reasons))
         told = tuple(misfit.reason[:LONGEST_REASON] for misfit in batch.misfits[:room])
         faulty = [signal.data["faults"] for signal in batch.signals if signal.data.get("faults")]
@@ -106,7 +106,7 @@ class Seen:
     lines: int
     args: dict[str, Any]
 
-    def reading(self, importer: Importable) -> Reading:
+    def reading(self, importer: Importable) -> JobInput:
         """The file as a job reads it: whatever ends the reading is one clear Failure."""
         name = self.path.name
 
@@ -121,7 +121,7 @@ class Seen:
             except OSError as error:
                 raise Failure(f"{name}: cannot be read: {error.strerror or error}") from None
 
-        return Reading(SOURCE, Route.IMPORT, read, Imported, misfits=False)
+        return JobInput(SOURCE, Route.IMPORT, read, Imported, misfits=False)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -21,13 +21,13 @@ from syncd.connector import HintSource, KeyFetchingSource, PollingSource, Webhoo
 from syncd.intake.admit import Policy
 from syncd.intake.counts import Counts
 from syncd.intake.fetches import Fetches, RetryLaw
-from syncd.intake.idle_watchers import Wait
+from syncd.intake.idle_watchers import IdleWatcher
 from syncd.intake.keys import KeyFetch
 from syncd.intake.polls import Poll
 from syncd.intake.schedule import FETCH_EVERY, Schedule, Times
 from syncd.intake.subscriptions import EVERY as LOOK_EVERY
 from syncd.intake.subscriptions import SubscriptionLook
-from syncd.intake.webhooks import BYTES_IN_FLIGHT, Doors, Endpoint
+from syncd.intake.webhooks import BYTES_IN_FLIGHT, Endpoint, WebhookReceiver
 from syncd.store import Store
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.journal.group_commit import WakeUp
@@ -64,10 +64,10 @@ class Intake:
         self._endpoints: dict[str, Endpoint] = {}
         self._polls: dict[str, Poll] = {}
         self._fetches: dict[str, Fetches] = {}
-        self._waits: dict[str, Wait] = {}
+        self._waits: dict[str, IdleWatcher] = {}
         self._started = False
         self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
-        self.doors = Doors(
+        self.doors = WebhookReceiver(
             store.journal,
             self._policy,
             max_body=settings.server.max_body,
@@ -184,7 +184,7 @@ class Intake:
             self._polls[name] = Poll(name, source, self._store, lambda: self._policy, **common)
             self.schedule.add(f"poll:{name}", self._polls[name].work, Times(entry.poll, entry.cron), zone=zone)
             if isinstance(source, Waiting) and entry.cron is None:  # with cron: it is read at these times only
-                self._waits[name] = Wait(name, source, self._store, lambda: self.wake(name), clock=self._clock)
+                self._waits[name] = IdleWatcher(name, source, self._store, lambda: self.wake(name), clock=self._clock)
                 if self._started:
                     self._waits[name].start()
         self._fetches[name] = Fetches(name, source, self._store, lambda: self._policy, self._law, **common)

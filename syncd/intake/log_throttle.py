@@ -9,7 +9,7 @@ from typing import Any
 EVERY = 10.0
 
 
-class Seldom:
+class LogThrottle:
     """Lets one line of each kind through every `every` seconds, with the number of those held back since."""
 
     def __init__(self, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:

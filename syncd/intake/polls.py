@@ -34,7 +34,7 @@ FIRST_PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not h
 LONGEST_PAUSE = timedelta(minutes=30)
 
 
-FOR_A_PERSON = ("Misconfigured: ", "AuthExpired: ")
+NEEDS_OPERATOR = ("Misconfigured: ", "AuthExpired: ")
 """How the error of a source begins that fails until somebody mends it."""
 
 
@@ -47,7 +47,7 @@ def backfill_command(name: str) -> str:
     return f"syncd backfill {name} --since 30d"
 
 
-class Ended(StrEnum):
+class PollResult(StrEnum):
     """How a poll ended."""
 
     OK = "ok"
@@ -61,7 +61,7 @@ class Ended(StrEnum):
 class Polled:
     """What one poll did. `not_before`: when a failed one is worth trying again, be it before its next scheduled time."""
 
-    ended: Ended
+    ended: PollResult
     batches: int = 0
     new: int = 0
     repeats: int = 0
@@ -70,7 +70,7 @@ class Polled:
 
 
 @dataclass(frozen=True, slots=True)
-class Setback:
+class Backoff:
     """What a failure means for a source: not before `pause` from now; `counts`: one more failure in a row."""
 
     pause: timedelta
@@ -78,22 +78,22 @@ class Setback:
     error: str
 
 
-def setback(error: Exception, failures: int, now: datetime) -> Setback:
+def setback(error: Exception, failures: int, now: datetime) -> Backoff:
     """Decides by the class of the failure alone. `failures`: in a row, before this one."""
     text = f"{type(error).__name__}: {error}" if isinstance(error, Failure) else f"bug in the connector: {error!r}"
     growing = min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE)
     match error:
         case RateLimited():
             told = error.retry_after
-            return Setback(growing if told is None else timedelta(seconds=max(told, 0)), told is None, text)
+            return Backoff(growing if told is None else timedelta(seconds=max(told, 0)), told is None, text)
         case QuotaExhausted():
-            return Setback(HOUR if error.resets_at is None else max(error.resets_at - now, timedelta(0)), False, text)
+            return Backoff(HOUR if error.resets_at is None else max(error.resets_at - now, timedelta(0)), False, text)
         case Misconfigured(until=datetime() as until):  # it was not even tried
-            return Setback(max(until - now, timedelta(0)), not failures, text)
+            return Backoff(max(until - now, timedelta(0)), not failures, text)
         case Misconfigured() | AuthExpired():
-            return Setback(HOUR, True, text)
+            return Backoff(HOUR, True, text)
         case _:
-            return Setback(growing, True, text)
+            return Backoff(growing, True, text)
 
 
 class Poll:
@@ -137,37 +137,37 @@ class Poll:
             forced = True
         try:
             health = self._store.sources.health(self.name)
-            forced |= self._restarted and health.error.startswith(FOR_A_PERSON)
+            forced |= self._restarted and health.error.startswith(NEEDS_OPERATOR)
             self._restarted = False
             if not forced and health.next_at is not None and health.next_at > self._clock():
-                return Polled(Ended.TOO_EARLY, error=health.error, not_before=health.next_at)
+                return Polled(PollResult.TOO_EARLY, error=health.error, not_before=health.next_at)
             claim = self._store.leases.acquire(f"poll:{self.name}", self._lease)
             if claim is None:
-                return Polled(Ended.ELSEWHERE)
+                return Polled(PollResult.ELSEWHERE)
             with self._store.leases.heartbeat(claim) as beat, traces.span("poll", source=self.name):
                 polled = self._under_lease(Fence(claim.lease, claim.claim), beat.lost, stop)
         except StoreUnavailable as error:
-            polled = Polled(Ended.FAILED, error=str(error))
+            polled = Polled(PollResult.FAILED, error=str(error))
             log.error("poll failed: the store cannot commit", source=self.name, why=str(error))
         self._counts.polled(self.name, polled.ended)
         return polled
 
     def _under_lease(self, fence: Fence, lost: threading.Event, stop: threading.Event) -> Polled:
-        reading = _Reading(self, fence)
+        reading = _PollReading(self, fence)
         try:
             ended = reading.all_of_it(lost, stop)
         except FenceLost:
             log.warning("poll given up: its lease is somebody else's", source=self.name)
-            return reading.polled(Ended.ELSEWHERE)
+            return reading.polled(PollResult.ELSEWHERE)
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001  a broken source harms only itself; its class decides what happens
             back = self._set_back(error)
-            return reading.polled(Ended.FAILED, back.error, self._clock() + back.pause)
+            return reading.polled(PollResult.FAILED, back.error, self._clock() + back.pause)
         self._store.sources.succeeded(self.name, self._clock())
         return reading.polled(ended)
 
-    def _set_back(self, error: Exception) -> Setback:
+    def _set_back(self, error: Exception) -> Backoff:
         now = self._clock()
         health = self._store.sources.health(self.name)
         back = setback(error, health.failures, now)
@@ -182,7 +182,7 @@ class Poll:
         return back
 
 
-class _Reading:
+class _PollReading:
     """The batches of one poll, and what came of them so far."""
 
     def __init__(self, poll: Poll, fence: Fence) -> None:
@@ -192,10 +192,10 @@ class _Reading:
         self._new = 0
         self._repeats = 0
 
-    def polled(self, ended: Ended, error: str = "", not_before: datetime | None = None) -> Polled:
+    def polled(self, ended: PollResult, error: str = "", not_before: datetime | None = None) -> Polled:
         return Polled(ended, self._batches, self._new, self._repeats, error, not_before)
 
-    def all_of_it(self, lost: threading.Event, stop: threading.Event) -> Ended:
+    def all_of_it(self, lost: threading.Event, stop: threading.Event) -> PollResult:
         """Raises FenceLost, StoreUnavailable, and whatever the source raises."""
         poll = self._poll
         state = poll._store.cursors.read(poll.name)
@@ -222,5 +222,5 @@ class _Reading:
                     self._repeats += committed.repeats
                 self._batches += 1
                 if stop.is_set():
-                    return Ended.STOPPED
-        return Ended.OK
+                    return PollResult.STOPPED
+        return PollResult.OK

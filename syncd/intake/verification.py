@@ -109,7 +109,7 @@ def compare_source(
 ) -> Compared:
     """Does a claimed job to its end and settles its state, as `run_backfill` does. Raises StoreUnavailable."""
     halt = stop or threading.Event()
-    run = _Run(job.subject, Range.of(job.args), source, specs, store, policy, told, clock, pause, halt)
+    run = _VerificationRun(job.subject, Range.of(job.args), source, specs, store, policy, told, clock, pause, halt)
     with store.leases.heartbeat(claim) as beat, closing(_Seen()) as seen:
         state, progress = run.to_its_end(seen, lambda done: store.jobs.step(job.id, claim, progress=done.document()))
         if state == "stopped" and leave_open:
@@ -123,7 +123,7 @@ def compare_source(
 
 
 @dataclass
-class _Run:
+class _VerificationRun:
     name: str
     range: Range
     source: Backfillable

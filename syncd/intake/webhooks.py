@@ -1,6 +1,7 @@
 """Webhooks: from an HTTP request to an answer that is sent only when what it brought is durable.
 
-The web room builds a `Request` and awaits `Doors.receive`; the daemon fills the doors and swaps them on reload. Promise: 2xx
+The web room builds a `Request` and awaits `WebhookReceiver.receive`; the daemon fills the doors and swaps them on
+reload. Promise: 2xx
 means committed (or nothing to keep); what is not authentic is 401 and leaves no trace; an authentic body that cannot be
 understood is 200 and in quarantine; when the store cannot commit, 503. Failure policy: closed, and never a 500.
 """
@@ -22,7 +23,7 @@ from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
 from syncd.intake.async_journal import AsyncJournal
 from syncd.intake.counts import Counts
-from syncd.intake.log_throttle import Seldom
+from syncd.intake.log_throttle import LogThrottle
 from syncd.intake.quarantine import quarantined_request
 from syncd.intake.unpacking import TooLargeUnpacked, codings, unpacked
 from syncd.observability import traces
@@ -41,7 +42,7 @@ BYTES_IN_FLIGHT = 64 * 1024 * 1024
 MAX_BODY = 5_000_000
 
 
-class Answer(NamedTuple):
+class WebhookResponse(NamedTuple):
     """An HTTP answer."""
 
     status: int
@@ -49,21 +50,23 @@ class Answer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-STORED = Answer(200, b"ok\n")
-NOT_AUTHENTIC = Answer(401, b"not authentic\n")
-NO_SUCH_SOURCE = Answer(404, b"no such source\n")
-WRONG_METHOD = Answer(405, b"post events here\n", ((b"allow", b"POST, GET, HEAD, OPTIONS"),))
-TOO_SLOW = Answer(408, b"the body did not come in time\n")
-TOO_LARGE = Answer(413, b"too large\n")
-WRONG_CODING = Answer(
+STORED = WebhookResponse(200, b"ok\n")
+NOT_AUTHENTIC = WebhookResponse(401, b"not authentic\n")
+NO_SUCH_SOURCE = WebhookResponse(404, b"no such source\n")
+WRONG_METHOD = WebhookResponse(405, b"post events here\n", ((b"allow", b"POST, GET, HEAD, OPTIONS"),))
+TOO_SLOW = WebhookResponse(408, b"the body did not come in time\n")
+TOO_LARGE = WebhookResponse(413, b"too large\n")
+WRONG_CODING = WebhookResponse(
     415, b"this Content-Encoding is not supported; gzip and deflate are\n", ((b"accept-encoding", b"gzip, deflate"),)
 )
-BUSY = Answer(503, b"too much at once; again in a moment\n", ((b"retry-after", b"2"),))
-NO_KEY = Answer(503, b"the key to verify this is being fetched; again in a moment\n", ((b"retry-after", b"5"),))
-NO_STORE = Answer(503, b"cannot be stored now; again later\n", ((b"retry-after", b"10"),))
+BUSY = WebhookResponse(503, b"too much at once; again in a moment\n", ((b"retry-after", b"2"),))
+NO_KEY = WebhookResponse(
+    503, b"the key to verify this is being fetched; again in a moment\n", ((b"retry-after", b"5"),)
+)
+NO_STORE = WebhookResponse(503, b"cannot be stored now; again later\n", ((b"retry-after", b"10"),))
 
 
-class Journal(Protocol):
+class WebhookJournal(Protocol):
     """What the intake needs of `syncd.store`'s journal: durable, grouped commits of entries that it has prepared itself."""
 
     @property
@@ -86,21 +89,21 @@ class Endpoint:
     name: str
     source: WebhookSource
     verify: Verifier
-    seldom: Seldom = field(default_factory=Seldom, compare=False)
+    seldom: LogThrottle = field(default_factory=LogThrottle, compare=False)
 
     @classmethod
     def of(cls, name: str, source: WebhookSource) -> Endpoint:
         return cls(name, source, source.verifier())
 
 
-def judge(
+def evaluate(
     endpoint: Endpoint, request: Request, policy: Policy, now: datetime, max_body: int = MAX_BODY
-) -> Answer | JournalEntry:
+) -> WebhookResponse | JournalEntry:
     """What a request deserves: an answer at once, or an entry that must be committed before the 200. No I/O. `max_body`: what
     a packed body may unpack to."""
     reply = _handshake(endpoint, request)
     if reply is not None:
-        return Answer(
+        return WebhookResponse(
             reply.status, reply.body, tuple((k.lower().encode(), v.encode()) for k, v in reply.headers.items())
         )
     if request.method != POST:
@@ -122,7 +125,9 @@ def judge(
     return STORED if empty(entry) else entry
 
 
-def _judge_packed(endpoint: Endpoint, request: Request, now: datetime, limit: int) -> Answer | JournalEntry | Request:
+def _judge_packed(
+    endpoint: Endpoint, request: Request, now: datetime, limit: int
+) -> WebhookResponse | JournalEntry | Request:
     """An authentic packed request unpacked, or what else it deserves. Some senders sign the bytes they send, others the bytes
     they packed: either proves it."""
     if codings(request) is None:
@@ -139,7 +144,7 @@ def _judge_packed(endpoint: Endpoint, request: Request, now: datetime, limit: in
     return _refused(endpoint, request, now) or plain
 
 
-def _refused(endpoint: Endpoint, request: Request, now: datetime) -> Answer | None:
+def _refused(endpoint: Endpoint, request: Request, now: datetime) -> WebhookResponse | None:
     """Why the request is not let in; None: it is authentic."""
     try:
         endpoint.verify(request, now)
@@ -177,7 +182,7 @@ class _Open:
     endpoints: Mapping[str, Endpoint]
 
 
-class Doors:
+class WebhookReceiver:
     """The endpoints of all webhook sources. `receive` belongs to one event loop; `open` may be called from any thread.
 
     `max_waiting`: requests that may wait for a commit at once. `threads` runs what is too big for the loop.
@@ -186,7 +191,7 @@ class Doors:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: WebhookJournal,
         policy: Policy,
         *,
         max_body: int = MAX_BODY,
@@ -216,7 +221,7 @@ class Doors:
     def endpoint(self, name: str) -> Endpoint | None:
         return self._open.endpoints.get(name)
 
-    def refusal(self, length: int) -> Answer | None:
+    def refusal(self, length: int) -> WebhookResponse | None:
         """The answer for a body of `length` bytes that must not be read (further), or None: go on."""
         if length > self.max_body:
             return TOO_LARGE
@@ -228,7 +233,7 @@ class Doors:
             return BUSY
         return None
 
-    async def receive(self, endpoint: Endpoint, request: Request) -> Answer:
+    async def receive(self, endpoint: Endpoint, request: Request) -> WebhookResponse:
         """Judges a whole request and, when there is something to keep, answers after its commit. Never raises."""
         size = len(request.body)
         self.waiting += 1
@@ -242,16 +247,16 @@ class Doors:
                 verdict = await loop.run_in_executor(self._threads, self._weigh, endpoint, request, policy)
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.name)
-            return verdict if isinstance(verdict, Answer) else await self._commit(endpoint, verdict)
+            return verdict if isinstance(verdict, WebhookResponse) else await self._commit(endpoint, verdict)
         finally:
             self.waiting -= 1
             self.bytes_held -= size
 
-    def take(self, endpoint: Endpoint, request: Request, answered: Callable[[Answer], None]) -> None:
+    def take(self, endpoint: Endpoint, request: Request, answered: Callable[[WebhookResponse], None]) -> None:
         """`receive` without a coroutine, for a body of at most SMALL_BODY: `answered(answer)` is called on this loop, within
         this call when nothing has to be committed."""
         verdict = self._weigh(endpoint, request, self._open.policy)
-        if isinstance(verdict, Answer):
+        if isinstance(verdict, WebhookResponse):
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.name)
             answered(verdict)
@@ -274,11 +279,11 @@ class Doors:
         self._commits.submit(verdict, ended)
 
     def _weigh(self, endpoint: Endpoint, request: Request, policy: Policy) -> Any:
-        """`judge` at the time it came, an entry at once as the journal takes it: its rows are made where it is still warm,
+        """`evaluate` at the time it came, an entry at once as the journal takes it: its rows are made where it is still warm,
         and what the body was parsed into does not wait for the commit."""
         now = request.received_at
-        verdict = judge(endpoint, request, policy, now, self.max_body)
-        if isinstance(verdict, Answer):
+        verdict = evaluate(endpoint, request, policy, now, self.max_body)
+        if isinstance(verdict, WebhookResponse):
             return verdict
         try:
             return self._journal.prepare(verdict)
@@ -286,7 +291,7 @@ class Doors:
             endpoint.seldom(log.error, "signal cannot be stored: a bug of ours", source=endpoint.name, exc_info=True)
             return self._journal.prepare(_quarantine(endpoint, request, f"{type(error).__name__}: {error}", now))
 
-    async def _commit(self, endpoint: Endpoint, entry: Any) -> Answer:
+    async def _commit(self, endpoint: Endpoint, entry: Any) -> WebhookResponse:
         try:
             with traces.span("commit", source=endpoint.name):
                 committed = await self._commits.commit(entry)
@@ -294,7 +299,7 @@ class Doors:
         except Exception as error:  # noqa: BLE001  not committed, so not acknowledged: the vendor sends it again
             return self._answer(endpoint, error)
 
-    def _answer(self, endpoint: Endpoint, outcome: Committed | Exception) -> Answer:
+    def _answer(self, endpoint: Endpoint, outcome: Committed | Exception) -> WebhookResponse:
         if isinstance(outcome, Committed):
             self.counts.committed(endpoint.name, outcome)
             return STORED

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.dispatch.pacing import BREAKER_OPENS_AT
-from syncd.intake.polls import FOR_A_PERSON
+from syncd.intake.polls import NEEDS_OPERATOR
 
 QUIET_FAILURES = 3
 """A source that failed fewer times in a row is not worth a person's look, unless only a person can mend it."""
@@ -94,9 +94,9 @@ def low_on_room(free: int | None, whole: int | None) -> bool:
 def _source(row: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     name, error = row["source"], str(row["error"])
     failing = f"source {name}: failing ({row['failures']} times in a row): {error}"
-    if error.startswith(FOR_A_PERSON) and SIGN_IN in error:
+    if error.startswith(NEEDS_OPERATOR) and SIGN_IN in error:
         yield failing  # the error ends with the command; what waits goes on by itself after it
-    elif error.startswith(FOR_A_PERSON):
+    elif error.startswith(NEEDS_OPERATOR):
         yield f"{failing}; mend it at the vendor or in the configuration, then `systemctl reload syncd`"
     elif row["failures"] >= QUIET_FAILURES:
         yield f"{failing}; it is tried again by itself; if it goes on, see `journalctl -u syncd`"

@@ -16,7 +16,7 @@ import structlog
 from syncd import registry
 from syncd.connector import Backfillable
 from syncd.intake.admit import Policy
-from syncd.intake.backfill import KIND, LEASE, Progress, run_backfill
+from syncd.intake.backfill import KIND, LEASE, BackfillProgress, run_backfill
 from syncd.intake.intake import Intake
 from syncd.intake.overlapping_backfills import is_covered
 from syncd.intake.verification import Compared, compare_source
@@ -81,7 +81,7 @@ class JobRunner:
         return None
 
 
-def _summary(progress: Progress | Compared) -> dict[str, Any]:
+def _summary(progress: BackfillProgress | Compared) -> dict[str, Any]:
     return progress.summary() if isinstance(progress, Compared) else progress.document()
 
 
@@ -97,14 +97,14 @@ def perform(
     told: Callable[[Any], None] = lambda progress: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     leave_open: bool = False,
-) -> Progress | Compared:
+) -> BackfillProgress | Compared:
     """Does one claimed job of a source to its end. `types`: the connector behind each source. A source that is gone or cannot
     look back fails it with a clear line."""
     source = sources.get(job.subject)
     if not isinstance(source, Backfillable):
         why = "is not configured any more" if source is None else "cannot fetch the past"
         error = f"source {job.subject} {why}"
-        failed = Compared(error=error) if job.kind == SOURCE_KIND else Progress(error=error)
+        failed = Compared(error=error) if job.kind == SOURCE_KIND else BackfillProgress(error=error)
         store.jobs.finish(job.id, claim, "failed", progress=failed.document())
         store.leases.release(claim)
         return failed

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from syncd.intake.webhooks import Doors
+from syncd.intake.webhooks import WebhookReceiver
 from syncd.observability import traces
 from syncd.observability.logs import REQUEST
 from syncd.web.metrics import MEDIA_TYPE, page
@@ -32,7 +32,7 @@ class Readiness:
 
 
 def make_app(
-    doors: Doors,
+    doors: WebhookReceiver,
     registry: CollectorRegistry,
     ready: Callable[[], Readiness],
     *,
@@ -46,7 +46,7 @@ def make_app(
 class App:
     """Sends /webhooks/… to the hot route, all else to the pages."""
 
-    def __init__(self, doors: Doors, webhooks: WebhookRoute, pages: Starlette) -> None:
+    def __init__(self, doors: WebhookReceiver, webhooks: WebhookRoute, pages: Starlette) -> None:
         self._doors = doors
         self._webhooks = webhooks
         self._pages = pages

@@ -1,7 +1,7 @@
 """The hot route: raw ASGI for /webhooks/{source}, in front of the Starlette app.
 
 `syncd.web.app` puts it there. It reads a bounded body within a bounded time, builds the `Request` a connector sees, and sends
-what `Doors` answers.
+what `WebhookReceiver` answers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from syncd.intake.webhooks import (
     TOO_LARGE,
     TOO_SLOW,
     WRONG_METHOD,
-    Answer,
-    Doors,
+    WebhookReceiver,
+    WebhookResponse,
 )
 from syncd.web.prebuilt_response import Whole
 
@@ -43,7 +43,7 @@ _CLOSE = (b"connection", b"close")
 class _Refused(Exception):
     """The body will not be read to its end."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: WebhookResponse) -> None:
         self.answer = answer
 
 
@@ -54,12 +54,12 @@ class _Gone(Exception):
 class WebhookRoute:
     """ASGI app of one path prefix. `public_url` (without a path) is how vendors reach us: signatures may cover it."""
 
-    def __init__(self, doors: Doors, *, public_url: str = "", body_seconds: float = BODY_SECONDS) -> None:
+    def __init__(self, doors: WebhookReceiver, *, public_url: str = "", body_seconds: float = BODY_SECONDS) -> None:
         self._doors = doors
         self._public_url = public_url
         self._body_seconds = body_seconds
         self._telling: set[asyncio.Task[None]] = set()
-        self._heads: dict[Answer, Message] = {}
+        self._heads: dict[WebhookResponse, Message] = {}
         self._stored = Whole(STORED.status, self._head(STORED)["headers"], STORED.body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +111,7 @@ class WebhookRoute:
         doors.take(endpoint, request, partial(self._answered, cycle, name))
         return True
 
-    def _answered(self, cycle: Any, name: str, answer: Answer) -> None:
+    def _answered(self, cycle: Any, name: str, answer: WebhookResponse) -> None:
         self._doors.counts.answered(name, answer.status)
         if answer is STORED and self._stored.sent(cycle):
             return
@@ -119,7 +119,7 @@ class WebhookRoute:
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
-    async def _tell(self, send: Send, answer: Answer) -> None:
+    async def _tell(self, send: Send, answer: WebhookResponse) -> None:
         await send(self._head(answer))
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -178,7 +178,7 @@ class WebhookRoute:
         finally:
             doors.bytes_held -= held
 
-    async def _refuse(self, receive: Receive, send: Send, name: str, answer: Answer) -> None:
+    async def _refuse(self, receive: Receive, send: Send, name: str, answer: WebhookResponse) -> None:
         """Answers before the body is read: the answer goes out, a bounded rest is dropped, the connection closes."""
         self._doors.counts.answered(name, answer.status)
         await send({**self._head(answer), "headers": [*self._head(answer)["headers"], _CLOSE]})
@@ -195,7 +195,7 @@ class WebhookRoute:
             pass  # it had its answer
         await send({"type": "http.response.body", "body": b""})
 
-    def _head(self, answer: Answer) -> Message:
+    def _head(self, answer: WebhookResponse) -> Message:
         head = self._heads.get(answer)
         if head is None:
             length = (b"content-length", str(len(answer.body)).encode())

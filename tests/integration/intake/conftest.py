@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import requests
 
-from syncd.intake.admit import Outlet, Policy
-from syncd.intake.webhooks import Doors, Endpoint
+from syncd.intake.admit import DeliveryTarget, Policy
+from syncd.intake.webhooks import Endpoint, WebhookReceiver
 from syncd.testing.hostile import SECRET, HostileJournal, HostileWebhook
 from syncd.web.app import Readiness, make_app
 from syncd.web.metrics import Gauges, registry_of
 from syncd.web.server import Server
 
-POLICY = Policy(switches={"custom": {"*": True}}, outlets=(Outlet("crm"),))
+POLICY = Policy(switches={"custom": {"*": True}}, outlets=(DeliveryTarget("crm"),))
 
 
 @dataclass
@@ -24,7 +24,7 @@ class House:
     """A running server and what stands behind it."""
 
     server: Server
-    doors: Doors
+    doors: WebhookReceiver
     journal: HostileJournal
     source: HostileWebhook
 
@@ -42,7 +42,7 @@ def make_house() -> Iterator[MakeHouse]:
 
     def make(*, source: HostileWebhook | None = None, ready: Readiness = Readiness(), **doors: Any) -> House:  # noqa: B008
         journal, webhook = HostileJournal(), source or HostileWebhook()
-        opened = Doors(journal, POLICY, **doors)
+        opened = WebhookReceiver(journal, POLICY, **doors)
         opened.open(POLICY, {"shop": Endpoint.of("shop", webhook)})
         gauges = Gauges(opened.counts, lambda: journal.depth, lambda: opened.waiting)
         server = Server(make_app(opened, registry_of(gauges), lambda: ready), "127.0.0.1", 0)

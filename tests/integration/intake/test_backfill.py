@@ -14,12 +14,12 @@ from sqlalchemy import func, select
 from syncd.connector import Batch
 from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Rejected, Transient
 from syncd.intake import backfill
-from syncd.intake.admit import Outlet, Policy
+from syncd.intake.admit import DeliveryTarget, Policy
 from syncd.intake.backfill import (
     KIND,
     LONGEST_WAIT,
     TRIES,
-    Progress,
+    BackfillProgress,
     Range,
     dry_run,
     open_job,
@@ -32,7 +32,7 @@ from syncd.store.jobs import Job
 from syncd.store.schema import deliveries, signals
 from syncd.testing.hostile import HostileSource
 
-POLICY = Policy({"custom": {"*": True}}, (Outlet("crm"),))
+POLICY = Policy({"custom": {"*": True}}, (DeliveryTarget("crm"),))
 WANTED = Range(datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
 PAGES = [[1, 2], [2, 3], [4], [5, 1]]
 TTL = timedelta(seconds=60)
@@ -43,7 +43,9 @@ def stored(store: Store) -> int:
         return connection.execute(select(func.count()).select_from(signals)).scalar_one()
 
 
-def run(store: Store, source: HostileSource, *, restart: bool = False, **options: object) -> tuple[Progress, Job]:
+def run(
+    store: Store, source: HostileSource, *, restart: bool = False, **options: object
+) -> tuple[BackfillProgress, Job]:
     job = open_job(store, "inbox", WANTED, restart=restart)
     claimed = store.jobs.claim(TTL, kinds=[KIND], id=job.id)
     assert claimed is not None
@@ -54,7 +56,7 @@ def run(store: Store, source: HostileSource, *, restart: bool = False, **options
 
 
 def test_a_whole_backfill(store: Store) -> None:
-    told: list[Progress] = []
+    told: list[BackfillProgress] = []
     progress, job = run(store, HostileSource(PAGES), told=told.append)
     assert (progress.batches, progress.read, progress.new, progress.repeats) == (4, 7, 5, 2)
     assert (job.state, job.progress["new"], stored(store)) == ("done", 5, 5)
@@ -129,7 +131,7 @@ def test_short_pauses_are_sat_out_and_long_ones_end_the_run(store: Store) -> Non
 
 def test_what_passes_is_sat_out_and_reading_goes_on_from_the_cursor(store: Store) -> None:
     pauses: list[float] = []
-    told: list[Progress] = []
+    told: list[BackfillProgress] = []
     failures: dict[int, Exception] = {1: Transient("reset", code="503"), 2: Ambiguous("no answer")}
     source = HostileSource(PAGES, failures=failures)
     progress, job = run(store, source, told=told.append, pause=lambda stop, seconds: pauses.append(seconds))

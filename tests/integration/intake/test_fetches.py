@@ -14,7 +14,7 @@ from syncd.connector import Batch, Context, Hint, NotYet, Request
 from syncd.connectors.generic.webhook import CONNECTOR, WebhookSettings
 from syncd.errors import AuthExpired, Malformed, Misconfigured, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
-from syncd.intake.admit import Outlet, Policy, admit
+from syncd.intake.admit import DeliveryTarget, Policy, admit
 from syncd.intake.fetches import Fetches, RetryLaw, retry_quarantined
 from syncd.intake.quarantine import quarantined_request
 from syncd.signals import Route, decode_signal
@@ -23,7 +23,7 @@ from syncd.store.journal.entries import JournalEntry
 from syncd.store.schema import signals
 from syncd.testing.hostile import HostileSource, HostileWebhook, body, make_signal, page
 
-POLICY = Policy({"custom": {"*": True}}, (Outlet("crm"),))
+POLICY = Policy({"custom": {"*": True}}, (DeliveryTarget("crm"),))
 LAW = RetryLaw((timedelta(0), timedelta(seconds=5), timedelta(minutes=5)), jitter=0)
 STOP = threading.Event()
 

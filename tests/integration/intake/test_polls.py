@@ -12,15 +12,15 @@ from sqlalchemy import func, select
 
 from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited, Transient
 from syncd.intake import polls
-from syncd.intake.admit import Outlet, Policy
-from syncd.intake.polls import Ended, Poll, setback
+from syncd.intake.admit import DeliveryTarget, Policy
+from syncd.intake.polls import Poll, PollResult, setback
 from syncd.service.status import gather
 from syncd.store import Store
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.schema import signals
 from syncd.testing.hostile import GENESIS, HostileSource, backwards, duplicates, flood
 
-POLICY = Policy({"custom": {"*": True}}, (Outlet("crm"),))
+POLICY = Policy({"custom": {"*": True}}, (DeliveryTarget("crm"),))
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 PAGES = [[1, 2], [3], [], [4, 5]]
 
@@ -38,7 +38,7 @@ def stored(store: Store) -> int:
 
 def test_every_batch_and_its_cursor_are_durable(store: Store) -> None:
     polled = poll_of(store, HostileSource(PAGES)).run()
-    assert (polled.ended, polled.batches, polled.new, stored(store)) == (Ended.OK, 4, 5, 5)
+    assert (polled.ended, polled.batches, polled.new, stored(store)) == (PollResult.OK, 4, 5, 5)
     assert store.cursors.read("inbox") == b"4"
     assert store.sources.health("inbox").last_ok_at == NOW
     again = poll_of(store, HostileSource([*PAGES, [6]])).run()
@@ -58,7 +58,7 @@ def test_a_first_start_says_that_the_past_is_history(store: Store) -> None:
 @pytest.mark.parametrize(("source", "count"), [(duplicates(), 5), (backwards(), 6), (flood(3000), 3000)])
 def test_hostile_pages_give_each_event_once(store: Store, source: HostileSource, count: int) -> None:
     polled = poll_of(store, source).run()
-    assert (polled.ended, polled.new, stored(store)) == (Ended.OK, count, count)
+    assert (polled.ended, polled.new, stored(store)) == (PollResult.OK, count, count)
 
 
 class Killed(BaseException):
@@ -98,7 +98,7 @@ def test_a_restart_between_any_two_steps_loses_and_doubles_nothing(
                 finished = False
         before = stored(store)
         polled = Poll(name, HostileSource(source.pages), store, lambda: POLICY, clock=lambda: NOW).run()
-        assert polled.ended is Ended.OK
+        assert polled.ended is PollResult.OK
         assert store.cursors.read(name) == b"4"
         assert stored(store) == kill_at * 5, (kill_at, before)
         if finished:
@@ -121,35 +121,37 @@ def test_a_failure_pauses_by_its_class(store: Store, failure: Exception, counted
     source = HostileSource(PAGES, failures={1: failure})
     poll = poll_of(store, source)
     polled = poll.run()
-    assert (polled.ended, polled.new, polled.not_before) == (Ended.FAILED, 2, NOW + pause)
+    assert (polled.ended, polled.new, polled.not_before) == (PollResult.FAILED, 2, NOW + pause)
     assert store.cursors.read("inbox") == b"1"
     health = store.sources.health("inbox")
     assert (health.failures, health.next_at) == (counted, NOW + pause)
     assert str(failure) in health.error
-    assert poll.run().ended is Ended.TOO_EARLY
+    assert poll.run().ended is PollResult.TOO_EARLY
     later = poll_of(store, source, clock=lambda: NOW + pause).run()
-    assert (later.ended, stored(store)) == (Ended.OK, 5)
+    assert (later.ended, stored(store)) == (PollResult.OK, 5)
     assert store.sources.health("inbox").error == ""
 
 
 def test_a_start_that_fails_starts_next_time(store: Store) -> None:
     source = HostileSource(PAGES, start_failure=Transient("not up yet"))
-    assert poll_of(store, source).run().ended is Ended.FAILED
+    assert poll_of(store, source).run().ended is PollResult.FAILED
     assert store.cursors.read("inbox") is None
-    assert poll_of(store, source).run(forced=True).ended is Ended.OK
+    assert poll_of(store, source).run(forced=True).ended is PollResult.OK
     assert source.started == 2
 
 
 @pytest.mark.parametrize(
     ("failure", "ended"),
     [
-        (Misconfigured("wrong password"), Ended.OK),
-        (AuthExpired("refused"), Ended.OK),
-        (RateLimited("slow", retry_after=90), Ended.TOO_EARLY),
-        (Transient("busy"), Ended.TOO_EARLY),
+        (Misconfigured("wrong password"), PollResult.OK),
+        (AuthExpired("refused"), PollResult.OK),
+        (RateLimited("slow", retry_after=90), PollResult.TOO_EARLY),
+        (Transient("busy"), PollResult.TOO_EARLY),
     ],
 )
-def test_a_restart_tries_at_once_what_a_person_may_have_mended(store: Store, failure: Exception, ended: Ended) -> None:
+def test_a_restart_tries_at_once_what_a_person_may_have_mended(
+    store: Store, failure: Exception, ended: PollResult
+) -> None:
     source = HostileSource(PAGES, failures={0: failure})
     poll_of(store, source).run()
     assert poll_of(store, source).run().ended is ended
@@ -158,16 +160,16 @@ def test_a_restart_tries_at_once_what_a_person_may_have_mended(store: Store, fai
 def test_forgiven_sources_do_not_wait(store: Store) -> None:
     poll = poll_of(store, HostileSource(PAGES, failures={0: Misconfigured("x")}))
     poll.run()
-    assert poll.run().ended is Ended.TOO_EARLY
+    assert poll.run().ended is PollResult.TOO_EARLY
     poll.forgive()
-    assert poll.run().ended is Ended.OK
+    assert poll.run().ended is PollResult.OK
 
 
 def test_stop_ends_between_two_batches(store: Store) -> None:
     stop = threading.Event()
     stop.set()
     polled = poll_of(store, HostileSource(PAGES)).run(stop)
-    assert (polled.ended, polled.batches, store.cursors.read("inbox")) == (Ended.STOPPED, 1, b"1")
+    assert (polled.ended, polled.batches, store.cursors.read("inbox")) == (PollResult.STOPPED, 1, b"1")
 
 
 def test_one_source_is_polled_once_at_a_time(store: Store) -> None:
@@ -176,7 +178,7 @@ def test_one_source_is_polled_once_at_a_time(store: Store) -> None:
     thread = threading.Thread(target=lambda: poll_of(store, slow).run())
     thread.start()
     assert slow.reached.wait(10)
-    assert poll_of(store, HostileSource(PAGES)).run().ended is Ended.ELSEWHERE
+    assert poll_of(store, HostileSource(PAGES)).run().ended is PollResult.ELSEWHERE
     gate.set()
     thread.join(10)
     assert stored(store) == 5
@@ -186,7 +188,7 @@ def test_a_stalled_poller_commits_nothing_late(store: Store) -> None:
     """Its lease is given away while it hangs: its late batch is refused."""
     gate = threading.Event()
     slow = HostileSource(PAGES, gates={1: gate})
-    results: list[Ended] = []
+    results: list[PollResult] = []
     thread = threading.Thread(target=lambda: results.append(poll_of(store, slow).run().ended))
     thread.start()
     assert slow.reached.wait(10)
@@ -194,10 +196,10 @@ def test_a_stalled_poller_commits_nothing_late(store: Store) -> None:
         threading.Event().wait(0.005)
     with store.write() as connection:
         connection.exec_driver_sql("DELETE FROM leases")
-    assert poll_of(store, HostileSource(PAGES)).run().ended is Ended.OK
+    assert poll_of(store, HostileSource(PAGES)).run().ended is PollResult.OK
     gate.set()
     thread.join(10)
-    assert results == [Ended.ELSEWHERE]
+    assert results == [PollResult.ELSEWHERE]
     assert (stored(store), store.cursors.read("inbox")) == (5, b"4")
 
 
@@ -213,7 +215,7 @@ def test_a_store_that_cannot_commit_fails_the_poll(store: Store, monkeypatch: py
 
     monkeypatch.setattr(store.journal, "commit", full)
     polled = poll_of(store, HostileSource(PAGES)).run()
-    assert (polled.ended, polled.error) == (Ended.FAILED, "disk full")
+    assert (polled.ended, polled.error) == (PollResult.FAILED, "disk full")
 
 
 @pytest.mark.parametrize("failures", range(12))

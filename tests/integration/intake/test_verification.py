@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, select
 
 from syncd.connector import SignalSpec
 from syncd.errors import Misconfigured, RateLimited
-from syncd.intake.admit import Outlet, Policy
+from syncd.intake.admit import DeliveryTarget, Policy
 from syncd.intake.backfill import Range
 from syncd.intake.verification import Compared, compare_source, open_comparison
 from syncd.store import Store
@@ -22,8 +22,8 @@ from syncd.store.schema import signals, tombstones
 from syncd.store.verifications import SOURCE_KIND, last_results
 from syncd.testing.hostile import HostileSource, make_signal
 
-POLICY = Policy({"custom": {"*": True}}, (Outlet("crm"),))
-OFF = Policy({"custom": {"*": False}}, (Outlet("crm"),))
+POLICY = Policy({"custom": {"*": True}}, (DeliveryTarget("crm"),))
+OFF = Policy({"custom": {"*": False}}, (DeliveryTarget("crm"),))
 WANTED = Range(datetime(2025, 12, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
 SPECS = (SignalSpec("custom.*", "number", backfill=True),)
 

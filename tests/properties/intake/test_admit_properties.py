@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.connector import Batch
-from syncd.intake.admit import NOT_ASKED_FOR, OFF_EXCLUDED, OFF_SWITCH, Outlet, Policy, admit, empty
+from syncd.intake.admit import NOT_ASKED_FOR, OFF_EXCLUDED, OFF_SWITCH, DeliveryTarget, Policy, admit, empty
 from syncd.signals import CATALOGUE, Exclusions, Person, Route, Signal, derive_id, known_types, place_of
 from syncd.testing.hostile import make_signal
 
@@ -50,7 +50,7 @@ policies = st.builds(
     Policy,
     switches=switches,
     outlets=st.lists(outlets, max_size=3).map(
-        lambda every: tuple(Outlet(f"d{i}", only) for i, only in enumerate(every))
+        lambda every: tuple(DeliveryTarget(f"d{i}", only) for i, only in enumerate(every))
     ),
     exclusions=st.sampled_from([Exclusions(), Exclusions.of(["us.example"], ["bot@example.com"])]),
     live_within=st.timedeltas(timedelta(0), timedelta(days=30)),

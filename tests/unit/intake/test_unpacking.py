@@ -18,14 +18,14 @@ from syncd.connector import Context, Request
 from syncd.connectors.generic.webhook import CONNECTOR, WebhookSettings
 from syncd.errors import Malformed
 from syncd.http.oauth import MemoryTokens
-from syncd.intake.admit import Outlet, Policy
+from syncd.intake.admit import DeliveryTarget, Policy
 from syncd.intake.quarantine import read_payload
 from syncd.intake.unpacking import TooLargeUnpacked, unpacked
-from syncd.intake.webhooks import NOT_AUTHENTIC, TOO_LARGE, WRONG_CODING, Answer, Endpoint, judge
+from syncd.intake.webhooks import NOT_AUTHENTIC, TOO_LARGE, WRONG_CODING, Endpoint, WebhookResponse, evaluate
 from syncd.store.journal.entries import JournalEntry
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
-POLICY = Policy(switches={"custom": {"*": True}}, outlets=(Outlet("crm"),))
+POLICY = Policy(switches={"custom": {"*": True}}, outlets=(DeliveryTarget("crm"),))
 PLAIN = json.dumps({"id": "1", "title": "packed"}).encode()
 SECRET = "a-long-enough-secret"
 
@@ -67,7 +67,7 @@ def endpoint(scheme: str = "bearer") -> Endpoint:
 
 def judged(request: Request, *, at: Endpoint | None = None, limit: int = 100_000) -> Any:
     authentic = replace(request, headers={"authorization": f"Bearer {SECRET}", **request.headers})
-    return judge(at or endpoint(), authentic, POLICY, NOW, limit)
+    return evaluate(at or endpoint(), authentic, POLICY, NOW, limit)
 
 
 @pytest.mark.parametrize("coding", PACKERS)
@@ -90,7 +90,7 @@ def test_the_bytes_as_sent_or_as_packed_may_be_signed(over: str) -> None:
 def test_a_coding_that_is_not_supported_is_415(coding: str) -> None:
     verdict = judged(sent(PLAIN, coding))
     assert verdict is WRONG_CODING
-    assert isinstance(verdict, Answer)
+    assert isinstance(verdict, WebhookResponse)
     assert verdict.headers == ((b"accept-encoding", b"gzip, deflate"),)
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_body_is_kept_as_it_came(body: bytes, coding: str) -> None:
     stored = read_payload(kept.payload)
     assert isinstance(stored, Request)
     assert (stored.body, stored.headers["content-encoding"]) == (body, coding)
-    assert judge(endpoint(), request, POLICY, NOW) is NOT_AUTHENTIC
+    assert evaluate(endpoint(), request, POLICY, NOW) is NOT_AUTHENTIC
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
