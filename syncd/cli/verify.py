@@ -201,10 +201,10 @@ class _Work:
             report.sources[name] = self._do(f"source {name}", job, self._source_alone)
 
     def _destinations(self, report: _Report, names: list[str], *, fix: bool) -> None:
-        from syncd.dispatch.verification import Range, open_verification
+        from syncd.dispatch.verification import VerificationScope, open_verification
 
         for name in names:
-            wanted = Range(self.since, self.until, self.source, fix)
+            wanted = VerificationScope(self.since, self.until, self.source, fix)
             job = open_verification(self.store, name, wanted, self.asked)
             report.destinations[name] = self._do(f"destination {name}", job, self._destination_alone)
 
@@ -311,13 +311,13 @@ class _Work:
 
 def _whole(job: Job) -> dict[str, Any]:
     """A job's progress with every key, also of one that failed before it began."""
-    from syncd.dispatch.verification import Verified
+    from syncd.dispatch.verification import VerificationProgress
     from syncd.intake.verification import Compared
     from syncd.store.verifications import SOURCE_KIND
 
     if job.kind == SOURCE_KIND:
         return Compared.of(job.progress).document()
-    return Verified.of(job.progress).document()
+    return VerificationProgress.of(job.progress).document()
 
 
 def _agreed(here: Session, report: _Report) -> bool:

@@ -40,7 +40,7 @@ class Paused(Exception):
     """Nothing may be sent now: the lane is paused, out of budget, or stopping. What is left waits as it is."""
 
 
-class Caller:
+class DestinationClient:
     """One destination as its lane calls it. `pace` and `made` (calls) are for the lane to read, `before_call` is its
     heartbeat. `endpoints`: named by `resolve`, `find`, `values`, and by the object for writes."""
 
@@ -146,7 +146,7 @@ class Caller:
         begun = time.perf_counter()
         with traces.span("call", destination=self.name, operation=operation, records=records) as span:
             answer = self._answer(question)
-            how = rules.word(answer) if isinstance(answer, Failure) else "answered"
+            how = rules.outcome_name(answer) if isinstance(answer, Failure) else "answered"
             span.set_attribute("syncd.outcome", how)
         self.meter.called(self.name, operation, how, time.perf_counter() - begun)
         return answer
@@ -162,7 +162,7 @@ class Caller:
 
     def _judge(self, failure: Failure | None) -> None:
         before = self.pace
-        self.pace = rules.react(self.pace, failure, self.clock(), self._random)
+        self.pace = rules.next_pace(self.pace, failure, self.clock(), self._random)
         if failure is not None and self.pace.paused_until > before.paused_until:
             until = _shown(self.pace.paused_until)
             log.warning("destination paused", destination=self.name, reason=self.pace.reason, until=until)
@@ -171,7 +171,7 @@ class Caller:
         """The rule names what the CRM does not know: its writes wait, the others flow."""
         now = self.clock()
         if self.pace.held_until(rule, now) is None:
-            log.warning("rule held", destination=self.name, rule=rule, reason=rules.said(failure))
+            log.warning("rule held", destination=self.name, rule=rule, reason=rules.describe(failure))
         self.pace = rules.hold(self.pace, [rule], failure, now)
 
     # ------------------------------------------------------------------------------------------------------ look-ups
@@ -264,7 +264,7 @@ class Caller:
 
     def _note_look_up(self, operation: str, items: Sequence[str], answer: object) -> None:
         if isinstance(answer, (Transient, Ambiguous)):
-            self._look_up_again = self.endpoints.failed(operation, items, self.clock(), rules.said(answer))
+            self._look_up_again = self.endpoints.failed(operation, items, self.clock(), rules.describe(answer))
         elif not isinstance(answer, Failure):
             self.endpoints.answered(operation, items)
 
@@ -379,12 +379,12 @@ class Caller:
             if pieces is not None:
                 refused(call, answer)
                 return pieces
-            self.meter.wrote(self.name, [rules.word(answer)] * len(call.writes))
+            self.meter.wrote(self.name, [rules.outcome_name(answer)] * len(call.writes))
             return after(call, [answer] * len(call.writes))
         blamed = self._note_sent(call.writes, answer)
         failed = next((one for one in answer if isinstance(one, Failure)), None)
         self._judge(failed if not blamed and all(map(rules.of_call, answer)) else None)
-        self.meter.wrote(self.name, map(rules.word, answer))
+        self.meter.wrote(self.name, map(rules.outcome_name, answer))
         for outcome in answer:
             if isinstance(outcome, (RateLimited, QuotaExhausted)) or (
                 not isinstance(outcome, Written) and rules.stops_lane(outcome)
@@ -411,7 +411,7 @@ class Caller:
                 continue
             keys.setdefault((write.object, failed), []).append(write.key)
             if failed and isinstance(outcome, Failure):
-                why.setdefault(write.object, rules.said(outcome))
+                why.setdefault(write.object, rules.describe(outcome))
         for (object_, failed), mine in sorted(keys.items(), key=lambda item: item[0][1]):
             if not failed:
                 self.endpoints.answered(object_, mine)

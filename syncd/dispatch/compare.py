@@ -15,7 +15,7 @@ from syncd.dispatch.plan import PEOPLE_CREATE
 from syncd.store.queue import LONGEST_ID
 
 
-class Row(msgspec.Struct, frozen=True):
+class StoredWrite(msgspec.Struct, frozen=True):
     """One write as the store has it. `rank` orders the writes of one record."""
 
     key: str
@@ -28,7 +28,7 @@ class Row(msgspec.Struct, frozen=True):
     updated_at: int = 0
 
 
-class Record(msgspec.Struct, frozen=True):
+class KeyedRecord(msgspec.Struct, frozen=True):
     """One record by all the writes of its key: of the latest one that is written, else of the latest. `crm_id`: as the
     store has it, "" for none. `states`: of all its writes."""
 
@@ -45,7 +45,7 @@ class Record(msgspec.Struct, frozen=True):
         return "written" in self.states
 
 
-class Verdict(StrEnum):
+class RecordVerdict(StrEnum):
     """What is the matter with a record. Those of `AMISS` make `verify` fail, of `MENDED` can be mended by it."""
 
     MISSING = "missing"
@@ -62,44 +62,52 @@ class Verdict(StrEnum):
     """A lead or contact that we made is not found by its key any more: converted, merged or deleted by somebody."""
 
 
-AMISS = frozenset({Verdict.MISSING, Verdict.OTHER_ID, Verdict.DOUBLED, Verdict.THERE, Verdict.DEAD_BUT_THERE})
-MENDED = frozenset({Verdict.MISSING, Verdict.OTHER_ID, Verdict.THERE})
+AMISS = frozenset(
+    {
+        RecordVerdict.MISSING,
+        RecordVerdict.OTHER_ID,
+        RecordVerdict.DOUBLED,
+        RecordVerdict.THERE,
+        RecordVerdict.DEAD_BUT_THERE,
+    }
+)
+MENDED = frozenset({RecordVerdict.MISSING, RecordVerdict.OTHER_ID, RecordVerdict.THERE})
 
 
-def records(rows: Iterable[Row]) -> list[Record]:
+def records(rows: Iterable[StoredWrite]) -> list[KeyedRecord]:
     """One record a key, in the order of the keys."""
-    by_key: dict[str, list[Row]] = {}
+    by_key: dict[str, list[StoredWrite]] = {}
     for row in rows:
         by_key.setdefault(row.key, []).append(row)
     return [_record(key, by_key[key]) for key in sorted(by_key)]
 
 
-def _record(key: str, rows: Sequence[Row]) -> Record:
+def _record(key: str, rows: Sequence[StoredWrite]) -> KeyedRecord:
     last = max(rows, key=lambda row: (row.state == "written", row.rank))
     states = frozenset(row.state for row in rows)
     fresh = max(row.updated_at for row in rows)
-    return Record(key, last.signal_id, last.rule, last.object, last.crm_id, states, fresh)
+    return KeyedRecord(key, last.signal_id, last.rule, last.object, last.crm_id, states, fresh)
 
 
-def judge(record: Record, ids: Sequence[str]) -> Verdict | None:
+def judge(record: KeyedRecord, ids: Sequence[str]) -> RecordVerdict | None:
     """What is the matter with it, when the CRM has records of these ids under its key; None: nothing."""
     ids = list(dict.fromkeys(id[:LONGEST_ID] for id in ids))
     if len(ids) > 1:
-        return Verdict.DOUBLED
+        return RecordVerdict.DOUBLED
     if record.written:
         if not ids:
-            return Verdict.PERSON_GONE if record.rule == PEOPLE_CREATE else Verdict.MISSING
-        return Verdict.OTHER_ID if record.crm_id and record.crm_id != ids[0] else None
+            return RecordVerdict.PERSON_GONE if record.rule == PEOPLE_CREATE else RecordVerdict.MISSING
+        return RecordVerdict.OTHER_ID if record.crm_id and record.crm_id != ids[0] else None
     if not ids or "sending" in record.states or "doubt" in record.states:  # its lane finds out by itself
         return None
     if "unconfirmed" in record.states:
-        return Verdict.THERE
-    return Verdict.DEAD_BUT_THERE if "dead" in record.states else None
+        return RecordVerdict.THERE
+    return RecordVerdict.DEAD_BUT_THERE if "dead" in record.states else None
 
 
 def compare(
-    held: Iterable[Record], found: Mapping[str, Sequence[str]]
-) -> list[tuple[Record, Verdict, tuple[str, ...]]]:
+    held: Iterable[KeyedRecord], found: Mapping[str, Sequence[str]]
+) -> list[tuple[KeyedRecord, RecordVerdict, tuple[str, ...]]]:
     """Each record that something is the matter with, and the ids the CRM has for it."""
     judged = ((record, judge(record, found.get(record.key, ())), tuple(found.get(record.key, ()))) for record in held)
     return [(record, verdict, ids) for record, verdict, ids in judged if verdict is not None]

@@ -13,7 +13,7 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from syncd.dispatch.lane import LEASE, Lane
-from syncd.dispatch.verification import Verified
+from syncd.dispatch.verification import VerificationProgress
 from syncd.store.engine import millis
 from syncd.store.jobs import OPEN, Job
 from syncd.store.schema import deliveries, writes
@@ -82,8 +82,8 @@ def _next_due(lane: Lane, store: Store) -> int | None:
 
 
 def verify_alone(
-    lane: Lane, store: Store, job: Job, *, stop: threading.Event, told: Callable[[Verified], object]
-) -> Verified | None:
+    lane: Lane, store: Store, job: Job, *, stop: threading.Event, told: Callable[[VerificationProgress], object]
+) -> VerificationProgress | None:
     """Does the verification of a destination to its end; None when somebody else owns the lane. Stopped, or when the lane is
     to rest for long, it leaves the job open and says why in `error`. Raises StoreUnavailable."""
     claim = store.leases.acquire(f"lane:{lane.name}", LEASE)
@@ -95,7 +95,11 @@ def verify_alone(
             while True:
                 more = lane.verify()
                 now = store.jobs.get(job.id)
-                progress = Verified.of(now.progress) if now is not None else Verified(error="the job was removed")
+                progress = (
+                    VerificationProgress.of(now.progress)
+                    if now is not None
+                    else VerificationProgress(error="the job was removed")
+                )
                 told(progress)
                 if now is None or now.state not in OPEN:
                     return progress

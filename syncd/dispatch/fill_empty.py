@@ -15,9 +15,9 @@ import msgspec
 from syncd.connector import Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
-from syncd.dispatch.calls import Caller
+from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.ledger import Ledger
-from syncd.dispatch.outcomes import Law
+from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.pacing import SECOND
 from syncd.dispatch.plan import Work
 from syncd.errors import Failure, Misconfigured, Scope, StaleReference
@@ -32,7 +32,9 @@ NOT_SEEN = "the CRM does not show their new record yet"
 class Filling:
     """The reading of one round. `known_since(work)`: when the CRM last told of the record of this work's person (ms)."""
 
-    def __init__(self, law: Law, caller: Caller, ledger: Ledger, known_since: Callable[[Work], int]) -> None:
+    def __init__(
+        self, law: RetryPolicy, caller: DestinationClient, ledger: Ledger, known_since: Callable[[Work], int]
+    ) -> None:
         self._law = law
         self._caller = caller
         self._ledger = ledger

@@ -20,10 +20,10 @@ from sqlalchemy import Connection
 from syncd.config.models import Settings
 from syncd.connector import Destination
 from syncd.dispatch import pacing
-from syncd.dispatch.calls import Caller
-from syncd.dispatch.outcomes import Law
+from syncd.dispatch.calls import DestinationClient
+from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.pacing import Pace
-from syncd.dispatch.round import Round, Route
+from syncd.dispatch.round import LaneContext, Round
 from syncd.dispatch.verification import Verification
 from syncd.mapping.model import CompiledMapping
 from syncd.observability import traces
@@ -89,14 +89,14 @@ class Lane:
         here = settings.destinations[name]
         self._quota = here.quota
         doubt = here.doubt.total_seconds() if here.doubt is not None else destination.doubt
-        law = Law(settings.retry, round((doubt + destination.search_lag) * 1000), random)
-        self._route = Route(settings, destination, here, mapping, law)
+        law = RetryPolicy(settings.retry, round((doubt + destination.search_lag) * 1000), random)
+        self._route = LaneContext(settings, destination, here, mapping, law)
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._wake = threading.Event()
         self._mended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._caller: Caller | None = None
+        self._caller: DestinationClient | None = None
         self._now: int | None = None
         self._extended = 0
         self._store_trouble = ""
@@ -169,7 +169,7 @@ class Lane:
         self._look_for_work = 0.0 if more else time.monotonic() + self._idle
         return more
 
-    def _run(self, work: Round, caller: Caller, batch: queue.ClaimedBatch) -> None:
+    def _run(self, work: Round, caller: DestinationClient, batch: queue.ClaimedBatch) -> None:
         try:
             work.run()
         except StoreUnavailable:
@@ -189,9 +189,9 @@ class Lane:
     def _stopping(self) -> bool:
         return self._stop.is_set() or self._lost.is_set()
 
-    def _calls(self) -> Caller:
+    def _calls(self) -> DestinationClient:
         if self._caller is None:
-            self._caller = Caller(
+            self._caller = DestinationClient(
                 self.name,
                 self._destination,
                 self._store,
@@ -209,7 +209,7 @@ class Lane:
         with self._store.read() as connection:
             return read_pace(pace_of(connection, self.name))
 
-    def _claim(self, caller: Caller, now: int) -> queue.ClaimedBatch:
+    def _claim(self, caller: DestinationClient, now: int) -> queue.ClaimedBatch:
         limit = max(1, self._destination.capacity)
         if caller.pace.size:
             limit = min(limit, caller.pace.size)

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Law:
+class RetryPolicy:
     """What decisions need of the settings. `doubt`: milliseconds from sending until a lost call has surely ended and
     what it wrote can be found (the vendor's doubt and its search lag)."""
 
@@ -46,12 +46,12 @@ class Law:
     random: pacing.Random
 
 
-def word(outcome: Outcome) -> str:
+def outcome_name(outcome: Outcome) -> str:
     """The outcome as `attempts` has it: "written", or the failure class in lower case."""
     return "written" if isinstance(outcome, Written) else type(outcome).__name__.lower()
 
 
-def said(failure: Failure) -> str:
+def describe(failure: Failure) -> str:
     """The failure as a person reads it: the field, if one is named, then code and message."""
     field = getattr(failure, "field", "")
     text = str(failure) or type(failure).__name__
@@ -61,8 +61,8 @@ def said(failure: Failure) -> str:
 def attempt(signal_id: str, rule: str, outcome: Outcome, now: int) -> Attempt:
     """What `explain` shows of one try."""
     if isinstance(outcome, Written):
-        return Attempt(signal_id, rule, now, word(outcome))
-    return Attempt(signal_id, rule, now, word(outcome), outcome.code, said(outcome))
+        return Attempt(signal_id, rule, now, outcome_name(outcome))
+    return Attempt(signal_id, rule, now, outcome_name(outcome), outcome.code, describe(outcome))
 
 
 def stops_lane(failure: Failure) -> bool:
@@ -81,7 +81,7 @@ def of_call(outcome: Outcome) -> bool:
 
 
 def decide(
-    row: WriteRow, outcome: Outcome, keying: Idempotency, law: Law, now: int, *, again_at: int | None = None
+    row: WriteRow, outcome: Outcome, keying: Idempotency, law: RetryPolicy, now: int, *, again_at: int | None = None
 ) -> WriteRow:
     """The next state of a write that was sent at `row.sent_at` and had this outcome. `again_at`: the call failed, not the
     write: no try is counted, and it may be sent again then."""
@@ -98,42 +98,42 @@ def decide(
         case StaleReference():
             return _stale(row, outcome, keying, now)
         case Misconfigured() if outcome.scope is Scope.RULE:
-            return put(row, state="held", reason=said(outcome), due_at=now + pacing.ASK_AGAIN)
+            return put(row, state="held", reason=describe(outcome), due_at=now + pacing.ASK_AGAIN)
         case RateLimited() | QuotaExhausted() | AuthExpired() | Misconfigured():  # the lane pauses; no attempt counts
-            return put(row, state="pending", reason=said(outcome), due_at=now)
+            return put(row, state="pending", reason=describe(outcome), due_at=now)
         case _:
-            return put(row, state="dead", reason=said(outcome), attempts=row.attempts + 1, due_at=0)
+            return put(row, state="dead", reason=describe(outcome), attempts=row.attempts + 1, due_at=0)
 
 
 def _again(
-    row: WriteRow, failure: Failure, law: Law, now: int, *, known: bool = True, again_at: int | None = None
+    row: WriteRow, failure: Failure, law: RetryPolicy, now: int, *, known: bool = True, again_at: int | None = None
 ) -> WriteRow:
     if again_at is not None:
-        return msgspec.structs.replace(row, state="pending", reason=said(failure), due_at=max(now, again_at))
+        return msgspec.structs.replace(row, state="pending", reason=describe(failure), due_at=max(now, again_at))
     attempts = row.attempts + 1
     due = pacing.next_try(law.retry, attempts, now, law.random, known=known)
     if due is not None:
-        return msgspec.structs.replace(row, state="pending", reason=said(failure), attempts=attempts, due_at=due)
-    reason = f"given up after {attempts} tries: {said(failure)}"
+        return msgspec.structs.replace(row, state="pending", reason=describe(failure), attempts=attempts, due_at=due)
+    reason = f"given up after {attempts} tries: {describe(failure)}"
     # Its last answer is missing: that it was not written would be a guess.
     state = "unconfirmed" if isinstance(failure, Ambiguous) else "dead"
     return msgspec.structs.replace(row, state=state, reason=reason, attempts=attempts, due_at=0)
 
 
 def in_doubt(
-    row: WriteRow, failure: Failure, keying: Idempotency, law: Law, now: int, *, again_at: int | None = None
+    row: WriteRow, failure: Failure, keying: Idempotency, law: RetryPolicy, now: int, *, again_at: int | None = None
 ) -> WriteRow:
     """After a lost answer, by the kind of the write: again, wait and then again, wait and look up, or unconfirmed.
     `again_at` as in `decide`."""
     kind = keying.kind
     if kind is WriteKind.AT_MOST_ONCE:
-        reason = f"it may have been done, and cannot be looked up: {said(failure)}"
+        reason = f"it may have been done, and cannot be looked up: {describe(failure)}"
         return msgspec.structs.replace(row, state="unconfirmed", reason=reason, attempts=row.attempts + 1, due_at=0)
     if kind is WriteKind.UNIQUE or (kind is WriteKind.UPSERT and keying.enforced):
         return _again(row, failure, law, now, again_at=again_at)
     due, attempts = max(now, row.sent_at + law.doubt), row.attempts + (again_at is None)
     return msgspec.structs.replace(
-        row, state="doubt", reason=f"in doubt: {said(failure)}", attempts=attempts, due_at=due
+        row, state="doubt", reason=f"in doubt: {describe(failure)}", attempts=attempts, due_at=due
     )
 
 
@@ -142,14 +142,16 @@ def keying_of_known(keying: Idempotency) -> Idempotency:
     return keying if keying.kind is WriteKind.AT_MOST_ONCE else Idempotency(WriteKind.UPSERT)
 
 
-def not_looked_up(row: WriteRow, failure: Failure, law: Law, now: int, *, again_at: int | None = None) -> WriteRow:
+def not_looked_up(
+    row: WriteRow, failure: Failure, law: RetryPolicy, now: int, *, again_at: int | None = None
+) -> WriteRow:
     """A write whose person, or record, cannot be looked up: nothing was sent. It counts as a try, unless the look-up is at
     fault: then `again_at` says when it may be asked again."""
     asked = Transient(failure.message, code=failure.code) if isinstance(failure, Ambiguous) else failure
     return decide(row, asked, Idempotency(WriteKind.UPSERT), law, now, again_at=again_at)
 
 
-def doubt_over(row: WriteRow, found: str | None, law: Law, now: int) -> WriteRow:
+def doubt_over(row: WriteRow, found: str | None, law: RetryPolicy, now: int) -> WriteRow:
     """A write whose doubt has ended. `found`: the id it was found by, "" when looked for in vain, None when no look-up is
     needed (an upsert simply goes again). It is due as the schedule says, counted from when it was sent."""
     if found:
@@ -166,9 +168,9 @@ def doubt_over(row: WriteRow, found: str | None, law: Law, now: int) -> WriteRow
 
 def _stale(row: WriteRow, failure: StaleReference, keying: Idempotency, now: int) -> WriteRow:
     if row.stale_once:
-        reason = f"the CRM refuses the record it links to, although the person was looked up again: {said(failure)}"
+        reason = f"the CRM refuses the record it links to, although the person was looked up again: {describe(failure)}"
         return msgspec.structs.replace(row, state="dead", reason=reason, attempts=row.attempts + 1, due_at=0)
-    again = msgspec.structs.replace(row, state="pending", stale_once=True, reason=said(failure), due_at=now)
+    again = msgspec.structs.replace(row, state="pending", stale_once=True, reason=describe(failure), due_at=now)
     if not row.crm_id or failure.field:
         return again
     # Our own record may be what is gone. Without its id an insert could double it: such kinds look it up first.
@@ -183,7 +185,7 @@ def decide_person(
     row: PersonRow,
     outcome: Outcome,
     keying: Idempotency,
-    law: Law,
+    law: RetryPolicy,
     object: str,
     now: int,
     *,
@@ -203,7 +205,7 @@ def decide_person(
             if due is None:
                 due = pacing.next_try(law.retry, attempts, now, law.random, known=getattr(outcome, "known", True))
             if due is None:
-                reason = f"given up after {attempts} tries: {said(outcome)}"
+                reason = f"given up after {attempts} tries: {describe(outcome)}"
                 return put(row, state="rejected", reason=reason, attempts=attempts, checked_at=now)
             if isinstance(outcome, Ambiguous):
                 due = max(due, person_safe_at(row.sent_at, keying, law))
@@ -211,7 +213,7 @@ def decide_person(
         case RateLimited() | QuotaExhausted() | AuthExpired() | Misconfigured():  # nothing was written; the lane waits
             return put(row, checked_at=now)
         case _:
-            return put(row, state="rejected", reason=said(outcome), attempts=row.attempts + 1, checked_at=now)
+            return put(row, state="rejected", reason=describe(outcome), attempts=row.attempts + 1, checked_at=now)
 
 
 def known_person(row: PersonRow, object: str, crm_id: str, now: int) -> PersonRow:
@@ -232,7 +234,7 @@ def several(records: Sequence[PersonMatch]) -> str:
 
 
 def recognised(
-    row: PersonRow, why: Rejected, answer: PersonMatch | Failure | None, law: Law, now: int, *, lag: float
+    row: PersonRow, why: Rejected, answer: PersonMatch | Failure | None, law: RetryPolicy, now: int, *, lag: float
 ) -> PersonRow:
     """Somebody whom the CRM refused as a duplicate. `answer`: the record it named that agrees with them, None when none does, or
     why none could be read; `lag`: seconds until the CRM shows a record that was just made."""
@@ -246,11 +248,11 @@ def recognised(
         due = pacing.next_try(law.retry, row.attempts, now, law.random)
         if due is not None:
             return put(row, checked_at=max(due, now + round(lag * 1000)))
-    reason = f"{said(why)}; none of them has this person's email address, or number and name"
+    reason = f"{describe(why)}; none of them has this person's email address, or number and name"
     return put(row, state="rejected", reason=reason, checked_at=now)
 
 
-def person_safe_at(sent_at: int, keying: Idempotency, law: Law) -> int:
+def person_safe_at(sent_at: int, keying: Idempotency, law: RetryPolicy) -> int:
     """From when on somebody sent then may be created again, if nobody finds them."""
     kept = keying.kind is WriteKind.UNIQUE or (keying.kind is WriteKind.UPSERT and keying.enforced)
     return sent_at if kept else sent_at + law.doubt
@@ -259,21 +261,21 @@ def person_safe_at(sent_at: int, keying: Idempotency, law: Law) -> int:
 # -------------------------------------------------------------------------------------------------------- the lane
 
 
-def react(pace: Pace, failure: Failure | None, now: int, random: pacing.Random) -> Pace:
+def next_pace(pace: Pace, failure: Failure | None, now: int, random: pacing.Random) -> Pace:
     """The lane's pace after a call: `failure` speaks of the whole call, or is what a row said of more than itself."""
     match failure:
         case Transient() | Ambiguous():
-            return pacing.failed(pace, now, said(failure))
+            return pacing.failed(pace, now, describe(failure))
         case RateLimited():
-            return pacing.throttled(pace, now, failure.retry_after, random, said(failure))
+            return pacing.throttled(pace, now, failure.retry_after, random, describe(failure))
         case QuotaExhausted():
             resets = round(failure.resets_at.timestamp() * 1000) if failure.resets_at else 0
             until = resets if resets > now else now + pacing.ASK_AGAIN
-            return pacing.pause(pace, until, f"the allowance is used up: {said(failure)}")
+            return pacing.pause(pace, until, f"the allowance is used up: {describe(failure)}")
         case Misconfigured(until=datetime() as again) if stops_lane(failure):
-            return pacing.pause(pace, round(again.timestamp() * 1000), said(failure), stopped=True)
+            return pacing.pause(pace, round(again.timestamp() * 1000), describe(failure), stopped=True)
         case Failure() if stops_lane(failure):
-            return pacing.pause(pace, now + pacing.ASK_AGAIN, said(failure), stopped=True)
+            return pacing.pause(pace, now + pacing.ASK_AGAIN, describe(failure), stopped=True)
         case _:  # answered: the vendor is well, whatever it thinks of the rows
             return pacing.succeeded(pace)
 
@@ -281,7 +283,7 @@ def react(pace: Pace, failure: Failure | None, now: int, random: pacing.Random) 
 def hold(pace: Pace, rules: Sequence[str], failure: Failure, now: int) -> Pace:
     """These rules name what the CRM does not know: their writes wait an hour, or for a reload."""
     held = {rule: entry for rule, entry in pace.held.items() if entry[0] > now}
-    held.update(dict.fromkeys(rules, (now + pacing.ASK_AGAIN, said(failure))))
+    held.update(dict.fromkeys(rules, (now + pacing.ASK_AGAIN, describe(failure))))
     return msgspec.structs.replace(pace, held=held)
 
 

@@ -15,7 +15,7 @@ import msgspec
 from syncd.connector import Call, Link, Outcome, PersonMatch, PersonQuery, Write
 from syncd.dispatch import joining
 from syncd.dispatch import outcomes as rules
-from syncd.dispatch.calls import Caller
+from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.joining import Marks
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.pacing import HOUR, SECOND
@@ -31,7 +31,7 @@ from syncd.store.store import Store
 
 if TYPE_CHECKING:
     from syncd.connector import Idempotency
-    from syncd.dispatch.outcomes import Law
+    from syncd.dispatch.outcomes import RetryPolicy
 
 KNOWN_FOR = 7 * 24 * HOUR
 """A person found is believed this long; that they were deleted, merged or converted shows earlier, as a StaleReference."""
@@ -42,12 +42,12 @@ NOBODY_TO_CREATE = 10 * 60 * SECOND
 DEAL_FOR = HOUR
 REJECTED_FOR = HOUR
 """A person whom the CRM refused is tried again after this, or after a reload."""
-AS = "as "
+ALIAS_OF = "as "
 """`reason` of somebody who is created under another identity of theirs starts so."""
 
 
 @dataclass(slots=True)
-class Need:
+class PersonLookup:
     """One person of a batch, with the deliveries that need them (and their signals), in order."""
 
     identity: str
@@ -96,12 +96,12 @@ class Need:
 
 
 @dataclass(slots=True)
-class Newcomer:
+class NewPerson:
     """A stranger to create, under one or several identities; `brought`: the delivery that brought them. `wanted`: how the CRM's
     own record of them would be told. `owner`: who takes this turn, as JSON; `turn`: it is not written down yet."""
 
     leader: str
-    needs: list[Need]
+    needs: list[PersonLookup]
     brought: Taken
     draft: Draft
     write: Write
@@ -110,9 +110,11 @@ class Newcomer:
     turn: bool = False
 
 
-def look_up(needs: Sequence[Need], mapping: CompiledMapping, caller: Caller, store: Store, now: int) -> None:
+def look_up(
+    needs: Sequence[PersonLookup], mapping: CompiledMapping, caller: DestinationClient, store: Store, now: int
+) -> None:
     """Fills in what is known of everybody, asking the CRM once for all whom the cache does not know well enough. Raises
-    Paused; a look-up that failed is at `Need.failure`."""
+    Paused; a look-up that failed is at `PersonLookup.failure`."""
     if not needs:
         return
     with store.read() as connection:
@@ -140,12 +142,12 @@ def look_up(needs: Sequence[Need], mapping: CompiledMapping, caller: Caller, sto
 Answer = PersonMatch | Failure | None
 
 
-def _wanted(need: Need, mapping: CompiledMapping) -> PersonQuery:
+def _wanted(need: PersonLookup, mapping: CompiledMapping) -> PersonQuery:
     person = need.person
     return PersonQuery(need.identity, mapping.lookups(person), person.email, person.name)
 
 
-def _unshared(asked: Sequence[Need], answers: Sequence[Answer], destination: str, store: Store) -> list[Answer]:
+def _unshared(asked: Sequence[PersonLookup], answers: Sequence[Answer], destination: str, store: Store) -> list[Answer]:
     """The answers without records that several people with addresses of their own would be by one number: whoever is known as
     the record keeps it; the others, who share the number, are not in the CRM."""
     claims: dict[str, set[str]] = {}
@@ -157,7 +159,7 @@ def _unshared(asked: Sequence[Need], answers: Sequence[Answer], destination: str
     with store.read() as connection:
         kept = holders(connection, destination, claims)
 
-    def shared(need: Need, answer: Answer) -> bool:
+    def shared(need: PersonLookup, answer: Answer) -> bool:
         if not (isinstance(answer, PersonMatch) and answer.by_number and need.person.email):
             return False
         known = kept.get(answer.id, set())
@@ -166,7 +168,7 @@ def _unshared(asked: Sequence[Need], answers: Sequence[Answer], destination: str
     return [None if shared(need, answer) else answer for need, answer in zip(asked, answers, strict=True)]
 
 
-def _believed(need: Need, mapping: CompiledMapping, now: int) -> bool:
+def _believed(need: PersonLookup, mapping: CompiledMapping, now: int) -> bool:
     row = need.row
     if row is None or row.state == "conflict" or (row.object and row.by_number):
         return False  # a number can be several people's: it is never taken as certain
@@ -185,10 +187,10 @@ def creates(mapping: CompiledMapping, signal: Signal) -> bool:
     return mapping.strangers(signal.type).action is Stranger.CREATE
 
 
-def _learnt(need: Need, answer: Answer, now: int) -> PersonRow | None:
+def _learnt(need: PersonLookup, answer: Answer, now: int) -> PersonRow | None:
     """The row to keep, None when nothing was learnt."""
     if isinstance(answer, Rejected):
-        reason = f"cannot be looked up: {rules.said(answer)}"
+        reason = f"cannot be looked up: {rules.describe(answer)}"
         return PersonRow(need.identity, state="rejected", reason=reason, checked_at=now)
     if isinstance(answer, Failure):
         need.failure = answer
@@ -221,36 +223,36 @@ def known_as(identity: str, found: PersonMatch, now: int) -> PersonRow:
 # --------------------------------------------------------------------------------------------------------- strangers
 
 
-def newcomers(
-    strangers: Sequence[Need], mapping: CompiledMapping, needing: Collection[str]
-) -> tuple[list[Newcomer], list[Need]]:
+def new_people(
+    strangers: Sequence[PersonLookup], mapping: CompiledMapping, needing: Collection[str]
+) -> tuple[list[NewPerson], list[PersonLookup]]:
     """(the records to create, one for all identities that are one person; strangers of whom only a number is known that several
     of the others have). `needing`: ids of the signals that have something to write."""
-    made: list[tuple[Need, Taken, Draft]] = []
+    made: list[tuple[PersonLookup, Taken, Draft]] = []
     for need in strangers:
         taken, signal = next(one for one in need.asked if one[0].signal_id in needing and creates(mapping, one[1]))
         made.append((need, taken, mapping.stranger(msgspec.structs.replace(signal, person=need.person))))
-    groups, unsure = joining.joined([_marks(need, draft, mapping) for need, _, draft in made])
-    found = [_newcomer([made[place] for place in members], mapping) for members in groups]
+    groups, unsure = joining.joined([_match_keys(need, draft, mapping) for need, _, draft in made])
+    found = [_new_person([made[place] for place in members], mapping) for members in groups]
     return found, [made[place][0] for place in unsure]
 
 
-def _marks(need: Need, draft: Draft, mapping: CompiledMapping) -> Marks:
+def _match_keys(need: PersonLookup, draft: Draft, mapping: CompiledMapping) -> Marks:
     terms = [term for look in mapping.lookups(need.person) if look.object == draft.object for term in look.terms]
     exact = {("identity", need.identity), ("identity", _leader(need))}
     exact |= {(term.field, term.value) for term in terms if not term.phone}
     return Marks(frozenset(exact), frozenset(term.value for term in terms if term.phone), bool(need.person.email))
 
 
-def _leader(need: Need) -> str:
+def _leader(need: PersonLookup) -> str:
     """The identity they are created as."""
     row = need.row
-    if row is not None and row.state == "creating" and row.reason.startswith(AS):
-        return row.reason.removeprefix(AS)
+    if row is not None and row.state == "creating" and row.reason.startswith(ALIAS_OF):
+        return row.reason.removeprefix(ALIAS_OF)
     return need.identity
 
 
-def _newcomer(members: list[tuple[Need, Taken, Draft]], mapping: CompiledMapping) -> Newcomer:
+def _new_person(members: list[tuple[PersonLookup, Taken, Draft]], mapping: CompiledMapping) -> NewPerson:
     # Whoever was under way already keeps the key they were sent with.
     begun = [need for need, _, _ in members if need.row is not None and need.row.state == "creating"]
     leader = _leader(begun[0]) if begun else members[0][0].identity
@@ -273,16 +275,16 @@ def _newcomer(members: list[tuple[Need, Taken, Draft]], mapping: CompiledMapping
         next((one.email for one in wanted if one.email), ""),
         next((one.name for one in wanted if one.name), ""),
     )
-    return Newcomer(leader, [need for need, _, _ in members], brought, draft, write, merged)
+    return NewPerson(leader, [need for need, _, _ in members], brought, draft, write, merged)
 
 
-class Creation:
-    """Creates newcomers through the caller and keeps `Need.row` and the rows of rule `people.create` up to date."""
+class PersonCreator:
+    """Creates newcomers through the caller and keeps `PersonLookup.row` and the rows of rule `people.create` up to date."""
 
     def __init__(
         self,
-        caller: Caller,
-        law: Law,
+        caller: DestinationClient,
+        law: RetryPolicy,
         keying: Callable[[Draft], Idempotency],
         ledger: Ledger,
         store: Store,
@@ -292,10 +294,10 @@ class Creation:
         self._keying = keying
         self._ledger = ledger
         self._store = store
-        self._by_key: dict[str, Newcomer] = {}
-        self._duplicates: list[tuple[Newcomer, Rejected]] = []
+        self._by_key: dict[str, NewPerson] = {}
+        self._duplicates: list[tuple[NewPerson, Rejected]] = []
 
-    def create(self, them: Sequence[Newcomer]) -> None:
+    def create(self, them: Sequence[NewPerson]) -> None:
         """Sends the new records. Raises Paused with the rest unsent."""
         self._give_turns([one for one in them if not one.draft.faults])
         for one in them:
@@ -307,7 +309,7 @@ class Creation:
         self._caller.send(writes, before=self._before, after=self._after, rule_of=lambda write: PEOPLE_CREATE)
         self._recognise()
 
-    def _give_turns(self, them: Sequence[Newcomer]) -> None:
+    def _give_turns(self, them: Sequence[NewPerson]) -> None:
         """Whoever is created again keeps their owner; the others get the next ones, written down as they leave."""
         in_turn = [one for one in them if one.draft.owners]
         if not in_turn:
@@ -324,7 +326,7 @@ class Creation:
             on_create = {**one.write.on_create, one.draft.owner_field: owner}
             one.write = msgspec.structs.replace(one.write, on_create=on_create)
 
-    def _refuse(self, one: Newcomer) -> None:
+    def _refuse(self, one: NewPerson) -> None:
         reason = "; ".join(f"{fault.field}: {fault.message}" for fault in one.draft.faults)
         now = self._caller.clock()
         for need in one.needs:
@@ -340,7 +342,7 @@ class Creation:
             safe = rules.person_safe_at(now, self._keying(one.draft), self._law)
             for need in one.needs:
                 attempts = need.row.attempts if need.row is not None and need.row.state == "creating" else 0
-                alias = "" if need.identity == one.leader else f"{AS}{one.leader}"
+                alias = "" if need.identity == one.leader else f"{ALIAS_OF}{one.leader}"
                 need.row = PersonRow(
                     need.identity,
                     state="creating",
@@ -407,19 +409,19 @@ class Creation:
             rows.append((one.brought, settle_creation(self._row(one, now), one.needs[0], now)))
         self._ledger.answered(rows, [], self._people([one for one, _ in duplicates]))
 
-    def _row(self, one: Newcomer, now: int) -> WriteRow:
+    def _row(self, one: NewPerson, now: int) -> WriteRow:
         row = one.brought.writes.get(PEOPLE_CREATE)
         kind = self._keying(one.draft).kind.value
         if row is None or row.key != one.write.key:
             row = WriteRow(PEOPLE_CREATE, one.write.key, one.draft.object, kind, due_at=now)
         return row
 
-    def _people(self, them: Sequence[Newcomer]) -> list[PersonRow]:
+    def _people(self, them: Sequence[NewPerson]) -> list[PersonRow]:
         return [need.row for one in them for need in one.needs if need.row is not None]
 
 
 def settle_creation(
-    row: WriteRow, need: Need, now: int, held: tuple[int, str] | None = None, failure: Failure | None = None
+    row: WriteRow, need: PersonLookup, now: int, held: tuple[int, str] | None = None, failure: Failure | None = None
 ) -> WriteRow:
     """The row of rule `people.create` of a delivery, as it follows from what is known of the person. `held`: until when
     and why nobody is created."""
@@ -433,9 +435,9 @@ def settle_creation(
     if person is not None and person.state == "creating":
         if held is not None:
             return put(row, state="held", reason=held[1], attempts=person.attempts, due_at=held[0])
-        reason = rules.said(failure) if failure else row.reason
+        reason = rules.describe(failure) if failure else row.reason
         return put(row, state="pending", reason=reason, attempts=person.attempts, due_at=max(now, person.checked_at))
     return put(row, state="skipped", reason="they are not created any more", due_at=0)
 
 
-__all__ = ["Creation", "Need", "Newcomer", "creates", "look_up", "newcomers", "settle_creation"]
+__all__ = ["PersonCreator", "PersonLookup", "NewPerson", "creates", "look_up", "new_people", "settle_creation"]

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import msgspec
 
-from syncd.dispatch.compare import MENDED, Record, Verdict
+from syncd.dispatch.compare import MENDED, KeyedRecord, RecordVerdict
 from syncd.dispatch.dead_letters import BITE, rework
 from syncd.dispatch.pacing import span
 from syncd.store.queue import WriteRow, among, sql
@@ -26,7 +26,7 @@ AGAIN = "missing in the CRM: made again by verify"
 class _Mender:
     """What becomes of each write of these keys. `touched`: keys of which a write was changed."""
 
-    wanted: Mapping[str, tuple[Verdict, str]]
+    wanted: Mapping[str, tuple[RecordVerdict, str]]
     now: int
     touched: set[str] = field(default_factory=set)
 
@@ -38,13 +38,13 @@ class _Mender:
         return changed
 
 
-def _mended(row: WriteRow, verdict: Verdict, id: str, now: int) -> WriteRow | None:
+def _mended(row: WriteRow, verdict: RecordVerdict, id: str, now: int) -> WriteRow | None:
     put = msgspec.structs.replace
-    if verdict is Verdict.MISSING and row.state == "written":
+    if verdict is RecordVerdict.MISSING and row.state == "written":
         return put(row, state="pending", reason=AGAIN, crm_id="", attempts=0, sent_at=0, due_at=now, stale_once=False)
-    if verdict is Verdict.OTHER_ID and row.state == "written":
+    if verdict is RecordVerdict.OTHER_ID and row.state == "written":
         return put(row, crm_id=id)
-    if verdict is Verdict.THERE and row.state == "unconfirmed":
+    if verdict is RecordVerdict.THERE and row.state == "unconfirmed":
         return put(row, state="written", reason="", crm_id=id, due_at=0)
     return None
 
@@ -52,7 +52,7 @@ def _mended(row: WriteRow, verdict: Verdict, id: str, now: int) -> WriteRow | No
 def mend(
     store: Store,
     destination: str,
-    amiss: Sequence[tuple[Record, Verdict, tuple[str, ...]]],
+    amiss: Sequence[tuple[KeyedRecord, RecordVerdict, tuple[str, ...]]],
     *,
     live_within: timedelta,
     now: int | None = None,

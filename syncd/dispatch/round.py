@@ -16,11 +16,11 @@ from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Destination, Idempotency, Write, WriteKind
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing, plan
-from syncd.dispatch.calls import Caller, Paused
+from syncd.dispatch.calls import DestinationClient, Paused
 from syncd.dispatch.fill_empty import Filling
 from syncd.dispatch.ledger import Ledger
-from syncd.dispatch.outcomes import Law
-from syncd.dispatch.people import Creation, Need, Newcomer, creates, look_up, newcomers, settle_creation
+from syncd.dispatch.outcomes import RetryPolicy
+from syncd.dispatch.people import NewPerson, PersonCreator, PersonLookup, creates, look_up, new_people, settle_creation
 from syncd.dispatch.plan import PEOPLE_CREATE, Work
 from syncd.dispatch.sender import Sender
 from syncd.errors import Ambiguous, Failure, Transient
@@ -36,14 +36,14 @@ WAITS_FOR_PERSON = "waits for the person's record"
 
 
 @dataclass(frozen=True)
-class Route:
+class LaneContext:
     """Where a lane leads and by what rules."""
 
     settings: Settings
     destination: Destination
     here: DestinationSettings
     mapping: CompiledMapping
-    law: Law
+    law: RetryPolicy
     _kept: dict[tuple[str, str, str], Idempotency] = field(default_factory=dict)
 
     def keying(self, draft: Draft) -> Idempotency:
@@ -61,13 +61,13 @@ class Route:
 class Round:
     """Works one batch off."""
 
-    def __init__(self, route: Route, store: Store, caller: Caller, batch: ClaimedBatch) -> None:
+    def __init__(self, route: LaneContext, store: Store, caller: DestinationClient, batch: ClaimedBatch) -> None:
         self._route = route
         self._store = store
         self._caller = caller
         self._batch = batch
         self._works: list[Work] = []
-        self._needs: dict[str, Need] = {}
+        self._needs: dict[str, PersonLookup] = {}
         self.ledger = Ledger(store, batch, caller.clock)
 
     def run(self) -> None:
@@ -161,7 +161,7 @@ class Round:
                 elif row is not None:
                     self.ledger.put(taken, plan.skip(row, plan.NOTHING_EMPTY))
 
-    def _give_name(self, need: Need, taken: Taken, signal: Signal, draft: Draft, now: int) -> None:
+    def _give_name(self, need: PersonLookup, taken: Taken, signal: Signal, draft: Draft, now: int) -> None:
         keying = self._route.keying(draft)
         row = taken.writes.get(draft.rule) or WriteRow(draft.rule, "", draft.object, keying.kind.value)
         work = Work(taken, signal, draft, row, keying)
@@ -195,7 +195,7 @@ class Round:
             begun = taken.writes.get(PEOPLE_CREATE)
             if not (asks or taken.signal_id in needing or (begun is not None and not begun.finished)):
                 continue
-            need = self._needs.setdefault(signal.person.identity, Need(signal.person.identity))
+            need = self._needs.setdefault(signal.person.identity, PersonLookup(signal.person.identity))
             need.asked.append((taken, signal))
             switch = self._route.settings.switch(signal.type) if asks else True
             need.deals = need.deals or (isinstance(switch, tuple) and "deal" in switch)
@@ -251,7 +251,7 @@ class Round:
             if need is None or need.failure is None or not work.draft.needs_person:
                 kept.append(work)
             elif again := self._asked_again_at(need.failure, now):
-                reason = f"cannot be looked up: {rules.said(need.failure)}"
+                reason = f"cannot be looked up: {rules.describe(need.failure)}"
                 self._change(work, reason=reason, due_at=max(again, work.row.due_at))
             elif alone and work.row.state != "doubt":
                 self._put(work, rules.not_looked_up(work.row, need.failure, self._route.law, now))
@@ -267,13 +267,13 @@ class Round:
             and any(creates(mapping, signal) and taken.signal_id in needing for taken, signal in need.asked)
         ]
         if strangers and self._caller.pace.held_until(PEOPLE_CREATE, now) is None:
-            creation = Creation(self._caller, self._route.law, self._route.keying, self.ledger, self._store)
-            them, unsure = newcomers(strangers, mapping, needing)
+            creation = PersonCreator(self._caller, self._route.law, self._route.keying, self.ledger, self._store)
+            them, unsure = new_people(strangers, mapping, needing)
             for need in unsure:  # told apart, or held, once the others can be found
                 need.later = now + round(max(1.0, self._caller.destination.search_lag) * pacing.SECOND)
             creation.create(self._creatable(them, now))
 
-    def _creatable(self, them: Sequence[Newcomer], now: int) -> list[Newcomer]:
+    def _creatable(self, them: Sequence[NewPerson], now: int) -> list[NewPerson]:
         """Those whose object takes writes: none while it rests after failed calls, one while it is not known whether it
         answers again."""
         endpoints, first = self._caller.endpoints, set[str]()
@@ -336,7 +336,7 @@ class Round:
                 work.row = work.taken.writes[work.draft.rule] = msgspec.structs.replace(work.row, key=made.key)
             ready.append((work, made))
 
-    def _without_person(self, work: Work, need: Need | None) -> None:
+    def _without_person(self, work: Work, need: PersonLookup | None) -> None:
         """A write whose person has no record: skipped, held, waiting or dead, as policy and CRM have it."""
         now = self._caller.clock()
         held = self._caller.pace.held_until(PEOPLE_CREATE, now)

@@ -13,9 +13,9 @@ import msgspec
 from syncd.connector import Call, Link, Outcome, Write, WriteKind
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
-from syncd.dispatch.calls import Caller
+from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.ledger import Ledger
-from syncd.dispatch.outcomes import Law
+from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.pacing import SECOND
 from syncd.dispatch.plan import Work
 from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
@@ -33,7 +33,7 @@ LOOK_AGAIN = 30 * SECOND
 class Sender:
     """The sending half of one round."""
 
-    def __init__(self, law: Law, store: Store, caller: Caller, ledger: Ledger) -> None:
+    def __init__(self, law: RetryPolicy, store: Store, caller: DestinationClient, ledger: Ledger) -> None:
         self._law = law
         self._store = store
         self._caller = caller
@@ -157,7 +157,7 @@ class Sender:
     def _not_looked_up(self, works: Sequence[Work], failure: Failure, now: int) -> None:
         due = max(now + LOOK_AGAIN, self._caller.endpoints.rests_until("find", now))
         for work in works:
-            reason = f"cannot be looked up: {rules.said(failure)}"
+            reason = f"cannot be looked up: {rules.describe(failure)}"
             self._put(work, msgspec.structs.replace(work.row, reason=reason, due_at=due))
 
     # ---------------------------------------------------------------------------------------------- before and after
@@ -182,7 +182,7 @@ class Sender:
 
     def _not_sent(self, works: Sequence[Work], failure: Failure, now: int) -> None:
         for work in works:
-            reason, sent_at = rules.said(failure), work.sent_before
+            reason, sent_at = rules.describe(failure), work.sent_before
             row = msgspec.structs.replace(work.row, state="pending", due_at=now, reason=reason, sent_at=sent_at)
             self._put(work, row)
 

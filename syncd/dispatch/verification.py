@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncd.connector import Destination, WriteKind
-from syncd.dispatch.calls import Caller, Paused
-from syncd.dispatch.compare import AMISS, Record, Row, Verdict, compare, records
-from syncd.dispatch.outcomes import said
+from syncd.dispatch.calls import DestinationClient, Paused
+from syncd.dispatch.compare import AMISS, KeyedRecord, RecordVerdict, StoredWrite, compare, records
+from syncd.dispatch.outcomes import describe
 from syncd.dispatch.plan import PEOPLE_CREATE
 from syncd.dispatch.repair import mend
 from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
@@ -36,7 +36,7 @@ _HEX = 16**8
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class VerificationScope:
     """What is verified: records of signals that happened in [since, until), of one source or (`source` "") of all. `fix`:
     mend what can be."""
 
@@ -46,7 +46,7 @@ class Range:
     fix: bool = False
 
     @classmethod
-    def of(cls, args: Mapping[str, Any]) -> Range:
+    def of(cls, args: Mapping[str, Any]) -> VerificationScope:
         since, until = datetime.fromisoformat(args["since"]), datetime.fromisoformat(args["until"])
         return cls(since, until, args.get("source", ""), bool(args.get("fix")))
 
@@ -56,7 +56,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified(Findings):
+class VerificationProgress(Findings):
     """How far it has come. `amiss`: not as it should be, and not mended; `mended`; `counts` by verdict. `unkeyed`: records
     that no key leads back to; `fresh`: written so lately that the CRM may not show them yet. `share` of the whole, 0 to 1.
     `waits`: why it does not go on just now."""
@@ -73,7 +73,7 @@ class Verified(Findings):
     error: str = ""
 
 
-Amiss = tuple[Record, Verdict, tuple[str, ...]]
+Amiss = tuple[KeyedRecord, RecordVerdict, tuple[str, ...]]
 
 
 class Verification:
@@ -88,10 +88,10 @@ class Verification:
         self._live_within = live_within
         self._fields = mapping.key_fields()
         self._failed = 0
-        self.ended: Verified | None = None
+        self.ended: VerificationProgress | None = None
         """What the last turn brought to its end, None when it ended none."""
 
-    def turn(self, caller: Caller) -> bool:
+    def turn(self, caller: DestinationClient) -> bool:
         """Does a page of the job that waits, if one does; True when there is more to do at once. Raises StoreUnavailable."""
         self.ended = None
         if caller.pace.paused(caller.clock()):
@@ -103,8 +103,8 @@ class Verification:
         with self._store.leases.heartbeat(claim):
             return self._page(job, claim, caller)
 
-    def _page(self, job: Job, claim: Claim, caller: Caller) -> bool:
-        wanted, before = Range.of(job.args), Verified.of(job.progress)
+    def _page(self, job: Job, claim: Claim, caller: DestinationClient) -> bool:
+        wanted, before = VerificationScope.of(job.args), VerificationProgress.of(job.progress)
         after = (job.cursor or b"").decode()
         with self._store.read() as connection:
             span = (millis(wanted.since), millis(wanted.until))
@@ -130,11 +130,11 @@ class Verification:
         return True
 
     def _look_up(
-        self, held: Sequence[Record], so_far: Verified, caller: Caller
-    ) -> tuple[Verified, list[Amiss]] | Failure:
+        self, held: Sequence[KeyedRecord], so_far: VerificationProgress, caller: DestinationClient
+    ) -> tuple[VerificationProgress, list[Amiss]] | Failure:
         """Asks the CRM for these records. Raises Paused."""
         fresh_from = caller.clock() - round(self._destination.search_lag * 1000)
-        groups: dict[tuple[str, str], list[Record]] = {}
+        groups: dict[tuple[str, str], list[KeyedRecord]] = {}
         unkeyed = fresh = 0
         for record in held:
             key_field = self._key_field(record)
@@ -153,7 +153,7 @@ class Verification:
         checked = so_far.checked + sum(map(len, groups.values()))
         return replace(so_far, checked=checked, unkeyed=so_far.unkeyed + unkeyed, fresh=so_far.fresh + fresh), amiss
 
-    def _key_field(self, record: Record) -> str:
+    def _key_field(self, record: KeyedRecord) -> str:
         """The field that holds the record's key, "" when nothing leads back to it. A rule that is gone from the mapping had
         the key where another rule of its object has it."""
         known = self._fields.get(record.rule)
@@ -166,37 +166,39 @@ class Verification:
         at_most_once = self._destination.keying(object_, key_field).kind is WriteKind.AT_MOST_ONCE
         return "" if at_most_once else key_field
 
-    def _failure(self, job: Job, claim: Claim, before: Verified, failure: Failure) -> bool:
+    def _failure(self, job: Job, claim: Claim, before: VerificationProgress, failure: Failure) -> bool:
         """Waits where waiting helps; else the job fails and says why."""
         self._failed += 1
         passing = isinstance(failure, (Transient, Ambiguous)) and self._failed < TRIES
         if passing or isinstance(failure, (RateLimited, QuotaExhausted)):
-            self._store.jobs.step(job.id, claim, progress=replace(before, waits=said(failure)).document())
+            self._store.jobs.step(job.id, claim, progress=replace(before, waits=describe(failure)).document())
             return False
         self._failed = 0
-        self._end(job, claim, replace(before, error=f"{type(failure).__name__}: {said(failure)}", waits=""))
+        self._end(job, claim, replace(before, error=f"{type(failure).__name__}: {describe(failure)}", waits=""))
         return False
 
-    def _end(self, job: Job, claim: Claim, progress: Verified) -> None:
+    def _end(self, job: Job, claim: Claim, progress: VerificationProgress) -> None:
         state = "failed" if progress.error else "done"
         self._store.jobs.finish(job.id, claim, state, progress=progress.document())
         forget_older(self._store, job)
         self.ended = progress
 
 
-def open_verification(store: Store, destination: str, wanted: Range, asked: Mapping[str, str] | None = None) -> Job:
+def open_verification(
+    store: Store, destination: str, wanted: VerificationScope, asked: Mapping[str, str] | None = None
+) -> Job:
     """The job of this verification: an unfinished one of the same range (`asked`: in the words of the command line) goes
     on, else a new one. It waits for the lane."""
     words = None if asked is None else {**asked, "source": wanted.source, "fix": str(wanted.fix)}
     return open_or_resume(store, DESTINATION_KIND, destination, asked_for(wanted.args(), words))
 
 
-def _row(row: Sequence[Any]) -> Row:
+def _row(row: Sequence[Any]) -> StoredWrite:
     key, signal_id, rule, object_, state, crm_id, occurred_at, received_at, updated_at = row
-    return Row(key, signal_id, rule, object_, state, crm_id, (occurred_at, received_at, signal_id), updated_at)
+    return StoredWrite(key, signal_id, rule, object_, state, crm_id, (occurred_at, received_at, signal_id), updated_at)
 
 
-def _counted(so_far: Verified, amiss: Sequence[Amiss], mended: set[str]) -> Verified:
+def _counted(so_far: VerificationProgress, amiss: Sequence[Amiss], mended: set[str]) -> VerificationProgress:
     counts, findings = dict(so_far.counts), list(so_far.findings)
     left = 0
     for record, verdict, ids in amiss:

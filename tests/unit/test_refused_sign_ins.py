@@ -11,7 +11,7 @@ import responses
 from syncd.connector import Context
 from syncd.connectors.mail.imap_oauth import minter as imap_minter
 from syncd.connectors.mail.imap_settings import ImapSettings
-from syncd.dispatch.outcomes import react
+from syncd.dispatch.outcomes import next_pace
 from syncd.dispatch.pacing import Pace
 from syncd.errors import Misconfigured
 from syncd.http.lockout import WINDOW, LoginBackoff, MemoryRefusals
@@ -65,5 +65,5 @@ def test_polls_hints_and_lanes_wait_until_it_may_be_tried() -> None:
     again = judge_failure(held, 0, RetryLaw(()), NOW, 0.5)
     assert isinstance(again, Again)
     assert (again.at, again.counts, again.pause) == (until, False, True)
-    pace = react(Pace(), held, round(NOW.timestamp() * 1000), Random(1).random)
+    pace = next_pace(Pace(), held, round(NOW.timestamp() * 1000), Random(1).random)
     assert (pace.paused_until, pace.stopped) == (round(until.timestamp() * 1000), True)

@@ -12,7 +12,7 @@ from sqlalchemy import insert, update
 
 from syncd.connector import Idempotency, WriteKind
 from syncd.dispatch import verification
-from syncd.dispatch.verification import Range, Verified, open_verification
+from syncd.dispatch.verification import VerificationProgress, VerificationScope, open_verification
 from syncd.errors import Misconfigured, RateLimited, Scope, Transient
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.schema import signals, writes
@@ -20,12 +20,12 @@ from syncd.store.verifications import DESTINATION_KIND, last_results
 from syncd.testing.hostile_destination import HostileCrm, before, lost
 from tests.lane_rig import KEPT, MAPPING, T0, THREADS, Rig, key_of, known, signal, sqlite
 
-ALL = Range(T0 - timedelta(days=1), T0 + timedelta(days=1))
+ALL = VerificationScope(T0 - timedelta(days=1), T0 + timedelta(days=1))
 
 
-def verify(rig: Rig, wanted: Range = ALL, *, turns: int = 1000, fix: bool = False) -> Verified:
+def verify(rig: Rig, wanted: VerificationScope = ALL, *, turns: int = 1000, fix: bool = False) -> VerificationProgress:
     """A whole verification, its clock going on where it waits."""
-    wanted = Range(wanted.since, wanted.until, wanted.source, fix)
+    wanted = VerificationScope(wanted.since, wanted.until, wanted.source, fix)
     job = open_verification(rig.store, "crm", wanted)
     for _ in range(turns):
         more = rig.lane.verify(rig.now)
@@ -33,13 +33,13 @@ def verify(rig: Rig, wanted: Range = ALL, *, turns: int = 1000, fix: bool = Fals
         assert now is not None
         if now.state in ("done", "failed"):
             rig.check_books()
-            return Verified.of(now.progress)
+            return VerificationProgress.of(now.progress)
         if not more:
             rig.later(60)
     raise AssertionError(f"still not done: {now}")
 
 
-def only(done: Verified) -> dict[str, Any]:
+def only(done: VerificationProgress) -> dict[str, Any]:
     (found,) = done.findings
     return dict(found)
 
@@ -173,7 +173,7 @@ def test_the_range_and_the_source_are_kept(tmp_path: Path) -> None:
     rig.drain()
     rig.crm.records["Task"].clear()
     assert only(verify(rig))["key"] == key_of(1)
-    assert verify(rig, Range(ALL.since, ALL.until, "elsewhere")).checked == 0
+    assert verify(rig, VerificationScope(ALL.since, ALL.until, "elsewhere")).checked == 0
 
 
 def test_a_person_that_is_gone_is_told_and_is_no_fault(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_killed_it_goes_on_behind_the_last_page(tmp_path: Path, monkeypatch: pyt
 def test_a_store_that_fails_in_mending_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = filled(tmp_path)
     remove(rig, 1)
-    open_verification(rig.store, "crm", Range(ALL.since, ALL.until, "", True))
+    open_verification(rig.store, "crm", VerificationScope(ALL.since, ALL.until, "", True))
 
     def full(*_: object, **__: object) -> None:
         raise StoreUnavailable("the disk is full")

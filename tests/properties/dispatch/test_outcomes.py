@@ -12,7 +12,7 @@ from syncd.config.models import Retry
 from syncd.connector import Idempotency, Link, Outcome, Write, WriteKind, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
-from syncd.dispatch.outcomes import Law
+from syncd.dispatch.outcomes import RetryPolicy
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -27,7 +27,7 @@ from syncd.errors import (
 from syncd.store.queue import UNFINISHED, WriteRow
 
 NOW = 1_772_442_000_000
-LAW = Law(Retry(schedule=(timedelta(0), timedelta(seconds=5), timedelta(minutes=5))), 600_000, lambda: 0.5)
+LAW = RetryPolicy(Retry(schedule=(timedelta(0), timedelta(seconds=5), timedelta(minutes=5))), 600_000, lambda: 0.5)
 keyings = st.builds(Idempotency, st.sampled_from(WriteKind), st.booleans())
 answers: st.SearchStrategy[Outcome] = st.sampled_from(
     [

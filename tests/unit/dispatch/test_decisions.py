@@ -13,8 +13,8 @@ from syncd.config.models import Quota, Retry
 from syncd.connector import Allowance, Idempotency, Link, PersonMatch, Write, WriteKind, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing, plan
-from syncd.dispatch.compare import Record, Verdict, judge
-from syncd.dispatch.outcomes import Law
+from syncd.dispatch.compare import KeyedRecord, RecordVerdict, judge
+from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.pacing import ASK_AGAIN, BREAKER_OPENS_AT, DAY, HOUR, SECOND, Pace
 from syncd.dispatch.plan import SUPERSEDED, Work
 from syncd.errors import (
@@ -35,7 +35,7 @@ from syncd.store.queue import Sibling, Taken, WriteRow
 from tests.lane_rig import T0, signal
 
 NOW = round(T0.timestamp() * 1000)
-LAW = Law(Retry(schedule=(timedelta(0), timedelta(seconds=5), timedelta(minutes=5))), 600_000, lambda: 0.0)
+LAW = RetryPolicy(Retry(schedule=(timedelta(0), timedelta(seconds=5), timedelta(minutes=5))), 600_000, lambda: 0.0)
 UPSERT, UNIQUE, FINDABLE = (
     Idempotency(WriteKind.UPSERT),
     Idempotency(WriteKind.UNIQUE),
@@ -290,7 +290,7 @@ def test_how_the_last_try_ends(failure: Failure, keying: Idempotency, state: str
 def test_what_becomes_of_a_write(outcome: Written | Failure, state: str, due: int, attempts: int) -> None:
     after = rules.decide(row(attempts=1), outcome, UPSERT, LAW, NOW)
     assert (after.state, after.due_at, after.attempts) == (state, due, attempts)
-    assert after.reason == ("" if isinstance(outcome, Written) else rules.said(outcome))
+    assert after.reason == ("" if isinstance(outcome, Written) else rules.describe(outcome))
 
 
 @pytest.mark.parametrize("again_at", [NOW - 5000, NOW + 5000])
@@ -335,7 +335,9 @@ def test_a_write_whose_look_up_failed_was_never_sent(failure: Failure, state: st
 
 
 def test_after_a_doubt_the_schedule_counts_from_when_it_was_sent() -> None:
-    late = Law(Retry(schedule=(timedelta(hours=1), timedelta(seconds=5), timedelta(hours=2))), 1000, lambda: 0.0)
+    late = RetryPolicy(
+        Retry(schedule=(timedelta(hours=1), timedelta(seconds=5), timedelta(hours=2))), 1000, lambda: 0.0
+    )
     for attempts, due in [(0, NOW), (1, NOW + 4000), (2, NOW + 2 * HOUR - 1000)]:
         assert rules.doubt_over(row(attempts=attempts), None, late, NOW).due_at == due
 
@@ -357,7 +359,7 @@ def test_what_is_told_of_a_try() -> None:
     assert rules.attempt("s", "r", Written("1"), NOW).outcome == "written"
     tried = rules.attempt("s", "r", Rejected("no", code="NO", field="F"), NOW)
     assert (tried.outcome, tried.code, tried.message, tried.at) == ("rejected", "NO", "F: NO: no", NOW)
-    assert rules.said(Rejected("no", code="NO")) == "NO: no"
+    assert rules.describe(Rejected("no", code="NO")) == "NO: no"
 
 
 @pytest.mark.parametrize("found", ["", None, "7"])
@@ -451,7 +453,7 @@ def at(moment: int) -> datetime:
 )
 def test_a_used_up_allowance_is_waited_for_never_until_a_moment_that_is_past(resets: int, until: int) -> None:
     failure = QuotaExhausted("q", resets_at=at(resets) if resets else None)
-    assert rules.react(Pace(), failure, NOW, lambda: 0.0).paused_until == until
+    assert rules.next_pace(Pace(), failure, NOW, lambda: 0.0).paused_until == until
 
 
 @pytest.mark.parametrize(
@@ -473,9 +475,9 @@ def test_a_used_up_allowance_is_waited_for_never_until_a_moment_that_is_past(res
     ids=repr,
 )
 def test_how_a_lane_reacts(failure: Failure | None, until: int, stopped: bool, failures: int) -> None:
-    pace = rules.react(Pace(), failure, NOW, lambda: 0.0)
+    pace = rules.next_pace(Pace(), failure, NOW, lambda: 0.0)
     assert (pace.paused_until, pace.stopped, pace.failures) == (until, stopped, failures)
-    well = rules.react(Pace(failures=3, opened=2, throttled=4, size=8), failure, NOW, lambda: 0.0)
+    well = rules.next_pace(Pace(failures=3, opened=2, throttled=4, size=8), failure, NOW, lambda: 0.0)
     answered = (
         failure is None
         or isinstance(failure, (Rejected, StaleReference))
@@ -494,9 +496,9 @@ def test_rules_are_held_for_an_hour_and_forgotten_after_it() -> None:
 
 
 def test_what_a_failure_says_names_its_field_once() -> None:
-    assert rules.said(Rejected("too long", code="LONG", field="Subject")) == "Subject: LONG: too long"
-    assert rules.said(Rejected("Subject is too long", field="Subject")) == "Subject is too long"
-    assert rules.said(Transient()) == "Transient"
+    assert rules.describe(Rejected("too long", code="LONG", field="Subject")) == "Subject: LONG: too long"
+    assert rules.describe(Rejected("Subject is too long", field="Subject")) == "Subject is too long"
+    assert rules.describe(Transient()) == "Transient"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -635,18 +637,18 @@ def test_what_others_used_stops_us_for_an_hour() -> None:
     [
         ({"written"}, "a", ["a"], None),
         ({"written"}, "", ["a"], None),
-        ({"written"}, "a", ["b"], Verdict.OTHER_ID),
-        ({"written"}, "a", [], Verdict.MISSING),
+        ({"written"}, "a", ["b"], RecordVerdict.OTHER_ID),
+        ({"written"}, "a", [], RecordVerdict.MISSING),
         ({"written", "dead"}, "a", ["a"], None),
         ({"written"}, "a", ["a", "a"], None),
-        ({"written"}, "a", ["a", "b"], Verdict.DOUBLED),
-        ({"dead"}, "", ["a"], Verdict.DEAD_BUT_THERE),
+        ({"written"}, "a", ["a", "b"], RecordVerdict.DOUBLED),
+        ({"dead"}, "", ["a"], RecordVerdict.DEAD_BUT_THERE),
         ({"dead"}, "", [], None),
-        ({"unconfirmed", "dead"}, "", ["a"], Verdict.THERE),
+        ({"unconfirmed", "dead"}, "", ["a"], RecordVerdict.THERE),
         ({"unconfirmed", "sending"}, "", ["a"], None),
         ({"unconfirmed", "doubt"}, "", ["a"], None),
         ({"pending"}, "", ["a"], None),
     ],
 )
-def test_verdicts(states: set[str], crm_id: str, ids: list[str], verdict: Verdict | None) -> None:
-    assert judge(Record("k", "s", "timeline", "Task", crm_id, frozenset(states)), ids) is verdict
+def test_verdicts(states: set[str], crm_id: str, ids: list[str], verdict: RecordVerdict | None) -> None:
+    assert judge(KeyedRecord("k", "s", "timeline", "Task", crm_id, frozenset(states)), ids) is verdict
