@@ -26,7 +26,7 @@ from syncd.dispatch.endpoints import Endpoints
 from syncd.dispatch.pacing import Pace
 from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
 from syncd.observability import traces
-from syncd.observability.call_stats import Meter
+from syncd.observability.call_stats import CallStats
 from syncd.store.lanes import put_pace, spend, spending
 from syncd.store.store import Store
 
@@ -55,10 +55,10 @@ class DestinationClient:
         clock: Callable[[], int],
         stopping: Callable[[], bool],
         pace: Pace,
-        meter: Meter | None = None,
+        meter: CallStats | None = None,
     ) -> None:
         self.name = name
-        self.meter = meter or Meter()
+        self.meter = meter or CallStats()
         self.destination = destination
         self.pace = pace
         self.made = 0

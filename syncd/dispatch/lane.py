@@ -27,8 +27,8 @@ from syncd.dispatch.round import LaneContext, Round
 from syncd.dispatch.verification import Verification
 from syncd.mapping.model import CompiledMapping
 from syncd.observability import traces
-from syncd.observability.call_stats import Meter
-from syncd.runtime.clock_jumps import Jumps
+from syncd.observability.call_stats import CallStats
+from syncd.runtime.clock_jumps import ClockStepDetector
 from syncd.store import queue
 from syncd.store.engine import millis
 from syncd.store.journal.entries import StoreUnavailable
@@ -76,7 +76,7 @@ class Lane:
         random: pacing.Random = chance.random,
         lease: timedelta = LEASE,
         idle: float = IDLE,
-        meter: Meter | None = None,
+        meter: CallStats | None = None,
     ) -> None:
         self.name = name
         self._destination = destination
@@ -85,7 +85,7 @@ class Lane:
         self._random = random
         self._lease = lease
         self._idle = idle
-        self._meter = meter or Meter()
+        self._meter = meter or CallStats()
         here = settings.destinations[name]
         self._quota = here.quota
         doubt = here.doubt.total_seconds() if here.doubt is not None else destination.doubt
@@ -102,7 +102,7 @@ class Lane:
         self._store_trouble = ""
         self.moved = time.monotonic()
         """When its thread last did anything: a watchdog's sign of life."""
-        self._jumps = Jumps()
+        self._jumps = ClockStepDetector()
         self._set_back_to = 0
         self._verification = Verification(name, destination, mapping, store, settings.live_within)
         self._look_for_work = 0.0

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from syncd.observability.histogram import LONG_SECONDS, Histogram
 
 
-class Meter:
+class CallStats:
     """Plain counters behind one lock; reading takes copies. `operation`: send, resolve or find; outcomes are `written`
     (of a call: `answered`) or a failure class, lower-case."""
 

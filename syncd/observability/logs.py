@@ -16,9 +16,9 @@ from typing import Any, TextIO
 import orjson
 
 from syncd.runtime.known_secrets import mask
-from syncd.runtime.lazy_imports import without
+from syncd.runtime.lazy_imports import hide_optional
 
-with without("rich"):  # it would print tracebacks with every local variable, and what they hold
+with hide_optional("rich"):  # it would print tracebacks with every local variable, and what they hold
     import structlog
 
 SECRET_WORDS = ("password", "secret", "token", "authorization", "api_key", "private_key", "signature", "cookie")

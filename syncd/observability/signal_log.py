@@ -17,10 +17,10 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-FOR_A_PERSON = ("dead", "unconfirmed")
+NEEDS_OPERATOR = ("dead", "unconfirmed")
 
 
-class Tried(Protocol):
+class WriteAttempt(Protocol):
     """An attempt, as lanes write it down."""
 
     @property
@@ -36,7 +36,7 @@ class Tried(Protocol):
     def code(self) -> str: ...
 
 
-class Ended(Protocol):
+class FinishedDelivery(Protocol):
     """A delivery that is done."""
 
     @property
@@ -55,7 +55,7 @@ def stored(source: str, ids: Iterable[UUID]) -> None:
             traces.active.signal(id, source)
 
 
-def attempted(destination: str, tries: Iterable[Tried]) -> None:
+def attempted(destination: str, tries: Iterable[WriteAttempt]) -> None:
     """What became of each record that a call carried."""
     for one in tries if logs.detailed or traces.active is not None else ():
         said = {"destination": destination, "rule": one.rule, "outcome": one.outcome, "code": one.code}
@@ -65,7 +65,7 @@ def attempted(destination: str, tries: Iterable[Tried]) -> None:
             traces.active.attempt(one.signal_id, said)
 
 
-def ended(destination: str, endings: Sequence[Ended]) -> None:
+def ended(destination: str, endings: Sequence[FinishedDelivery]) -> None:
     """These deliveries are done. What needs a person is said at once, in one line a commit however many they are."""
     if logs.detailed:
         for one in endings:
@@ -76,7 +76,7 @@ def ended(destination: str, endings: Sequence[Ended]) -> None:
                 destination=destination,
                 state=one.state,
             )
-    bad = Counter(one.state for one in endings if one.state in FOR_A_PERSON)
+    bad = Counter(one.state for one in endings if one.state in NEEDS_OPERATOR)
     for state, count in sorted(bad.items()):
         first = next(one.signal_id for one in endings if one.state == state)
         log.warning(f"deliveries {state}", destination=destination, count=count, signal=first)

@@ -39,7 +39,7 @@ class Traced(Protocol):
 active: Traced | None = None
 
 
-class _Nothing:
+class _NoSpan:
     """A span that is none."""
 
     def __enter__(self) -> Self:
@@ -52,7 +52,7 @@ class _Nothing:
         return None
 
 
-NOTHING = _Nothing()
+NOTHING = _NoSpan()
 
 
 def span(name: str, *, signals: Sequence[str] = (), **attributes: Any) -> Any:

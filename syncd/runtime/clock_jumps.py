@@ -18,7 +18,7 @@ def _steady() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
-class Jumps:
+class ClockStepDetector:
     """One watcher. It remembers only since when it was last asked."""
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = _steady) -> None:

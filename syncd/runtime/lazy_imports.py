@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def without(*packages: str) -> Iterator[None]:
+def hide_optional(*packages: str) -> Iterator[None]:
     """Imports in this block find these optional packages missing, unless they are loaded already. For the main thread,
     before others start."""
     hidden = [package for package in packages if package not in sys.modules]

@@ -17,17 +17,17 @@ SOON = 0.000005
 _PR_SET_TIMERSLACK = 29  # linux/prctl.h
 
 
-def long_turns() -> None:
+def relaxed_timers() -> None:
     """For a process that answers requests, while nothing is being committed."""
     sys.setswitchinterval(USUAL)
 
 
-def short_turns() -> None:
-    """Until the next `long_turns`: whoever waits for the interpreter asks for it almost at once."""
+def eager_timers() -> None:
+    """Until the next `relaxed_timers`: whoever waits for the interpreter asks for it almost at once."""
     sys.setswitchinterval(SOON)
 
 
-def wait_exactly() -> None:
+def precise_timers() -> None:
     """For the calling thread: the kernel may wake it 1 ns late, not 50 µs, which is ten times SOON. Linux alone knows
     this; elsewhere nothing happens."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None

@@ -25,7 +25,7 @@ from syncd.errors import SyncdError
 from syncd.intake.intake import Intake
 from syncd.intake.schedule import Times
 from syncd.intake.webhooks import Endpoint
-from syncd.observability.call_stats import Meter
+from syncd.observability.call_stats import CallStats
 from syncd.service import sd_notify, watchdog
 from syncd.service.advice import low_on_room
 from syncd.service.assembly import Assembly, Outlet, assemble, open_store
@@ -81,7 +81,7 @@ class Daemon:
             raise
 
     def _build(self) -> None:
-        self._meter = Meter()
+        self._meter = CallStats()
         self._books = BalanceSheet(lambda: balance(self.store))
         self.assembly = self._assemble(self._loaded)
         self.intake = Intake(self.store, self.settings, self.assembly.sources, clock=self._clock)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table, func, inspect, selec
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from syncd.errors import UsageError
-from syncd.runtime.lazy_imports import without
+from syncd.runtime.lazy_imports import hide_optional
 from syncd.store import engine as engines
 
 HEAD = "0004"
@@ -83,7 +83,7 @@ def _refuse_newer(found: str, engine: Engine) -> None:
 
 
 def _upgrade(engine: Engine) -> bool:
-    with without("pygments"):  # for templates of new revisions, which nobody makes here
+    with hide_optional("pygments"):  # for templates of new revisions, which nobody makes here
         from alembic import command
         from alembic.config import Config
 

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from syncd import __version__
 from syncd.errors import SyncdError
 from syncd.intake.counts import Counts
-from syncd.observability.call_stats import Meter
+from syncd.observability.call_stats import CallStats
 from syncd.observability.histogram import Histogram
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -152,7 +152,7 @@ class Gauges(Collector):
         lanes: Callable[[], Iterable[LaneNow]] = no_lanes,
         stored: Callable[[], Stored] = Stored,
         commits: Commits | None = None,
-        meter: Meter | None = None,
+        meter: CallStats | None = None,
     ) -> None:
         self._counts = counts
         self._depth = depth
@@ -164,7 +164,7 @@ class Gauges(Collector):
         self._lanes = lanes
         self._stored = stored
         self._commits = commits
-        self._meter = meter or Meter()
+        self._meter = meter or CallStats()
 
     def describe(self) -> Iterable[Metric]:
         return ()  # what there is depends on the configuration

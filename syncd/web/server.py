@@ -22,7 +22,7 @@ import uvloop
 
 from syncd.errors import SyncdError, UsageError
 from syncd.intake.log_throttle import EVERY
-from syncd.runtime.switch_interval import long_turns
+from syncd.runtime.switch_interval import relaxed_timers
 from syncd.web.protocol import HEAD_SECONDS, Protocol
 
 KEEP_ALIVE_SECONDS = 30
@@ -75,7 +75,7 @@ def tune_the_interpreter() -> None:
     """For a process that answers requests: the cyclic collector seldom (what a request allocates dies with its last
     reference; full collections are what the slowest answers wait for), and threads quick to take turns (the writer that
     they all wait for must not queue 5 ms for the interpreter at each of its statements)."""
-    long_turns()
+    relaxed_timers()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from syncd.dispatch.pacing import Pace, moved
-from syncd.runtime.clock_jumps import Jumps
+from syncd.runtime.clock_jumps import ClockStepDetector
 
 
 @pytest.mark.parametrize(("step", "found"), [(0, 0), (1.5, 0), (-1.5, 0), (3600, 3600), (-3600, -3600)])
 def test_only_a_step_counts_and_only_once(step: float, found: float) -> None:
     wall, steady = [1_000_000.0], [50.0]
-    jumps = Jumps(lambda: wall[0], lambda: steady[0])
+    jumps = ClockStepDetector(lambda: wall[0], lambda: steady[0])
     for passes in (0.0, 5.0, 86_400.0):
         wall[0] += passes
         steady[0] += passes

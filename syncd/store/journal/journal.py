@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from syncd.observability.histogram import SECONDS, SIZES, Histogram
 from syncd.runtime.crashpoints import point
-from syncd.runtime.switch_interval import long_turns, short_turns, wait_exactly
+from syncd.runtime.switch_interval import eager_timers, precise_timers, relaxed_timers
 from syncd.store.journal.encoding import Prepared, prepare
 from syncd.store.journal.entries import Committed, JournalEntry, OnDone, OnDoneMany, Outcome, StoreUnavailable
 from syncd.store.journal.group_commit import WakeUp, commit_group
@@ -87,7 +87,7 @@ class Journal:
                 self._writer.start()
             self._waiting.extend([(prepared, done, tell) for prepared, done in waiting])
             if self._beside:
-                short_turns()
+                eager_timers()
             self._arrived.notify()
 
     def commit(self, entry: JournalEntry) -> Committed:
@@ -132,12 +132,12 @@ class Journal:
 
     def _write(self) -> None:
         if self._beside:
-            wait_exactly()
+            precise_timers()
         while True:
             with self._arrived:
                 while not self._waiting and not self._closed:
                     if self._beside:
-                        long_turns()
+                        relaxed_timers()
                     self._arrived.wait()
                 if not self._waiting:
                     return
