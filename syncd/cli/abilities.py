@@ -46,7 +46,7 @@ def role_of(connector: Connector[Any]) -> str:
     return "destination" if built is not None and hasattr(built, "keying") else "source"
 
 
-def what_it_can(connector: Connector[Any]) -> list[dict[str, Any]]:
+def capabilities_of(connector: Connector[Any]) -> list[dict[str, Any]]:
     """A row an ability: its name, what it is for, whether it is there."""
     built, own = built_class(connector), role_of(connector)
     return [

@@ -17,7 +17,7 @@ from syncd.errors import Failure, SyncdError, UsageError
 if TYPE_CHECKING:
     from syncd.capabilities import SignIn
     from syncd.http.oauth import Token
-    from syncd.signin.flow import Attempt
+    from syncd.signin.flow import SignInAttempt
     from syncd.store import Store
 
 PORT = 8421
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 @dataclass(frozen=True)
-class Signer:
+class SignInTarget:
     """Whom is signed in for."""
 
     role: registry.Role
@@ -81,7 +81,7 @@ def auth(
     _say(here, signer, token)
 
 
-def _signer(here: Session, name: str) -> Signer:
+def _signer(here: Session, name: str) -> SignInTarget:
     """Whom NAME means. Raises UsageError for a name that is not there, or that nobody signs in for."""
     from syncd.capabilities import SignsIn
     from syncd.service.assembly import connector_of
@@ -97,7 +97,7 @@ def _signer(here: Session, name: str) -> Signer:
         near = registry.closest(name, known)
         hint = f"did you mean {near}?" if near else f"there are: {', '.join(known) or 'none'}"
         raise UsageError(f"no source or destination {name!r}; {hint}")
-    found: list[Signer] = []
+    found: list[SignInTarget] = []
     refused = ""
     for role, one in wanted:
         kind = entries[role][one].type
@@ -105,7 +105,7 @@ def _signer(here: Session, name: str) -> Signer:
         try:
             if not isinstance(built, SignsIn):
                 raise UsageError(f"{role} {one} ({kind}): nobody signs in for this connector by a browser")
-            found.append(Signer(role, one, kind, built.sign_in()))
+            found.append(SignInTarget(role, one, kind, built.sign_in()))
         except UsageError as error:
             refused = refused or str(error)
     if not found:
@@ -115,13 +115,13 @@ def _signer(here: Session, name: str) -> Signer:
     return found[0]
 
 
-def _begin(signer: Signer, port: int) -> Attempt:
+def _begin(signer: SignInTarget, port: int) -> SignInAttempt:
     from syncd.signin.flow import PATH, begin
 
     return begin(signer.sign_in, f"http://localhost:{port}{PATH}")
 
 
-def _by_browser(here: Session, store: Store, signer: Signer, port: int, seconds: float, *, opens: bool) -> Token:
+def _by_browser(here: Session, store: Store, signer: SignInTarget, port: int, seconds: float, *, opens: bool) -> Token:
     """Waits for the browser to come back, and lets it know what became of it once the token is durable."""
     from syncd.signin.callback_server import listening
     from syncd.signin.flow import PATH, read_redirect
@@ -147,7 +147,7 @@ def _by_browser(here: Session, store: Store, signer: Signer, port: int, seconds:
         return token
 
 
-def _nobody_came(signer: Signer, attempt: Attempt, seconds: float) -> str:
+def _nobody_came(signer: SignInTarget, attempt: SignInAttempt, seconds: float) -> str:
     from syncd.signin.flow import remedy
 
     return (
@@ -156,7 +156,7 @@ def _nobody_came(signer: Signer, attempt: Attempt, seconds: float) -> str:
     )
 
 
-def _show(here: Session, signer: Signer, attempt: Attempt, *, opens: bool) -> None:
+def _show(here: Session, signer: SignInTarget, attempt: SignInAttempt, *, opens: bool) -> None:
     """Opens the address in a browser, or prints it where there is none."""
     _show_scopes(here, signer)
     if opens and _opened(attempt.url):
@@ -166,7 +166,7 @@ def _show(here: Session, signer: Signer, attempt: Attempt, *, opens: bool) -> No
     here.out.say(attempt.url)
 
 
-def _show_scopes(here: Session, signer: Signer) -> None:
+def _show_scopes(here: Session, signer: SignInTarget) -> None:
     """What syncd asks the vendor for, and why."""
     reasons = signer.sign_in.reasons
     if reasons:
@@ -188,7 +188,7 @@ def _opened(url: str) -> bool:
         return False
 
 
-def _by_hand(here: Session, store: Store, signer: Signer, port: int) -> Token:
+def _by_hand(here: Session, store: Store, signer: SignInTarget, port: int) -> Token:
     """A browser elsewhere, and what it ends at pasted here."""
     from syncd.signin.flow import LONGEST_REDIRECT, read_pasted
 
@@ -206,7 +206,7 @@ def _by_hand(here: Session, store: Store, signer: Signer, port: int) -> Token:
     return token
 
 
-def _exchange(sign_in: SignIn, attempt: Attempt, code: str) -> Token:
+def _exchange(sign_in: SignIn, attempt: SignInAttempt, code: str) -> Token:
     """Code for token, in one call. Raises SyncdError."""
     from datetime import UTC, datetime
 
@@ -228,7 +228,7 @@ def _exchange(sign_in: SignIn, attempt: Attempt, code: str) -> Token:
         client.close()
 
 
-def _keep(store: Store, signer: Signer, token: Token) -> None:
+def _keep(store: Store, signer: SignInTarget, token: Token) -> None:
     """The token, durable; then every running daemon is told."""
     from syncd.signin.watcher import announce
 
@@ -239,7 +239,7 @@ def _keep(store: Store, signer: Signer, token: Token) -> None:
     announce(store, signer.role, signer.name, signer.sign_in.grant)
 
 
-def _forget(here: Session, store: Store, signer: Signer) -> None:
+def _forget(here: Session, store: Store, signer: SignInTarget) -> None:
     from syncd.signin.revocation import revoke
     from syncd.signin.watcher import announce
 
@@ -261,7 +261,7 @@ def _forget(here: Session, store: Store, signer: Signer) -> None:
         here.out.say(f"{signer.name}: nobody had signed in")
 
 
-def _say(here: Session, signer: Signer, token: Token) -> None:
+def _say(here: Session, signer: SignInTarget, token: Token) -> None:
     if here.as_json:
         about = {"name": signer.name, "role": signer.role, "type": signer.type, "signed_in": True}
         here.out.record(about | {"expires_at": token.expires_at, "renews": bool(token.refresh)})

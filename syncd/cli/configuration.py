@@ -151,7 +151,7 @@ def connectors(
     ] = None,
 ) -> None:
     """The connectors; with NAME, all about one. `connectors new NEW_NAME --kind KIND` makes a package with its test."""
-    from syncd.cli.abilities import kinds_of_write, what_it_can
+    from syncd.cli.abilities import capabilities_of, kinds_of_write
     from syncd.config.schema import key_rows
 
     out = session(context).out
@@ -177,7 +177,7 @@ def connectors(
     for role in found:
         connector = registry.load(role, name)
         keys = list(key_rows(connector.settings))
-        writes, can = kinds_of_write(connector), what_it_can(connector)
+        writes, can = kinds_of_write(connector), capabilities_of(connector)
         if out.as_json:
             made = [{"type": s.type, "key": s.key, "backfill": s.backfill} for s in connector.signals]
             about: dict[str, Any] = {"type": name, "role": role, "summary": connector.summary, "keys": keys}

@@ -19,7 +19,7 @@ from syncd.cli.session import Session, session
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
-    from syncd.scaffold.first_config import Beginning, Entry
+    from syncd.scaffold.first_config import ConfigEntry, FirstConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +58,7 @@ def init(
 
     Everything can be given by options. A secret that is typed goes into a file of its own, readable by you alone.
     """
-    from syncd.scaffold.first_config import compose
+    from syncd.scaffold.first_config import first_config
 
     here = session(context)
     path = here.cwd / (here.given or "config.yaml")
@@ -70,7 +70,7 @@ def init(
     for entry in entries:
         asking.entry(entry)
     asking.all_answered()
-    beginning = compose(common, entries)
+    beginning = first_config(common, entries)
     written = _write(path, beginning, force=force)
     _next(here, path, beginning, entries, written)
 
@@ -97,7 +97,7 @@ def machine_zone() -> str:
     return link if link in known else "UTC"
 
 
-def _write(path: Path, beginning: Beginning, *, force: bool) -> list[Path]:
+def _write(path: Path, beginning: FirstConfig, *, force: bool) -> list[Path]:
     """All files or none: they are made in a directory beside, checked there, and moved into place."""
     from syncd.mapping.shipped import shipped_mappings, tests_beside
     from syncd.service.assembly import check_configuration
@@ -159,7 +159,9 @@ def _move(stage: Path, folder: Path, names: Sequence[str]) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _next(here: Session, path: Path, beginning: Beginning, entries: Sequence[Entry], written: Sequence[Path]) -> None:
+def _next(
+    here: Session, path: Path, beginning: FirstConfig, entries: Sequence[ConfigEntry], written: Sequence[Path]
+) -> None:
     steps = list(_steps(path, beginning, entries))
     if here.as_json:
         here.out.record({"config": str(path), "files": [str(file) for file in written], "next": steps})
@@ -172,7 +174,7 @@ def _next(here: Session, path: Path, beginning: Beginning, entries: Sequence[Ent
         here.out.say(f"  {number}. {step}")
 
 
-def _steps(path: Path, beginning: Beginning, entries: Sequence[Entry]) -> Iterator[str]:
+def _steps(path: Path, beginning: FirstConfig, entries: Sequence[ConfigEntry]) -> Iterator[str]:
     """What is to be done now, in its order: secrets and rights first, then what `syncd` checks, signs in and makes."""
     from syncd.capabilities import Preparable, SignsIn
     from syncd.config.loading import load_settings

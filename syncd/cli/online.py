@@ -12,7 +12,7 @@ from syncd.cli.session import Session, session
 
 if TYPE_CHECKING:
     from syncd.config.loading import Loaded
-    from syncd.preflight.lines import Line
+    from syncd.preflight.lines import CheckLine
 
 
 def register(app: typer.Typer) -> None:
@@ -91,7 +91,7 @@ def prepare(
             store.close()
 
 
-def _show(here: Session, lines: Sequence[Line]) -> None:
+def _show(here: Session, lines: Sequence[CheckLine]) -> None:
     for line in lines:
         if here.as_json:
             here.out.line(line.as_dict(), [])

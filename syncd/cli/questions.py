@@ -15,7 +15,7 @@ from syncd.cli.session import Session
 from syncd.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from syncd.scaffold.first_config import Entry, Question
+    from syncd.scaffold.first_config import ConfigEntry, Question
 
 Questions = Callable[[dict[str, str]], Iterable["Question"]]
 """The questions, one after another, given what is answered so far."""
@@ -32,11 +32,11 @@ class Asking:
         self._used: set[str] = set()
         self._missing: list[str] = []
 
-    def entries(self, sources: Sequence[str], destinations: Sequence[str]) -> list[Entry]:
+    def entries(self, sources: Sequence[str], destinations: Sequence[str]) -> list[ConfigEntry]:
         """What is to be connected. UsageError names the roles for which nothing is given and nobody can be asked."""
         from syncd.scaffold.first_config import named
 
-        chosen: list[Entry] = []
+        chosen: list[ConfigEntry] = []
         words: dict[registry.Role, Sequence[str]] = {"source": sources, "destination": destinations}
         for role in registry.ROLES:
             found = list(words[role]) or (self._choose(role) if self._asks else [])
@@ -73,7 +73,7 @@ class Asking:
         self._until_valid(lambda so_far: common_questions(zone, so_far, key), answers, None)
         return answers
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: ConfigEntry) -> None:
         """Fills in the answers for one source or destination."""
         from syncd.scaffold.first_config import questions
 
@@ -89,7 +89,7 @@ class Asking:
         if strange:
             raise UsageError(f"--set {strange[0]}: there is no such key; `syncd connectors TYPE` lists them")
 
-    def _until_valid(self, questions: Questions, answers: dict[str, str], entry: Entry | None) -> None:
+    def _until_valid(self, questions: Questions, answers: dict[str, str], entry: ConfigEntry | None) -> None:
         """Asks again for what does not fit together, with what was right as the suggestion, until there is no fault."""
         before: dict[str, str] = {}
         while True:
@@ -103,7 +103,9 @@ class Asking:
                 self._say(f"  {fault}")
             before = {key: text for key, text in answers.items() if key not in faults}
 
-    def _ask(self, questions: Questions, answers: dict[str, str], before: dict[str, str], entry: Entry | None) -> bool:
+    def _ask(
+        self, questions: Questions, answers: dict[str, str], before: dict[str, str], entry: ConfigEntry | None
+    ) -> bool:
         """False when something required is missing, and nobody to ask."""
         from syncd.scaffold.first_config import normal_answer
 
@@ -131,7 +133,7 @@ class Asking:
                 self._missing.append(f"--set {whole}=…{example}")
         return len(self._missing) == missing
 
-    def _put(self, question: Question, answers: dict[str, str], before: str, entry: Entry | None) -> None:
+    def _put(self, question: Question, answers: dict[str, str], before: str, entry: ConfigEntry | None) -> None:
         """One question on the terminal, until its answer can be."""
         from syncd.scaffold.first_config import normal_answer
 
@@ -146,7 +148,7 @@ class Asking:
             answers.pop(question.key, None)
             self._say(f"  {wrong}")
 
-    def _typed(self, question: Question, before: str, entry: Entry | None) -> str:
+    def _typed(self, question: Question, before: str, entry: ConfigEntry | None) -> str:
         if question.secret and question.key == "secret_key":
             text, default = "  type it (kept in a file of its own), or Enter for a new one", question.suggest
         elif question.secret and not question.suggest:
@@ -160,7 +162,7 @@ class Asking:
         typed = typer.prompt(text, default="", hide_input=True, show_default=False, err=True)
         return str(typed).strip() or default
 
-    def _wrong(self, question: Question, typed: str, answers: dict[str, str], entry: Entry | None) -> str:
+    def _wrong(self, question: Question, typed: str, answers: dict[str, str], entry: ConfigEntry | None) -> str:
         """Why this answer cannot be, "" when it can."""
         example = f"; for example {question.example}" if question.example else ""
         if not typed:
@@ -171,18 +173,18 @@ class Asking:
         fault = self._faults(answers, entry).get(question.key, "")
         return fault and f"{fault}{example}"
 
-    def _faults(self, answers: dict[str, str], entry: Entry | None) -> dict[str, str]:
+    def _faults(self, answers: dict[str, str], entry: ConfigEntry | None) -> dict[str, str]:
         """Key of the question -> what is wrong with its answer; the key "" for what concerns several. What is not answered
         yet may be there, too."""
         from syncd.config.loading import parse_settings
-        from syncd.scaffold.first_config import compose
+        from syncd.scaffold.first_config import first_config
         from syncd.service.assembly import connector_of
         from syncd.store.engine import parse_url
 
         prefix = f"{entry.role}s.{entry.name}." if entry else ""
         found: dict[str, str] = {}
         try:
-            composed = compose({} if entry else answers, [entry] if entry else [])
+            composed = first_config({} if entry else answers, [entry] if entry else [])
             text, typed = composed.config, {}
             for number, (file, secret) in enumerate(composed.secrets.items()):  # their files are not there yet
                 text = text.replace(f"${{file:{file}}}", f"${{SYNCD_INIT_{number}}}")
@@ -202,7 +204,7 @@ class Asking:
         return found
 
     @staticmethod
-    def _reference(question: Question, entry: Entry | None) -> str:
+    def _reference(question: Question, entry: ConfigEntry | None) -> str:
         from syncd.scaffold.first_config import variable
 
         return f"${{{variable(entry, question.key)}}}"

@@ -18,14 +18,14 @@ from syncd.cli.session import Session
 from syncd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from syncd.service.status import Named
+    from syncd.service.status import ConfigurationView
     from syncd.store import Store
 
 _DATABASE = re.compile(r"^database:[^\n]*", re.MULTILINE)
 
 
 @contextmanager
-def running(here: Session) -> Iterator[tuple[Store, Named, Sequence[str]]]:
+def running(here: Session) -> Iterator[tuple[Store, ConfigurationView, Sequence[str]]]:
     """(the store, what is configured, why daemons refuse what lies there). Of an invalid file only the line `database:` is
     read, and a running daemon must say what it works by; with none, the file's faults are raised as ever."""
     from syncd.service.job_runner import PRESENCE
@@ -49,7 +49,7 @@ def running(here: Session) -> Iterator[tuple[Store, Named, Sequence[str]]]:
         yield store, settings, Announcements(store).of(REFUSED, store.leases.holders(PRESENCE))
 
 
-def _in_force(text: str) -> Named:
+def _in_force(text: str) -> ConfigurationView:
     from syncd.service.reload import InForce
 
     return msgspec.json.decode(text, type=InForce)

@@ -15,7 +15,7 @@ from syncd.cli.session import session
 from syncd.errors import SyncdError, UsageError
 
 
-class Crm(enum.StrEnum):
+class DemoCrm(enum.StrEnum):
     """The twins that the demo can write to."""
 
     SALESFORCE = "salesforce"
@@ -52,7 +52,7 @@ def run(
 def demo(
     context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="one round, the balance sheet, and out")] = False,
-    crm: Annotated[Crm, typer.Option("--crm", help="which CRM to stand in for")] = Crm.SALESFORCE,
+    crm: Annotated[DemoCrm, typer.Option("--crm", help="which CRM to stand in for")] = DemoCrm.SALESFORCE,
 ) -> int:
     """The whole of it on this machine: events in, records out.
 
@@ -85,8 +85,8 @@ def twin(
 
     if name not in TWINS:
         raise UsageError(f"there is no twin called {name!r}; {near_or_all(name, sorted(TWINS))}")
-    if bare and name not in list(Crm):
-        raise UsageError(f"--bare: the twin {name} has no fields to leave out; it is for {' and '.join(Crm)}")
+    if bare and name not in list(DemoCrm):
+        raise UsageError(f"--bare: the twin {name} has no fields to leave out; it is for {' and '.join(DemoCrm)}")
     out = session(context).out
 
     def ready(running: Twin) -> None:

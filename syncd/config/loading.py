@@ -76,7 +76,7 @@ def load_settings(path: Path, env: Mapping[str, str] | None = None, *, need_secr
 def parse_settings(text: str, path: Path, env: Mapping[str, str], *, need_secrets: bool = True) -> Loaded:
     """`load_settings` on text already read."""
     document = read_yaml(text, str(path))
-    reading = _Reading(document, str(path), env, path.parent)
+    reading = _SettingsReader(document, str(path), env, path.parent)
     data = reading.fill(document.data if document.data is not None else {}, ())
     if not isinstance(data, dict):
         raise ConfigError([Fault(str(path), 1, 1, "", "the configuration must be keys and values")])
@@ -89,7 +89,7 @@ def parse_settings(text: str, path: Path, env: Mapping[str, str], *, need_secret
 
 
 @dataclass
-class _Reading:
+class _SettingsReader:
     document: Document
     file: str
     env: Mapping[str, str]

@@ -56,7 +56,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
-class Server(Model):
+class ServerSettings(Model):
     listen: Annotated[str, Field(description="host:port the daemon listens on")] = "127.0.0.1:8420"
     public_url: Annotated[str, Field(description="how the vendors reach it, without a path")] = ""
     max_body: Annotated[int, Field(description="largest webhook body in bytes", ge=1024)] = 5_000_000
@@ -288,7 +288,7 @@ class Settings(BaseModel):
     database: Annotated[
         SecretStr, Field(description="sqlite:///FILE (beside this file), or postgresql+psycopg://USER@HOST/NAME")
     ] = SecretStr("sqlite:///./syncd.db")
-    server: Annotated[Server, Field(description="where syncd listens")] = Server()
+    server: Annotated[ServerSettings, Field(description="where syncd listens")] = ServerSettings()
     region: Annotated[
         str | None,
         Field(

@@ -94,7 +94,7 @@ def read_yaml(text: str, file: str) -> Document:
         raise ConfigError([_syntax_fault(error, file)]) from error
     except RecursionError:
         raise ConfigError([Fault(file, 1, 1, "", "nested too deeply")]) from None
-    reading = _Reading(file)
+    reading = _YamlReader(file)
     data = reading.value(root, ()) if root is not None else None
     if reading.faults:
         raise ConfigError(reading.faults)
@@ -110,7 +110,7 @@ def dotted(path: KeyPath) -> str:
 
 
 @dataclass
-class _Reading:
+class _YamlReader:
     file: str
     faults: list[Fault] = field(default_factory=list)
     count: int = 0

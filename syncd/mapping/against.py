@@ -17,7 +17,7 @@ from syncd.connector import Idempotency, WriteKind
 from syncd.errors import Fault
 from syncd.mapping.bounds import literal, longest, shortens, type_of
 from syncd.mapping.loading import Mapping as LoadedMapping
-from syncd.mapping.uses import Record, Role, Use, lookups_of, people_objects, records_of
+from syncd.mapping.uses import MappedRecord, Role, Use, lookups_of, people_objects, records_of
 
 KEY_LENGTH = 36
 """Characters of syncd's key, a UUID as text."""
@@ -44,7 +44,7 @@ class Remark:
 
 
 @dataclass(frozen=True)
-class Crm:
+class CrmDescription:
     """What is known of the CRM. `objects`: as `Describes.describe` tells them. `kinds`: object -> kind as the configuration
     states it. `prepare`: the command that makes missing fields, "" when there is none."""
 
@@ -79,14 +79,14 @@ class Crm:
         return known[near[0]] if near else ""
 
 
-def compare(mapping: LoadedMapping, crm: Crm) -> tuple[Remark, ...]:
+def compare(mapping: LoadedMapping, crm: CrmDescription) -> tuple[Remark, ...]:
     """Everything found, in the order of the file; what is well is one remark a record, saying how it is written."""
     found = [remark for record in records_of(mapping.parts) for remark in _record(mapping, record, crm)]
     found += _lookups(mapping, crm)
     return tuple(sorted(found, key=lambda remark: (remark.fault.line, remark.fault.column)))
 
 
-def needs(mapping: LoadedMapping, crm: Crm) -> tuple[MissingField, ...]:
+def needs(mapping: LoadedMapping, crm: CrmDescription) -> tuple[MissingField, ...]:
     """The fields that are named and not there, each once, keys first; those of unknown objects only where the CRM widens."""
     found: dict[tuple[str, str], MissingField] = {}
     uses = [use for record in records_of(mapping.parts) for use in record.uses]
@@ -112,7 +112,7 @@ def _need(use: Use) -> MissingField:
 # ------------------------------------------------------------------------------------------------------- one record
 
 
-def _record(mapping: LoadedMapping, record: Record, crm: Crm) -> Iterator[Remark]:
+def _record(mapping: LoadedMapping, record: MappedRecord, crm: CrmDescription) -> Iterator[Remark]:
     def say(level: Level, place: KeyPath, message: str, hint: str = "") -> Remark:
         return Remark(level, mapping.document.fault(place, message, hint))
 
@@ -146,7 +146,7 @@ def _no_object(name: str) -> tuple[str, str]:
     return f"there is no {name}, or our user may not see it", "check the name, and give the user read and edit on it"
 
 
-def _no_field(use: Use, crm: Crm) -> tuple[str, str]:
+def _no_field(use: Use, crm: CrmDescription) -> tuple[str, str]:
     message = f"{use.object} has no field {use.field}, or our user may not see it"
     near = "" if use.role is Role.KEY else crm.meant(use.object, use.field)
     if near:
@@ -234,7 +234,7 @@ def _either(names: Iterable[str]) -> str:
 # --------------------------------------------------------------------------------------------------------- its kind
 
 
-def _kind(record: Record, crm: Crm, say: Callable[..., Remark]) -> Iterator[Remark]:
+def _kind(record: MappedRecord, crm: CrmDescription, say: Callable[..., Remark]) -> Iterator[Remark]:
     """How the record is written, and whether the key's field bears it."""
     own = crm.keying(record.object, record.key)
     stated = record.kind or crm.kinds.get(record.object, "")
@@ -263,7 +263,7 @@ def _kind(record: Record, crm: Crm, say: Callable[..., Remark]) -> Iterator[Rema
 # --------------------------------------------------------------------------------------------------------- look-ups
 
 
-def _lookups(mapping: LoadedMapping, crm: Crm) -> Iterator[Remark]:
+def _lookups(mapping: LoadedMapping, crm: CrmDescription) -> Iterator[Remark]:
     place = mapping.document.fault
     for index, match in enumerate(mapping.parts.match or ()):
         if crm.fields(match.object) is None:

@@ -85,7 +85,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 @dataclass(frozen=True)
-class Wrong:
+class TemplateFault:
     """What is wrong with a template, and what might have been meant."""
 
     message: str
@@ -110,14 +110,14 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
-def parse(text: str, sandbox: Sandbox, names: Iterable[str] = ("signal", "person")) -> Expression | list[Wrong]:
+def parse(text: str, sandbox: Sandbox, names: Iterable[str] = ("signal", "person")) -> Expression | list[TemplateFault]:
     """A template checked against the known names and filters; everything wrong with it at once."""
     try:
         template = sandbox.parse(text)
     except TemplateSyntaxError as error:
-        return [Wrong(f"bad template: {error.message or 'syntax error'}", _syntax_hint(text))]
+        return [TemplateFault(f"bad template: {error.message or 'syntax error'}", _syntax_hint(text))]
     except RecursionError:
-        return [Wrong("bad template: nested too deeply")]
+        return [TemplateFault("bad template: nested too deeply")]
     wrong = list(dict.fromkeys(_check(template, sandbox, tuple(names))))
     if wrong:
         return wrong
@@ -148,21 +148,21 @@ def _classified(text: str, template: nodes.Template, uses: frozenset[str]) -> Ex
 # ------------------------------------------------------------------------------------------------------------ check
 
 
-def _check(template: nodes.Template, sandbox: Sandbox, names: tuple[str, ...]) -> Iterator[Wrong]:
+def _check(template: nodes.Template, sandbox: Sandbox, names: tuple[str, ...]) -> Iterator[TemplateFault]:
     stored = {name.name for name in template.find_all(nodes.Name) if name.ctx == "store"}
     for name in sorted(stored & {"signal", "person"}):
-        yield Wrong(f"{name} cannot be given another value")
+        yield TemplateFault(f"{name} cannot be given another value")
     known = (*names, *(stored - set(names)))
     yield from _check_node(template, sandbox, known)
     for loop in template.find_all(nodes.For):
         if any(True for _ in loop.find_all(nodes.For)):
-            yield Wrong("a loop inside a loop")
+            yield TemplateFault("a loop inside a loop")
 
 
-def _check_node(node: nodes.Node, sandbox: Sandbox, known: tuple[str, ...]) -> Iterator[Wrong]:
+def _check_node(node: nodes.Node, sandbox: Sandbox, known: tuple[str, ...]) -> Iterator[TemplateFault]:
     match node:
         case nodes.Call():
-            yield Wrong("a mapping calls nothing", _call_hint(node, sandbox))
+            yield TemplateFault("a mapping calls nothing", _call_hint(node, sandbox))
             return
         case nodes.Name():
             yield from _check_name(node, known)
@@ -175,11 +175,11 @@ def _check_node(node: nodes.Node, sandbox: Sandbox, known: tuple[str, ...]) -> I
             yield from _check_filter(node, sandbox)
         case nodes.Test():
             if node.name not in TESTS:
-                yield Wrong(f"unknown test `is {node.name}`", _meant(node.name, TESTS))
+                yield TemplateFault(f"unknown test `is {node.name}`", _meant(node.name, TESTS))
         case nodes.Compare() | nodes.Template() | nodes.Output():
             pass
         case _ if not isinstance(node, _ALLOWED):
-            yield Wrong(f"{type(node).__name__.lower()} is not part of the mapping language")
+            yield TemplateFault(f"{type(node).__name__.lower()} is not part of the mapping language")
             return
     for child in node.iter_child_nodes():
         yield from _check_node(child, sandbox, known)
@@ -191,13 +191,15 @@ def _call_hint(node: nodes.Call, sandbox: Sandbox) -> str:
     return f"write … | {name}" if name in sandbox.known_filters else "use a filter, as in {{ signal.title | upper }}"
 
 
-def _check_name(node: nodes.Name, known: tuple[str, ...]) -> Iterator[Wrong]:
+def _check_name(node: nodes.Name, known: tuple[str, ...]) -> Iterator[TemplateFault]:
     if node.ctx == "store":
         return
     if node.name in ("signal", "person") and node.name in known:
-        yield Wrong(f"{node.name} is not one value", f"name a part of it, such as {node.name}.{_example(node.name)}")
+        yield TemplateFault(
+            f"{node.name} is not one value", f"name a part of it, such as {node.name}.{_example(node.name)}"
+        )
     elif node.name not in known:
-        yield Wrong(f"unknown name {node.name}", _name_hint(node.name, known))
+        yield TemplateFault(f"unknown name {node.name}", _name_hint(node.name, known))
 
 
 def _example(name: str) -> str:
@@ -211,7 +213,7 @@ def _name_hint(name: str, known: tuple[str, ...]) -> str:
     return _meant(name, known)
 
 
-def _check_chain(chain: list[str | int], known: tuple[str, ...]) -> Iterator[Wrong]:
+def _check_chain(chain: list[str | int], known: tuple[str, ...]) -> Iterator[TemplateFault]:
     root, *rest = chain
     if root not in known:
         yield from _check_name(nodes.Name(str(root), "load"), known)
@@ -219,32 +221,34 @@ def _check_chain(chain: list[str | int], known: tuple[str, ...]) -> Iterator[Wro
     walked = str(root)
     if walked == "signal" and rest[0] == "person":
         if len(rest) == 1:
-            yield Wrong("signal.person is not one value", "name a part of it, such as person.email")
+            yield TemplateFault("signal.person is not one value", "name a part of it, such as person.email")
             return
         walked, rest = "person", rest[1:]
     parts = _PARTS.get(walked)
     if parts is None:
         return
     if rest[0] not in parts:
-        yield Wrong(f"unknown part {walked}.{rest[0]}", _meant(str(rest[0]), parts, f"{walked}."))
+        yield TemplateFault(f"unknown part {walked}.{rest[0]}", _meant(str(rest[0]), parts, f"{walked}."))
     elif len(rest) > 1 and rest[0] not in OPEN_PARTS:
-        yield Wrong(f"{walked}.{rest[0]} has no parts", "what the vendor said is below signal.data and person.raw")
+        yield TemplateFault(
+            f"{walked}.{rest[0]} has no parts", "what the vendor said is below signal.data and person.raw"
+        )
 
 
-def _check_filter(node: nodes.Filter, sandbox: Sandbox) -> Iterator[Wrong]:
+def _check_filter(node: nodes.Filter, sandbox: Sandbox) -> Iterator[TemplateFault]:
     if node.node is None:
-        yield Wrong("filter blocks are not part of the mapping language")
+        yield TemplateFault("filter blocks are not part of the mapping language")
         return
     if node.name not in sandbox.known_filters:
-        yield Wrong(f"unknown filter {node.name}", _meant(node.name, sandbox.known_filters))
+        yield TemplateFault(f"unknown filter {node.name}", _meant(node.name, sandbox.known_filters))
         return
     if node.dyn_args is not None or node.dyn_kwargs is not None:
-        yield Wrong(f"the filter {node.name} takes its arguments one by one")
+        yield TemplateFault(f"the filter {node.name} takes its arguments one by one")
         return
     yield from _check_arguments(node, sandbox.filters[node.name])
 
 
-def _check_arguments(node: nodes.Filter, function: Callable[..., Any]) -> Iterator[Wrong]:
+def _check_arguments(node: nodes.Filter, function: Callable[..., Any]) -> Iterator[TemplateFault]:
     constants: list[Any] = []
     named: dict[str, Any] = {}
     names = [pair.key for pair in _keywords(node)]
@@ -259,9 +263,9 @@ def _check_arguments(node: nodes.Filter, function: Callable[..., Any]) -> Iterat
         if trial:
             function(None, *constants, **named)
     except ValueFault as error:
-        yield Wrong(str(error))
+        yield TemplateFault(str(error))
     except TypeError as error:
-        yield Wrong(f"the filter {node.name}: {error}", _usage(node.name, function))
+        yield TemplateFault(f"the filter {node.name}: {error}", _usage(node.name, function))
 
 
 def _keywords(node: nodes.Filter) -> list[nodes.Keyword]:

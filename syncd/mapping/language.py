@@ -48,12 +48,12 @@ _HOLD = re.compile(r"hold\s*:?\s*(\S.*)")
 
 def read_mapping(document: Document, sandbox: Sandbox) -> tuple[MappingParts, list[Fault]]:
     """The parts and every fault; with faults, the parts are only what could be understood."""
-    reading = _Reading(document, sandbox)
+    reading = _MappingReader(document, sandbox)
     return reading.mapping(document.data), reading.faults
 
 
 @dataclass
-class _Reading:
+class _MappingReader:
     document: Document
     sandbox: Sandbox
     faults: list[Fault] = field(default_factory=list)

@@ -82,14 +82,14 @@ def run_tests(mapping: Mapping, source: Path | Traversable | str, *, name: str =
     text, place = read_source(source)
     document = read_yaml(text, name or place)
     rules = [*(rule.id for rule in mapping.parts.rules), PEOPLE_CREATE]
-    cases = _Reading(document, mapping.region, rules).cases(document.data)
+    cases = _TestFileReader(document, mapping.region, rules).cases(document.data)
     return [_run(mapping, document, case) for case in cases]
 
 
 def sample_signal(document: Document, file: str = "", *, region: str | None = None) -> Signal:
     """A signal to try mappings on: a document with the keys of a case's `signal:` (those of `signals show --json`; all
     but `type` have a default). Raises ConfigError with every fault; `file` is named where the document names none."""
-    reading = _Reading(document, region)
+    reading = _TestFileReader(document, region)
     signal = reading.signal(document.data, ())
     if reading.faults or signal is None:
         raise ConfigError(reading.faults or [Fault(document.file or file, 1, 1, "", "must be a signal")])
@@ -100,7 +100,7 @@ def sample_signal(document: Document, file: str = "", *, region: str | None = No
 
 
 @dataclass
-class _Reading:
+class _TestFileReader:
     document: Document
     region: str | None
     rules: Sequence[str] = ()

@@ -40,7 +40,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Record:
+class MappedRecord:
     """One kind of record that a mapping writes: a rule's, or a new person. `kind`: as the rule states it, "" when it does
     not. `place` is that of the object's name. `update`: the record is there, and known by its id."""
 
@@ -57,7 +57,7 @@ class Record:
         return next((use.place for use in self.uses if use.role is Role.KEY), self.place)
 
 
-def records_of(parts: MappingParts) -> tuple[Record, ...]:
+def records_of(parts: MappingParts) -> tuple[MappedRecord, ...]:
     """Every record the mapping can write, people.create first."""
     made = [_newcomer(parts.create)] if parts.create is not None else []
     return (*made, *(_rule(rule) for rule in parts.rules))
@@ -93,7 +93,7 @@ def names_of(parts: MappingParts) -> Iterator[tuple[str, KeyPath]]:
     yield from named.items()
 
 
-def _newcomer(create: CreatePart) -> Record:
+def _newcomer(create: CreatePart) -> MappedRecord:
     place: KeyPath = ("people", "create")
     uses = [
         *_key(create.object, create.key, place),
@@ -102,10 +102,10 @@ def _newcomer(create: CreatePart) -> Record:
     ]
     if create.owner_field:
         uses.append(Use(create.object, create.owner_field, Role.FIRST, (*place, "owner")))
-    return Record("people.create", create.object, create.key, "", (*place, "object"), tuple(uses))
+    return MappedRecord("people.create", create.object, create.key, "", (*place, "object"), tuple(uses))
 
 
-def _rule(rule: RulePart) -> Record:
+def _rule(rule: RulePart) -> MappedRecord:
     # `create` writes once: what it fills is sent while the record is new, and never again
     role = Role.FIRST if rule.verb == "create" else Role.WRITE
     uses = [
@@ -128,7 +128,7 @@ def _rule(rule: RulePart) -> Record:
         *(Use(rule.object, name, Role.CLEAR, (*rule.place, "clear", at)) for at, name in enumerate(rule.clear)),
     ]
     place = (*rule.place, rule.verb)
-    return Record(rule.id, rule.object, rule.key, rule.kind, place, tuple(uses), rule.verb == "update")
+    return MappedRecord(rule.id, rule.object, rule.key, rule.kind, place, tuple(uses), rule.verb == "update")
 
 
 def _key(object_: str, key: str, place: KeyPath) -> Iterator[Use]:

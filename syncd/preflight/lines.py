@@ -15,7 +15,7 @@ from syncd.mapping.against import Remark
 
 
 @dataclass(frozen=True)
-class Line:
+class CheckLine:
     """`role`: store, source or destination. `fault`: the place in a mapping it speaks of, if any."""
 
     role: str
@@ -27,11 +27,11 @@ class Line:
     fault: Fault | None = None
 
     @classmethod
-    def of(cls, role: str, name: str, finding: Finding) -> Line:
+    def of(cls, role: str, name: str, finding: Finding) -> CheckLine:
         return cls(role, name, finding.level, finding.what, finding.message, finding.remedy)
 
     @classmethod
-    def at(cls, name: str, remark: Remark) -> Line:
+    def at(cls, name: str, remark: Remark) -> CheckLine:
         """Of a destination's mapping."""
         fault = remark.fault
         return cls("destination", name, remark.level, fault.key, fault.message, fault.hint, fault)
@@ -59,11 +59,11 @@ class Line:
         return f"{self.level!s:8}{self.name}  {self.what}: {self.message}{remedy}"
 
 
-def failed(lines: Iterable[Line]) -> bool:
+def failed(lines: Iterable[CheckLine]) -> bool:
     return any(line.level is Level.FAULT for line in lines)
 
 
-def summary(lines: Iterable[Line]) -> str:
+def summary(lines: Iterable[CheckLine]) -> str:
     """How many of which."""
     levels = [line.level for line in lines]
     words = [f"{levels.count(level)} {level}{'s' if levels.count(level) != 1 else ''}" for level in _BAD]

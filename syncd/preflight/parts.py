@@ -14,42 +14,42 @@ from syncd.capabilities import Describes, Finding, Level, OnlineCheck, Preparabl
 from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
 from syncd.dispatch import pacing
 from syncd.errors import Failure
-from syncd.mapping.against import Crm, compare
+from syncd.mapping.against import CrmDescription, compare
 from syncd.mapping.uses import objects_of
-from syncd.preflight.lines import Line
+from syncd.preflight.lines import CheckLine
 from syncd.preflight.reach import reach
-from syncd.service.assembly import Outlet
+from syncd.service.assembly import BuiltDestination
 from syncd.store import Store
 from syncd.store.lanes import spend, spending
 
 
-def source(name: str, asked: Any, public_url: str) -> Iterator[Line]:
+def source(name: str, asked: Any, public_url: str) -> Iterator[CheckLine]:
     """A source, and the way to its webhook."""
     looks = isinstance(asked, (OnlineCheck, KeyFetchingSource, WebhookSource))
     if not looks:
-        yield Line("source", name, Level.OK, "online", "there is nothing to ask of this connector")
+        yield CheckLine("source", name, Level.OK, "online", "there is nothing to ask of this connector")
     if isinstance(asked, OnlineCheck):
-        yield from (Line.of("source", name, finding) for finding in asked.check_online())
+        yield from (CheckLine.of("source", name, finding) for finding in asked.check_online())
     if isinstance(asked, WebhookSource):
-        yield from (Line.of("source", name, finding) for finding in reach(public_url, name))
+        yield from (CheckLine.of("source", name, finding) for finding in reach(public_url, name))
     if isinstance(asked, KeyFetchingSource):
         try:
             asked.fetch_keys(datetime.now(UTC))
         except Failure as failed:
             remedy = "until they can be had, its calls are answered 503"
-            yield Line("source", name, Level.FAULT, "keys", f"the keys that verify its calls: {failed}", remedy)
+            yield CheckLine("source", name, Level.FAULT, "keys", f"the keys that verify its calls: {failed}", remedy)
 
 
-def destination(outlet: Outlet, store: Store | None) -> Iterator[Line]:
+def destination(outlet: BuiltDestination, store: Store | None) -> Iterator[CheckLine]:
     """A destination and its mapping. What it cost is booked to the destination's allowance."""
     name, crm = outlet.settings.name, outlet.destination
     try:
         if isinstance(crm, OnlineCheck):
-            yield from (Line.of("destination", name, finding) for finding in crm.check_online())
+            yield from (CheckLine.of("destination", name, finding) for finding in crm.check_online())
         if isinstance(crm, Describes):
             yield from compared(outlet, crm)
         if not isinstance(crm, (OnlineCheck, Describes)):
-            yield Line("destination", name, Level.OK, "online", "there is nothing to ask of this connector")
+            yield CheckLine("destination", name, Level.OK, "online", "there is nothing to ask of this connector")
         yield from _quota(outlet, crm.allowance(), store)
     finally:
         cost = crm.spend()
@@ -57,19 +57,19 @@ def destination(outlet: Outlet, store: Store | None) -> Iterator[Line]:
             book(name, store, cost.units, cost.calls)
     if cost.calls:
         units = "" if cost.units == cost.calls else f", {cost.units:g} credits"
-        yield Line("destination", name, Level.OK, "cost", f"asking all this cost {_calls(cost.calls)}{units}")
+        yield CheckLine("destination", name, Level.OK, "cost", f"asking all this cost {_calls(cost.calls)}{units}")
 
 
-def compared(outlet: Outlet, crm: Describes) -> Iterator[Line]:
+def compared(outlet: BuiltDestination, crm: Describes) -> Iterator[CheckLine]:
     """The mapping against what the CRM says of itself."""
     told = described(outlet, crm)
-    return (Line.at(outlet.settings.name, remark) for remark in compare(outlet.mapping, told))
+    return (CheckLine.at(outlet.settings.name, remark) for remark in compare(outlet.mapping, told))
 
 
-def described(outlet: Outlet, crm: Describes) -> Crm:
+def described(outlet: BuiltDestination, crm: Describes) -> CrmDescription:
     """The CRM as the comparison wants it: one `describe`."""
     prepares = isinstance(outlet.destination, Preparable)
-    return Crm(
+    return CrmDescription(
         crm.describe(objects_of(outlet.mapping.parts)),
         folds_case=crm.folds_case,
         keying=outlet.destination.keying,
@@ -86,7 +86,7 @@ def book(name: str, store: Store | None, units: float, calls: int) -> None:
         store.apply(lambda connection: spend(connection, name, hour, units, calls))
 
 
-def _quota(outlet: Outlet, allowance: Allowance | None, store: Store | None) -> Iterator[Line]:
+def _quota(outlet: BuiltDestination, allowance: Allowance | None, store: Store | None) -> Iterator[CheckLine]:
     quota, name = outlet.settings.quota, outlet.settings.name
     if allowance is None:
         if quota is not None and quota.share is not None:
@@ -94,7 +94,7 @@ def _quota(outlet: Outlet, allowance: Allowance | None, store: Store | None) -> 
             finding = Finding(
                 Level.WARNING, "quota", text, "write an absolute number: quota: {calls: 50000} or {credits: 20000}"
             )
-            yield Line.of("destination", name, finding)
+            yield CheckLine.of("destination", name, finding)
         return
     rows = _spent(name, store)
     now = round(datetime.now(UTC).timestamp() * 1000)
@@ -106,9 +106,9 @@ def _quota(outlet: Outlet, allowance: Allowance | None, store: Store | None) -> 
         else ""
     )
     if room.left <= 0:
-        yield Line("destination", name, Level.WARNING, "quota", f"{text}: {room.reason}", "raise quota:, or wait")
+        yield CheckLine("destination", name, Level.WARNING, "quota", f"{text}: {room.reason}", "raise quota:, or wait")
     else:
-        yield Line("destination", name, Level.OK, "quota", text + ours)
+        yield CheckLine("destination", name, Level.OK, "quota", text + ours)
 
 
 def _spent(name: str, store: Store | None) -> list[tuple[int, float]]:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from syncd.capabilities import Describes, Preparable, PrepareResult
 from syncd.errors import UsageError
 from syncd.mapping.against import needs
-from syncd.preflight.lines import Line
+from syncd.preflight.lines import CheckLine
 from syncd.preflight.parts import book, compared, described
-from syncd.service.assembly import Outlet
+from syncd.service.assembly import BuiltDestination
 from syncd.store import Store
 
 
-def steps(outlet: Outlet, store: Store | None, *, dry: bool) -> Iterator[PrepareResult]:
+def steps(outlet: BuiltDestination, store: Store | None, *, dry: bool) -> Iterator[PrepareResult]:
     """One a field that is missing. Raises UsageError for a destination that cannot be prepared, a Failure when the CRM
     cannot be asked."""
     crm, name = outlet.destination, outlet.settings.name
@@ -33,7 +33,7 @@ def steps(outlet: Outlet, store: Store | None, *, dry: bool) -> Iterator[Prepare
         book(name, store, cost.units, cost.calls)
 
 
-def left(outlet: Outlet, store: Store | None) -> list[Line]:
+def left(outlet: BuiltDestination, store: Store | None) -> list[CheckLine]:
     """The mapping compared with the CRM as it is now."""
     crm = outlet.destination
     assert isinstance(crm, Describes)

@@ -19,7 +19,7 @@ from syncd.config.loading import Loaded
 from syncd.config.models import Settings
 from syncd.errors import AuthExpired, Failure, QuotaExhausted, RateLimited, SyncdError, Transient, UsageError
 from syncd.preflight import parts, stores
-from syncd.preflight.lines import Line
+from syncd.preflight.lines import CheckLine
 from syncd.service.assembly import assemble
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _REMEDIES: tuple[tuple[type[Failure], str], ...] = (
     (AuthExpired, "check the credentials"),
     (Transient, "try again; if it stays so, check the address and the network"),
 )
-Lines = Callable[[], Iterable[Line]]
+Lines = Callable[[], Iterable[CheckLine]]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class _Part:
     role: str
     name: str
     ask: Lines
-    lines: list[Line] = field(default_factory=list)
+    lines: list[CheckLine] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
 
     def run(self, turn: threading.Semaphore) -> None:
@@ -54,24 +54,26 @@ class _Part:
                     self.lines.append(line)
             except (Failure, SyncdError) as error:
                 remedy = next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
-                self.lines.append(Line(self.role, self.name, Level.FAULT, "answer", str(error), remedy))
+                self.lines.append(CheckLine(self.role, self.name, Level.FAULT, "answer", str(error), remedy))
             except Exception as error:  # a bug of one connector hides no other's answer
                 log.exception("checking %s failed", self.name)
                 text = f"syncd itself failed ({type(error).__name__}); please report it"
-                self.lines.append(Line(self.role, self.name, Level.FAULT, "answer", text))
+                self.lines.append(CheckLine(self.role, self.name, Level.FAULT, "answer", text))
             finally:
                 self.done.set()
 
-    def said(self, limit: float) -> list[Line]:
+    def said(self, limit: float) -> list[CheckLine]:
         """What it said; when it is not done, that too."""
         if self.done.is_set():
             return self.lines
         text = f"no complete answer within {limit:g} s"
-        late = Line(self.role, self.name, Level.FAULT, "answer", text, "try again; is the vendor slow, or the network?")
+        late = CheckLine(
+            self.role, self.name, Level.FAULT, "answer", text, "try again; is the vendor slow, or the network?"
+        )
         return [*self.lines, late]
 
 
-def check_online(loaded: Loaded, names: Sequence[str] = (), *, limit: float = LIMIT) -> list[Line]:
+def check_online(loaded: Loaded, names: Sequence[str] = (), *, limit: float = LIMIT) -> list[CheckLine]:
     """What is found of these names (sources, destinations, `store`), or of everything, in the order of the configuration.
     Raises UsageError for an unknown name, ConfigError for what keeps the configuration from being built."""
     settings = loaded.settings
@@ -79,7 +81,7 @@ def check_online(loaded: Loaded, names: Sequence[str] = (), *, limit: float = LI
     _known(names, settings)
     wanted = set(names) or {STORE, *settings.sources, *settings.destinations}
     store, findings = stores.opened(settings, loaded.path.parent)
-    lines = [Line.of("store", STORE, finding) for finding in findings] if STORE in wanted else []
+    lines = [CheckLine.of("store", STORE, finding) for finding in findings] if STORE in wanted else []
     assembly = assemble(loaded, store=store, only_sources=[name for name in settings.sources if name in wanted])
     public = settings.server.public_url or ""
     asked = [
@@ -98,7 +100,7 @@ def check_online(loaded: Loaded, names: Sequence[str] = (), *, limit: float = LI
     return lines
 
 
-def _all(asked: Sequence[_Part], limit: float) -> Iterator[Line]:
+def _all(asked: Sequence[_Part], limit: float) -> Iterator[CheckLine]:
     """Threads that nobody waits for beyond the limit: they are daemons, and end with the command."""
     turn, until = threading.Semaphore(AT_ONCE), time.monotonic() + limit
     for part in asked:

@@ -61,7 +61,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ConfigEntry:
     """One source or destination to be: its role, name, connector, and the answers to its questions."""
 
     role: registry.Role
@@ -71,7 +71,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Beginning:
+class FirstConfig:
     """What is to be written. `secrets`: relative path -> text, each for a 0600 file."""
 
     config: str
@@ -83,9 +83,9 @@ class Beginning:
 # ------------------------------------------------------------------------------------------------------ the questions
 
 
-def named(role: registry.Role, words: Sequence[str]) -> list[Entry]:
+def named(role: registry.Role, words: Sequence[str]) -> list[ConfigEntry]:
     """Entries of `TYPE` or `NAME=TYPE`. Raises UsageError for a type or name that cannot be."""
-    found: list[Entry] = []
+    found: list[ConfigEntry] = []
     for word in words:
         name, _, kind = word.rpartition("=")
         registry.load(role, kind)
@@ -94,7 +94,7 @@ def named(role: registry.Role, words: Sequence[str]) -> list[Entry]:
             name = next(one for one in (kind, *(f"{kind}-{n}" for n in range(2, 99))) if one not in taken)
         if not NAME.fullmatch(name) or any(entry.name == name for entry in found):
             raise UsageError(f"--{role} {word}: {name!r} is there already or no name; use a-z, 0-9, '.', '_' and '-'")
-        found.append(Entry(role, name, kind))
+        found.append(ConfigEntry(role, name, kind))
     return found
 
 
@@ -165,7 +165,7 @@ def example_of(key: str, words: str) -> str:
     return EXAMPLES.get(key) or EXAMPLES.get(key.rpartition(".")[2]) or EXAMPLES_BY_WORDS.get(words, "")
 
 
-def questions(entry: Entry) -> Iterator[Question]:
+def questions(entry: ConfigEntry) -> Iterator[Question]:
     """Of one connector, one after another: what `entry.answers` holds by then decides what is asked further."""
     yield from _asked(registry.load(entry.role, entry.type).settings, "", entry.answers)
 
@@ -194,7 +194,7 @@ def _wanted(ask: Prompt, prefix: str, answers: Answers) -> bool:
     )
 
 
-def variable(entry: Entry | None, key: str) -> str:
+def variable(entry: ConfigEntry | None, key: str) -> str:
     """The environment variable that is suggested for a secret."""
     whole = f"{entry.name}_{key}" if entry is not None else f"syncd_{key}"
     return re.sub(r"[^A-Z0-9]+", "_", whole.upper()).strip("_")
@@ -203,7 +203,7 @@ def variable(entry: Entry | None, key: str) -> str:
 # ---------------------------------------------------------------------------------------------------------- the files
 
 
-def compose(common: Answers, entries: Sequence[Entry]) -> Beginning:
+def first_config(common: Answers, entries: Sequence[ConfigEntry]) -> FirstConfig:
     """The files that these answers become. Raises UsageError for a key that no connector has."""
     writing = _Writing()
     writing.line("# yaml-language-server: $schema=syncd.schema.json")
@@ -224,10 +224,10 @@ def compose(common: Answers, entries: Sequence[Entry]) -> Beginning:
             _entry(writing, entry)
     text = "\n".join(writing.lines) + "\n"
     mappings = [entry.type for entry in entries if entry.role == "destination" and entry.type in shipped_mappings()]
-    return Beginning(text, tuple(dict.fromkeys(mappings)), writing.secrets, tuple(dict.fromkeys(writing.variables)))
+    return FirstConfig(text, tuple(dict.fromkeys(mappings)), writing.secrets, tuple(dict.fromkeys(writing.variables)))
 
 
-def _entry(writing: _Writing, entry: Entry) -> None:
+def _entry(writing: _Writing, entry: ConfigEntry) -> None:
     connector = registry.load(entry.role, entry.type)
     writing.line(f"  {entry.name}:  # {_short(connector.summary)}")
     writing.line(f"    type: {entry.type}")
@@ -237,7 +237,7 @@ def _entry(writing: _Writing, entry: Entry) -> None:
     writing.line(f"    # more keys: syncd connectors {entry.type}")
 
 
-def _channels(writing: _Writing, entries: Sequence[Entry]) -> None:
+def _channels(writing: _Writing, entries: Sequence[ConfigEntry]) -> None:
     """The switches of all that the chosen sources make, on."""
     on: dict[str, list[str]] = {}
     for entry in entries:
@@ -280,7 +280,7 @@ class _Writing:
         self.lines.append(text)
 
     def keys(
-        self, model: type[BaseModel], tree: Mapping[str, Any], indent: str, entry: Entry | None, above: str = ""
+        self, model: type[BaseModel], tree: Mapping[str, Any], indent: str, entry: ConfigEntry | None, above: str = ""
     ) -> None:
         for key, value in tree.items():
             info = keys_of(model).get(key)
@@ -293,7 +293,7 @@ class _Writing:
             words = type_words(info.annotation) if info is not None else "text"
             self.line(f"{indent}{key}: {self.value(value, words, entry, above + key)}{about}")
 
-    def value(self, text: str, words: str, entry: Entry | None, key: str) -> str:
+    def value(self, text: str, words: str, entry: ConfigEntry | None, key: str) -> str:
         """An answer as YAML."""
         if words.startswith("secret"):
             text = self._secret(text, entry, key)
@@ -305,7 +305,7 @@ class _Writing:
                 return _scalar(yaml.safe_load(text))
         return _scalar(text)
 
-    def _secret(self, text: str, entry: Entry | None, key: str) -> str:
+    def _secret(self, text: str, entry: ConfigEntry | None, key: str) -> str:
         if _REFERENCE.search(text):
             self.variables += [name for name in _REFERENCE.findall(text) if ":" not in name]
             return text

@@ -30,7 +30,7 @@ QUOTA_SAYS = ("the account has used", "the allowance is used up")
 
 
 @dataclass(frozen=True)
-class Facts:
+class StatusFacts:
     """What the advice is made of. `sources` and `destinations` are rows of `status`; a destination's row has `stopped` (only a
     person can mend it), `failures` in a row and `configured`. `polls`: source -> every how often it is read, for those that
     are. `dropped`: source -> what is wrong with its webhook at the vendor. `verified`: what `verify` found last, a row for each
@@ -56,7 +56,7 @@ class Facts:
     verified: Sequence[Mapping[str, Any]] = ()
 
 
-def advise(facts: Facts) -> list[str]:
+def advise(facts: StatusFacts) -> list[str]:
     """The most urgent first."""
     return [
         *_configuration(facts),
@@ -69,13 +69,13 @@ def advise(facts: Facts) -> list[str]:
     ]
 
 
-def _configuration(facts: Facts) -> Iterator[str]:
+def _configuration(facts: StatusFacts) -> Iterator[str]:
     for text in facts.refused:
         for fault in text.splitlines():
             yield f"configuration not in force: {fault}"
 
 
-def _machine(facts: Facts) -> Iterator[str]:
+def _machine(facts: StatusFacts) -> Iterator[str]:
     if not facts.alive:
         yield "no daemon runs on this database: nothing is read or sent; `systemctl start syncd`, or `syncd run`"
     if low_on_room(facts.free, facts.whole):
@@ -91,7 +91,7 @@ def low_on_room(free: int | None, whole: int | None) -> bool:
     return free is not None and (free < LITTLE_ROOM or (whole is not None and free < LITTLE_SHARE * whole))
 
 
-def _source(row: Mapping[str, Any], facts: Facts) -> Iterator[str]:
+def _source(row: Mapping[str, Any], facts: StatusFacts) -> Iterator[str]:
     name, error = row["source"], str(row["error"])
     failing = f"source {name}: failing ({row['failures']} times in a row): {error}"
     if error.startswith(NEEDS_OPERATOR) and SIGN_IN in error:
@@ -104,7 +104,7 @@ def _source(row: Mapping[str, Any], facts: Facts) -> Iterator[str]:
         yield from _lag(name, row["last_ok"], facts)
 
 
-def _lag(name: str, last: datetime | None, facts: Facts) -> Iterator[str]:
+def _lag(name: str, last: datetime | None, facts: StatusFacts) -> Iterator[str]:
     if last is not None and facts.now - last > MANY_POLLS * facts.polls[name]:
         since = _span(facts.now - last)
         yield f"source {name}: not read for {since}; `systemctl restart syncd` if `journalctl -u syncd` does not say why"
@@ -149,7 +149,7 @@ def _verified(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"{what}: {row['amiss']} {amiss} {when}; `syncd verify --since {row['since'][:10]}` lists, `--fix` mends"
 
 
-def _store(facts: Facts) -> Iterator[str]:
+def _store(facts: StatusFacts) -> Iterator[str]:
     if facts.quarantined:
         yield f"{facts.quarantined} in quarantine; see `syncd quarantine list`, mend the source, `syncd quarantine retry --all`"
     for kind, subject, error in facts.failed_jobs:

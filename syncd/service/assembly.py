@@ -37,7 +37,7 @@ Recall = Callable[[str, Sequence[str]], dict[str, str]]
 
 
 @dataclass(frozen=True)
-class Outlet:
+class BuiltDestination:
     """A destination ready to be written to: its settings, its connector, its mapping."""
 
     settings: DestinationSettings
@@ -51,7 +51,7 @@ class Assembly:
 
     settings: Settings
     sources: Mapping[str, Any]
-    outlets: Mapping[str, Outlet]
+    outlets: Mapping[str, BuiltDestination]
 
     def close(self) -> None:
         for outlet in self.outlets.values():
@@ -59,7 +59,7 @@ class Assembly:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What `check` found."""
 
     faults: tuple[Fault, ...]
@@ -197,7 +197,7 @@ class _Building:
             self._warn(path, "server.public_url is not set: signatures over the URL use the Host header")
         return source
 
-    def outlet(self, entry: DestinationSettings) -> Outlet | None:
+    def outlet(self, entry: DestinationSettings) -> BuiltDestination | None:
         path = ("destinations", entry.name)
         mapping = self._mapping(entry, path)
         if entry.connector is None:
@@ -211,7 +211,7 @@ class _Building:
         if isinstance(destination, LimitsNames) and (refused := _refused_names(destination, mapping)):
             self.faults += refused
             return None
-        return Outlet(entry, destination, mapping)
+        return BuiltDestination(entry, destination, mapping)
 
     def _own_tables(self, destination: WritesDatabase, mapping: CompiledMapping) -> str:
         """The first table of syncd's own database that the mapping would write into, "" when there is none."""
@@ -266,22 +266,22 @@ def _refused_names(destination: LimitsNames, mapping: CompiledMapping) -> list[F
     ]
 
 
-def check_configuration(path: Path) -> Report:
+def check_configuration(path: Path) -> CheckReport:
     """Every fault of the file and its mappings, without a network and without a store. Raises only what reading the file
     raises for a file that cannot be read at all."""
     try:
         loaded = load_settings(path, need_secrets=False)
     except ConfigError as error:
-        return Report((*error.faults, *_faults_of_mappings(path)), (), (), "")
+        return CheckReport((*error.faults, *_faults_of_mappings(path)), (), (), "")
     settings = loaded.settings
     if settings is None:
-        return Report((), loaded.warnings, loaded.missing, "ok as far as can be told without the secrets above")
+        return CheckReport((), loaded.warnings, loaded.missing, "ok as far as can be told without the secrets above")
     building = _Building(loaded, settings, MemoryTokens(), _no_recall, lambda: datetime.now(UTC), lints=True)
     if not loaded.document.data:
         building._fault(
             (), "the file is empty", "`syncd init` writes a configuration, `syncd config example` shows one"
         )
-        return Report(tuple(building.faults), (), (), "")
+        return CheckReport(tuple(building.faults), (), (), "")
     building.database()
     for place, message, hint in loose_ends(settings):
         building._warn(place, message, hint)
@@ -294,7 +294,7 @@ def check_configuration(path: Path) -> Report:
     unset = [fault for fault in building.faults if loaded.missing and _beside(fault, loaded.missing)]
     faults = tuple(fault for fault in building.faults if fault not in unset)
     needed = (*loaded.missing, *building.needed)
-    return Report(faults, (*loaded.warnings, *building.warnings), needed, f"ok: {count}")
+    return CheckReport(faults, (*loaded.warnings, *building.warnings), needed, f"ok: {count}")
 
 
 def _faults_of_mappings(path: Path) -> list[Fault]:

@@ -28,10 +28,10 @@ from syncd.intake.webhooks import Endpoint
 from syncd.observability.call_stats import CallStats
 from syncd.service import sd_notify, watchdog
 from syncd.service.advice import low_on_room
-from syncd.service.assembly import Assembly, Outlet, assemble, open_store
+from syncd.service.assembly import Assembly, BuiltDestination, assemble, open_store
 from syncd.service.job_runner import PRESENCE, JobRunner, show_presence
 from syncd.service.reload import Reload, lane_mark
-from syncd.signin.watcher import LOOK_EVERY, SignIns
+from syncd.signin.watcher import LOOK_EVERY, SignInWatcher
 from syncd.store import Store
 from syncd.store import gauges as figures
 from syncd.store.announcements import Announcements
@@ -45,7 +45,7 @@ from syncd.store.purge import purge
 from syncd.store.subscriptions import faults
 from syncd.store.verifications import last_results
 from syncd.web.app import Readiness, make_app
-from syncd.web.metrics import Gauges, Lag, LaneNow, Line, Reloads, Stored, Verified, registry_of
+from syncd.web.metrics import BalanceSample, Gauges, Lag, LaneNow, Reloads, StoreGauges, VerificationSample, registry_of
 from syncd.web.server import Server
 
 log = structlog.get_logger(__name__)
@@ -91,7 +91,7 @@ class Daemon:
         self._calling = PgNotifier(self.store, self._heard)
         self.jobs = JobRunner(self.store, self.intake, clock=self._clock)
         self.intake.schedule.add("jobs", self.jobs.work, Times(every=JOBS_EVERY))
-        sign_ins = SignIns(self.store, self._mended)
+        sign_ins = SignInWatcher(self.store, self._mended)
         self.intake.schedule.add("sign-ins", sign_ins.look, Times(every=LOOK_EVERY))
         self.intake.schedule.add("purge", self._purge, Times(every=PURGE_EVERY, at_once=False))
         gauges = Gauges(
@@ -118,7 +118,7 @@ class Daemon:
                 Endpoint.of(name, source)  # what is wrong with it is wrong now, not when half of it is in force
         return assembly
 
-    def _lane(self, settings: Settings, name: str, outlet: Outlet) -> Lane:
+    def _lane(self, settings: Settings, name: str, outlet: BuiltDestination) -> Lane:
         return Lane(
             name, outlet.destination, outlet.mapping, self.store, settings, clock=self._clock, meter=self._meter
         )
@@ -208,7 +208,7 @@ class Daemon:
         for lane, outlet in ended:
             self._end(lane, outlet.destination)
 
-    def _goes_on(self, lane: Lane, settings: Settings, outlet: Outlet) -> bool:
+    def _goes_on(self, lane: Lane, settings: Settings, outlet: BuiltDestination) -> bool:
         """Whether this lane may stay as it is. One that waits for somebody to mend something begins anew."""
         if lane_mark(settings, outlet) != lane_mark(self.settings, self.assembly.outlets[lane.name]):
             return False
@@ -307,16 +307,16 @@ class Daemon:
         if done.quarantined:
             log.warning("purged from quarantine: nobody looked", bodies=done.quarantined)
 
-    def _lines(self) -> Iterable[Line]:
+    def _lines(self) -> Iterable[BalanceSample]:
         for line in self._books.lines():
             for state in STATES:
-                yield Line(line.destination, line.channel, state, getattr(line, state))
+                yield BalanceSample(line.destination, line.channel, state, getattr(line, state))
 
-    def _verified(self) -> Iterable[Verified]:
+    def _verified(self) -> Iterable[VerificationSample]:
         names = {"source": set(self.settings.sources), "destination": set(self.settings.destinations)}
         for one in last_results(self.store):
             if one.subject in names[one.role]:
-                yield Verified(one.role, one.subject, one.amiss, one.at.timestamp())
+                yield VerificationSample(one.role, one.subject, one.amiss, one.at.timestamp())
 
     def _lags(self) -> Iterable[Lag]:
         now = self._clock()
@@ -334,11 +334,11 @@ class Daemon:
         for name, lane in sorted(self.lanes.items()):
             yield lane_now(lane, self.assembly.outlets[name], self.store, millis(self._clock()))
 
-    def _stored(self) -> Stored:
+    def _stored(self) -> StoreGauges:
         now = self._clock()
         room, oldest = figures.disk(self.store), figures.oldest_purgeable(self.store)
         since = figures.oldest_pending(self.store)
-        return Stored(
+        return StoreGauges(
             oldest={name: (now - since[name]).total_seconds() if name in since else 0.0 for name in self.lanes},
             receipts=figures.receipt_counts(self.store),
             jobs=figures.job_counts(self.store),
@@ -350,7 +350,7 @@ class Daemon:
         )
 
 
-def lane_now(lane: Lane, outlet: Outlet, store: Store, now: int) -> LaneNow:
+def lane_now(lane: Lane, outlet: BuiltDestination, store: Store, now: int) -> LaneNow:
     """How a destination fares, by its lane's last word and without asking the vendor."""
     pace, allowance = lane.pace(), outlet.destination.allowance()
     with store.read() as connection:

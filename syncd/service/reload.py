@@ -22,7 +22,7 @@ from syncd.config.secret_refs import files_named
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.mapping.shipped import own_files
 from syncd.service import sd_notify
-from syncd.service.assembly import Assembly, Outlet
+from syncd.service.assembly import Assembly, BuiltDestination
 from syncd.store.announcements import IN_FORCE, REFUSED, Announcements
 from syncd.store.journal.entries import StoreUnavailable
 
@@ -44,7 +44,7 @@ FIXED: Mapping[tuple[str, ...], Callable[[Settings], object]] = {
 """What a running process cannot change."""
 
 
-class Named(msgspec.Struct, frozen=True):
+class ConfiguredType(msgspec.Struct, frozen=True):
     """What `status` needs to know of a source or a destination."""
 
     type: str
@@ -53,18 +53,18 @@ class Named(msgspec.Struct, frozen=True):
 class InForce(msgspec.Struct, frozen=True):
     """The configuration that a running daemon works by, as far as `status` needs it."""
 
-    sources: dict[str, Named]
-    destinations: dict[str, Named]
+    sources: dict[str, ConfiguredType]
+    destinations: dict[str, ConfiguredType]
 
     @classmethod
     def of(cls, settings: Settings) -> InForce:
         return cls(
-            {name: Named(entry.type) for name, entry in settings.sources.items()},
-            {name: Named(entry.type) for name, entry in settings.destinations.items()},
+            {name: ConfiguredType(entry.type) for name, entry in settings.sources.items()},
+            {name: ConfiguredType(entry.type) for name, entry in settings.destinations.items()},
         )
 
 
-def lane_mark(settings: Settings, outlet: Outlet) -> tuple[Any, ...]:
+def lane_mark(settings: Settings, outlet: BuiltDestination) -> tuple[Any, ...]:
     """All that a lane works by: two equal ones need no new lane."""
     groups = {
         (channel, switch): who

@@ -17,7 +17,7 @@ from syncd.dispatch.pacing import Pace
 from syncd.intake.backfill import KIND as BACKFILL
 from syncd.intake.polls import STARTED, backfill_command
 from syncd.mapping.reasons import STRANGER
-from syncd.service.advice import SLOWEST, USUAL_POLL, Facts, advise
+from syncd.service.advice import SLOWEST, USUAL_POLL, StatusFacts, advise
 from syncd.store import gauges
 from syncd.store.balance import balance, kept_out
 from syncd.store.engine import millis, moment
@@ -38,7 +38,7 @@ class HasType(Protocol):
     def type(self) -> str: ...
 
 
-class Named(Protocol):
+class ConfigurationView(Protocol):
     """What is asked of a configuration: `Settings` is one, so is what a running daemon says of its own."""
 
     @property
@@ -66,7 +66,7 @@ class Status:
         return asdict(self)
 
 
-def gather(store: Store, settings: Named, refused: Sequence[str] = (), *, alive: bool = True) -> Status:
+def gather(store: Store, settings: ConfigurationView, refused: Sequence[str] = (), *, alive: bool = True) -> Status:
     """Everything at one moment. `refused`: why running daemons do not work by what lies there now, a fault a line; `alive`:
     whether one runs. Raises StoreUnavailable."""
     now = store.clock()
@@ -82,7 +82,7 @@ def gather(store: Store, settings: Named, refused: Sequence[str] = (), *, alive:
     ]
     verified = _verified(store, settings)
     room = gauges.disk(store)
-    facts = Facts(
+    facts = StatusFacts(
         now=now,
         sources=sources,
         destinations=destinations,
@@ -106,7 +106,7 @@ def gather(store: Store, settings: Named, refused: Sequence[str] = (), *, alive:
     )
 
 
-def _history(store: Store, settings: Named, now: datetime) -> list[str]:
+def _history(store: Store, settings: ConfigurationView, now: datetime) -> list[str]:
     """Sources that began lately, and whose history nobody has fetched."""
     fetched = {job.subject for job in store.jobs.list(kinds=(BACKFILL,), limit=1000)}
     notes = []
@@ -129,7 +129,7 @@ def _every(entry: HasType) -> timedelta:
     return getattr(entry, "poll", None) or USUAL_POLL
 
 
-def _key_missing(store: Store, settings: Named) -> str:
+def _key_missing(store: Store, settings: ConfigurationView) -> str:
     """The key file, where tokens are stored and it is not there."""
     if store.postgresql or getattr(settings, "secret_key", None) is not None:
         return ""
@@ -151,7 +151,7 @@ def _failed_jobs(store: Store, now: datetime) -> list[tuple[str, str, str]]:
     return [(job.kind, job.subject, str(job.progress.get("error", ""))) for job in found if now - job.updated_at < DAY]
 
 
-def _sources(store: Store, settings: Named) -> list[dict[str, Any]]:
+def _sources(store: Store, settings: ConfigurationView) -> list[dict[str, Any]]:
     health = store.sources.all()
     rows = []
     for name, entry in settings.sources.items():
@@ -170,7 +170,7 @@ def _sources(store: Store, settings: Named) -> list[dict[str, Any]]:
     return rows
 
 
-def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str, Any]]:
+def _destinations(store: Store, settings: ConfigurationView, now: datetime) -> list[dict[str, Any]]:
     queued = select(
         deliveries.c.destination,
         deliveries.c.state,
@@ -223,7 +223,7 @@ def _destinations(store: Store, settings: Named, now: datetime) -> list[dict[str
     ]
 
 
-def _verified(store: Store, settings: Named) -> list[dict[str, Any]]:
+def _verified(store: Store, settings: ConfigurationView) -> list[dict[str, Any]]:
     """The last `verify` of each source and destination that is still configured."""
     names = {"source": settings.sources, "destination": settings.destinations}
     return [

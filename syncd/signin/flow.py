@@ -49,7 +49,7 @@ _READ = ("access_token", "refresh_token", "token_type", "error", "error_descript
 """What of a token answer oauthlib is shown, as far as it is text: it trips over numbers in odd places."""
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class SignInAttempt(msgspec.Struct, frozen=True):
     """One try to sign in: what must come back as it was sent."""
 
     url: str
@@ -64,7 +64,7 @@ class Attempt(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-def begin(sign_in: SignIn, redirect: str) -> Attempt:
+def begin(sign_in: SignIn, redirect: str) -> SignInAttempt:
     """A new attempt, with a state and a verifier of its own."""
     from oauthlib.common import generate_token
     from oauthlib.oauth2 import WebApplicationClient
@@ -82,7 +82,7 @@ def begin(sign_in: SignIn, redirect: str) -> Attempt:
         **sign_in.parameters,
     )
     scheme = urlsplit(sign_in.authorize_url).scheme
-    return Attempt(f"{scheme}:{url.partition(':')[2]}", redirect, state, verifier)
+    return SignInAttempt(f"{scheme}:{url.partition(':')[2]}", redirect, state, verifier)
 
 
 def _as_https(url: str) -> str:
@@ -90,7 +90,7 @@ def _as_https(url: str) -> str:
     return "https:" + url.partition(":")[2]
 
 
-def read_redirect(sign_in: SignIn, attempt: Attempt, query: str) -> str:
+def read_redirect(sign_in: SignIn, attempt: SignInAttempt, query: str) -> str:
     """The code in the query that the browser came back with. Raises SyncdError with one line."""
     from oauthlib.oauth2 import MismatchingStateError, MissingCodeError, OAuth2Error, WebApplicationClient
 
@@ -112,7 +112,7 @@ def read_redirect(sign_in: SignIn, attempt: Attempt, query: str) -> str:
     return str(said["code"])
 
 
-def read_pasted(sign_in: SignIn, attempt: Attempt, text: str) -> str:
+def read_pasted(sign_in: SignIn, attempt: SignInAttempt, text: str) -> str:
     """The code in what a person pasted: the whole address the browser was sent to, or the code alone. PKCE still binds a
     bare code to this attempt. Raises SyncdError."""
     pasted = text.strip()
@@ -141,7 +141,7 @@ def _host(url: str) -> str:
     return _plain(url, 100)
 
 
-def exchange_body(sign_in: SignIn, attempt: Attempt, code: str) -> bytes:
+def exchange_body(sign_in: SignIn, attempt: SignInAttempt, code: str) -> bytes:
     """The form that turns a code into tokens."""
     from oauthlib.oauth2 import WebApplicationClient
 

@@ -30,7 +30,7 @@ def announce(store: Store, role: Role, name: str, grant: str) -> None:
     Announcements(store).announce(_TOPIC, f"{role}:{name}", grant)
 
 
-class SignIns:
+class SignInWatcher:
     """Looks for announcements. `mended(role, name)` is called for each new one; the token is read afresh from then on."""
 
     def __init__(self, store: Store, mended: Callable[[str, str], None]) -> None:

@@ -10,7 +10,7 @@ A destination's test inherits `DestinationConformance` with the fixtures `crm` a
 """
 
 from syncd.testing.destination_kit import Crm, DestinationConformance
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 from syncd.testing.source_kit import (
     BackfillConformance,
     HintConformance,
@@ -24,7 +24,7 @@ __all__ = [
     "Crm",
     "DestinationConformance",
     "HintConformance",
-    "Ledger",
+    "SourceLedger",
     "PollingConformance",
     "Vendor",
     "WebhookConformance",

@@ -14,11 +14,11 @@ from uuid import UUID
 
 from syncd.connector import Batch, Hint, NotYet, Request
 from syncd.signals import Signal
-from syncd.testing.progress import STEPS, Progress
+from syncd.testing.progress import STEPS, ProgressGuard
 
 
 @dataclass
-class Ledger:
+class SourceLedger:
     """`connect` builds the source afresh, as after a restart; `clock` is ours, moved by hand."""
 
     connect: Callable[[], Any]
@@ -66,7 +66,7 @@ class Ledger:
         """One poll; `stop_after` batches the process dies; `restart`: it dies after every batch and goes on from the
         committed state, until a poll ends by itself."""
         new: list[Signal] = []
-        progress = Progress("a poll that is restarted after each batch" if restart else "a poll")
+        progress = ProgressGuard("a poll that is restarted after each batch" if restart else "a poll")
         while True:
             ended = True
             for count, batch in enumerate(self._batches(), start=1):
@@ -78,7 +78,7 @@ class Ledger:
             if ended or not restart:
                 return new
 
-    def _absorbed(self, batch: Batch, state: bytes | None, progress: Progress) -> list[Signal]:
+    def _absorbed(self, batch: Batch, state: bytes | None, progress: ProgressGuard) -> list[Signal]:
         waiting = set(self.hints)
         new = self.absorb(batch)
         progress.step(state, len(new) + len(set(self.hints) - waiting))
@@ -121,7 +121,7 @@ class Ledger:
         """A backfill over a range; `restart`: the process dies after every batch and resumes."""
         new: list[Signal] = []
         state: bytes | None = None
-        progress = Progress("a backfill that is restarted after each batch" if restart else "a backfill")
+        progress = ProgressGuard("a backfill that is restarted after each batch" if restart else "a backfill")
         while True:
             ended = True
             for batch in self.connect().backfill(since, until, state):

@@ -13,7 +13,7 @@ IDLE = 50
 
 
 @dataclass
-class Progress:
+class ProgressGuard:
     """One reading; `what` names it in the failure."""
 
     what: str

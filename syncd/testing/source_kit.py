@@ -30,7 +30,7 @@ from syncd.connector import (
 )
 from syncd.errors import Malformed, NotAuthentic, RateLimited, Transient
 from syncd.signals import Signal, place_of
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 
 HUGE = 5_000_000
 
@@ -95,13 +95,13 @@ class _Suite:
     connector: ClassVar[Connector[Any]]
 
     @pytest.fixture
-    def ledger(self, connect: Callable[..., Any], vendor: Vendor) -> Ledger:
+    def ledger(self, connect: Callable[..., Any], vendor: Vendor) -> SourceLedger:
         """`connect` may take the ledger's `recall` as its only argument."""
-        ledger = Ledger(connect=lambda: None, now=vendor.first_moment)
+        ledger = SourceLedger(connect=lambda: None, now=vendor.first_moment)
         ledger.connect = _with_recall(connect, ledger)
         return ledger
 
-    def test_the_suites_cover_what_the_source_can(self, ledger: Ledger) -> None:
+    def test_the_suites_cover_what_the_source_can(self, ledger: SourceLedger) -> None:
         source = ledger.connect()
         for protocol, suite in SUITES.items():
             assert isinstance(source, protocol) == isinstance(self, suite), (
@@ -120,7 +120,7 @@ class _Suite:
             assert "\n" not in signal.title, "a title is one line"
 
 
-def _with_recall(connect: Callable[..., Any], ledger: Ledger) -> Callable[[], Any]:
+def _with_recall(connect: Callable[..., Any], ledger: SourceLedger) -> Callable[[], Any]:
     import inspect
 
     takes_recall = bool(inspect.signature(connect).parameters)
@@ -130,7 +130,7 @@ def _with_recall(connect: Callable[..., Any], ledger: Ledger) -> Callable[[], An
 class WebhookConformance(_Suite):
     """For sources that receive webhooks."""
 
-    def test_an_authentic_request_brings_its_event_once(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_an_authentic_request_brings_its_event_once(self, ledger: SourceLedger, vendor: Vendor) -> None:
         for number in range(3):
             vendor.happen(number)
         for number in (0, 1, 0, 2, 2):
@@ -140,13 +140,13 @@ class WebhookConformance(_Suite):
         assert len(ledger.signals) == 3 * vendor.signals_per_event
         self.well_formed(list(ledger.signals.values()))
 
-    def test_parsing_is_pure(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_parsing_is_pure(self, ledger: SourceLedger, vendor: Vendor) -> None:
         vendor.happen(0)
         request = vendor.request(0)
         first, second = (ledger.connect().parse(request) for _ in range(2))
         assert (first.signals, first.hints) == (second.signals, second.hints)
 
-    def test_our_clock_is_not_part_of_the_id(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_our_clock_is_not_part_of_the_id(self, ledger: SourceLedger, vendor: Vendor) -> None:
         vendor.happen(0)
         request = vendor.request(0)
         later = replace(request, received_at=request.received_at + timedelta(minutes=4))
@@ -154,7 +154,7 @@ class WebhookConformance(_Suite):
         assert [signal.id for signal in one.signals] == [signal.id for signal in other.signals]
         assert [hint.key for hint in one.hints] == [hint.key for hint in other.hints]
 
-    def test_what_is_not_authentic_is_refused(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_what_is_not_authentic_is_refused(self, ledger: SourceLedger, vendor: Vendor) -> None:
         vendor.happen(0)
         request = vendor.request(0)
         verifier = ledger.connect().verifier()
@@ -162,7 +162,7 @@ class WebhookConformance(_Suite):
         for what, forged in forgeries(request, vendor):
             assert _refused(verifier, forged, ledger.now), f"accepted: {what}"
 
-    def test_an_old_request_is_refused(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_an_old_request_is_refused(self, ledger: SourceLedger, vendor: Vendor) -> None:
         vendor.happen(0)
         verifier = ledger.connect().verifier()
         request = vendor.request(0)
@@ -174,7 +174,7 @@ class WebhookConformance(_Suite):
             verifier(request, ledger.now + timedelta(hours=1))
 
     @pytest.mark.parametrize("body", list(range(12)))
-    def test_no_body_breaks_the_parser(self, ledger: Ledger, vendor: Vendor, body: int) -> None:
+    def test_no_body_breaks_the_parser(self, ledger: SourceLedger, vendor: Vendor, body: int) -> None:
         request = vendor.sign(list(_bodies())[body])
         source = ledger.connect()
         source.verifier()(request, ledger.now)
@@ -187,7 +187,7 @@ class WebhookConformance(_Suite):
             assert isinstance(batch, Batch)
             self.well_formed(batch.signals)
 
-    def test_a_wrong_event_harms_no_other(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_a_wrong_event_harms_no_other(self, ledger: SourceLedger, vendor: Vendor) -> None:
         for number in (0, 1):
             vendor.happen(number)
         source = ledger.connect()
@@ -222,7 +222,7 @@ class WebhookConformance(_Suite):
         assert not sends_lists, "two events in one body do not bring what each brings alone"
         return False
 
-    def test_probes_without_an_event_are_answered(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_probes_without_an_event_are_answered(self, ledger: SourceLedger, vendor: Vendor) -> None:
         for method in ("GET", "HEAD", "OPTIONS"):
             probe = replace(vendor.sign(b""), method=method, body=b"", headers={}, query=())
             reply = ledger.connect().handshake(probe)
@@ -314,13 +314,13 @@ def forgeries(request: Request, vendor: Vendor) -> Iterator[tuple[str, Request]]
 class PollingConformance(_Suite):
     """For sources that are polled."""
 
-    def test_a_new_source_starts_at_now(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_a_new_source_starts_at_now(self, ledger: SourceLedger, vendor: Vendor) -> None:
         vendor.happen(0)
         ledger.now = vendor.moment(1)
         ledger.start()
         assert self.polled(ledger) == []
 
-    def test_everything_after_the_start_is_seen_once(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_everything_after_the_start_is_seen_once(self, ledger: SourceLedger, vendor: Vendor) -> None:
         ledger.start()
         seen: list[UUID] = []
         for number in range(1, 4):
@@ -331,22 +331,22 @@ class PollingConformance(_Suite):
         assert self.polled(ledger) == []
         self.well_formed(list(ledger.signals.values()))
 
-    def test_pages_are_all_read(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_pages_are_all_read(self, ledger: SourceLedger, vendor: Vendor) -> None:
         self.many(ledger, vendor)
         assert len(self.polled(ledger)) == vendor.many * vendor.signals_per_event
         assert all(state is not None for state in ledger.states), "each batch carries its state"
 
-    def test_death_between_any_two_batches_loses_nothing(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_death_between_any_two_batches_loses_nothing(self, ledger: SourceLedger, vendor: Vendor) -> None:
         self.many(ledger, vendor)
         assert len(self.polled(ledger, restart=True)) == vendor.many * vendor.signals_per_event
 
-    def test_a_batch_that_was_not_committed_comes_again(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_a_batch_that_was_not_committed_comes_again(self, ledger: SourceLedger, vendor: Vendor) -> None:
         self.many(ledger, vendor)
         assert ledger.state is not None
         next(iter(ledger.connect().poll(ledger.state, ledger.now)), None)
         assert len(self.polled(ledger)) == vendor.many * vendor.signals_per_event
 
-    def test_our_clock_may_be_wrong(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_our_clock_may_be_wrong(self, ledger: SourceLedger, vendor: Vendor) -> None:
         ledger.start()
         for number, skew in ((1, timedelta(hours=1)), (2, timedelta(minutes=-50)), (3, timedelta(0))):
             vendor.happen(number)
@@ -356,7 +356,7 @@ class PollingConformance(_Suite):
         self.polled(ledger)
         assert len(ledger.signals) == 3 * vendor.signals_per_event
 
-    def test_trouble_at_the_vendor_only_delays(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_trouble_at_the_vendor_only_delays(self, ledger: SourceLedger, vendor: Vendor) -> None:
         self.many(ledger, vendor)
         for trouble, allowed in (
             (vendor.throttle, (RateLimited,)),
@@ -369,13 +369,13 @@ class PollingConformance(_Suite):
         self.polled(ledger)
         assert len(ledger.signals) == vendor.many * vendor.signals_per_event
 
-    def many(self, ledger: Ledger, vendor: Vendor) -> None:
+    def many(self, ledger: SourceLedger, vendor: Vendor) -> None:
         ledger.start()
         for number in range(1, vendor.many + 1):
             vendor.happen(number)
         ledger.now = vendor.moment(vendor.many) + timedelta(hours=1)
 
-    def polled(self, ledger: Ledger, *, restart: bool = False) -> list[Signal]:
+    def polled(self, ledger: SourceLedger, *, restart: bool = False) -> list[Signal]:
         """What a poll brings, with what its hints bring."""
         return ledger.poll(restart=restart) + (ledger.fetch(patience=timedelta(hours=2)) if ledger.hints else [])
 
@@ -383,14 +383,14 @@ class PollingConformance(_Suite):
 class HintConformance(_Suite):
     """For sources whose hints are fetched."""
 
-    def test_a_hint_answered_twice_makes_one_signal(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_a_hint_answered_twice_makes_one_signal(self, ledger: SourceLedger, vendor: Vendor) -> None:
         vendor.happen(0)
         for _ in range(2):
             ledger.receive(vendor.request(0)) if isinstance(self, WebhookConformance) else None
             ledger.fetch()
         assert len(ledger.signals) <= vendor.signals_per_event
 
-    def test_a_hint_on_something_that_is_gone_ends(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_a_hint_on_something_that_is_gone_ends(self, ledger: SourceLedger, vendor: Vendor) -> None:
         if isinstance(self, WebhookConformance):
             ledger.receive(vendor.request(0))  # announced, and never to be found
             ledger.fetch()
@@ -400,20 +400,20 @@ class HintConformance(_Suite):
 class BackfillConformance(_Suite):
     """For sources that can fetch the past."""
 
-    def test_the_range_is_kept(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_the_range_is_kept(self, ledger: SourceLedger, vendor: Vendor) -> None:
         for number in range(6):
             vendor.happen(number)
         got = self.filled(ledger, vendor.moment(2), vendor.moment(4))
         assert len(got) == 2 * vendor.signals_per_event, [signal.occurred_at for signal in got]
         self.well_formed(got)
 
-    def test_a_stopped_backfill_goes_on(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_a_stopped_backfill_goes_on(self, ledger: SourceLedger, vendor: Vendor) -> None:
         for number in range(1, vendor.many + 1):
             vendor.happen(number)
         got = self.filled(ledger, vendor.moment(1), vendor.moment(vendor.many + 1), restart=True)
         assert len(got) == vendor.many * vendor.signals_per_event
 
-    def test_one_event_has_one_id_on_all_routes(self, ledger: Ledger, vendor: Vendor) -> None:
+    def test_one_event_has_one_id_on_all_routes(self, ledger: SourceLedger, vendor: Vendor) -> None:
         if isinstance(self, PollingConformance):
             ledger.start()
         vendor.happen(1)
@@ -430,7 +430,7 @@ class BackfillConformance(_Suite):
         self.filled(ledger, vendor.moment(0), vendor.moment(2))
         assert len(ledger.signals) == vendor.signals_per_event
 
-    def filled(self, ledger: Ledger, since: datetime, until: datetime, *, restart: bool = False) -> list[Signal]:
+    def filled(self, ledger: SourceLedger, since: datetime, until: datetime, *, restart: bool = False) -> list[Signal]:
         ledger.now = max(ledger.now, until)
         got = ledger.backfill(since, until, restart=restart)
         return got + (ledger.fetch(patience=timedelta(hours=2)) if ledger.hints else [])

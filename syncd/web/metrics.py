@@ -26,7 +26,7 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BalanceSample:
     """One line of the balance sheet: how many signals of a channel are in a state at a destination. `state` "signals" is
     the other side: how many there are in all; it is shown as a metric of its own, so that states can be summed."""
 
@@ -57,7 +57,7 @@ class Reloads:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerificationSample:
     """What `verify` found last: of a source or destination (`role`), how much was amiss, and when (seconds since 1970)."""
 
     role: str
@@ -66,7 +66,7 @@ class Verified:
     at: float
 
 
-def no_results() -> Iterable[Verified]:
+def no_results() -> Iterable[VerificationSample]:
     return ()
 
 
@@ -88,7 +88,7 @@ class LaneNow:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoreGauges:
     """What the store says of itself. Keys: `oldest` destination, `receipts` (source, state), `jobs` (kind, state), `people`
     destination. `books_age`: seconds since the books were counted. `free` None: only the server knows."""
 
@@ -110,7 +110,7 @@ def no_lanes() -> Iterable[LaneNow]:
     return ()
 
 
-def no_lines() -> Iterable[Line]:
+def no_lines() -> Iterable[BalanceSample]:
     return ()
 
 
@@ -144,13 +144,13 @@ class Gauges(Collector):
         counts: Counts,
         depth: Callable[[], int],
         waiting: Callable[[], int],
-        books: Callable[[], Iterable[Line]] = no_lines,
+        books: Callable[[], Iterable[BalanceSample]] = no_lines,
         lags: Callable[[], Iterable[Lag]] = no_lags,
         reloads: Callable[[], Reloads] = Reloads,
         *,
-        verified: Callable[[], Iterable[Verified]] = no_results,
+        verified: Callable[[], Iterable[VerificationSample]] = no_results,
         lanes: Callable[[], Iterable[LaneNow]] = no_lanes,
-        stored: Callable[[], Stored] = Stored,
+        stored: Callable[[], StoreGauges] = StoreGauges,
         commits: Commits | None = None,
         meter: CallStats | None = None,
     ) -> None:

@@ -23,17 +23,17 @@ LINGER_BYTES = 1024 * 1024
 _HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
 
 
-class Refusal(NamedTuple):
+class RequestRefusal(NamedTuple):
     """An answer given before there is a request that could be answered."""
 
     status: int
     text: bytes
 
 
-HEAD_TOO_LARGE = Refusal(431, b"the headers are too large: 64 KiB and 200 fields are accepted\n")
-URL_TOO_LONG = Refusal(414, b"the request line is too long\n")
-NO_HTTP = Refusal(400, b"this is not an HTTP request\n")
-WRONG_HOST = Refusal(400, b"an HTTP/1.1 request needs exactly one valid Host header\n")
+HEAD_TOO_LARGE = RequestRefusal(431, b"the headers are too large: 64 KiB and 200 fields are accepted\n")
+URL_TOO_LONG = RequestRefusal(414, b"the request line is too long\n")
+NO_HTTP = RequestRefusal(400, b"this is not an HTTP request\n")
+WRONG_HOST = RequestRefusal(400, b"an HTTP/1.1 request needs exactly one valid Host header\n")
 
 
 class _Refused(Exception):
@@ -54,7 +54,7 @@ class Protocol(HttpToolsProtocol):
     _fields = 0
     _hosts = 0
     _host = b""
-    _reason: Refusal | None = None
+    _reason: RequestRefusal | None = None
     _refused = False
     _dropped = 0
 
@@ -115,7 +115,7 @@ class Protocol(HttpToolsProtocol):
             self._host = value
         super().on_header(name, value)
 
-    def _count(self, size: int, refusal: Refusal) -> None:
+    def _count(self, size: int, refusal: RequestRefusal) -> None:
         self._head += size
         if self._head > HEAD_BYTES or self._fields > HEAD_FIELDS:
             self._stop(refusal)
@@ -146,7 +146,7 @@ class Protocol(HttpToolsProtocol):
 
     # ---- refusing
 
-    def _stop(self, reason: Refusal) -> None:
+    def _stop(self, reason: RequestRefusal) -> None:
         self._reason = reason
         raise _Refused
 
@@ -154,7 +154,7 @@ class Protocol(HttpToolsProtocol):
         """uvicorn calls it for whatever stopped the parser."""
         self._refuse(self._reason or NO_HTTP)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: RequestRefusal) -> None:
         """Ends the connection; a request before this one still gets its answer, and then no other."""
         self._refused = True
         cycle = self.cycle

@@ -40,7 +40,7 @@ _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 _CLOSE = (b"connection", b"close")
 
 
-class _Refused(Exception):
+class _BodyRefused(Exception):
     """The body will not be read to its end."""
 
     def __init__(self, answer: WebhookResponse) -> None:
@@ -76,7 +76,7 @@ class WebhookRoute:
         headers = _headers(scope["headers"])
         try:
             body = await self._body(headers, receive)
-        except _Refused as refused:
+        except _BodyRefused as refused:
             await self._refuse(receive, send, name, refused.answer)
             return
         except _Gone:
@@ -140,14 +140,14 @@ class WebhookRoute:
         length = headers.get("content-length", "0")
         refusal = self._doors.refusal(int(length) if length.isascii() and length.isdigit() else 0)
         if refusal is not None:
-            raise _Refused(refusal)
+            raise _BodyRefused(refusal)
         message = await receive()
         if message["type"] != "http.request":
             raise _Gone
         if not message.get("more_body"):
             body: bytes = message.get("body", b"")
             if len(body) > self._doors.max_body:
-                raise _Refused(TOO_LARGE)
+                raise _BodyRefused(TOO_LARGE)
             return body
         return await self._long_body(message, receive)
 
@@ -162,9 +162,9 @@ class WebhookRoute:
                     chunk = message.get("body", b"")
                     size = len(chunk)
                     if held + size > doors.max_body:
-                        raise _Refused(TOO_LARGE)
+                        raise _BodyRefused(TOO_LARGE)
                     if doors.bytes_held + size > doors.max_bytes:
-                        raise _Refused(BUSY)
+                        raise _BodyRefused(BUSY)
                     chunks.append(chunk)
                     held += size
                     doors.bytes_held += size
@@ -174,7 +174,7 @@ class WebhookRoute:
                     if message["type"] != "http.request":
                         raise _Gone
         except TimeoutError:
-            raise _Refused(TOO_SLOW) from None
+            raise _BodyRefused(TOO_SLOW) from None
         finally:
             doors.bytes_held -= held
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd import registry
-from syncd.cli.abilities import kinds_of_write, what_it_can
+from syncd.cli.abilities import capabilities_of, kinds_of_write
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.config.schema import key_rows
 from syncd.signals import CATALOGUE
@@ -107,7 +107,7 @@ def connector_writes(which: str) -> str:
 def connector_abilities(which: str) -> str:
     """What else it can do."""
     rows = [
-        (row["ability"], row["what_for"], "yes" if row["there"] else "no") for row in what_it_can(_connector(which))
+        (row["ability"], row["what_for"], "yes" if row["there"] else "no") for row in capabilities_of(_connector(which))
     ]
     return _table(("ability", "what it is for", "there"), rows)
 

@@ -24,7 +24,7 @@ from syncd.errors import Malformed, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
 from syncd.testing import BackfillConformance, PollingConformance, Vendor
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 
 SINCE, UNTIL = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -94,7 +94,7 @@ def test_one_row_is_one_signal_in_any_file_and_order_of_columns(tmp_path: Path) 
 
 def test_a_changed_file_is_read_again_when_it_is_still(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
-    ledger = Ledger(connect=lambda: source(file), now=datetime.now(UTC))
+    ledger = SourceLedger(connect=lambda: source(file), now=datetime.now(UTC))
     ledger.start()
     file.write_text("email\na@x.example\n")
     ledger.now = datetime.now(UTC)

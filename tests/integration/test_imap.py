@@ -19,7 +19,7 @@ from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.connectors.mail.maildir import MaildirSettings, MaildirSource
 from syncd.connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.errors import Misconfigured, Transient
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor
 from tests.dovecot_server import CuttingProxy, Dovecot
 from tests.mails import BROKEN, MOMENT, mail
@@ -74,29 +74,29 @@ class TestImapConforms(PollingConformance, BackfillConformance):
 
     @pytest.fixture(autouse=True)
     def _cut_only_once(self, vendor: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        poll = Ledger.poll
+        poll = SourceLedger.poll
 
-        def once(ledger: Ledger, **how: Any) -> Any:
+        def once(ledger: SourceLedger, **how: Any) -> Any:
             try:
                 return poll(ledger, **how)
             finally:
                 vendor._proxy.allowance = None
 
-        monkeypatch.setattr(Ledger, "poll", once)
+        monkeypatch.setattr(SourceLedger, "poll", once)
 
 
-def validity(ledger: Ledger) -> int:
+def validity(ledger: SourceLedger) -> int:
     return int(json.loads(ledger.state or b"{}")["folders"]["INBOX"]["validity"])
 
 
-def titles(ledger: Ledger) -> list[str]:
+def titles(ledger: SourceLedger) -> list[str]:
     return [signal.title for signal in ledger.signals.values()]
 
 
 @pytest.fixture
-def ledger(source: Callable[..., ImapSource], server: Dovecot, user: str) -> Ledger:
+def ledger(source: Callable[..., ImapSource], server: Dovecot, user: str) -> SourceLedger:
     """A started source on an empty mailbox."""
-    started = Ledger(connect=source, now=MOMENT)
+    started = SourceLedger(connect=source, now=MOMENT)
     started.start()
     return started
 
@@ -108,7 +108,7 @@ def put(
     server.append(user, raw if raw is not None else mail(number, at=at), folder, at=at.timestamp())
 
 
-def test_reading_leaves_every_flag_alone(ledger: Ledger, server: Dovecot, user: str) -> None:
+def test_reading_leaves_every_flag_alone(ledger: SourceLedger, server: Dovecot, user: str) -> None:
     for number in (1, 2):
         put(server, user, number)
     assert len(ledger.poll()) == 2
@@ -117,14 +117,14 @@ def test_reading_leaves_every_flag_alone(ledger: Ledger, server: Dovecot, user: 
         assert client.search(None, "UNSEEN")[1] == [b"1 2"]
 
 
-def test_the_last_mail_is_not_read_again_for_ever(ledger: Ledger, server: Dovecot, user: str) -> None:
+def test_the_last_mail_is_not_read_again_for_ever(ledger: SourceLedger, server: Dovecot, user: str) -> None:
     put(server, user, 1)
     ledger.poll()
     ledger.poll()
     assert ledger.repeats == 0
 
 
-def test_a_new_uidvalidity_loses_and_doubles_nothing(ledger: Ledger, server: Dovecot, user: str) -> None:
+def test_a_new_uidvalidity_loses_and_doubles_nothing(ledger: SourceLedger, server: Dovecot, user: str) -> None:
     for number in (1, 2):
         put(server, user, number)
     ledger.poll()
@@ -149,7 +149,7 @@ def test_a_recreated_mailbox_is_read_from_its_date_not_from_its_beginning(
     with server.client(user) as client:
         client.create("Sales")
     put(server, user, 1, "Sales", days=-30)
-    ledger = Ledger(connect=lambda: source(folders=["Sales"]), now=MOMENT)
+    ledger = SourceLedger(connect=lambda: source(folders=["Sales"]), now=MOMENT)
     ledger.start()
     put(server, user, 2, "Sales")
     ledger.poll()
@@ -168,7 +168,7 @@ def test_a_recreated_mailbox_is_read_from_its_date_not_from_its_beginning(
 
 @pytest.mark.parametrize("allowance", [0, 40, 800, 1600, 2400, 4000, 9000, 20_000, 40_000, 52_000])
 def test_a_connection_cut_anywhere_only_delays(
-    source: Callable[..., ImapSource], ledger: Ledger, server: Dovecot, user: str, allowance: int
+    source: Callable[..., ImapSource], ledger: SourceLedger, server: Dovecot, user: str, allowance: int
 ) -> None:
     for number in range(1, 6):
         put(server, user, number, raw=mail(number, body="long words " * 1000))
@@ -183,7 +183,7 @@ def test_a_connection_cut_anywhere_only_delays(
 
 
 def test_a_mail_at_which_the_line_always_breaks_is_read_by_its_head_at_last(
-    source: Callable[..., ImapSource], ledger: Ledger, server: Dovecot, user: str
+    source: Callable[..., ImapSource], ledger: SourceLedger, server: Dovecot, user: str
 ) -> None:
     put(server, user, 1, raw=mail(1, body="x" * 900_000))
     put(server, user, 2)
@@ -198,7 +198,7 @@ def test_a_mail_at_which_the_line_always_breaks_is_read_by_its_head_at_last(
 
 
 def test_mail_over_the_cap_is_read_by_its_head(
-    source: Callable[..., ImapSource], ledger: Ledger, server: Dovecot, user: str
+    source: Callable[..., ImapSource], ledger: SourceLedger, server: Dovecot, user: str
 ) -> None:
     put(server, user, 1, raw=mail(1, body="The beginning.\r\n" + "x" * 76 + "\r\n" * 400_000))
     ledger.connect = lambda: source(max_size="300kB")
@@ -217,7 +217,7 @@ def test_folders_are_read_apart_and_may_have_any_name(
     with server.client(user) as client:
         client.create('"Kunden &- K&APY-ln"')
         client.create("&BBAEQARFBDgEMg-")
-    ledger = Ledger(connect=lambda: source(folders=names), now=MOMENT)
+    ledger = SourceLedger(connect=lambda: source(folders=names), now=MOMENT)
     ledger.start()
     put(server, user, 1)
     put(server, user, 2, '"Kunden &- K&APY-ln"')
@@ -227,7 +227,7 @@ def test_folders_are_read_apart_and_may_have_any_name(
 
 
 def test_a_missing_folder_is_named_and_the_others_are_still_read(
-    source: Callable[..., ImapSource], ledger: Ledger, server: Dovecot, user: str
+    source: Callable[..., ImapSource], ledger: SourceLedger, server: Dovecot, user: str
 ) -> None:
     with server.client(user) as client:
         client.create("Sales")
@@ -246,7 +246,7 @@ def test_a_folder_missing_at_the_start_keeps_none_of_the_others(
         client.select("INBOX")
     with pytest.raises(Misconfigured, match="no folder 'Sels'"):
         source(folders=["Sels"]).start(MOMENT)
-    ledger = Ledger(connect=lambda: source(folders=["Sels", "INBOX"]), now=MOMENT)
+    ledger = SourceLedger(connect=lambda: source(folders=["Sels", "INBOX"]), now=MOMENT)
     ledger.start()
     put(server, user, 1)
     with pytest.raises(Misconfigured, match="no folder 'Sels'") as caught:
@@ -292,7 +292,7 @@ def test_tls_at_a_port_without_it_is_named(source: Callable[..., ImapSource], se
         source(tls="implicit", port=server.port).start(MOMENT)
 
 
-def test_broken_mail_stops_nothing(ledger: Ledger, server: Dovecot, user: str) -> None:
+def test_broken_mail_stops_nothing(ledger: SourceLedger, server: Dovecot, user: str) -> None:
     accepted = {name: raw for name, raw in BROKEN.items() if raw and b"\0" not in raw and len(raw) < 300_000}
     for number, raw in enumerate(accepted.values()):
         put(server, user, number, raw=raw)
@@ -301,7 +301,7 @@ def test_broken_mail_stops_nothing(ledger: Ledger, server: Dovecot, user: str) -
     assert titles(ledger)[-1] == "Question 99"
 
 
-def test_mail_expunged_before_it_is_read_is_no_trouble(ledger: Ledger, server: Dovecot, user: str) -> None:
+def test_mail_expunged_before_it_is_read_is_no_trouble(ledger: SourceLedger, server: Dovecot, user: str) -> None:
     for number in range(1, 7):
         put(server, user, number)
     with server.client(user) as client:
@@ -321,7 +321,7 @@ def test_backfill_takes_the_range_by_the_date_of_the_mail(
     for days in range(-5, 6):
         put(server, user, days + 50, days=days - 20)
     server.append(user, mail(99, at=base + timedelta(hours=1)))  # sent in the range, arrived on this server much later
-    ledger = Ledger(connect=source, now=MOMENT)
+    ledger = SourceLedger(connect=source, now=MOMENT)
     since, until = base - timedelta(days=1), base + timedelta(days=2)
     got = ledger.backfill(since, until, restart=True)
     assert all(since <= signal.occurred_at < until for signal in got)
@@ -330,7 +330,7 @@ def test_backfill_takes_the_range_by_the_date_of_the_mail(
 
 
 def test_a_mail_has_one_id_over_imap_and_from_the_file(
-    ledger: Ledger, server: Dovecot, user: str, source: Callable[..., ImapSource]
+    ledger: SourceLedger, server: Dovecot, user: str, source: Callable[..., ImapSource]
 ) -> None:
     put(server, user, 1)
     put(server, user, 2, raw=mail(2, message_id=None, body="no id\r\n\r\n"))
@@ -346,7 +346,7 @@ def test_a_mail_has_one_id_over_imap_and_from_the_file(
     assert {signal.id for signal in from_files} == set(ledger.signals)
 
 
-def test_a_mail_copied_in_by_the_file_system_is_seen(ledger: Ledger, server: Dovecot, user: str) -> None:
+def test_a_mail_copied_in_by_the_file_system_is_seen(ledger: SourceLedger, server: Dovecot, user: str) -> None:
     folder = server.maildir(user)
     (folder / "tmp" / "1.x").write_bytes(mail(1).replace(b"\r\n", b"\n"))
     shutil.move(folder / "tmp" / "1.x", folder / "new" / "1.x")

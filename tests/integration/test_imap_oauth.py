@@ -17,7 +17,7 @@ from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient, UsageError
 from syncd.http.oauth import MemoryTokens, Token, TokenStore
 from syncd.store import Store
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 from tests.dovecot_server import Dovecot
 from tests.imap_script import ImapScript
 from tests.mails import MOMENT, mail
@@ -56,7 +56,7 @@ def context(tokens: TokenStore) -> Context:
 
 def test_mail_is_read_with_a_token(source: Make, server: Dovecot, endpoint: TokenEndpoint) -> None:
     tokens = MemoryTokens()
-    ledger = Ledger(connect=lambda: source(tokens), now=MOMENT)
+    ledger = SourceLedger(connect=lambda: source(tokens), now=MOMENT)
     ledger.start()
     server.append(endpoint.email, mail(1), at=MOMENT.timestamp())
     assert [signal.title for signal in ledger.poll()] == ["Question 1"]

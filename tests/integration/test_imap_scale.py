@@ -17,7 +17,7 @@ from syncd.http.oauth import MemoryTokens
 from syncd.intake.intake import Intake
 from syncd.store import Store
 from syncd.store.schema import signals
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 from tests.dovecot_server import Dovecot
 from tests.mails import mail
 
@@ -35,7 +35,7 @@ def test_what_is_asked_grows_with_what_is_new_alone(server: Dovecot) -> None:
     with server.client(user) as client:
         client.select("INBOX")
     put(server.maildir(user), 0, MANY)
-    ledger = Ledger(connect=lambda: source(server, user), now=datetime.now(UTC))
+    ledger = SourceLedger(connect=lambda: source(server, user), now=datetime.now(UTC))
     with commands() as sent:
         ledger.start()
     assert sent[0] <= SESSION + 1

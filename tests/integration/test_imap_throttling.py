@@ -11,7 +11,7 @@ from syncd.connectors.mail.imap import ImapSource
 from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.errors import Failure, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 from tests.imap_script import ImapScript, says
 from tests.mails import MOMENT, mail
 
@@ -35,8 +35,8 @@ def with_mail(script: ImapScript) -> None:
     script.answers["FETCH"] = lambda tag: turns[script.seen.count("FETCH") % 2 - 1] + f"{tag} OK done\r\n".encode()
 
 
-def started(script: ImapScript, **keys: Any) -> Ledger:
-    ledger = Ledger(connect=lambda: source(script.port, **keys), now=MOMENT)
+def started(script: ImapScript, **keys: Any) -> SourceLedger:
+    ledger = SourceLedger(connect=lambda: source(script.port, **keys), now=MOMENT)
     ledger.start()
     return ledger
 

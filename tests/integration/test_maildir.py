@@ -13,7 +13,7 @@ import pytest
 from syncd.connector import Context
 from syncd.connectors.mail.maildir import CONNECTOR, MaildirSettings, MaildirSource
 from syncd.errors import Misconfigured
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor
 from tests.mails import MOMENT, mail
 
@@ -59,13 +59,13 @@ def source(maildir: Path) -> Callable[..., MaildirSource]:
 
 
 @pytest.fixture
-def ledger(source: Callable[..., MaildirSource]) -> Ledger:
-    started = Ledger(connect=source, now=MOMENT)
+def ledger(source: Callable[..., MaildirSource]) -> SourceLedger:
+    started = SourceLedger(connect=source, now=MOMENT)
     started.start()
     return started
 
 
-def titles(ledger: Ledger) -> list[str]:
+def titles(ledger: SourceLedger) -> list[str]:
     return [signal.title for signal in ledger.signals.values()]
 
 
@@ -81,7 +81,7 @@ class TestMaildirConforms(PollingConformance, BackfillConformance):
         return lambda: source()
 
 
-def test_being_read_and_flagged_does_not_make_a_mail_new(ledger: Ledger, maildir: Path) -> None:
+def test_being_read_and_flagged_does_not_make_a_mail_new(ledger: SourceLedger, maildir: Path) -> None:
     path = deliver(maildir, 1)
     ledger.poll()
     path = path.rename(maildir / "cur" / f"{path.name}:2,")
@@ -93,13 +93,13 @@ def test_being_read_and_flagged_does_not_make_a_mail_new(ledger: Ledger, maildir
 
 def test_history_that_is_flagged_later_stays_history(source: Callable[..., MaildirSource], maildir: Path) -> None:
     path = deliver(maildir, 1)
-    ledger = Ledger(connect=source, now=MOMENT)
+    ledger = SourceLedger(connect=source, now=MOMENT)
     ledger.start()
     path.rename(maildir / "cur" / f"{path.name}:2,S")
     assert ledger.poll() == []
 
 
-def test_a_mail_with_an_old_date_is_new_when_it_comes(ledger: Ledger, maildir: Path) -> None:
+def test_a_mail_with_an_old_date_is_new_when_it_comes(ledger: SourceLedger, maildir: Path) -> None:
     deliver(maildir, 5)
     ledger.poll()
     deliver(maildir, -100_000)
@@ -107,7 +107,7 @@ def test_a_mail_with_an_old_date_is_new_when_it_comes(ledger: Ledger, maildir: P
     assert titles(ledger) == ["Question 5", "Question -100000"]
 
 
-def test_half_written_and_hidden_files_are_left_alone(ledger: Ledger, maildir: Path) -> None:
+def test_half_written_and_hidden_files_are_left_alone(ledger: SourceLedger, maildir: Path) -> None:
     (maildir / "tmp" / "half").write_bytes(mail(1))
     (maildir / "new" / ".hidden").write_bytes(mail(2))
     (maildir / "cur" / "directory").mkdir()
@@ -116,7 +116,7 @@ def test_half_written_and_hidden_files_are_left_alone(ledger: Ledger, maildir: P
 
 
 def test_a_file_that_cannot_be_read_is_counted_and_tried_again(
-    ledger: Ledger, maildir: Path, source: Callable[..., MaildirSource]
+    ledger: SourceLedger, maildir: Path, source: Callable[..., MaildirSource]
 ) -> None:
     loop = maildir / "new" / "1.loop"
     deliver(maildir, 1, name="1.bad")
@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_read_is_counted_and_tried_again(
     assert titles(ledger) == ["Question 2", "Question 1"]
 
 
-def test_nothing_in_the_maildir_changes(ledger: Ledger, maildir: Path) -> None:
+def test_nothing_in_the_maildir_changes(ledger: SourceLedger, maildir: Path) -> None:
     def everything() -> list[tuple[str, int, int]]:
         return sorted((str(p), p.stat().st_mtime_ns, p.stat().st_ctime_ns) for p in maildir.rglob("*"))
 
@@ -151,7 +151,7 @@ def test_nothing_in_the_maildir_changes(ledger: Ledger, maildir: Path) -> None:
 def test_folders_by_their_names_on_disk(source: Callable[..., MaildirSource], maildir: Path) -> None:
     inside = make_maildir(maildir / ".K&APY-ln.2026")
     beside = make_maildir(maildir / "Plain")
-    ledger = Ledger(connect=lambda: source(folders=["INBOX", "Köln/2026", "Plain"]), now=MOMENT)
+    ledger = SourceLedger(connect=lambda: source(folders=["INBOX", "Köln/2026", "Plain"]), now=MOMENT)
     ledger.start()
     for number, path in enumerate((maildir, inside, beside)):
         deliver(path, number)
@@ -160,7 +160,7 @@ def test_folders_by_their_names_on_disk(source: Callable[..., MaildirSource], ma
 
 
 def test_a_folder_added_later_starts_at_now(
-    ledger: Ledger, source: Callable[..., MaildirSource], maildir: Path
+    ledger: SourceLedger, source: Callable[..., MaildirSource], maildir: Path
 ) -> None:
     sales = make_maildir(maildir / ".Sales")
     deliver(sales, 1)
@@ -178,7 +178,7 @@ def test_what_is_not_there_is_named(source: Callable[..., MaildirSource], maildi
         source(path=maildir / "nowhere").start(MOMENT)
 
 
-def test_the_cursor_is_small_and_forgets_what_is_gone(ledger: Ledger, maildir: Path) -> None:
+def test_the_cursor_is_small_and_forgets_what_is_gone(ledger: SourceLedger, maildir: Path) -> None:
     paths = [deliver(maildir, number) for number in range(300)]
     ledger.poll()
     assert ledger.state is not None

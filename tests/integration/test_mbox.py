@@ -20,7 +20,7 @@ from syncd.connectors.mail.mbox import CONNECTOR, PAGE, MboxSettings, MboxSource
 from syncd.connectors.mail.mbox_file import open_file, pieces
 from syncd.connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.errors import Misconfigured, Transient
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor
 from tests.mails import BROKEN, MOMENT, mail
 
@@ -69,17 +69,17 @@ class TestMboxConforms(PollingConformance, BackfillConformance):
 
 
 @pytest.fixture
-def ledger(connect: Make) -> Ledger:
-    started = Ledger(connect=connect, now=MOMENT)
+def ledger(connect: Make) -> SourceLedger:
+    started = SourceLedger(connect=connect, now=MOMENT)
     started.start()
     return started
 
 
-def titles(ledger: Ledger) -> list[str]:
+def titles(ledger: SourceLedger) -> list[str]:
     return [signal.title for signal in ledger.signals.values()]
 
 
-def test_a_mail_that_is_half_written_waits_for_its_other_half(ledger: Ledger, vendor: File) -> None:
+def test_a_mail_that_is_half_written_waits_for_its_other_half(ledger: SourceLedger, vendor: File) -> None:
     whole = entry(mail(1, body="first\r\n\r\nsecond\r\n"))
     vendor.happen(5)
     vendor.add(whole[:200])
@@ -91,7 +91,7 @@ def test_a_mail_that_is_half_written_waits_for_its_other_half(ledger: Ledger, ve
     assert "second" in signal.text
 
 
-def test_a_last_mail_without_an_end_is_taken_when_nothing_more_comes(ledger: Ledger, vendor: File) -> None:
+def test_a_last_mail_without_an_end_is_taken_when_nothing_more_comes(ledger: SourceLedger, vendor: File) -> None:
     vendor.add(entry(mail(1)).rstrip())
     assert ledger.poll() == []
     assert len(ledger.poll()) == 1
@@ -99,7 +99,7 @@ def test_a_last_mail_without_an_end_is_taken_when_nothing_more_comes(ledger: Led
     assert len(ledger.poll()) == 1
 
 
-def test_what_is_added_to_a_mail_that_was_taken_is_nobodys(ledger: Ledger, vendor: File) -> None:
+def test_what_is_added_to_a_mail_that_was_taken_is_nobodys(ledger: SourceLedger, vendor: File) -> None:
     vendor.happen(1)
     ledger.poll()
     vendor.add(b"a late line\nFrom here on\n\n" + entry(mail(2)))
@@ -107,7 +107,7 @@ def test_what_is_added_to_a_mail_that_was_taken_is_nobodys(ledger: Ledger, vendo
 
 
 @pytest.mark.parametrize("how", ["moved", "copied"])
-def test_rotation_loses_nothing_that_came_before_it(ledger: Ledger, vendor: File, how: str) -> None:
+def test_rotation_loses_nothing_that_came_before_it(ledger: SourceLedger, vendor: File, how: str) -> None:
     vendor.happen(1)
     ledger.poll()
     vendor.happen(2)
@@ -124,7 +124,7 @@ def test_rotation_loses_nothing_that_came_before_it(ledger: Ledger, vendor: File
     assert ledger.repeats == 0
 
 
-def test_rotation_without_a_new_file_yet(ledger: Ledger, vendor: File) -> None:
+def test_rotation_without_a_new_file_yet(ledger: SourceLedger, vendor: File) -> None:
     vendor.happen(1)
     ledger.poll()
     vendor.happen(2)
@@ -138,7 +138,7 @@ def test_rotation_without_a_new_file_yet(ledger: Ledger, vendor: File) -> None:
 def test_a_file_that_was_rewritten_doubles_nothing_and_brings_no_history(vendor: File, connect: Make) -> None:
     for number in range(3):
         vendor.add(entry(mail(100 + number, at=MOMENT - timedelta(days=90)), MOMENT - timedelta(days=90)))
-    ledger = Ledger(connect=connect, now=MOMENT)
+    ledger = SourceLedger(connect=connect, now=MOMENT)
     ledger.start()
     vendor.happen(1)
     ledger.poll()
@@ -151,7 +151,7 @@ def test_a_file_that_was_rewritten_doubles_nothing_and_brings_no_history(vendor:
     assert ledger.repeats == 1
 
 
-def test_a_mailbox_that_was_emptied_goes_on(ledger: Ledger, vendor: File) -> None:
+def test_a_mailbox_that_was_emptied_goes_on(ledger: SourceLedger, vendor: File) -> None:
     vendor.happen(1)
     ledger.poll()
     vendor.path.unlink()
@@ -160,7 +160,7 @@ def test_a_mailbox_that_was_emptied_goes_on(ledger: Ledger, vendor: File) -> Non
     assert [signal.title for signal in ledger.poll()] == ["Question 2"]
 
 
-def test_who_writes_is_not_disturbed(ledger: Ledger, vendor: File) -> None:
+def test_who_writes_is_not_disturbed(ledger: SourceLedger, vendor: File) -> None:
     vendor.happen(1)
     with vendor.path.open("ab") as writer:
         fcntl.flock(writer, fcntl.LOCK_EX)
@@ -176,7 +176,7 @@ def test_who_writes_is_not_disturbed(ledger: Ledger, vendor: File) -> None:
     assert dot.exists()
 
 
-def test_no_lock_is_left_behind(ledger: Ledger, vendor: File) -> None:
+def test_no_lock_is_left_behind(ledger: SourceLedger, vendor: File) -> None:
     vendor.happen(1)
     for _ in ledger.connect().poll(ledger.state, ledger.now):
         with vendor.path.open("ab") as writer:
@@ -184,7 +184,7 @@ def test_no_lock_is_left_behind(ledger: Ledger, vendor: File) -> None:
             fcntl.lockf(writer, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_nothing_is_written(ledger: Ledger, vendor: File) -> None:
+def test_nothing_is_written(ledger: SourceLedger, vendor: File) -> None:
     vendor.happen(1)
     vendor.path.chmod(0o444)
     before = vendor.path.read_bytes(), vendor.path.stat().st_mtime_ns
@@ -193,7 +193,7 @@ def test_nothing_is_written(ledger: Ledger, vendor: File) -> None:
     assert [path.name for path in vendor.path.parent.iterdir()] == ["sales"]
 
 
-def test_lines_that_only_look_like_separators(ledger: Ledger, vendor: File) -> None:
+def test_lines_that_only_look_like_separators(ledger: SourceLedger, vendor: File) -> None:
     body = "\r\nFrom the beginning\r\n\r\nFrom ann Mon Nov 23 2026\r\n>From me\r\n"
     vendor.add(
         b"From x Sun Nov 22 08:00:00 2026\n" + mail(1, body=body, content_length="999999").replace(b"\r\n", b"\n")
@@ -246,7 +246,7 @@ def test_what_was_quoted_is_unquoted_and_nothing_is_split(
     assert all(piece.closed for piece in found)
 
 
-def test_a_mail_has_one_id_in_an_mbox_and_in_a_maildir(ledger: Ledger, vendor: File, tmp_path: Path) -> None:
+def test_a_mail_has_one_id_in_an_mbox_and_in_a_maildir(ledger: SourceLedger, vendor: File, tmp_path: Path) -> None:
     mails = [mail(1), mail(2, message_id=None, body="no id\r\nFrom here\r\n"), mail(3, body="x\r\n")]
     for part in ("cur", "new", "tmp"):
         (tmp_path / "Maildir" / part).mkdir(parents=True)
@@ -265,7 +265,7 @@ def test_a_mail_has_one_id_in_an_mbox_and_in_a_maildir(ledger: Ledger, vendor: F
     assert set(found) == set(ledger.signals)
 
 
-def test_broken_mail_stops_nothing(ledger: Ledger, vendor: File) -> None:
+def test_broken_mail_stops_nothing(ledger: SourceLedger, vendor: File) -> None:
     for raw in BROKEN.values():
         vendor.add(entry(raw))
     vendor.happen(99)
@@ -292,7 +292,7 @@ def test_memory_is_bounded_by_a_mail(vendor: File, tmp_path: Path) -> None:
     assert peak < 15_000_000
 
 
-def test_read_marks_are_seen(ledger: Ledger, vendor: File) -> None:
+def test_read_marks_are_seen(ledger: SourceLedger, vendor: File) -> None:
     vendor.add(entry(mail(1, status="RO")) + entry(mail(2, status="O")))
     assert [signal.data["seen"] for signal in ledger.poll()] == [True, False]
 
@@ -304,7 +304,7 @@ def test_several_files_and_one_that_is_not_there(vendor: File, tmp_path: Path) -
     (tmp_path / "folder").mkdir()
     with pytest.raises(Misconfigured, match="type: maildir"):
         build(tmp_path / "folder").start(MOMENT)
-    ledger = Ledger(connect=lambda: build(vendor.path), now=MOMENT)
+    ledger = SourceLedger(connect=lambda: build(vendor.path), now=MOMENT)
     ledger.start()
     ledger.connect = lambda: build(other, vendor.path)  # new in the settings, not there yet
     vendor.happen(1)
@@ -316,7 +316,7 @@ def test_several_files_and_one_that_is_not_there(vendor: File, tmp_path: Path) -
 def test_a_file_that_is_not_there_at_the_start_keeps_none_of_the_others(vendor: File, tmp_path: Path) -> None:
     other = File(tmp_path / "other")
     other.path.unlink()
-    ledger = Ledger(connect=lambda: build(other.path, vendor.path), now=MOMENT)
+    ledger = SourceLedger(connect=lambda: build(other.path, vendor.path), now=MOMENT)
     ledger.start()
     vendor.happen(1)
     with pytest.raises(Misconfigured, match=r"other: there is no such file") as caught:

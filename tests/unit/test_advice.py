@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncd.service.advice import Facts, advise
+from syncd.service.advice import StatusFacts, advise
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -23,7 +23,7 @@ def destination(**values: Any) -> dict[str, Any]:
     return {**well, "paused_until": None, "reason": "", "stopped": False, "failures": 0, **values}
 
 
-WELL = Facts(
+WELL = StatusFacts(
     NOW,
     sources=[source()],
     destinations=[destination()],

@@ -12,7 +12,7 @@ import pytest
 from syncd.connector import Batch, Hint
 from syncd.testing import BackfillConformance, PollingConformance, Vendor
 from syncd.testing.hostile import page
-from syncd.testing.ledger import Ledger
+from syncd.testing.ledger import SourceLedger
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 Pages = Callable[[int], Iterator[Batch]]
@@ -59,7 +59,7 @@ def forgets_the_page_when_it_dies(at: int) -> Iterator[Batch]:
     yield page([2], b"2")
 
 
-WAYS: tuple[Callable[[Ledger], Any], ...] = (
+WAYS: tuple[Callable[[SourceLedger], Any], ...] = (
     lambda ledger: ledger.poll(),
     lambda ledger: ledger.poll(restart=True),
     lambda ledger: ledger.backfill(NOW, NOW),
@@ -77,15 +77,15 @@ WAYS: tuple[Callable[[Ledger], Any], ...] = (
         (ids_of_a_counter, "is the id made of the vendor's own id"),
     ],
 )
-def test_the_cause_is_named(way: Callable[[Ledger], Any], pages: Pages, says: str) -> None:
-    ledger = Ledger(connect=lambda: Endless(pages))
+def test_the_cause_is_named(way: Callable[[SourceLedger], Any], pages: Pages, says: str) -> None:
+    ledger = SourceLedger(connect=lambda: Endless(pages))
     ledger.start()
     with pytest.raises(AssertionError, match=says):
         way(ledger)
 
 
 def test_one_that_ends_only_when_nobody_stops_it() -> None:
-    ledger = Ledger(connect=lambda: Endless(forgets_the_page_when_it_dies))
+    ledger = SourceLedger(connect=lambda: Endless(forgets_the_page_when_it_dies))
     ledger.start()
     assert len(ledger.poll()) == 2
     ledger.start()
@@ -98,14 +98,14 @@ def test_empty_pages_and_pages_of_hints_are_no_loop() -> None:
         for number in range(at + 1, 500):
             yield Batch(hints=[Hint(key=str(number))]) if number % 2 else Batch(state=str(number).encode())
 
-    ledger = Ledger(connect=lambda: Endless(long))
+    ledger = SourceLedger(connect=lambda: Endless(long))
     ledger.start()
     ledger.poll()
     assert len(ledger.hints) == 250
 
 
 def test_the_suites_say_so() -> None:
-    ledger = Ledger(connect=lambda: Endless(token_not_passed_on))
+    ledger = SourceLedger(connect=lambda: Endless(token_not_passed_on))
     with pytest.raises(AssertionError, match="the cursor does not move on"):
         PollingConformance().test_pages_are_all_read(ledger, Vendor())
     with pytest.raises(AssertionError, match="the cursor does not move on"):

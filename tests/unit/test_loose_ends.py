@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.config.models import Server
+from syncd.config.models import ServerSettings
 from syncd.service.assembly import check_configuration
 
 MAIL = "sources: {inbox: {type: maildir, path: ./M}}\n"
@@ -80,14 +80,14 @@ def test_an_empty_file_is_a_fault(tmp_path: Path, text: str) -> None:
 )  # fmt: skip
 def test_what_nobody_can_listen_on(listen: str) -> None:
     with pytest.raises(ValueError, match="is not host:port"):
-        Server(listen=listen)
+        ServerSettings(listen=listen)
 
 
 @pytest.mark.parametrize(
     "listen", ["127.0.0.1:0", "0.0.0.0:8420", "[::1]:8420", "[::]:80", "localhost:80", "my-host.example.com:65535"]
 )
 def test_where_one_can_listen(listen: str) -> None:
-    assert f"{Server(listen=listen).host}" in listen
+    assert f"{ServerSettings(listen=listen).host}" in listen
 
 
 @pytest.mark.parametrize(

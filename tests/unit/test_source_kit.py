@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from syncd.connector import Request
-from syncd.testing import Ledger, Vendor, WebhookConformance
+from syncd.testing import SourceLedger, Vendor, WebhookConformance
 from syncd.testing.hostile import SECRET, HostileWebhook, ListWebhook
 
 
@@ -33,7 +33,7 @@ class OneNumber(Numbers):
 
 
 def check(source: Any, vendor: Vendor) -> None:
-    WebhookConformance().test_a_wrong_event_harms_no_other(Ledger(connect=lambda: source), vendor)
+    WebhookConformance().test_a_wrong_event_harms_no_other(SourceLedger(connect=lambda: source), vendor)
 
 
 def test_a_source_that_keeps_events_apart_passes() -> None:

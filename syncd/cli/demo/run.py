@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syncd.cli.demo.samples import FORMS_SECRET, KNOWN, SHOP_SECRET, TWILIO_ACCOUNT, TWILIO_TOKEN, Doors, samples
+from syncd.cli.demo.samples import FORMS_SECRET, KNOWN, SHOP_SECRET, TWILIO_ACCOUNT, TWILIO_TOKEN, DemoTargets, samples
 from syncd.cli.output import Output
 from syncd.errors import SyncdError
 
@@ -118,7 +118,7 @@ def run_demo(crm: str, *, once: bool, out: Output) -> int:
         out.say(f"the daemon listens on {daemon.url} with SQLite in {folder}")
         out.say(f"a stand-in for {crm} answers on {twin.url}\n")
         _watching(daemon, stopping)
-        doors = Doors(daemon.url, daemon.settings.server.public_url, folder / "Maildir")
+        doors = DemoTargets(daemon.url, daemon.settings.server.public_url, folder / "Maildir")
         round_, balanced = 0, True
         while not stopping.is_set():
             _play(doors, round_, out)
@@ -201,7 +201,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _play(doors: Doors, round_: int, out: Output) -> None:
+def _play(doors: DemoTargets, round_: int, out: Output) -> None:
     for sample in samples(doors, datetime.now(UTC), round_):
         out.say(f"  {sample.what:<58} {sample.send()}")
     out.say("")

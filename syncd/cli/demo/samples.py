@@ -42,7 +42,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Doors:
+class DemoTargets:
     """Where the samples go: the daemon's URL, the URL it believes to be public, and the maildir it watches."""
 
     url: str
@@ -50,7 +50,7 @@ class Doors:
     maildir: Path
 
 
-def samples(doors: Doors, now: datetime, round_: int = 0) -> Iterator[Sample]:
+def samples(doors: DemoTargets, now: datetime, round_: int = 0) -> Iterator[Sample]:
     """The sample events of one round; `round_` > 0 makes new ones of the same kinds."""
     mark = f"-{round_}" if round_ else ""
     answer = _survey(doors, now, mark)
@@ -81,7 +81,7 @@ def _cloud_event(kind: str, ident: str, now: datetime, subject: str, data: Mappi
     return json.dumps(event).encode()
 
 
-def _standard_webhook(doors: Doors, body: bytes, ident: str, now: datetime) -> str:
+def _standard_webhook(doors: DemoTargets, body: bytes, ident: str, now: datetime) -> str:
     stamp = str(int(now.timestamp()))
     key = base64.b64decode(FORMS_SECRET.removeprefix("whsec_"))
     digest = hmac.new(key, f"{ident}.{stamp}.".encode() + body, hashlib.sha256).digest()
@@ -94,7 +94,7 @@ def _standard_webhook(doors: Doors, body: bytes, ident: str, now: datetime) -> s
     return _post(f"{doors.url}/webhooks/forms", body, headers)
 
 
-def _survey(doors: Doors, now: datetime, mark: str) -> Callable[[], str]:
+def _survey(doors: DemoTargets, now: datetime, mark: str) -> Callable[[], str]:
     data = {
         "person": {"email": "anna.nguyen@lotus.example", "name": "Anna Nguyen"},
         "text": "9 of 10. The invoice came late once.",
@@ -104,7 +104,7 @@ def _survey(doors: Doors, now: datetime, mark: str) -> Callable[[], str]:
     return lambda: _standard_webhook(doors, body, f"msg_answer-4711{mark}", now)
 
 
-def _demo_request(doors: Doors, now: datetime, mark: str) -> Callable[[], str]:
+def _demo_request(doors: DemoTargets, now: datetime, mark: str) -> Callable[[], str]:
     data = {
         "person": {"email": f"mai.tran{mark}@rice.example", "name": "Mai Tran", "company": "Rice & Co"},
         "text": "Could you show us the product next week?",
@@ -113,7 +113,7 @@ def _demo_request(doors: Doors, now: datetime, mark: str) -> Callable[[], str]:
     return lambda: _standard_webhook(doors, body, f"msg_form-77{mark}", now)
 
 
-def _order(doors: Doors, now: datetime, mark: str) -> Callable[[], str]:
+def _order(doors: DemoTargets, now: datetime, mark: str) -> Callable[[], str]:
     order = {"id": f"o-1001{mark}", "at": now.isoformat(), "what": "Order o-1001 over 240 EUR"}
     body = json.dumps({**order, "mail": "tom.baker@mill.example", "name": "Tom Baker"}).encode()
     signature = hmac.new(SHOP_SECRET.encode(), body, hashlib.sha256).hexdigest()
@@ -121,7 +121,7 @@ def _order(doors: Doors, now: datetime, mark: str) -> Callable[[], str]:
     return lambda: _post(f"{doors.url}/webhooks/shop", body, headers)
 
 
-def _missed_call(doors: Doors, now: datetime, mark: str) -> Callable[[], str]:
+def _missed_call(doors: DemoTargets, now: datetime, mark: str) -> Callable[[], str]:
     fields = {
         "CallSid": "CA" + hashlib.md5(mark.encode(), usedforsecurity=False).hexdigest(),
         "AccountSid": TWILIO_ACCOUNT,
@@ -142,7 +142,7 @@ def _missed_call(doors: Doors, now: datetime, mark: str) -> Callable[[], str]:
     return lambda: _post(f"{doors.url}/webhooks/phones", urlencode(fields).encode(), headers)
 
 
-def _forged(doors: Doors, now: datetime, mark: str) -> Callable[[], str]:
+def _forged(doors: DemoTargets, now: datetime, mark: str) -> Callable[[], str]:
     body = json.dumps({"id": f"o-666{mark}", "at": now.isoformat(), "what": "free money"}).encode()
     headers = {"x-shop-signature": "00" * 32, "content-type": "application/json"}
     return lambda: _post(f"{doors.url}/webhooks/shop", body, headers)

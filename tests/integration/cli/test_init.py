@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from syncd import registry
 from syncd.cli import init as command
 from syncd.cli import run
-from syncd.scaffold.first_config import Entry, compose, questions
+from syncd.scaffold.first_config import ConfigEntry, first_config, questions
 from syncd.service.assembly import check_configuration
 
 SECRET = "canary-91d2: #{} '\"\\é"
@@ -55,12 +55,12 @@ SCHEMES = ("hmac", "bearer", "basic", "path", "jwt", "none", "zendesk")
 
 
 @st.composite
-def entries(draw: st.DrawFn) -> list[Entry]:
+def entries(draw: st.DrawFn) -> list[ConfigEntry]:
     """Any sources and destinations, each question answered rightly, secrets typed, taken from the environment or left."""
-    chosen: list[Entry] = []
+    chosen: list[ConfigEntry] = []
     for role in registry.ROLES:
         for number, kind in enumerate(draw(st.lists(st.sampled_from(registry.names(role)), min_size=1, max_size=3))):
-            entry = Entry(role, f"{role}{number}", kind)
+            entry = ConfigEntry(role, f"{role}{number}", kind)
             for question in questions(entry):
                 if question.choices:
                     left_out = () if question.required else ("",)
@@ -84,8 +84,8 @@ def entries(draw: st.DrawFn) -> list[Entry]:
     domains=st.sampled_from(["", "a.example, b.example"]),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_whatever_is_chosen_passes_check(chosen: list[Entry], zone: str, domains: str) -> None:
-    beginning = compose({"timezone": zone, "exclude.domains": domains}, chosen)
+def test_whatever_is_chosen_passes_check(chosen: list[ConfigEntry], zone: str, domains: str) -> None:
+    beginning = first_config({"timezone": zone, "exclude.domains": domains}, chosen)
     assert "canary" not in beginning.config
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"

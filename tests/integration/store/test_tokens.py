@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.http.oauth import Token
-from syncd.signin.watcher import SignIns, announce
+from syncd.signin.watcher import SignInWatcher, announce
 from syncd.store import Store
 from syncd.store.announcements import Announcements
 from syncd.store.journal.entries import StoreUnavailable
@@ -224,7 +224,7 @@ def test_processes_refresh_once(store: Store, store_url: str, tmp_path: Path) ->
 def test_a_sign_in_elsewhere_is_used_from_the_next_look_on(open_store: Callable[..., Store]) -> None:
     first, second, vendor = open_store(key_source=KEY), open_store(key_source=KEY), Vendor()
     looked: list[tuple[str, str]] = []
-    sign_ins = SignIns(first, lambda role, name: looked.append((role, name)))
+    sign_ins = SignInWatcher(first, lambda role, name: looked.append((role, name)))
     assert first.tokens.token("g", vendor.mint).access == "access-1"
     second.tokens.put("g", Token(access="signed in", refresh="r"))
     announce(second, "destination", "crm", "g")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from syncd.capabilities import FieldDescription, Level, MissingField
 from syncd.connector import Idempotency, WriteKind
 from syncd.mapping import load_mapping
-from syncd.mapping.against import Crm, Remark, compare, needs
+from syncd.mapping.against import CrmDescription, Remark, compare, needs
 from syncd.mapping.bounds import longest, type_of
 
 MAPPING = """\
@@ -47,10 +47,10 @@ OLD = FieldDescription(name="Old", type="string", length=20)
 GOOD = {"Contact": [EMAIL], "Lead": [KEY, LAST, EMAIL], "Task": [KEY, SUBJECT, STATUS, DUE, WHO, OLD]}
 
 
-def crm(objects: dict[str, list[FieldDescription]] | None = None, **more: Any) -> Crm:
+def crm(objects: dict[str, list[FieldDescription]] | None = None, **more: Any) -> CrmDescription:
     kind = more.pop("kind", Idempotency(WriteKind.UPSERT))
     options = {"folds_case": True, "prepare": "syncd prepare crm", **more}
-    return Crm(GOOD if objects is None else objects, keying=lambda object_, key: kind, **options)
+    return CrmDescription(GOOD if objects is None else objects, keying=lambda object_, key: kind, **options)
 
 
 def changed(object_: str, name: str, **more: Any) -> dict[str, list[FieldDescription]]:
