@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlencode
 
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 
 
-class Wrong(Enum):
+class ConsentError(Enum):
     """Why a code is not exchanged."""
 
     CODE = "unknown, or used before"
@@ -43,7 +43,7 @@ class Given:
 class Refusal(Exception):
     """A code that is not exchanged, and why."""
 
-    def __init__(self, wrong: Wrong) -> None:
+    def __init__(self, wrong: ConsentError) -> None:
         super().__init__(wrong.value)
         self.wrong = wrong
 
@@ -60,7 +60,7 @@ class Consents:
     def known(self, redirect: str) -> bool:
         return bool(redirect) and (self.registered is None or redirect in self.registered)
 
-    def ask(self, call: Call, form: Mapping[str, str], question: str, beside: Mapping[str, str]) -> Answer:
+    def ask(self, call: TwinCall, form: Mapping[str, str], question: str, beside: Mapping[str, str]) -> TwinResponse:
         """The page, or where it leads to once the person has decided; `beside` goes along with the code."""
         if call.method == "GET":
             return _html(200, _page(question, form))
@@ -82,35 +82,35 @@ class Consents:
                 form.get("access_type") == "offline",
             )
             back |= beside
-        return Answer(302, None, {"Location": f"{form['redirect_uri']}?{urlencode(back)}"})
+        return TwinResponse(302, None, {"Location": f"{form['redirect_uri']}?{urlencode(back)}"})
 
     def redeem(self, form: Mapping[str, str]) -> Given:
         """What the code stands for; it is used up by this, whatever comes out. Raises Refusal."""
         given = self._codes.pop(form.get("code", ""), None)
         if given is None:
-            raise Refusal(Wrong.CODE)
+            raise Refusal(ConsentError.CODE)
         if self._clock() > given.at + self.life:
-            raise Refusal(Wrong.EXPIRED)
+            raise Refusal(ConsentError.EXPIRED)
         if form.get("client_id") != given.client:
-            raise Refusal(Wrong.CLIENT)
+            raise Refusal(ConsentError.CLIENT)
         if form.get("redirect_uri") != given.redirect:
-            raise Refusal(Wrong.REDIRECT)
+            raise Refusal(ConsentError.REDIRECT)
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         if given.challenge and base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != given.challenge:
-            raise Refusal(Wrong.VERIFIER)
+            raise Refusal(ConsentError.VERIFIER)
         return given
 
     def forget(self) -> None:
         self._codes.clear()
 
 
-def page_of_error(text: str) -> Answer:
+def page_of_error(text: str) -> TwinResponse:
     """A vendor's own page for what it will not send back to a redirect address."""
     return _html(400, f"<title>Error</title><p>{html.escape(text)}</p>")
 
 
-def _html(status: int, body: str) -> Answer:
-    return Answer(status, f"<!doctype html>{body}".encode(), content_type="text/html; charset=utf-8")
+def _html(status: int, body: str) -> TwinResponse:
+    return TwinResponse(status, f"<!doctype html>{body}".encode(), content_type="text/html; charset=utf-8")
 
 
 def _page(question: str, form: Mapping[str, str]) -> str:

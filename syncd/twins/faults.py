@@ -20,7 +20,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from syncd.twins.wire import Call
+from syncd.twins.wire import TwinCall
 
 # What a fault may do, and which keys it takes beside those of `WHICH`. A twin adds its own named answers (`Twin.named`).
 KINDS: dict[str, frozenset[str]] = {
@@ -49,7 +49,7 @@ class FaultPlanError(ValueError):
 
 
 @dataclass(slots=True)
-class Fault:
+class PlannedFault:
     """One entry of a plan, with its counters. `seen`: calls it could have struck; `fired`: calls it did."""
 
     do: str
@@ -69,7 +69,7 @@ class Fault:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
 
-    def covers(self, call: Call) -> bool:
+    def covers(self, call: TwinCall) -> bool:
         method, blank, glob = self.on.partition(" ")
         if blank:
             return method in ("*", call.method) and fnmatchcase(call.path, glob)
@@ -113,21 +113,21 @@ def matches(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 class FaultPlan:
     """The faults in force. `fire` is asked once a call (and once for each inner call of a composite one)."""
 
-    def __init__(self, entries: Iterable[Mapping[str, Any] | Fault] = (), named: Iterable[str] = ()) -> None:
+    def __init__(self, entries: Iterable[Mapping[str, Any] | PlannedFault] = (), named: Iterable[str] = ()) -> None:
         self._named = frozenset(named)
-        self.faults: list[Fault] = []
+        self.faults: list[PlannedFault] = []
         self.add(entries)
 
-    def add(self, entries: Iterable[Mapping[str, Any] | Fault]) -> None:
+    def add(self, entries: Iterable[Mapping[str, Any] | PlannedFault]) -> None:
         """Adds faults; raises FaultPlanError and adds nothing when one of them is wrong."""
         self.faults.extend(parse(entries, self._named))
 
     def clear(self) -> None:
         self.faults = []
 
-    def fire(self, call: Call, has_rows: bool = False) -> list[Fault]:
+    def fire(self, call: TwinCall, has_rows: bool = False) -> list[PlannedFault]:
         """The faults that strike this call: any number that stack, and at most one that decides the answer."""
-        struck: list[Fault] = []
+        struck: list[PlannedFault] = []
         decided = False
         for fault in self.faults:
             if not _level(fault, call, has_rows) or not fault.covers(call):
@@ -140,19 +140,21 @@ class FaultPlan:
         return struck
 
 
-def _level(fault: Fault, call: Call, has_rows: bool) -> bool:
+def _level(fault: PlannedFault, call: TwinCall, has_rows: bool) -> bool:
     """Row faults strike where the rows are, `inner: true` only inside a composite call, all others the HTTP call itself."""
     if fault.do == "row":
         return has_rows
     return call.sub == bool(fault.params.get("inner", False))
 
 
-def parse(entries: Iterable[Mapping[str, Any] | Fault], named: frozenset[str] = frozenset()) -> list[Fault]:
+def parse(
+    entries: Iterable[Mapping[str, Any] | PlannedFault], named: frozenset[str] = frozenset()
+) -> list[PlannedFault]:
     """Faults from plain data; raises FaultPlanError with all mistakes at once."""
-    faults: list[Fault] = []
+    faults: list[PlannedFault] = []
     wrong: list[str] = []
     for number, entry in enumerate(entries, 1):
-        if isinstance(entry, Fault):
+        if isinstance(entry, PlannedFault):
             faults.append(entry)
             continue
         if not isinstance(entry, Mapping):
@@ -189,12 +191,12 @@ def _problem(entry: Mapping[str, Any], named: frozenset[str]) -> str:
     return ""
 
 
-def _build(entry: Mapping[str, Any]) -> Fault:
+def _build(entry: Mapping[str, Any]) -> PlannedFault:
     known = WHICH | {"when"}
     plain = {k: v for k, v in entry.items() if k in known}
     if "nth" in plain:
         plain.setdefault("times", 1)
-    return Fault(params={k: v for k, v in entry.items() if k not in known}, **plain)
+    return PlannedFault(params={k: v for k, v in entry.items() if k not in known}, **plain)
 
 
 def load(path: Path) -> list[dict[str, Any]]:

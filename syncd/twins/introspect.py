@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 
 if TYPE_CHECKING:
     from syncd.twins.server import Twin
 
 
-def answer(twin: Twin, call: Call) -> Answer:
+def answer(twin: Twin, call: TwinCall) -> TwinResponse:
     """Carries out one such request. A mistake of the caller is a 400 with the reason; an unknown path a 404."""
     what = call.segments[1] if len(call.segments) > 1 else ""
     argument = call.segments[2] if len(call.segments) > 2 else ""
@@ -25,27 +25,27 @@ def answer(twin: Twin, call: Call) -> Answer:
             return _steer(twin, call, what, argument)
         if call.method == "DELETE" and what == "faults":
             twin.plan.clear()
-            return Answer(200, {"faults": 0})
+            return TwinResponse(200, {"faults": 0})
     except (ValueError, TypeError, KeyError) as error:
-        return Answer(400, {"error": str(error)})
+        return TwinResponse(400, {"error": str(error)})
     return _unknown(call)
 
 
-def _look(twin: Twin, what: str, argument: str) -> Answer:
+def _look(twin: Twin, what: str, argument: str) -> TwinResponse:
     if what == "records" and argument:
-        return Answer(200, {"records": twin.records(argument)})
+        return TwinResponse(200, {"records": twin.records(argument)})
     if what == "calls":
-        return Answer(200, {"calls": list(twin.calls)})
+        return TwinResponse(200, {"calls": list(twin.calls)})
     if what in ("stats", ""):
-        return Answer(200, twin.stats())
-    return Answer(404, {"error": f"nothing at GET /_twin/{what}"})
+        return TwinResponse(200, twin.stats())
+    return TwinResponse(404, {"error": f"nothing at GET /_twin/{what}"})
 
 
-def _steer(twin: Twin, call: Call, what: str, argument: str) -> Answer:
+def _steer(twin: Twin, call: TwinCall, what: str, argument: str) -> TwinResponse:
     if what == "records" and argument:
         entries = call.json()
         rows = entries if isinstance(entries, list) else [entries]
-        return Answer(201, {"ids": [twin.add(argument, **row) for row in rows]})
+        return TwinResponse(201, {"ids": [twin.add(argument, **row) for row in rows]})
     if what == "faults":
         body = call.json()
         twin.plan.add(
@@ -55,22 +55,22 @@ def _steer(twin: Twin, call: Call, what: str, argument: str) -> Answer:
             if isinstance(body, list)
             else [body]
         )
-        return Answer(200, {"faults": len(twin.plan.faults)})
+        return TwinResponse(200, {"faults": len(twin.plan.faults)})
     if what == "delete" and argument:
-        return Answer(200, {"deleted": twin.delete(argument)})
+        return TwinResponse(200, {"deleted": twin.delete(argument)})
     if what == "convert" and argument:
-        return Answer(200, twin.convert(argument))
+        return TwinResponse(200, twin.convert(argument))
     if what == "release":
-        return Answer(200, {"committed": twin.release()})
+        return TwinResponse(200, {"committed": twin.release()})
     if what == "expire":
         with twin.lock:
             twin.expire_tokens()
-        return Answer(200, {"expired": True})
+        return TwinResponse(200, {"expired": True})
     if what == "reset":
         twin.reset()
-        return Answer(200, {"reset": True})
+        return TwinResponse(200, {"reset": True})
     return _unknown(call)
 
 
-def _unknown(call: Call) -> Answer:
-    return Answer(404, {"error": f"nothing at {call.method} {call.path}"})
+def _unknown(call: TwinCall) -> TwinResponse:
+    return TwinResponse(404, {"error": f"nothing at {call.method} {call.path}"})

@@ -20,17 +20,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from syncd.twins import introspect, spoil
-from syncd.twins.faults import Fault, FaultPlan, load, matches
-from syncd.twins.state import Change, Record, Store
-from syncd.twins.wire import Answer, Call, Message, Receive, Send, read_call, send_answer
+from syncd.twins.faults import FaultPlan, PlannedFault, load, matches
+from syncd.twins.state import Change, Record, TwinTables
+from syncd.twins.wire import Message, Receive, Send, TwinCall, TwinResponse, read_call, send_answer
 
 if TYPE_CHECKING:
     import uvicorn
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Call], Answer]
-Named = Callable[[Any, Call], Answer]
+Handler = Callable[[TwinCall], TwinResponse]
+Named = Callable[[Any, TwinCall], TwinResponse]
 
 
 class Twin(ABC):
@@ -48,7 +48,7 @@ class Twin(ABC):
         self,
         *,
         journal: str | Path | None = None,
-        faults: Iterable[Mapping[str, Any] | Fault] = (),
+        faults: Iterable[Mapping[str, Any] | PlannedFault] = (),
         latency: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -57,7 +57,7 @@ class Twin(ABC):
         self.latency = latency
         self.url = ""
         self.plan = FaultPlan(faults, named=self.named)
-        self.store = Store(self.indexes, Path(journal) if journal is not None else None)
+        self.store = TwinTables(self.indexes, Path(journal) if journal is not None else None)
         self.calls: deque[dict[str, Any]] = deque(maxlen=self.log_size)
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
@@ -72,12 +72,14 @@ class Twin(ABC):
     # What a vendor's twin provides.
 
     @abstractmethod
-    def route(self, call: Call) -> Handler | None:
+    def route(self, call: TwinCall) -> Handler | None:
         """The handler of a call, after naming its `operation` (and `inner` ones); None when there is no such resource."""
 
-    def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
+    def error(
+        self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = ""
+    ) -> TwinResponse:
         """An error of the whole call in the vendor's shape, which may depend on the operation."""
-        return Answer(status, {"code": code, "message": message})
+        return TwinResponse(status, {"code": code, "message": message})
 
     def credentials(self) -> dict[str, str]:
         """What of `example` is this twin's own, beside `url`."""
@@ -87,7 +89,7 @@ class Twin(ABC):
         """YAML for a config.yaml that points at this running twin, with credentials that it accepts."""
         return self.example.format(url=self.url, **self.credentials())
 
-    def refused(self) -> Answer:
+    def refused(self) -> TwinResponse:
         """The answer to a token that is not valid."""
         return self.error(401, "UNAUTHORIZED", "the token is not valid")
 
@@ -259,7 +261,7 @@ class Twin(ABC):
             self.in_flight -= 1
             self.in_lane[call.lane] -= 1
 
-    async def _serve(self, call: Call, receive: Receive, send: Send, started: float) -> None:
+    async def _serve(self, call: TwinCall, receive: Receive, send: Send, started: float) -> None:
         with self.lock:
             handler = self.route(call)
             self.in_lane[call.lane] += 1
@@ -288,7 +290,7 @@ class Twin(ABC):
             for wait in waits:
                 wait.cancel()
 
-    def _meddle(self, struck: Iterable[Fault]) -> None:
+    def _meddle(self, struck: Iterable[PlannedFault]) -> None:
         """State faults: people deleted or converted behind the client's back, tokens expired."""
         for fault in struck:
             if fault.do == "expire_tokens":
@@ -299,7 +301,7 @@ class Twin(ABC):
                 for id_ in found:
                     self.delete(id_) if fault.do == "delete" else self.convert(id_)
 
-    def _execute(self, call: Call, handler: Handler | None, fault: Fault | None) -> Answer:
+    def _execute(self, call: TwinCall, handler: Handler | None, fault: PlannedFault | None) -> TwinResponse:
         """The answer, with its changes committed, kept back or never made, as the fault wants."""
         if fault is not None and fault.do != "late" and fault.when == "before" and fault.do not in ("truncate", "cut"):
             return self.spoil(call, fault)
@@ -312,7 +314,7 @@ class Twin(ABC):
             return self.spoil(call, fault)
         return answer
 
-    def _handle(self, call: Call, handler: Handler | None) -> Answer:
+    def _handle(self, call: TwinCall, handler: Handler | None) -> TwinResponse:
         if handler is None:
             return self.error(404, "NOT_FOUND", "The requested resource does not exist")
         try:
@@ -322,7 +324,7 @@ class Twin(ABC):
             log.exception("the %s twin failed at %s %s", self.name, call.method, call.path)
             self.store.rollback()
             self.counts["bugs"] += 1
-            return Answer(500, b"the twin itself failed; see its log", content_type="text/plain")
+            return TwinResponse(500, b"the twin itself failed; see its log", content_type="text/plain")
 
     def _keep_back(self, changes: list[Change], seconds: float | None) -> None:
         self._late.append(changes)
@@ -335,11 +337,11 @@ class Twin(ABC):
                 self._late = [held for held in self._late if held is not changes]
                 self.store.reattach(changes, self.clashes)
 
-    def spoil(self, call: Call, fault: Fault) -> Answer:
+    def spoil(self, call: TwinCall, fault: PlannedFault) -> TwinResponse:
         """The answer that a fault puts in the place of the true one; status 0 stands for none at all."""
         return spoil.answer(self, call, fault)
 
-    def _note(self, call: Call, answer: Answer, struck: Iterable[Fault], started: float) -> None:
+    def _note(self, call: TwinCall, answer: TwinResponse, struck: Iterable[PlannedFault], started: float) -> None:
         self.counts["calls"] += 1
         self.counts["rows"] += call.rows
         self.counts[f"op:{call.operation or 'unknown'}"] += 1

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from syncd.twins.faults import Fault
-from syncd.twins.wire import Answer, Call, Receive, Send, reset, send_answer, send_cut
+from syncd.twins.faults import PlannedFault
+from syncd.twins.wire import Receive, Send, TwinCall, TwinResponse, reset, send_answer, send_cut
 
 if TYPE_CHECKING:
     from syncd.twins.server import Twin
@@ -17,12 +17,12 @@ FOREVER = 3600.0  # seconds; a hang without `seconds:` outlives every client
 _PAGE = b"<!DOCTYPE html><html><body><h1>Service Unavailable</h1><p>We are down for maintenance.</p></body></html>"
 
 
-def kind(fault: Fault) -> str:
+def kind(fault: PlannedFault) -> str:
     """What happens on the wire; a late write is told by its own `answer:`."""
     return str(fault.params.get("answer", "reset")) if fault.do == "late" else fault.do
 
 
-def answer(twin: Twin, call: Call, fault: Fault) -> Answer:
+def answer(twin: Twin, call: TwinCall, fault: PlannedFault) -> TwinResponse:
     """The answer in the place of the true one. Status 0 (only for the log): nothing will be sent."""
     what = kind(fault)
     if what in twin.named:
@@ -30,7 +30,7 @@ def answer(twin: Twin, call: Call, fault: Fault) -> Answer:
     elif what == "refuse_tokens":
         made = twin.refused()
     elif what == "html":
-        made = Answer(fault.params.get("status", 503), _PAGE, content_type="text/html; charset=utf-8")
+        made = TwinResponse(fault.params.get("status", 503), _PAGE, content_type="text/html; charset=utf-8")
     elif what == "error":
         made = twin.error(
             fault.params.get("status", 500),
@@ -40,13 +40,13 @@ def answer(twin: Twin, call: Call, fault: Fault) -> Answer:
             call.operation,
         )
     else:
-        made = Answer(0)
+        made = TwinResponse(0)
     if "retry_after" in fault.params:
         made.headers["Retry-After"] = str(fault.params["retry_after"])
     return made
 
 
-async def reply(twin: Twin, receive: Receive, send: Send, made: Answer, fault: Fault | None) -> None:
+async def reply(twin: Twin, receive: Receive, send: Send, made: TwinResponse, fault: PlannedFault | None) -> None:
     """Sends the answer, or does to the connection what the fault wants."""
     what = "" if fault is None else kind(fault)
     if what == "hang":

@@ -33,7 +33,7 @@ class QueryError(ValueError):
 
 
 @dataclass(slots=True, frozen=True)
-class Token:
+class SqlToken:
     kind: str
     text: str
     at: int
@@ -67,10 +67,10 @@ Condition = Compare | Both | Not
 
 @dataclass(slots=True)
 class Select:
-    columns: list[Token]
-    object: Token
+    columns: list[SqlToken]
+    object: SqlToken
     where: Condition | None = None
-    order: list[tuple[Token, bool]] = field(default_factory=list)  # (field, descending)
+    order: list[tuple[SqlToken, bool]] = field(default_factory=list)  # (field, descending)
     limit: int | None = None
     offset: int = 0
     count: bool = False
@@ -78,7 +78,7 @@ class Select:
     longest_in: int = 0
 
 
-def tokens(text: str, doubled_quotes: bool = False) -> Iterator[Token]:
+def tokens(text: str, doubled_quotes: bool = False) -> Iterator[SqlToken]:
     place = 0
     pattern = _TOKENS[doubled_quotes]
     while place < len(text.rstrip()):
@@ -87,11 +87,11 @@ def tokens(text: str, doubled_quotes: bool = False) -> Iterator[Token]:
             at = place + len(text[place:]) - len(text[place:].lstrip())
             raise QueryError("syntax", f"line 1:{at} no viable alternative at character '{text[at]}'", at + 1)
         kind = match.lastgroup or ""
-        yield Token(kind, match.group(kind), match.start(kind) + 1)
+        yield SqlToken(kind, match.group(kind), match.start(kind) + 1)
         place = match.end()
 
 
-def unquote(token: Token, doubled_quotes: bool = False) -> str:
+def unquote(token: SqlToken, doubled_quotes: bool = False) -> str:
     """The text of a string literal; `\\%` and `\\_` stay escaped for LIKE."""
     if doubled_quotes:
         return token.text[1:-1].replace("''", "'")
@@ -147,7 +147,7 @@ class Parser:
         else:
             select.limit = first
 
-    def _columns(self) -> tuple[list[Token], bool]:
+    def _columns(self) -> tuple[list[SqlToken], bool]:
         first = self._take("word")
         if fold(first.text) == "count" and self._sign("("):
             if not self._sign(")"):
@@ -159,7 +159,7 @@ class Parser:
             columns.append(self._take("word"))
         return columns, False
 
-    def _order(self) -> list[tuple[Token, bool]]:
+    def _order(self) -> list[tuple[SqlToken, bool]]:
         order = []
         while True:
             name = self._take("word")
@@ -236,7 +236,7 @@ class Parser:
         self._place -= 1
         return self._unexpected()
 
-    def _peek(self, *words: str) -> Token | None:
+    def _peek(self, *words: str) -> SqlToken | None:
         if self._place < len(self._tokens):
             token = self._tokens[self._place]
             if token.kind == "word" and fold(token.text) in words:
@@ -261,7 +261,7 @@ class Parser:
         if not self._sign(sign):
             self._unexpected()
 
-    def _take(self, kind: str) -> Token:
+    def _take(self, kind: str) -> SqlToken:
         if self._place >= len(self._tokens):
             self._end()
         token = self._tokens[self._place]
@@ -270,7 +270,7 @@ class Parser:
         self._place += 1
         return token
 
-    def _end(self) -> Token:
+    def _end(self) -> SqlToken:
         raise QueryError("syntax", "unexpected token: '<EOF>'", self._tokens[-1].at if self._tokens else 1)
 
     def _unexpected(self) -> Any:

@@ -11,7 +11,7 @@ from operator import ge, gt, le, lt
 from typing import Any
 
 from syncd.twins.sql import Both, Compare, Condition, Not, Select
-from syncd.twins.state import Table, fold
+from syncd.twins.state import IndexedTable, fold
 
 Predicate = Callable[[dict[str, Any]], bool]
 
@@ -87,7 +87,7 @@ def _like(pattern: str) -> re.Pattern[str]:
     return re.compile(text, re.IGNORECASE | re.DOTALL)
 
 
-def candidates(condition: Condition | None, table: Table) -> Iterable[str] | None:
+def candidates(condition: Condition | None, table: IndexedTable) -> Iterable[str] | None:
     """The ids a condition can be true for, from the indexes; None when only a full scan tells."""
     if isinstance(condition, Compare) and condition.op in ("=", "in"):
         values = condition.value if condition.op == "in" else (condition.value,)
@@ -109,7 +109,7 @@ def candidates(condition: Condition | None, table: Table) -> Iterable[str] | Non
 
 
 def run(
-    select: Select, table: Table, alive: Predicate, get: Callable[[dict[str, Any], str], Any] = dict.get
+    select: Select, table: IndexedTable, alive: Predicate, get: Callable[[dict[str, Any], str], Any] = dict.get
 ) -> list[dict[str, Any]]:
     """The matching live records, sorted, not yet cut by LIMIT; in the order of creation when nothing is asked."""
     ids = candidates(select.where, table)

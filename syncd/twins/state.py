@@ -27,7 +27,7 @@ class Change:
     new: Record | None
 
 
-class Table:
+class IndexedTable:
     """Records of one object by id, with indexes over some fields (strings compare without case)."""
 
     def __init__(self, indexed: Iterable[str]) -> None:
@@ -60,12 +60,12 @@ def fold(value: Any) -> str:
     return str(value).casefold()
 
 
-class Store:
+class TwinTables:
     """All tables of one twin. Not thread-safe by itself: the twin's lock guards it."""
 
     def __init__(self, indexes: Mapping[str, Iterable[str]], journal: Path | None = None) -> None:
         self._indexes = {name: tuple(fields) for name, fields in indexes.items()}
-        self.tables: dict[str, Table] = {}
+        self.tables: dict[str, IndexedTable] = {}
         self.pending: list[Change] = []
         self._journal = journal
         self._file: int | None = None
@@ -75,7 +75,7 @@ class Store:
 
     def clear(self, keep_journal: bool = False) -> None:
         """Forgets everything; the journal too, unless told to keep it."""
-        self.tables = {name: Table(fields) for name, fields in self._indexes.items()}
+        self.tables = {name: IndexedTable(fields) for name, fields in self._indexes.items()}
         self.pending = []
         if not keep_journal and self._journal is not None and self._file is not None:
             os.ftruncate(self._file, 0)
@@ -97,10 +97,10 @@ class Store:
             os.close(self._file)
             self._file = None
 
-    def table(self, object_: str) -> Table:
+    def table(self, object_: str) -> IndexedTable:
         table = self.tables.get(object_)
         if table is None:
-            table = self.tables[object_] = Table(())
+            table = self.tables[object_] = IndexedTable(())
         return table
 
     def get(self, object_: str, id_: str) -> Record | None:

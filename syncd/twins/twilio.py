@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from syncd.twins import outgoing
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 
 STATUSES = frozenset({"queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"})
 PAGE, MOST = 50, 1_000
@@ -63,14 +63,18 @@ sources:
         for number in numbers:
             self.add_number(number)
 
-    def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
+    def error(
+        self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = ""
+    ) -> TwinResponse:
         number = int(code) if code.isdigit() else 20500
-        return Answer(status, {"code": number, "message": message, "more_info": f"{_ERRORS}{number}", "status": status})
+        return TwinResponse(
+            status, {"code": number, "message": message, "more_info": f"{_ERRORS}{number}", "status": status}
+        )
 
     def credentials(self) -> dict[str, str]:
         return {"account_sid": self.account_sid, "auth_token": self.auth_token}
 
-    def refused(self) -> Answer:
+    def refused(self) -> TwinResponse:
         return self.error(401, "20003", "Authenticate")
 
     def add(self, object_: str, /, **fields: Any) -> str:
@@ -144,7 +148,7 @@ sources:
         }
         return headers, urlencode(form).encode()
 
-    def route(self, call: Call) -> Handler | None:
+    def route(self, call: TwinCall) -> Handler | None:
         path = call.segments
         if path[:2] == ("2010-04-01", "Accounts") and len(path) == 3 and call.method == "GET":
             call.operation = "account"
@@ -167,15 +171,15 @@ sources:
             return lambda c: self._admitted(c, self._get)
         return None
 
-    def _admitted(self, call: Call, handler: Handler, account: str = "") -> Answer:
+    def _admitted(self, call: TwinCall, handler: Handler, account: str = "") -> TwinResponse:
         given = base64.b64encode(f"{self.account_sid}:{self.auth_token}".encode()).decode()
         if not hmac.compare_digest(call.bearer, given):
             return self.refused()
         return handler(call) if (account or call.segments[2]) == self.account_sid else self._missing(call)
 
-    def _account(self, call: Call) -> Answer:
+    def _account(self, call: TwinCall) -> TwinResponse:
         """The account resource (twilio.com/docs/iam/api/account)."""
-        return Answer(
+        return TwinResponse(
             200,
             {
                 "sid": self.account_sid,
@@ -187,14 +191,14 @@ sources:
             },
         )
 
-    def _missing(self, call: Call) -> Answer:
+    def _missing(self, call: TwinCall) -> TwinResponse:
         return self.error(404, "20404", f"The requested resource {call.path} was not found")
 
-    def _get(self, call: Call) -> Answer:
+    def _get(self, call: TwinCall) -> TwinResponse:
         record = self.store.get("calls", call.segments[4].removesuffix(".json"))
-        return self._missing(call) if record is None else Answer(200, self._shape(record))
+        return self._missing(call) if record is None else TwinResponse(200, self._shape(record))
 
-    def _number(self, call: Call) -> Answer:
+    def _number(self, call: TwinCall) -> TwinResponse:
         """One number, or an update of it (twilio_api_v2010: UpdateIncomingPhoneNumber)."""
         sid = call.segments[4].removesuffix(".json")
         row = self.store.get(NUMBERS, sid)
@@ -208,16 +212,16 @@ sources:
             method = given.get("StatusCallbackMethod", row["status_callback_method"])
             row = {**row, "status_callback": url, "status_callback_method": method}
             self.store.put(NUMBERS, sid, row)
-        return Answer(200, {**row, "account_sid": self.account_sid})
+        return TwinResponse(200, {**row, "account_sid": self.account_sid})
 
-    def _numbers(self, call: Call) -> Answer:
+    def _numbers(self, call: TwinCall) -> TwinResponse:
         """Numbers of the account; `PhoneNumber` filters by a part (twilio.com/docs/phone-numbers/api)."""
         query, here = call.query, f"/2010-04-01/Accounts/{self.account_sid}/IncomingPhoneNumbers.json?"
         size, page = min(MOST, max(1, int(query.get("PageSize", PAGE)))), int(query.get("Page", 0))
         wanted = query.get("PhoneNumber", "")
         rows = [row for row in self.store.table(NUMBERS).records.values() if wanted in row["phone_number"]]
         more = (page + 1) * size < len(rows)
-        return Answer(
+        return TwinResponse(
             200,
             {
                 "incoming_phone_numbers": rows[page * size : (page + 1) * size],
@@ -227,7 +231,7 @@ sources:
             },
         )
 
-    def _list(self, call: Call) -> Answer:
+    def _list(self, call: TwinCall) -> TwinResponse:
         query = call.query
         try:
             found = [r for r in self.store.table("calls").records.values() if _wanted(r, query)]
@@ -242,7 +246,7 @@ sources:
         kept = {k: v for k, v in query.items() if k not in ("Page", "PageToken", "PageSize")}
         here = f"/2010-04-01/Accounts/{self.account_sid}/Calls.json?"
         following = {**kept, "PageSize": size, "Page": page + 1, "PageToken": f"PA{rows[-1]['sid']}"} if more else None
-        return Answer(
+        return TwinResponse(
             200,
             {
                 "first_page_uri": here + urlencode({**kept, "PageSize": size, "Page": 0}),

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 
 if TYPE_CHECKING:
-    from syncd.twins.faults import Fault
+    from syncd.twins.faults import PlannedFault
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -24,7 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Call:
+class TwinCall:
     """One request, or one sub-request of a composite one (`sub`), with what the twin learns of it on the way."""
 
     method: str
@@ -40,7 +40,7 @@ class Call:
     segments: tuple[str, ...] = ()
     uri_length: int = 0
     lane: str = ""  # a vendor's class of calls that share a limit of their own
-    row_faults: list[Fault] = field(default_factory=list)
+    row_faults: list[PlannedFault] = field(default_factory=list)
     _parsed: Any = None
 
     def json(self) -> Any:
@@ -60,7 +60,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Answer:
+class TwinResponse:
     """A response. `body`: bytes as they are, None for an empty body, anything else becomes JSON."""
 
     status: int
@@ -74,7 +74,7 @@ class Answer:
         return self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
 
 
-async def read_call(scope: Message, receive: Receive, number: int) -> Call:
+async def read_call(scope: Message, receive: Receive, number: int) -> TwinCall:
     """The whole request of an ASGI scope; raises ConnectionError when the client leaves before it is complete."""
     chunks: list[bytes] = []
     while True:
@@ -92,10 +92,10 @@ async def read_call(scope: Message, receive: Receive, number: int) -> Call:
     return call
 
 
-def make_call(method: str, url: str, body: bytes = b"", sub: bool = False) -> Call:
+def make_call(method: str, url: str, body: bytes = b"", sub: bool = False) -> TwinCall:
     """A call from a path with query as it stands in a request line; its `segments` are decoded one by one."""
     raw, _, query = url.partition("?")
-    return Call(
+    return TwinCall(
         method=method,
         path=unquote(raw),
         query=dict(parse_qsl(query, keep_blank_values=True)),
@@ -107,7 +107,7 @@ def make_call(method: str, url: str, body: bytes = b"", sub: bool = False) -> Ca
     )
 
 
-def _start(answer: Answer, length: int) -> Message:
+def _start(answer: TwinResponse, length: int) -> Message:
     headers = [(k.lower().encode(), v.encode()) for k, v in answer.headers.items()]
     if answer.status != 204:
         headers.append((b"content-length", str(length).encode()))
@@ -116,13 +116,13 @@ def _start(answer: Answer, length: int) -> Message:
     return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
-async def send_answer(send: Send, answer: Answer) -> None:
+async def send_answer(send: Send, answer: TwinResponse) -> None:
     payload = b"" if answer.status == 204 else answer.payload()
     await send(_start(answer, len(payload)))
     await send({"type": "http.response.body", "body": payload})
 
 
-async def send_cut(send: Send, answer: Answer) -> None:
+async def send_cut(send: Send, answer: TwinResponse) -> None:
     """Promises the whole body, sends half of it, and resets the connection."""
     payload = answer.payload()
     await send(_start(answer, len(payload)))

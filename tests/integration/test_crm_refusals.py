@@ -9,7 +9,7 @@ import pytest
 
 from syncd.connector import Written
 from syncd.errors import Rejected
-from syncd.twins.zoho.schema import Field
+from syncd.twins.zoho.schema import ZohoField
 from syncd.twins.zoho.twin import ZohoTwin
 from tests.integration.test_zoho_lane import ZohoRig, rigs
 from tests.lane_rig import signal
@@ -69,7 +69,7 @@ def test_a_missing_scope_is_no_fault_of_the_mapping(twin: ZohoTwin, rig: ZohoRig
 
 def test_a_record_that_collides_in_two_fields_is_read_as_both() -> None:
     """The twin wraps both errors into one, as Zoho does: our own key among them means that it is written."""
-    fields = tuple(Field(name, length=64, unique=True, custom=True) for name in (KEY, "Other_Key"))
+    fields = tuple(ZohoField(name, length=64, unique=True, custom=True) for name in (KEY, "Other_Key"))
     with ZohoTwin(custom_fields={"Tasks": fields}) as running:
         held = running.add("Tasks", Subject="there", Syncd_Key=key(1), Other_Key="o")
         for connect in connecting(running):

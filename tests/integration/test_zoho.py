@@ -21,7 +21,7 @@ from syncd.errors import (
     Transient,
 )
 from syncd.http.oauth import MemoryTokens
-from syncd.twins.zoho.schema import Field
+from syncd.twins.zoho.schema import ZohoField
 from syncd.twins.zoho.twin import ZohoTwin
 from tests.zoho_crm import AUTH, KEY, Connect, answers, connecting, key, lead, operations, person, push, task
 
@@ -174,7 +174,7 @@ def test_an_id_that_cannot_be_looked_up_harms_nobody_else(twin: ZohoTwin, connec
 
 
 def test_a_duplicate_of_another_field_is_rejected_with_its_holder(twin: ZohoTwin, connect: Connect) -> None:
-    twin.schema["Accounts"].fields["Account_Number"] = Field("Account_Number", unique=True)
+    twin.schema["Accounts"].fields["Account_Number"] = ZohoField("Account_Number", unique=True)
     twin.schema["Accounts"].__dict__.pop("unique", None)
     there = twin.add("Accounts", Account_Name="A", Account_Number="7", Syncd_Key=key("other"))
     write = Write(key=key(1), object="Accounts", key_field=KEY, fields={"Account_Name": "B"}, id="")
@@ -255,7 +255,7 @@ def test_a_lead_of_ours_that_was_converted_is_stale(twin: ZohoTwin, connect: Con
 
 
 def test_without_a_unique_field_the_key_is_found_before_a_retry() -> None:
-    plain = {module: (Field(KEY, length=64, custom=True),) for module in ("Tasks", "Leads")}
+    plain = {module: (ZohoField(KEY, length=64, custom=True),) for module in ("Tasks", "Leads")}
     with ZohoTwin(custom_fields=plain) as twin:
         for crm in (build() for build in connecting(twin)):
             twin.plan.add([{"on": "create", "do": "reset", "when": "after", "times": 1}])

@@ -12,7 +12,7 @@ import pytest
 from syncd.config.models import DestinationSettings, Settings
 from syncd.connectors.crm.zoho import Zoho
 from syncd.dispatch.lane import Lane
-from syncd.twins.zoho.schema import Field
+from syncd.twins.zoho.schema import ZohoField
 from syncd.twins.zoho.twin import ZohoTwin
 from tests.lane_rig import Rig, signal, sqlite
 from tests.zoho_crm import KEY, connecting, operations
@@ -79,8 +79,8 @@ def test_lost_answers_double_nothing(twin: ZohoTwin, rig: ZohoRig) -> None:
 
 def test_without_a_unique_field_what_is_in_doubt_is_looked_up(tmp_path: Path) -> None:
     plain = {
-        "Tasks": (Field(KEY, length=64, custom=True),),
-        "Leads": (Field(KEY, length=64, unique=True, custom=True),),
+        "Tasks": (ZohoField(KEY, length=64, custom=True),),
+        "Leads": (ZohoField(KEY, length=64, unique=True, custom=True),),
     }
     with ZohoTwin(custom_fields=plain) as twin:
         for rig in rigs(twin, tmp_path, kinds={"Tasks": "findable"}):

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.twins import sql, sql_run
-from syncd.twins.salesforce.rows import RowError, full_id
+from syncd.twins.salesforce.rows import SalesforceRowError, full_id
 from syncd.twins.salesforce.soql import execute
 from syncd.twins.salesforce.twin import SalesforceTwin
-from syncd.twins.state import Store, Table
+from syncd.twins.state import IndexedTable, TwinTables
 from syncd.twins.zoho.coql import CoqlError, parse
 from syncd.twins.zoho.twin import ZohoTwin
 
@@ -47,7 +47,7 @@ def test_any_soql_is_answered_or_refused(salesforce: SalesforceTwin, text: str) 
     total, rows = 0, list[Any]()
     try:
         total, rows = execute(text, salesforce.store, salesforce.schema, "v62.0")
-    except RowError as error:
+    except SalesforceRowError as error:
         refused = error
     assert refused is None or (refused.status == 400 and refused.code.isupper())
     assert total >= len(rows)
@@ -108,11 +108,11 @@ RECORDS = st.lists(
 
 @given(condition=CONDITIONS, records=RECORDS)
 def test_indexes_find_what_a_scan_finds(condition: sql.Condition, records: list[dict[str, Any]]) -> None:
-    indexed, plain = Table(["a", "b"]), Table([])
+    indexed, plain = IndexedTable(["a", "b"]), IndexedTable([])
     for number, record in enumerate(records):
         for table in (indexed, plain):
             table.put(str(number), {**record, "id": str(number)})
-    select = sql.Select([], sql.Token("word", "t", 1), where=condition)
+    select = sql.Select([], sql.SqlToken("word", "t", 1), where=condition)
     found = [sorted(r["id"] for r in sql_run.run(select, table, lambda _: True)) for table in (indexed, plain)]
     assert found[0] == found[1]
 
@@ -127,7 +127,7 @@ PUTS = st.lists(
 
 @given(before=PUTS, after=PUTS)
 def test_undoing_restores_records_and_indexes(before: list[Any], after: list[Any]) -> None:
-    store = Store({"t": ("e",)})
+    store = TwinTables({"t": ("e",)})
     for id_, record in before:
         store.put("t", id_, record)
     store.commit()

@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from syncd.twins.consent import Consents, Refusal, Wrong, page_of_error
-from syncd.twins.wire import Answer, Call
+from syncd.twins.consent import ConsentError, Consents, Refusal, page_of_error
+from syncd.twins.wire import TwinCall, TwinResponse
 
 APP_SCOPES = frozenset({"api", "refresh_token", "offline_access", "id", "openid", "profile", "email", "web", "full"})
 """What the app of this org may grant [D, "OAuth Tokens and Scopes"]."""
@@ -29,11 +29,11 @@ JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 _SAID = {  # wording [M]
-    Wrong.CODE: ("invalid_grant", "invalid authorization code"),
-    Wrong.EXPIRED: ("invalid_grant", "expired authorization code"),
-    Wrong.REDIRECT: ("redirect_uri_mismatch", "redirect_uri must match configuration"),
-    Wrong.VERIFIER: ("invalid_grant", "invalid code verifier"),
-    Wrong.CLIENT: ("invalid_client_id", "client identifier invalid"),
+    ConsentError.CODE: ("invalid_grant", "invalid authorization code"),
+    ConsentError.EXPIRED: ("invalid_grant", "expired authorization code"),
+    ConsentError.REDIRECT: ("redirect_uri_mismatch", "redirect_uri must match configuration"),
+    ConsentError.VERIFIER: ("invalid_grant", "invalid code verifier"),
+    ConsentError.CLIENT: ("invalid_client_id", "client identifier invalid"),
 }
 
 
@@ -42,8 +42,8 @@ class OAuthError(Exception):
         super().__init__(description)
         self.code, self.status = code, status
 
-    def answer(self) -> Answer:
-        return Answer(self.status, {"error": self.code, "error_description": str(self)})
+    def answer(self) -> TwinResponse:
+        return TwinResponse(self.status, {"error": self.code, "error_description": str(self)})
 
 
 class Tokens:
@@ -75,7 +75,7 @@ class Tokens:
         self.consents = Consents(clock, life=900.0)
         self.refreshable: set[str] = set()
         """Refresh tokens that people's consent made; while there are some, no other is taken."""
-        self._grants: Mapping[str, Callable[[Call, dict[str, str], str], None]] = {
+        self._grants: Mapping[str, Callable[[TwinCall, dict[str, str], str], None]] = {
             JWT_GRANT: self._jwt,
             "client_credentials": self._client_credentials,
             "refresh_token": self._refresh,
@@ -93,7 +93,7 @@ class Tokens:
     def expire_all(self) -> None:
         self._live.clear()
 
-    def grant(self, call: Call, url: str, user: str) -> Answer:
+    def grant(self, call: TwinCall, url: str, user: str) -> TwinResponse:
         """Answers the token endpoint."""
         form = call.form()
         check = self._grants.get(form.get("grant_type", ""))
@@ -136,9 +136,9 @@ class Tokens:
             body["refresh_token"] = secrets.token_urlsafe(32)
             self.refreshable.add(body["refresh_token"])
             self._consented[body["refresh_token"]] = frozenset(scopes)
-        return Answer(200, body)
+        return TwinResponse(200, body)
 
-    def authorize(self, call: Call) -> Answer:
+    def authorize(self, call: TwinCall) -> TwinResponse:
         """The page that asks a person, and what became of it."""
         form = call.form()
         if self.client_id not in (None, form.get("client_id") or None) or not form.get("client_id"):
@@ -150,14 +150,14 @@ class Tokens:
             return page_of_error("error=invalid_scope&error_description=the requested scope is not allowed")
         return self.consents.ask(call, form, "Allow Access?", {})
 
-    def _code(self, call: Call, form: dict[str, str], url: str) -> None:
+    def _code(self, call: TwinCall, form: dict[str, str], url: str) -> None:
         self._client(call, form, secret=self.client_secret is not None)
         try:
             self._scopes = self.consents.redeem(form).scope.split() or sorted(APP_SCOPES)
         except Refusal as refusal:
             raise OAuthError(*_SAID[refusal.wrong]) from None
 
-    def _client(self, call: Call, form: Mapping[str, str], secret: bool) -> None:
+    def _client(self, call: TwinCall, form: Mapping[str, str], secret: bool) -> None:
         id_, given = form.get("client_id", ""), form.get("client_secret", "")
         if call.headers.get("authorization", "").lower().startswith("basic "):
             id_, _, given = base64.b64decode(call.bearer).decode("utf-8", "replace").partition(":")
@@ -166,10 +166,10 @@ class Tokens:
         if secret and (not given or self.client_secret not in (None, given)):
             raise OAuthError("invalid_client", "invalid client credentials")
 
-    def _client_credentials(self, call: Call, form: dict[str, str], url: str) -> None:
+    def _client_credentials(self, call: TwinCall, form: dict[str, str], url: str) -> None:
         self._client(call, form, secret=True)
 
-    def _refresh(self, call: Call, form: dict[str, str], url: str) -> None:
+    def _refresh(self, call: TwinCall, form: dict[str, str], url: str) -> None:
         self._client(call, form, secret=False)
         given = form.get("refresh_token", "")
         known = given in self.refreshable or (
@@ -178,7 +178,7 @@ class Tokens:
         if not known:
             raise OAuthError("invalid_grant", "expired access/refresh token")
 
-    def _jwt(self, call: Call, form: dict[str, str], url: str) -> None:
+    def _jwt(self, call: TwinCall, form: dict[str, str], url: str) -> None:
         import jwt
 
         options: Any = {

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from syncd.twins.salesforce.rows import POLYMORPHIC, RowError, full_id
-from syncd.twins.wire import Answer, Call, make_call
+from syncd.twins.salesforce.rows import POLYMORPHIC, SalesforceRowError, full_id
+from syncd.twins.wire import TwinCall, TwinResponse, make_call
 
 if TYPE_CHECKING:
     from syncd.twins.salesforce.twin import SalesforceTwin
@@ -40,18 +40,18 @@ _HALTED = "The transaction was rolled back since another operation in the same t
 RowWork = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def insert_collection(twin: SalesforceTwin, call: Call) -> Answer:
+def insert_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
     records, strict = _records(call)
 
     def work(record: dict[str, Any]) -> dict[str, Any]:
         if "id" in record or "Id" in record:
-            raise RowError("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", ["Id"])
+            raise SalesforceRowError("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", ["Id"])
         return {"id": twin.rows.insert(_made(twin, record), record), "success": True, "errors": []}
 
     return _each(twin, call, records, strict, work)
 
 
-def update_collection(twin: SalesforceTwin, call: Call) -> Answer:
+def update_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
     records, strict = _records(call)
 
     def work(record: dict[str, Any]) -> dict[str, Any]:
@@ -59,30 +59,32 @@ def update_collection(twin: SalesforceTwin, call: Call) -> Answer:
         id_ = full_id(record.get("id") or record.get("Id") or "")
         made = _made(twin, record)
         if id_ is None:
-            raise RowError("MISSING_ARGUMENT", "Id not specified in an update call", ["Id"])
+            raise SalesforceRowError("MISSING_ARGUMENT", "Id not specified in an update call", ["Id"])
         if twin.store.get(made.name, id_) is None:
-            raise RowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+            raise SalesforceRowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
         twin.rows.update(made, id_, given)
         return {"id": id_, "success": True, "errors": []}
 
     return _each(twin, call, records, strict, work)
 
 
-def upsert_collection(twin: SalesforceTwin, call: Call) -> Answer:
+def upsert_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
     made = twin.rows.object(call.segments[-2])
     key = twin.key(made, call.segments[-1])
     records, strict = _records(call)
     others = {r["attributes"]["type"] for r in records} - {made.name}
     if others:
-        raise RowError("INVALID_TYPE", f"all records must be of type {made.name}, not {', '.join(sorted(others))}")
+        raise SalesforceRowError(
+            "INVALID_TYPE", f"all records must be of type {made.name}, not {', '.join(sorted(others))}"
+        )
     seen = Counter(str(r.get(key.name)).casefold() for r in records if r.get(key.name) not in (None, ""))
 
     def work(record: dict[str, Any]) -> dict[str, Any]:
         value = record.get(key.name)
         if key.name != "Id" and ("id" in record or "Id" in record):
-            raise RowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
+            raise SalesforceRowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
         if value not in (None, "") and seen[str(value).casefold()] > 1:
-            raise RowError("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", [key.name])
+            raise SalesforceRowError("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", [key.name])
         given = {k: v for k, v in record.items() if k != key.name}
         id_, created = twin.rows.upsert(made, key, value, given)
         return {"id": id_, "success": True, "errors": [], "created": created}
@@ -90,10 +92,10 @@ def upsert_collection(twin: SalesforceTwin, call: Call) -> Answer:
     return _each(twin, call, records, strict, work)
 
 
-def delete_collection(twin: SalesforceTwin, call: Call) -> Answer:
+def delete_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
     ids = [i for i in call.query.get("ids", "").split(",") if i]
     if not 0 < len(ids) <= ROWS:
-        raise RowError(
+        raise SalesforceRowError(
             "EXCEEDED_ID_LIMIT", f"record limit reached. cannot submit more than {ROWS} records into this call"
         )
     strict = call.query.get("allOrNone") == "true"
@@ -101,7 +103,7 @@ def delete_collection(twin: SalesforceTwin, call: Call) -> Answer:
     def work(record: dict[str, Any]) -> dict[str, Any]:
         made = twin.schema.get(twin.rows.prefixes.get(record["id"][:3], ""))
         if made is None:
-            raise RowError("MALFORMED_ID", f"malformed id {record['id']}")
+            raise SalesforceRowError("MALFORMED_ID", f"malformed id {record['id']}")
         found = twin.addressed(made, record["id"])
         twin.store.put(made.name, found["Id"], {**found, "IsDeleted": True})
         return {"id": found["Id"], "success": True, "errors": []}
@@ -109,14 +111,16 @@ def delete_collection(twin: SalesforceTwin, call: Call) -> Answer:
     return _each(twin, call, [{"id": i} for i in ids], strict, work)
 
 
-def _records(call: Call) -> tuple[list[dict[str, Any]], bool]:
+def _records(call: TwinCall) -> tuple[list[dict[str, Any]], bool]:
     """(records, allOrNone) of a collection call; raises RowError for a request that is malformed as a whole."""
     body = call.json()
     records = body.get("records") if isinstance(body, dict) else None
     if not isinstance(records, list) or not records:
-        raise RowError("JSON_PARSER_ERROR", "Unrecognized request: records must be a list at [line:1, column:1]")
+        raise SalesforceRowError(
+            "JSON_PARSER_ERROR", "Unrecognized request: records must be a list at [line:1, column:1]"
+        )
     if len(records) > ROWS:
-        raise RowError(
+        raise SalesforceRowError(
             "EXCEEDED_ID_LIMIT", f"record limit reached. cannot submit more than {ROWS} records into this call"
         )
     chunks = 0
@@ -124,13 +128,13 @@ def _records(call: Call) -> tuple[list[dict[str, Any]], bool]:
     for record in records:
         named = record.get("attributes") if isinstance(record, dict) else None
         if not isinstance(named, dict) or not named.get("type"):
-            raise RowError(
+            raise SalesforceRowError(
                 "JSON_PARSER_ERROR", f"{POLYMORPHIC} at [line:1, column:1]"
             )  # [R]: the odd answer to a missing type
         chunks += named["type"] != previous
         previous = named["type"]
     if chunks > CHUNKS:
-        raise RowError("INVALID_INPUT", f"Cannot have more than {CHUNKS} chunks in a single operation.")
+        raise SalesforceRowError("INVALID_INPUT", f"Cannot have more than {CHUNKS} chunks in a single operation.")
     call.rows = len(records)
     return records, body.get("allOrNone") is True
 
@@ -139,11 +143,13 @@ def _made(twin: SalesforceTwin, record: Mapping[str, Any]) -> Any:
     type_ = record["attributes"]["type"]
     made = twin.schema.get(type_)
     if made is None:
-        raise RowError("INVALID_TYPE", f"sObject type '{type_}' is not supported.")
+        raise SalesforceRowError("INVALID_TYPE", f"sObject type '{type_}' is not supported.")
     return made
 
 
-def _each(twin: SalesforceTwin, call: Call, records: list[dict[str, Any]], strict: bool, work: RowWork) -> Answer:
+def _each(
+    twin: SalesforceTwin, call: TwinCall, records: list[dict[str, Any]], strict: bool, work: RowWork
+) -> TwinResponse:
     """One result a record, in the order of the records; HTTP 200 even when every one of them failed [D]."""
     start = twin.store.savepoint()
     results: list[dict[str, Any]] = []
@@ -152,7 +158,7 @@ def _each(twin: SalesforceTwin, call: Call, records: list[dict[str, Any]], stric
         savepoint = twin.store.savepoint()
         try:
             results.append(twin.spare(call, index, record, lambda r=record: work(r)))  # type: ignore[misc]
-        except RowError as error:
+        except SalesforceRowError as error:
             twin.store.rollback(savepoint)
             results.append({"success": False, "errors": [error.body("statusCode")]})
             failed = True
@@ -160,13 +166,13 @@ def _each(twin: SalesforceTwin, call: Call, records: list[dict[str, Any]], stric
         twin.store.rollback(start)
         rolled = {"statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK", "message": _ROLLED_BACK, "fields": []}
         results = [{"success": False, "errors": [rolled]} if r["success"] else r for r in results]
-    return Answer(200, results)
+    return TwinResponse(200, results)
 
 
 # Composite.
 
 
-def operations(twin: SalesforceTwin, call: Call) -> tuple[str, ...]:
+def operations(twin: SalesforceTwin, call: TwinCall) -> tuple[str, ...]:
     """The operations inside a composite call, for the fault plan; empty when its body cannot be read."""
     try:
         requests = call.json()["compositeRequest"]
@@ -176,11 +182,13 @@ def operations(twin: SalesforceTwin, call: Call) -> tuple[str, ...]:
     return tuple(twin.resource(c.method, c.segments[3:])[0] for c in calls)
 
 
-def composite(twin: SalesforceTwin, call: Call) -> Answer:
+def composite(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
     body = call.json()
     requests = body.get("compositeRequest") if isinstance(body, dict) else None
     if not isinstance(requests, list) or not requests:
-        raise RowError("JSON_PARSER_ERROR", "The compositeRequest must be a list of subrequests at [line:1, column:1]")
+        raise SalesforceRowError(
+            "JSON_PARSER_ERROR", "The compositeRequest must be a list of subrequests at [line:1, column:1]"
+        )
     _check_sizes(requests, call.inner)
     strict = body.get("allOrNone") is True
     start = twin.store.savepoint()
@@ -205,32 +213,34 @@ def composite(twin: SalesforceTwin, call: Call) -> Answer:
             if made["httpStatusCode"] < 300:
                 made["body"] = [{"errorCode": "PROCESSING_HALTED", "message": _HALTED}]
                 made["httpStatusCode"] = 400
-    return Answer(200, {"compositeResponse": answers})
+    return TwinResponse(200, {"compositeResponse": answers})
 
 
 def _check_sizes(requests: list[Any], inner: tuple[str, ...]) -> None:
     if len(requests) > SUBREQUESTS:
-        raise RowError(
+        raise SalesforceRowError(
             "INVALID_INPUT", f"The composite request has {len(requests)} subrequests, at most {SUBREQUESTS} are allowed"
         )  # [M]
     if sum(o in HEAVY_OPERATIONS for o in inner) > HEAVY:
-        raise RowError(
+        raise SalesforceRowError(
             "INVALID_INPUT", f"At most {HEAVY} subrequests can be sObject collections or query operations"
         )  # wording [M]
     references = Counter(r.get("referenceId") for r in requests if isinstance(r, dict))
     if len(references) != len(requests) or not all(
         isinstance(r, str) and re.fullmatch(r"[A-Za-z]\w*", r) for r in references
     ):
-        raise RowError(
+        raise SalesforceRowError(
             "INVALID_INPUT", "Every subrequest needs a referenceId of letters, digits and underscores, used once"
         )  # [M]
 
 
-def _subrequest(twin: SalesforceTwin, call: Call, request: dict[str, Any], known: Mapping[str, Any]) -> Answer:
+def _subrequest(
+    twin: SalesforceTwin, call: TwinCall, request: dict[str, Any], known: Mapping[str, Any]
+) -> TwinResponse:
     try:
         url = _resolve(str(request.get("url", "")), known)
         body = _resolve(request.get("body"), known)
-    except RowError as error:
+    except SalesforceRowError as error:
         return twin.error(error.status, error.code, error.message)
     made = make_call(str(request.get("method", "")), url, orjson.dumps(body), sub=True)
     made.headers, made.number = call.headers, call.number
@@ -265,7 +275,7 @@ def _resolve(value: Any, known: Mapping[str, Any]) -> Any:
                 found = None
         if found is None:
             text = f"Invalid reference specified. No value for {match.group(0)[2:-1]} found in {match.group(1)}"
-            raise RowError("PROCESSING_HALTED", text)
+            raise SalesforceRowError("PROCESSING_HALTED", text)
         return str(found)
 
     return _REFERENCE.sub(one, value)

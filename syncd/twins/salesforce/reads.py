@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from syncd.twins.salesforce import soql
 from syncd.twins.salesforce.auth import ORG
-from syncd.twins.salesforce.rows import RowError, stamp
+from syncd.twins.salesforce.rows import SalesforceRowError, stamp
 from syncd.twins.salesforce.schema import SObject
 from syncd.twins.state import Record
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 
 if TYPE_CHECKING:
     from syncd.twins.salesforce.twin import SalesforceTwin
@@ -26,38 +26,38 @@ CURSORS = 50  # open query locators kept; the oldest ends first
 SMALLEST = 200  # rows that Sforce-Query-Options may ask for [D]
 
 
-def whole(call: Call, made: SObject, record: Record) -> Answer:
+def whole(call: TwinCall, made: SObject, record: Record) -> TwinResponse:
     """A record with every field, or those of `fields=`."""
     wanted = call.query.get("fields")
     names = [n.strip() for n in wanted.split(",")] if wanted else list(made.fields)
     for name in names:
         if made.field(name) is None:
-            raise RowError("INVALID_FIELD", f"No such column '{name}' on sobject of type {made.name}")
+            raise SalesforceRowError("INVALID_FIELD", f"No such column '{name}' on sobject of type {made.name}")
     row: dict[str, Any] = {"attributes": soql.attributes(made.name, record["Id"], call.segments[2])}
-    return Answer(200, row | {n: record.get(n) for n in names})
+    return TwinResponse(200, row | {n: record.get(n) for n in names})
 
 
-def several(call: Call, made: SObject, found: Iterable[Record]) -> Answer:
+def several(call: TwinCall, made: SObject, found: Iterable[Record]) -> TwinResponse:
     """Several records have the external id: HTTP 300 with their URLs [D]."""
-    return Answer(300, [f"/services/data/{call.segments[2]}/sobjects/{made.name}/{r['Id']}" for r in found])
+    return TwinResponse(300, [f"/services/data/{call.segments[2]}/sobjects/{made.name}/{r['Id']}" for r in found])
 
 
-def query(twin: SalesforceTwin, call: Call, deleted: bool) -> Answer:
+def query(twin: SalesforceTwin, call: TwinCall, deleted: bool) -> TwinResponse:
     if "q" not in call.query:
-        raise RowError("MALFORMED_QUERY", "unexpected token: '<EOF>'")
+        raise SalesforceRowError("MALFORMED_QUERY", "unexpected token: '<EOF>'")
     total, rows = soql.execute(call.query["q"], twin.store, twin.schema, call.segments[2], deleted)
     return _page(twin, call, f"0r8{secrets.token_hex(8)}"[:18], rows, 0, total)
 
 
-def query_more(twin: SalesforceTwin, call: Call) -> Answer:
+def query_more(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
     locator, _, start = call.segments[-1].rpartition("-")
     rows = twin.cursors.get(locator)
     if rows is None or not start.isdigit():
-        raise RowError("INVALID_QUERY_LOCATOR", "invalid query locator")
+        raise SalesforceRowError("INVALID_QUERY_LOCATOR", "invalid query locator")
     return _page(twin, call, locator, rows, int(start), len(rows))
 
 
-def _page(twin: SalesforceTwin, call: Call, locator: str, rows: list[Any], start: int, total: int) -> Answer:
+def _page(twin: SalesforceTwin, call: TwinCall, locator: str, rows: list[Any], start: int, total: int) -> TwinResponse:
     option = re.search(r"batchSize=(\d+)", call.headers.get("sforce-query-options", ""))
     size = min(twin.page_size, max(SMALLEST, int(option.group(1)))) if option else twin.page_size
     end = start + size
@@ -67,22 +67,22 @@ def _page(twin: SalesforceTwin, call: Call, locator: str, rows: list[Any], start
         if len(twin.cursors) > CURSORS:
             twin.cursors.pop(next(iter(twin.cursors)))
         body["nextRecordsUrl"] = f"/services/data/{call.segments[2]}/query/{locator}-{end}"
-    return Answer(200, body | {"records": rows[start:end]})
+    return TwinResponse(200, body | {"records": rows[start:end]})
 
 
-def describe_global(twin: SalesforceTwin) -> Answer:
+def describe_global(twin: SalesforceTwin) -> TwinResponse:
     known = [{"name": o.name, "label": o.name, "keyPrefix": o.prefix, "queryable": True} for o in twin.schema.values()]
-    return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": known})
+    return TwinResponse(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": known})
 
 
-def limits(twin: SalesforceTwin) -> Answer:
+def limits(twin: SalesforceTwin) -> TwinResponse:
     left = max(0, twin.daily_limit - twin.usage)
-    return Answer(200, {"DailyApiRequests": {"Max": twin.daily_limit, "Remaining": left}})
+    return TwinResponse(200, {"DailyApiRequests": {"Max": twin.daily_limit, "Remaining": left}})
 
 
-def versions() -> Answer:
+def versions() -> TwinResponse:
     known = [{"label": f"Release {n}", "url": f"/services/data/v{n}.0", "version": f"{n}.0"} for n in VERSIONS]
-    return Answer(200, known)
+    return TwinResponse(200, known)
 
 
 def integration_user(twin: SalesforceTwin) -> Record:
@@ -103,7 +103,7 @@ def integration_user(twin: SalesforceTwin) -> Record:
     )
 
 
-def userinfo(twin: SalesforceTwin) -> Answer:
+def userinfo(twin: SalesforceTwin) -> TwinResponse:
     user = twin.store.get("User", twin.user) or {}
     picture = f"{twin.url}/profilephoto/005/F"
     resources = {n: f"{twin.url}/services/data/v{{version}}/{n}/" for n in ("sobjects", "search", "query", "recent")}
@@ -122,7 +122,7 @@ def userinfo(twin: SalesforceTwin) -> Answer:
         "profile": f"{twin.url}/{twin.user}",
         "custom_domain": twin.url,
     }
-    return Answer(
+    return TwinResponse(
         200,
         {
             "sub": f"{twin.url}/id/{ORG}/{twin.user}",

@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
-from syncd.twins.salesforce.schema import Field, SObject
-from syncd.twins.state import Record, Store
+from syncd.twins.salesforce.schema import SalesforceField, SObject
+from syncd.twins.state import Record, TwinTables
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -28,7 +28,7 @@ _NUMBER = frozenset({"int", "double", "currency", "percent"})
 POLYMORPHIC = "Nested object for polymorphic foreign key must have an attributes field before any other fields."  # [R]
 
 
-class RowError(Exception):
+class SalesforceRowError(Exception):
     """A row that Salesforce refuses. `status` is the HTTP status where the row is the whole request."""
 
     def __init__(self, code: str, message: str, fields: Iterable[str] = (), status: int = 400) -> None:
@@ -64,10 +64,10 @@ def _stamp(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
-class Rows:
+class SalesforceRows:
     """Checked writes into a store. `user`: the id of the integration user, owner of all it creates."""
 
-    def __init__(self, store: Store, schema: Mapping[str, SObject], clock: Callable[[], float], user: str) -> None:
+    def __init__(self, store: TwinTables, schema: Mapping[str, SObject], clock: Callable[[], float], user: str) -> None:
         self.store, self.schema, self.clock, self.user = store, schema, clock, user
         self.prefixes = {o.prefix: o.name for o in schema.values()}
         self._next: dict[str, int] = {}
@@ -77,7 +77,7 @@ class Rows:
         """The object by its name; raises RowError (NOT_FOUND, 404) as for a resource that does not exist."""
         found = self.schema.get(name)
         if found is None:
-            raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
+            raise SalesforceRowError("NOT_FOUND", "The requested resource does not exist", status=404)
         return found
 
     def live(self, id_: str) -> Record | None:
@@ -98,7 +98,9 @@ class Rows:
         fields = self.checked(made, given)
         missing = [n for n in made.required if fields.get(n) is None and made.fields[n].default is None]
         if missing:
-            raise RowError("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", missing)
+            raise SalesforceRowError(
+                "REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", missing
+            )
         record = dict(made.defaults)
         record.update({k: v for k, v in fields.items() if v is not None})
         self._unique(made, record, None)
@@ -114,38 +116,40 @@ class Rows:
         """Changes a record. Raises RowError; a deleted one is ENTITY_IS_DELETED, a converted lead cannot be changed [R]."""
         current = self.store.get(made.name, id_)
         if current is None:
-            raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
+            raise SalesforceRowError("NOT_FOUND", "The requested resource does not exist", status=404)
         if current["IsDeleted"]:
-            raise RowError("ENTITY_IS_DELETED", "entity is deleted", status=404)
+            raise SalesforceRowError("ENTITY_IS_DELETED", "entity is deleted", status=404)
         if current.get("IsConverted"):
-            raise RowError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
+            raise SalesforceRowError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
         fields = self.checked(made, given)
         emptied = [n for n in made.required if n in fields and fields[n] is None]
         if emptied:
-            raise RowError("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(emptied)}]", emptied)
+            raise SalesforceRowError(
+                "REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(emptied)}]", emptied
+            )
         record = {**current, **fields}
         self._unique(made, record, id_)
         record["LastModifiedById"] = self.user
         self._derive(made, record, stamp(self.clock()))
         self.store.put(made.name, id_, {k: v for k, v in record.items() if v is not None})
 
-    def upsert(self, made: SObject, key: Field, value: Any, given: Mapping[str, Any]) -> tuple[str, bool]:
+    def upsert(self, made: SObject, key: SalesforceField, value: Any, given: Mapping[str, Any]) -> tuple[str, bool]:
         """Creates or changes by an external id: (id, created). Several matches raise DUPLICATE_EXTERNAL_ID with status 300."""
         if value is None or value == "":
-            raise RowError("MISSING_ARGUMENT", f"{key.name} not specified", [key.name])
+            raise SalesforceRowError("MISSING_ARGUMENT", f"{key.name} not specified", [key.name])
         found = self.matches(made, key, value)
         if len(found) > 1:
             ids = ", ".join(r["Id"] for r in found)
             text = f"{key.label}: more than one record found for external id field: [{ids}]"
-            raise RowError("DUPLICATE_EXTERNAL_ID", text, [key.name], status=300)
+            raise SalesforceRowError("DUPLICATE_EXTERNAL_ID", text, [key.name], status=300)
         if found:
             self.update(made, found[0]["Id"], given)
             return found[0]["Id"], False
         if key.name == "Id":
-            raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
+            raise SalesforceRowError("NOT_FOUND", "The requested resource does not exist", status=404)
         return self.insert(made, {**given, key.name: value}), True
 
-    def matches(self, made: SObject, key: Field, value: Any) -> list[Record]:
+    def matches(self, made: SObject, key: SalesforceField, value: Any) -> list[Record]:
         if key.name == "Id":
             record = self.store.get(made.name, full_id(str(value)) or "")
             return [record] if record is not None and not record["IsDeleted"] else []
@@ -155,7 +159,7 @@ class Rows:
         """Whether another live record already holds one of this one's unique values."""
         try:
             self._unique(self.schema[object_], record, record.get("Id"))
-        except RowError:
+        except SalesforceRowError:
             return True
         return False
 
@@ -171,11 +175,11 @@ class Rows:
             if one is None:
                 relation = made.relationships.get(name)
                 if relation is None:
-                    raise RowError("INVALID_FIELD", f"No such column '{name}' on sobject of type {made.name}")
+                    raise SalesforceRowError("INVALID_FIELD", f"No such column '{name}' on sobject of type {made.name}")
                 fields[relation.name] = self._by_external_id(relation, value)
                 continue
             if not one.writable:
-                raise RowError(
+                raise SalesforceRowError(
                     "INVALID_FIELD_FOR_INSERT_UPDATE",
                     f"Unable to create/update fields: {one.name}. Please check the security settings of this field and "
                     f"verify that it "
@@ -186,7 +190,7 @@ class Rows:
         self._activity(made, fields)
         return fields
 
-    def _value(self, one: Field, value: Any) -> Any:
+    def _value(self, one: SalesforceField, value: Any) -> Any:
         if one.type in _TEXT:
             return self._text(one, value)
         if one.type == "reference":
@@ -211,13 +215,13 @@ class Rows:
             return stamp(datetime.fromisoformat(value).timestamp())
         raise _unreadable(one.type, value)
 
-    def _text(self, one: Field, value: Any) -> str:
+    def _text(self, one: SalesforceField, value: Any) -> str:
         if isinstance(value, dict | list):
             raise _unreadable("string", value)
         text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
         if _FORBIDDEN.search(text):
             # [M]: Salesforce's exact answer to control characters is not on any page here; that it refuses them is.
-            raise RowError(
+            raise SalesforceRowError(
                 "FIELD_INTEGRITY_EXCEPTION", f"{one.label}: value contains characters that are not allowed", [one.name]
             )
         units = (
@@ -225,31 +229,31 @@ class Rows:
         )  # as Apex counts [M]
         if one.length and units > one.length:
             text = f"{one.label}: data value too large: {text} (max length={one.length})"
-            raise RowError("STRING_TOO_LONG", text, [one.name])
+            raise SalesforceRowError("STRING_TOO_LONG", text, [one.name])
         if one.type == "email" and not _EMAIL.fullmatch(text):
-            raise RowError("INVALID_EMAIL_ADDRESS", f"{one.label}: invalid email address: {text}", [one.name])
+            raise SalesforceRowError("INVALID_EMAIL_ADDRESS", f"{one.label}: invalid email address: {text}", [one.name])
         if one.restricted and text not in one.values:
             message = f"{one.label}: bad value for restricted picklist field: {text}"
-            raise RowError("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, [one.name])
+            raise SalesforceRowError("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, [one.name])
         return text.rstrip() if one.type != "textarea" else text
 
-    def _reference(self, one: Field, value: Any) -> str:
+    def _reference(self, one: SalesforceField, value: Any) -> str:
         id_ = full_id(value)
         known = [p for p, name in self.prefixes.items() if name in one.refers]
         if id_ is None or (known and id_[:3] not in known):
-            raise RowError("MALFORMED_ID", f"{one.label} ID: id value of incorrect type: {value}", [one.name])
+            raise SalesforceRowError("MALFORMED_ID", f"{one.label} ID: id value of incorrect type: {value}", [one.name])
         if not known:
             return id_
         target = self.live(id_)
         if target is None:
-            raise RowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+            raise SalesforceRowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
         if target["IsDeleted"]:
-            raise RowError("ENTITY_IS_DELETED", "entity is deleted", [one.name])
+            raise SalesforceRowError("ENTITY_IS_DELETED", "entity is deleted", [one.name])
         if target.get("IsConverted"):
-            raise RowError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", [one.name])
+            raise SalesforceRowError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", [one.name])
         return id_
 
-    def _by_external_id(self, relation: Field, value: Any) -> str | None:
+    def _by_external_id(self, relation: SalesforceField, value: Any) -> str | None:
         """`"Account": {"Ext__c": "7"}`: a parent by its external id; a polymorphic one names its type first."""
         if value is None:
             return None
@@ -257,24 +261,24 @@ class Rows:
             raise _unreadable("reference", value)
         named = value.get("attributes")
         if len(relation.refers) > 1 and (not isinstance(named, dict) or next(iter(value)) != "attributes"):
-            raise RowError("JSON_PARSER_ERROR", POLYMORPHIC)
+            raise SalesforceRowError("JSON_PARSER_ERROR", POLYMORPHIC)
         type_ = named.get("type") if isinstance(named, dict) else relation.refers[0]
         keys = [k for k in value if k != "attributes"]
         parent = self.schema.get(str(type_))
         key = parent.field(keys[0]) if parent is not None and len(keys) == 1 else None
         if parent is None or key is None or not (key.external or key.lookup) or type_ not in relation.refers:
             text = f"More than 1 field provided in an external foreign key reference in entity: {type_}"
-            raise RowError("INVALID_FIELD", text)
+            raise SalesforceRowError("INVALID_FIELD", text)
         found = self.matches(parent, key, value[keys[0]])
         if len(found) != 1:
             text = f"Foreign key external ID: {value[keys[0]]} not found for field {key.name} in entity {parent.name}"
-            raise RowError("INVALID_FIELD", text)
+            raise SalesforceRowError("INVALID_FIELD", text)
         return str(found[0]["Id"])
 
     def _activity(self, made: SObject, fields: Mapping[str, Any]) -> None:
         """An activity of a lead is related to nothing else [M, salesforce.md]."""
         if made.name in ("Task", "Event") and str(fields.get("WhoId") or "").startswith("00Q") and fields.get("WhatId"):
-            raise RowError(
+            raise SalesforceRowError(
                 "FIELD_INTEGRITY_EXCEPTION",
                 "Related To ID: a lead's activity cannot be related to a record",
                 ["WhatId"],
@@ -287,7 +291,7 @@ class Rows:
             for other in self.store.find(made.name, name, record[name]):
                 if other["Id"] != own and not other["IsDeleted"]:
                     text = f"duplicate value found: {name} duplicates value on record with id: {other['Id']}"
-                    raise RowError("DUPLICATE_VALUE", text, [name])
+                    raise SalesforceRowError("DUPLICATE_VALUE", text, [name])
 
     def _derive(self, made: SObject, record: Record, now: str) -> None:
         """What Salesforce fills in by itself."""
@@ -302,12 +306,12 @@ class Rows:
             record["CaseNumber"] = f"{1000 + self._cases:08d}"
 
 
-def _unreadable(kind: str, value: Any) -> RowError:
+def _unreadable(kind: str, value: Any) -> SalesforceRowError:
     token = {dict: "START_OBJECT", list: "START_ARRAY", bool: "VALUE_TRUE"}.get(type(value), "VALUE_STRING")
     text = (
         f"Cannot deserialize instance of {kind} from {token} value {value} or request may be missing a required field"
     )
-    return RowError("JSON_PARSER_ERROR", f"{text} at [line:1, column:1]")
+    return SalesforceRowError("JSON_PARSER_ERROR", f"{text} at [line:1, column:1]")
 
 
 def _base62(number: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 
 @dataclass(slots=True, frozen=True)
-class Field:
+class SalesforceField:
     """One field. `refers`: objects a reference may point to. `values`: picklist values, enforced only when `restricted`."""
 
     name: str
@@ -47,14 +47,14 @@ class Field:
 class SObject:
     name: str
     prefix: str
-    fields: dict[str, Field] = field(default_factory=dict)
+    fields: dict[str, SalesforceField] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     unique: tuple[str, ...] = ()
     defaults: dict[str, Any] = field(default_factory=dict)
-    folded: dict[str, Field] = field(default_factory=dict)
-    relationships: dict[str, Field] = field(default_factory=dict)
+    folded: dict[str, SalesforceField] = field(default_factory=dict)
+    relationships: dict[str, SalesforceField] = field(default_factory=dict)
 
-    def add(self, one: Field) -> None:
+    def add(self, one: SalesforceField) -> None:
         """Adds or replaces a field. Field names are found without case, as Salesforce does."""
         self.fields[one.name] = one
         self.folded[one.name.casefold()] = one
@@ -75,7 +75,7 @@ class SObject:
             self.relationships.pop(one.relationship, None)
         self._sum_up()
 
-    def field(self, name: str) -> Field | None:
+    def field(self, name: str) -> SalesforceField | None:
         return self.fields.get(name) or self.folded.get(name.casefold())
 
 
@@ -208,16 +208,18 @@ _NOT_USERS = frozenset(
 _LABELS = {"WhoId": "Name", "WhatId": "Related To", "OwnerId": "Assigned To", "Id": "Record ID"}
 
 # The fields syncd's set-up adds to an org. On Activity "Unique" is believed to be unavailable [M], so the key there is not.
-CUSTOM_FIELDS: dict[str, tuple[Field, ...]] = {
-    "Lead": (Field("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),),
-    "Contact": (Field("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),),
-    "Case": (Field("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),),
-    "Task": (Field("Syncd_Key__c", length=64, label="Syncd Key", external=True, lookup=True),),
-    "Event": (Field("Syncd_Key__c", length=64, label="Syncd Key", external=True, lookup=True),),
+CUSTOM_FIELDS: dict[str, tuple[SalesforceField, ...]] = {
+    "Lead": (SalesforceField("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),),
+    "Contact": (
+        SalesforceField("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),
+    ),
+    "Case": (SalesforceField("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),),
+    "Task": (SalesforceField("Syncd_Key__c", length=64, label="Syncd Key", external=True, lookup=True),),
+    "Event": (SalesforceField("Syncd_Key__c", length=64, label="Syncd Key", external=True, lookup=True),),
 }
 
 
-def _field(entry: str) -> Field:
+def _field(entry: str) -> SalesforceField:
     match = _ENTRY.fullmatch(entry)
     if match is None:
         raise ValueError(f"not a field of the schema table: {entry!r}")
@@ -225,7 +227,7 @@ def _field(entry: str) -> Field:
     default: Any = match["default"]
     if type_ == "boolean":
         default = default == "true"
-    return Field(
+    return SalesforceField(
         name,
         type_,
         int(match["length"] or 0),
@@ -239,7 +241,7 @@ def _field(entry: str) -> Field:
     )
 
 
-def schema(custom: Mapping[str, tuple[Field, ...]] | None = None) -> dict[str, SObject]:
+def schema(custom: Mapping[str, tuple[SalesforceField, ...]] | None = None) -> dict[str, SObject]:
     """All objects by name, with the custom fields given (default: syncd's own)."""
     objects: dict[str, SObject] = {}
     for name, (prefix, text) in _OBJECTS.items():
@@ -272,7 +274,7 @@ def describe(made: SObject, version: str) -> dict[str, Any]:
     }
 
 
-def _describe_field(f: Field) -> dict[str, Any]:
+def _describe_field(f: SalesforceField) -> dict[str, Any]:
     text = f.type in ("string", "email", "phone", "url", "textarea", "picklist", "combobox")
     return {
         "name": f.name,

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from syncd.twins.salesforce.rows import RowError, checksum, stamp
-from syncd.twins.salesforce.schema import Field, SObject
+from syncd.twins.salesforce.rows import SalesforceRowError, checksum, stamp
+from syncd.twins.salesforce.schema import SalesforceField, SObject
 from syncd.twins.state import Record
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 
 if TYPE_CHECKING:
     from syncd.twins.salesforce.twin import SalesforceTwin
@@ -40,7 +40,7 @@ def hide(twin: SalesforceTwin, fields: Mapping[str, Iterable[str]]) -> None:
             _hide(twin, object_, twin.schema[object_].fields[name])
 
 
-def _hide(twin: SalesforceTwin, object_: str, one: Field) -> None:
+def _hide(twin: SalesforceTwin, object_: str, one: SalesforceField) -> None:
     twin.hidden.setdefault(object_, {})[one.name] = one
     twin.schema[object_].drop(one.name)
 
@@ -60,31 +60,35 @@ def permissions(twin: SalesforceTwin) -> Record:
     }
 
 
-def custom_field(twin: SalesforceTwin, call: Call) -> Answer:
+def custom_field(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
     """POST tooling/sobjects/CustomField {FullName, Metadata}."""
     if not twin.customizes:
-        raise RowError("INSUFFICIENT_ACCESS", NOT_ALLOWED, status=403)  # [M]
+        raise SalesforceRowError("INSUFFICIENT_ACCESS", NOT_ALLOWED, status=403)  # [M]
     given = twin.given(call)
     made = given.get("Metadata")
     object_, _, name = str(given.get("FullName") or "").partition(".")
     if not isinstance(made, dict) or not name.endswith("__c") or made.get("type") not in TYPES or not made.get("label"):
-        raise RowError("FIELD_INTEGRITY_EXCEPTION", "The custom field is not described as it must be", ["Metadata"])
+        raise SalesforceRowError(
+            "FIELD_INTEGRITY_EXCEPTION", "The custom field is not described as it must be", ["Metadata"]
+        )
     targets = ACTIVITY if object_ == "Activity" else (object_,)
     if object_ in ACTIVITY or any(target not in twin.schema for target in targets):
         text = f"Entity Enumeration Or ID: bad value for restricted picklist field: {object_}"  # [M]
-        raise RowError("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", text, ["TableEnumOrId"])
+        raise SalesforceRowError("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", text, ["TableEnumOrId"])
     if made.get("unique") and object_ == "Activity":  # [M], salesforce.md
-        raise RowError("FIELD_INTEGRITY_EXCEPTION", "Can not specify 'unique' for a field of Activity", ["Metadata"])
+        raise SalesforceRowError(
+            "FIELD_INTEGRITY_EXCEPTION", "Can not specify 'unique' for a field of Activity", ["Metadata"]
+        )
     if any(_known(twin, target, name) for target in targets):
         text = f"There is already a field named {name.removesuffix('__c')} on {object_}."  # [M]
-        raise RowError("DUPLICATE_DEVELOPER_NAME", text, ["FullName"])
+        raise SalesforceRowError("DUPLICATE_DEVELOPER_NAME", text, ["FullName"])
     for target in targets:
         one = _field(name, made)
         twin.schema[target].add(one)
         _hide(twin, target, one)
     twin.made_fields += 1
     id15 = f"00N{twin.made_fields:012d}"
-    return Answer(201, {"id": id15 + checksum(id15), "success": True, "errors": [], "warnings": [], "infos": []})
+    return TwinResponse(201, {"id": id15 + checksum(id15), "success": True, "errors": [], "warnings": [], "infos": []})
 
 
 _ASKED = re.compile(
@@ -92,32 +96,32 @@ _ASKED = re.compile(
 )
 
 
-def tooling_query(twin: SalesforceTwin, call: Call) -> Answer:
+def tooling_query(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
     """GET tooling/query: whether a custom field is there, seen by our user or not. No other statement is understood."""
     asked = _ASKED.fullmatch(call.query.get("q", "").strip())
     if asked is None:
-        raise RowError("MALFORMED_QUERY", "unexpected token")
+        raise SalesforceRowError("MALFORMED_QUERY", "unexpected token")
     if not twin.customizes:
-        raise RowError("INSUFFICIENT_ACCESS", NOT_ALLOWED, status=403)  # [M]
+        raise SalesforceRowError("INSUFFICIENT_ACCESS", NOT_ALLOWED, status=403)  # [M]
     table, name = asked[1], f"{asked[2]}__c"
     targets = ACTIVITY if table == "Activity" else (table,)
     there = any(target in twin.schema and _known(twin, target, name) for target in targets)
     records = [{"attributes": {"type": "CustomField"}, "Id": "00N000000000001AAA"}] if there else []
-    return Answer(200, {"size": len(records), "totalSize": len(records), "done": True, "records": records})
+    return TwinResponse(200, {"size": len(records), "totalSize": len(records), "done": True, "records": records})
 
 
 def _known(twin: SalesforceTwin, object_: str, name: str) -> bool:
     return twin.schema[object_].field(name) is not None or name in twin.hidden.get(object_, {})
 
 
-def _field(name: str, made: Mapping[str, Any]) -> Field:
+def _field(name: str, made: Mapping[str, Any]) -> SalesforceField:
     type_ = TYPES[str(made["type"])]
     length = int(made.get("length") or 0)
     if type_ in ("string", "textarea") and not length:
-        raise RowError(
+        raise SalesforceRowError(
             "FIELD_INTEGRITY_EXCEPTION", "Must specify 'length' for a CustomField of type Text", ["Metadata"]
         )
-    return Field(
+    return SalesforceField(
         name,
         type_,
         length,
@@ -132,7 +136,7 @@ def _field(name: str, made: Mapping[str, Any]) -> Field:
 def may_insert(twin: SalesforceTwin, made: SObject) -> None:
     """Only who may set up the org makes permission sets."""
     if made.name in SETUP_OBJECTS and not twin.customizes:
-        raise RowError("INSUFFICIENT_ACCESS_OR_READONLY", NOT_ALLOWED)  # [M]
+        raise SalesforceRowError("INSUFFICIENT_ACCESS_OR_READONLY", NOT_ALLOWED)  # [M]
 
 
 def inserted(twin: SalesforceTwin, made: SObject) -> None:

@@ -10,27 +10,27 @@ from dataclasses import replace
 from typing import Any
 
 from syncd.twins import sql, sql_run
-from syncd.twins.salesforce.rows import RowError, full_id
-from syncd.twins.salesforce.schema import Field, SObject
-from syncd.twins.state import Record, Store
+from syncd.twins.salesforce.rows import SalesforceRowError, full_id
+from syncd.twins.salesforce.schema import SalesforceField, SObject
+from syncd.twins.state import Record, TwinTables
 
 STATEMENT = 100_000  # characters [D]
 LITERAL = 4_000  # characters of one string [D]
 
 
 def execute(
-    text: str, store: Store, schema: Mapping[str, SObject], version: str, deleted: bool = False
+    text: str, store: TwinTables, schema: Mapping[str, SObject], version: str, deleted: bool = False
 ) -> tuple[int, list[Any]]:
     """Runs a statement: (total size, rows as in an answer). Raises RowError. `deleted`: queryAll."""
     if len(text) > STATEMENT:
-        raise RowError(
+        raise SalesforceRowError(
             "QUERY_TOO_COMPLICATED",
             "Query is either selecting too many fields or the filter conditions are too complicated.",
         )
     try:
         select = sql.Parser(text).parse()
     except sql.QueryError as error:
-        raise RowError(
+        raise SalesforceRowError(
             "MALFORMED_QUERY", f"\n{text}\n{'^':>{error.at}}\nERROR at Row:1:Column:{error.at}\n{error}"
         ) from error
     made = _object(select, schema)
@@ -62,17 +62,17 @@ def _object(select: sql.Select, schema: Mapping[str, SObject]) -> SObject:
             "supported. If you are attempting to use a custom object, be sure to append the '__c' after the entity name. "
             "Please reference your WSDL or the describe call for the appropriate names."
         )
-        raise RowError("INVALID_TYPE", text)
+        raise SalesforceRowError("INVALID_TYPE", text)
     return made
 
 
 class _Query:
     """Field paths of one statement: `Email`, or one relationship deep, `Profile.Name`."""
 
-    def __init__(self, made: SObject, schema: Mapping[str, SObject], store: Store) -> None:
+    def __init__(self, made: SObject, schema: Mapping[str, SObject], store: TwinTables) -> None:
         self._made, self._schema, self._store = made, schema, store
 
-    def path(self, text: str, at: int) -> tuple[Field | None, str]:
+    def path(self, text: str, at: int) -> tuple[SalesforceField | None, str]:
         """(the relationship's field or None, the name of the field behind it)."""
         head, dot, tail = text.partition(".")
         if not dot:
@@ -86,20 +86,20 @@ class _Query:
                 f"Didn't understand relationship '{head}' in field path. If you are attempting to use a custom "
                 "relationship, be sure to append the '__r' after the custom relationship name."
             )
-            raise RowError("INVALID_FIELD", text)
+            raise SalesforceRowError("INVALID_FIELD", text)
         targets = [self._schema[r] for r in relation.refers if r in self._schema]
         if targets and not any(t.field(tail) for t in targets) and tail not in ("Id", "Name", "Type"):
             raise self._unknown(tail, targets[0].name, at)
         return relation, tail
 
-    def _unknown(self, name: str, entity: str, at: int) -> RowError:
+    def _unknown(self, name: str, entity: str, at: int) -> SalesforceRowError:
         text = (
             f"\nSELECT {name} FROM {entity}\n       ^\nERROR at Row:1:Column:{at}\nNo such column '{name}' on "
             f"entity '{entity}'. If you are "
             "attempting to use a custom field, be sure to append the '__c' after the custom field name. Please reference your "
             "WSDL or the describe call for the appropriate names."
         )
-        return RowError("INVALID_FIELD", text)
+        return SalesforceRowError("INVALID_FIELD", text)
 
     def checked(self, condition: sql.Condition | None) -> sql.Condition | None:
         """The condition with canonical field names and 18-character ids; refuses what a field cannot be compared with."""
@@ -113,7 +113,7 @@ class _Query:
         relation, name = self.path(condition.field, condition.at)
         values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
         if any(isinstance(v, str) and len(v) > LITERAL for v in values):
-            raise RowError("MALFORMED_QUERY", "string literal too long")
+            raise SalesforceRowError("MALFORMED_QUERY", "string literal too long")
         if relation is not None:
             return condition
         one = self._made.fields[name]
@@ -121,37 +121,41 @@ class _Query:
         if one.type in ("id", "reference"):
             values = tuple(full_id(v) if isinstance(v, str) else v for v in values)
             if any(v is None and w is not None for v, w in zip(values, _tuple(condition.value), strict=True)):
-                raise RowError("INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {condition.value}")
+                raise SalesforceRowError("INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {condition.value}")
         value = values if isinstance(condition.value, tuple) else values[0]
         return replace(condition, field=name, value=value)
 
-    def _comparable(self, one: Field, condition: sql.Compare, values: tuple[Any, ...]) -> None:
+    def _comparable(self, one: SalesforceField, condition: sql.Compare, values: tuple[Any, ...]) -> None:
         if one.type == "textarea" and one.length > 255:
             text = f"field '{one.name}' can not be filtered in a query call"
-            raise RowError("INVALID_FIELD", text)
+            raise SalesforceRowError("INVALID_FIELD", text)
         textual = one.type not in ("boolean", "int", "double", "currency", "percent", "date", "datetime")
         for value in values:
             quoted = isinstance(value, str) and not _moment(value)
             if value is not None and ((textual and not isinstance(value, str)) or (not textual and quoted)):
                 text = f"value of filter criterion for field '{one.name}' must be of type {one.type} and should"
-                raise RowError("INVALID_FIELD", f"{text}{' ' if textual else ' not '}be enclosed in quotes")
+                raise SalesforceRowError("INVALID_FIELD", f"{text}{' ' if textual else ' not '}be enclosed in quotes")
         if condition.op.endswith("like") and not textual:
-            raise RowError("INVALID_FIELD", f"invalid operator on {one.type} field")
+            raise SalesforceRowError("INVALID_FIELD", f"invalid operator on {one.type} field")
 
     def get(self, record: Record, path: str) -> Any:
         if "." not in path:
-            return record.get(path) if path in record else record.get((self._made.field(path) or Field(path)).name)
+            return (
+                record.get(path)
+                if path in record
+                else record.get((self._made.field(path) or SalesforceField(path)).name)
+            )
         relation, tail = self.path(path, 1)
         parent = self._parent(record, relation)
         return None if parent is None else parent.get(tail)
 
-    def _parent(self, record: Record, relation: Field | None) -> Record | None:
+    def _parent(self, record: Record, relation: SalesforceField | None) -> Record | None:
         id_ = record.get(relation.name) if relation is not None else None
         if id_ is None or relation is None:
             return None
         return next((p for r in relation.refers if (p := self._store.get(r, id_)) is not None), None)
 
-    def shape(self, record: Record, columns: list[tuple[Field | None, str]], version: str) -> dict[str, Any]:
+    def shape(self, record: Record, columns: list[tuple[SalesforceField | None, str]], version: str) -> dict[str, Any]:
         """One row as answers write it: `attributes` first, the columns asked for, parents nested [R]."""
         row: dict[str, Any] = {"attributes": attributes(self._made.name, record["Id"], version)}
         for relation, name in columns:
@@ -174,7 +178,7 @@ def attributes(object_: str, id_: str, version: str) -> dict[str, str]:
     return {"type": object_, "url": f"/services/data/{version}/sobjects/{object_}/{id_}"}
 
 
-def _type(relation: Field, store: Store, id_: str) -> str:
+def _type(relation: SalesforceField, store: TwinTables, id_: str) -> str:
     return next((r for r in relation.refers if store.get(r, id_) is not None), relation.refers[0])
 
 

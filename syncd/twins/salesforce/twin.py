@@ -13,11 +13,11 @@ import orjson
 
 from syncd.twins.salesforce import composite, people, reads, rows, schema, setup
 from syncd.twins.salesforce.auth import DATA, IDENTITY, Tokens
-from syncd.twins.salesforce.rows import RowError, full_id
-from syncd.twins.salesforce.schema import Field, SObject
+from syncd.twins.salesforce.rows import SalesforceRowError, full_id
+from syncd.twins.salesforce.schema import SalesforceField, SObject
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 
 URI_LIMIT = 16_384  # bytes of URI and headers together [D]
 
@@ -112,7 +112,7 @@ destinations:
         daily_limit: int = 15_000,
         max_concurrent: int | None = None,
         page_size: int = reads.PAGE,
-        custom_fields: Mapping[str, tuple[Field, ...]] | None = None,
+        custom_fields: Mapping[str, tuple[SalesforceField, ...]] | None = None,
         token_life: float = 7_200.0,
         client_id: str | None = None,
         client_secret: str | None = None,
@@ -131,12 +131,14 @@ destinations:
         super().__init__(**options)
         self.schema = schema.schema({} if bare else custom_fields)
         self.customizes, self.views_all, self.made_fields = customizes, views_all, 0
-        self.hidden: dict[str, dict[str, Field]] = {}
+        self.hidden: dict[str, dict[str, SalesforceField]] = {}
         setup.hide(self, hidden or {})
         if unique_activity_key:
             for name in ("Task", "Event"):
                 self.schema[name].add(
-                    Field("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True)
+                    SalesforceField(
+                        "Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True
+                    )
                 )
         self.daily_limit, self.max_concurrent, self.page_size = daily_limit, max_concurrent, page_size
         self.usage = 0
@@ -152,18 +154,20 @@ destinations:
         )
         self.tokens.consents.registered = None if redirect_uris is None else frozenset(redirect_uris)
         self.user = "005dM00000awSFJQA2"
-        self.rows = rows.Rows(self.store, self.schema, self.clock, self.user)
+        self.rows = rows.SalesforceRows(self.store, self.schema, self.clock, self.user)
         self.cursors: dict[str, list[Any]] = {}
         self.forget()
 
     # What the server asks of a twin.
 
-    def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
+    def error(
+        self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = ""
+    ) -> TwinResponse:
         if operation == "token":
-            return Answer(status, {"error": code, "error_description": message})
+            return TwinResponse(status, {"error": code, "error_description": message})
         body: dict[str, Any] = {"message": message, "errorCode": code}
         names = list(fields)
-        return Answer(status, [body | {"fields": names} if names else body])
+        return TwinResponse(status, [body | {"fields": names} if names else body])
 
     def credentials(self) -> dict[str, str]:
         return {
@@ -171,12 +175,12 @@ destinations:
             "client_secret": self.tokens.client_secret or "twin",
         }
 
-    def refused(self) -> Answer:
+    def refused(self) -> TwinResponse:
         return self.error(401, "INVALID_SESSION_ID", "Session expired or invalid")  # salesforce.md, Auth
 
-    def no_scope(self, call: Call) -> Answer:
+    def no_scope(self, call: TwinCall) -> TwinResponse:
         if call.operation == "userinfo":
-            return Answer(403, b"Wrong_Scope", content_type="text/html")  # [M]
+            return TwinResponse(403, b"Wrong_Scope", content_type="text/html")  # [M]
         return self.error(401, "INVALID_SESSION_ID", "This session is not valid for use with the REST API")  # [M]
 
     def expire_tokens(self) -> None:
@@ -221,7 +225,7 @@ destinations:
             "tokens_issued": self.tokens.issued,
         }
 
-    def route(self, call: Call) -> Handler | None:
+    def route(self, call: TwinCall) -> Handler | None:
         path = call.segments
         if path == ("services", "oauth2", "token") and call.method == "POST":
             call.operation = "token"
@@ -258,15 +262,15 @@ destinations:
                 return operation, getattr(self, f"on_{operation}")
         return "", None
 
-    def _admitted(self, call: Call, handler: Handler) -> Answer:
+    def _admitted(self, call: TwinCall, handler: Handler) -> TwinResponse:
         """The checks before any work: size, token, limits. A refused call is not billed."""
         head = call.uri_length + sum(len(k) + len(v) + 4 for k, v in call.headers.items())
         if call.uri_length > URI_LIMIT:
-            return Answer(
+            return TwinResponse(
                 414, b"<h1>Bad Message 414</h1><pre>reason: URI Too Long</pre>", content_type="text/html"
             )  # [D] 414/431
         if head > URI_LIMIT:
-            return Answer(
+            return TwinResponse(
                 431,
                 b"<h1>Bad Message 431</h1><pre>reason: Request Header Fields Too Large</pre>",
                 content_type="text/html",
@@ -285,12 +289,12 @@ destinations:
             answer.headers["Sforce-Limit-Info"] = f"api-usage={self.usage}/{self.daily_limit}"
         return answer
 
-    def guarded(self, call: Call, handler: Handler) -> Answer:
+    def guarded(self, call: TwinCall, handler: Handler) -> TwinResponse:
         """A handler's answer; a row it refuses as a whole becomes the error body."""
         savepoint = self.store.savepoint()
         try:
             return handler(call)
-        except RowError as error:
+        except SalesforceRowError as error:
             self.store.rollback(savepoint)
             return self.error(error.status, error.code, error.message, error.fields)
         except orjson.JSONDecodeError as error:
@@ -298,96 +302,100 @@ destinations:
 
     # Single records.
 
-    def on_insert(self, call: Call) -> Answer:
+    def on_insert(self, call: TwinCall) -> TwinResponse:
         made = self.rows.object(call.segments[-1])
         given = self.given(call)
         if "Id" in given or "id" in given:
-            raise RowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
+            raise SalesforceRowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
         setup.may_insert(self, made)
         id_ = self.spare(call, 0, given, lambda: self.rows.insert(made, given))
         setup.inserted(self, made)
         path = f"/{'/'.join(call.segments)}/{id_}"
-        return Answer(201, {"id": id_, "success": True, "errors": []}, {"Location": path})
+        return TwinResponse(201, {"id": id_, "success": True, "errors": []}, {"Location": path})
 
-    def on_get(self, call: Call) -> Answer:
+    def on_get(self, call: TwinCall) -> TwinResponse:
         made = self.rows.object(call.segments[-2])
         return reads.whole(call, made, self.addressed(made, call.segments[-1]))
 
-    def on_get_by_key(self, call: Call) -> Answer:
+    def on_get_by_key(self, call: TwinCall) -> TwinResponse:
         made = self.rows.object(call.segments[-3])
         found = self.rows.matches(made, self.key(made, call.segments[-2]), call.segments[-1])
         if not found:
-            raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
+            raise SalesforceRowError("NOT_FOUND", "The requested resource does not exist", status=404)
         if len(found) > 1:
             return reads.several(call, made, found)
         return reads.whole(call, made, found[0])
 
-    def on_update(self, call: Call) -> Answer:
+    def on_update(self, call: TwinCall) -> TwinResponse:
         made = self.rows.object(call.segments[-2])
         id_ = full_id(call.segments[-1])
         if id_ is None or self.store.get(made.name, id_) is None:
-            raise RowError(
+            raise SalesforceRowError(
                 "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", status=404
             )  # salesforce.md: 404 = addressed id
         given = self.given(call)
         self.spare(call, 0, given, lambda: self.rows.update(made, id_, given))
-        return Answer(204)
+        return TwinResponse(204)
 
-    def on_upsert(self, call: Call) -> Answer:
+    def on_upsert(self, call: TwinCall) -> TwinResponse:
         made = self.rows.object(call.segments[-3])
         key, value = self.key(made, call.segments[-2]), call.segments[-1]
         given = self.given(call)
         if "Id" in given or "id" in given:
-            raise RowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
+            raise SalesforceRowError("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
         if any(name.casefold() == key.name.casefold() for name in given):
-            raise RowError("INVALID_FIELD", f"The {key.name} field should not be specified in the sobject data.")
+            raise SalesforceRowError(
+                "INVALID_FIELD", f"The {key.name} field should not be specified in the sobject data."
+            )
         found = self.rows.matches(made, key, value)
         if len(found) > 1:
             return reads.several(call, made, found)
         if not found and call.query.get("updateOnly") == "true":
-            raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
+            raise SalesforceRowError("NOT_FOUND", "The requested resource does not exist", status=404)
         id_, created = self.spare(call, 0, given, lambda: self.rows.upsert(made, key, value, given))
-        return Answer(201 if created else 200, {"id": id_, "success": True, "errors": [], "created": created})
+        return TwinResponse(201 if created else 200, {"id": id_, "success": True, "errors": [], "created": created})
 
-    def on_delete_record(self, call: Call) -> Answer:
+    def on_delete_record(self, call: TwinCall) -> TwinResponse:
         made = self.rows.object(call.segments[-2])
         self._bury(made, self.addressed(made, call.segments[-1]))
-        return Answer(204)
+        return TwinResponse(204)
 
-    def key(self, made: SObject, name: str) -> Field:
+    def key(self, made: SObject, name: str) -> SalesforceField:
         """The field a record may be addressed by: Id, an external id or any idLookup field [D]."""
         one = made.field(name)
         if one is None or not (one.external or one.lookup):
             text = f"Provided external ID field does not exist or is not accessible: {name}"  # salesforce.md, collections upsert
-            raise RowError("NOT_FOUND", text, status=404)
+            raise SalesforceRowError("NOT_FOUND", text, status=404)
         return one
 
     def addressed(self, made: SObject, value: str) -> Record:
         id_ = full_id(value)
         if id_ is None:
             text = f"Provided external ID field does not exist or is not accessible: {value}"
-            raise RowError("NOT_FOUND", text, status=404)
+            raise SalesforceRowError("NOT_FOUND", text, status=404)
         record = self.store.get(made.name, id_)
         if record is None:
-            raise RowError("NOT_FOUND", "The requested resource does not exist", status=404)
+            raise SalesforceRowError("NOT_FOUND", "The requested resource does not exist", status=404)
         if record["IsDeleted"]:
-            raise RowError("ENTITY_IS_DELETED", "entity is deleted", status=404)
+            raise SalesforceRowError("ENTITY_IS_DELETED", "entity is deleted", status=404)
         return record
 
-    def given(self, call: Call) -> dict[str, Any]:
+    def given(self, call: TwinCall) -> dict[str, Any]:
         body = call.json()
         if not isinstance(body, dict):
-            raise RowError("JSON_PARSER_ERROR", "Unexpected token: the body must be an object at [line:1, column:1]")
+            raise SalesforceRowError(
+                "JSON_PARSER_ERROR", "Unexpected token: the body must be an object at [line:1, column:1]"
+            )
         call.rows = 1
         return body
 
-    def spare(self, call: Call, index: int, given: Mapping[str, Any], work: Callable[[], Any]) -> Any:
+    def spare(self, call: TwinCall, index: int, given: Mapping[str, Any], work: Callable[[], Any]) -> Any:
         """Does the work on one row unless a row fault spoils it."""
         for fault in call.row_faults:
             if fault.hits_row(index, given):
                 code = fault.params.get("code", "UNABLE_TO_LOCK_ROW")
                 message = fault.params.get("message", LOCKED.format(given.get("WhoId", "unknown record")))
-                raise RowError(code, message, fault.params.get("fields", ()))
+                raise SalesforceRowError(code, message, fault.params.get("fields", ()))
         return work()
 
     def _bury(self, made: SObject, record: Record) -> None:
@@ -395,46 +403,46 @@ destinations:
 
     # Collections.
 
-    def on_upsert_collection(self, call: Call) -> Answer:
+    def on_upsert_collection(self, call: TwinCall) -> TwinResponse:
         return composite.upsert_collection(self, call)
 
-    def on_insert_collection(self, call: Call) -> Answer:
+    def on_insert_collection(self, call: TwinCall) -> TwinResponse:
         return composite.insert_collection(self, call)
 
-    def on_update_collection(self, call: Call) -> Answer:
+    def on_update_collection(self, call: TwinCall) -> TwinResponse:
         return composite.update_collection(self, call)
 
-    def on_delete_collection(self, call: Call) -> Answer:
+    def on_delete_collection(self, call: TwinCall) -> TwinResponse:
         return composite.delete_collection(self, call)
 
-    def on_composite(self, call: Call) -> Answer:
+    def on_composite(self, call: TwinCall) -> TwinResponse:
         return composite.composite(self, call)
 
     # Queries, descriptions and the set-up.
 
-    def on_custom_field(self, call: Call) -> Answer:
+    def on_custom_field(self, call: TwinCall) -> TwinResponse:
         return setup.custom_field(self, call)
 
-    def on_tooling_query(self, call: Call) -> Answer:
+    def on_tooling_query(self, call: TwinCall) -> TwinResponse:
         return setup.tooling_query(self, call)
 
-    def on_query(self, call: Call) -> Answer:
+    def on_query(self, call: TwinCall) -> TwinResponse:
         return reads.query(self, call, deleted=False)
 
-    def on_query_all(self, call: Call) -> Answer:
+    def on_query_all(self, call: TwinCall) -> TwinResponse:
         return reads.query(self, call, deleted=True)
 
-    def on_query_more(self, call: Call) -> Answer:
+    def on_query_more(self, call: TwinCall) -> TwinResponse:
         return reads.query_more(self, call)
 
-    def on_describe(self, call: Call) -> Answer:
-        return Answer(200, schema.describe(self.rows.object(call.segments[-2]), call.segments[2]))
+    def on_describe(self, call: TwinCall) -> TwinResponse:
+        return TwinResponse(200, schema.describe(self.rows.object(call.segments[-2]), call.segments[2]))
 
-    def on_describe_global(self, call: Call) -> Answer:
+    def on_describe_global(self, call: TwinCall) -> TwinResponse:
         return reads.describe_global(self)
 
-    def on_chatter_me(self, call: Call) -> Answer:
-        return Answer(200, {"id": self.user, "username": "integration@twin.example.com", "isActive": True})
+    def on_chatter_me(self, call: TwinCall) -> TwinResponse:
+        return TwinResponse(200, {"id": self.user, "username": "integration@twin.example.com", "isActive": True})
 
-    def on_limits(self, call: Call) -> Answer:
+    def on_limits(self, call: TwinCall) -> TwinResponse:
         return reads.limits(self)

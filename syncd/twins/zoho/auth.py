@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from syncd.twins.consent import Consents, Refusal, Wrong, page_of_error
-from syncd.twins.wire import Answer, Call
+from syncd.twins.consent import ConsentError, Consents, Refusal, page_of_error
+from syncd.twins.wire import TwinCall, TwinResponse
 from syncd.twins.zoho import scopes as zoho_scopes
 
 WINDOW = 600.0  # seconds
@@ -26,11 +26,11 @@ THROTTLED = {
 
 
 _SAID = {
-    Wrong.CODE: "invalid_code",
-    Wrong.EXPIRED: "invalid_code",
-    Wrong.REDIRECT: "invalid_redirect_uri",
-    Wrong.VERIFIER: "invalid_code",  # [UNV]
-    Wrong.CLIENT: "invalid_client",
+    ConsentError.CODE: "invalid_code",
+    ConsentError.EXPIRED: "invalid_code",
+    ConsentError.REDIRECT: "invalid_redirect_uri",
+    ConsentError.VERIFIER: "invalid_code",  # [UNV]
+    ConsentError.CLIENT: "invalid_client",
 }
 
 
@@ -84,21 +84,21 @@ class Accounts:
         self._blocked.clear()
         self.consents.forget()
 
-    def grant(self, call: Call, api_domain: str) -> Answer:
+    def grant(self, call: TwinCall, api_domain: str) -> TwinResponse:
         """Answers the token endpoint: the token, a throttle (HTTP 400) or a refusal (HTTP 200)."""
         form = call.form()
         if form.get("grant_type") not in ("refresh_token", "authorization_code"):
-            return Answer(200, {"error": "invalid_request"})
+            return TwinResponse(200, {"error": "invalid_request"})
         if not form.get("client_id") or self.client_id not in (None, form["client_id"]):
-            return Answer(200, {"error": "invalid_client"})
+            return TwinResponse(200, {"error": "invalid_client"})
         if not form.get("client_secret") or self.client_secret not in (None, form["client_secret"]):
-            return Answer(200, {"error": "invalid_client_secret"})
+            return TwinResponse(200, {"error": "invalid_client_secret"})
         body: dict[str, Any] = {"api_domain": api_domain, "token_type": "Bearer", "expires_in": int(self._life)}
         if form["grant_type"] == "authorization_code":
             try:
                 given = self.consents.redeem(form)
             except Refusal as refusal:
-                return Answer(200, {"error": _SAID[refusal.wrong]})
+                return TwinResponse(200, {"error": _SAID[refusal.wrong]})
             refresh = secrets.token_hex(16)
             if given.offline:
                 body |= {"refresh_token": refresh, "scope": given.scope.replace(",", " ")}
@@ -108,22 +108,22 @@ class Accounts:
         else:
             refresh = form.get("refresh_token", "")
             if not self._known(refresh):
-                return Answer(200, {"error": "invalid_code"})
+                return TwinResponse(200, {"error": "invalid_code"})
             scopes = self._consented.get(refresh, self.scopes)
         if self._throttled(refresh):
-            return Answer(400, THROTTLED)
+            return TwinResponse(400, THROTTLED)
         self.issued += 1
         token = f"1000.{secrets.token_hex(16)}.{secrets.token_hex(16)}"
         self._live[token] = self._clock() + self._life
         self._scopes[token] = scopes
-        return Answer(200, {"access_token": token, **body})
+        return TwinResponse(200, {"access_token": token, **body})
 
     def _known(self, refresh: str) -> bool:
         if refresh in self.refreshable:
             return True
         return refresh == self.refresh_token if self.refresh_token or self.refreshable else bool(refresh)
 
-    def authorize(self, call: Call, url: str) -> Answer:
+    def authorize(self, call: TwinCall, url: str) -> TwinResponse:
         """The page that asks a person, and what became of it."""
         form = call.form()
         if not form.get("client_id") or self.client_id not in (None, form["client_id"]):

@@ -12,7 +12,7 @@ from typing import Any
 
 from syncd.twins import sql, sql_run
 from syncd.twins.state import Record
-from syncd.twins.zoho.rows import Rows
+from syncd.twins.zoho.rows import ZohoRows
 from syncd.twins.zoho.schema import Module
 
 COLUMNS, CRITERIA, IN_VALUES, ROWS, DEFAULT_ROWS, DEEP = 50, 25, 50, 2_000, 200, 100_000
@@ -87,7 +87,7 @@ def credits(select: sql.Select) -> int:
     return next(cost for rows, cost in CREDITS if (select.limit or DEFAULT_ROWS) <= rows)
 
 
-def run(select: sql.Select, module: Module, rows: Rows) -> dict[str, Any] | None:
+def run(select: sql.Select, module: Module, rows: ZohoRows) -> dict[str, Any] | None:
     """The answer's body; None (HTTP 204) when nothing matches."""
 
     def get(record: Record, path: str) -> Any:
@@ -113,7 +113,7 @@ def run(select: sql.Select, module: Module, rows: Rows) -> dict[str, Any] | None
     return {"data": shown, "info": {"count": len(shown), "more_records": select.offset + limit < len(found)}}
 
 
-def _shape(select: sql.Select, module: Module, rows: Rows, record: Record, get: Any) -> dict[str, Any]:
+def _shape(select: sql.Select, module: Module, rows: ZohoRows, record: Record, get: Any) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for token in select.columns:
         value = rows.field(module, record, token.text) if "." not in token.text else get(record, token.text)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from syncd.twins.state import Record
-from syncd.twins.wire import Answer, Call
-from syncd.twins.zoho.rows import RowError
+from syncd.twins.wire import TwinCall, TwinResponse
+from syncd.twins.zoho.rows import ZohoRowError
 
 if TYPE_CHECKING:
     from syncd.twins.zoho.twin import ZohoTwin
@@ -98,20 +98,24 @@ def _move(twin: ZohoTwin, old: str, new: str, to_contact: bool) -> None:
                 twin.store.put(module, record["id"], {**record, link: new})
 
 
-def on_convert(twin: ZohoTwin, call: Call) -> Answer:
+def on_convert(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
     """POST Leads/{id}/actions/convert: v2 answers with plain ids [REC], later versions with details "
     "[OAS]; errors under 202 [OAS]."""
     id_ = call.segments[3]
     lead = twin.rows.live("Leads", id_)
     if lead is None:
-        return Answer(202, {"data": [RowError("INVALID_DATA", "the id given seems to be invalid", {"id": id_}).body()]})
+        return TwinResponse(
+            202, {"data": [ZohoRowError("INVALID_DATA", "the id given seems to be invalid", {"id": id_}).body()]}
+        )
     if lead.get("$converted"):
-        return Answer(202, {"data": [RowError("ID_ALREADY_CONVERTED", "id already converted", {"id": id_}).body()]})
+        return TwinResponse(
+            202, {"data": [ZohoRowError("ID_ALREADY_CONVERTED", "id already converted", {"id": id_}).body()]}
+        )
     made = convert(twin, id_)
     if call.segments[1] == "v2":
-        return Answer(200, {"data": [made]})
+        return TwinResponse(200, {"data": [made]})
     details = {m: {"name": twin.rows.label(m, i), "id": i} for m, i in made.items()}
-    return Answer(
+    return TwinResponse(
         200,
         {
             "data": [

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from syncd.twins import sql_run
 from syncd.twins.state import Record, fold
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 from syncd.twins.zoho import coql as zoho_coql
 from syncd.twins.zoho.coql import alive
-from syncd.twins.zoho.rows import RowError
+from syncd.twins.zoho.rows import ZohoRowError
 
 if TYPE_CHECKING:
     from syncd.twins.zoho.twin import ZohoTwin
@@ -24,35 +24,37 @@ CRITERIA = 10  # of a search [DOC]
 _CRITERION = re.compile(r"\((\w+):(equals|starts_with|in):((?:\\.|[^()\\])*)\)")
 
 
-def get(twin: ZohoTwin, call: Call) -> Answer:
+def get(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
     module, id_ = twin.module(call.segments[2]), call.segments[3]
     if not id_.isdigit():
-        raise RowError("INVALID_DATA", "the id given seems to be invalid", {"id": id_})
+        raise ZohoRowError("INVALID_DATA", "the id given seems to be invalid", {"id": id_})
     record = twin.rows.live(module.name, id_)
     if record is None:
-        return Answer(204)
-    return Answer(200, {"data": [twin.rows.shape(module, record, _names(call))]})
+        return TwinResponse(204)
+    return TwinResponse(200, {"data": [twin.rows.shape(module, record, _names(call))]})
 
 
-def list_(twin: ZohoTwin, call: Call) -> Answer:
+def list_(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
     """Newest first, by id. From v3 on `fields` must be given [DOC]."""
     module = twin.module(call.segments[2])
     names = _names(call)
     if names is None and call.segments[1] != "v2":
-        raise RowError("REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "fields"})
+        raise ZohoRowError(
+            "REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "fields"}
+        )
     found = sorted(
         (r for r in twin.store.table(module.name).records.values() if alive(r)), key=lambda r: r["id"], reverse=True
     )
     page, size = _paging(call)
     rows = found[(page - 1) * size : page * size]
     if not rows:
-        return Answer(204)
+        return TwinResponse(204)
     info = {"per_page": size, "count": len(rows), "page": page, "sort_by": "id", "sort_order": "desc"}
     info["more_records"] = page * size < len(found)
-    return Answer(200, {"data": [twin.rows.shape(module, r, names) for r in rows], "info": info})
+    return TwinResponse(200, {"data": [twin.rows.shape(module, r, names) for r in rows], "info": info})
 
 
-def search(twin: ZohoTwin, call: Call) -> Answer:
+def search(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
     """By email, phone, word or criteria. `equals` behaves like contains, phones match by their tail, and new records appear late
     (`search_lag`): zoho.md, "Finding people"."""
     module = twin.module(call.segments[2])
@@ -62,15 +64,15 @@ def search(twin: ZohoTwin, call: Call) -> Answer:
     found = [r for r in table if alive(r) and r["Modified_Time"] <= newest and test(r)]
     page, size = _paging(call)
     if page * size > SEARCHABLE:
-        raise RowError("LIMIT_REACHED", "the limit of records of a search is reached", {"limit": SEARCHABLE})
+        raise ZohoRowError("LIMIT_REACHED", "the limit of records of a search is reached", {"limit": SEARCHABLE})
     rows = found[(page - 1) * size : page * size]
     if not rows:
-        return Answer(204)
+        return TwinResponse(204)
     info = {"per_page": size, "count": len(rows), "page": page, "more_records": page * size < len(found)}
-    return Answer(200, {"data": [twin.rows.shape(module, r, _names(call)) for r in rows], "info": info})
+    return TwinResponse(200, {"data": [twin.rows.shape(module, r, _names(call)) for r in rows], "info": info})
 
 
-def _search_test(call: Call) -> sql_run.Predicate:
+def _search_test(call: TwinCall) -> sql_run.Predicate:
     query = call.query
     if "email" in query:
         email = fold(query["email"])
@@ -83,7 +85,7 @@ def _search_test(call: Call) -> sql_run.Predicate:
         return lambda r: any(isinstance(v, str) and word in fold(v) for v in r.values())
     if "criteria" in query:
         return _criteria(query["criteria"])
-    raise RowError("REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "criteria"})
+    raise ZohoRowError("REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "criteria"})
 
 
 def _phone(record: Record, name: str, digits: str) -> bool:
@@ -94,9 +96,9 @@ def _phone(record: Record, name: str, digits: str) -> bool:
 def _criteria(text: str) -> sql_run.Predicate:
     parts = [(n, op, re.sub(r"\\(.)", r"\1", v)) for n, op, v in _CRITERION.findall(text)]
     if not parts:
-        raise RowError("INVALID_QUERY", "Invalid query formed", {"reason": "invalid criteria"})
+        raise ZohoRowError("INVALID_QUERY", "Invalid query formed", {"reason": "invalid criteria"})
     if len(parts) > CRITERIA:
-        raise RowError("LIMIT_EXCEEDED", "the limit of criteria is exceeded", {"limit": CRITERIA})
+        raise ZohoRowError("LIMIT_EXCEEDED", "the limit of criteria is exceeded", {"limit": CRITERIA})
     every = ")and(" in text
 
     def one(record: Record, name: str, op: str, value: str) -> bool:
@@ -108,15 +110,15 @@ def _criteria(text: str) -> sql_run.Predicate:
     return lambda r: (all if every else any)(one(r, *p) for p in parts)
 
 
-def coql(twin: ZohoTwin, call: Call) -> Answer:
+def coql(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
     body = call.json()
     select, module = zoho_coql.parse(body.get("select_query") if isinstance(body, dict) else None, twin.schema)
     twin.spend(zoho_coql.credits(select) - 1)  # one is booked for every call
     found = zoho_coql.run(select, module, twin.rows)
-    return Answer(204) if found is None else Answer(200, found)
+    return TwinResponse(204) if found is None else TwinResponse(200, found)
 
 
-def modules(twin: ZohoTwin) -> Answer:
+def modules(twin: ZohoTwin) -> TwinResponse:
     known = [
         {
             "api_name": m.name,
@@ -127,18 +129,18 @@ def modules(twin: ZohoTwin) -> Answer:
         }
         for m in twin.schema.values()
     ]
-    return Answer(200, {"modules": known})
+    return TwinResponse(200, {"modules": known})
 
 
-def users(twin: ZohoTwin, call: Call) -> Answer:
+def users(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
     found = [dict(u) for u in twin.store.table("users").records.values()]
     page, size = _paging(call)
     rows = found[(page - 1) * size : page * size]
     info = {"per_page": size, "count": len(rows), "page": page, "more_records": page * size < len(found)}
-    return Answer(200, {"users": rows, "info": info})
+    return TwinResponse(200, {"users": rows, "info": info})
 
 
-def org() -> Answer:
+def org() -> TwinResponse:
     licence = {
         "paid": True,
         "paid_type": "professional",
@@ -152,19 +154,19 @@ def org() -> Answer:
         "company_name": "Twin Ltd",
         "time_zone": "Africa/Nairobi",
     }
-    return Answer(
+    return TwinResponse(
         200, {"org": [known | {"currency": "KES", "license_details": licence, "primary_email": "owner@example.com"}]}
     )
 
 
-def _names(call: Call) -> list[str] | None:
+def _names(call: TwinCall) -> list[str] | None:
     return [n.strip() for n in call.query["fields"].split(",") if n.strip()] if call.query.get("fields") else None
 
 
-def _paging(call: Call) -> tuple[int, int]:
+def _paging(call: TwinCall) -> tuple[int, int]:
     page, size = call.query.get("page", "1"), call.query.get("per_page", str(PAGE))
     if not page.isdigit() or not size.isdigit() or int(page) < 1 or not 1 <= int(size) <= PAGE:
-        raise RowError("INVALID_DATA", "invalid data", {"param_name": "per_page", "expected_data_type": "integer"})
+        raise ZohoRowError("INVALID_DATA", "invalid data", {"param_name": "per_page", "expected_data_type": "integer"})
     return int(page), int(size)
 
 

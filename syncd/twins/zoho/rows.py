@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
-from syncd.twins.state import Record, Store
-from syncd.twins.zoho.schema import Field, Module
+from syncd.twins.state import Record, TwinTables
+from syncd.twins.zoho.schema import Module, ZohoField
 
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d"
@@ -24,7 +24,7 @@ FIRST_ID = 7328395000000704000
 PEOPLE = ("Leads", "Contacts")
 
 
-class RowError(Exception):
+class ZohoRowError(Exception):
     """A row that Zoho refuses: becomes data[i] with status "error"."""
 
     def __init__(self, code: str, message: str, details: Mapping[str, Any] | None = None) -> None:
@@ -35,13 +35,13 @@ class RowError(Exception):
         return {"code": self.code, "details": self.details, "message": self.message, "status": "error"}
 
 
-class Rows:
+class ZohoRows:
     """Checked writes into a store. `user`: who the token belongs to; `zone`: that user's, in which all "
     "times are answered [REC]."""
 
     def __init__(
         self,
-        store: Store,
+        store: TwinTables,
         schema: Mapping[str, Module],
         clock: Callable[[], float],
         user: Mapping[str, Any],
@@ -74,7 +74,7 @@ class Rows:
         fields = self.checked(module, given, index)
         for name in module.mandatory:
             if fields.get(name) is None:
-                raise RowError("MANDATORY_NOT_FOUND", "required field not found", _where(name, index))
+                raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", _where(name, index))
         self._unique(module, fields, None, index)
         now = self.stamp()
         record = {f.name: f.default for f in module.fields.values() if f.default is not None}
@@ -94,17 +94,17 @@ class Rows:
         """Changes a record. Raises RowError (INVALID_DATA) for an id that is not there any more."""
         current = self.live(module.name, id_)
         if current is None:
-            raise RowError(
+            raise ZohoRowError(
                 "INVALID_DATA",
                 "the id given seems to be invalid",
                 {"id": id_, "api_name": "id", "json_path": f"$.data[{index}].id"},
             )
         if current.get("$converted"):
-            raise RowError("ID_ALREADY_CONVERTED", "id already converted", {"id": id_})
+            raise ZohoRowError("ID_ALREADY_CONVERTED", "id already converted", {"id": id_})
         fields = self.checked(module, given, index)
         for name in module.mandatory:
             if name in fields and fields[name] is None:
-                raise RowError("MANDATORY_NOT_FOUND", "required field not found", _where(name, index))
+                raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", _where(name, index))
         self._unique(module, fields, id_, index)
         record = {**current, **fields, "Modified_Time": self.stamp(), "Modified_By": self.user["id"]}
         self.store.put(module.name, id_, {k: v for k, v in record.items() if v is not None})
@@ -136,7 +136,7 @@ class Rows:
     def clashes(self, module: str, record: Record) -> bool:
         try:
             self._unique(self.schema[module], record, record["id"], 0)
-        except RowError:
+        except ZohoRowError:
             return True
         return False
 
@@ -160,7 +160,7 @@ class Rows:
             fields["$se_module"] = _parent_module(given)
         return fields
 
-    def _value(self, one: Field, value: Any, given: Mapping[str, Any], index: int) -> Any:
+    def _value(self, one: ZohoField, value: Any, given: Mapping[str, Any], index: int) -> Any:
         if one.type in _TEXT:
             return self._text(one, value, index)
         if one.type == "lookup":
@@ -170,7 +170,7 @@ class Rows:
         if one.type == "ownerlookup":
             id_ = _id_of(value)
             if id_ is None or self.store.get("users", id_) is None:
-                raise RowError("INVALID_DATA", "invalid data", _where(one.name, index))
+                raise ZohoRowError("INVALID_DATA", "invalid data", _where(one.name, index))
             return id_
         if one.type == "boolean" and isinstance(value, bool):
             return value
@@ -187,43 +187,49 @@ class Rows:
                 return self.stamp(datetime.fromisoformat(value).timestamp())
             except ValueError:
                 pass  # a 31st of February: answered as any other text that is no moment
-        raise RowError("INVALID_DATA", "invalid data", {"expected_data_type": one.type, **_where(one.name, index)})
+        raise ZohoRowError("INVALID_DATA", "invalid data", {"expected_data_type": one.type, **_where(one.name, index)})
 
-    def _text(self, one: Field, value: Any, index: int) -> str:
+    def _text(self, one: ZohoField, value: Any, index: int) -> str:
         if not isinstance(value, str) or "\x00" in value:
-            raise RowError("INVALID_DATA", "invalid data", {"expected_data_type": one.type, **_where(one.name, index)})
+            raise ZohoRowError(
+                "INVALID_DATA", "invalid data", {"expected_data_type": one.type, **_where(one.name, index)}
+            )
         if len(value) > one.length:
-            raise RowError("INVALID_DATA", "invalid data", {"maximum_length": one.length, **_where(one.name, index)})
+            raise ZohoRowError(
+                "INVALID_DATA", "invalid data", {"maximum_length": one.length, **_where(one.name, index)}
+            )
         if (one.type == "email" and not _EMAIL.fullmatch(value)) or (one.restricted and value not in one.values):
-            raise RowError("INVALID_DATA", "invalid data", {"expected_data_type": one.type, **_where(one.name, index)})
+            raise ZohoRowError(
+                "INVALID_DATA", "invalid data", {"expected_data_type": one.type, **_where(one.name, index)}
+            )
         return value
 
-    def _lookup(self, one: Field, value: Any, given: Mapping[str, Any], index: int) -> str:
+    def _lookup(self, one: ZohoField, value: Any, given: Mapping[str, Any], index: int) -> str:
         """A record's id. Who_Id takes contacts only; What_Id names its module beside it, in $se_module [DOC]."""
         id_ = _id_of(value)
         module = one.refers
         if module == "*":
             module = str(given.get("$se_module") or "")
             if not module:
-                raise RowError("MANDATORY_NOT_FOUND", "required field not found", _where("$se_module", index))
+                raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", _where("$se_module", index))
             if module not in self.schema:  # "Account" for Accounts [UNV]
-                raise RowError("INVALID_DATA", "the module given seems to be invalid", _where("$se_module", index))
+                raise ZohoRowError("INVALID_DATA", "the module given seems to be invalid", _where("$se_module", index))
         record = None if id_ is None else self.live(module, id_)
         if id_ is None or record is None or record.get("$converted"):
             details = {**_where(one.name, index), "json_path": f"$.data[{index}].{one.name}.id"}
-            raise RowError("INVALID_DATA", "the related id given seems to be invalid", details)
+            raise ZohoRowError("INVALID_DATA", "the related id given seems to be invalid", details)
         return id_
 
-    def _parent(self, one: Field, value: Any, given: Mapping[str, Any], index: int) -> str:
+    def _parent(self, one: ZohoField, value: Any, given: Mapping[str, Any], index: int) -> str:
         """A note's record: v2 gives id and se_module [REC], v8 an object with module.api_name [DOC]."""
         id_ = _id_of(value)
         if id_ is None or self.live(_parent_module(given), id_) is None:
-            raise RowError("INVALID_DATA", "the related id given seems to be invalid", _where(one.name, index))
+            raise ZohoRowError("INVALID_DATA", "the related id given seems to be invalid", _where(one.name, index))
         return id_
 
     def _unique(self, module: Module, fields: Mapping[str, Any], own: str | None, index: int) -> None:
         """One field that is taken is its own error; several are wrapped into one, as the published spec has it."""
-        taken: list[RowError] = []
+        taken: list[ZohoRowError] = []
         for name in module.unique:
             if fields.get(name) is None:
                 continue
@@ -234,10 +240,10 @@ class Rows:
                 if self.duplicate_id:  # whether it is told is [UNV]: a switch
                     holder = {"id": other["id"], "module": {"api_name": module.name, "id": module.name}}
                     details |= {"id": other["id"], "duplicate_record": holder, "more_records": False}
-                taken.append(RowError("DUPLICATE_DATA", "duplicate data", details))
+                taken.append(ZohoRowError("DUPLICATE_DATA", "duplicate data", details))
         if len(taken) > 1:
             errors = {"errors": [one.body() for one in taken]}
-            raise RowError("MULTIPLE_OR_MULTI_ERRORS", "Multiple errors in the request", errors)
+            raise ZohoRowError("MULTIPLE_OR_MULTI_ERRORS", "Multiple errors in the request", errors)
         if taken:
             raise taken[0]
 

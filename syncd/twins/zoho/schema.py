@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(slots=True, frozen=True)
-class Field:
+class ZohoField:
     """One field. `refers`: module a lookup points to. `values`: a picklist's; enforced only when `restricted`."""
 
     name: str
@@ -36,10 +36,10 @@ class Module:
 
     name: str
     check: str = ""
-    fields: dict[str, Field] = field(default_factory=dict)
+    fields: dict[str, ZohoField] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, one: Field) -> None:
+    def add(self, one: ZohoField) -> None:
         """Adds or replaces a field."""
         self.fields[one.name] = one
         self._sum_up_again()
@@ -226,13 +226,13 @@ _EXTRAS: dict[str, dict[str, Any]] = {
     },
 }
 # What syncd's set-up adds: the unique key; on Tasks it is what makes an insert safe to repeat (zoho.md).
-CUSTOM_FIELDS: dict[str, tuple[Field, ...]] = {
-    module: (Field("Syncd_Key", length=64, unique=True, custom=True),)
+CUSTOM_FIELDS: dict[str, tuple[ZohoField, ...]] = {
+    module: (ZohoField("Syncd_Key", length=64, unique=True, custom=True),)
     for module in ("Leads", "Contacts", "Accounts", "Deals", "Tasks", "Calls", "Events")
 }
 
 
-def _field(entry: str) -> Field:
+def _field(entry: str) -> ZohoField:
     match = _ENTRY.fullmatch(entry)
     if match is None:
         raise ValueError(f"not a field of the schema table: {entry!r}")
@@ -242,7 +242,7 @@ def _field(entry: str) -> Field:
     elif match["type"] == "list":
         default = []
     values = match["values"] or ""
-    return Field(
+    return ZohoField(
         match["name"],
         match["type"],
         int(match["length"] or 255),
@@ -255,7 +255,7 @@ def _field(entry: str) -> Field:
     )
 
 
-def schema(custom: Mapping[str, tuple[Field, ...]] | None = None) -> dict[str, Module]:
+def schema(custom: Mapping[str, tuple[ZohoField, ...]] | None = None) -> dict[str, Module]:
     """All modules by API name, with the custom fields given (default: syncd's own)."""
     modules: dict[str, Module] = {}
     for name, (check, parts) in _FIELDS.items():
@@ -273,7 +273,7 @@ def describe(module: Module) -> dict[str, Any]:
     return {"fields": [_describe(f, str(7328395000000002000 + i)) for i, f in enumerate(module.fields.values())]}
 
 
-def _describe(f: Field, id_: str) -> dict[str, Any]:
+def _describe(f: ZohoField, id_: str) -> dict[str, Any]:
     return {
         "id": id_,
         "api_name": f.name,

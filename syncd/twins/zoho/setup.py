@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from syncd.twins.wire import Answer, Call
-from syncd.twins.zoho.rows import RowError
-from syncd.twins.zoho.schema import Field, Module
+from syncd.twins.wire import TwinCall, TwinResponse
+from syncd.twins.zoho.rows import ZohoRowError
+from syncd.twins.zoho.schema import Module, ZohoField
 
 if TYPE_CHECKING:
     from syncd.twins.zoho.twin import ZohoTwin
@@ -36,53 +36,55 @@ def hide(twin: ZohoTwin, fields: Mapping[str, Iterable[str]]) -> None:
             twin.schema[module].drop(name)
 
 
-def create(twin: ZohoTwin, call: Call) -> Answer:
+def create(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
     """POST settings/fields?module=…: one outcome a field."""
     if not twin.customizes:
-        raise RowError(
+        raise ZohoRowError(
             "NO_PERMISSION", "permission denied", {"permissions": ["Crm_Implied_Customize_Zoho_CRM"]}
         )  # [UNV]
     if "module" not in call.query:
-        raise RowError("REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "module"})
+        raise ZohoRowError(
+            "REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "module"}
+        )
     module = twin.module(call.query["module"])
     body = call.json()
     given = body.get("fields") if isinstance(body, dict) else None
     if not isinstance(given, list) or not given:
-        raise RowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "fields"})
+        raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "fields"})
     if len(given) > FIELDS or module.name in NO_FIELDS:
-        raise RowError("NOT_ALLOWED", "the number of fields is not allowed", {"api_name": "fields"})  # [UNV]
+        raise ZohoRowError("NOT_ALLOWED", "the number of fields is not allowed", {"api_name": "fields"})  # [UNV]
     results = [_outcome(twin, module, one) for one in given]
     failed = any(r["status"] == "error" for r in results)
-    return Answer(400 if failed else 201, {"fields": results})  # [UNV]: the status
+    return TwinResponse(400 if failed else 201, {"fields": results})  # [UNV]: the status
 
 
 def _outcome(twin: ZohoTwin, module: Module, given: Any) -> dict[str, Any]:
     try:
         module.add(_field(twin, module, given if isinstance(given, dict) else {}))
-    except RowError as error:
+    except ZohoRowError as error:
         return error.body()
     id_ = str(7328395000000100000 + len(module.fields))
     return {"code": "SUCCESS", "details": {"id": id_}, "message": "field created", "status": "success"}
 
 
-def _field(twin: ZohoTwin, module: Module, given: Mapping[str, Any]) -> Field:
+def _field(twin: ZohoTwin, module: Module, given: Mapping[str, Any]) -> ZohoField:
     for name in ("field_label", "data_type"):
         if not given.get(name):
-            raise RowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": name})
+            raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": name})
     label, type_ = str(given["field_label"]), str(given["data_type"])
     if len(label) > LABEL or type_ not in TYPES:
-        raise RowError("INVALID_DATA", "Given data seems to be invalid", {"api_name": "field_label"})
+        raise ZohoRowError("INVALID_DATA", "Given data seems to be invalid", {"api_name": "field_label"})
     length = int(given.get("length") or 255)
     if type_ in LENGTHS and length not in LENGTHS[type_] and "length" in given:
-        raise RowError("DEPENDENT_MISMATCH", "The given length value seems to be invalid", {"api_name": "length"})
+        raise ZohoRowError("DEPENDENT_MISMATCH", "The given length value seems to be invalid", {"api_name": "length"})
     unique = given.get("unique")
     if unique is not None and unique != {"case_sensitive": False}:
-        raise RowError("INVALID_DATA", "Given data seems to be invalid", {"api_name": "unique"})
+        raise ZohoRowError("INVALID_DATA", "Given data seems to be invalid", {"api_name": "unique"})
     if unique is not None and len(module.unique) >= UNIQUE:
-        raise RowError("LIMIT_EXCEEDED", "The field has reached its maximum creation limit", {"api_name": "unique"})
+        raise ZohoRowError("LIMIT_EXCEEDED", "The field has reached its maximum creation limit", {"api_name": "unique"})
     name = re.sub(r"\W+", "_", label)
     if name in module.fields or name in twin.hidden.get(module.name, {}):
-        raise RowError("DUPLICATE_DATA", "Duplicate field label", {"api_name": "field_label"})
-    return Field(
+        raise ZohoRowError("DUPLICATE_DATA", "Duplicate field label", {"api_name": "field_label"})
+    return ZohoField(
         name, type_, length, unique=unique is not None, custom=True, default=False if type_ == "boolean" else None
     )

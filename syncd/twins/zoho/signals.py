@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 from syncd.twins.zoho.coql import alive
-from syncd.twins.zoho.rows import PEOPLE, RowError
+from syncd.twins.zoho.rows import PEOPLE, ZohoRowError
 
 if TYPE_CHECKING:
     from syncd.twins.zoho.twin import ZohoTwin
@@ -43,27 +43,27 @@ NAMESPACES = frozenset(  # those of Zoho's sample answer that syncd's channels h
 )
 
 
-def list_(twin: ZohoTwin) -> Answer:
-    return Answer(
+def list_(twin: ZohoTwin) -> TwinResponse:
+    return TwinResponse(
         200, {"signals": [{"namespace": n, "display_label": n, "enabled": True} for n in sorted(twin.namespaces)]}
     )
 
 
-def notify(twin: ZohoTwin, call: Call) -> Answer:
+def notify(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
     if call.segments[1] != "v2":
         return twin.named["wrong_dc"](twin, call)  # "the notification call is still v2"
     body = call.json()
     signals = body.get("signals") if isinstance(body, dict) else None
     if not isinstance(signals, list) or not signals:  # [3P live]: what a flat body is told
-        raise RowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "signals"})
+        raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "signals"})
     call.rows = len(signals)
     results = []
     for index, signal in enumerate(signals):
         try:
             results.append(_one(twin, signal, index))
-        except RowError as error:
+        except ZohoRowError as error:
             results.append(error.body())
-    return Answer(200, {"signals": results})  # the success body is [UNV]
+    return TwinResponse(200, {"signals": results})  # the success body is [UNV]
 
 
 def _one(twin: ZohoTwin, signal: Any, index: int) -> dict[str, Any]:
@@ -71,23 +71,23 @@ def _one(twin: ZohoTwin, signal: Any, index: int) -> dict[str, Any]:
     for name, length in (("signal_namespace", 255), ("subject", SUBJECT), ("message", MESSAGE)):
         value = signal.get(name) if isinstance(signal, dict) else None
         if not value and name != "message":
-            raise RowError(
+            raise ZohoRowError(
                 "MANDATORY_NOT_FOUND", "required field not found", {"api_name": name, "json_path": f"{where}.{name}"}
             )
         if len(str(value or "")) > length:
-            raise RowError(
+            raise ZohoRowError(
                 "INVALID_DATA",
                 "invalid data",
                 {"maximum_length": length, "api_name": name, "json_path": f"{where}.{name}"},
             )
     if signal["signal_namespace"] not in twin.namespaces:
-        raise RowError(
+        raise ZohoRowError(
             "INVALID_DATA", "invalid data", {"api_name": "signal_namespace", "json_path": f"{where}.signal_namespace"}
         )
     key = "id" if "id" in signal else "email"
     person = _person(twin, signal)
     if person is None:  # "unknown e-mail => needs a record first"
-        raise RowError("INVALID_DATA", "invalid data", {"api_name": key, "json_path": f"{where}.{key}"})
+        raise ZohoRowError("INVALID_DATA", "invalid data", {"api_name": key, "json_path": f"{where}.{key}"})
     id_ = twin.rows.new_id()
     twin.store.put("Signals", id_, {"id": id_, "person": person, **signal})
     return {"code": "SUCCESS", "details": {}, "message": "signal notification added", "status": "success"}

@@ -14,13 +14,13 @@ import orjson
 
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 from syncd.twins.zoho import people, reads, rows, schema, setup, signals
 from syncd.twins.zoho import scopes as zoho_scopes
 from syncd.twins.zoho.auth import LIFE, PER_WINDOW, THROTTLED, Accounts
 from syncd.twins.zoho.coql import CoqlError
-from syncd.twins.zoho.rows import RowError
-from syncd.twins.zoho.schema import Field, Module
+from syncd.twins.zoho.rows import ZohoRowError
+from syncd.twins.zoho.schema import Module, ZohoField
 
 ROWS = 100  # records in one write [DOC]
 DAY = 86_400.0  # credits are counted over 24 rolling hours [DOC]
@@ -94,9 +94,9 @@ destinations:
     }
     # zoho.md, "Error classes to implement" and OAuth. The message texts are not on that page [UNV].
     named: ClassVar[Mapping[str, Named]] = {
-        "token_throttle": lambda twin, call: Answer(400, THROTTLED),
-        "invalid_code": lambda twin, call: Answer(200, {"error": "invalid_code"}),
-        "invalid_client": lambda twin, call: Answer(200, {"error": "invalid_client"}),
+        "token_throttle": lambda twin, call: TwinResponse(400, THROTTLED),
+        "invalid_code": lambda twin, call: TwinResponse(200, {"error": "invalid_code"}),
+        "invalid_client": lambda twin, call: TwinResponse(200, {"error": "invalid_client"}),
         "concurrency": _answer(429, "TOO_MANY_REQUESTS", "too many requests at the same time"),
         "credits": _answer(429, "THRESHOLD_EXCEEDED", "the API credits of the last 24 hours are used up"),
         "internal": _answer(500, "INTERNAL_ERROR", "internal server error"),
@@ -122,7 +122,7 @@ destinations:
         mixed_status: int = 207,
         failed_status: int = 202,
         search_lag: float = 0.0,
-        custom_fields: Mapping[str, tuple[Field, ...]] | None = None,
+        custom_fields: Mapping[str, tuple[ZohoField, ...]] | None = None,
         namespaces: Iterable[str] = (),
         bare: bool = False,
         customizes: bool = True,
@@ -134,11 +134,11 @@ destinations:
         super().__init__(**options)
         self.schema = schema.schema({} if bare else custom_fields)
         self.customizes, self.refused_scopes = customizes, frozenset(refused_scopes)
-        self.hidden: dict[str, dict[str, Field]] = {}
+        self.hidden: dict[str, dict[str, ZohoField]] = {}
         setup.hide(self, hidden or {})
         self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life, scopes)
         self.user = reads.user()
-        self.rows = rows.Rows(self.store, self.schema, self.clock, self.user, zone_hours, duplicate_id)
+        self.rows = rows.ZohoRows(self.store, self.schema, self.clock, self.user, zone_hours, duplicate_id)
         self.credits, self.concurrency, self.sub_concurrency = credits, concurrency, sub_concurrency
         self.mixed_status, self.failed_status, self.search_lag = mixed_status, failed_status, search_lag
         self.namespaces = frozenset(namespaces) or signals.NAMESPACES
@@ -148,10 +148,12 @@ destinations:
 
     # What the server asks of a twin.
 
-    def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
+    def error(
+        self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = ""
+    ) -> TwinResponse:
         names = list(fields)
         details = {"api_name": names[0]} if names else {}
-        return Answer(status, {"code": code, "details": details, "message": message, "status": "error"})
+        return TwinResponse(status, {"code": code, "details": details, "message": message, "status": "error"})
 
     def credentials(self) -> dict[str, str]:
         return {
@@ -160,7 +162,7 @@ destinations:
             "refresh_token": self.accounts.refresh_token or "twin",
         }
 
-    def refused(self) -> Answer:
+    def refused(self) -> TwinResponse:
         return self.error(401, "INVALID_TOKEN", "invalid oauth token")
 
     def expire_tokens(self) -> None:
@@ -199,7 +201,7 @@ destinations:
         own = {"credits_spent": self.spent_total, "credits": self.credits, "tokens_issued": self.accounts.issued}
         return super().stats() | own | {"ignored_fields": sorted(self.rows.ignored)}
 
-    def route(self, call: Call) -> Handler | None:
+    def route(self, call: TwinCall) -> Handler | None:
         path = call.segments
         if path == ("oauth", "v2", "token") and call.method == "POST":
             call.operation = "token"
@@ -222,7 +224,7 @@ destinations:
                 return lambda c: self._admitted(c, handler)
         return None
 
-    def _weigh(self, call: Call) -> None:
+    def _weigh(self, call: TwinCall) -> None:
         """Counts the rows of a write, and puts the call into the sub-concurrency where Zoho does [DOC]."""
         if call.operation in WRITES:
             try:
@@ -233,7 +235,7 @@ destinations:
         if call.operation in ("coql", "search", "convert") or call.rows > HEAVY_ROWS:
             call.lane = "heavy"
 
-    def _admitted(self, call: Call, handler: Handler) -> Answer:
+    def _admitted(self, call: TwinCall, handler: Handler) -> TwinResponse:
         """The checks before any work: token, concurrency, credits."""
         if not self.accounts.valid(call.bearer) or not call.headers["authorization"].startswith("Zoho-oauthtoken "):
             return self.refused()
@@ -248,10 +250,10 @@ destinations:
         )
         try:
             answer = handler(call)
-        except RowError as error:
-            answer = Answer(400, error.body())
+        except ZohoRowError as error:
+            answer = TwinResponse(400, error.body())
         except CoqlError as error:
-            answer = Answer(
+            answer = TwinResponse(
                 400, {"code": error.code, "details": error.details, "message": error.message, "status": "error"}
             )
         except orjson.JSONDecodeError:
@@ -260,7 +262,7 @@ destinations:
         answer.headers["X-AccessToken-Reset"] = self.rows.stamp(self.accounts.expires(call.bearer))  # [REC]
         return answer
 
-    def _scopes(self, call: Call) -> tuple[str, ...]:
+    def _scopes(self, call: TwinCall) -> tuple[str, ...]:
         """The scopes that a call takes: a query's by the module it asks."""
         asked = _FROM.search(call.body) if call.operation == "coql" else None
         return zoho_scopes.needed(call.operation, asked[1].decode() if asked else call.segments[2])
@@ -286,33 +288,37 @@ destinations:
         """The module of a path; raises RowError for one that does not exist."""
         found = self.schema.get(name)
         if found is None:
-            raise RowError("INVALID_MODULE", "the module name given seems to be invalid", {"resource_path_index": 0})
+            raise ZohoRowError(
+                "INVALID_MODULE", "the module name given seems to be invalid", {"resource_path_index": 0}
+            )
         return found
 
     # Writes.
 
-    def on_create(self, call: Call) -> Answer:
+    def on_create(self, call: TwinCall) -> TwinResponse:
         module = self.module(call.segments[2])
         return self._write(call, lambda given, index: (self.rows.insert(module, given, index), {}), 201)
 
-    def on_update(self, call: Call) -> Answer:
+    def on_update(self, call: TwinCall) -> TwinResponse:
         module = self.module(call.segments[2])
         return self._write(
             call, lambda given, index: (self.rows.update(module, str(given.get("id", "")), given, index), {}), 200
         )
 
-    def on_update_one(self, call: Call) -> Answer:
+    def on_update_one(self, call: TwinCall) -> TwinResponse:
         module, id_ = self.module(call.segments[2]), call.segments[3]
         return self._write(call, lambda given, index: (self.rows.update(module, id_, given, index), {}), 200)
 
-    def on_upsert(self, call: Call) -> Answer:
+    def on_upsert(self, call: TwinCall) -> TwinResponse:
         module = self.module(call.segments[2])
         if not module.check:  # zoho.md: upsert does NOT support Tasks, Calls, Events, Notes; the code is [UNV]
-            raise RowError("INVALID_MODULE", "the module name given seems to be invalid", {"resource_path_index": 0})
+            raise ZohoRowError(
+                "INVALID_MODULE", "the module name given seems to be invalid", {"resource_path_index": 0}
+            )
         check = call.json().get("duplicate_check_fields") or [module.check]
         for name in check:
             if name not in module.unique and name != module.check:
-                raise RowError(
+                raise ZohoRowError(
                     "INVALID_DATA",
                     "the field given is no duplicate check field",
                     {"api_name": "duplicate_check_fields"},
@@ -324,35 +330,35 @@ destinations:
 
         return self._write(call, work, 200)
 
-    def _write(self, call: Call, work: Any, success: int) -> Answer:
+    def _write(self, call: TwinCall, work: Any, success: int) -> TwinResponse:
         """One outcome a record, in the order of the records; the HTTP status says little (zoho.md: never trust it)."""
         body = call.json()
         data = body.get("data") if isinstance(body, dict) else None
         if not isinstance(data, list) or not data:
-            raise RowError(
+            raise ZohoRowError(
                 "MANDATORY_NOT_FOUND", "required field not found", {"api_name": "data", "json_path": "$.data"}
             )
         if len(data) > ROWS:
-            raise RowError(
+            raise ZohoRowError(
                 "LIMIT_EXCEEDED", "the limit of records in one call is exceeded", {"limit": ROWS, "json_path": "$.data"}
             )
         results = [self._outcome(call, given, index, work) for index, given in enumerate(data)]
         failed = sum(r["status"] == "error" for r in results)
         status = success if not failed else self.failed_status if failed == len(results) else self.mixed_status
-        return Answer(status, {"data": results})
+        return TwinResponse(status, {"data": results})
 
-    def _outcome(self, call: Call, given: Any, index: int, work: Any) -> dict[str, Any]:
+    def _outcome(self, call: TwinCall, given: Any, index: int, work: Any) -> dict[str, Any]:
         savepoint = self.store.savepoint()
         try:
             if not isinstance(given, dict):
-                raise RowError(
+                raise ZohoRowError(
                     "INVALID_DATA",
                     "invalid data",
                     {"expected_data_type": "jsonobject", "json_path": f"$.data[{index}]"},
                 )
             self._spare(call, given, index)
             record, extra = work(given, index)
-        except RowError as error:
+        except ZohoRowError as error:
             self.store.rollback(savepoint)
             return error.body()
         message = _WORDS.get(call.operation) or (
@@ -366,71 +372,71 @@ destinations:
             "status": "success",
         }
 
-    def _spare(self, call: Call, given: Mapping[str, Any], index: int) -> None:
+    def _spare(self, call: TwinCall, given: Mapping[str, Any], index: int) -> None:
         for fault in call.row_faults:
             if fault.hits_row(index, given):
                 names = fault.params.get("fields", ())
                 details = {"api_name": names[0], "json_path": f"$.data[{index}].{names[0]}"} if names else {}
-                raise RowError(
+                raise ZohoRowError(
                     fault.params.get("code", "INTERNAL_ERROR"),
                     fault.params.get("message", "internal server error"),
                     details,
                 )
 
-    def on_delete(self, call: Call) -> Answer:
+    def on_delete(self, call: TwinCall) -> TwinResponse:
         return self._bury(call, [call.segments[3]])
 
-    def on_delete_many(self, call: Call) -> Answer:
+    def on_delete_many(self, call: TwinCall) -> TwinResponse:
         return self._bury(call, [i for i in call.query.get("ids", "").split(",") if i])
 
-    def _bury(self, call: Call, ids: list[str]) -> Answer:
+    def _bury(self, call: TwinCall, ids: list[str]) -> TwinResponse:
         module = self.module(call.segments[2])
         results = []
         for id_ in ids:
             record = self.rows.live(module.name, id_)
             if record is None:
-                results.append(RowError("INVALID_DATA", "record not deleted", {"id": id_}).body())
+                results.append(ZohoRowError("INVALID_DATA", "record not deleted", {"id": id_}).body())
                 continue
             self.store.put(module.name, id_, {**record, "_deleted": True})
             results.append(
                 {"code": "SUCCESS", "details": {"id": id_}, "message": "record deleted", "status": "success"}
             )
-        return Answer(200, {"data": results})
+        return TwinResponse(200, {"data": results})
 
-    def on_convert(self, call: Call) -> Answer:
+    def on_convert(self, call: TwinCall) -> TwinResponse:
         return people.on_convert(self, call)
 
     # Reads.
 
-    def on_get(self, call: Call) -> Answer:
+    def on_get(self, call: TwinCall) -> TwinResponse:
         return reads.get(self, call)
 
-    def on_list(self, call: Call) -> Answer:
+    def on_list(self, call: TwinCall) -> TwinResponse:
         return reads.list_(self, call)
 
-    def on_search(self, call: Call) -> Answer:
+    def on_search(self, call: TwinCall) -> TwinResponse:
         return reads.search(self, call)
 
-    def on_coql(self, call: Call) -> Answer:
+    def on_coql(self, call: TwinCall) -> TwinResponse:
         return reads.coql(self, call)
 
-    def on_fields(self, call: Call) -> Answer:
-        return Answer(200, schema.describe(self.module(call.query.get("module", ""))))
+    def on_fields(self, call: TwinCall) -> TwinResponse:
+        return TwinResponse(200, schema.describe(self.module(call.query.get("module", ""))))
 
-    def on_create_fields(self, call: Call) -> Answer:
+    def on_create_fields(self, call: TwinCall) -> TwinResponse:
         return setup.create(self, call)
 
-    def on_modules(self, call: Call) -> Answer:
+    def on_modules(self, call: TwinCall) -> TwinResponse:
         return reads.modules(self)
 
-    def on_users(self, call: Call) -> Answer:
+    def on_users(self, call: TwinCall) -> TwinResponse:
         return reads.users(self, call)
 
-    def on_org(self, call: Call) -> Answer:
+    def on_org(self, call: TwinCall) -> TwinResponse:
         return reads.org()
 
-    def on_signal_namespaces(self, call: Call) -> Answer:
+    def on_signal_namespaces(self, call: TwinCall) -> TwinResponse:
         return signals.list_(self)
 
-    def on_notify(self, call: Call) -> Answer:
+    def on_notify(self, call: TwinCall) -> TwinResponse:
         return signals.notify(self, call)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncd.twins import outgoing
 from syncd.twins.state import Record
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 from syncd.twins.zoho_desk import records
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ TAKEN = frozenset({"subscriptions", "includeEventsFrom", "isEnabled", "name", "d
 INVALID = "The data is invalid due to validation restrictions"
 
 
-class Refused(ValueError):
+class SubscriptionRefused(ValueError):
     """What Desk does not take; `field` is what it blames."""
 
     def __init__(self, field: str, text: str = INVALID) -> None:
@@ -36,16 +36,16 @@ class Refused(ValueError):
         self.field = field
 
 
-def listed(twin: ZohoDeskTwin) -> Answer:
+def listed(twin: ZohoDeskTwin) -> TwinResponse:
     rows = list(twin.store.table(TABLE).records.values())
-    return Answer(200, {"data": rows}) if rows else Answer(204)
+    return TwinResponse(200, {"data": rows}) if rows else TwinResponse(204)
 
 
 def one(twin: ZohoDeskTwin, id_: str) -> Record | None:
     return twin.store.get(TABLE, id_)
 
 
-def create(twin: ZohoDeskTwin, call: Call) -> Answer:
+def create(twin: ZohoDeskTwin, call: TwinCall) -> TwinResponse:
     """Raises Refused."""
     given = _checked(call.json(), ("subscriptions", "url"))
     if len(twin.store.table(TABLE).records) >= twin.webhooks_allowed:
@@ -55,17 +55,17 @@ def create(twin: ZohoDeskTwin, call: Call) -> Answer:
     made = {"name": "", "isEnabled": True, "type": "CUSTOMER_WEBHOOK", "createdBy": "1", "createdTime": now}
     row = {**made, **given, "id": id_, "modifiedTime": now}
     twin.store.put(TABLE, id_, row)
-    return Answer(200, row)
+    return TwinResponse(200, row)
 
 
-def change(twin: ZohoDeskTwin, call: Call, row: Record) -> Answer:
+def change(twin: ZohoDeskTwin, call: TwinCall, row: Record) -> TwinResponse:
     """Raises Refused. A changed address is tried like a new one."""
     given = _checked(call.json(), ("subscriptions",))
     if given.get("url") not in (None, row["url"]):
         _try(str(given["url"]))
     changed = {**row, **given, "modifiedTime": records.stamp(twin.clock())}
     twin.store.put(TABLE, str(row["id"]), changed)
-    return Answer(200, changed)
+    return TwinResponse(200, changed)
 
 
 def deliver(twin: ZohoDeskTwin, events: Iterable[Mapping[str, Any]]) -> list[int]:
@@ -90,18 +90,18 @@ def _fits(row: Record, event: Mapping[str, Any]) -> bool:
 
 def _try(url: str) -> None:
     if not any(outgoing.call(method, url) == 200 for method in ("GET", "POST")):
-        raise Refused("url", "The subscription URL did not return 200 OK.")
+        raise SubscriptionRefused("url", "The subscription URL did not return 200 OK.")
 
 
 def _checked(given: Any, needed: Iterable[str]) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise Refused("body")
+        raise SubscriptionRefused("body")
     for name in (*(name for name in needed if name not in given), *(given.keys() - TAKEN)):
-        raise Refused(name)
+        raise SubscriptionRefused(name)
     events = given["subscriptions"]
     if not isinstance(events, dict) or not events or not events.keys() <= KNOWN:
-        raise Refused("subscriptions")
+        raise SubscriptionRefused("subscriptions")
     for narrowed in events.values():
         if narrowed is not None and (not isinstance(narrowed, dict) or not narrowed):
-            raise Refused("subscriptions")
+            raise SubscriptionRefused("subscriptions")
     return given

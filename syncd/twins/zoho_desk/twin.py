@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
-from syncd.twins.wire import Answer, Call
+from syncd.twins.wire import TwinCall, TwinResponse
 from syncd.twins.zoho.auth import LIFE, PER_WINDOW, THROTTLED, Accounts
 from syncd.twins.zoho.scopes import DESK
 from syncd.twins.zoho_desk import records, subscriptions
@@ -52,8 +52,8 @@ _ROUTES: tuple[tuple[str, str, str, int], ...] = (
 
 
 def _answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Named:
-    def make(twin: Any, call: Call) -> Answer:
-        answer: Answer = twin.error(status, code, message)
+    def make(twin: Any, call: TwinCall) -> TwinResponse:
+        answer: TwinResponse = twin.error(status, code, message)
         answer.headers |= dict(headers or {})
         return answer
 
@@ -94,8 +94,8 @@ sources:
         ),
         "internal": _answer(500, "INTERNAL_SERVER_ERROR", "An internal server error occurred."),
         "scope": _answer(403, "SCOPE_MISMATCH", "The OAuth token does not have the scope for this call."),
-        "token_throttle": lambda twin, call: Answer(400, THROTTLED),
-        "invalid_code": lambda twin, call: Answer(200, {"error": "invalid_code"}),
+        "token_throttle": lambda twin, call: TwinResponse(400, THROTTLED),
+        "invalid_code": lambda twin, call: TwinResponse(200, {"error": "invalid_code"}),
     }
 
     def __init__(
@@ -119,10 +119,12 @@ sources:
         self.signer = Signer(self.clock, org_id)
         self._next = 0
 
-    def error(self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = "") -> Answer:
+    def error(
+        self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = ""
+    ) -> TwinResponse:
         body: dict[str, Any] = {"errorCode": code, "message": message}
         wrong = [{"fieldName": f"/{f}", "errorType": "invalid", "errorMessage": ""} for f in fields]
-        return Answer(status, body | {"errors": wrong} if wrong else body)
+        return TwinResponse(status, body | {"errors": wrong} if wrong else body)
 
     def credentials(self) -> dict[str, str]:
         return {
@@ -132,7 +134,7 @@ sources:
             "org_id": self.org_id,
         }
 
-    def refused(self) -> Answer:
+    def refused(self) -> TwinResponse:
         return self.error(401, "INVALID_OAUTH", "The OAuth Token you provided is invalid.")
 
     def expire_tokens(self) -> None:
@@ -230,7 +232,7 @@ sources:
 
     # Serving.
 
-    def route(self, call: Call) -> Handler | None:
+    def route(self, call: TwinCall) -> Handler | None:
         path = call.segments
         if path == ("oauth", "v2", "token"):
             call.operation = "token"
@@ -240,7 +242,7 @@ sources:
             return lambda c: self.accounts.authorize(c, self.url)
         if path == (".well-known", "jwks.json"):
             call.operation = "jwks"
-            return lambda c: Answer(200, self.signer.jwks())
+            return lambda c: TwinResponse(200, self.signer.jwks())
         path = path[1:] if path[:1] == ("api",) else path
         path = path[1:] if path[:1] == ("v1",) else path
         for method, pattern, operation, cost in _ROUTES:
@@ -251,13 +253,17 @@ sources:
                 and all(p in ("*", s) for p, s in zip(parts, path, strict=True))
             ):
                 call.operation = operation
-                handler: Callable[[Call, tuple[str, ...]], Answer] = getattr(self, f"on_{operation}")
+                handler: Callable[[TwinCall, tuple[str, ...]], TwinResponse] = getattr(self, f"on_{operation}")
                 return lambda c: self._admitted(c, cost, path, handler)
         return None
 
     def _admitted(
-        self, call: Call, cost: int, path: tuple[str, ...], handler: Callable[[Call, tuple[str, ...]], Answer]
-    ) -> Answer:
+        self,
+        call: TwinCall,
+        cost: int,
+        path: tuple[str, ...],
+        handler: Callable[[TwinCall, tuple[str, ...]], TwinResponse],
+    ) -> TwinResponse:
         if not self.accounts.valid(call.bearer):
             return self.refused()
         if not self.accounts.may(call.bearer, DESK[call.operation]):
@@ -285,7 +291,7 @@ sources:
             raise DeskError(404, "URL_NOT_FOUND", "The URL you requested could not be found.")
         return record
 
-    def _page(self, call: Call, first: int, farthest: int | None = None) -> tuple[int, int]:
+    def _page(self, call: TwinCall, first: int, farthest: int | None = None) -> tuple[int, int]:
         """(start from zero, limit). Lists count from 1, searches from 0 (zoho.md); a value beyond the limits is 422."""
         start, limit = call.query.get("from", str(first)), call.query.get("limit", "10")
         if not start.isdigit() or (farthest is not None and int(start) > farthest):
@@ -294,7 +300,7 @@ sources:
             raise DeskError(422, "UNPROCESSABLE_ENTITY", "The data is invalid due to validation restrictions", "limit")
         return max(0, int(start) - first), int(limit)
 
-    def _search(self, call: Call, object_: str, shape: Callable[[Record], dict[str, Any]]) -> Answer:
+    def _search(self, call: TwinCall, object_: str, shape: Callable[[Record], dict[str, Any]]) -> TwinResponse:
         start, limit = self._page(call, 0, FARTHEST)
         found = [r for r in self.store.table(object_).records.values() if self.alive(r)]
         window = call.query.get("modifiedTimeRange")
@@ -308,124 +314,124 @@ sources:
         if key and key != "relevance":
             found.sort(key=lambda r: r[key], reverse=sort.startswith("-"))
         rows = found[start : start + limit]
-        return Answer(200, {"data": [shape(r) for r in rows], "count": len(found)}) if rows else Answer(204)
+        return TwinResponse(200, {"data": [shape(r) for r in rows], "count": len(found)}) if rows else TwinResponse(204)
 
-    def on_search_tickets(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_search_tickets(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._search(call, "tickets", lambda r: records.search_row(self, r))
 
-    def on_search_contacts(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_search_contacts(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._search(call, "contacts", lambda r: records.contact_search_row(self, r))
 
-    def on_ticket(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_ticket(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         ticket = dict(self._one("tickets", path[1]))
         if "contacts" in call.query.get("include", "").split(","):
             ticket["contact"] = records.brief_contact(self, ticket["contactId"])
-        return Answer(200, ticket)
+        return TwinResponse(200, ticket)
 
-    def on_list_tickets(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_list_tickets(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._list(call, "tickets", records.list_row)
 
-    def on_list_contacts(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_list_contacts(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._list(call, "contacts", records.contact_list_row)
 
-    def on_list_accounts(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_list_accounts(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._list(call, "accounts", dict)
 
-    def on_list_agents(self, call: Call, path: tuple[str, ...]) -> Answer:
-        return Answer(200, {"data": [records.agent(self)]})
+    def on_list_agents(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
+        return TwinResponse(200, {"data": [records.agent(self)]})
 
-    def on_list_departments(self, call: Call, path: tuple[str, ...]) -> Answer:
-        return Answer(200, {"data": [records.department()]})
+    def on_list_departments(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
+        return TwinResponse(200, {"data": [records.department()]})
 
-    def _list(self, call: Call, object_: str, shape: Callable[[Record], dict[str, Any]]) -> Answer:
+    def _list(self, call: TwinCall, object_: str, shape: Callable[[Record], dict[str, Any]]) -> TwinResponse:
         start, limit = self._page(call, 1)
         found = [r for r in self.store.table(object_).records.values() if self.alive(r)]
         rows = found[start : start + limit]
-        return Answer(200, {"data": [shape(r) for r in rows]}) if rows else Answer(204)
+        return TwinResponse(200, {"data": [shape(r) for r in rows]}) if rows else TwinResponse(204)
 
-    def on_list_webhooks(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_list_webhooks(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return subscriptions.listed(self)
 
-    def on_create_webhook(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_create_webhook(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._refusing(lambda: subscriptions.create(self, call))
 
-    def on_webhook_one(self, call: Call, path: tuple[str, ...]) -> Answer:
-        return Answer(200, self._one(subscriptions.TABLE, path[1]))
+    def on_webhook_one(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
+        return TwinResponse(200, self._one(subscriptions.TABLE, path[1]))
 
-    def on_update_webhook(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_update_webhook(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         row = self._one(subscriptions.TABLE, path[1])
         return self._refusing(lambda: subscriptions.change(self, call, row))
 
-    def on_delete_webhook(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_delete_webhook(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         self._one(subscriptions.TABLE, path[1])
         self.store.put(subscriptions.TABLE, path[1], None)
-        return Answer(200)
+        return TwinResponse(200)
 
-    def _refusing(self, work: Callable[[], Answer]) -> Answer:
+    def _refusing(self, work: Callable[[], TwinResponse]) -> TwinResponse:
         try:
             return work()
-        except subscriptions.Refused as refused:
+        except subscriptions.SubscriptionRefused as refused:
             raise DeskError(422, "UNPROCESSABLE_ENTITY", str(refused), refused.field) from refused
 
-    def on_threads(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_threads(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._below(call, path[1], "threads", records.thread_row, "createdTime")
 
-    def on_comments(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_comments(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._below(call, path[1], "comments", dict, "commentedTime")
 
     def _below(
-        self, call: Call, ticket: str, object_: str, shape: Callable[[Record], dict[str, Any]], key: str
-    ) -> Answer:
+        self, call: TwinCall, ticket: str, object_: str, shape: Callable[[Record], dict[str, Any]], key: str
+    ) -> TwinResponse:
         self._one("tickets", ticket)
         start, limit = self._page(call, 0)
         found = sorted(self.store.find(object_, "ticketId", ticket), key=lambda r: (r[key], r["id"]), reverse=True)
         rows = found[start : start + limit]
-        return Answer(200, {"data": [shape(r) for r in rows]}) if rows else Answer(204)
+        return TwinResponse(200, {"data": [shape(r) for r in rows]}) if rows else TwinResponse(204)
 
-    def on_thread(self, call: Call, path: tuple[str, ...]) -> Answer:
-        return Answer(200, records.without(self._one("threads", path[3]), "ticketId"))
+    def on_thread(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
+        return TwinResponse(200, records.without(self._one("threads", path[3]), "ticketId"))
 
-    def on_comment(self, call: Call, path: tuple[str, ...]) -> Answer:
-        return Answer(200, records.without(self._one("comments", path[3]), "ticketId"))
+    def on_comment(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
+        return TwinResponse(200, records.without(self._one("comments", path[3]), "ticketId"))
 
-    def on_contact(self, call: Call, path: tuple[str, ...]) -> Answer:
-        return Answer(200, self._one("contacts", path[1]))
+    def on_contact(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
+        return TwinResponse(200, self._one("contacts", path[1]))
 
-    def on_create_ticket(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_create_ticket(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._create(call, "tickets", ("subject", "departmentId", "contactId"))
 
-    def on_create_contact(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_create_contact(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._create(call, "contacts", ("lastName",))
 
-    def _create(self, call: Call, object_: str, needed: tuple[str, ...]) -> Answer:
+    def _create(self, call: TwinCall, object_: str, needed: tuple[str, ...]) -> TwinResponse:
         given = call.json()
         for name in needed:
             if not given.get(name):
                 raise DeskError(422, "UNPROCESSABLE_ENTITY", "The data is invalid due to validation restrictions", name)
-        return Answer(200, self.store.get(object_, self.add(object_, **given)))
+        return TwinResponse(200, self.store.get(object_, self.add(object_, **given)))
 
-    def on_update_ticket(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_update_ticket(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._update(call, "tickets", path[1])
 
-    def on_update_contact(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_update_contact(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         return self._update(call, "contacts", path[1])
 
-    def _update(self, call: Call, object_: str, id_: str) -> Answer:
+    def _update(self, call: TwinCall, object_: str, id_: str) -> TwinResponse:
         known = self._one(object_, id_)
         self.modify(id_, **{k: v for k, v in call.json().items() if k in known and k != "id"})
-        return Answer(200, self.store.get(object_, id_))
+        return TwinResponse(200, self.store.get(object_, id_))
 
-    def on_trash(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_trash(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         for id_ in call.json().get("ticketIds", ()):
             self.delete(str(id_))
-        return Answer(204)
+        return TwinResponse(204)
 
-    def on_reply(self, call: Call, path: tuple[str, ...]) -> Answer:
+    def on_reply(self, call: TwinCall, path: tuple[str, ...]) -> TwinResponse:
         self._one("tickets", path[1])
         given = call.json()
         known = ("content", "channel", "to", "fromEmailAddress")
         id_ = self.add("threads", ticketId=path[1], direction="out", **{k: given[k] for k in known if k in given})
-        return Answer(200, records.without(self._one("threads", id_), "ticketId"))
+        return TwinResponse(200, records.without(self._one("threads", id_), "ticketId"))
 
 
 def _moment(text: str) -> datetime:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from syncd.twins.faults import KINDS, Fault
+from syncd.twins.faults import KINDS, PlannedFault
 from syncd.twins.salesforce.twin import SalesforceTwin
 from syncd.twins.zoho.twin import ZohoTwin
 
@@ -414,6 +414,6 @@ def test_a_late_update_keeps_what_came_between(salesforce: Any) -> None:
 
 
 def test_a_fault_object_is_a_plan_entry_too(connect: Callable[..., Any]) -> None:
-    client = connect(ZohoTwin(faults=[Fault(do="internal", on="users")]), "/crm/v8")
+    client = connect(ZohoTwin(faults=[PlannedFault(do="internal", on="users")]), "/crm/v8")
     assert client.get("users").status_code == 500
     assert client.twin.stats()["faults"][0]["fired"] == 1

@@ -17,7 +17,7 @@ import requests
 
 from syncd.twins import TWINS, create
 from syncd.twins.salesforce.twin import SalesforceTwin
-from syncd.twins.state import Store
+from syncd.twins.state import TwinTables
 from syncd.twins.zoho.twin import ZohoTwin
 
 LEAD = {"LastName": "L", "Company": "X"}
@@ -127,7 +127,7 @@ def test_the_journal_is_written_before_the_answer_even_if_that_is_lost(
 
 
 def test_undone_changes_leave_no_trace_in_the_indexes() -> None:
-    store = Store({"Lead": ("Email",)})
+    store = TwinTables({"Lead": ("Email",)})
     store.put("Lead", "1", {"Email": "a@x.com"})
     store.commit()
     savepoint = store.savepoint()
