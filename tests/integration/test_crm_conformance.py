@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from syncd.connector import Context, Destination, Lookup, MatchField, Write
-from syncd.connectors.crm.database import Database, DatabaseSettings
+from syncd.connectors.crm.database import DatabaseDestination, DatabaseSettings
 from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.http.oauth import MemoryTokens
 from syncd.testing import Crm, DestinationConformance
@@ -133,10 +133,10 @@ class TestDatabase(DestinationConformance):
 
     @pytest.fixture
     def connect(self, crm: DatabaseCrm) -> Iterator[Callable[[], Destination]]:
-        made: list[Database] = []
+        made: list[DatabaseDestination] = []
 
         def build() -> Destination:
-            made.append(Database(DatabaseSettings.model_validate({"url": crm.url})))
+            made.append(DatabaseDestination(DatabaseSettings.model_validate({"url": crm.url})))
             return made[-1]
 
         yield build

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from syncd.capabilities import Level, MissingField
 from syncd.connector import Link, PersonQuery, Write, WriteKind, Written
-from syncd.connectors.crm.database import Database, DatabaseSettings
+from syncd.connectors.crm.database import DatabaseDestination, DatabaseSettings
 from syncd.connectors.crm.database_writes import ROWS
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
 
-Connect = Callable[..., Database]
+Connect = Callable[..., DatabaseDestination]
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def url(empty_url: str) -> str:
 
 @pytest.fixture
 def connect(url: str) -> Iterator[Connect]:
-    made: list[Database] = []
+    made: list[DatabaseDestination] = []
 
-    def build(**keys: Any) -> Database:
-        made.append(Database(DatabaseSettings.model_validate({"url": url, **keys})))
+    def build(**keys: Any) -> DatabaseDestination:
+        made.append(DatabaseDestination(DatabaseSettings.model_validate({"url": url, **keys})))
         return made[-1]
 
     yield build
@@ -63,7 +63,7 @@ def write(name: object, table: str = "signals", **more: Any) -> Write:
     return Write(key=str(name), object=table, key_field=more.pop("key_field", "key"), fields=fields, **more)
 
 
-def push(database: Database, *writes: Write) -> list[Any]:
+def push(database: DatabaseDestination, *writes: Write) -> list[Any]:
     return [outcome for call in database.plan(writes) for outcome in database.send(call)]
 
 
@@ -201,7 +201,7 @@ def test_order_of_writes_of_one_key(connect: Connect, rows: Rows) -> None:
 def test_a_locked_sqlite_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncd.connectors.crm.database.CONNECT", 0)
     file = tmp_path / "out.db"
-    database = Database(DatabaseSettings.model_validate({"url": f"sqlite:///{file}"}))
+    database = DatabaseDestination(DatabaseSettings.model_validate({"url": f"sqlite:///{file}"}))
     push(database, write(1))
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -215,7 +215,7 @@ def test_a_locked_sqlite_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
     file = tmp_path / "out.db"
-    database = Database(DatabaseSettings.model_validate({"url": f"sqlite:///{file}"}))
+    database = DatabaseDestination(DatabaseSettings.model_validate({"url": f"sqlite:///{file}"}))
     push(database, write(1))
     assert database._open is not None
     engine = database._open[0]
@@ -239,7 +239,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
     ],
 )
 def test_a_database_that_is_not_there(url: str, expected: type[Failure], said: str) -> None:
-    database = Database(DatabaseSettings.model_validate({"url": url}))
+    database = DatabaseDestination(DatabaseSettings.model_validate({"url": url}))
     with pytest.raises(expected, match=said) as caught:
         push(database, write(1))
     assert "hush" not in str(caught.value)
@@ -247,21 +247,23 @@ def test_a_database_that_is_not_there(url: str, expected: type[Failure], said: s
 
 
 def test_a_folder_that_is_not_there_is_said_and_not_promised(tmp_path: Path) -> None:
-    database = Database(DatabaseSettings.model_validate({"url": f"sqlite:///{tmp_path}/absent/out.db"}))
+    database = DatabaseDestination(DatabaseSettings.model_validate({"url": f"sqlite:///{tmp_path}/absent/out.db"}))
     with pytest.raises(Misconfigured, match="unable to open"):
         list(database.check_online())
     database.close()
 
 
 def test_no_database_of_that_name(empty_postgres_url: str) -> None:
-    database = Database(DatabaseSettings.model_validate({"url": empty_postgres_url.rpartition("/")[0] + "/absent"}))
+    database = DatabaseDestination(
+        DatabaseSettings.model_validate({"url": empty_postgres_url.rpartition("/")[0] + "/absent"})
+    )
     with pytest.raises(Misconfigured, match='database "absent" does not exist'):
         push(database, write(1))
     database.close()
 
 
 def test_connections_the_server_has_dropped_are_replaced(empty_postgres_url: str) -> None:
-    database = Database(DatabaseSettings.model_validate({"url": empty_postgres_url}))
+    database = DatabaseDestination(DatabaseSettings.model_validate({"url": empty_postgres_url}))
     push(database, write(1, "dropped"))
     engine = sa.create_engine(empty_postgres_url, poolclass=sa.NullPool)
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'test' AND pid <> pg_backend_pid()"
@@ -272,7 +274,7 @@ def test_connections_the_server_has_dropped_are_replaced(empty_postgres_url: str
 
 
 def test_a_connection_lost_in_the_middle_wrote_nothing_and_in_commit_is_in_doubt(empty_postgres_url: str) -> None:
-    database = Database(DatabaseSettings.model_validate({"url": empty_postgres_url}))
+    database = DatabaseDestination(DatabaseSettings.model_validate({"url": empty_postgres_url}))
     push(database, write(1, "lost"))
     assert database._open is not None
     engine = database._open[0]

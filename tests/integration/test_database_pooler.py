@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from syncd.capabilities import Level
 from syncd.connector import Write, Written
-from syncd.connectors.crm.database import Database, DatabaseSettings
+from syncd.connectors.crm.database import DatabaseDestination, DatabaseSettings
 from syncd.connectors.crm.database_tables import LONGEST_NAME, index_name, too_long
 from syncd.errors import Misconfigured, Scope
 from syncd.service.assembly import check_configuration
@@ -38,12 +38,12 @@ def write(number: int, **fields: str) -> Write:
     return Write(key=str(number), object="signals", key_field="key", fields={"title": f"t{number}", **fields})
 
 
-def push(database: Database, writes: list[Write]) -> list[object]:
+def push(database: DatabaseDestination, writes: list[Write]) -> list[object]:
     return [outcome for call in database.plan(writes) for outcome in database.send(call)]
 
 
 def test_sessions_that_are_shared(pooled: str) -> None:
-    crms = [Database(DatabaseSettings.model_validate({"url": pooled})) for _ in range(6)]
+    crms = [DatabaseDestination(DatabaseSettings.model_validate({"url": pooled})) for _ in range(6)]
     assert [finding.level for finding in crms[0].check_online()] == [Level.OK]
     assert isinstance(push(crms[0], [write(0)])[0], Written)
 
@@ -61,7 +61,7 @@ def test_sessions_that_are_shared(pooled: str) -> None:
 
 
 def test_limits_hold_for_a_transaction_and_no_longer(pooled: str) -> None:
-    crm = Database(DatabaseSettings.model_validate({"url": pooled}))
+    crm = DatabaseDestination(DatabaseSettings.model_validate({"url": pooled}))
     engine, _ = crm._opened()
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SHOW statement_timeout")) == "1min"
@@ -77,7 +77,7 @@ def test_limits_hold_for_a_transaction_and_no_longer(pooled: str) -> None:
 @pytest.mark.parametrize("name", [LONG, WIDE])
 @pytest.mark.parametrize("create", [True, False])
 def test_a_name_that_postgresql_would_cut_holds_its_rule(empty_postgres_url: str, name: str, create: bool) -> None:
-    crm = Database(DatabaseSettings.model_validate({"url": empty_postgres_url, "create_tables": create}))
+    crm = DatabaseDestination(DatabaseSettings.model_validate({"url": empty_postgres_url, "create_tables": create}))
     execute(empty_postgres_url, "CREATE TABLE signals (key text UNIQUE, title text)")
     good, bad = Write(key="1", object="signals", key_field="key", fields={"title": "t"}), write(2, **{name: "x"})
     table = Write(key="3", object=name, key_field="key", fields={"title": "t"})
@@ -91,7 +91,7 @@ def test_a_name_that_postgresql_would_cut_holds_its_rule(empty_postgres_url: str
 
 
 def test_a_long_table_with_a_long_key_has_an_index_all_the_same(empty_postgres_url: str) -> None:
-    crm = Database(DatabaseSettings.model_validate({"url": empty_postgres_url}))
+    crm = DatabaseDestination(DatabaseSettings.model_validate({"url": empty_postgres_url}))
     row = Write(key="1", object="t" * LONGEST_NAME, key_field="k" * LONGEST_NAME, fields={"title": "t"})
     for _ in range(2):
         assert isinstance(push(crm, [row])[0], Written)

@@ -11,7 +11,7 @@ import pytest
 
 from syncd.connector import Context, Link, Write, Written
 from syncd.connectors.crm.zoho import Zoho, ZohoSettings
-from syncd.connectors.crm.zoho.client import Client
+from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.errors import (
     Ambiguous,
     Misconfigured,
@@ -277,13 +277,13 @@ def test_finding_by_a_field_that_is_none_holds_the_rule(connect: Connect) -> Non
 
 def test_what_is_sent_beside_the_records(twin: ZohoTwin, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[dict[str, Any]] = []
-    write = Client.write
+    write = ZohoClient.write
 
-    def spy(self: Client, method: str, path: str, body: dict[str, Any], cost: float) -> list[Any]:
+    def spy(self: ZohoClient, method: str, path: str, body: dict[str, Any], cost: float) -> list[Any]:
         sent.append({name: value for name, value in body.items() if name != "data"})
         return write(self, method, path, body, cost)
 
-    monkeypatch.setattr(Client, "write", spy)
+    monkeypatch.setattr(ZohoClient, "write", spy)
     made = push(connect(), task(1), lead(1))
     push(connect(trigger=[], lar_id="7328395000000100001"), task(2), lead(2), lead(1, id=made[1].id))
     push(connect(trigger=["workflow"]), lead(3, fields={"Email": None}))

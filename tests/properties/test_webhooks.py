@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from syncd.connector import Context, Request, Verifier, WebhookSource
 from syncd.connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
 from syncd.connectors.desk.zoho_cursor import LAG as DESK_LAG
-from syncd.connectors.desk.zoho_cursor import Cursor as DeskCursor
+from syncd.connectors.desk.zoho_cursor import TicketCursor as DeskCursor
 from syncd.connectors.desk.zoho_cursor import advance as desk_advance
 from syncd.connectors.desk.zoho_cursor import mark
 from syncd.connectors.generic.paths import compile_template
 from syncd.connectors.generic.webhook import Webhook, WebhookSettings
-from syncd.connectors.phone.twilio import LAG, Cursor, Twilio, TwilioSettings, advance
-from syncd.connectors.phone.twilio_calls import ENDED, MISSED, Call, Verdict, judge
+from syncd.connectors.phone.twilio import LAG, CallCursor, Twilio, TwilioSettings, advance
+from syncd.connectors.phone.twilio_calls import ENDED, MISSED, CallVerdict, PhoneCall, judge
 from syncd.connectors.times import read_time
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.http.oauth import MemoryTokens
@@ -313,9 +313,9 @@ CALLS = st.lists(
 
 @given(st.lists(CALLS, max_size=6))
 def test_the_twilio_cursor_only_moves_on_and_knows_what_it_will_meet_again(polls: list[list[tuple[str, int]]]) -> None:
-    cursor = Cursor(NOW)
+    cursor = CallCursor(NOW)
     for poll in polls:
-        calls = [Call(sid, "", "inbound", "busy", "", "", NOW + timedelta(minutes=at), None) for sid, at in poll]
+        calls = [PhoneCall(sid, "", "inbound", "busy", "", "", NOW + timedelta(minutes=at), None) for sid, at in poll]
         listed = [call for call in calls if call.started_at is not None and call.started_at >= cursor.since]
         after = advance(cursor, listed)
         assert after.since >= cursor.since
@@ -348,14 +348,14 @@ LEG = st.sampled_from(sorted(ENDED | {"ringing", "in-progress", "queued"}))
 @given(parent=LEG, legs=st.lists(LEG, max_size=5))
 def test_a_call_is_missed_only_if_it_ended_and_nobody_took_it(parent: str, legs: list[str]) -> None:
     verdict = judge(_call("p", "", parent), [_call(f"l{n}", "p", status) for n, status in enumerate(legs)])
-    if verdict is Verdict.MISSED:
+    if verdict is CallVerdict.MISSED:
         assert parent in MISSED or (parent == "completed" and legs and all(leg in MISSED for leg in legs))
     if "completed" in legs and parent == "completed":
-        assert verdict is not Verdict.MISSED
-    assert (verdict is Verdict.OPEN) == (
+        assert verdict is not CallVerdict.MISSED
+    assert (verdict is CallVerdict.OPEN) == (
         parent not in MISSED and (parent not in ENDED or any(leg not in ENDED for leg in legs))
     )
 
 
-def _call(sid: str, parent: str, status: str) -> Call:
-    return Call(sid, parent, "outbound-dial" if parent else "inbound", status, "+1", "+2", NOW, NOW)
+def _call(sid: str, parent: str, status: str) -> PhoneCall:
+    return PhoneCall(sid, parent, "outbound-dial" if parent else "inbound", status, "+1", "+2", NOW, NOW)

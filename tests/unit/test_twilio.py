@@ -28,8 +28,8 @@ from syncd.connector import (
     Request,
     WebhookSource,
 )
-from syncd.connectors.phone.twilio import CONNECTOR, LAG, Cursor, Twilio, TwilioSettings, advance
-from syncd.connectors.phone.twilio_calls import Call
+from syncd.connectors.phone.twilio import CONNECTOR, LAG, CallCursor, Twilio, TwilioSettings, advance
+from syncd.connectors.phone.twilio_calls import PhoneCall
 from syncd.errors import Failure, Malformed, Misconfigured, NotAuthentic, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal, derive_id
@@ -328,7 +328,7 @@ def test_the_same_call_is_one_signal_by_webhook_poll_and_backfill(account: Accou
 
 
 def _state(minutes_ago: float) -> bytes:
-    return msgspec.json.encode(Cursor(NOW - timedelta(minutes=minutes_ago)))
+    return msgspec.json.encode(CallCursor(NOW - timedelta(minutes=minutes_ago)))
 
 
 def test_a_poll_joins_legs_to_parents_over_pages(account: Account) -> None:
@@ -429,10 +429,10 @@ def test_what_twilio_says_when_it_does_not_answer(
 
 
 def test_the_cursor_never_goes_back() -> None:
-    def call(sid: str, minutes_ago: float) -> Call:
-        return Call(sid, "", "inbound", "busy", "", "", NOW - timedelta(minutes=minutes_ago), None)
+    def call(sid: str, minutes_ago: float) -> PhoneCall:
+        return PhoneCall(sid, "", "inbound", "busy", "", "", NOW - timedelta(minutes=minutes_ago), None)
 
-    cursor = advance(Cursor(NOW), [call("CA1", 5)])
-    assert cursor == Cursor(NOW, ())
-    cursor = advance(Cursor(NOW - timedelta(hours=1), ("CA0",)), [call("CA1", 20), call("CA2", 15)])
-    assert cursor == Cursor(NOW - timedelta(minutes=15) - LAG, ("CA1", "CA2"))
+    cursor = advance(CallCursor(NOW), [call("CA1", 5)])
+    assert cursor == CallCursor(NOW, ())
+    cursor = advance(CallCursor(NOW - timedelta(hours=1), ("CA0",)), [call("CA1", 20), call("CA2", 15)])
+    assert cursor == CallCursor(NOW - timedelta(minutes=15) - LAG, ("CA1", "CA2"))

@@ -33,7 +33,7 @@ from syncd.connectors.crm import database_online as online
 from syncd.connectors.crm.database_errors import classified
 from syncd.connectors.crm.database_rows import BadValue
 from syncd.connectors.crm.database_tables import Tables, find_column, too_long
-from syncd.connectors.crm.database_writes import ROWS, Row, RowFailed, present, row_of, transaction
+from syncd.connectors.crm.database_writes import ROWS, RowFailed, TableWrite, present, row_of, transaction
 from syncd.errors import Failure, Misconfigured, Rejected, Scope
 
 BACKENDS = ("sqlite", "postgresql")
@@ -66,7 +66,7 @@ class DatabaseSettings(ConnectorSettings):
         return value
 
 
-class Database(DestinationDefaults):
+class DatabaseDestination(DestinationDefaults):
     """One database. The id of a record is its key, or the table's own primary key where a rule has no key."""
 
     capacity: ClassVar[int] = ROWS
@@ -126,7 +126,7 @@ class Database(DestinationDefaults):
         engine, tables = self._opened()
         outcomes: dict[int, Outcome] = {}
         unready = self._make_ready(tables, writes)
-        rows: list[Row] = []
+        rows: list[TableWrite] = []
         for place, write in enumerate(writes):
             try:
                 if write.object in unready:
@@ -245,12 +245,12 @@ def _postgresql_begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql(POSTGRESQL_LIMITS)
 
 
-def _build(settings: DatabaseSettings, context: Context) -> Database:
+def _build(settings: DatabaseSettings, context: Context) -> DatabaseDestination:
     url = sa.make_url(settings.url.get_secret_value())
     if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
         url = url.set(database=str(context.beside(Path(url.database))))
         settings = settings.model_copy(update={"url": SecretStr(url.render_as_string(hide_password=False))})
-    return Database(settings)
+    return DatabaseDestination(settings)
 
 
 CONNECTOR = Connector(

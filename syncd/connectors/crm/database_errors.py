@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, Transient
 
 
-class Meaning(Enum):
+class DatabaseMeaning(Enum):
     BUSY = auto()
     LOST = auto()
     STOP = auto()
@@ -22,49 +22,49 @@ class Meaning(Enum):
     WRONG = auto()
 
 
-SQLITE: tuple[tuple[str, Meaning], ...] = (
-    ("SQLITE_BUSY", Meaning.BUSY),
-    ("SQLITE_LOCKED", Meaning.BUSY),
-    ("SQLITE_PROTOCOL", Meaning.BUSY),
-    ("SQLITE_NOMEM", Meaning.BUSY),
-    ("SQLITE_SCHEMA", Meaning.BUSY),
-    ("SQLITE_INTERRUPT", Meaning.BUSY),
-    ("SQLITE_FULL", Meaning.STOP),
-    ("SQLITE_READONLY", Meaning.STOP),
-    ("SQLITE_CANTOPEN", Meaning.STOP),
-    ("SQLITE_PERM", Meaning.STOP),
-    ("SQLITE_AUTH", Meaning.STOP),
-    ("SQLITE_CORRUPT", Meaning.STOP),
-    ("SQLITE_NOTADB", Meaning.STOP),
-    ("SQLITE_IOERR", Meaning.STOP),
-    ("SQLITE_CONSTRAINT", Meaning.WRONG),
-    ("SQLITE_TOOBIG", Meaning.WRONG),
-    ("SQLITE_MISMATCH", Meaning.WRONG),
-    ("SQLITE_RANGE", Meaning.WRONG),
-    ("SQLITE_ERROR", Meaning.RULE),
+SQLITE: tuple[tuple[str, DatabaseMeaning], ...] = (
+    ("SQLITE_BUSY", DatabaseMeaning.BUSY),
+    ("SQLITE_LOCKED", DatabaseMeaning.BUSY),
+    ("SQLITE_PROTOCOL", DatabaseMeaning.BUSY),
+    ("SQLITE_NOMEM", DatabaseMeaning.BUSY),
+    ("SQLITE_SCHEMA", DatabaseMeaning.BUSY),
+    ("SQLITE_INTERRUPT", DatabaseMeaning.BUSY),
+    ("SQLITE_FULL", DatabaseMeaning.STOP),
+    ("SQLITE_READONLY", DatabaseMeaning.STOP),
+    ("SQLITE_CANTOPEN", DatabaseMeaning.STOP),
+    ("SQLITE_PERM", DatabaseMeaning.STOP),
+    ("SQLITE_AUTH", DatabaseMeaning.STOP),
+    ("SQLITE_CORRUPT", DatabaseMeaning.STOP),
+    ("SQLITE_NOTADB", DatabaseMeaning.STOP),
+    ("SQLITE_IOERR", DatabaseMeaning.STOP),
+    ("SQLITE_CONSTRAINT", DatabaseMeaning.WRONG),
+    ("SQLITE_TOOBIG", DatabaseMeaning.WRONG),
+    ("SQLITE_MISMATCH", DatabaseMeaning.WRONG),
+    ("SQLITE_RANGE", DatabaseMeaning.WRONG),
+    ("SQLITE_ERROR", DatabaseMeaning.RULE),
 )
 """Beginning of sqlite3's `sqlite_errorname` -> meaning (sqlite.org/rescode.html)."""
 
-POSTGRESQL: tuple[tuple[str, Meaning], ...] = (
-    ("40", Meaning.BUSY),
-    ("55", Meaning.BUSY),
-    ("57014", Meaning.BUSY),
-    ("57", Meaning.LOST),
-    ("08", Meaning.LOST),
-    ("53100", Meaning.STOP),
-    ("53", Meaning.BUSY),
-    ("58", Meaning.STOP),
-    ("XX", Meaning.STOP),
-    ("25006", Meaning.STOP),
-    ("28", Meaning.STOP),
-    ("3D", Meaning.STOP),
-    ("0A", Meaning.RULE),
-    ("42", Meaning.RULE),
-    ("3F", Meaning.RULE),
-    ("22", Meaning.WRONG),
-    ("23", Meaning.WRONG),
-    ("44", Meaning.WRONG),
-    ("P0", Meaning.WRONG),
+POSTGRESQL: tuple[tuple[str, DatabaseMeaning], ...] = (
+    ("40", DatabaseMeaning.BUSY),
+    ("55", DatabaseMeaning.BUSY),
+    ("57014", DatabaseMeaning.BUSY),
+    ("57", DatabaseMeaning.LOST),
+    ("08", DatabaseMeaning.LOST),
+    ("53100", DatabaseMeaning.STOP),
+    ("53", DatabaseMeaning.BUSY),
+    ("58", DatabaseMeaning.STOP),
+    ("XX", DatabaseMeaning.STOP),
+    ("25006", DatabaseMeaning.STOP),
+    ("28", DatabaseMeaning.STOP),
+    ("3D", DatabaseMeaning.STOP),
+    ("0A", DatabaseMeaning.RULE),
+    ("42", DatabaseMeaning.RULE),
+    ("3F", DatabaseMeaning.RULE),
+    ("22", DatabaseMeaning.WRONG),
+    ("23", DatabaseMeaning.WRONG),
+    ("44", DatabaseMeaning.WRONG),
+    ("P0", DatabaseMeaning.WRONG),
 )
 """Beginning of the SQLSTATE -> meaning, first fit (postgresql.org, Appendix A)."""
 
@@ -98,21 +98,21 @@ def classified(error: Exception, *, committing: bool = False) -> Failure:
         return Rejected(f"the row cannot be stored: {_first_line(error)}", code=type(error).__name__)
     code, meaning = _meaning(said)
     text = _first_line(said)
-    if meaning is Meaning.LOST or getattr(error, "connection_invalidated", False):
+    if meaning is DatabaseMeaning.LOST or getattr(error, "connection_invalidated", False):
         lost = f"the connection to the database broke: {text}"
         return Ambiguous(lost, code=code) if committing else Transient(lost, code=code)
-    if meaning is Meaning.BUSY:
+    if meaning is DatabaseMeaning.BUSY:
         return Transient(text, code=code)
-    if meaning is Meaning.WRONG:
+    if meaning is DatabaseMeaning.WRONG:
         return Rejected(text, code=code, field=_field(said))
-    if meaning is Meaning.RULE:
+    if meaning is DatabaseMeaning.RULE:
         return Misconfigured(text, code=code, scope=Scope.RULE, field=_field(said))
-    if meaning is Meaning.STOP:
+    if meaning is DatabaseMeaning.STOP:
         return Misconfigured(f"the database refuses to work: {text}", code=code)
     return Transient(text, code=code, known=False)
 
 
-def _meaning(error: BaseException) -> tuple[str, Meaning | None]:
+def _meaning(error: BaseException) -> tuple[str, DatabaseMeaning | None]:
     name = str(getattr(error, "sqlite_errorname", None) or "")
     state = str(getattr(error, "sqlstate", None) or "")
     for prefix, meaning in SQLITE if name else POSTGRESQL:
@@ -123,7 +123,7 @@ def _meaning(error: BaseException) -> tuple[str, Meaning | None]:
         return type(error).__name__, None
     refused = _FATAL.search(str(error))
     lasting = refused is not None and any(word in refused[1] for word in LASTING)
-    return "connection", Meaning.STOP if lasting else Meaning.LOST
+    return "connection", DatabaseMeaning.STOP if lasting else DatabaseMeaning.LOST
 
 
 def _field(error: BaseException) -> str:

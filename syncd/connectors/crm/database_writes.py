@@ -22,7 +22,7 @@ ROWS = 500
 
 
 @dataclass(frozen=True)
-class Row:
+class TableWrite:
     """One write made ready for its table: what it sets always, and what only a new row gets. Columns by their name
     in the database."""
 
@@ -43,7 +43,7 @@ class RowFailed(Exception):
     """A row was refused; which one, only a slower pass tells."""
 
 
-def row_of(place: int, write: Write, tables: Tables, backend: str) -> Row:
+def row_of(place: int, write: Write, tables: Tables, backend: str) -> TableWrite:
     """The write in terms of its table. Raises Misconfigured (rule) for what is not there, BadValue for what does not fit."""
     table = tables.get(write.object)
     if table is None:
@@ -63,14 +63,14 @@ def row_of(place: int, write: Write, tables: Tables, backend: str) -> Row:
     always = {n: v for n, v in values.items() if n not in first}
     key = names.get(write.key_field, "")
     id_ = "" if key else write.id
-    return Row(place, table, key, always, {} if id_ else {n: values[n] for n in values if n in first}, id_)
+    return TableWrite(place, table, key, always, {} if id_ else {n: values[n] for n in values if n in first}, id_)
 
 
 def _missing(message: str, field: str) -> Misconfigured:
     return Misconfigured(message, code="missing", scope=Scope.RULE, field=field)
 
 
-def transaction(engine: sa.Engine, rows: Sequence[Row], *, careful: bool) -> dict[int, Outcome]:
+def transaction(engine: sa.Engine, rows: Sequence[TableWrite], *, careful: bool) -> dict[int, Outcome]:
     """Writes the rows and commits. Quick: whole groups at once, raising RowFailed when any row is refused. Careful: one
     by one, each refused row alone."""
     outcomes: dict[int, Outcome] = {}
@@ -87,22 +87,22 @@ def transaction(engine: sa.Engine, rows: Sequence[Row], *, careful: bool) -> dic
     return outcomes
 
 
-def _tables(rows: Sequence[Row]) -> list[tuple[tuple[sa.Table, str], list[Row]]]:
-    grouped: dict[tuple[sa.Table, str], list[Row]] = {}
+def _tables(rows: Sequence[TableWrite]) -> list[tuple[tuple[sa.Table, str], list[TableWrite]]]:
+    grouped: dict[tuple[sa.Table, str], list[TableWrite]] = {}
     for row in rows:
         grouped.setdefault((row.table, row.key), []).append(row)
     return list(grouped.items())
 
 
-def _held(connection: sa.Connection, rows: Sequence[Row]) -> set[str]:
+def _held(connection: sa.Connection, rows: Sequence[TableWrite]) -> set[str]:
     """The keys of these rows that are there before the write."""
     key = rows[0].key
     return present(connection, rows[0].table.columns[key], [r.always[key] for r in rows]) if key else set()
 
 
-def _alike(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _alike(rows: Iterable[TableWrite]) -> Iterator[list[TableWrite]]:
     """Neighbours of one shape together: the order of the writes is kept. Rows that need their own id back stay alone."""
-    group: list[Row] = []
+    group: list[TableWrite] = []
     for row in rows:
         if group and (row.shape != group[0].shape or not row.key):
             yield group
@@ -112,9 +112,9 @@ def _alike(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield group
 
 
-def _group(connection: sa.Connection, rows: list[Row], held: set[str], *, careful: bool) -> dict[int, Outcome]:
+def _group(connection: sa.Connection, rows: list[TableWrite], held: set[str], *, careful: bool) -> dict[int, Outcome]:
     try:
-        with connection.begin_nested() if careful else _Nothing():
+        with connection.begin_nested() if careful else _NoSavepoint():
             return _execute(connection, rows, held)
     except (sa.exc.DBAPIError, sa.exc.StatementError, OverflowError, UnicodeError) as error:
         meant = classified(error)
@@ -125,7 +125,7 @@ def _group(connection: sa.Connection, rows: list[Row], held: set[str], *, carefu
         return {row.place: meant for row in rows}
 
 
-class _Nothing:
+class _NoSavepoint:
     """A context that does nothing."""
 
     def __enter__(self) -> None:
@@ -135,7 +135,7 @@ class _Nothing:
         return None
 
 
-def _execute(connection: sa.Connection, rows: list[Row], held: set[str]) -> dict[int, Outcome]:
+def _execute(connection: sa.Connection, rows: list[TableWrite], held: set[str]) -> dict[int, Outcome]:
     first = rows[0]
     if first.id:
         return {first.place: _update(connection, first)}
@@ -148,7 +148,7 @@ def _execute(connection: sa.Connection, rows: list[Row], held: set[str]) -> dict
     return {first.place: Written(str(made[0]) if made else "", True)}
 
 
-def _insert(backend: str, row: Row) -> Any:
+def _insert(backend: str, row: TableWrite) -> Any:
     """INSERT … ON CONFLICT (key) DO UPDATE: a new row gets everything, one that is there only what is set always."""
     make: Any = sqlite.insert if backend == "sqlite" else postgresql.insert
     statement = make(row.table)
@@ -161,7 +161,7 @@ def _insert(backend: str, row: Row) -> Any:
     return statement.on_conflict_do_update(index_elements=key, set_=changed)
 
 
-def _update(connection: sa.Connection, row: Row) -> Outcome:
+def _update(connection: sa.Connection, row: TableWrite) -> Outcome:
     """A row without a key column, by its primary key."""
     column = next(iter(row.table.primary_key.columns), None)
     if column is None:

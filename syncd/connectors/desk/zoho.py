@@ -33,7 +33,7 @@ from syncd.connector import (
 from syncd.connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
 from syncd.connectors.desk.zoho_api import FARTHEST, PAGE, DeskApi
 from syncd.connectors.desk.zoho_check import check
-from syncd.connectors.desk.zoho_cursor import LAG, Cursor, advance, mark, read_cursor
+from syncd.connectors.desk.zoho_cursor import LAG, TicketCursor, advance, mark, read_cursor
 from syncd.connectors.desk.zoho_tickets import (
     Desk,
     Record,
@@ -258,7 +258,7 @@ class ZohoDesk:
 
     def start(self, now: datetime) -> bytes:
         at = self._api.vendor_now()
-        return _encode(Cursor(at, at, at))
+        return _encode(TicketCursor(at, at, at))
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
         cursor = read_cursor(state)
@@ -275,7 +275,7 @@ class ZohoDesk:
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         """Created, replied and commented; whatever was said in the range, its ticket was modified since."""
-        cursor = read_cursor(state) if state is not None else Cursor(since, since, since)
+        cursor = read_cursor(state) if state is not None else TicketCursor(since, since, since)
         for rows, after, _ in self._walk(cursor, self._context.clock() + AHEAD):
             now = self._context.clock()
             signals: list[Signal] = []
@@ -290,7 +290,7 @@ class ZohoDesk:
                 cursor = after
                 yield Batch(signals=signals, state=_encode(cursor))
 
-    def _walk(self, cursor: Cursor, until: datetime) -> Iterator[tuple[list[dict[str, Any]], Cursor, bool]]:
+    def _walk(self, cursor: TicketCursor, until: datetime) -> Iterator[tuple[list[dict[str, Any]], TicketCursor, bool]]:
         """Pages of tickets not seen yet, the cursor after each, and whether it is the last. A page begins where the last
         one ended, by time and not by count: a ticket that is modified meanwhile shifts nothing."""
         at, start, last = cursor.since, 0, False

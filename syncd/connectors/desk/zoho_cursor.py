@@ -15,7 +15,7 @@ from syncd.connectors.desk.zoho_tickets import Record, moment, unix_ms
 LAG = timedelta(minutes=5)  # a ticket may be found by search this long after it changed
 
 
-class Cursor(msgspec.Struct, frozen=True):
+class TicketCursor(msgspec.Struct, frozen=True):
     """Tickets modified at or after `since` (Desk's clock) are still to be looked at, but for those `seen` (id, unix ms).
     `floor`: tickets made since then are new to this pass. `began`: when the source did."""
 
@@ -25,16 +25,16 @@ class Cursor(msgspec.Struct, frozen=True):
     seen: tuple[tuple[str, int], ...] = ()
 
 
-read_cursor = msgspec.json.Decoder(Cursor).decode
+read_cursor = msgspec.json.Decoder(TicketCursor).decode
 
 
-def advance(cursor: Cursor, rows: Sequence[Record]) -> Cursor:
+def advance(cursor: TicketCursor, rows: Sequence[Record]) -> TicketCursor:
     """The cursor after `rows` were handled: LAG behind the newest change, with what is known from there on."""
     marks = {*cursor.seen, *filter(None, map(mark, rows))}
     newest = max((ms for _, ms in marks), default=0)
     since = max(cursor.since, datetime.fromtimestamp(newest / 1000, UTC) - LAG) if newest else cursor.since
     kept = tuple(sorted((id_, ms) for id_, ms in marks if ms >= unix_ms(since)))
-    return Cursor(since, cursor.floor, cursor.began, kept)
+    return TicketCursor(since, cursor.floor, cursor.began, kept)
 
 
 def mark(row: Record) -> tuple[str, int] | None:

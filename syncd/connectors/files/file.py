@@ -21,7 +21,7 @@ from pydantic import Field
 from syncd.capabilities import TablePreview
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Request, SignalSpec, UnparsedItem
 from syncd.connectors.files.headers import columns, guess
-from syncd.connectors.files.reading import About, misfit, pages
+from syncd.connectors.files.reading import RowContext, misfit, pages
 from syncd.connectors.files.rows import TYPES, signal_of
 from syncd.connectors.files.tables import Form, Table, open_table
 from syncd.durations import Duration
@@ -145,7 +145,7 @@ class FileSource:
     def _read(self, path: Path, mark: _Mark, now: datetime, route: Route) -> Iterator[_Step]:
         """Pages from where the mark stands. Ends early, unmarked, when the file changes meanwhile."""
         settings, written = self._settings, _moment(mark.stamp)
-        about = About(settings.kind, path.name, written, now, route)
+        about = RowContext(settings.kind, path.name, written, now, route)
         wrong = mark.wrong
         try:
             table = self._open(path)
@@ -185,7 +185,7 @@ class FileSource:
         """The one file. Raises Malformed after what could be read, OSError."""
         path, settings = Path(self._pattern), self._settings
         skip = msgspec.msgpack.decode(state, type=int) if state else 0
-        about = About(settings.kind, path.name, _moment(_stamp(path)), self._context.clock(), Route.IMPORT)
+        about = RowContext(settings.kind, path.name, _moment(_stamp(path)), self._context.clock(), Route.IMPORT)
         table = self._open(path)
         for page in pages(table, settings.map, about, self._context, skip=skip):
             yield Batch(page.signals, state=msgspec.msgpack.encode(page.rows), misfits=page.misfits)

@@ -16,7 +16,7 @@ import orjson
 from syncd.connector import Context, Request, UnparsedItem
 from syncd.connectors.files.headers import columns
 from syncd.connectors.files.rows import signal_of
-from syncd.connectors.files.tables import Line, Table
+from syncd.connectors.files.tables import Table, TableRow
 from syncd.errors import Malformed
 from syncd.signals import Route, Signal
 
@@ -25,7 +25,7 @@ TICK = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
-class Page:
+class RowPage:
     """`rows`: how many of the table's rows are done with it. `last`: there are no more; every table that is whole has one."""
 
     signals: list[Signal]
@@ -35,7 +35,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class About:
+class RowContext:
     """What rows need to be told beside their cells: what they are, of which file, when they were written and are read."""
 
     kind: str
@@ -46,8 +46,8 @@ class About:
 
 
 def pages(
-    table: Table, told: Mapping[str, str | None], about: About, context: Context, *, skip: int = 0
-) -> Iterator[Page]:
+    table: Table, told: Mapping[str, str | None], about: RowContext, context: Context, *, skip: int = 0
+) -> Iterator[RowPage]:
     """The rows behind the first `skip`. Raises Malformed for a header that is not clear, and for a file that breaks off
     after the page of what could be read."""
     found = columns(table.headers, about.kind, told)
@@ -79,10 +79,10 @@ def pages(
         except Malformed as error:
             page.misfits.append(_misfit(table, line, str(error), about))
         if page.full:
-            yield Page(page.signals, page.misfits, count)
+            yield RowPage(page.signals, page.misfits, count)
             page = _Page(page.latest + TICK)
     if broken is None or page.signals or page.misfits:
-        yield Page(page.signals, page.misfits, count, last=broken is None)
+        yield RowPage(page.signals, page.misfits, count, last=broken is None)
     if broken is not None:
         raise broken
 
@@ -109,7 +109,7 @@ class _Page:
         self.signals.append(msgspec.structs.replace(signal, route=route, received_at=late))
 
 
-def _misfit(table: Table, line: Line, why: str, about: About) -> UnparsedItem:
+def _misfit(table: Table, line: TableRow, why: str, about: RowContext) -> UnparsedItem:
     row = dict(zip(table.headers, line.cells, strict=False))
     return misfit(about.file, line.number, why, row, about.written, about.read)
 

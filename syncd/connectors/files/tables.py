@@ -28,7 +28,7 @@ SAMPLE = 64_000
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """One row: where it stands and its cells as text. `fault`: why it cannot be read; `note`: what was damaged and repaired."""
 
     number: int
@@ -42,7 +42,7 @@ class Table:
     """`headers` and the rows below them. `rows`: about how many there are, None when that is not known."""
 
     headers: list[str]
-    lines: Iterator[Line]
+    lines: Iterator[TableRow]
     rows: int | None = None
 
 
@@ -64,16 +64,16 @@ def open_table(path: Path, form: Form) -> Table:
         raise Malformed(f"is {kind}, not a table; {ADVICE}")
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")) or is_markup(head):
         rows, found = sheet_rows(path, form.sheet, form.encoding, form.region or "")
-        return _headed((Line(*row) for row in found), form.kind, rows)
+        return _headed((TableRow(*row) for row in found), form.kind, rows)
     codec = encoding_of(path, form.encoding, form.region)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return _json_lines(path, codec, form.region)
     return _headed(_csv(path, codec, form), form.kind)
 
 
-def _headed(lines: Iterator[Line], kind: str, rows: int | None = None) -> Table:
+def _headed(lines: Iterator[TableRow], kind: str, rows: int | None = None) -> Table:
     """The header is the row among the first with the most names that are known; titles above it are passed over."""
-    first: list[Line] = []
+    first: list[TableRow] = []
     for line in lines:
         if line.fault or any(line.cells):
             first.append(line)
@@ -93,7 +93,7 @@ def _headed(lines: Iterator[Line], kind: str, rows: int | None = None) -> Table:
     if len(headers) > COLUMNS:
         raise Malformed(f"{len(headers)} columns, more than {COLUMNS}")
 
-    def rest() -> Iterator[Line]:
+    def rest() -> Iterator[TableRow]:
         for line in first[at + 1 :]:
             yield _fitted(line, len(headers))
         for line in lines:
@@ -116,12 +116,12 @@ def _once(headers: list[str]) -> list[str]:
     return made
 
 
-def _fitted(line: Line, width: int) -> Line:
+def _fitted(line: TableRow, width: int) -> TableRow:
     if line.fault:
         return line
     if any(line.cells[width:]):
-        return Line(line.number, line.cells, f"has {len(line.cells)} cells, the header {width}")
-    return Line(line.number, (line.cells + [""] * width)[:width], note=line.note)
+        return TableRow(line.number, line.cells, f"has {len(line.cells)} cells, the header {width}")
+    return TableRow(line.number, (line.cells + [""] * width)[:width], note=line.note)
 
 
 def _bounded(opened: io.TextIOWrapper) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _bounded(opened: io.TextIOWrapper) -> Iterator[str]:
         yield text.replace("\0", "")
 
 
-def _csv(path: Path, codec: str, form: Form) -> Iterator[Line]:
+def _csv(path: Path, codec: str, form: Form) -> Iterator[TableRow]:
     with open_text(path, codec) as opened:
         begins = opened.tell()
         first = opened.readline(ROW_BYTES)
@@ -154,7 +154,7 @@ def _csv(path: Path, codec: str, form: Form) -> Iterator[Line]:
 
         for record in islice(records(lines(), delimiter), skip, None):
             note = "; ".join(notes.pop(n) for n in range(record.number, record.last + 1) if n in notes) if notes else ""
-            yield Line(record.number, [cell.strip() for cell in record.cells], record.fault, note)
+            yield TableRow(record.number, [cell.strip() for cell in record.cells], record.fault, note)
 
 
 def _json_lines(path: Path, codec: str, region: str | None) -> Table:
@@ -169,12 +169,12 @@ def _json_lines(path: Path, codec: str, region: str | None) -> Table:
         raise Malformed("no line is a JSON object; JSON lines have one a line")
     names = list(headers)[:COLUMNS]
 
-    def lines() -> Iterator[Line]:
+    def lines() -> Iterator[TableRow]:
         for number, found, note in _objects(path, codec, region):
             if isinstance(found, dict):
-                yield Line(number, [word(found.get(name)) for name in names], note=note)
+                yield TableRow(number, [word(found.get(name)) for name in names], note=note)
             else:
-                yield Line(number, [], found)
+                yield TableRow(number, [], found)
 
     return Table(names, lines())
 

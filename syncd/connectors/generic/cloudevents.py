@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from syncd.connector import Request
 from syncd.connectors.forms import charset_of, codec_of, read_text
 from syncd.connectors.generic.bodies import read_json
-from syncd.connectors.generic.making import Draft
+from syncd.connectors.generic.making import EventDraft
 from syncd.connectors.generic.paths import as_text
 from syncd.errors import Malformed
 from syncd.http.json_text import LONGEST_ORIGINAL, Parsed, originals
@@ -50,7 +50,7 @@ def events_alone(request: Request, events: Sequence[Parsed]) -> list[Request]:
     return [replace(request, headers=headers, body=json.dumps(event.value).encode()) for event in events]
 
 
-def read_structured(event: Parsed, where: str, region: str | None = None) -> Draft:
+def read_structured(event: Parsed, where: str, region: str | None = None) -> EventDraft:
     """An event in one JSON object. Raises Malformed."""
     value = event.value
     if not isinstance(value, dict):
@@ -66,7 +66,7 @@ def read_structured(event: Parsed, where: str, region: str | None = None) -> Dra
     return _draft(attributes, data, where, replaced)
 
 
-def read_binary(request: Request, region: str | None = None) -> Draft:
+def read_binary(request: Request, region: str | None = None) -> EventDraft:
     """An event whose attributes are headers and whose data is the body. Raises Malformed."""
     attributes: dict[str, Any] = {
         name[3:]: header_value(value) for name, value in request.headers.items() if name.startswith("ce-")
@@ -124,7 +124,7 @@ def _value(raw: bytes, content_type: str, where: str, region: str | None) -> tup
         return {"base64": base64.b64encode(raw).decode()}, {}
 
 
-def _draft(attributes: Mapping[str, Any], data: Any, where: str, replaced: Mapping[str, str]) -> Draft:
+def _draft(attributes: Mapping[str, Any], data: Any, where: str, replaced: Mapping[str, str]) -> EventDraft:
     if attributes.get("specversion") not in VERSIONS:
         raise Malformed(f"{where}, specversion: {attributes.get('specversion')!r:.60} is none of {', '.join(VERSIONS)}")
     missing = [
@@ -142,7 +142,7 @@ def _draft(attributes: Mapping[str, Any], data: Any, where: str, replaced: Mappi
         rest = {"replaced": dict(replaced), **rest}
     text = data if isinstance(data, str) else taken.pop("text", "")
     kept = {name: value for name, value in attributes.items() if name != "specversion"}
-    return Draft(
+    return EventDraft(
         type=attributes["type"],
         native=frame(attributes["source"], attributes["id"]),
         where=where,

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field, model_validator
 from syncd.connector import ConnectorSettings, Request
 from syncd.connectors.forms import as_dict, read_form
 from syncd.connectors.generic.bodies import digest, read_json
-from syncd.connectors.generic.making import Draft, signal_type_of
-from syncd.connectors.generic.paths import SPELLED, Place, Scope, as_text, compile_template, empty
+from syncd.connectors.generic.making import EventDraft, signal_type_of
+from syncd.connectors.generic.paths import SPELLED, PathTarget, Scope, as_text, compile_template, empty
 from syncd.errors import Malformed
 from syncd.http.json_text import Parsed, originals
 
@@ -113,7 +113,7 @@ def _nothing(body: Any, form: bool) -> str:
 _ESCAPES = re.compile(rb"\\u|%5[cC]u")
 
 
-def _wants_object(places: Sequence[Place]) -> bool:
+def _wants_object(places: Sequence[PathTarget]) -> bool:
     """Whether a map reads members of the body by name, and none of them by number."""
     steps = [place.steps[0] for place in places if place.root == "body" and place.steps]
     return bool(steps) and not any(isinstance(step, int) or step.isdigit() for step in steps)
@@ -200,7 +200,7 @@ class FieldMap:
         spelled = self._each({**_scope(request, body.original), SPELLED: True})
         return spelled if isinstance(spelled, list) and len(spelled) == len(items) else items
 
-    def draft(self, item: Item) -> Draft:
+    def draft(self, item: Item) -> EventDraft:
         """What its sender tells of it. Raises Malformed."""
         scope = item.scope
         native = as_text(self._id(scope)).strip() or digest(item.value)
@@ -209,7 +209,7 @@ class FieldMap:
             said = ((name, read(scope)) for name, read in self._handles.items())
             person["handles"] = {name: as_text(value) for name, value in said if not empty(value)}
         data = self._kept(scope)
-        return Draft(
+        return EventDraft(
             native=native,
             where=item.where,
             occurred_at=self._occurred_at(scope),

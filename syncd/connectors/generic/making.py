@@ -22,7 +22,7 @@ _LONGEST_TITLE = 500
 _LONGEST_TYPE = 200
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     """One event as its sender told it. `native` is the sender's name of the event; `where` says which one of the body it
     is, for faults. `person` holds texts by PERSON_KEYS."""
 
@@ -47,7 +47,7 @@ class Maker:
     account: str
     context: Context
 
-    def make(self, draft: Draft, received_at: datetime) -> Signal:
+    def make(self, draft: EventDraft, received_at: datetime) -> Signal:
         """Raises Malformed naming the event and the field."""
         signal_type = signal_type_of(draft.type, draft.where)
         try:

@@ -41,7 +41,7 @@ _TOKEN = re.compile(
 
 
 @dataclass(frozen=True)
-class Place:
+class PathTarget:
     """Where one path of a template leads."""
 
     root: str
@@ -63,7 +63,7 @@ class Template:
 
     text: str
     parts: tuple[str | Callable[[Scope], Any], ...]
-    places: tuple[Place, ...]
+    places: tuple[PathTarget, ...]
 
     @property
     def roots(self) -> frozenset[str]:
@@ -90,7 +90,7 @@ class Template:
 def compile_template(text: str) -> Template:
     """Raises ValueError that says what is wrong and where in the text."""
     parts: list[str | Callable[[Scope], Any]] = []
-    places: list[Place] = []
+    places: list[PathTarget] = []
     for index, piece in enumerate(_HOLE.split(text)):
         if index % 2:
             parts.append(_expression(piece, places))
@@ -118,7 +118,7 @@ def empty(value: Any) -> bool:
     return value is None or (isinstance(value, (str, list, dict)) and not value)
 
 
-def _expression(source: str, places: list[Place]) -> Callable[[Scope], Any]:
+def _expression(source: str, places: list[PathTarget]) -> Callable[[Scope], Any]:
     terms: list[Callable[[Scope], Any]] = []
     at = 0
     while True:
@@ -146,7 +146,7 @@ def _first(terms: list[Callable[[Scope], Any]], scope: Scope) -> Any:
     return value
 
 
-def _term(source: str, at: int, places: list[Place]) -> tuple[Callable[[Scope], Any], int]:
+def _term(source: str, at: int, places: list[PathTarget]) -> tuple[Callable[[Scope], Any], int]:
     token = _TOKEN.match(source, at)
     if token is None or not (token["text"] or token["name"]) or token["name"] == "or":
         raise ValueError(
@@ -173,7 +173,7 @@ def _term(source: str, at: int, places: list[Place]) -> tuple[Callable[[Scope], 
         at = token.end()
         if parse:
             break
-    places.append(Place(root, tuple(steps), parse))
+    places.append(PathTarget(root, tuple(steps), parse))
     return places[-1].reader, at
 
 

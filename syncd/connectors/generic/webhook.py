@@ -28,7 +28,7 @@ from syncd.connector import (
 from syncd.connectors.generic.auth import Verify
 from syncd.connectors.generic.cloudevents import events_alone, events_of, read_binary, read_structured
 from syncd.connectors.generic.fields import FieldMap, Item, SignalMap
-from syncd.connectors.generic.making import Draft, Maker
+from syncd.connectors.generic.making import EventDraft, Maker
 from syncd.errors import Malformed
 from syncd.http.json_text import Parsed
 from syncd.items import each_item
@@ -124,7 +124,7 @@ class Webhook:
 
         return each_item(request, fields.items(request), make, alone=fields.alone, name="item")
 
-    def _made(self, draft: Draft, request: Request) -> Signal:
+    def _made(self, draft: EventDraft, request: Request) -> Signal:
         return self._maker.make(draft, request.received_at)
 
 

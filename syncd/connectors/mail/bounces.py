@@ -83,7 +83,7 @@ class Bounce:
 
 
 @dataclass(frozen=True)
-class Report:
+class BounceReport:
     """What a mail reports. `is_report`: it speaks of other mails' fate, so it is never `email.received`. `bounces` may be
     empty (a delay, a receipt). `original_*`: of the mail that was sent, as far as the report quotes it."""
 
@@ -94,25 +94,25 @@ class Report:
     original_root: str = ""
 
 
-def read_report(mail: Mail, own: Collection[str] = frozenset()) -> Report:
-    """The report in a mail, `Report()` for an ordinary mail. Addresses in `own` are never reported as failed."""
+def read_report(mail: Mail, own: Collection[str] = frozenset()) -> BounceReport:
+    """The report in a mail, `BounceReport()` for an ordinary mail. Addresses in `own` are never reported as failed."""
     parts = list(leaves(mail.part))
     kinds = {part.get_content_type() for part in parts}
     sender = robot(mail)
     if _is_complaint(mail, parts, kinds):
-        return Report(is_report=True)
+        return BounceReport(is_report=True)
     if sender and (notice := read_notice(mail.text)):
         return _with_original(notice.original, _by_notice(notice, own))
     declared = mail.part.get_content_type() == "multipart/report"
     structured = declared or not kinds.isdisjoint(STATUS_TYPES)
     if not structured and not _about_delivery(mail, sender, own):
-        return Report()
+        return BounceReport()
     if not declared and _by_person(mail, sender):
-        return Report()
+        return BounceReport()
     prose = read_prose(_report_text(mail, parts))
     original = _original(parts) or prose.original
     if _is_receipt(mail, kinds) and not _REJECTED_RECEIPT.search(prose.said):
-        return Report(is_report=True)
+        return BounceReport(is_report=True)
     groups = _groups(mail, parts, rejected=_is_receipt(mail, kinds))
     certain = declared or bool(groups) or sender == "daemon" or return_path(mail) == "" or _surely(mail, sender, prose)
     never = _never_failed(mail, own)
@@ -121,9 +121,9 @@ def read_report(mail: Mail, own: Collection[str] = frozenset()) -> Report:
         if bounces or not any(group.failed and not group.recipient for group in groups):
             return _with_original(original, bounces)
     if prose.warns:
-        return Report(is_report=certain or bool(plain_failures(prose, never)))
+        return BounceReport(is_report=certain or bool(plain_failures(prose, never)))
     bounces = _by_prose(mail, prose, original, never, own, certain)
-    return _with_original(original, bounces) if bounces or certain else Report()
+    return _with_original(original, bounces) if bounces or certain else BounceReport()
 
 
 def _by_notice(notice: Notice, own: Collection[str]) -> tuple[Bounce, ...]:
@@ -291,13 +291,13 @@ def _never_failed(mail: Mail, own: Collection[str]) -> set[str]:
     return {*own, mail.sender.email, *(address.email for address in (*mail.to, *mail.reply_to))}
 
 
-def _with_original(original: dict[str, list[str]], bounces: tuple[Bounce, ...]) -> Report:
+def _with_original(original: dict[str, list[str]], bounces: tuple[Bounce, ...]) -> BounceReport:
     def first(name: str) -> str:
         return (original.get(name) or [""])[0]
 
     message_id = (message_ids(first("message-id"), loose=True) or ("",))[0]
     roots = (*message_ids(first("references")), *message_ids(first("in-reply-to")), message_id)
-    return Report(
+    return BounceReport(
         is_report=True,
         bounces=bounces,
         original_id=message_id,

@@ -16,12 +16,12 @@ import msgspec
 
 from syncd.capabilities import Finding, SignIn
 from syncd.connector import Batch, Connector, Context
-from syncd.connectors.mail.imap_cursor import RESYNC_MARGIN, Cursor, Folder, Progress
+from syncd.connectors.mail.imap_cursor import RESYNC_MARGIN, Folder, MailBackfillState, MailCursor
 from syncd.connectors.mail.imap_idle import news
 from syncd.connectors.mail.imap_login import way_into
 from syncd.connectors.mail.imap_oauth import sign_in_of
 from syncd.connectors.mail.imap_pages import Pages
-from syncd.connectors.mail.imap_session import Session, opened
+from syncd.connectors.mail.imap_session import ImapSession, opened
 from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.connectors.mail.mail_check import check_imap
 from syncd.connectors.mail.reading import SIGNALS, Rules
@@ -55,7 +55,7 @@ class ImapSource:
     def start(self, now: datetime) -> bytes:
         """Behind the last message of every folder that opens; the others begin when they do, and the polls tell of them.
         Raises Failure when none opens."""
-        cursor = Cursor(now.timestamp())
+        cursor = MailCursor(now.timestamp())
         failure: Failure | None = None
         with self._opened() as session:
             for name in self._settings.folders:
@@ -73,7 +73,7 @@ class ImapSource:
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
         """New mail of every folder. A folder that fails does not keep the others from being read: its failure comes last."""
-        cursor = msgspec.json.decode(state, type=Cursor)
+        cursor = msgspec.json.decode(state, type=MailCursor)
         failure: Failure | None = None
         read = 0
         with self._opened() as session:
@@ -88,7 +88,7 @@ class ImapSource:
         if failure:
             raise of_some(failure, now) if read else failure
 
-    def _poll_folder(self, session: Session, name: str, cursor: Cursor, now: datetime) -> Iterator[Batch]:
+    def _poll_folder(self, session: ImapSession, name: str, cursor: MailCursor, now: datetime) -> Iterator[Batch]:
         status = session.examine(name)
         folder = cursor.folders.get(name)
         if folder is None:  # new in the settings, or it never opened: starts at now
@@ -122,7 +122,7 @@ class ImapSource:
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         """Every mail that happened in the range, in the order of UIDs. A folder whose UIDVALIDITY changed meanwhile is
         begun again: what was made already has the same ids."""
-        progress = msgspec.json.decode(state, type=Progress) if state else None
+        progress = msgspec.json.decode(state, type=MailBackfillState) if state else None
         names = list(self._settings.folders)
         if progress and progress.folder in names:
             names = names[names.index(progress.folder) :]
@@ -130,7 +130,7 @@ class ImapSource:
             for name in names:
                 status = session.examine(name)
                 if progress is None or (progress.folder, progress.validity) != (name, status.validity):
-                    progress = Progress(name, status.validity)
+                    progress = MailBackfillState(name, status.validity)
                 pages = self._pages(session, self._clock(), Route.BACKFILL)
                 wanted = session.search(progress.next, status.exists, _between(since, until))
                 for uids in _chunks(wanted, self._settings.page_size):
@@ -163,10 +163,10 @@ class ImapSource:
         """For `syncd auth`. Raises UsageError when no person can sign in for this source."""
         return sign_in_of(self._settings, self._name)
 
-    def _opened(self) -> AbstractContextManager[Session]:
+    def _opened(self) -> AbstractContextManager[ImapSession]:
         return opened(self._settings, self._way)
 
-    def _pages(self, session: Session, now: datetime, route: Route) -> Pages:
+    def _pages(self, session: ImapSession, now: datetime, route: Route) -> Pages:
         return Pages(session, self._rules, int(self._settings.max_size), now, route)
 
 

@@ -91,14 +91,14 @@ class Folder(msgspec.Struct):
         self.stuck.passed(uids)
 
 
-class Cursor(msgspec.Struct):
+class MailCursor(msgspec.Struct):
     """The state of an `imap` source. `started`: what is older is backfill's."""
 
     started: float
     folders: dict[str, Folder] = {}
 
 
-class Progress(msgspec.Struct):
+class MailBackfillState(msgspec.Struct):
     """The state of a backfill: the folder under way, its UIDVALIDITY, the first UID not done."""
 
     folder: str

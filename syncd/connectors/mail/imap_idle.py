@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 from syncd.connectors.mail.imap_hosts import MailHost
-from syncd.connectors.mail.imap_session import Session
+from syncd.connectors.mail.imap_session import ImapSession
 from syncd.errors import Transient
 
 TURN = 0.5
@@ -21,14 +21,14 @@ TURN = 0.5
 ANSWER = 30.0
 """Seconds in which a server that is there says that IDLE is over."""
 
-Open = Callable[[], AbstractContextManager[Session]]
+Open = Callable[[], AbstractContextManager[ImapSession]]
 
 
 def news(open_one: Open, folders: Sequence[str], host: MailHost, stop: threading.Event) -> Iterator[None]:
     """Yields when waiting has begun (something may have come before) and whenever mail may have come. Ends with `stop`, or at
     once where the server cannot do it. Folders beyond what the host bears are left to the polls."""
     with ExitStack() as stack:
-        sessions: list[Session] = []
+        sessions: list[ImapSession] = []
         for folder in folders[: host.waiting]:
             if stop.is_set():
                 return
@@ -49,7 +49,7 @@ def news(open_one: Open, folders: Sequence[str], host: MailHost, stop: threading
                 yield
 
 
-def _readable(sessions: Sequence[Session], seconds: float) -> list[Session]:
+def _readable(sessions: Sequence[ImapSession], seconds: float) -> list[ImapSession]:
     """Those whose server has said something within so many seconds."""
     poller = select.poll()
     by_number = {session.socket.fileno(): session for session in sessions}
@@ -58,7 +58,7 @@ def _readable(sessions: Sequence[Session], seconds: float) -> list[Session]:
     return [by_number[number] for number, _ in poller.poll(seconds * 1000)]
 
 
-def _again(session: Session, stop: threading.Event) -> bool:
+def _again(session: ImapSession, stop: threading.Event) -> bool:
     """Begins IDLE anew; whether mail came meanwhile. A server that does not answer is gone, whatever TCP thinks."""
     session.rest()
     until = time.monotonic() + ANSWER

@@ -17,7 +17,7 @@ from syncd.errors import Misconfigured
 from syncd.http.lockout import LoginBackoff
 
 
-class Way(Protocol):
+class LoginMethod(Protocol):
     """`prepare` gives the secret to enter with, `refused` being one that the server did not take; `enter` says whether the
     server took it, False when another is worth a try (never when it is the `last`). Both raise failures."""
 
@@ -26,7 +26,7 @@ class Way(Protocol):
     def enter(self, client: Any, where: str, secret: str, *, last: bool) -> bool: ...
 
 
-def way_into(settings: ImapSettings, context: Context) -> Way:
+def way_into(settings: ImapSettings, context: Context) -> LoginMethod:
     if settings.password is not None:
         return ByPassword(settings, context.refusals)
     return ByToken(settings, context)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from syncd.connector import FormerId
 from syncd.connectors.mail.imap_cursor import Stuck
-from syncd.connectors.mail.imap_session import Meta, Refused, Session
+from syncd.connectors.mail.imap_session import FetchRefused, ImapSession, Meta
 from syncd.connectors.mail.message import HEAD_BYTES
 from syncd.connectors.mail.reading import Envelope, Rules, read_mail
 from syncd.errors import Failure, RateLimited
@@ -24,7 +24,7 @@ GROUP_BYTES = 4_000_000
 
 
 @dataclass
-class Page:
+class MailPage:
     """What came of a page. `uids`: those dealt with, a prefix of what was asked. `missing`: those of them that are gone or
     refused. `lost`: the failure that cut the page short, while the group at `lost_at` was fetched."""
 
@@ -41,16 +41,16 @@ class Page:
 class Pages:
     """Reads pages from the folder that `session` has open. Larger mails than `max_size` are read by their head."""
 
-    session: Session
+    session: ImapSession
     rules: Rules
     max_size: int
     now: datetime
     route: Route
 
-    def read(self, uids: Sequence[int], stuck: Stuck, floor: float | None = None) -> Page:
+    def read(self, uids: Sequence[int], stuck: Stuck, floor: float | None = None) -> MailPage:
         """The page of these UIDs (ascending), leaving out what arrived before `floor`. Never raises a Failure of the
         connection: it is in the page."""
-        page = Page()
+        page = MailPage()
         try:
             metas = self.session.metas(uids)
         except Failure as failure:
@@ -80,7 +80,7 @@ class Pages:
             yield group
 
     def _read_group(
-        self, group: list[int], metas: dict[int, Meta], stuck: Stuck, floor: float | None, page: Page
+        self, group: list[int], metas: dict[int, Meta], stuck: Stuck, floor: float | None, page: MailPage
     ) -> None:
         wanted = [uid for uid in group if uid in metas and not _before(metas[uid], floor)]
         missing = [uid for uid in group if uid not in metas]
@@ -104,7 +104,7 @@ class Pages:
             return {}
         try:
             return self.session.bodies(uids, head_only=head_only)
-        except Refused:
+        except FetchRefused:
             if len(uids) > 1:
                 alone = (self._fetch([uid], dropped, head_only=head_only) for uid in uids)
                 return {uid: raw for found in alone for uid, raw in found.items()}
@@ -113,7 +113,7 @@ class Pages:
             dropped["unfetchable"] += 1
             return {}
 
-    def _take(self, raw: bytes, meta: Meta, truncated: bool, page: Page) -> None:
+    def _take(self, raw: bytes, meta: Meta, truncated: bool, page: MailPage) -> None:
         envelope = Envelope(meta.arrived_at, meta.size or len(raw), meta.seen, truncated)
         reading = read_mail(raw, envelope, self.rules, self.now, self.route)
         page.signals += reading.signals

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncd import __version__
 from syncd.connectors.mail.imap_errors import broken, refusal, speaks_of_us, translated
-from syncd.connectors.mail.imap_login import Way
+from syncd.connectors.mail.imap_login import LoginMethod
 from syncd.connectors.mail.message import HEAD_BYTES
 from syncd.connectors.text import MIME_FAULTS
 from syncd.errors import Failure, Misconfigured, Transient
@@ -31,7 +31,7 @@ SEARCH_WINDOW = 50_000
 
 
 @dataclass(frozen=True)
-class Status:
+class FolderStatus:
     """A folder as EXAMINE showed it: UIDVALIDITY, the next UID to be given, how many messages."""
 
     validity: int
@@ -48,7 +48,7 @@ class Meta:
     seen: bool
 
 
-class Session:
+class ImapSession:
     """A logged-in connection; use `opened`."""
 
     def __init__(self, client: Any, where: str) -> None:
@@ -61,7 +61,7 @@ class Session:
         with translated(self._where):
             return tuple(sorted(bytes(one).decode("ascii", "replace").upper() for one in self._client.capabilities()))
 
-    def examine(self, folder: str) -> Status:
+    def examine(self, folder: str) -> FolderStatus:
         """Opens a folder read-only. Raises Misconfigured, listing what exists, when it is not there."""
         where = f"{self._where} folder {folder}"
         try:
@@ -74,7 +74,7 @@ class Session:
         if following is None:  # RFC 3501 allows its absence
             last = self._uids(["UID", "*"], where) if exists else []
             following = max(last, default=0) + 1
-        return Status(validity, int(following), exists)
+        return FolderStatus(validity, int(following), exists)
 
     def _absent(self, folder: str, failure: Failure) -> Failure:
         if failure.code == "lost" or not isinstance(failure, Transient):
@@ -153,7 +153,7 @@ class Session:
         except (imaplib.IMAP4.error, *MIME_FAULTS) as error:
             if speaks_of_us(error):
                 raise refusal(self._where, error, Transient) from error
-            raise Refused(str(error)) from error
+            raise FetchRefused(str(error)) from error
         key = b"BODY[]<0>" if head_only else b"BODY[]"
         return {uid: raw for uid, row in answer.items() if isinstance(raw := row.get(key), bytes) and raw}
 
@@ -216,16 +216,16 @@ def _at_its_end(connected: Any) -> bool:
         connected.settimeout(READ_TIMEOUT)
 
 
-class Refused(Exception):
+class FetchRefused(Exception):
     """The server answers NO (or nonsense) to a fetch: one of the messages is bad, the connection is not."""
 
 
 @contextmanager
-def opened(settings: ImapSettings, way: Way) -> Iterator[Session]:
+def opened(settings: ImapSettings, way: LoginMethod) -> Iterator[ImapSession]:
     """A logged-in session, closed whatever happens. Raises Misconfigured, RateLimited or Transient."""
     where = f"IMAP {settings.host}:{settings.effective_port}"
     client = _logged_in(settings, way, where)
-    session = Session(client, where)
+    session = ImapSession(client, where)
     try:
         yield session
     finally:
@@ -235,7 +235,7 @@ def opened(settings: ImapSettings, way: Way) -> Iterator[Session]:
             _close(client)
 
 
-def _logged_in(settings: ImapSettings, way: Way, where: str) -> Any:
+def _logged_in(settings: ImapSettings, way: LoginMethod, where: str) -> Any:
     """A connection on which the way in was open. A second try is made on a new one: some hosts hang up on the first."""
     refused = ""
     for last in (False, True):

@@ -43,7 +43,7 @@ class MboxSettings(MailSettings):
     )
 
 
-class Place(msgspec.Struct):
+class MboxPosition(msgspec.Struct):
     """How far one file was read. `mark`: digest of what stands before `offset`. `inode`: which file it was. `at`: when it was
     last looked at. `floor`: it was rewritten and is read again: what arrived before is left. `tail`: its size when the last
     mail in it seemed unfinished; it is taken as it is when nothing is added."""
@@ -60,10 +60,10 @@ class State(msgspec.Struct):
     """The cursor. `started`: what is older is backfill's."""
 
     started: float
-    places: dict[str, Place] = {}
+    places: dict[str, MboxPosition] = {}
 
 
-class Progress(msgspec.Struct):
+class MboxBackfillState(msgspec.Struct):
     """Of a backfill: the file under way, how far, and the digest of what stands before."""
 
     path: str
@@ -119,7 +119,7 @@ class MboxSource:
         if failure:
             raise of_some(failure, now) if read else failure
 
-    def _poll_file(self, path: Path, place: Place, cursor: State, now: datetime) -> Iterator[Batch]:
+    def _poll_file(self, path: Path, place: MboxPosition, cursor: State, now: datetime) -> Iterator[Batch]:
         with ExitStack() as stack:
             try:
                 file: BinaryIO = stack.enter_context(_opened(path))
@@ -139,7 +139,7 @@ class MboxSource:
             yield from self._read_on(file, size, place, cursor, now, last=size == place.tail)
 
     def _read_on(
-        self, file: BinaryIO, size: int, place: Place, cursor: State, now: datetime, *, last: bool
+        self, file: BinaryIO, size: int, place: MboxPosition, cursor: State, now: datetime, *, last: bool
     ) -> Iterator[Batch]:
         """From where reading stopped. `last`: the last mail is taken however it ends."""
         before = msgspec.msgpack.encode(place)
@@ -162,7 +162,7 @@ class MboxSource:
             place.at = now.timestamp()
             yield Batch(state=msgspec.msgpack.encode(cursor))
 
-    def _renamed(self, path: Path, place: Place, stack: ExitStack) -> BinaryIO | None:
+    def _renamed(self, path: Path, place: MboxPosition, stack: ExitStack) -> BinaryIO | None:
         """The file that was read so far, under another name beside it (`mbox.1`), moved there or copied."""
         beside = [other for other in path.parent.glob(f"{path.name}[.-]*") if not other.name.endswith(".lock")]
         for other in sorted(beside, key=_changed, reverse=True)[:SIBLINGS]:
@@ -178,7 +178,7 @@ class MboxSource:
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         """Every mail of the range, in the order of the files; one that was rewritten meanwhile is begun again."""
-        progress = msgspec.msgpack.decode(state, type=Progress) if state else None
+        progress = msgspec.msgpack.decode(state, type=MboxBackfillState) if state else None
         names = list(self._paths)
         if progress and progress.path in names:
             names = names[names.index(progress.path) :]
@@ -191,7 +191,7 @@ class MboxSource:
                 for page, end in _pages(pieces(file, offset, size, self._max_size), last=True):
                     position = file.tell()
                     read = self._read(page, self._clock(), Route.BACKFILL)
-                    state = msgspec.msgpack.encode(Progress(name, end, mark(file, end)))
+                    state = msgspec.msgpack.encode(MboxBackfillState(name, end, mark(file, end)))
                     file.seek(position)
                     wanted = [signal for signal in read.signals if since <= signal.occurred_at < until]
                     yield Batch(signals=wanted, state=state, dropped=read.dropped, formerly=read.formerly)
@@ -213,10 +213,10 @@ class MboxSource:
             read.add(read_mail(piece.raw, envelope, self._rules, now, route))
         return read
 
-    def _now(self, path: Path, now: datetime) -> Place:
+    def _now(self, path: Path, now: datetime) -> MboxPosition:
         with _opened_or_misconfigured(path) as file:
             size = os.fstat(file.fileno()).st_size
-            return Place(size, mark(file, size), os.fstat(file.fileno()).st_ino, now.timestamp())
+            return MboxPosition(size, mark(file, size), os.fstat(file.fileno()).st_ino, now.timestamp())
 
 
 def _whole(file: BinaryIO, path: Path) -> int:

@@ -15,7 +15,7 @@ from uuid import UUID
 from syncd.connector import FormerId, SignalSpec
 from syncd.connectors.mail.addresses import mailto, unique
 from syncd.connectors.mail.automatic import form_sender, is_automatic, speaks_for_person
-from syncd.connectors.mail.bounces import Report, read_report
+from syncd.connectors.mail.bounces import BounceReport, read_report
 from syncd.connectors.mail.html_quotes import marked_html
 from syncd.connectors.mail.message import HEAD_BYTES, TEXT_CAP, Mail, parse
 from syncd.connectors.mail.reply import latest_reply
@@ -66,7 +66,7 @@ class Envelope:
 
 
 @dataclass(frozen=True)
-class Reading:
+class MailReading:
     """Signals, or none and why: own, list, auto_reply, delivery_report. `formerly`: see `syncd.connector.Batch`."""
 
     signals: tuple[Signal, ...] = ()
@@ -82,13 +82,13 @@ class Readings:
     dropped: Counter[str] = field(default_factory=Counter)
     formerly: dict[UUID, FormerId] = field(default_factory=dict)
 
-    def add(self, reading: Reading) -> None:
+    def add(self, reading: MailReading) -> None:
         self.signals += reading.signals
         self.dropped.update([reading.dropped] if reading.dropped else [])
         self.formerly.update(reading.formerly)
 
 
-def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Reading:
+def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> MailReading:
     """What this mail means. Bounces come first: they look like automatic mail."""
     mail = parse(
         raw[:HEAD_BYTES] if envelope.truncated else raw,
@@ -99,17 +99,17 @@ def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route
     report = read_report(mail, rules.own)
     if report.is_report:
         bounced = _bounced(mail, report, envelope, rules, now, route)
-        return _read(bounced, mail) if bounced else Reading((), "delivery_report")
+        return _read(bounced, mail) if bounced else MailReading((), "delivery_report")
     reason = unwanted(mail, rules)
-    return Reading((), reason) if reason else _read((_received(mail, envelope, rules, now, route),), mail)
+    return MailReading((), reason) if reason else _read((_received(mail, envelope, rules, now, route),), mail)
 
 
-def _read(signals: tuple[Signal, ...], mail: Mail) -> Reading:
+def _read(signals: tuple[Signal, ...], mail: Mail) -> MailReading:
     """With the ids from when a mail was known by its Message-ID alone."""
     if not mail.message_id:
-        return Reading(signals)
+        return MailReading(signals)
     dated = mail.date is not None
-    return Reading(
+    return MailReading(
         signals,
         formerly={
             signal.id: FormerId(
@@ -193,7 +193,7 @@ def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route
 
 
 def _bounced(
-    mail: Mail, report: Report, envelope: Envelope, rules: Rules, now: datetime, route: Route
+    mail: Mail, report: BounceReport, envelope: Envelope, rules: Rules, now: datetime, route: Route
 ) -> tuple[Signal, ...]:
     what = report.original_subject or mail.subject or "(no subject)"
     return tuple(

@@ -28,7 +28,16 @@ from syncd.connector import (
     Verifier,
 )
 from syncd.connectors.forms import read_form
-from syncd.connectors.phone.twilio_calls import MISSED, SID, TYPE, Call, TwilioCalls, Verdict, judge, missed_call
+from syncd.connectors.phone.twilio_calls import (
+    MISSED,
+    SID,
+    TYPE,
+    CallVerdict,
+    PhoneCall,
+    TwilioCalls,
+    judge,
+    missed_call,
+)
 from syncd.connectors.phone.twilio_check import check
 from syncd.connectors.phone.twilio_numbers import TwilioNumbers
 from syncd.connectors.times import read_time
@@ -55,7 +64,7 @@ class TwilioSettings(ConnectorSettings):
     numbers: list[str] = Field([], description="only calls to these numbers of yours; empty: to any")
 
 
-class Cursor(msgspec.Struct, frozen=True):
+class CallCursor(msgspec.Struct, frozen=True):
     """Calls that started at or after `since` (Twilio's clock) are still to be looked at, but for those `seen`."""
 
     since: datetime
@@ -63,15 +72,15 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_read_cursor = msgspec.json.Decoder(Cursor).decode
+_read_cursor = msgspec.json.Decoder(CallCursor).decode
 
 
-def advance(cursor: Cursor, calls: Sequence[Call]) -> Cursor:
+def advance(cursor: CallCursor, calls: Sequence[PhoneCall]) -> CallCursor:
     """The cursor after `calls` were handled: the newest start minus LAG, and who is at or after it. Never goes back."""
     starts = {call.sid: call.started_at for call in calls if call.started_at is not None}
     since = max([cursor.since, *(start - LAG for start in starts.values())])
     kept = set(cursor.seen) - starts.keys() if since == cursor.since else set()
-    return Cursor(since, tuple(sorted(kept | {sid for sid, start in starts.items() if start >= since})))
+    return CallCursor(since, tuple(sorted(kept | {sid for sid, start in starts.items() if start >= since})))
 
 
 class Twilio:
@@ -141,10 +150,10 @@ class Twilio:
         legs = self._calls.legs(call.sid) if call.status == "completed" else []
         verdict = judge(call, legs)
         settled = (call.ended_at or now) + SETTLING
-        if verdict is Verdict.OPEN or (verdict is Verdict.NOT_MISSED and not legs and settled > now):
+        if verdict is CallVerdict.OPEN or (verdict is CallVerdict.NOT_MISSED and not legs and settled > now):
             age = now - (call.started_at or now)
             return NotYet(now + min(max(age / 4, _SOONEST), _LATEST))
-        if verdict is Verdict.NOT_MISSED:
+        if verdict is CallVerdict.NOT_MISSED:
             return Batch(remember=forget)
         recording = self._context.recall([_recording(call.sid)]).get(_recording(call.sid), "")
         route = Route(hint.data.get("route", Route.WEBHOOK))
@@ -153,7 +162,7 @@ class Twilio:
     # ---- poll and backfill
 
     def start(self, now: datetime) -> bytes:
-        return _encode(Cursor(self._calls.vendor_now()))
+        return _encode(CallCursor(self._calls.vendor_now()))
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
         cursor = _read_cursor(state)
@@ -166,7 +175,7 @@ class Twilio:
             fresh = [call for call in inbound if call.sid not in cursor.seen]
             # Legs that began after the window are not in `calls`: what ended near its end is judged by a hint.
             signals, hints = self._sort(fresh, calls, min(vendor_now, until), now, Route.POLL)
-            before, cursor = cursor, advance(cursor, inbound) if last else Cursor(until)
+            before, cursor = cursor, advance(cursor, inbound) if last else CallCursor(until)
             if signals or hints or cursor != before:
                 yield Batch(signals=signals, hints=hints, state=_encode(cursor))
 
@@ -182,11 +191,11 @@ class Twilio:
             ]
             now = self._context.clock()
             signals, hints = self._sort(wanted, calls, min(vendor_now, end + WINDOW / 24), now, Route.BACKFILL)
-            yield Batch(signals=signals, hints=hints, state=_encode(Cursor(end)))
+            yield Batch(signals=signals, hints=hints, state=_encode(CallCursor(end)))
             begin = end
 
-    def _window(self, since: datetime, until: datetime) -> tuple[list[Call], datetime]:
-        calls: dict[str, Call] = {}
+    def _window(self, since: datetime, until: datetime) -> tuple[list[PhoneCall], datetime]:
+        calls: dict[str, PhoneCall] = {}
         vendor_now: datetime | None = None
         for page in self._calls.window(since, until):
             vendor_now = vendor_now or page.vendor_now
@@ -194,11 +203,16 @@ class Twilio:
         return sorted(calls.values(), key=_began), vendor_now or since
 
     def _sort(
-        self, parents: Sequence[Call], calls: Sequence[Call], known_until: datetime, now: datetime, route: Route
+        self,
+        parents: Sequence[PhoneCall],
+        calls: Sequence[PhoneCall],
+        known_until: datetime,
+        now: datetime,
+        route: Route,
     ) -> tuple[list[Signal], list[Hint]]:
         """What of `parents` was missed, and what cannot be told from this list: it is still going on, or its legs may
         have begun after `known_until`."""
-        legs: dict[str, list[Call]] = {}
+        legs: dict[str, list[PhoneCall]] = {}
         for call in calls:
             if call.parent:
                 legs.setdefault(call.parent, []).append(call)
@@ -207,27 +221,29 @@ class Twilio:
         for call in filter(self._wanted, parents):
             verdict = judge(call, legs.get(call.sid, ()))
             known = call.status in MISSED or (call.ended_at is not None and call.ended_at + SETTLING <= known_until)
-            if verdict is Verdict.OPEN or not known:
+            if verdict is CallVerdict.OPEN or not known:
                 hints.append(Hint(key=call.sid, data={"route": str(route)}, not_before=now + _SOONEST))
-            elif verdict is Verdict.MISSED:
+            elif verdict is CallVerdict.MISSED:
                 signals.append(self._signal(call, route, legs.get(call.sid, ()), now))
         return signals, hints
 
-    def _wanted(self, call: Call) -> bool:
+    def _wanted(self, call: PhoneCall) -> bool:
         return self._is_wanted(call.to)
 
     def _is_wanted(self, number: str) -> bool:
         return not self._numbers or (normal_phone(number, self._context.region) or number) in self._numbers
 
-    def _signal(self, call: Call, route: Route, legs: Sequence[Call], at: datetime, recording: str = "") -> Signal:
+    def _signal(
+        self, call: PhoneCall, route: Route, legs: Sequence[PhoneCall], at: datetime, recording: str = ""
+    ) -> Signal:
         return missed_call(call, self._context, self._account, at, route=route, legs=legs, recording=recording)
 
 
-def _began(call: Call) -> tuple[datetime, str]:
+def _began(call: PhoneCall) -> tuple[datetime, str]:
     return call.started_at or datetime.max.replace(tzinfo=UTC), call.sid
 
 
-def _before(call: Call, moment: datetime) -> bool:
+def _before(call: PhoneCall, moment: datetime) -> bool:
     return call.started_at is not None and call.started_at < moment
 
 
@@ -242,7 +258,7 @@ def _form(request: Request) -> tuple[dict[str, str], dict[str, str]]:
     return dict(form.pairs), form.replaced
 
 
-def _callback(form: dict[str, str], replaced: dict[str, str], received_at: datetime) -> Call:
+def _callback(form: dict[str, str], replaced: dict[str, str], received_at: datetime) -> PhoneCall:
     try:
         at = read_time(form.get("Timestamp", ""), UTC) or received_at
     except ValueError as error:
@@ -251,7 +267,7 @@ def _callback(form: dict[str, str], replaced: dict[str, str], received_at: datet
     told: dict[str, object] = {name: clean[key] for name, key in _TOLD.items() if clean.get(key)}
     if replaced:
         told["replaced"] = replaced
-    return Call(
+    return PhoneCall(
         sid=form.get("CallSid", ""),
         parent=form.get("ParentCallSid", ""),
         direction=clean.get("Direction", ""),

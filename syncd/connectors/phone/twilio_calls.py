@@ -32,7 +32,7 @@ WITHHELD = frozenset({*_WITHHELD_WORDS, *(word.translate(_KEYPAD) for word in _W
 
 
 @dataclass(frozen=True)
-class Call:
+class PhoneCall:
     """One call record, from REST or a callback. `status` is Twilio's. Times are UTC, None while unknown."""
 
     sid: str
@@ -52,7 +52,7 @@ class Call:
         return self.direction == "inbound" and not self.parent
 
 
-class Verdict(Enum):
+class CallVerdict(Enum):
     """What a call is, as far as can be told now."""
 
     MISSED = "missed"
@@ -60,28 +60,28 @@ class Verdict(Enum):
     OPEN = "open"
 
 
-def judge(call: Call, legs: Sequence[Call]) -> Verdict:
+def judge(call: PhoneCall, legs: Sequence[PhoneCall]) -> CallVerdict:
     """A customer's call nobody took: it ended unanswered, or we answered it, dialled on, and none of the legs was taken
     (any leg that completed wins). A ring group is one call with many legs."""
     if not call.inbound:
-        return Verdict.NOT_MISSED
+        return CallVerdict.NOT_MISSED
     if call.status in MISSED:
-        return Verdict.MISSED
+        return CallVerdict.MISSED
     if call.status not in ENDED or any(leg.status not in ENDED for leg in legs):
-        return Verdict.OPEN
+        return CallVerdict.OPEN
     if not legs or any(leg.status == "completed" for leg in legs):
-        return Verdict.NOT_MISSED
-    return Verdict.MISSED
+        return CallVerdict.NOT_MISSED
+    return CallVerdict.MISSED
 
 
-def read_call(record: Mapping[str, Any]) -> Call:
+def read_call(record: Mapping[str, Any]) -> PhoneCall:
     """A record of Calls.json; its dates are RFC 2822."""
 
     def text(name: str) -> str:
         value = record.get(name)
         return value if isinstance(value, str) else ""
 
-    return Call(
+    return PhoneCall(
         sid=text("sid"),
         parent=text("parent_call_sid"),
         direction=text("direction"),
@@ -103,13 +103,13 @@ def _moment(value: Any) -> datetime | None:
 
 
 def missed_call(
-    call: Call,
+    call: PhoneCall,
     context: Context,
     account: str,
     received_at: datetime,
     *,
     route: Route,
-    legs: Sequence[Call] = (),
+    legs: Sequence[PhoneCall] = (),
     recording: str = "",
 ) -> Signal:
     """The one signal of a missed call, keyed by the parent's CallSid on every route."""
@@ -146,7 +146,7 @@ def withheld(number: str) -> bool:
     return number.strip().lstrip("+").upper() in WITHHELD
 
 
-def caller(call: Call, region: str | None) -> Person:
+def caller(call: PhoneCall, region: str | None) -> Person:
     """Who called. A withheld number, a SIP address without a whole number or a client name is no identity: it stays in `raw`."""
     raw = {"from": call.from_, **call.said}
     number = call.from_.strip().lower()
@@ -197,10 +197,10 @@ def failure(answer: Response, now: datetime) -> Failure:
 
 
 @dataclass(frozen=True)
-class Page:
+class CallPage:
     """Calls of one answer, newest first, and Twilio's own time when it gave it."""
 
-    calls: list[Call]
+    calls: list[PhoneCall]
     vendor_now: datetime
 
 
@@ -224,15 +224,15 @@ class TwilioCalls:
         said = answer.json() if answer is not None else {}
         return bool(said.get("incoming_phone_numbers")) if isinstance(said, dict) else False
 
-    def one(self, sid: str) -> Call | None:
+    def one(self, sid: str) -> PhoneCall | None:
         """None when Twilio knows no such call (any more)."""
         answer = self._get(f"{self._root}/Calls/{sid}.json", {}, absent=True)
         return read_call(answer.json()) if answer is not None else None
 
-    def legs(self, parent: str) -> list[Call]:
+    def legs(self, parent: str) -> list[PhoneCall]:
         return [call for page in self._pages({"ParentCallSid": parent}) for call in page.calls]
 
-    def window(self, since: datetime, until: datetime) -> Iterator[Page]:
+    def window(self, since: datetime, until: datetime) -> Iterator[CallPage]:
         """Pages of the calls that started in [since, until], newest first."""
         return self._pages({"StartTime>": _stamp(since), "StartTime<": _stamp(until)})
 
@@ -241,14 +241,16 @@ class TwilioCalls:
         answer = self._get(f"{self._root}/Calls.json", {"PageSize": "1"})
         return self._date(answer) if answer is not None else self._clock()
 
-    def _pages(self, filters: Mapping[str, str]) -> Iterator[Page]:
+    def _pages(self, filters: Mapping[str, str]) -> Iterator[CallPage]:
         path, params = f"{self._root}/Calls.json", {**filters, "PageSize": str(PAGE_SIZE)}
         while path:
             answer = self._get(path, params)
             said = answer.json() if answer is not None else {}
             if answer is None or not isinstance(said, dict) or not isinstance(said.get("calls"), list):
                 raise Transient("Twilio's list of calls has another shape than documented", code="shape", known=False)
-            yield Page([read_call(record) for record in said["calls"] if isinstance(record, dict)], self._date(answer))
+            yield CallPage(
+                [read_call(record) for record in said["calls"] if isinstance(record, dict)], self._date(answer)
+            )
             path, params = str(said.get("next_page_uri") or ""), {}
 
     def _get(self, path: str, params: Mapping[str, str], *, absent: bool = False) -> Response | None:

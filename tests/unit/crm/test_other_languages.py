@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from syncd.connectors.crm.salesforce.client import Answer, Part
+from syncd.connectors.crm.salesforce.client import Subrequest, Subresponse
 from syncd.connectors.crm.salesforce.errors import CODES, answer_failure, failure, response_failure
 from syncd.connectors.crm.zoho.destination import outcome
 from syncd.connectors.crm.zoho.errors import CODES as ZOHO_CODES
@@ -57,7 +57,7 @@ def test_a_listed_field_needs_no_message(fields: list[str]) -> None:
 
 @pytest.mark.parametrize("message", ABSENT.values(), ids=ABSENT)
 def test_a_collection_that_is_not_found_holds_the_rule(message: str) -> None:
-    crm, sizes = crm_with(lambda part: Answer(404, [{"errorCode": "NOT_FOUND", "message": message}]))
+    crm, sizes = crm_with(lambda part: Subresponse(404, [{"errorCode": "NOT_FOUND", "message": message}]))
     outcomes = send(crm, writes(3))
     assert len(sizes) == 1
     for one in outcomes.values():
@@ -81,10 +81,10 @@ def test_a_row_that_is_not_found_is_a_record_that_is_gone() -> None:
     ],
 )
 def test_the_field_at_fault_harms_only_the_records_that_have_it(message: str) -> None:
-    def org(part: Part) -> Answer:
+    def org(part: Subrequest) -> Subresponse:
         assert part.body is not None
         if any("Bad__c" in record for record in part.body["records"]):
-            return Answer(400, [{"errorCode": "INVALID_FIELD", "message": message}])
+            return Subresponse(400, [{"errorCode": "INVALID_FIELD", "message": message}])
         return written(part)
 
     crm, sizes = crm_with(org)

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from syncd.connector import Call, Link, Write
 from syncd.connectors.crm.salesforce import pack
 from syncd.connectors.crm.salesforce.client import HEAVY
-from syncd.connectors.crm.salesforce.pack import ROWS, Packed, Unsendable, Way, formatted, record_of
+from syncd.connectors.crm.salesforce.pack import (
+    ROWS,
+    SalesforceMethod,
+    SalesforcePayload,
+    Unsendable,
+    formatted,
+    record_of,
+)
 from syncd.errors import Rejected
 
 writes = st.builds(
@@ -52,7 +59,7 @@ def check(call: Call, composite: bool) -> None:
     ids = [w.id for w in call.writes if w.id]
     assert len(set(keys)) == len(keys)
     assert len(set(ids)) == len(ids)
-    payload: Packed = call.payload
+    payload: SalesforcePayload = call.payload
     assert len(payload.collections) <= (HEAVY if composite else 1)
     sent = [row for c in payload.collections for row in c.rows]
     assert sorted([*sent, *payload.refused]) == list(range(len(call.writes)))
@@ -62,7 +69,7 @@ def check(call: Call, composite: bool) -> None:
         for row, record in zip(collection.rows, collection.records, strict=True):
             write = call.writes[row]
             assert record["attributes"] == {"type": write.object} == {"type": collection.object}
-            assert ("id" in record) is bool(write.id) is (collection.way is Way.UPDATE)
+            assert ("id" in record) is bool(write.id) is (collection.way is SalesforceMethod.UPDATE)
             assert record.get(collection.key_field or "-") == (write.key if collection.key_field else None)
     assert all(isinstance(failure, Rejected) and failure.field for failure in payload.refused.values())
 
@@ -138,5 +145,5 @@ def test_a_record() -> None:
         links={"WhoId": Link("Contact", "003"), "WhatId": Link("Account", "")},
     )
     common = {"attributes": {"type": "Task"}, "Subject": "s", "Old": None, "Kept": "stays", "WhoId": "003"}
-    assert record_of(write, Way.UPSERT) == {**common, "K__c": "k", "Status": "Done"}
-    assert record_of(msgspec.structs.replace(write, id="00T"), Way.UPDATE) == {**common, "id": "00T"}
+    assert record_of(write, SalesforceMethod.UPSERT) == {**common, "K__c": "k", "Status": "Done"}
+    assert record_of(msgspec.structs.replace(write, id="00T"), SalesforceMethod.UPDATE) == {**common, "id": "00T"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from syncd.connector import Lookup, MatchField, PersonMatch, PersonQuery
 from syncd.connectors.crm.directory import e164
 from syncd.connectors.crm.salesforce import soql
-from syncd.connectors.crm.salesforce.people import Directory, ask, ask_deals, open_deals
+from syncd.connectors.crm.salesforce.people import SalesforceDirectory, ask, ask_deals, open_deals
 from syncd.errors import Misconfigured
 
 LITERALS = re.compile(r"'((?:[^'\\]|\\.)*)'")
@@ -96,7 +96,7 @@ def test_statements() -> None:
 def found(
     rows: list[dict[str, Any]], *lookups: Lookup, object_: str = "Contact", region: str | None = "VN"
 ) -> PersonMatch | None:
-    return Directory([object_], [rows], region).find(wanted(*lookups))
+    return SalesforceDirectory([object_], [rows], region).find(wanted(*lookups))
 
 
 def test_an_address_counts_before_a_number_in_whatever_object() -> None:
@@ -113,7 +113,7 @@ def test_an_address_counts_before_a_number_in_whatever_object() -> None:
     assert found(rows, Lookup("Lead", (MAIL,))) is None
     assert found(rows, Lookup("Contact", (PHONE,))) is not None
     lead = {"Id": "00Q1", "Email": "a@example.com"}
-    both = Directory(["Contact", "Lead"], [rows[:1], [lead]], "VN")
+    both = SalesforceDirectory(["Contact", "Lead"], [rows[:1], [lead]], "VN")
     assert both.find(wanted(by_mail_first, Lookup("Lead", (MAIL, PHONE)))) == PersonMatch(
         object="Lead", id="00Q1", role="lead"
     )
@@ -126,9 +126,9 @@ def test_whoever_has_another_address_is_not_found_by_number() -> None:
     ]
     look = Lookup("Contact", (MAIL, PHONE, MOBILE))
     assert found(office[:1], look) is None
-    by_number = Directory(["Contact"], [office], "VN").find(wanted(look))
+    by_number = SalesforceDirectory(["Contact"], [office], "VN").find(wanted(look))
     assert by_number == PersonMatch(object="Contact", id="0032", role="contact", name="A", by_number=True)
-    caller = Directory(["Contact"], [office], "VN").find(wanted(Lookup("Contact", (PHONE, MOBILE))))
+    caller = SalesforceDirectory(["Contact"], [office], "VN").find(wanted(Lookup("Contact", (PHONE, MOBILE))))
     assert caller is not None
     assert (caller.id, [one.id for one in caller.rivals]) == ("0031", ["0032"])
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from syncd.connector import Context, Outcome, Write, Written
 from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
-from syncd.connectors.crm.salesforce.client import HEAVY, Answer, Part
+from syncd.connectors.crm.salesforce.client import HEAVY, Subrequest, Subresponse
 from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Rejected, Transient
 from syncd.http.oauth import MemoryTokens
 
-Org = Callable[[Part], Answer]
+Org = Callable[[Subrequest], Subresponse]
 
 
 def crm_with(org: Org) -> tuple[Salesforce, list[int]]:
@@ -25,7 +25,7 @@ def crm_with(org: Org) -> tuple[Salesforce, list[int]]:
     crm = Salesforce(settings, Context(name="crm", tokens=MemoryTokens()))
     sizes: list[int] = []
 
-    def send(parts: Sequence[Part]) -> list[Answer]:
+    def send(parts: Sequence[Subrequest]) -> list[Subresponse]:
         assert 0 < len(parts) <= HEAVY
         sizes.append(len(parts))
         return [org(part) for part in parts]
@@ -34,9 +34,9 @@ def crm_with(org: Org) -> tuple[Salesforce, list[int]]:
     return crm, sizes
 
 
-def written(part: Part) -> Answer:
+def written(part: Subrequest) -> Subresponse:
     assert part.body is not None
-    return Answer(
+    return Subresponse(
         200, [{"id": r["K__c"], "success": True, "created": True, "errors": []} for r in part.body["records"]]
     )
 
@@ -55,10 +55,10 @@ def send(crm: Salesforce, listed: list[Write]) -> dict[str, Outcome]:
 def picky(code: str, message: str) -> Org:
     """An org that refuses a whole collection for one record with Bad__c."""
 
-    def org(part: Part) -> Answer:
+    def org(part: Subrequest) -> Subresponse:
         assert part.body is not None
         if any("Bad__c" in record for record in part.body["records"]):
-            return Answer(400, [{"errorCode": code, "message": message}])
+            return Subresponse(400, [{"errorCode": code, "message": message}])
         return written(part)
 
     return org
@@ -92,7 +92,7 @@ def test_what_the_first_call_settled_stays_settled_when_the_second_fails() -> No
     refuse = picky("INVALID_FIELD", "No such column 'Bad__c' on sobject of type Task")
     calls = []
 
-    def org(part: Part) -> Answer:
+    def org(part: Subrequest) -> Subresponse:
         calls.append(part)
         if len(calls) > 2:
             raise RateLimited("slow", retry_after=7)
@@ -111,20 +111,26 @@ def test_what_the_first_call_settled_stays_settled_when_the_second_fails() -> No
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (Answer(200, []), Ambiguous),
-        (Answer(200, {"records": []}), Ambiguous),
-        (Answer(200, [None]), Ambiguous),
-        (Answer(200, [{"success": True}]), Ambiguous),
-        (Answer(200, [{"success": False, "errors": []}]), Ambiguous),
-        (Answer(200, [{"success": False, "errors": [{"statusCode": "STRING_TOO_LONG", "message": "m"}]}]), Rejected),
-        (Answer(500, [{"errorCode": "UNKNOWN_EXCEPTION", "message": "m"}]), Ambiguous),
-        (Answer(400, [{"errorCode": "PROCESSING_HALTED", "message": "m"}]), Transient),
-        (Answer(400, [{"errorCode": "JSON_PARSER_ERROR", "message": "m"}]), Rejected),
-        (Answer(404, [{"errorCode": "NOT_FOUND", "message": "The requested resource does not exist"}]), Misconfigured),
-        (Answer(404, "<html>"), Transient),
+        (Subresponse(200, []), Ambiguous),
+        (Subresponse(200, {"records": []}), Ambiguous),
+        (Subresponse(200, [None]), Ambiguous),
+        (Subresponse(200, [{"success": True}]), Ambiguous),
+        (Subresponse(200, [{"success": False, "errors": []}]), Ambiguous),
+        (
+            Subresponse(200, [{"success": False, "errors": [{"statusCode": "STRING_TOO_LONG", "message": "m"}]}]),
+            Rejected,
+        ),
+        (Subresponse(500, [{"errorCode": "UNKNOWN_EXCEPTION", "message": "m"}]), Ambiguous),
+        (Subresponse(400, [{"errorCode": "PROCESSING_HALTED", "message": "m"}]), Transient),
+        (Subresponse(400, [{"errorCode": "JSON_PARSER_ERROR", "message": "m"}]), Rejected),
+        (
+            Subresponse(404, [{"errorCode": "NOT_FOUND", "message": "The requested resource does not exist"}]),
+            Misconfigured,
+        ),
+        (Subresponse(404, "<html>"), Transient),
     ],
 )
-def test_strange_answers(answer: Answer, kind: type[Failure]) -> None:
+def test_strange_answers(answer: Subresponse, kind: type[Failure]) -> None:
     crm, _ = crm_with(lambda part: answer)
     [outcome] = send(crm, writes(1)).values()
     assert type(outcome) is kind
@@ -132,15 +138,15 @@ def test_strange_answers(answer: Answer, kind: type[Failure]) -> None:
 
 def test_a_limit_that_strikes_every_row_speaks_of_the_call() -> None:
     row: dict[str, Any] = {"success": False, "errors": [{"statusCode": "STORAGE_LIMIT_EXCEEDED", "message": "m"}]}
-    crm, _ = crm_with(lambda part: Answer(200, [row, row]))
+    crm, _ = crm_with(lambda part: Subresponse(200, [row, row]))
     with pytest.raises(QuotaExhausted):
         send(crm, writes(2))
 
 
 def test_the_headers_and_the_path() -> None:
-    seen: list[Part] = []
+    seen: list[Subrequest] = []
 
-    def org(part: Part) -> Answer:
+    def org(part: Subrequest) -> Subresponse:
         seen.append(part)
         return written(part)
 

@@ -17,9 +17,9 @@ from syncd.connectors.accounts.zoho import _read_token
 from syncd.connectors.crm.directory import Directory, column
 from syncd.connectors.crm.salesforce import describe as sf_describe
 from syncd.connectors.crm.salesforce.auth import _token
-from syncd.connectors.crm.salesforce.client import Answer, Client, Part, _composite_answers
+from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse, _composite_answers
 from syncd.connectors.crm.salesforce.destination import _row
-from syncd.connectors.crm.salesforce.pack import Collection, Way
+from syncd.connectors.crm.salesforce.pack import Collection, SalesforceMethod
 from syncd.connectors.crm.salesforce.people import _found as sf_found
 from syncd.connectors.crm.zoho import describe as zoho_describe
 from syncd.connectors.crm.zoho.client import _page
@@ -119,8 +119,8 @@ class Answering:
     def read(self, path: str) -> Any:
         return self.body
 
-    def send(self, parts: Sequence[Part]) -> list[Answer]:
-        return [Answer(200, self.body) for _ in parts]
+    def send(self, parts: Sequence[Subrequest]) -> list[Subresponse]:
+        return [Subresponse(200, self.body) for _ in parts]
 
 
 @given(anything)
@@ -146,21 +146,21 @@ def test_people(rows: list[dict[str, Any]]) -> None:
 @given(anything)
 def test_pages_rows_and_parts(body: Any) -> None:
     reads(lambda: _page(body))
-    collection = Collection("Task", Way.UPSERT, "K__c", [0], [{}])
+    collection = Collection("Task", SalesforceMethod.UPSERT, "K__c", [0], [{}])
     assert isinstance(_row(collection, body), Written | Failure)
     reads(lambda: _composite_answers(response(body), 1))
-    client = Client.__new__(Client)
+    client = SalesforceClient.__new__(SalesforceClient)
     client._call = lambda *_: response(body)  # type: ignore[method-assign]
-    reads(lambda: client._rows(Answer(200, body)))
-    reads(lambda: client._rows(Answer(200, {"records": [], "done": False, "nextRecordsUrl": "/next"})))
+    reads(lambda: client._rows(Subresponse(200, body)))
+    reads(lambda: client._rows(Subresponse(200, {"records": [], "done": False, "nextRecordsUrl": "/next"})))
 
 
 def test_pages_that_lead_in_a_circle_end() -> None:
-    client = Client.__new__(Client)
+    client = SalesforceClient.__new__(SalesforceClient)
     circle = {"records": [{"Id": "1"}], "done": False, "nextRecordsUrl": "/next"}
     client._call = lambda *_: response(circle)  # type: ignore[method-assign]
     with pytest.raises(Failure, match="next page"):
-        client._rows(Answer(200, circle))
+        client._rows(Subresponse(200, circle))
 
 
 @given(objects | anything)

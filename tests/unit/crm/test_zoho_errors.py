@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from syncd.connector import Context, Link, Write, WriteKind, Written
 from syncd.connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.connectors.crm.zoho.destination import outcome
-from syncd.connectors.crm.zoho.errors import CODES, answer_failure, failure, refuses_token, said
-from syncd.connectors.crm.zoho.pack import Lane, Way
+from syncd.connectors.crm.zoho.errors import CODES, answer_failure, failure, read_error, refuses_token
+from syncd.connectors.crm.zoho.pack import CallTarget, ZohoMethod
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -36,8 +36,8 @@ from syncd.http.oauth import MemoryTokens
 
 NOW = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 AUTH = {"client_id": "1000.APP", "client_secret": "hush-hush", "refresh_token": "1000.top.secret"}
-CREATE = Lane("Tasks", Way.CREATE, "Syncd_Key")
-UPSERT = Lane("Leads", Way.UPSERT, "Syncd_Key")
+CREATE = CallTarget("Tasks", ZohoMethod.CREATE, "Syncd_Key")
+UPSERT = CallTarget("Leads", ZohoMethod.UPSERT, "Syncd_Key")
 TASK = Write(key="k", object="Tasks", key_field="Syncd_Key", links={"Who_Id": Link("Leads", "2")})
 
 
@@ -70,7 +70,7 @@ def response(status: int, body: Any, *, write: bool = True, headers: dict[str, s
 )
 def test_every_class_of_the_vendor_page(codes: str, expected: type[Failure]) -> None:
     for code in codes.split():
-        meant = failure(said(error(code)))
+        meant = failure(read_error(error(code)))
         assert type(meant) is expected
         assert meant.code == code
 
@@ -78,32 +78,32 @@ def test_every_class_of_the_vendor_page(codes: str, expected: type[Failure]) -> 
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_every_code_of_the_table_has_a_failure(code: str) -> None:
     for write in (True, False):
-        meant = failure(said(error(code)), write=write)
+        meant = failure(read_error(error(code)), write=write)
         assert not (isinstance(meant, Ambiguous) and not write)
         assert getattr(meant, "known", True)
 
 
 def test_scopes_of_what_stops() -> None:
     def scope(code: str) -> Scope:
-        meant = failure(said(error(code)))
+        meant = failure(read_error(error(code)))
         assert isinstance(meant, Misconfigured)
         return meant.scope
 
     assert scope("INVALID_MODULE") is scope("INVALID_QUERY") is Scope.RULE
     assert scope("FEATURE_NOT_SUPPORTED") is scope("TERRITORY_NOT_ENABLED") is scope("NOT_SUPPORTED") is Scope.RULE
     assert scope("OAUTH_SCOPE_MISMATCH") is scope("INVALID_URL_PATTERN") is scope("LIMIT_EXCEEDED") is Scope.DESTINATION
-    assert "data_center" in str(failure(said(error("INVALID_URL_PATTERN"))))
-    assert "report" in str(failure(said(error("LIMIT_EXCEEDED"))))
-    assert isinstance(failure(said(error("LIMIT_EXCEEDED", api_name="Participants"))), Rejected), "of one field"
+    assert "data_center" in str(failure(read_error(error("INVALID_URL_PATTERN"))))
+    assert "report" in str(failure(read_error(error("LIMIT_EXCEEDED"))))
+    assert isinstance(failure(read_error(error("LIMIT_EXCEEDED", api_name="Participants"))), Rejected), "of one field"
 
 
 def test_what_is_not_found_as_a_whole_is_the_address() -> None:
-    assert isinstance(failure(said(error("NOT_FOUND"))), StaleReference)
+    assert isinstance(failure(read_error(error("NOT_FOUND"))), StaleReference)
     assert isinstance(answer_failure(response(404, error("NOT_FOUND")), NOW), Misconfigured)
 
 
 def test_a_code_nobody_knows_is_tried_again_and_named() -> None:
-    meant = failure(said(error("BRAND_NEW", "what is this")))
+    meant = failure(read_error(error("BRAND_NEW", "what is this")))
     assert isinstance(meant, Transient)
     assert not meant.known
     assert str(meant) == "BRAND_NEW: what is this"
@@ -125,7 +125,7 @@ def test_the_field_is_named(details: dict[str, Any], field: str) -> None:
 
 def test_what_was_expected_is_told() -> None:
     one = error("INVALID_DATA", "invalid data", api_name="S", maximum_length=255, expected_data_type="text")
-    assert str(failure(said(one))) == "INVALID_DATA: invalid data (at most 255 characters, expected: text)"
+    assert str(failure(read_error(one))) == "INVALID_DATA: invalid data (at most 255 characters, expected: text)"
 
 
 def test_a_wrong_module_of_a_link_is_no_record_that_is_gone() -> None:
@@ -143,11 +143,13 @@ def test_a_link_that_leads_nowhere_names_the_mappings_field(api_name: str) -> No
 
 def test_a_link_of_the_mappings_own() -> None:
     write = Write(key="k", object="Contacts", links={"Account_Name": Link("Accounts", "9")})
-    meant = outcome(Lane("Contacts", Way.CREATE), write, error("INVALID_DATA", api_name="Account_Name"))
+    meant = outcome(CallTarget("Contacts", ZohoMethod.CREATE), write, error("INVALID_DATA", api_name="Account_Name"))
     assert isinstance(meant, StaleReference)
     assert meant.field == "Account_Name"
     gone = outcome(
-        Lane("Tasks", Way.UPDATE), TASK, error("INVALID_DATA", "the id given seems to be invalid", api_name="id")
+        CallTarget("Tasks", ZohoMethod.UPDATE),
+        TASK,
+        error("INVALID_DATA", "the id given seems to be invalid", api_name="id"),
     )
     assert isinstance(gone, StaleReference)
     assert gone.field == ""
@@ -161,7 +163,7 @@ def test_duplicates(details: dict[str, Any]) -> None:
     assert outcome(CREATE, TASK, error("DUPLICATE_DATA", api_name="Syncd_Key")) == Written("", created=False)
     lead = Write(key="k", object="Leads", key_field="Syncd_Key")
     assert isinstance(outcome(UPSERT, lead, ours), StaleReference)
-    assert isinstance(outcome(Lane("Accounts", Way.UPSERT, "Syncd_Key"), lead, ours), Transient)
+    assert isinstance(outcome(CallTarget("Accounts", ZohoMethod.UPSERT, "Syncd_Key"), lead, ours), Transient)
     rejected = outcome(UPSERT, lead, other)
     assert isinstance(rejected, Rejected)
     assert (rejected.field, rejected.existing_id) == ("Email", "77")
@@ -186,13 +188,15 @@ def test_every_record_that_holds_the_value_is_named_with_its_module() -> None:
 def test_successes() -> None:
     row = {"code": "SUCCESS", "details": {"id": "7"}, "message": "record added", "status": "success"}
     assert outcome(CREATE, TASK, row) == Written("7", created=True)
-    assert outcome(Lane("Tasks", Way.UPDATE), TASK, row) == Written("7", created=False)
+    assert outcome(CallTarget("Tasks", ZohoMethod.UPDATE), TASK, row) == Written("7", created=False)
     assert outcome(UPSERT, TASK, row | {"action": "insert"}) == Written("7", created=True)
     assert outcome(UPSERT, TASK, row | {"action": "update"}) == Written("7", created=False)
     assert outcome(UPSERT, TASK, row) == Written("7", created=None)
     assert isinstance(outcome(CREATE, TASK, row | {"details": {}}), Ambiguous)
     known = Write(key="k", object="Tasks", id="7")
-    assert outcome(Lane("Tasks", Way.UPDATE), known, error("ALREADY_MODIFIED")) == Written("7", created=False)
+    assert outcome(CallTarget("Tasks", ZohoMethod.UPDATE), known, error("ALREADY_MODIFIED")) == Written(
+        "7", created=False
+    )
 
 
 json = st.recursive(
@@ -213,7 +217,7 @@ json = st.recursive(
 
 @given(json)
 def test_no_row_makes_us_stumble(row: Any) -> None:
-    for lane in (CREATE, UPSERT, Lane("Tasks", Way.UPDATE)):
+    for lane in (CREATE, UPSERT, CallTarget("Tasks", ZohoMethod.UPDATE)):
         assert isinstance(outcome(lane, TASK, row), Written | Failure)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from syncd.connector import Call, Link, Write
 from syncd.connectors.crm.zoho import pack
-from syncd.connectors.crm.zoho.pack import ROWS, Packed, Unsendable, Way, formatted, record_of
+from syncd.connectors.crm.zoho.pack import ROWS, Unsendable, ZohoMethod, ZohoPayload, formatted, record_of
 from syncd.errors import Rejected
 
 emails = st.sampled_from(["a@x.example", "A@x.example ", "b@x.example", "", None])
@@ -52,7 +52,7 @@ def test_every_write_once_in_order_and_within_the_limits(listed: list[Write]) ->
 
 
 def check(call: Call) -> None:
-    packed: Packed = call.payload
+    packed: ZohoPayload = call.payload
     assert 0 < len(call.writes) <= ROWS
     assert len({w.key for w in call.writes}) == len(call.writes)
     ids = [w.id for w in call.writes if w.id]
@@ -67,7 +67,7 @@ def check(call: Call) -> None:
         assert ("C" in record) == ("C" in write.on_create and not write.id)
         if write.key_field and not write.id:
             assert record[write.key_field] == write.key
-    if packed.lane.way is Way.UPSERT:
+    if packed.lane.way is ZohoMethod.UPSERT:
         met = [str(w.fields["Email"]).strip().lower() for w in call.writes if w.fields.get("Email")]
         assert packed.lane.module == "Own" or len(set(met)) == len(met), "two people of one e-mail in one upsert"
     assert call.cost == pack.cost(len(packed.records))
@@ -92,15 +92,15 @@ def test_large_records_are_spread() -> None:
 
 
 def test_the_ways_of_writing() -> None:
-    def way(object: str, key_field: str = "", id: str = "") -> tuple[Way, str, str]:
+    def way(object: str, key_field: str = "", id: str = "") -> tuple[ZohoMethod, str, str]:
         lane = pack.lane_of(Write(key="k", object=object, key_field=key_field, id=id))
         return lane.way, lane.method, lane.path
 
-    assert way(object="Leads", key_field="K") == (Way.UPSERT, "POST", "/Leads/upsert")
-    assert way(object="Leads") == (Way.CREATE, "POST", "/Leads")
-    assert way(object="Tasks", key_field="K") == (Way.CREATE, "POST", "/Tasks")
-    assert way(object="Notes") == (Way.CREATE, "POST", "/Notes")
-    assert way(object="Tasks", key_field="K", id="7") == (Way.UPDATE, "PUT", "/Tasks")
+    assert way(object="Leads", key_field="K") == (ZohoMethod.UPSERT, "POST", "/Leads/upsert")
+    assert way(object="Leads") == (ZohoMethod.CREATE, "POST", "/Leads")
+    assert way(object="Tasks", key_field="K") == (ZohoMethod.CREATE, "POST", "/Tasks")
+    assert way(object="Notes") == (ZohoMethod.CREATE, "POST", "/Notes")
+    assert way(object="Tasks", key_field="K", id="7") == (ZohoMethod.UPDATE, "PUT", "/Tasks")
 
 
 def test_check_fields_begin_with_our_key() -> None:
@@ -116,7 +116,7 @@ def test_check_fields_begin_with_our_key() -> None:
 
 def test_links() -> None:
     def record(module: str, **links: Link) -> dict[str, object]:
-        return record_of(Write(key="k", object=module, links=links), Way.CREATE)
+        return record_of(Write(key="k", object=module, links=links), ZohoMethod.CREATE)
 
     contact, lead, deal = Link("Contacts", "1"), Link("Leads", "2"), Link("Deals", "3")
     assert record("Tasks", Who_Id=contact) == {"Who_Id": {"id": "1"}}

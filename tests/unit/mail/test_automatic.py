@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from syncd.connectors.mail.reading import Envelope, Reading, Rules, read_mail
+from syncd.connectors.mail.reading import Envelope, MailReading, Rules, read_mail
 from syncd.signals import Route
 from tests.mails import MOMENT, mail
 
 OWN = Rules("inbox", own=frozenset({"sales@ourcompany.example"}))
 
 
-def read(**headers: str | None) -> Reading:
+def read(**headers: str | None) -> MailReading:
     raw = mail(1, **headers)  # type: ignore[arg-type]
     return read_mail(raw, Envelope(MOMENT, len(raw)), OWN, MOMENT, Route.POLL)
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from syncd.connectors.mail.reading import Envelope, Reading, Rules, read_mail
+from syncd.connectors.mail.reading import Envelope, MailReading, Rules, read_mail
 from syncd.signals import Route
 from tests.bounce_mails import LAYOUTS, REASONS, RECIPIENT, bounce_mail
 from tests.mails import MOMENT, mail
@@ -14,7 +14,7 @@ from tests.mails import MOMENT, mail
 OWN = Rules("inbox", own=frozenset({"sales@ourcompany.example", "me@ourcompany.example"}))
 
 
-def read(raw: bytes) -> Reading:
+def read(raw: bytes) -> MailReading:
     return read_mail(raw, Envelope(MOMENT, len(raw)), OWN, MOMENT, Route.POLL)
 
 

@@ -7,12 +7,12 @@ import pytest
 from syncd.connectors.mail.bounce_kinds import hardness
 from syncd.connectors.mail.bounces import read_report
 from syncd.connectors.mail.message import parse
-from syncd.connectors.mail.reading import Envelope, Reading, Rules, read_mail
+from syncd.connectors.mail.reading import Envelope, MailReading, Rules, read_mail
 from syncd.signals import Route
 from tests.mails import DELAYED, FAILED, MOMENT, delivery_report, mail
 
 
-def read(raw: bytes) -> Reading:
+def read(raw: bytes) -> MailReading:
     return read_mail(raw, Envelope(MOMENT, len(raw)), Rules("inbox"), MOMENT, Route.POLL)
 
 

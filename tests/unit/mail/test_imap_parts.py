@@ -15,8 +15,8 @@ from syncd.connector import Context
 from syncd.connectors.mail.imap import ImapSource
 from syncd.connectors.mail.imap_cursor import HEAD_AFTER, SKIP_AFTER, Folder, Stuck
 from syncd.connectors.mail.imap_errors import BANDWIDTH_PAUSE, CONNECTIONS_PAUSE, LOGIN_PAUSE, broken, refusal
-from syncd.connectors.mail.imap_pages import GROUP_BYTES, Page, Pages
-from syncd.connectors.mail.imap_session import SEARCH_WINDOW, Meta, Refused, Session
+from syncd.connectors.mail.imap_pages import GROUP_BYTES, MailPage, Pages
+from syncd.connectors.mail.imap_session import SEARCH_WINDOW, FetchRefused, ImapSession, Meta
 from syncd.connectors.mail.imap_settings import ImapAuth, ImapSettings
 from syncd.connectors.mail.reading import Rules
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient, UsageError
@@ -65,7 +65,7 @@ def test_a_lost_connection(error: BaseException, kind: type[Failure]) -> None:
     assert str(failure)
 
 
-class Server(Session):
+class Server(ImapSession):
     """A folder in memory: `refuses` are never given whole, `gone` were expunged, at `breaks` the line breaks."""
 
     def __init__(self, mails: dict[int, bytes], *, refuses: Collection[int] = (), breaks: Collection[int] = ()) -> None:
@@ -80,11 +80,11 @@ class Server(Session):
         if not head_only and self.breaks.intersection(uids):
             raise Transient("cut", code="lost")
         if self.refuses.intersection(uids):
-            raise Refused("no")
+            raise FetchRefused("no")
         return {uid: self.mails[uid][: 1000 if head_only else None] for uid in uids if uid in self.mails}
 
 
-def read(server: Server, uids: list[int], stuck: Stuck | None = None) -> Page:
+def read(server: Server, uids: list[int], stuck: Stuck | None = None) -> MailPage:
     pages = Pages(server, Rules("inbox"), 10_000_000, MOMENT, Route.POLL)
     return pages.read(uids, stuck or Stuck())
 
@@ -143,7 +143,7 @@ class Client:
 @pytest.mark.parametrize("count", [1, 3, SEARCH_WINDOW, SEARCH_WINDOW + 1, 2 * SEARCH_WINDOW + 7])
 def test_searches_are_bounded_and_complete(count: int) -> None:
     client = Client(count)
-    session = Session(client, "IMAP x")
+    session = ImapSession(client, "IMAP x")
     assert session.search(1, count) == [n * 10 for n in range(1, count + 1)]
     assert client.largest <= SEARCH_WINDOW
     assert session.search(count * 10, count) == [count * 10]

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from syncd.connectors.mail.reading import Envelope, Reading, Rules, read_mail
+from syncd.connectors.mail.reading import Envelope, MailReading, Rules, read_mail
 from syncd.signals import Route, Signal, derive_id, encode, frame
 from tests.mails import BROKEN, FAILED, MOMENT, delivery_report, mail
 
@@ -30,7 +30,7 @@ CORPUS = BROKEN | _cpython()
 RULES = Rules("inbox", own=frozenset({"sales@ourcompany.example"}))
 
 
-def read(raw: bytes, rules: Rules = RULES, **envelope: Any) -> Reading:
+def read(raw: bytes, rules: Rules = RULES, **envelope: Any) -> MailReading:
     return read_mail(raw, Envelope(MOMENT, len(raw), **envelope), rules, MOMENT, Route.POLL)
 
 

@@ -26,7 +26,7 @@ DEADLINES = Deadlines(connect=10.0, read=120.0, total=180.0)
 
 
 @dataclass(frozen=True)
-class Part:
+class Subrequest:
     """One subrequest: `path` below /services/data/vNN.N, a JSON body for all but GET."""
 
     method: str
@@ -36,7 +36,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Subresponse:
     """What one subrequest was told."""
 
     status: int
@@ -47,7 +47,7 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class Client:
+class SalesforceClient:
     """Calls one org as one user; `spend` and `allowance` count what that cost."""
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
@@ -75,7 +75,7 @@ class Client:
         """Where people open the org: the newest token's instance, else the login host."""
         return self._instance_url or self._login_url
 
-    def send(self, parts: Sequence[Part]) -> list[Answer]:
+    def send(self, parts: Sequence[Subrequest]) -> list[Subresponse]:
         """Performs the parts in their order, as one call: at most HEAVY queries and collections, 25 of others; exactly one
         where composite is off."""
         if len(parts) == 1 and not (self._composite and len(parts[0].path) > GET_BYTES):
@@ -92,15 +92,15 @@ class Client:
         """A read outside of the versioned resources, whatever its status."""
         return self._call("GET", path, None, {}, False)
 
-    def _alone(self, part: Part) -> Answer:
+    def _alone(self, part: Subrequest) -> Subresponse:
         """A part as a request of its own. What is refused about this part alone (4xx with a body) is its answer."""
         response = self._call(part.method, self._base + part.path, part.body, part.headers, part.method != "GET")
         if response.ok:
-            return Answer(response.status, response.json())
+            return Subresponse(response.status, response.json())
         failure = response_failure(response, self._clock())
         body = parsed(response)
         if body is not None and (isinstance(failure, Rejected | StaleReference) or _of_a_rule(failure)):
-            return Answer(response.status, body)
+            return Subresponse(response.status, body)
         raise failure
 
     def _call(
@@ -120,14 +120,14 @@ class Client:
         """The rows of each statement, all pages of them. Up to HEAVY statements cost one call. `archived`: also activities
         that Salesforce has put away. Raises Misconfigured for a statement that names what does not exist."""
         resource = "queryAll" if archived else "query"
-        parts = [Part("GET", f"/{resource}/?q={encoded(s)}") for s in statements]
+        parts = [Subrequest("GET", f"/{resource}/?q={encoded(s)}") for s in statements]
         size = HEAVY if self._composite else 1
         found: list[list[dict[str, Any]]] = []
         for start in range(0, len(parts), size):
             found.extend(self._rows(answer) for answer in self.send(parts[start : start + size]))
         return found
 
-    def _rows(self, answer: Answer) -> list[dict[str, Any]]:
+    def _rows(self, answer: Subresponse) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         seen: set[str] = set()
         page = answer
@@ -145,7 +145,7 @@ class Client:
                 raise unclear("a query was answered without a next page", write=False)
             seen.add(following)
             more = self._call("GET", following, None, {}, False)
-            page = Answer(more.status, more.json())
+            page = Subresponse(more.status, more.json())
 
     def allowance(self) -> Allowance | None:
         return self._allowance
@@ -165,7 +165,7 @@ def _of_a_rule(failure: Failure) -> bool:
     return isinstance(failure, Misconfigured) and failure.scope is Scope.RULE
 
 
-def _subrequest(base: str, number: int, part: Part) -> dict[str, Any]:
+def _subrequest(base: str, number: int, part: Subrequest) -> dict[str, Any]:
     made: dict[str, Any] = {"method": part.method, "url": base + part.path, "referenceId": f"part{number}"}
     if part.body is not None:
         made["body"] = part.body
@@ -174,14 +174,14 @@ def _subrequest(base: str, number: int, part: Part) -> dict[str, Any]:
     return made
 
 
-def _composite_answers(response: Response, count: int) -> list[Answer]:
+def _composite_answers(response: Response, count: int) -> list[Subresponse]:
     """The parts' answers in the order asked, found by referenceId. A missing one makes the whole unreadable."""
     body = response.json()
     given = body.get("compositeResponse") if isinstance(body, dict) else None
-    found: dict[str, Answer] = {}
+    found: dict[str, Subresponse] = {}
     for one in given if isinstance(given, list) else ():
         if isinstance(one, dict) and isinstance(one.get("httpStatusCode"), int):
-            found[str(one.get("referenceId"))] = Answer(one["httpStatusCode"], one.get("body"))
+            found[str(one.get("referenceId"))] = Subresponse(one["httpStatusCode"], one.get("body"))
     names = [f"part{number}" for number in range(count)]
     if any(name not in found for name in names):
         raise unclear("a composite call was answered without all of its parts", write=response.write)

@@ -11,7 +11,7 @@ from typing import Any
 from syncd.capabilities import FieldDescription, Finding, Level
 from syncd.connectors.crm.directory import listed, whole
 from syncd.connectors.crm.salesforce import soql
-from syncd.connectors.crm.salesforce.client import Answer, Client, Part
+from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse
 from syncd.connectors.crm.salesforce.errors import answer_failure
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.errors import Failure, Misconfigured, Rejected, StaleReference, Transient
@@ -26,7 +26,9 @@ RIGHTS = "UserPermissionAccess"
 SEES_ALL = "PermissionsViewAllData"
 
 
-def describe(client: Client, objects: Sequence[str], *, composite: bool) -> dict[str, tuple[FieldDescription, ...]]:
+def describe(
+    client: SalesforceClient, objects: Sequence[str], *, composite: bool
+) -> dict[str, tuple[FieldDescription, ...]]:
     """The fields of these objects as our user sees them, without those that do not exist or are hidden."""
     names = [name for name in objects if soql.is_name(name)]
     found: dict[str, tuple[FieldDescription, ...]] = {}
@@ -41,11 +43,13 @@ def describe(client: Client, objects: Sequence[str], *, composite: bool) -> dict
     return found
 
 
-def _part(name: str) -> Part:
-    return Part("GET", f"/sobjects/{name}/describe")
+def _part(name: str) -> Subrequest:
+    return Subrequest("GET", f"/sobjects/{name}/describe")
 
 
-def _fields(client: Client, name: str, answer: Answer, *, alone: bool) -> tuple[FieldDescription, ...] | None:
+def _fields(
+    client: SalesforceClient, name: str, answer: Subresponse, *, alone: bool
+) -> tuple[FieldDescription, ...] | None:
     if not answer.ok and answer.status != ABSENT and not alone:  # a composite that does not take it: asked by itself
         (answer,) = client.send([_part(name)])
     if not answer.ok:
@@ -79,7 +83,7 @@ def _field(row: Mapping[str, Any]) -> FieldDescription:
     )
 
 
-def user_of(client: Client) -> Mapping[str, Any]:
+def user_of(client: SalesforceClient) -> Mapping[str, Any]:
     """Who the token belongs to (`user_id`, `preferred_username`, `organization_id`); empty when the app's scopes do not let
     us ask. With the scope `api` alone there is no userinfo: Chatter, where it is on, tells the same."""
     response = client.get("/services/oauth2/userinfo")
@@ -87,9 +91,9 @@ def user_of(client: Client) -> Mapping[str, Any]:
     return said if isinstance(said, Mapping) else _chatter_user(client)
 
 
-def _chatter_user(client: Client) -> Mapping[str, Any]:
+def _chatter_user(client: SalesforceClient) -> Mapping[str, Any]:
     try:
-        (answer,) = client.send([Part("GET", "/chatter/users/me")])
+        (answer,) = client.send([Subrequest("GET", "/chatter/users/me")])
     except (Misconfigured, Rejected, StaleReference, Transient):
         return {}
     if not answer.ok or not isinstance(answer.body, Mapping):
@@ -97,7 +101,7 @@ def _chatter_user(client: Client) -> Mapping[str, Any]:
     return {"user_id": answer.body.get("id"), "preferred_username": answer.body.get("username")}
 
 
-def rights_of(client: Client, *names: str) -> Mapping[str, Any] | None:
+def rights_of(client: SalesforceClient, *names: str) -> Mapping[str, Any] | None:
     """Permission -> may our user; None where the org does not tell."""
     try:
         (rows,) = client.query([soql.select(names, RIGHTS)])
@@ -108,7 +112,7 @@ def rights_of(client: Client, *names: str) -> Mapping[str, Any] | None:
     return rows[0] if rows else None
 
 
-def check(client: Client, settings: SalesforceSettings) -> Iterator[Finding]:
+def check(client: SalesforceClient, settings: SalesforceSettings) -> Iterator[Finding]:
     """Sign-in, version and rights, in two calls."""
     user = user_of(client)
     who = str(user.get("preferred_username") or "")
@@ -134,7 +138,7 @@ def check(client: Client, settings: SalesforceSettings) -> Iterator[Finding]:
 _SEES_ALL = "in Setup give the user a permission set with View All Data"
 
 
-def _unserved(client: Client, settings: SalesforceSettings, refused: Failure) -> Finding:
+def _unserved(client: SalesforceClient, settings: SalesforceSettings, refused: Failure) -> Finding:
     """The version of the configuration is not there: which are?"""
     response = client.get("/services/data")
     said = response.json() if response.ok else None

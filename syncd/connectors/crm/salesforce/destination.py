@@ -32,10 +32,10 @@ from syncd.connector import (
 from syncd.connectors.crm.directory import everybody, with_deals
 from syncd.connectors.crm.salesforce import describe, pack, soql
 from syncd.connectors.crm.salesforce.auth import is_pem, sign_in_of
-from syncd.connectors.crm.salesforce.client import HEAVY, Answer, Client
+from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.errors import WHOLE, answer_failure, failure
-from syncd.connectors.crm.salesforce.pack import Collection, Packed, Way
-from syncd.connectors.crm.salesforce.people import Directory, ask, ask_deals, ask_named, open_deals
+from syncd.connectors.crm.salesforce.pack import Collection, SalesforceMethod, SalesforcePayload
+from syncd.connectors.crm.salesforce.people import SalesforceDirectory, ask, ask_deals, ask_named, open_deals
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.setup import Setup
 from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Rejected, Scope
@@ -59,7 +59,7 @@ class Salesforce(DestinationDefaults):
     account_object = "Account"
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
-        self._client = Client(settings, context)
+        self._client = SalesforceClient(settings, context)
         self._settings = settings
         self._name = context.name
         self._region = context.region
@@ -81,14 +81,14 @@ class Salesforce(DestinationDefaults):
         """One call for a thousand people (objects x (e-mail, phone) queries, five to a call); `deals` costs one more."""
         asked = ask(people, get=not self._composite)
         answers = self._ask_people(asked.statements)
-        directory = Directory(asked.objects, answers, self._region)
+        directory = SalesforceDirectory(asked.objects, answers, self._region)
         found = [directory.find(person) for person in people]
         return self._with_deals(found) if deals else found
 
     def recognise(self, people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[PersonMatch | None]:
         """By SOQL, all named records of one object at once."""
         asked = ask_named(people, among, get=not self._composite)
-        directory = Directory(asked.objects, self._ask_people(asked.statements), self._region)
+        directory = SalesforceDirectory(asked.objects, self._ask_people(asked.statements), self._region)
         return [directory.named(one, links) for one, links in zip(people, among, strict=True)]
 
     def _ask_people(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
@@ -117,7 +117,7 @@ class Salesforce(DestinationDefaults):
     def send(self, call: Call) -> list[Outcome]:
         """Performs the call. A collection that is refused as a whole because of some of its records is sent again without
         them (a few extra calls), so that a bad row harms only itself."""
-        packed: Packed = call.payload
+        packed: SalesforcePayload = call.payload
         outcomes: dict[int, Outcome] = dict(packed.refused)
         if packed.collections:
             answers = self._client.send([c.part(self._headers) for c in packed.collections])
@@ -215,7 +215,7 @@ def _headers(settings: SalesforceSettings) -> dict[str, str]:
     }
 
 
-def _outcomes(collection: Collection, answer: Answer, suspects: list[Collection]) -> dict[int, Outcome]:
+def _outcomes(collection: Collection, answer: Subresponse, suspects: list[Collection]) -> dict[int, Outcome]:
     """What an answer means for each record; records to send again, in smaller collections, go to `suspects`."""
     if not answer.ok:
         return _refused(collection, answer, suspects)
@@ -232,7 +232,7 @@ def _row(collection: Collection, row: Any) -> Outcome:
     if not isinstance(row, Mapping):
         return Ambiguous("a row was answered with something that is no object", code="row")
     if row.get("success") is True and row.get("id"):
-        known = {Way.CREATE: True, Way.UPDATE: False}.get(collection.way)
+        known = {SalesforceMethod.CREATE: True, SalesforceMethod.UPDATE: False}.get(collection.way)
         created = row.get("created")
         return Written(str(row["id"]), created if isinstance(created, bool) else known)
     if row.get("errors"):
@@ -240,7 +240,7 @@ def _row(collection: Collection, row: Any) -> Outcome:
     return Ambiguous("a row was answered without an id and without an error", code="row")
 
 
-def _refused(collection: Collection, answer: Answer, suspects: list[Collection]) -> dict[int, Outcome]:
+def _refused(collection: Collection, answer: Subresponse, suspects: list[Collection]) -> dict[int, Outcome]:
     """A collection refused as a whole wrote nothing. Where records can be to blame, those that have the field named are
     blamed and the others sent again; where no field is named, halves are tried."""
     meant = answer_failure(answer.status, answer.body, write=True, key_field=collection.key_field)

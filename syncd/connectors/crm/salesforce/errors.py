@@ -37,7 +37,7 @@ LOGIN_PAUSE = 900.0
 """Seconds to wait when the user signed in more than 3,600 times in an hour."""
 
 
-class Meaning(Enum):
+class SalesforceMeaning(Enum):
     """What a code means for the row or call it stands for."""
 
     RETRY = auto()
@@ -53,29 +53,29 @@ class Meaning(Enum):
     DUPLICATE_VALUE = auto()
 
 
-_CODES: dict[Meaning, str] = {
-    Meaning.RETRY: (
+_CODES: dict[SalesforceMeaning, str] = {
+    SalesforceMeaning.RETRY: (
         "UNABLE_TO_LOCK_ROW SERVER_UNAVAILABLE QUERY_TIMEOUT REQUEST_RUNNING_TOO_LONG UNKNOWN_EXCEPTION FAILED_WRITE "
         "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE ENTITY_IS_LOCKED ALL_OR_NONE_OPERATION_ROLLED_BACK "
         "PROCESSING_HALTED FUNCTIONALITY_TEMPORARILY_UNAVAILABLE RECORD_IN_USE_BY_WORKFLOW TERRITORY_REALIGN_IN_PROGRESS "
         "PLATFORM_EVENT_PUBLISHING_UNAVAILABLE PLATFORM_EVENT_PUBLISH_FAILED"
     ),
-    Meaning.BUSY: "TOO_MANY_APEX_REQUESTS",
-    Meaning.QUOTA: "REQUEST_LIMIT_EXCEEDED LIMIT_EXCEEDED EXCEEDED_QUOTA",
-    Meaning.FULL: "STORAGE_LIMIT_EXCEEDED LICENSE_LIMIT_EXCEEDED",
-    Meaning.SESSION: "INVALID_SESSION_ID INVALID_AUTH_HEADER",
-    Meaning.STOP: (
+    SalesforceMeaning.BUSY: "TOO_MANY_APEX_REQUESTS",
+    SalesforceMeaning.QUOTA: "REQUEST_LIMIT_EXCEEDED LIMIT_EXCEEDED EXCEEDED_QUOTA",
+    SalesforceMeaning.FULL: "STORAGE_LIMIT_EXCEEDED LICENSE_LIMIT_EXCEEDED",
+    SalesforceMeaning.SESSION: "INVALID_SESSION_ID INVALID_AUTH_HEADER",
+    SalesforceMeaning.STOP: (
         "API_CURRENTLY_DISABLED API_DISABLED_FOR_ORG UNSUPPORTED_API_VERSION UNSUPPORTED_CLIENT ORG_LOCKED TRIAL_EXPIRED "
         "ORG_NOT_OWNED_BY_INSTANCE PASSWORD_LOCKOUT INVALID_OPERATION_WITH_EXPIRED_PASSWORD LOGIN_DURING_RESTRICTED_DOMAIN "
         "LOGIN_DURING_RESTRICTED_TIME CLIENT_NOT_ACCESSIBLE_FOR_USER CLIENT_REQUIRE_UPDATE_FOR_USER "
         "INVALID_READ_ONLY_USER_DML"
     ),
-    Meaning.RULE: (
+    SalesforceMeaning.RULE: (
         "INVALID_TYPE INVALID_FIELD INVALID_FIELD_FOR_INSERT_UPDATE MALFORMED_QUERY INVALID_QUERY_FILTER_OPERATOR "
         "INVALID_TYPE_FOR_OPERATION QUERY_TOO_COMPLICATED FUNCTIONALITY_NOT_ENABLED PACKAGE_LICENSE_REQUIRED "
         "FEED_NOT_ENABLED_FOR_OBJECT INVALID_ASSIGNMENT_RULE INVALID_ID_FIELD METHOD_NOT_ALLOWED"
     ),
-    Meaning.WRONG: (
+    SalesforceMeaning.WRONG: (
         "REQUIRED_FIELD_MISSING STRING_TOO_LONG INVALID_EMAIL_ADDRESS INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST "
         "FIELD_CUSTOM_VALIDATION_EXCEPTION FIELD_FILTER_VALIDATION_EXCEPTION FIELD_INTEGRITY_EXCEPTION MALFORMED_ID "
         "JSON_PARSER_ERROR DUPLICATE_EXTERNAL_ID TXN_SECURITY_NO_ACCESS CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY "
@@ -85,41 +85,41 @@ _CODES: dict[Meaning, str] = {
         "INVALID_PERSON_ACCOUNT_OPERATION UNAVAILABLE_RECORDTYPE_EXCEPTION TEXT_DATA_OUTSIDE_SUPPORTED_CHARSET "
         "TOO_MANY_ENUM_VALUE MAXIMUM_HIERARCHY_LEVELS_REACHED"
     ),
-    Meaning.STALE: "ENTITY_IS_DELETED INVALID_CROSS_REFERENCE_KEY CANNOT_UPDATE_CONVERTED_LEAD NOT_FOUND",
-    Meaning.DUPLICATE_RULE: "DUPLICATES_DETECTED",
-    Meaning.DUPLICATE_VALUE: "DUPLICATE_VALUE",
+    SalesforceMeaning.STALE: "ENTITY_IS_DELETED INVALID_CROSS_REFERENCE_KEY CANNOT_UPDATE_CONVERTED_LEAD NOT_FOUND",
+    SalesforceMeaning.DUPLICATE_RULE: "DUPLICATES_DETECTED",
+    SalesforceMeaning.DUPLICATE_VALUE: "DUPLICATE_VALUE",
 }
-CODES: dict[str, Meaning] = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
+CODES: dict[str, SalesforceMeaning] = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
 """Code -> meaning, where neither field nor identifier says otherwise."""
-FAMILIES: tuple[tuple[str, Meaning], ...] = (("INSUFFICIENT_ACCESS", Meaning.WRONG),)
+FAMILIES: tuple[tuple[str, SalesforceMeaning], ...] = (("INSUFFICIENT_ACCESS", SalesforceMeaning.WRONG),)
 """Beginning of a code -> meaning, for codes that come in many forms."""
 
-WHOLE: Mapping[str, Meaning] = {"NOT_FOUND": Meaning.RULE}
+WHOLE: Mapping[str, SalesforceMeaning] = {"NOT_FOUND": SalesforceMeaning.RULE}
 """Code -> meaning, where it stands for a whole request: the object or the key field of its path does not exist, or our user
 may not see it. Of a row it means: no such record."""
 
-IDENTIFIERS: tuple[tuple[str, re.Pattern[str], Meaning], ...] = (
-    ("*", re.compile(r"\bUNABLE_TO_LOCK_ROW\b"), Meaning.RETRY),
-    ("*", re.compile(r"\bSystem\.LimitException\b"), Meaning.RETRY),
-    ("REQUEST_LIMIT_EXCEEDED", re.compile(r"\bConcurrent[A-Z]\w*"), Meaning.BUSY),
+IDENTIFIERS: tuple[tuple[str, re.Pattern[str], SalesforceMeaning], ...] = (
+    ("*", re.compile(r"\bUNABLE_TO_LOCK_ROW\b"), SalesforceMeaning.RETRY),
+    ("*", re.compile(r"\bSystem\.LimitException\b"), SalesforceMeaning.RETRY),
+    ("REQUEST_LIMIT_EXCEEDED", re.compile(r"\bConcurrent[A-Z]\w*"), SalesforceMeaning.BUSY),
 )
 """(code or *, what stands in its message whatever the language, meaning): the first that fits comes before CODES. A code inside
 the text of a trigger; the Apex exception of a governor limit; the name of a limit that ends within seconds."""
 
-FIELDS: Mapping[tuple[str, str], Meaning] = {
-    ("INVALID_CROSS_REFERENCE_KEY", "recordtypeid"): Meaning.WRONG,
-    ("INVALID_CROSS_REFERENCE_KEY", "ownerid"): Meaning.WRONG,
+FIELDS: Mapping[tuple[str, str], SalesforceMeaning] = {
+    ("INVALID_CROSS_REFERENCE_KEY", "recordtypeid"): SalesforceMeaning.WRONG,
+    ("INVALID_CROSS_REFERENCE_KEY", "ownerid"): SalesforceMeaning.WRONG,
 }
 """(code, field in lower case) -> meaning, before CODES: looking the person up again does not change these."""
 _RECORD_TYPE = re.compile(r"\b012[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?\b")
 """The id of a record type: its first three characters tell what it is."""
 
-TOKEN_ERRORS: tuple[tuple[str, str, Meaning], ...] = (
-    ("*", "login rate exceeded", Meaning.BUSY),
-    ("rate_limit_exceeded", "", Meaning.BUSY),
-    ("unknown_error", "", Meaning.RETRY),
-    ("server_error", "", Meaning.RETRY),
-    ("temporarily_unavailable", "", Meaning.RETRY),
+TOKEN_ERRORS: tuple[tuple[str, str, SalesforceMeaning], ...] = (
+    ("*", "login rate exceeded", SalesforceMeaning.BUSY),
+    ("rate_limit_exceeded", "", SalesforceMeaning.BUSY),
+    ("unknown_error", "", SalesforceMeaning.RETRY),
+    ("server_error", "", SalesforceMeaning.RETRY),
+    ("temporarily_unavailable", "", SalesforceMeaning.RETRY),
 )
 """(error, its description, meaning) of the token endpoint; every other refusal stops the lane until it is tried again in an
 hour. OAuth descriptions are constants of the protocol, not texts in the user's language."""
@@ -146,7 +146,7 @@ _ID = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{5}0[A-Za-z0-9]{9}(?:[A-Za-z0-9]{3
 
 
 @dataclass(frozen=True)
-class Said:
+class SalesforceError:
     """One error as Salesforce words it, whichever of its two shapes it came in."""
 
     code: str
@@ -163,7 +163,7 @@ class Said:
         return found[found.re.groups] if found else ""
 
     @property
-    def meaning(self) -> Meaning | None:
+    def meaning(self) -> SalesforceMeaning | None:
         """None: a code no table lists."""
         for code, pattern, meaning in IDENTIFIERS:
             if code in ("*", self.code) and pattern.search(self.message):
@@ -171,15 +171,15 @@ class Said:
         if (self.code, self.field.lower()) in FIELDS:
             return FIELDS[self.code, self.field.lower()]
         if self.code == "INVALID_CROSS_REFERENCE_KEY" and _RECORD_TYPE.search(self.message):
-            return Meaning.WRONG
+            return SalesforceMeaning.WRONG
         family = next((meaning for start, meaning in FAMILIES if self.code.startswith(start)), None)
         return CODES.get(self.code, family)
 
 
-def said(error: Any) -> Said:
+def read_error(error: Any) -> SalesforceError:
     """Reads one error object: `statusCode` (rows) or `errorCode` (whole answers), fields, duplicateResult."""
     if not isinstance(error, Mapping):
-        return Said("", str(error)[:200])
+        return SalesforceError("", str(error)[:200])
     code = str(error.get("statusCode") or error.get("errorCode") or "")
     fields = tuple(str(f) for f in _listed(error.get("fields")))
     message = str(error.get("message") or "")
@@ -187,7 +187,7 @@ def said(error: Any) -> Said:
     existing = _matched(error.get("duplicateResult"))
     if holder and not existing:
         existing = ((PREFIXES.get(holder[0][:3], ""), holder[0]),)
-    return Said(code, message[:500], fields, existing)
+    return SalesforceError(code, message[:500], fields, existing)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -215,15 +215,18 @@ def _matched(result: Any) -> tuple[tuple[str, str], ...]:
 def failure(errors: Any, *, key_field: str = "", whole: bool = False, used_up: bool | None = None) -> Failure:
     """What the errors of a row (or, `whole`, of a refused collection or query) mean; the first error that any table knows
     decides. `used_up`: whether the org's calls of the day are, where its answer tells that."""
-    spoken = [said(e) for e in errors] if isinstance(errors, list) else [said(errors)]
-    one = next((s for s in spoken if s.meaning is not None), spoken[0] if spoken else Said("", "no reason was given"))
+    spoken = [read_error(e) for e in errors] if isinstance(errors, list) else [read_error(errors)]
+    one = next(
+        (s for s in spoken if s.meaning is not None),
+        spoken[0] if spoken else SalesforceError("", "no reason was given"),
+    )
     meaning = WHOLE.get(one.code, one.meaning) if whole else one.meaning
-    if meaning is Meaning.QUOTA and one.code == "REQUEST_LIMIT_EXCEEDED" and used_up is False:
-        meaning = Meaning.BUSY  # the day's calls are not used up: too many long requests run at once
+    if meaning is SalesforceMeaning.QUOTA and one.code == "REQUEST_LIMIT_EXCEEDED" and used_up is False:
+        meaning = SalesforceMeaning.BUSY  # the day's calls are not used up: too many long requests run at once
     return _FAILURES[meaning](one, key_field)
 
 
-def _duplicate_value(one: Said, key_field: str) -> Failure:
+def _duplicate_value(one: SalesforceError, key_field: str) -> Failure:
     """Another unique field that is named: the row is wrong. Our own key, or no field at all (a record that our user may not
     see, a key twice in one call): another upsert came first, ours will match now."""
     if key_field and one.field and one.field.lower() != key_field.lower() and _CUSTOM.fullmatch(one.field):
@@ -231,28 +234,30 @@ def _duplicate_value(one: Said, key_field: str) -> Failure:
     return Transient(one.message, code=one.code)
 
 
-def _duplicate_rule(one: Said, _: str) -> Failure:
+def _duplicate_rule(one: SalesforceError, _: str) -> Failure:
     if one.existing:
         named = ", ".join(f"{object_} {id_}".strip() for object_, id_ in one.existing)
         return Rejected(f"{one.message} ({named})", code=one.code, existing=one.existing)
     return StaleReference(one.message, code=one.code)
 
 
-_FAILURES: dict[Meaning | None, Callable[[Said, str], Failure]] = {
+_FAILURES: dict[SalesforceMeaning | None, Callable[[SalesforceError, str], Failure]] = {
     None: lambda one, _: Transient(one.message, code=one.code or "no code", known=False),
-    Meaning.RETRY: lambda one, _: Transient(one.message, code=one.code),
-    Meaning.BUSY: lambda one, _: RateLimited(one.message, code=one.code, retry_after=CONCURRENCY_PAUSE),
-    Meaning.QUOTA: lambda one, _: QuotaExhausted(one.message, code=one.code),
-    Meaning.FULL: lambda one, _: QuotaExhausted(
+    SalesforceMeaning.RETRY: lambda one, _: Transient(one.message, code=one.code),
+    SalesforceMeaning.BUSY: lambda one, _: RateLimited(one.message, code=one.code, retry_after=CONCURRENCY_PAUSE),
+    SalesforceMeaning.QUOTA: lambda one, _: QuotaExhausted(one.message, code=one.code),
+    SalesforceMeaning.FULL: lambda one, _: QuotaExhausted(
         f"{one.message}; the org is full: make room (Setup, Storage Usage) or extend the subscription", code=one.code
     ),
-    Meaning.SESSION: lambda one, _: AuthExpired(one.message, code=one.code),
-    Meaning.STOP: lambda one, _: Misconfigured(one.message, code=one.code),
-    Meaning.RULE: lambda one, _: Misconfigured(one.message, code=one.code, scope=Scope.RULE, field=one.field),
-    Meaning.WRONG: lambda one, _: Rejected(one.message, code=one.code, field=one.field, existing=one.existing),
-    Meaning.STALE: lambda one, _: StaleReference(one.message, code=one.code, field=one.field),
-    Meaning.DUPLICATE_RULE: _duplicate_rule,
-    Meaning.DUPLICATE_VALUE: _duplicate_value,
+    SalesforceMeaning.SESSION: lambda one, _: AuthExpired(one.message, code=one.code),
+    SalesforceMeaning.STOP: lambda one, _: Misconfigured(one.message, code=one.code),
+    SalesforceMeaning.RULE: lambda one, _: Misconfigured(one.message, code=one.code, scope=Scope.RULE, field=one.field),
+    SalesforceMeaning.WRONG: lambda one, _: Rejected(
+        one.message, code=one.code, field=one.field, existing=one.existing
+    ),
+    SalesforceMeaning.STALE: lambda one, _: StaleReference(one.message, code=one.code, field=one.field),
+    SalesforceMeaning.DUPLICATE_RULE: _duplicate_rule,
+    SalesforceMeaning.DUPLICATE_VALUE: _duplicate_value,
 }
 
 
@@ -264,7 +269,7 @@ def answer_failure(status: int, body: Any, *, write: bool, key_field: str = "", 
 
 def _answer_failure(status: int, body: Any, *, write: bool, key_field: str, used_up: bool | None) -> Failure:
     errors: Sequence[Any] = body if isinstance(body, list) else [body] if isinstance(body, Mapping) else []
-    spoken = said(errors[0]) if errors else Said("", "")
+    spoken = read_error(errors[0]) if errors else SalesforceError("", "")
     lost = status >= 500 and spoken.code not in SAFE_5XX
     if lost:
         text = f"HTTP {status} {spoken.code or 'without a reason'}: {spoken.message}".rstrip(": ")
@@ -335,7 +340,7 @@ def token_failure(response: Response, now: datetime) -> Failure:
         error, text = str(body.get("error") or ""), str(body.get("error_description") or "")[:300]
     for code, words, meaning in TOKEN_ERRORS:
         if code in ("*", error) and words in text and (error or text):
-            if meaning is Meaning.BUSY:
+            if meaning is SalesforceMeaning.BUSY:
                 return RateLimited(text or error, code=error, retry_after=LOGIN_PAUSE)
             return Transient(text, code=error)
     if response.status >= 500 or not error:

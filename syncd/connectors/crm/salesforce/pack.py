@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from syncd.connector import Call, Write
-from syncd.connectors.crm.salesforce.client import HEAVY, Part
+from syncd.connectors.crm.salesforce.client import HEAVY, Subrequest
 from syncd.errors import Failure, Rejected
 
 ROWS = 200
@@ -25,7 +25,7 @@ CALL_BYTES = 6_000_000
 """Of record JSON in one call. Cautious: the vendor page gives no figure for the largest request."""
 
 
-class Way(Enum):
+class SalesforceMethod(Enum):
     """How a record is written."""
 
     UPSERT = "upsert"
@@ -38,17 +38,17 @@ class Collection:
     """Records of one object written one way. `rows`: their places in Call.writes; `records`: parallel to them."""
 
     object: str
-    way: Way
+    way: SalesforceMethod
     key_field: str
     rows: list[int] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
 
-    def part(self, headers: Mapping[str, str]) -> Part:
+    def part(self, headers: Mapping[str, str]) -> Subrequest:
         path = "/composite/sobjects"
-        if self.way is Way.UPSERT:
+        if self.way is SalesforceMethod.UPSERT:
             path += f"/{self.object}/{self.key_field}"
-        method = "POST" if self.way is Way.CREATE else "PATCH"
-        return Part(method, path, {"allOrNone": False, "records": self.records}, headers)
+        method = "POST" if self.way is SalesforceMethod.CREATE else "PATCH"
+        return Subrequest(method, path, {"allOrNone": False, "records": self.records}, headers)
 
     def only(self, places: Sequence[int]) -> Collection:
         """The same with some of its records (`places` into `rows`)."""
@@ -57,7 +57,7 @@ class Collection:
 
 
 @dataclass
-class Packed:
+class SalesforcePayload:
     """The payload of a call: its collections in their order, and writes that no JSON can carry (place -> why)."""
 
     collections: tuple[Collection, ...]
@@ -65,23 +65,23 @@ class Packed:
 
 
 @dataclass
-class _Item:
+class _CompositeItem:
     write: Write
-    lane: tuple[str, Way, str]
+    lane: tuple[str, SalesforceMethod, str]
     record: dict[str, Any]
     size: int
     failure: Failure | None
 
 
 @dataclass
-class _Draft:
+class _CompositeDraft:
     """A call in the making: per collection its items; a lane without a collection (None) holds what cannot be sent."""
 
-    parts: list[tuple[tuple[str, Way, str], list[_Item]]] = field(default_factory=list)
+    parts: list[tuple[tuple[str, SalesforceMethod, str], list[_CompositeItem]]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     size: int = 0
 
-    def place(self, item: _Item, floor: int, heavy: int) -> int | None:
+    def place(self, item: _CompositeItem, floor: int, heavy: int) -> int | None:
         """Puts the item into a collection no earlier than `floor`; its place, or None when the call has no room."""
         if not self.keys.isdisjoint(_names(item.write)) or (self.size and self.size + item.size > CALL_BYTES):
             return None
@@ -95,7 +95,7 @@ class _Draft:
         self.parts.append((item.lane, [item]))
         return self._counted(item, len(self.parts) - 1)
 
-    def _counted(self, item: _Item, at: int) -> int:
+    def _counted(self, item: _CompositeItem, at: int) -> int:
         self.keys.update(_names(item.write))
         self.size += item.size
         return at
@@ -104,7 +104,7 @@ class _Draft:
 def pack(writes: Sequence[Write], *, composite: bool = True) -> list[Call]:
     """The calls, in the order in which they must be sent. Each is one API call of up to 1,000 records (200 without
     composite)."""
-    drafts: list[_Draft] = []
+    drafts: list[_CompositeDraft] = []
     after: dict[str, tuple[int, int]] = {}
     for write in writes:
         item = _item(write)
@@ -124,18 +124,18 @@ def _names(write: Write) -> tuple[str, ...]:
     return (f"key:{write.key}", f"id:{write.id[:15]}") if write.id else (f"key:{write.key}",)
 
 
-def _placed(drafts: list[_Draft], item: _Item, start: tuple[int, int], heavy: int) -> tuple[int, int]:
+def _placed(drafts: list[_CompositeDraft], item: _CompositeItem, start: tuple[int, int], heavy: int) -> tuple[int, int]:
     first, floor = start
     for number in range(first, len(drafts)):
         at = drafts[number].place(item, floor if number == first else 0, heavy)
         if at is not None:
             return number, at
-    drafts.append(_Draft())
+    drafts.append(_CompositeDraft())
     drafts[-1].place(item, 0, heavy)
     return len(drafts) - 1, 0
 
 
-def _call(draft: _Draft) -> Call:
+def _call(draft: _CompositeDraft) -> Call:
     writes: list[Write] = []
     collections: list[Collection] = []
     refused: dict[int, Failure] = {}
@@ -152,17 +152,21 @@ def _call(draft: _Draft) -> Call:
         if made.rows:
             collections.append(made)
     operation = "+".join(f"{c.way.value} {len(c.rows)} {c.object}" for c in collections) or "nothing"
-    return Call(tuple(writes), operation, Packed(tuple(collections), refused), cost=1.0 if collections else 0.0)
+    return Call(
+        tuple(writes), operation, SalesforcePayload(tuple(collections), refused), cost=1.0 if collections else 0.0
+    )
 
 
-def _item(write: Write) -> _Item:
-    way = Way.UPDATE if write.id else Way.UPSERT if write.key_field else Way.CREATE
-    lane = (write.object, way, write.key_field if way is Way.UPSERT else "")
+def _item(write: Write) -> _CompositeItem:
+    way = (
+        SalesforceMethod.UPDATE if write.id else SalesforceMethod.UPSERT if write.key_field else SalesforceMethod.CREATE
+    )
+    lane = (write.object, way, write.key_field if way is SalesforceMethod.UPSERT else "")
     try:
         record = record_of(write, way)
-        return _Item(write, lane, record, len(orjson.dumps(record)), None)
+        return _CompositeItem(write, lane, record, len(orjson.dumps(record)), None)
     except Unsendable as error:
-        return _Item(write, lane, {}, 0, Rejected(str(error), code="UNSENDABLE", field=error.field))
+        return _CompositeItem(write, lane, {}, 0, Rejected(str(error), code="UNSENDABLE", field=error.field))
 
 
 class Unsendable(ValueError):
@@ -173,13 +177,13 @@ class Unsendable(ValueError):
         self.field = field
 
 
-def record_of(write: Write, way: Way) -> dict[str, Any]:
+def record_of(write: Write, way: SalesforceMethod) -> dict[str, Any]:
     """The record as sent: attributes.type, the key or id, fields, on_create while no id is known, cleared fields as null,
     links by id. Raises Unsendable."""
     record: dict[str, Any] = {"attributes": {"type": write.object}}
-    if way is Way.UPDATE:
+    if way is SalesforceMethod.UPDATE:
         record["id"] = write.id
-    elif way is Way.UPSERT:
+    elif way is SalesforceMethod.UPSERT:
         record[write.key_field] = write.key
     for name in write.clear:
         record[name] = None

@@ -110,7 +110,7 @@ def _add(asked: Asked, object_: str, statements: Iterator[str]) -> None:
         asked.objects.append(object_)
 
 
-class Directory(directory.Directory):
+class SalesforceDirectory(directory.Directory):
     """The rows that came back (parallel to `objects`), findable by term."""
 
     def __init__(self, objects: Sequence[str], answers: Sequence[Sequence[Row]], region: str | None) -> None:

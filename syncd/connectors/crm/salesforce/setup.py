@@ -13,9 +13,9 @@ from typing import Any
 
 from syncd.capabilities import FieldDescription, MissingField, PrepareResult
 from syncd.connectors.crm.salesforce import soql
-from syncd.connectors.crm.salesforce.client import Answer, Client, Part
+from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse
 from syncd.connectors.crm.salesforce.describe import describe, user_of
-from syncd.connectors.crm.salesforce.errors import said
+from syncd.connectors.crm.salesforce.errors import read_error
 from syncd.errors import Ambiguous, Misconfigured, QuotaExhausted, Rejected, StaleReference, Transient
 
 ACTIVITY = "Activity"
@@ -39,7 +39,7 @@ _TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 @dataclass
-class _Refused:
+class _SetupRefused:
     """Not done, and what Salesforce says. `there`: because it is there already; `lost`: or done, and the answer is missing."""
 
     why: str
@@ -51,7 +51,7 @@ class _Refused:
 class Setup:
     """One run over one org."""
 
-    client: Client
+    client: SalesforceClient
     composite: bool
     made: set[str] = field(default_factory=set)
     permission_set: str = ""
@@ -79,7 +79,7 @@ class Setup:
         if place not in self.made:
             body = {"FullName": place, "Metadata": _metadata(need)}
             answer = self._post("/tooling/sobjects/CustomField", body)
-            refused = answer if isinstance(answer, _Refused) else None
+            refused = answer if isinstance(answer, _SetupRefused) else None
         if refused is not None and not (refused.there or (not refused.lost and self._exists(need))):
             return PrepareResult(
                 need, False, f"{place} could not be made: {refused.why}. {_by_hand(need)}", by_hand=True
@@ -102,7 +102,9 @@ class Setup:
         head = soql.select(("Id",), "CustomField")
         tests = f"TableEnumOrId = {soql.literal(table)} AND DeveloperName = {soql.literal(name.removesuffix(SUFFIX))}"
         try:
-            (answer,) = self.client.send([Part("GET", f"/tooling/query/?q={soql.encoded(f'{head} WHERE {tests}')}")])
+            (answer,) = self.client.send(
+                [Subrequest("GET", f"/tooling/query/?q={soql.encoded(f'{head} WHERE {tests}')}")]
+            )
         except _REFUSALS:
             return False
         return answer.ok and isinstance(answer.body, Mapping) and bool(answer.body.get("records"))
@@ -117,7 +119,7 @@ class Setup:
         grant = {"ParentId": self.permission_set, "SobjectType": need.object, "Field": f"{need.object}.{need.field}"}
         grant_rights: dict[str, Any] = {**grant, "PermissionsRead": True, "PermissionsEdit": True}
         answer = self._post("/sobjects/FieldPermissions", grant_rights)
-        return answer.why if isinstance(answer, _Refused) and not answer.there else ""
+        return answer.why if isinstance(answer, _SetupRefused) and not answer.there else ""
 
     def _own_permission_set(self) -> str:
         """The id of syncd's permission set, made and given to our user where that is still to do. Raises a Failure."""
@@ -136,25 +138,27 @@ class Setup:
         (rows,) = self.client.query([f"{soql.select(('Id',), object_)} WHERE {tests} LIMIT 1"])
         return str(rows[0]["Id"]) if rows else ""
 
-    def _id(self, answer: Answer | _Refused) -> str:
-        if isinstance(answer, _Refused):
+    def _id(self, answer: Subresponse | _SetupRefused) -> str:
+        if isinstance(answer, _SetupRefused):
             raise Misconfigured(f"the permission set {PERMISSIONS[1]} could not be made or given: {answer.why}")
         return str(answer.body.get("id") or "") if isinstance(answer.body, Mapping) else ""
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Answer | _Refused:
+    def _post(self, path: str, body: Mapping[str, Any]) -> Subresponse | _SetupRefused:
         """What came of it. Raises what a second try may mend (throttled, quota, sign-in)."""
         try:
-            (answer,) = self.client.send([Part("POST", path, body)])
+            (answer,) = self.client.send([Subrequest("POST", path, body)])
         except Ambiguous as lost:
-            return _Refused(f"no answer ({lost}); run the command again, it will see whether it was done", lost=True)
+            return _SetupRefused(
+                f"no answer ({lost}); run the command again, it will see whether it was done", lost=True
+            )
         except (*_REFUSALS, QuotaExhausted) as refused:
             if (isinstance(refused, Transient) and refused.known) or refused.code == CALLS:
                 raise
-            return _Refused(str(refused), refused.code in THERE)
+            return _SetupRefused(str(refused), refused.code in THERE)
         if answer.ok:
             return answer
-        one = said(answer.body[0] if isinstance(answer.body, list) and answer.body else answer.body)
-        return _Refused(f"{one.code}: {one.message}".strip(": "), one.code in THERE)
+        one = read_error(answer.body[0] if isinstance(answer.body, list) and answer.body else answer.body)
+        return _SetupRefused(f"{one.code}: {one.message}".strip(": "), one.code in THERE)
 
 
 def _has(known: Mapping[str, Sequence[FieldDescription]], need: MissingField) -> bool:

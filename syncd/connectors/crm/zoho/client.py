@@ -12,7 +12,15 @@ from typing import Any
 from syncd.connector import Allowance, Context, Usage
 from syncd.connectors.accounts.zoho import api_base, bearer
 from syncd.connectors.crm.zoho import coql
-from syncd.connectors.crm.zoho.errors import NO_SCOPE, SCOPES, answer_failure, parsed, refuses_token, said, scope_of
+from syncd.connectors.crm.zoho.errors import (
+    NO_SCOPE,
+    SCOPES,
+    answer_failure,
+    parsed,
+    read_error,
+    refuses_token,
+    scope_of,
+)
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import Ambiguous, AuthExpired, Misconfigured, Transient
 from syncd.http.client import Deadlines, HttpClient, Response, unclear
@@ -23,7 +31,7 @@ REMAINING = "x-api-credits-remaining"
 """Seen on Zoho's answers, described nowhere: read when it comes, never counted on."""
 
 
-class Client:
+class ZohoClient:
     """Calls one account as one user, from a few threads; `spend` and `allowance` count what that cost."""
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
@@ -101,7 +109,7 @@ class Client:
             self._book(cost)
             raise
         self._book(cost)
-        if response.status in (401, 403) and said(parsed(response) or {}).code == NO_SCOPE:
+        if response.status in (401, 403) and read_error(parsed(response) or {}).code == NO_SCOPE:
             text = f"the sign-in lacks the scope {scope_of(method, path)}; {self._sign_in}"
             raise Misconfigured(text, code=NO_SCOPE)
         remaining = response.headers.get(REMAINING, "")

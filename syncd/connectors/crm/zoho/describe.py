@@ -12,7 +12,7 @@ from typing import Any
 from syncd.capabilities import FieldDescription, Finding, Level
 from syncd.connectors.crm.directory import listed, whole
 from syncd.connectors.crm.zoho import coql, pack
-from syncd.connectors.crm.zoho.client import Client
+from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import NO_SCOPE, SCOPES
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
@@ -30,7 +30,7 @@ EDITIONS: Mapping[str, tuple[int, int, int]] = {
 """Edition -> API credits in 24 hours: base, for each user, at most (zoho.md, Limits; the last three maxima are not verified)."""
 
 
-def describe(client: Client, modules: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:
+def describe(client: ZohoClient, modules: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:
     """The fields of these modules as our user sees them, one call each, without modules that do not exist."""
     found: dict[str, tuple[FieldDescription, ...]] = {}
     for module in modules:
@@ -87,7 +87,7 @@ def _references(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     return (told,) if told and name not in (pack.CONTACT_LINK, pack.OTHER_LINK) else ()
 
 
-def check(client: Client, settings: ZohoSettings) -> Iterator[Finding]:
+def check(client: ZohoClient, settings: ZohoSettings) -> Iterator[Finding]:
     """Sign-in and scopes by trying them, and what the edition allows: four calls at most. The scope that reads fields is tried
     by `describe`."""
     client.ask("POST", "/coql", {"select_query": "select id from Leads where id is not null limit 0, 1"})
@@ -98,7 +98,7 @@ def check(client: Client, settings: ZohoSettings) -> Iterator[Finding]:
         yield _edition(client)
 
 
-def _writing(client: Client) -> Finding:
+def _writing(client: ZohoClient) -> Finding:
     """An upsert of no records: refused by its form when we may write, by the token's scope when we may not."""
     try:
         client.ask("POST", "/Leads/upsert", {"data": []})
@@ -114,7 +114,7 @@ def _writing(client: Client) -> Finding:
     return Finding(Level.OK, "writing", "the token may write records")
 
 
-def _preparing(client: Client) -> Iterator[Finding]:
+def _preparing(client: ZohoClient) -> Iterator[Finding]:
     """A wish for no fields: refused by its form when we may make some, by the token's scope when we may not."""
     try:
         client.ask("POST", "/settings/fields?module=Leads", {"fields": []})
@@ -124,7 +124,7 @@ def _preparing(client: Client) -> Iterator[Finding]:
             yield Finding(Level.WARNING, "prepare", f"`syncd prepare` cannot make fields: {refused.message}", remedy)
 
 
-def _edition(client: Client) -> Finding:
+def _edition(client: ZohoClient) -> Finding:
     hint = "set daily_credits to what Setup, Developer Hub, APIs and SDKs shows, so that `quota: 60%` has a meaning"
     try:
         answer = client.read("/org")

@@ -32,9 +32,9 @@ from syncd.connector import (
 from syncd.connectors.accounts.zoho import sign_in_of
 from syncd.connectors.crm.directory import everybody, with_deals
 from syncd.connectors.crm.zoho import coql, describe, pack, setup
-from syncd.connectors.crm.zoho.client import Client
-from syncd.connectors.crm.zoho.errors import Meaning, Said, failure, parts, together
-from syncd.connectors.crm.zoho.pack import Lane, Packed, Way
+from syncd.connectors.crm.zoho.client import ZohoClient
+from syncd.connectors.crm.zoho.errors import ZohoError, ZohoMeaning, failure, parts, together
+from syncd.connectors.crm.zoho.pack import CallTarget, ZohoMethod, ZohoPayload
 from syncd.connectors.crm.zoho.people import Search, ask_deals, ask_named, directory_of, open_deals
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
@@ -76,7 +76,7 @@ class Zoho(DestinationDefaults):
     account_object = "Accounts"
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
-        self._client = Client(settings, context)
+        self._client = ZohoClient(settings, context)
         self._region = context.region
         self._settings = settings
         self._called = context.name
@@ -134,7 +134,7 @@ class Zoho(DestinationDefaults):
 
     def send(self, call: Call) -> list[Outcome]:
         """Performs the call. Records that are there already under our key are looked up when Zoho does not tell their id."""
-        packed: Packed = call.payload
+        packed: ZohoPayload = call.payload
         outcomes: dict[int, Outcome] = dict(packed.refused)
         if packed.records:
             lane = packed.lane
@@ -145,7 +145,7 @@ class Zoho(DestinationDefaults):
             self._name(lane, call.writes, outcomes)
         return [outcomes[place] for place in range(len(call.writes))]
 
-    def _write(self, packed: Packed, cost: float) -> list[Any]:
+    def _write(self, packed: ZohoPayload, cost: float) -> list[Any]:
         lane = packed.lane
         try:
             return self._client.write(lane.method, lane.path, self._body(packed), cost)
@@ -158,17 +158,17 @@ class Zoho(DestinationDefaults):
                 text = f'{field} must be a field of {lane.module} with "Do not allow duplicate values"'
             raise Misconfigured(text, code=wrong.code, scope=Scope.RULE, field=field) from None
 
-    def _body(self, packed: Packed) -> dict[str, Any]:
+    def _body(self, packed: ZohoPayload) -> dict[str, Any]:
         body: dict[str, Any] = {"data": packed.records}
         if packed.check_fields:
             body[CHECK_FIELDS] = packed.check_fields
         if self._settings.trigger is not None:
             body["trigger"] = list(self._settings.trigger)
-        if self._settings.lar_id and packed.lane.module == "Leads" and packed.lane.way is not Way.UPDATE:
+        if self._settings.lar_id and packed.lane.module == "Leads" and packed.lane.way is not ZohoMethod.UPDATE:
             body["lar_id"] = self._settings.lar_id
         return body
 
-    def _name(self, lane: Lane, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
+    def _name(self, lane: CallTarget, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
         """Looks up, by our key, records that are written without their id being told, and those that may be; where the
         look-up fails, they are sent again."""
         nameless = [
@@ -267,7 +267,7 @@ def _about_people() -> Iterator[None]:
         raise Misconfigured(text, code=wrong.code, scope=Scope.DESTINATION, field=wrong.field) from None
 
 
-def outcome(lane: Lane, write: Write, row: Any) -> Outcome:
+def outcome(lane: CallTarget, write: Write, row: Any) -> Outcome:
     """What one `data[i]` means. Written without an id: the record is there under our key, and has to be looked up."""
     if not isinstance(row, Mapping):
         return Ambiguous("a record was answered with something that is no object", code="rows")
@@ -280,15 +280,15 @@ def outcome(lane: Lane, write: Write, row: Any) -> Outcome:
     return there[0] if there else together([one for one in meant if isinstance(one, Failure)])
 
 
-def _meaning(lane: Lane, write: Write, one: Said) -> Outcome:
+def _meaning(lane: CallTarget, write: Write, one: ZohoError) -> Outcome:
     """What one error of a row means."""
     if write.id and one.code.startswith("ALREADY_"):
         return Written(write.id, created=False)
-    if one.meaning is Meaning.DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
+    if one.meaning is ZohoMeaning.DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
         return _duplicate_key(lane, one)
-    if one.meaning is Meaning.DUPLICATE and write.key_field and not one.field and lane.way is Way.CREATE:
+    if one.meaning is ZohoMeaning.DUPLICATE and write.key_field and not one.field and lane.way is ZohoMethod.CREATE:
         return LookUp(one.text, code=one.code, otherwise=failure(one))
-    if one.meaning is Meaning.DUPLICATE and one.existing:
+    if one.meaning is ZohoMeaning.DUPLICATE and one.existing:
         # An account may keep email addresses unique across Leads and Contacts: the record may be in another module.
         holders = tuple((module or lane.module, id_) for module, id_ in one.existing)
         named = ", ".join(f"{module} {id_}" for module, id_ in holders)
@@ -301,26 +301,26 @@ def _meaning(lane: Lane, write: Write, one: Said) -> Outcome:
     return failure(one)
 
 
-def _narrow(lane: Lane, outcomes: dict[int, Outcome]) -> None:
+def _narrow(lane: CallTarget, outcomes: dict[int, Outcome]) -> None:
     """A right that is missing for some records must not stop the others: when it is one record's (an update, or others of
     the call were written) that record is refused, else the rule is held."""
-    single = lane.way is Way.UPDATE or any(isinstance(o, Written) for o in outcomes.values())
+    single = lane.way is ZohoMethod.UPDATE or any(isinstance(o, Written) for o in outcomes.values())
     for place, one in outcomes.items():
         if isinstance(one, Misconfigured) and one.code in ROW_RIGHTS:
             held = Misconfigured(one.message, code=one.code, scope=Scope.RULE)
             outcomes[place] = Rejected(one.message, code=one.code) if single else held
 
 
-def _created(lane: Lane, row: Mapping[str, Any]) -> bool | None:
-    if lane.way is Way.UPSERT:
+def _created(lane: CallTarget, row: Mapping[str, Any]) -> bool | None:
+    if lane.way is ZohoMethod.UPSERT:
         return {"insert": True, "update": False}.get(str(row.get("action")))
-    return lane.way is Way.CREATE
+    return lane.way is ZohoMethod.CREATE
 
 
-def _duplicate_key(lane: Lane, one: Said) -> Outcome:
+def _duplicate_key(lane: CallTarget, one: ZohoError) -> Outcome:
     """Our own key is taken. By an insert: done before. By an upsert: Zoho found the record and will not update it, since it
     was converted meanwhile (or somebody wrote it in this very moment): the person is somebody else's record now."""
-    if lane.way is Way.CREATE:
+    if lane.way is ZohoMethod.CREATE:
         return Written(one.existing[0][1] if one.existing else "", created=False)
     if lane.module == "Leads":
         return StaleReference(f"{one.text}: a lead with this key was converted or deleted", code=one.code)

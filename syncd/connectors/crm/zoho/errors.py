@@ -30,7 +30,7 @@ from syncd.errors import (
 from syncd.http.client import TOO_LARGE, Response, throttled, unclear
 
 
-class Meaning(Enum):
+class ZohoMeaning(Enum):
     """What a code means for the row or call it stands for."""
 
     RETRY = auto()
@@ -49,30 +49,30 @@ class Meaning(Enum):
     BUG = auto()
 
 
-_CODES: dict[Meaning, str] = {
-    Meaning.RETRY: "RECORD_LOCKED RECORD_IN_PROGRESS NOT_APPROVED ALREADY_SCHEDULED",
-    Meaning.LOST: "INTERNAL_ERROR INTERNAL_SERVER_ERROR",
-    Meaning.BUSY: "TOO_MANY_REQUESTS",
-    Meaning.QUOTA: "THRESHOLD_EXCEEDED CREDITS_EXHAUSTED API_LIMIT_EXCEEDED",
-    Meaning.FULL: "STORAGE_SPACE_EXCEEDED LICENSE_LIMIT_EXCEEDED RECORD_LIMIT_EXCEEDED",
-    Meaning.TOKEN: "INVALID_TOKEN AUTHENTICATION_FAILURE AUTHENTICATION_FAILED",
-    Meaning.STOP: "OAUTH_SCOPE_MISMATCH NO_PERMISSION AUTHORIZATION_FAILED FORBIDDEN",
-    Meaning.PLACE: "INVALID_URL_PATTERN",
-    Meaning.RULE: "INVALID_MODULE INVALID_QUERY",
-    Meaning.OFF: "FEATURE_NOT_SUPPORTED FEATURE_PERMISSION NOT_SUPPORTED TERRITORY_NOT_ENABLED",
-    Meaning.WRONG: (
+_CODES: dict[ZohoMeaning, str] = {
+    ZohoMeaning.RETRY: "RECORD_LOCKED RECORD_IN_PROGRESS NOT_APPROVED ALREADY_SCHEDULED",
+    ZohoMeaning.LOST: "INTERNAL_ERROR INTERNAL_SERVER_ERROR",
+    ZohoMeaning.BUSY: "TOO_MANY_REQUESTS",
+    ZohoMeaning.QUOTA: "THRESHOLD_EXCEEDED CREDITS_EXHAUSTED API_LIMIT_EXCEEDED",
+    ZohoMeaning.FULL: "STORAGE_SPACE_EXCEEDED LICENSE_LIMIT_EXCEEDED RECORD_LIMIT_EXCEEDED",
+    ZohoMeaning.TOKEN: "INVALID_TOKEN AUTHENTICATION_FAILURE AUTHENTICATION_FAILED",
+    ZohoMeaning.STOP: "OAUTH_SCOPE_MISMATCH NO_PERMISSION AUTHORIZATION_FAILED FORBIDDEN",
+    ZohoMeaning.PLACE: "INVALID_URL_PATTERN",
+    ZohoMeaning.RULE: "INVALID_MODULE INVALID_QUERY",
+    ZohoMeaning.OFF: "FEATURE_NOT_SUPPORTED FEATURE_PERMISSION NOT_SUPPORTED TERRITORY_NOT_ENABLED",
+    ZohoMeaning.WRONG: (
         "INVALID_DATA MANDATORY_NOT_FOUND EXPECTED_FIELD_MISSING DEPENDENT_FIELD_MISSING DEPENDENT_MISMATCH MAPPING_MISMATCH "
         "DATA_MISMATCH PATTERN_NOT_MATCHED AMBIGUITY_DURING_PROCESSING UNABLE_TO_PARSE_DATA_TYPE NOT_ALLOWED "
         "RECORD_IN_BLUEPRINT CANNOT_PROCESS CANNOT_PERFORM_ACTION FILE_SIZE_MORE_THAN_ALLOWED_SIZE"
     ),
-    Meaning.STALE: "ID_ALREADY_CONVERTED CONVERTED_RECORD NOT_FOUND NO_RECORDS_FOUND",
-    Meaning.DUPLICATE: "DUPLICATE_DATA",
-    Meaning.BUG: "LIMIT_EXCEEDED LIMIT_REACHED INVALID_REQUEST_METHOD REQUIRED_PARAM_MISSING SYNTAX_ERROR",
+    ZohoMeaning.STALE: "ID_ALREADY_CONVERTED CONVERTED_RECORD NOT_FOUND NO_RECORDS_FOUND",
+    ZohoMeaning.DUPLICATE: "DUPLICATE_DATA",
+    ZohoMeaning.BUG: "LIMIT_EXCEEDED LIMIT_REACHED INVALID_REQUEST_METHOD REQUIRED_PARAM_MISSING SYNTAX_ERROR",
 }
-CODES: dict[str, Meaning] = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
+CODES: dict[str, ZohoMeaning] = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
 """Code -> meaning, where the field does not say otherwise."""
 
-WHOLE: Mapping[str, Meaning] = {"NOT_FOUND": Meaning.PLACE, "NO_RECORDS_FOUND": Meaning.PLACE}
+WHOLE: Mapping[str, ZohoMeaning] = {"NOT_FOUND": ZohoMeaning.PLACE, "NO_RECORDS_FOUND": ZohoMeaning.PLACE}
 """Code -> meaning, where it stands for a whole answer: there is no such address. Of a row it means: no such record."""
 
 MULTIPLE = "MULTIPLE_OR_MULTI_ERRORS"
@@ -80,12 +80,12 @@ MULTIPLE = "MULTIPLE_OR_MULTI_ERRORS"
 _DEEPEST, _MOST = 6, 100
 """Levels of errors within errors that are read, and errors of one row."""
 
-FIELDS: Mapping[tuple[str, str], Meaning] = {
-    ("INVALID_DATA", "id"): Meaning.STALE,
-    ("INVALID_DATA", "Who_Id"): Meaning.STALE,
-    ("INVALID_DATA", "What_Id"): Meaning.STALE,
-    ("INVALID_DATA", "Parent_Id"): Meaning.STALE,
-    ("INVALID_DATA", "duplicate_check_fields"): Meaning.RULE,
+FIELDS: Mapping[tuple[str, str], ZohoMeaning] = {
+    ("INVALID_DATA", "id"): ZohoMeaning.STALE,
+    ("INVALID_DATA", "Who_Id"): ZohoMeaning.STALE,
+    ("INVALID_DATA", "What_Id"): ZohoMeaning.STALE,
+    ("INVALID_DATA", "Parent_Id"): ZohoMeaning.STALE,
+    ("INVALID_DATA", "duplicate_check_fields"): ZohoMeaning.RULE,
 }
 """(code, field) -> meaning, before CODES: a link whose record is gone, or a check field that is not unique."""
 
@@ -112,7 +112,7 @@ _PATH = re.compile(r"\$\.data\[(\d+)\]\.?([A-Za-z]\w*)?")
 
 
 @dataclass(frozen=True)
-class Said:
+class ZohoError:
     """One error as Zoho words it. `existing`: (module, id) of the records a value collides with, "" for a module that is not
     told."""
 
@@ -123,10 +123,10 @@ class Said:
     limits: str = ""
 
     @property
-    def meaning(self) -> Meaning | None:
+    def meaning(self) -> ZohoMeaning | None:
         """None: a code no table lists."""
         if self.code == "LIMIT_EXCEEDED" and self.field:
-            return Meaning.WRONG  # too many parts of one field (participants, lines of a subform), not of our call
+            return ZohoMeaning.WRONG  # too many parts of one field (participants, lines of a subform), not of our call
         return FIELDS.get((self.code, self.field), CODES.get(self.code))
 
     @property
@@ -134,13 +134,13 @@ class Said:
         return f"{self.message}{self.limits}".strip() or "no reason was given"
 
 
-def parts(error: Any) -> list[Said]:
+def parts(error: Any) -> list[ZohoError]:
     """The errors that an error object stands for: itself, or those it wraps (`details.errors`, or `errors` beside the code),
     however deep. Never empty."""
     return _parts(error, _DEEPEST)[:_MOST]
 
 
-def _parts(error: Any, levels: int) -> list[Said]:
+def _parts(error: Any, levels: int) -> list[ZohoError]:
     if isinstance(error, Mapping) and levels:
         details = error.get("details")
         for holder in (details, error):
@@ -149,13 +149,13 @@ def _parts(error: Any, levels: int) -> list[Said]:
                 return [part for one in inner[:_MOST] for part in _parts(one, levels - 1)]
         if isinstance(details, list) and any(isinstance(one, Mapping) and one.get("code") for one in details):
             return [part for one in details[:_MOST] for part in _parts(one, levels - 1)]
-    return [said(error)]
+    return [read_error(error)]
 
 
-def said(error: Any) -> Said:
+def read_error(error: Any) -> ZohoError:
     """Reads one error object: `{code, message, details: {api_name, json_path, id or duplicate_record.id, …}}`."""
     if not isinstance(error, Mapping):
-        return Said("", str(error)[:200])
+        return ZohoError("", str(error)[:200])
     given = error.get("details")
     details: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     path = _PATH.search(str(details.get("json_path") or ""))
@@ -163,7 +163,7 @@ def said(error: Any) -> Said:
         details.get("api_name") or (path and path[2]) or details.get("column_name") or details.get("param_name") or ""
     )
     code = str(error.get("code") or "")
-    return Said(code, str(error.get("message") or "")[:500], str(named), _existing(details), _limits(details))
+    return ZohoError(code, str(error.get("message") or "")[:500], str(named), _existing(details), _limits(details))
 
 
 def _existing(details: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -197,47 +197,47 @@ def _limits(details: Mapping[str, Any]) -> str:
 
 
 def failure(
-    one: Said, *, write: bool = True, whole: bool = False, wait: float | None = None, now: datetime | None = None
+    one: ZohoError, *, write: bool = True, whole: bool = False, wait: float | None = None, now: datetime | None = None
 ) -> Failure:
     """What an error means. `whole`: it stands for a whole answer. `wait`: seconds of a Retry-After header."""
-    if one.meaning is Meaning.BUSY:
+    if one.meaning is ZohoMeaning.BUSY:
         return RateLimited(one.text, code=one.code, retry_after=wait)
-    if one.meaning is Meaning.QUOTA:
+    if one.meaning is ZohoMeaning.QUOTA:
         resets = now + timedelta(seconds=wait) if now is not None and wait is not None else None
         return QuotaExhausted(one.text, code=one.code, resets_at=resets)
-    if one.meaning is Meaning.LOST:
+    if one.meaning is ZohoMeaning.LOST:
         return unclear(one.text, write=write, code=one.code)
     if whole and one.code in WHOLE:
         return _FAILURES[WHOLE[one.code]](one)
     return _FAILURES[one.meaning](one)
 
 
-def _stale(one: Said) -> Failure:
+def _stale(one: ZohoError) -> Failure:
     return StaleReference(one.text, code=one.code, field="" if one.field == "id" else one.field)
 
 
-_FAILURES: dict[Meaning | None, Callable[[Said], Failure]] = {
+_FAILURES: dict[ZohoMeaning | None, Callable[[ZohoError], Failure]] = {
     None: lambda one: Transient(one.text, code=one.code or "no code", known=False),
-    Meaning.RETRY: lambda one: Transient(one.text, code=one.code),
-    Meaning.FULL: lambda one: QuotaExhausted(
+    ZohoMeaning.RETRY: lambda one: Transient(one.text, code=one.code),
+    ZohoMeaning.FULL: lambda one: QuotaExhausted(
         f"{one.text}; the Zoho account is full: make room or extend the subscription", code=one.code
     ),
-    Meaning.TOKEN: lambda one: AuthExpired(one.text, code=one.code),
-    Meaning.STOP: lambda one: Misconfigured(
+    ZohoMeaning.TOKEN: lambda one: AuthExpired(one.text, code=one.code),
+    ZohoMeaning.STOP: lambda one: Misconfigured(
         f"{one.text}; the refresh token needs the scopes {SCOPES}, and its user the right to write", code=one.code
     ),
-    Meaning.PLACE: lambda one: Misconfigured(f"{one.text}; is data_center right?", code=one.code),
-    Meaning.RULE: lambda one: Misconfigured(one.text, code=one.code, scope=Scope.RULE, field=one.field),
-    Meaning.OFF: lambda one: Misconfigured(
+    ZohoMeaning.PLACE: lambda one: Misconfigured(f"{one.text}; is data_center right?", code=one.code),
+    ZohoMeaning.RULE: lambda one: Misconfigured(one.text, code=one.code, scope=Scope.RULE, field=one.field),
+    ZohoMeaning.OFF: lambda one: Misconfigured(
         f"{one.text}; the edition of this Zoho account has no such feature, or it is switched off",
         code=one.code,
         scope=Scope.RULE,
         field=one.field,
     ),
-    Meaning.WRONG: lambda one: Rejected(one.text, code=one.code, field=one.field),
-    Meaning.STALE: _stale,
-    Meaning.DUPLICATE: lambda one: Rejected(one.text, code=one.code, field=one.field, existing=one.existing),
-    Meaning.BUG: lambda one: Misconfigured(
+    ZohoMeaning.WRONG: lambda one: Rejected(one.text, code=one.code, field=one.field),
+    ZohoMeaning.STALE: _stale,
+    ZohoMeaning.DUPLICATE: lambda one: Rejected(one.text, code=one.code, field=one.field, existing=one.existing),
+    ZohoMeaning.BUG: lambda one: Misconfigured(
         f"syncd asked for what Zoho does not allow, please report it: {one.text}", code=one.code, field=one.field
     ),
 }
@@ -285,7 +285,7 @@ def answer_failure(response: Response, now: datetime) -> Failure:
     wait = response.retry_after(now)
     told = parts(parsed(response) or {})
     one = told[0]
-    if one.meaning in (Meaning.BUSY, Meaning.QUOTA):
+    if one.meaning in (ZohoMeaning.BUSY, ZohoMeaning.QUOTA):
         return failure(one, wait=wait, now=now)
     slow = throttled(response, now)
     if slow is not None:
@@ -323,4 +323,4 @@ def parsed(response: Response) -> Any:
 def refuses_token(response: Response) -> bool:
     """Whether a 401 is about the token: Zoho says 401 to a missing scope as well, which no new token would mend."""
     meaning = parts(parsed(response) or {})[0].meaning
-    return meaning not in (Meaning.STOP, Meaning.PLACE)
+    return meaning not in (ZohoMeaning.STOP, ZohoMeaning.PLACE)

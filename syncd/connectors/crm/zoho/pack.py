@@ -34,7 +34,7 @@ EMAIL = "Email"
 CONTACT_LINK, OTHER_LINK, OTHER_MODULE = "Who_Id", "What_Id", "$se_module"
 
 
-class Way(Enum):
+class ZohoMethod(Enum):
     """How a record is written."""
 
     UPSERT = "upsert"
@@ -43,27 +43,27 @@ class Way(Enum):
 
 
 @dataclass(frozen=True)
-class Lane:
+class CallTarget:
     """What the records of one call have in common."""
 
     module: str
-    way: Way
+    way: ZohoMethod
     key_field: str = ""
 
     @property
     def method(self) -> str:
-        return "PUT" if self.way is Way.UPDATE else "POST"
+        return "PUT" if self.way is ZohoMethod.UPDATE else "POST"
 
     @property
     def path(self) -> str:
-        return f"/{self.module}/upsert" if self.way is Way.UPSERT else f"/{self.module}"
+        return f"/{self.module}/upsert" if self.way is ZohoMethod.UPSERT else f"/{self.module}"
 
 
 @dataclass
-class Packed:
+class ZohoPayload:
     """The payload of a call. `rows`: places in Call.writes, parallel to `records`; `refused`: writes that cannot be sent."""
 
-    lane: Lane
+    lane: CallTarget
     rows: list[int] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[int, Failure] = field(default_factory=dict)
@@ -71,26 +71,26 @@ class Packed:
     @property
     def check_fields(self) -> list[str]:
         """Of an upsert: the fields by which Zoho looks for the record, in their order."""
-        if self.lane.way is not Way.UPSERT:
+        if self.lane.way is not ZohoMethod.UPSERT:
             return []
         by_email = self.lane.module in PEOPLE and any(record.get(EMAIL) for record in self.records)
         return [self.lane.key_field, *([EMAIL] if by_email else [])]
 
 
 @dataclass
-class _Draft:
+class _CallDraft:
     """A call in the making."""
 
-    lane: Lane
+    lane: CallTarget
     writes: list[Write] = field(default_factory=list)
-    packed: Packed = field(init=False)
+    packed: ZohoPayload = field(init=False)
     names: set[str] = field(default_factory=set)
     size: int = 0
 
     def __post_init__(self) -> None:
-        self.packed = Packed(self.lane)
+        self.packed = ZohoPayload(self.lane)
 
-    def fits(self, item: _Item) -> bool:
+    def fits(self, item: _CallItem) -> bool:
         return (
             self.lane == item.lane
             and len(self.writes) < ROWS
@@ -98,7 +98,7 @@ class _Draft:
             and (not self.size or self.size + item.size <= CALL_BYTES)
         )
 
-    def take(self, item: _Item) -> None:
+    def take(self, item: _CallItem) -> None:
         place = len(self.writes)
         self.writes.append(item.write)
         self.names.update(item.names)
@@ -116,9 +116,9 @@ class _Draft:
 
 
 @dataclass
-class _Item:
+class _CallItem:
     write: Write
-    lane: Lane
+    lane: CallTarget
     names: frozenset[str]
     record: dict[str, Any]
     size: int
@@ -132,9 +132,9 @@ def cost(rows: int) -> float:
 
 def pack(writes: Sequence[Write]) -> list[Call]:
     """The calls, in the order in which they must be sent."""
-    drafts: list[_Draft] = []
+    drafts: list[_CallDraft] = []
     after: dict[str, int] = {}
-    filling: dict[Lane, int] = {}
+    filling: dict[CallTarget, int] = {}
     for write in writes:
         item = _item(write)
         start = max([0, *(after[name] + 1 for name in item.names if name in after)])
@@ -150,43 +150,43 @@ def pack(writes: Sequence[Write]) -> list[Call]:
     return [draft.call() for draft in drafts]
 
 
-def _open(draft: _Draft, lane: Lane) -> bool:
+def _open(draft: _CallDraft, lane: CallTarget) -> bool:
     return draft.lane == lane and len(draft.writes) < ROWS
 
 
-def _placed(drafts: list[_Draft], item: _Item, start: int) -> int:
+def _placed(drafts: list[_CallDraft], item: _CallItem, start: int) -> int:
     place = next((number for number in range(start, len(drafts)) if drafts[number].fits(item)), len(drafts))
     if place == len(drafts):
-        drafts.append(_Draft(item.lane))
+        drafts.append(_CallDraft(item.lane))
     drafts[place].take(item)
     return place
 
 
-def _item(write: Write) -> _Item:
+def _item(write: Write) -> _CallItem:
     lane = lane_of(write)
     try:
         record = record_of(write, lane.way)
-        return _Item(write, lane, _names(write, lane), record, len(orjson.dumps(record)), None)
+        return _CallItem(write, lane, _names(write, lane), record, len(orjson.dumps(record)), None)
     except Unsendable as error:
         failed = Rejected(str(error), code="UNSENDABLE", field=error.field)
-        return _Item(write, lane, _names(write, lane), {}, 0, failed)
+        return _CallItem(write, lane, _names(write, lane), {}, 0, failed)
 
 
-def lane_of(write: Write) -> Lane:
+def lane_of(write: Write) -> CallTarget:
     if write.id:
-        return Lane(write.object, Way.UPDATE)
+        return CallTarget(write.object, ZohoMethod.UPDATE)
     if write.key_field and write.object not in NO_UPSERT:
-        return Lane(write.object, Way.UPSERT, write.key_field)
-    return Lane(write.object, Way.CREATE, write.key_field)
+        return CallTarget(write.object, ZohoMethod.UPSERT, write.key_field)
+    return CallTarget(write.object, ZohoMethod.CREATE, write.key_field)
 
 
-def _names(write: Write, lane: Lane) -> frozenset[str]:
+def _names(write: Write, lane: CallTarget) -> frozenset[str]:
     """What may be in a call only once: the key, the record's id, and the e-mail by which an upsert may find the record."""
     names = {f"key:{write.key}"}
     if write.id:
         names.add(f"id:{write.id}")
     email = write.fields.get(EMAIL, write.on_create.get(EMAIL))
-    if lane.way is Way.UPSERT and lane.module in PEOPLE and email:
+    if lane.way is ZohoMethod.UPSERT and lane.module in PEOPLE and email:
         names.add(f"email:{str(email).strip().lower()}")
     return frozenset(names)
 
@@ -199,11 +199,11 @@ class Unsendable(ValueError):
         self.field = field
 
 
-def record_of(write: Write, way: Way) -> dict[str, Any]:
+def record_of(write: Write, way: ZohoMethod) -> dict[str, Any]:
     """The record as sent: the key or id, cleared fields as null, fields, on_create while no id is known, links the way Zoho
     takes them. Raises Unsendable."""
     record: dict[str, Any] = {}
-    if way is Way.UPDATE:
+    if way is ZohoMethod.UPDATE:
         record["id"] = write.id
     elif write.key_field:
         record[write.key_field] = write.key

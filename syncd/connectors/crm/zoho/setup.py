@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from syncd.capabilities import FieldDescription, MissingField, PrepareResult
-from syncd.connectors.crm.zoho.client import Client
+from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.describe import describe
 from syncd.connectors.crm.zoho.errors import NO_SCOPE
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, StaleReference, Transient
@@ -27,7 +27,7 @@ WHY: Mapping[str, str] = {
 """Code -> why, where we know more than Zoho says."""
 
 
-def prepare(client: Client, needs: Sequence[MissingField], *, dry: bool) -> Iterator[PrepareResult]:
+def prepare(client: ZohoClient, needs: Sequence[MissingField], *, dry: bool) -> Iterator[PrepareResult]:
     """One step a need, in their order."""
     known = describe(client, list(dict.fromkeys(need.object for need in needs)))
     for need in needs:
@@ -42,7 +42,7 @@ def prepare(client: Client, needs: Sequence[MissingField], *, dry: bool) -> Iter
             yield _make(client, need)
 
 
-def _make(client: Client, need: MissingField) -> PrepareResult:
+def _make(client: ZohoClient, need: MissingField) -> PrepareResult:
     body = {"fields": [{"field_label": _label(need), "data_type": "text", "length": need.length, **_unique()}]}
     why = _refusal(client, f"/settings/fields?module={need.object}", body)
     if why:
@@ -58,7 +58,7 @@ def _unique() -> dict[str, Any]:
     return {"unique": {"case_sensitive": False}}
 
 
-def _refusal(client: Client, path: str, body: Mapping[str, Any]) -> str:
+def _refusal(client: ZohoClient, path: str, body: Mapping[str, Any]) -> str:
     """Why it was not made, "" when it was. Raises what a second try may mend (throttled, credits, sign-in)."""
     try:
         answer = client.ask("POST", path, body, write=True)
