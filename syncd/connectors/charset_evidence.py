@@ -74,6 +74,15 @@ ENCODINGS: tuple[Encoding, ...] = (
     Encoding("cp737", ("el",), DOS),
     Encoding("cp775", LATIN_BALTIC, DOS),
     Encoding("cp862", ("he",), DOS),
+    Encoding("cp720", ("ar",), DOS),
+    Encoding("cp855", CYRILLIC, DOS),
+    Encoding("cp861", ("is",), DOS),
+    Encoding("cp863", ("fr",), DOS),
+    Encoding("cp865", ("no", "da", "sv"), DOS),
+    Encoding("iso8859_4", LATIN_BALTIC, DOS),
+    Encoding("mac_iceland", ("is",), MAC),
+    Encoding("mac_romanian", ("ro",), MAC),
+    Encoding("mac_croatian", ("hr", "sl"), MAC),
 )
 
 DAMAGE = -14.0

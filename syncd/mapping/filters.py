@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from syncd.identity.phones import normal_phone
 from syncd.mapping import text as texts
 from syncd.mapping.values import ValueFault, is_empty, to_json, to_text
 
@@ -274,17 +275,13 @@ def _phone_filter(here: str | None) -> Filter:
         """A phone number as e164, international, national or rfc3966; empty for what is no phone number."""
         _one_of("form of phone", form, PHONE_FORMATS)
         words = to_text(value).strip()
-        if not words:
+        number = normal_phone(words[:250], region or here) if words else ""
+        if not number:
             return None
         import phonenumbers  # 25 MB of metadata: only mappings that format phones pay for it
 
-        try:
-            number = phonenumbers.parse(words[:250], region or here)
-        except phonenumbers.NumberParseException:
-            return None
-        if not phonenumbers.is_possible_number(number):
-            return None
-        return str(phonenumbers.format_number(number, getattr(phonenumbers.PhoneNumberFormat, form.upper())))
+        style = getattr(phonenumbers.PhoneNumberFormat, form.upper())
+        return str(phonenumbers.format_number(phonenumbers.parse(number), style))
 
     return phone
 

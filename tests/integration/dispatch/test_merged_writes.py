@@ -13,7 +13,7 @@ from syncd.errors import Ambiguous, Failure, RateLimited, Rejected, Transient
 from syncd.signals import Signal
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
-from tests.lane_rig import T0, THREADS, Rig, signal, sqlite
+from tests.lane_rig import T0, THREADS, Rig, key_of, known, signal, sqlite
 
 UNENFORCED = Idempotency(WriteKind.UPSERT, enforced=False)
 FINDABLE = Idempotency(WriteKind.FINDABLE, enforced=False)
@@ -160,3 +160,32 @@ def test_what_a_refused_call_carried_and_was_not_sent_again_was_never_sent(tmp_p
     rig.later(60)
     rig.drain()
     assert rig.states() == {"delivered": 4}
+
+
+@pytest.mark.parametrize("kind", [WriteKind.AT_MOST_ONCE, WriteKind.FINDABLE, WriteKind.UPSERT], ids=str)
+def test_an_old_signal_whose_record_is_there_makes_no_second_one(tmp_path: Path, kind: WriteKind) -> None:
+    rig = known(tmp_path, Idempotency(kind, enforced=False))
+    rig.crm.add("Task", key=key_of(1), Subject="as somebody changed it")
+    rig.arrive([signal(1), signal(2)], live=False, old=True)
+    rig.drain()
+    assert rig.states() == {"delivered": 2}
+    assert len(rig.records("Task")) == 2
+    written_again = kind is not WriteKind.AT_MOST_ONCE
+    assert next(task["Subject"] for task in rig.records("Task")) == (
+        "signal 1" if written_again else "as somebody changed it"
+    )
+    assert rig.crm.calls.count("find") == 1
+
+
+def test_an_old_signal_whose_record_cannot_be_looked_up_waits(tmp_path: Path) -> None:
+    rig = known(tmp_path, Idempotency(WriteKind.AT_MOST_ONCE, enforced=False))
+    rig.crm.find_faults = [Transient("busy")]
+    rig.arrive([signal(1)], live=False, old=True)
+    done = rig.step()
+    assert rig.records("Task") == []
+    (waiting,) = rig.writes
+    assert waiting["due_at"] == round(T0.timestamp() * 1000) + 30_000
+    assert waiting["reason"] == "cannot be looked up: busy"
+    assert done.settled == 0
+    rig.drain()
+    assert rig.states() == {"delivered": 1}

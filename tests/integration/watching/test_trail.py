@@ -133,6 +133,9 @@ def test_they_go_out_by_otlp_as_the_environment_says(tmp_path: Path, monkeypatch
 
 
 def test_nothing_is_imported_when_nothing_is_wanted() -> None:
-    code = "import sys, syncd.service.daemon, syncd.observability.traces as t; t.set_up({}); print('opentelemetry' in str(sys.modules.keys()))"
+    code = (
+        "import sys, syncd.service.daemon, syncd.observability.traces as t; "
+        "t.set_up({}); print('opentelemetry' in str(sys.modules.keys()))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr

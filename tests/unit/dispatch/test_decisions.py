@@ -422,6 +422,47 @@ def test_a_person_who_was_refused_has_used_a_try() -> None:
     assert (named.state, named.attempts, named.checked_at) == ("creating", 2, NOW + SECOND)
 
 
+DUPLICATE = Rejected("a duplicate", existing=(("Lead", "1"),))
+
+
+@pytest.mark.parametrize(
+    ("answer", "lag", "attempts", "state", "due"),
+    [
+        (PersonMatch(object="Contact", id="c1", role="contact", name="Ann", account="a1"), 0.0, 1, "known", NOW),
+        (None, 0.0, 1, "rejected", NOW),
+        (None, 15.0, 2, "rejected", NOW),
+        (None, 15.0, 1, "creating", NOW + 15_000),
+        (None, 2.0, 1, "creating", NOW + 5000),
+        (Transient("busy"), 0.0, 1, "creating", NOW + 5000),
+        (Transient("busy"), 15.0, 2, "creating", NOW + 300_000),
+        (Transient("busy"), 15.0, 3, "rejected", NOW),
+    ],
+)
+def test_who_a_person_refused_as_a_duplicate_is(
+    answer: PersonMatch | Failure | None, lag: float, attempts: int, state: str, due: int
+) -> None:
+    sent = PersonRow("email:a@b", state="creating", attempts=attempts, sent_at=NOW)
+    after = rules.recognised(sent, DUPLICATE, answer, LAW, NOW, lag=lag)
+    assert (after.state, after.checked_at) == (state, due)
+    if isinstance(answer, PersonMatch):
+        assert (after.object, after.crm_id, after.role, after.name, after.account) == (
+            "Contact",
+            "c1",
+            "contact",
+            "Ann",
+            "a1",
+        )
+    else:
+        assert after.crm_id == ""
+
+
+def test_how_several_records_are_named() -> None:
+    five = [PersonMatch(object="Lead", id=str(n), role="lead", name="" if n else "Ann") for n in range(5)]
+    named = "several records have this phone number: Lead 0 (Ann), Lead 1, Lead 2, Lead 3, Lead 4"
+    assert rules.several(five) == named
+    assert rules.several([*five, five[1]]) == f"{named} and 1 more"
+
+
 @pytest.mark.parametrize("failure", [Transient("t"), Ambiguous("?"), StaleReference("s")])
 def test_a_person_is_given_up_after_their_tries(failure: Failure) -> None:
     sent = PersonRow("email:a@b", state="creating", attempts=2, sent_at=NOW)
