@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection
 
+from syncd.runtime.process_id import this_process
 from syncd.store import engine as engines
 from syncd.store.cursors import Cursors, Sources
 from syncd.store.jobs import Jobs
 from syncd.store.journal.entries import StoreUnavailable
-from syncd.store.leases import Leases, this_process
+from syncd.store.leases import Leases
 from syncd.store.receipts import Receipts
 from syncd.store.revisions import DbInfo, migrate_if_due, read_info
 from syncd.store.schema import leases

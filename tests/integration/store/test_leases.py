@@ -11,10 +11,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from syncd.runtime.process_id import is_dead, this_process
 from syncd.store import Store
 from syncd.store import engine as engines
 from syncd.store.journal.entries import StoreUnavailable
-from syncd.store.leases import Claim, Heartbeat, is_dead, still_held, this_process
+from syncd.store.leases import Claim, Heartbeat, still_held
 from syncd.store.schema import leases
 from tests.entries import MOMENT
 
