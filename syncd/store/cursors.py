@@ -19,7 +19,7 @@ from syncd.store.schema import cursors, memory, source_health
 from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 IN_CHUNK = 500
 
@@ -27,7 +27,7 @@ IN_CHUNK = 500
 class Cursors:
     """How far sources have read. Everything raises StoreUnavailable."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def read(self, source: str) -> bytes | None:
@@ -62,7 +62,7 @@ class Health:
 class Sources:
     """The health of sources. Everything raises StoreUnavailable."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def health(self, source: str) -> Health:

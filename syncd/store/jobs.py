@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import Connection, insert, select, update
 
 from syncd.store.engine import moment
-from syncd.store.leases import Claim, still_held
+from syncd.store.leases import Claim, Leases, still_held
 from syncd.store.schema import jobs
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 OPEN = ("waiting", "running")
 ASKED = "asked"
@@ -76,8 +76,9 @@ class Job:
 class Jobs:
     """The table of jobs. Everything raises StoreUnavailable."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database, leases: Leases) -> None:
+        self._store = database
+        self._leases = leases
 
     def create(self, kind: str, subject: str, args: Mapping[str, Any]) -> Job:
         """A new job, waiting. `args` must be JSON-able."""
@@ -124,14 +125,14 @@ class Jobs:
         for job in reversed(self.list(states=OPEN, kinds=kinds, limit=1000)):
             if (id and job.id != id) or (subject and job.subject != subject):
                 continue
-            claim = self._store.leases.acquire(job.lease, ttl)
+            claim = self._leases.acquire(job.lease, ttl)
             if claim is None:
                 continue
             if self._set(job.id, {"state": "running"}, claim=claim, among=OPEN):
                 fresh = self.get(job.id)
                 assert fresh is not None
                 return fresh, claim
-            self._store.leases.release(claim)  # finished or stopped between the two looks
+            self._leases.release(claim)  # finished or stopped between the two looks
         return None
 
     def step(self, job: str, claim: Claim, *, cursor: bytes | None = None, progress: Mapping[str, Any]) -> bool:

@@ -23,7 +23,7 @@ from syncd.store.schema import leases
 from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 TERM = timedelta(seconds=float(os.environ.get("SYNCD_LEASE_SECONDS") or 60))
 """How long a silent holder keeps a poll, a job or a lane. The variable is for tests that stall processes on purpose."""
@@ -42,7 +42,7 @@ class Claim:
 class Leases:
     """The lease table of one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
         self._left: set[str] = set()  # claims of ours that are over and could not be given back
 
@@ -109,7 +109,7 @@ class Leases:
         return Heartbeat(self, claim)
 
 
-def still_held(store: Store, connection: Connection, lease: str, claim: str) -> bool:
+def still_held(store: Database, connection: Connection, lease: str, claim: str) -> bool:
     """Whether this claim holds the lease, for the rest of this transaction: nobody can take it before the commit."""
     query = select(leases.c.claim).where(
         leases.c.name == lease, leases.c.claim == claim, leases.c.expires_at > now_of(store)
@@ -119,7 +119,7 @@ def still_held(store: Store, connection: Connection, lease: str, claim: str) -> 
     return connection.execute(query).first() is not None
 
 
-def now_of(store: Store) -> Any:
+def now_of(store: Database) -> Any:
     """The time that leases and due rows are judged by: PostgreSQL's own (an SQL expression), else the store's clock."""
     column: ColumnElement[int] = literal_column(engines.DB_NOW)
     return column if store.postgresql else store.now()

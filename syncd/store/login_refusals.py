@@ -6,7 +6,7 @@ without the key; where there is no key or no database, this process remembers fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from syncd.store.schema import refusals
 from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 log = structlog.get_logger(__name__)
 
@@ -30,14 +30,16 @@ log = structlog.get_logger(__name__)
 class StoredRefusals:
     """A `Book` on the database. Nothing raises."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database, mark: Callable[..., str]) -> None:
+        """`mark(*credentials)`: a keyed mark of credentials; raises SyncdError without a key."""
         self._store = store
+        self._mark = mark
         self._own = MemoryRefusals()
         self._unmarked: set[str] = set()  # marks of this process: there is no key to make others with
 
     def mark(self, *credentials: str) -> str:
         try:
-            return self._store.tokens.mark(*credentials)
+            return self._mark(*credentials)
         except SyncdError:  # whoever needs the key says what is wrong with it
             mark = self._own.mark(*credentials)
             self._unmarked.add(mark)

@@ -21,7 +21,7 @@ from syncd.store.leases import now_of
 from syncd.store.schema import receipts
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Receipt:
 class Receipts:
     """The table of receipts. Everything raises StoreUnavailable."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def claim(self, limit: int, ttl: timedelta, *, sources: Sequence[str] | None = None) -> list[Due]:

@@ -27,13 +27,13 @@ from syncd.errors import Misconfigured, Transient, UsageError
 from syncd.http.lockout import keyed
 from syncd.http.oauth import Mint, Token
 from syncd.store.journal.entries import StoreUnavailable
-from syncd.store.leases import TERM, Claim, still_held
+from syncd.store.leases import TERM, Claim, Leases, still_held
 from syncd.store.schema import tokens
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 LEASE = TERM
 """As long as that of a lane: who takes a lane over from a process that is frozen in a mint waits no longer for its token."""
@@ -51,13 +51,15 @@ class StoredTokens:
 
     def __init__(
         self,
-        store: Store,
+        store: Database,
+        leases: Leases,
         key_source: str | bytes | None = None,
         *,
         patience: timedelta = PATIENCE,
         glance: float = GLANCE,
     ) -> None:
         self._store = store
+        self._leases = leases
         self._key_source = key_source
         self._patience = patience.total_seconds()
         self._glance = glance
@@ -112,7 +114,7 @@ class StoredTokens:
         while done is None:  # None: we stalled beyond the lease, and nothing was changed
             claim = self._lease(grant, deadline)
             if claim is not None:
-                with self._store.leases.heartbeat(claim):
+                with self._leases.heartbeat(claim):
                     done = self._store.apply(partial(self._changed, claim, change))
         self._unsaved.pop(grant, None)
         self.look_again(grant)
@@ -162,15 +164,15 @@ class StoredTokens:
                 return held
             claim = self._lease(grant, deadline)
             if claim is not None:
-                with self._store.leases.heartbeat(claim):
+                with self._leases.heartbeat(claim):
                     return self._mint(grant, mint, refused, claim)
 
     def _lease(self, grant: str, deadline: float) -> Claim | None:
         """The grant's lease, or None after a moment's wait. Raises Transient after the deadline."""
-        claim = self._store.leases.acquire(f"token:{grant}", LEASE)
+        claim = self._leases.acquire(f"token:{grant}", LEASE)
         if claim is None:
             if time.monotonic() > deadline:
-                holder = self._store.leases.holder(f"token:{grant}")
+                holder = self._leases.holder(f"token:{grant}")
                 raise Transient(f"another process ({holder}) has been refreshing this token for {self._patience:.0f} s")
             self._pause.wait(self._glance)
         return claim

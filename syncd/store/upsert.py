@@ -9,10 +9,10 @@ from sqlalchemy import Table
 from sqlalchemy.sql.dml import Insert
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 
-def upsert(store: Store, table: Table, row: Mapping[str, Any], changes: Mapping[str, Any]) -> Insert:
+def upsert(store: Database, table: Table, row: Mapping[str, Any], changes: Mapping[str, Any]) -> Insert:
     """Inserts `row`, or makes `changes` to the row with its primary key (none: leaves it as it is)."""
     keys = list(table.primary_key.columns)
     if store.postgresql:

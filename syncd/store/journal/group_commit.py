@@ -21,7 +21,7 @@ from syncd.store.journal.sqlite_fast_path import insert_new
 from syncd.store.leases import still_held
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 REPEAT = "known"
 """The reason by which `status` counts arrivals that the store had already."""
@@ -49,7 +49,7 @@ class GroupResult:
     stir: WakeUp = field(default_factory=WakeUp)
 
 
-def commit_group(store: Store, group: Sequence[Prepared]) -> GroupResult:
+def commit_group(store: Database, group: Sequence[Prepared]) -> GroupResult:
     """Commits the entries, in one transaction if none of them is poison. Raises nothing of the database: each outcome is
     Committed, FenceLost, StoreUnavailable, or the fault of an entry that cannot be stored at all."""
     try:
@@ -79,7 +79,7 @@ def _all_new(group: Sequence[Prepared]) -> GroupResult:
     return GroupResult(outcomes, WakeUp(frozenset(waiting)))
 
 
-def _commit_alone(store: Store, prepared: Prepared) -> GroupResult:
+def _commit_alone(store: Database, prepared: Prepared) -> GroupResult:
     """An entry that is refused: its poison rows go to the quarantine, the rest is committed with them."""
     try:
         poison = list(_poison(store, prepared, parts(prepared)))
@@ -93,7 +93,7 @@ def _commit_alone(store: Store, prepared: Prepared) -> GroupResult:
         return GroupResult([error])  # not one row but the entry itself: whoever submitted it hears of it
 
 
-def _poison(store: Store, prepared: Prepared, suspects: list[EntryPart]) -> Iterable[tuple[EntryPart, Exception]]:
+def _poison(store: Database, prepared: Prepared, suspects: list[EntryPart]) -> Iterable[tuple[EntryPart, Exception]]:
     error = _trial(store, only(prepared, suspects))
     if error is None or not suspects:
         return
@@ -109,7 +109,7 @@ class _RolledBack(Exception):
     pass
 
 
-def _trial(store: Store, prepared: Prepared) -> Exception | None:
+def _trial(store: Database, prepared: Prepared) -> Exception | None:
     """The fault this entry would meet, in a transaction that is rolled back."""
 
     def attempt(connection: Connection) -> None:
@@ -127,7 +127,7 @@ def _trial(store: Store, prepared: Prepared) -> Exception | None:
     return None
 
 
-def _write(store: Store, connection: Connection, group: Sequence[Prepared]) -> GroupResult:
+def _write(store: Database, connection: Connection, group: Sequence[Prepared]) -> GroupResult:
     pen = bulk_writer_for(connection)
     if any(prepared.arrivals for prepared in group):
         pen.guard()
@@ -140,7 +140,7 @@ def _write(store: Store, connection: Connection, group: Sequence[Prepared]) -> G
     return GroupResult(outcomes, stir | WakeUp(hints=any(prepared.hints for prepared in accepted)))
 
 
-def _lost_fences(store: Store, connection: Connection, group: Sequence[Prepared]) -> dict[int, FenceLost]:
+def _lost_fences(store: Database, connection: Connection, group: Sequence[Prepared]) -> dict[int, FenceLost]:
     held: dict[tuple[str, str], bool] = {}
     lost: dict[int, FenceLost] = {}
     for prepared in group:

@@ -23,7 +23,7 @@ from syncd.store.journal.entries import Committed, JournalEntry, OnDone, OnDoneM
 from syncd.store.journal.group_commit import WakeUp, commit_group
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Journal:
     """The one writer of a process for what comes in. Threads may share it; never commit from an event loop (`submit` is
     fine there), nor from a done callback of its futures."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
         self._beside = not store.postgresql
         self.enough = ENOUGH_BESIDE if self._beside else ENOUGH_IN_TURN

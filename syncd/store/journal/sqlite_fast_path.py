@@ -21,7 +21,7 @@ from syncd.store.journal.encoding import NewSignalRows, Prepared, SignalRow
 from syncd.store.journal.entries import InitialDelivery
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 MOST_ROWS = 512  # a power of two; more go the general way
 
@@ -63,7 +63,7 @@ def _setup() -> tuple[str, ...]:
     )
 
 
-def insert_new(store: Store, group: Sequence[Prepared]) -> bool:
+def insert_new(store: Database, group: Sequence[Prepared]) -> bool:
     """Whether the group was committed. False: nothing was, and it must go the general way. Raises StoreUnavailable."""
     if not all(prepared.bare for prepared in group):
         return False

@@ -149,7 +149,7 @@ def test_a_rotation_that_could_not_be_stored_is_stored_before_it_is_used(
 def test_waiting_for_another_process_is_bounded(open_store: Callable[..., Store]) -> None:
     store, vendor = open_store(key_source=KEY), Vendor()
     assert store.leases.acquire("token:g", timedelta(minutes=5), holder="elsewhere:1:x") is not None
-    waiting = StoredTokens(store, KEY, patience=timedelta(milliseconds=30), glance=0.005)
+    waiting = StoredTokens(store, store.leases, KEY, patience=timedelta(milliseconds=30), glance=0.005)
     with pytest.raises(Transient, match="elsewhere"):
         waiting.token("g", vendor.mint)
     assert vendor.minted == []
@@ -259,7 +259,7 @@ def test_a_sign_in_waits_for_the_refresh_under_way(open_store: Callable[..., Sto
 def test_a_sign_in_that_cannot_have_the_lease_is_refused_in_one_line(open_store: Callable[..., Store]) -> None:
     store = open_store(key_source=KEY)
     assert store.leases.acquire("token:g", timedelta(minutes=5), holder="elsewhere:1:x") is not None
-    waiting = StoredTokens(store, KEY, patience=timedelta(milliseconds=30), glance=0.005)
+    waiting = StoredTokens(store, store.leases, KEY, patience=timedelta(milliseconds=30), glance=0.005)
     with pytest.raises(Transient, match="elsewhere:1:x"):
         waiting.put("g", Token(access="signed in"))
 
@@ -305,7 +305,7 @@ def test_a_rotating_token_survives_processes_that_are_killed(store: Store, store
                 assert process.returncode == -9, rest
             for _ in range(2):  # requests that the killed left in its sockets are answered before these
                 requests.get(f"{twin.url}/_twin/stats", timeout=10)
-            kept = StoredTokens(store_of, KEY)._read("g")
+            kept = StoredTokens(store_of, store_of.leases, KEY)._read("g")
             assert kept is not None
             if kept.refresh != twin.tokens.refresh_token:  # killed in between: a person signs in again
                 store_of.tokens.put("g", Token(access="again", refresh=str(twin.tokens.refresh_token)))
