@@ -20,7 +20,8 @@ from syncd.connector import Context
 from syncd.connectors.generic.webhook import CONNECTOR
 from syncd.http.oauth import MemoryTokens
 from syncd.intake.admit import DeliveryTarget, Policy
-from syncd.intake.webhooks import Endpoint, WebhookJournal, WebhookReceiver
+from syncd.intake.async_journal import WebhookJournal
+from syncd.intake.webhooks import Endpoint, WebhookReceiver
 from syncd.store import Store
 from syncd.store.journal.encoding import Prepared
 from syncd.store.journal.entries import JournalEntry, OnDone, OnDoneMany

@@ -9,15 +9,28 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from syncd.store.journal.entries import Committed, OnDone, Outcome
-
-if TYPE_CHECKING:
-    from syncd.intake.webhooks import WebhookJournal
+from syncd.store.journal.entries import Committed, JournalEntry, OnDone, OnDoneMany, Outcome
 
 HOLD = 0.010  # seconds
 DRY_TURNS = 4  # of the loop without a new request: a client that was just answered takes that long for its next
+
+
+class WebhookJournal(Protocol):
+    """What the intake needs of `syncd.store`'s journal: durable, grouped commits of entries that it has prepared itself."""
+
+    @property
+    def depth(self) -> int: ...
+
+    @property
+    def enough(self) -> int:
+        """Entries worth a commit while more come in."""
+        ...
+
+    def prepare(self, entry: JournalEntry) -> Any: ...
+
+    def submit_all(self, waiting: Sequence[tuple[Any, OnDone]], tell: OnDoneMany) -> None: ...
 
 
 class AsyncJournal:

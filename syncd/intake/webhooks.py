@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import structlog
 
 from syncd.connector import Reply, Request, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
-from syncd.intake.async_journal import AsyncJournal
+from syncd.intake.async_journal import AsyncJournal, WebhookJournal
 from syncd.intake.counts import Counts
 from syncd.intake.log_throttle import LogThrottle
 from syncd.intake.quarantine import quarantined_request
@@ -29,7 +29,7 @@ from syncd.intake.unpacking import TooLargeUnpacked, codings, unpacked
 from syncd.observability import traces
 from syncd.observability.logs import REQUEST
 from syncd.signals import Route
-from syncd.store.journal.entries import Committed, JournalEntry, OnDone, OnDoneMany, StoreUnavailable
+from syncd.store.journal.entries import Committed, JournalEntry, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -64,22 +64,6 @@ NO_KEY = WebhookResponse(
     503, b"the key to verify this is being fetched; again in a moment\n", ((b"retry-after", b"5"),)
 )
 NO_STORE = WebhookResponse(503, b"cannot be stored now; again later\n", ((b"retry-after", b"10"),))
-
-
-class WebhookJournal(Protocol):
-    """What the intake needs of `syncd.store`'s journal: durable, grouped commits of entries that it has prepared itself."""
-
-    @property
-    def depth(self) -> int: ...
-
-    @property
-    def enough(self) -> int:
-        """Entries worth a commit while more come in."""
-        ...
-
-    def prepare(self, entry: JournalEntry) -> Any: ...
-
-    def submit_all(self, waiting: Sequence[tuple[Any, OnDone]], tell: OnDoneMany) -> None: ...
 
 
 @dataclass(frozen=True)

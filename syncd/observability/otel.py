@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +21,17 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from syncd import __version__
-from syncd.observability.traces import MOST_LINKS, span_id_of
+
+MOST_LINKS = 128
+"""What OpenTelemetry itself keeps of a span's links."""
 
 _given: ContextVar[UUID | None] = ContextVar("given", default=None)
 _PROPAGATED = ("traceparent", "tracestate")
+
+
+def span_id_of(signal: UUID) -> int:
+    """The span that stands for a signal: derived, so that whoever has the id can link to it."""
+    return int.from_bytes(sha256(signal.bytes).digest()[:8], "big") or 1
 
 
 class _Ids(RandomIdGenerator):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from uuid import UUID
 
@@ -17,8 +16,6 @@ from syncd.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_LINKS = 128
-"""What OpenTelemetry itself keeps of a span's links."""
 OFF = frozenset({"none", "false"})
 
 
@@ -94,11 +91,6 @@ def shut_down() -> None:
     if active is not None:
         before, active = active, None
         before.close()
-
-
-def span_id_of(signal: UUID) -> int:
-    """The span that stands for a signal: derived, so that whoever has the id can link to it."""
-    return int.from_bytes(sha256(signal.bytes).digest()[:8], "big") or 1
 
 
 @contextmanager
