@@ -237,7 +237,7 @@ class Lane:
         """Something new may be due."""
         self._wake.set()
 
-    def mended(self) -> None:
+    def on_signed_in(self) -> None:
         """Somebody has mended what it may have stopped for (signed in): it is tried at once. From any thread."""
         self._mended.set()
         self._wake.set()

@@ -90,7 +90,7 @@ class LoginBackoff:
         self._guard = threading.Lock()
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def by_hand(self) -> Self:
+    def bypass(self) -> Self:
         """A person wants it tried: a reload, a command. What was refused before this waits no hour, unless three times."""
         self._asked = _to_the_millisecond(self._clock())
         return self
@@ -100,7 +100,7 @@ class LoginBackoff:
         self._held(self._book.mark(*credentials))
 
     @contextmanager
-    def trying(self, *credentials: str) -> Iterator[None]:
+    def attempt(self, *credentials: str) -> Iterator[None]:
         """Around one try. It is not begun (Misconfigured) when these must not be tried now; a Misconfigured from within is a
         refusal and noted, an end without a fault is a success. One at a time: who waited learns of the refusal first."""
         mark = self._book.mark(*credentials)

@@ -56,7 +56,7 @@ class IdleWatcher:
         self._lease = lease
         self._news = _Spaced(wake, spacing)
         self._stop = threading.Event()
-        self._hurry = threading.Event()  # ends a pause: by stop and by forgive
+        self._hurry = threading.Event()  # ends a pause: by stop and by clear_backoff
         self._failures = 0
         self._looks = 0
         self._thread = threading.Thread(target=self._run, name=f"syncd wait:{name}", daemon=True)
@@ -75,7 +75,7 @@ class IdleWatcher:
             self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def forgive(self) -> None:
+    def clear_backoff(self) -> None:
         """After a reload: what is wrong may be mended, so a pause is over."""
         self._hurry.set()
 

@@ -121,21 +121,21 @@ class Intake:
         self._policy = Policy.of(settings)
         self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
         self._take_up(settings, sources)
-        self._store.refusals.by_hand()
+        self._store.refusals.bypass()
         try:
             failing = {name for name, health in self._store.sources.all().items() if health.error}
         except StoreUnavailable:  # the new configuration is in force all the same
             failing = set(self._sources)
         for name in self._sources:
-            self.mended(name, polled=name in failing)
+            self.on_signed_in(name, polled=name in failing)
 
-    def mended(self, name: str, *, polled: bool = True) -> None:
+    def on_signed_in(self, name: str, *, polled: bool = True) -> None:
         """What was misconfigured may be right now: no pause is waited out, and with `polled` it is read at once."""
         if name in self._polls and polled:
-            self._polls[name].forgive()
+            self._polls[name].clear_backoff()
             self.schedule.wake(f"poll:{name}")
         if name in self._waits:
-            self._waits[name].forgive()
+            self._waits[name].clear_backoff()
         if name in self._fetches:
             self._fetches[name].forget_pause()
             self.schedule.wake(f"fetch:{name}")

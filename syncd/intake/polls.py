@@ -124,7 +124,7 @@ class Poll:
         """`run` as the schedule wants it."""
         return self.run(stop).not_before
 
-    def forgive(self) -> None:
+    def clear_backoff(self) -> None:
         """After a reload: the next run does not wait for the end of a pause."""
         self._forgiven.set()
 

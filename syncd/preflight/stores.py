@@ -40,7 +40,7 @@ def opened(settings: Settings, base: Path) -> tuple[Store | None, list[Finding]]
             found.extend(_room(url))
             return None, found
         store = open_store(settings, base, migrate=False)
-        store.refusals.by_hand()
+        store.refusals.bypass()
     except SyncdError as error:
         return None, [Finding(Level.FAULT, "database", str(error))]
     found.append(Finding(Level.OK, "database", f"{info.server} at {info.place}, up to date"))

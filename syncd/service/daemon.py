@@ -91,8 +91,8 @@ class Daemon:
         self._calling = PgNotifier(self.store, self._heard)
         self.jobs = JobRunner(self.store, self.intake, clock=self._clock)
         self.intake.schedule.add("jobs", self.jobs.work, Times(every=JOBS_EVERY))
-        sign_ins = SignInWatcher(self.store, self._mended)
-        self.intake.schedule.add("sign-ins", sign_ins.look, Times(every=LOOK_EVERY))
+        sign_ins = SignInWatcher(self.store, self._on_signed_in)
+        self.intake.schedule.add("sign-ins", sign_ins.poll, Times(every=LOOK_EVERY))
         self.intake.schedule.add("purge", self._purge, Times(every=PURGE_EVERY, at_once=False))
         gauges = Gauges(
             self.intake.counts,
@@ -281,12 +281,12 @@ class Daemon:
             if lane is not None:
                 lane.wake()
 
-    def _mended(self, role: str, name: str) -> None:
+    def _on_signed_in(self, role: str, name: str) -> None:
         """Somebody has signed in for this one: what waited for it is tried at once."""
         if role == "source":
-            self.intake.mended(name)
+            self.intake.on_signed_in(name)
         elif name in self.lanes:
-            self.lanes[name].mended()
+            self.lanes[name].on_signed_in()
 
     def _heard(self, stir: WakeUp) -> None:
         """Another machine, or a command beside this daemon, has new work."""

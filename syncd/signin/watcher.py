@@ -38,7 +38,7 @@ class SignInWatcher:
         self._mended = mended
         self._known = self._announced()
 
-    def look(self, stop: threading.Event) -> None:
+    def poll(self, stop: threading.Event) -> None:
         """One look, as the schedule wants it."""
         try:
             now = self._announced()

@@ -1,7 +1,7 @@
 """The open database: its engine, connections and short write transactions.
 
-Everything in the store takes a `Database`; `Store` adds the parts built on it. Promise: whatever the database cannot do comes out as
-`StoreUnavailable` with one clear line, and nothing of that transaction was committed.
+Everything in the store takes a `Database`; `Store` adds the parts built on it. Promise: whatever the database cannot do
+comes out as `StoreUnavailable` with one clear line, and nothing of that transaction was committed.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Clock:
 
 
 def refused(refusals: LoginBackoff, credentials: tuple[str, ...] = WRONG) -> None:
-    with refusals.trying(*credentials):
+    with refusals.attempt(*credentials):
         raise Misconfigured("the server says: no", code="AUTHENTICATIONFAILED")
 
 
@@ -47,7 +47,7 @@ def test_a_secret_is_tried_once_an_hour_by_itself_and_three_times_at_most(steps:
         if what in ("restart", "other"):  # another process on the same book
             refusals, asked = LoginBackoff(book, clock), False
         elif what == "reload":
-            refusals.by_hand()
+            refusals.bypass()
             asked = True
         with pytest.raises(Misconfigured) as caught:
             refused(refusals)
@@ -84,14 +84,14 @@ def test_another_secret_is_tried_at_once_and_success_forgives() -> None:
     with pytest.raises(Misconfigured, match="not tried again before"):
         refusals.check(*WRONG)
     refusals.check(*RIGHT)
-    with refusals.by_hand().trying(*WRONG):
+    with refusals.bypass().attempt(*WRONG):
         pass  # mended at the host
     refusals.check(*WRONG)
 
 
 def test_a_host_that_is_away_refuses_nobody() -> None:
     refusals = LoginBackoff(clock=lambda: MOMENT)
-    with pytest.raises(Transient), refusals.trying(*WRONG):
+    with pytest.raises(Transient), refusals.attempt(*WRONG):
         raise Transient("the connection was lost")
     refusals.check(*WRONG)
 
@@ -110,7 +110,7 @@ def test_of_many_at_once_one_tries() -> None:
 
     def one() -> None:
         together.wait(20)
-        with suppress(Misconfigured), refusals.trying(*WRONG):
+        with suppress(Misconfigured), refusals.attempt(*WRONG):
             tried.append(1)
             raise Misconfigured("no")
 

@@ -37,7 +37,7 @@ def test_a_refused_sign_in_is_asked_for_once_however_often_syncd_starts() -> Non
     def try_it(secret: str, *, by_hand: bool = False) -> Misconfigured:
         refusals = LoginBackoff(book, lambda: now[0])  # a process that has just started
         if by_hand:
-            refusals.by_hand()
+            refusals.bypass()
         context = Context(name="x", tokens=MemoryTokens(), clock=lambda: now[0], refusals=refusals)
         with pytest.raises(Misconfigured) as caught:
             mailbox(context, secret)(None)

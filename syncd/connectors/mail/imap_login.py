@@ -46,7 +46,7 @@ class ByPassword:
         return self._password
 
     def enter(self, client: Any, where: str, secret: str, *, last: bool) -> bool:
-        with self._refusals.trying(*self._credentials), translated(where, otherwise=Misconfigured):
+        with self._refusals.attempt(*self._credentials), translated(where, otherwise=Misconfigured):
             if self._username.isascii() and secret.isascii():
                 client.login(self._username, secret)
             else:

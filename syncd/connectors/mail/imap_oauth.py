@@ -101,7 +101,7 @@ def minter(settings: ImapSettings, name: str, clock: Callable[[], datetime], ref
             form |= {"grant_type": "client_credentials", "scope": " ".join(settings.scopes)}
         else:
             form |= {"grant_type": "refresh_token", "refresh_token": _refresh_token(auth, held, name)}
-        with refusals.trying(settings.token_url, *form.values()):
+        with refusals.attempt(settings.token_url, *form.values()):
             return read_token(_ask(settings.token_url, form), held, name, clock())
 
     return mint

@@ -161,7 +161,7 @@ def test_forgiven_sources_do_not_wait(store: Store) -> None:
     poll = poll_of(store, HostileSource(PAGES, failures={0: Misconfigured("x")}))
     poll.run()
     assert poll.run().ended is PollResult.TOO_EARLY
-    poll.forgive()
+    poll.clear_backoff()
     assert poll.run().ended is PollResult.OK
 
 

@@ -20,7 +20,7 @@ Open = Callable[..., Store]
 
 
 def refused(refusals: LoginBackoff) -> None:
-    with suppress(Misconfigured), refusals.trying(*WRONG):
+    with suppress(Misconfigured), refusals.attempt(*WRONG):
         raise Misconfigured("the server says: no")
 
 
@@ -35,7 +35,7 @@ def test_every_process_knows_and_a_success_is_everybodys(open_store: Open) -> No
     with pytest.raises(Misconfigured, match="the server says: no; not tried again before"):
         other.refusals.check(*WRONG)
     other.refusals.check(*WRONG[:-1], "right")
-    with other.refusals.by_hand().trying(*WRONG):
+    with other.refusals.bypass().attempt(*WRONG):
         pass
     one.refusals.check(*WRONG)
     assert rows(one) == []
@@ -44,7 +44,7 @@ def test_every_process_knows_and_a_success_is_everybodys(open_store: Open) -> No
 def test_together_they_try_three_times_an_hour(open_store: Open) -> None:
     tried = []
     for turn in range(6):
-        with suppress(Misconfigured), open_store(key_source="k" * 40).refusals.by_hand().trying(*WRONG):
+        with suppress(Misconfigured), open_store(key_source="k" * 40).refusals.bypass().attempt(*WRONG):
             tried.append(turn)
             raise Misconfigured("no")
     assert tried == [0, 1, 2]

@@ -230,14 +230,14 @@ def test_a_sign_in_elsewhere_is_used_from_the_next_look_on(open_store: Callable[
     announce(second, "destination", "crm", "g")
     assert first.tokens.token("g", vendor.mint).access == "access-1"
     for _ in range(2):
-        sign_ins.look(threading.Event())
+        sign_ins.poll(threading.Event())
         assert first.tokens.token("g", vendor.mint).access == "signed in"
     assert looked == [("destination", "crm")]
     assert second.tokens.forget("g")
     assert not second.tokens.forget("g")
     announce(second, "destination", "crm", "g")
     Announcements(first).keep_only([])  # a daemon that starts forgets the dead, not what was announced
-    sign_ins.look(threading.Event())
+    sign_ins.poll(threading.Event())
     assert first.tokens.token("g", vendor.mint).access == "access-2"
 
 
