@@ -1,7 +1,7 @@
 """Durable webhook ingest beside a no-op of the same server, in interleaved rounds; prints ratios.
 
 `python -m bench.ingest [--rounds N] [--requests N] [--postgres URL]`. What is measured: POST of about 1 KiB by 64 keep-alive
-connections; verified (HMAC), parsed, deduplicated, committed and fsynced before the 200, by the daemon's own doors, server and
+connections; verified (HMAC), parsed, deduplicated, committed and fsynced before the 200, by the daemon's own receiver, server and
 store in one process. Held against it: a no-op route of the same app that reads the body; a no-op without framework; and the
 same ingest with one commit a request. The load comes from a process of its own (`bench.load`).
 """

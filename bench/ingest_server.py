@@ -1,4 +1,4 @@
-"""The server under test of `bench.ingest`: the daemon's own doors and web server, the generic webhook source with HMAC,
+"""The server under test of `bench.ingest`: the daemon's own receiver and web server, the generic webhook source with HMAC,
 and a store; beside them a no-op route that reads the body.
 
 `python -m bench.ingest_server DATABASE_URL [--one-by-one]` prints its port and runs until stdin closes.
@@ -107,11 +107,11 @@ def main() -> None:
     asked = parser.parse_args()
     store = Store.open(asked.database)
     journal: WebhookJournal = OneByOne(store) if asked.one_by_one else store.journal
-    doors = WebhookReceiver(journal, POLICY)
+    receiver = WebhookReceiver(journal, POLICY)
     source = CONNECTOR.build(CONNECTOR.settings(**SETTINGS), Context(name="shop", tokens=MemoryTokens()))
-    doors.open(POLICY, {"shop": Endpoint.of("shop", source)})
-    gauges = Gauges(doors.counts, lambda: journal.depth, lambda: doors.waiting)
-    app = make_app(doors, registry_of(gauges), Readiness, routes=[Route("/noop", noop, methods=["POST"])])
+    receiver.open(POLICY, {"shop": Endpoint.of("shop", source)})
+    gauges = Gauges(receiver.counts, lambda: journal.depth, lambda: receiver.waiting)
+    app = make_app(receiver, registry_of(gauges), Readiness, routes=[Route("/noop", noop, methods=["POST"])])
     server = Server(WithRawNoOp(app), "127.0.0.1", 0)
     server.start()
     print(server.port, flush=True)

@@ -1,6 +1,6 @@
 """Lets requests wait for durable commits: one hand-over to the writer, and one wake of the event loop, for many requests.
 
-The doors use it. Promise: the loop never touches the database; a request waits for no other longer than HOLD.
+The receiver use it. Promise: the loop never touches the database; a request waits for no other longer than HOLD.
 """
 
 from __future__ import annotations

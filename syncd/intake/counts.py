@@ -1,6 +1,6 @@
 """What came in, counted for /metrics: webhooks by answer, signals new and repeated, by source.
 
-The doors (event loop) and the polls (threads) add to it, the metrics page reads it. Counts start at 0 with the process; the
+The receiver (event loop) and the polls (threads) add to it, the metrics page reads it. Counts start at 0 with the process; the
 durable books are the store's.
 """
 

@@ -1,4 +1,4 @@
-"""All that brings signals in, as one: doors, polls, fetches of hints and keys, over the sources of a configuration.
+"""All that brings signals in, as one: receiver, polls, fetches of hints and keys, over the sources of a configuration.
 
 The daemon builds it, starts it, hands it a new configuration on reload, and stops it. Promise: a reload swaps policy and
 endpoints at once and leaves unchanged sources alone.
@@ -42,7 +42,7 @@ LEAVE = 1.0  # seconds in which a wait ends
 
 
 class Intake:
-    """`sources`: connector objects by name, as the configuration built them. `doors` goes to the web app."""
+    """`sources`: connector objects by name, as the configuration built them. `receiver` goes to the web app."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Intake:
         self._waits: dict[str, IdleWatcher] = {}
         self._started = False
         self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
-        self.doors = WebhookReceiver(
+        self.receiver = WebhookReceiver(
             store.journal,
             self._policy,
             max_body=settings.server.max_body,
@@ -95,7 +95,7 @@ class Intake:
         return {name: entry.type for name, entry in self._settings.items()}
 
     def start(self) -> None:
-        """Polls, waits and fetches begin. The doors are open as soon as a server stands before them."""
+        """Polls, waits and fetches begin. The receiver are open as soon as a server stands before them."""
         for fetches in self._fetches.values():
             fetches.forget_pause()
         self.schedule.start()
@@ -115,9 +115,9 @@ class Intake:
 
     def reload(self, settings: Settings, sources: Mapping[str, Any]) -> None:
         """Another configuration: switches and limits at once, changed and new sources afresh, removed ones end."""
-        self.doors.max_body = settings.server.max_body
-        self.doors.max_bytes = max(BYTES_IN_FLIGHT, 2 * settings.server.max_body)
-        self.doors.max_waiting = settings.server.max_waiting
+        self.receiver.max_body = settings.server.max_body
+        self.receiver.max_bytes = max(BYTES_IN_FLIGHT, 2 * settings.server.max_body)
+        self.receiver.max_waiting = settings.server.max_waiting
         self._policy = Policy.of(settings)
         self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
         self._take_up(settings, sources)
@@ -157,7 +157,7 @@ class Intake:
         for name, entry in settings.sources.items():
             if name not in self._settings and name in sources:
                 self._add(name, entry, sources[name], settings.zone)
-        self.doors.open(self._policy, self._endpoints)
+        self.receiver.open(self._policy, self._endpoints)
 
     def _drop(self, name: str) -> None:
         for kind in ("poll", "fetch", "keys", "subscriptions"):

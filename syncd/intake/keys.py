@@ -1,6 +1,6 @@
 """Fetches the keys that verifiers need, outside of the request path: at start, and when a verifier lacked one.
 
-The schedule runs it, the doors ask for it. Promise: however many requests lack a key, the vendor is asked at most once in a
+The schedule runs it, the receiver ask for it. Promise: however many requests lack a key, the vendor is asked at most once in a
 while. A source whose keys cannot be had, or not all of them, is shown by `status` and `/readyz`.
 """
 

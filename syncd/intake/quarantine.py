@@ -1,6 +1,6 @@
 """What cannot be understood is kept whole: the stored form of requests and signals, and reading it back.
 
-The doors, the fetches and `syncd quarantine retry` use it. Promise: a stored request holds what `parse` needs and none of the
+The receiver, the fetches and `syncd quarantine retry` use it. Promise: a stored request holds what `parse` needs and none of the
 credentials it came with.
 """
 

@@ -1,6 +1,6 @@
 """When sources work: polls by interval or cron, fetches of hints, fetches of keys. APScheduler, and a thread for every run.
 
-The daemon fills it, the doors and the journal wake it. Promise: a source never overlaps with itself, never delays another,
+The daemon fills it, the receiver and the journal wake it. Promise: a source never overlaps with itself, never delays another,
 and one that hangs holds up nobody, not even the end of the process.
 """
 

@@ -1,6 +1,6 @@
 """Bodies that were packed for the way (Content-Encoding: gzip, deflate), unpacked up to a limit. Pure.
 
-The doors use it after a request came in, quarantine's retry for bodies that were kept packed. Promise: never more than `limit`
+The receiver use it after a request came in, quarantine's retry for bodies that were kept packed. Promise: never more than `limit`
 bytes (and one read of zlib) are held, however well the body is packed.
 """
 

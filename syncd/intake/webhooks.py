@@ -1,6 +1,6 @@
 """Webhooks: from an HTTP request to an answer that is sent only when what it brought is durable.
 
-The web room builds a `Request` and awaits `WebhookReceiver.receive`; the daemon fills the doors and swaps them on
+The web room builds a `Request` and awaits `WebhookReceiver.receive`; the daemon fills the receiver and swaps them on
 reload. Promise: 2xx
 means committed (or nothing to keep); what is not authentic is 401 and leaves no trace; an authentic body that cannot be
 understood is 200 and in quarantine; when the store cannot commit, 503. Failure policy: closed, and never a 500.
@@ -225,10 +225,10 @@ class WebhookReceiver:
         try:
             policy = self._open.policy
             if size <= SMALL_BODY and "content-encoding" not in request.headers:
-                verdict = self._weigh(endpoint, request, policy)
+                verdict = self._prepare(endpoint, request, policy)
             else:
                 loop = asyncio.get_running_loop()
-                verdict = await loop.run_in_executor(self._threads, self._weigh, endpoint, request, policy)
+                verdict = await loop.run_in_executor(self._threads, self._prepare, endpoint, request, policy)
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.name)
             return verdict if isinstance(verdict, WebhookResponse) else await self._commit(endpoint, verdict)
@@ -236,10 +236,10 @@ class WebhookReceiver:
             self.waiting -= 1
             self.bytes_held -= size
 
-    def take(self, endpoint: Endpoint, request: Request, answered: Callable[[WebhookResponse], None]) -> None:
+    def receive_nowait(self, endpoint: Endpoint, request: Request, answered: Callable[[WebhookResponse], None]) -> None:
         """`receive` without a coroutine, for a body of at most SMALL_BODY: `answered(answer)` is called on this loop, within
         this call when nothing has to be committed."""
-        verdict = self._weigh(endpoint, request, self._open.policy)
+        verdict = self._prepare(endpoint, request, self._open.policy)
         if isinstance(verdict, WebhookResponse):
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.name)
@@ -262,7 +262,7 @@ class WebhookReceiver:
 
         self._commits.submit(verdict, ended)
 
-    def _weigh(self, endpoint: Endpoint, request: Request, policy: Policy) -> Any:
+    def _prepare(self, endpoint: Endpoint, request: Request, policy: Policy) -> Any:
         """`evaluate` at the time it came, an entry at once as the journal takes it: its rows are made where it is still warm,
         and what the body was parsed into does not wait for the commit."""
         now = request.received_at

@@ -97,7 +97,7 @@ class Daemon:
         gauges = Gauges(
             self.intake.counts,
             lambda: self.store.journal.depth,
-            lambda: self.intake.doors.waiting,
+            lambda: self.intake.receiver.waiting,
             self._lines,
             self._lags,
             lambda: Reloads(self.reloads.applied, self.reloads.refused, bool(self.reloads.fault)),
@@ -108,7 +108,7 @@ class Daemon:
             meter=self._meter,
         )
         public_url = self.settings.server.public_url
-        app = make_app(self.intake.doors, registry_of(gauges), self.ready, public_url=public_url)
+        app = make_app(self.intake.receiver, registry_of(gauges), self.ready, public_url=public_url)
         self._server = Server(app, self.settings.server.host, self.settings.server.port)
 
     def _assemble(self, loaded: Loaded) -> Assembly:
@@ -129,7 +129,7 @@ class Daemon:
         return self._server.url
 
     def start(self) -> None:
-        """Everything begins; the doors open first, so that no vendor waits for a CRM."""
+        """Everything begins; the receiver open first, so that no vendor waits for a CRM."""
         presence = show_presence(self.store)
         if presence is not None:
             self._running.enter_context(presence)

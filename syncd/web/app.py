@@ -32,7 +32,7 @@ class Readiness:
 
 
 def make_app(
-    doors: WebhookReceiver,
+    receiver: WebhookReceiver,
     registry: CollectorRegistry,
     ready: Callable[[], Readiness],
     *,
@@ -40,14 +40,14 @@ def make_app(
     routes: Sequence[Route] = (),
 ) -> App:
     """`ready` may block (it asks the database): it runs in a thread. `routes` are further pages."""
-    return App(doors, WebhookRoute(doors, public_url=public_url), _pages(registry, ready, routes))
+    return App(receiver, WebhookRoute(receiver, public_url=public_url), _pages(registry, ready, routes))
 
 
 class App:
     """Sends /webhooks/… to the hot route, all else to the pages."""
 
-    def __init__(self, doors: WebhookReceiver, webhooks: WebhookRoute, pages: Starlette) -> None:
-        self._doors = doors
+    def __init__(self, receiver: WebhookReceiver, webhooks: WebhookRoute, pages: Starlette) -> None:
+        self._doors = receiver
         self._webhooks = webhooks
         self._pages = pages
 

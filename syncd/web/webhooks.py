@@ -54,8 +54,8 @@ class _Gone(Exception):
 class WebhookRoute:
     """ASGI app of one path prefix. `public_url` (without a path) is how vendors reach us: signatures may cover it."""
 
-    def __init__(self, doors: WebhookReceiver, *, public_url: str = "", body_seconds: float = BODY_SECONDS) -> None:
-        self._doors = doors
+    def __init__(self, receiver: WebhookReceiver, *, public_url: str = "", body_seconds: float = BODY_SECONDS) -> None:
+        self._doors = receiver
         self._public_url = public_url
         self._body_seconds = body_seconds
         self._telling: set[asyncio.Task[None]] = set()
@@ -64,8 +64,8 @@ class WebhookRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, _, tail = scope["path"][len(PREFIX) :].partition("/")
-        doors = self._doors
-        endpoint = doors.endpoint(name)
+        receiver = self._doors
+        endpoint = receiver.endpoint(name)
         if endpoint is None:
             await self._refuse(receive, send, "", NO_SUCH_SOURCE)
             return
@@ -81,8 +81,8 @@ class WebhookRoute:
             return
         except _Gone:
             return
-        answer = await doors.receive(endpoint, self._request(scope, headers, body, tail))
-        doors.counts.answered(name, answer.status)
+        answer = await receiver.receive(endpoint, self._request(scope, headers, body, tail))
+        receiver.counts.answered(name, answer.status)
         if answer is not STORED or not self._stored.sent(getattr(send, "__self__", None)):
             await self._tell(send, answer)
 
@@ -91,15 +91,15 @@ class WebhookRoute:
         False, and nothing done, for what is not plain: the usual way answers it."""
         scope = cycle.scope
         name, _, tail = scope["path"][len(PREFIX) :].partition("/")
-        doors = self._doors
-        endpoint = doors.endpoint(name)
+        receiver = self._doors
+        endpoint = receiver.endpoint(name)
         size = len(cycle.body)
         if (
             endpoint is None
             or scope["method"] != POST
             or cycle.waiting_for_100_continue
             or size > SMALL_BODY
-            or doors.refusal(size) is not None
+            or receiver.refusal(size) is not None
         ):
             return False
         headers = _headers(scope["headers"])
@@ -108,7 +108,7 @@ class WebhookRoute:
         request = self._request(scope, headers, bytes(cycle.body), tail)
         cycle.body = bytearray()
         cycle.flow.resume_reading()
-        doors.take(endpoint, request, partial(self._answered, cycle, name))
+        receiver.receive_nowait(endpoint, request, partial(self._answered, cycle, name))
         return True
 
     def _answered(self, cycle: Any, name: str, answer: WebhookResponse) -> None:
@@ -153,7 +153,7 @@ class WebhookRoute:
 
     async def _long_body(self, message: Message, receive: Receive) -> bytes:
         """A body that comes in pieces; what is held of it counts against the bytes in flight while it grows."""
-        doors = self._doors
+        receiver = self._doors
         chunks: list[bytes] = []
         held = 0
         try:
@@ -161,13 +161,13 @@ class WebhookRoute:
                 while True:
                     chunk = message.get("body", b"")
                     size = len(chunk)
-                    if held + size > doors.max_body:
+                    if held + size > receiver.max_body:
                         raise _BodyRefused(TOO_LARGE)
-                    if doors.bytes_held + size > doors.max_bytes:
+                    if receiver.bytes_held + size > receiver.max_bytes:
                         raise _BodyRefused(BUSY)
                     chunks.append(chunk)
                     held += size
-                    doors.bytes_held += size
+                    receiver.bytes_held += size
                     if not message.get("more_body"):
                         return b"".join(chunks)
                     message = await receive()
@@ -176,7 +176,7 @@ class WebhookRoute:
         except TimeoutError:
             raise _BodyRefused(TOO_SLOW) from None
         finally:
-            doors.bytes_held -= held
+            receiver.bytes_held -= held
 
     async def _refuse(self, receive: Receive, send: Send, name: str, answer: WebhookResponse) -> None:
         """Answers before the body is read: the answer goes out, a bounded rest is dropped, the connection closes."""

@@ -1,4 +1,4 @@
-"""The demo as its user runs it: another process, the public doors, the balance sheet, exit code 0."""
+"""The demo as its user runs it: another process, the public receiver, the balance sheet, exit code 0."""
 
 import json
 import os

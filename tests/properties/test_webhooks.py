@@ -1,4 +1,4 @@
-"""Hostile input at the webhook doors: a verifier raises NotAuthentic or nothing, a parser Malformed or nothing."""
+"""Hostile input at the webhook receiver: a verifier raises NotAuthentic or nothing, a parser Malformed or nothing."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class House:
     """A running server and what stands behind it."""
 
     server: Server
-    doors: WebhookReceiver
+    receiver: WebhookReceiver
     journal: HostileJournal
     source: HostileWebhook
 
@@ -40,9 +40,9 @@ MakeHouse = Callable[..., House]
 def make_house() -> Iterator[MakeHouse]:
     servers: list[Server] = []
 
-    def make(*, source: HostileWebhook | None = None, ready: Readiness = Readiness(), **doors: Any) -> House:  # noqa: B008
+    def make(*, source: HostileWebhook | None = None, ready: Readiness = Readiness(), **receiver: Any) -> House:  # noqa: B008
         journal, webhook = HostileJournal(), source or HostileWebhook()
-        opened = WebhookReceiver(journal, POLICY, **doors)
+        opened = WebhookReceiver(journal, POLICY, **receiver)
         opened.open(POLICY, {"shop": Endpoint.of("shop", webhook)})
         gauges = Gauges(opened.counts, lambda: journal.depth, lambda: opened.waiting)
         server = Server(make_app(opened, registry_of(gauges), lambda: ready), "127.0.0.1", 0)

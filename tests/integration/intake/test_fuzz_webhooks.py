@@ -44,7 +44,7 @@ headers = st.dictionaries(st.sampled_from(NAMES), header_values, max_size=6)
 @pytest.mark.parametrize("style", SECRETS)
 def test_unsigned_requests_are_never_more_than_401(house: House, style: str) -> None:
     endpoint = Endpoint("shop", HostileWebhook(), verifier(STYLES[style], [SECRETS[style]]))
-    house.doors.open(POLICY, {"shop": endpoint})
+    house.receiver.open(POLICY, {"shop": endpoint})
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
@@ -62,7 +62,7 @@ def test_unsigned_requests_are_never_more_than_401(house: House, style: str) -> 
 
 def test_signed_garbage_is_200_and_kept(house: House) -> None:
     endpoint = Endpoint("shop", HostileWebhook(), verifier(STYLES["hmac"], [SECRETS["hmac"]]))
-    house.doors.open(POLICY, {"shop": endpoint})
+    house.receiver.open(POLICY, {"shop": endpoint})
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.binary(max_size=300).filter(lambda body: body != b"probe"))

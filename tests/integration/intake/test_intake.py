@@ -123,11 +123,11 @@ def test_bad_rows_are_kept_apart_and_answered_200(store: Store, intake_of: Calla
 
 
 class served:
-    """The intake's doors behind a real server."""
+    """The intake's receiver behind a real server."""
 
     def __init__(self, intake: Intake) -> None:
-        gauges = Gauges(intake.counts, lambda: 0, lambda: intake.doors.waiting)
-        self._server = Server(make_app(intake.doors, registry_of(gauges), Readiness), "127.0.0.1", 0)
+        gauges = Gauges(intake.counts, lambda: 0, lambda: intake.receiver.waiting)
+        self._server = Server(make_app(intake.receiver, registry_of(gauges), Readiness), "127.0.0.1", 0)
 
     def __enter__(self) -> str:
         self._server.start()

@@ -120,7 +120,7 @@ def test_hints_are_stored_before_the_200(house: House) -> None:
 
 def test_a_switched_off_source_still_answers_200(house: House) -> None:
     off = Policy(switches={})
-    house.doors.open(off, {"shop": Endpoint.of("shop", house.source)})
+    house.receiver.open(off, {"shop": Endpoint.of("shop", house.source)})
     assert house.post(body(1, 2)).status_code == 200
     (entry,) = house.journal.entries
     assert (entry.arrivals, entry.off) == ([], {("custom.event", "switch"): 2})
@@ -184,7 +184,7 @@ def test_a_client_that_hangs_up_in_mid_body_leaves_nothing(house: House) -> None
     with socket.create_connection(("127.0.0.1", house.server.port)) as gone:
         gone.sendall(b"POST /webhooks/shop HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf")
     assert house.post(body(2)).status_code == 200
-    assert (len(house.journal.entries), house.doors.bytes_held, house.doors.waiting) == (1, 0, 0)
+    assert (len(house.journal.entries), house.receiver.bytes_held, house.receiver.waiting) == (1, 0, 0)
 
 
 def test_back_pressure_answers_503_and_recovers(make_house: MakeHouse) -> None:
@@ -207,7 +207,7 @@ def test_concurrent_repeats_are_one_signal(house: House) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: house.post(body(7)).status_code, range(40)))
     assert set(answers) == {200}
-    assert (house.doors.counts.fresh, house.doors.counts.repeats) == ({"shop": 1}, {"shop": 39})
+    assert (house.receiver.counts.fresh, house.receiver.counts.repeats) == ({"shop": 1}, {"shop": 39})
 
 
 def test_the_signed_url_is_the_public_one(make_house: MakeHouse) -> None:

@@ -91,7 +91,7 @@ def test_a_connection_that_is_to_close_closes(
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in answer
         assert wire.recv(10) == b""
-    assert house.doors.waiting == 0
+    assert house.receiver.waiting == 0
 
 
 def test_a_sender_that_waits_to_be_told_to_go_on_is_told(house: House, wire: socket.socket) -> None:
@@ -111,7 +111,7 @@ def test_a_sender_that_left_before_its_answer_leaves_nothing_behind(house: House
         wait_until(lambda: house.journal.depth == 1)
     house.journal.release()
     assert house.post(body(2)).status_code == 200
-    assert (house.doors.waiting, house.doors.bytes_held) == (0, 0)
+    assert (house.receiver.waiting, house.receiver.bytes_held) == (0, 0)
     assert len(house.journal.entries) == 2
 
 
