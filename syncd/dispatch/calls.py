@@ -113,7 +113,7 @@ class DestinationClient:
                 self._hours = spending(connection, self.name)
         return pacing.budget(self._quota, self.destination.allowance(), self._hours, now)
 
-    def _pay(self, expected: float) -> None:
+    def _book_cost(self, expected: float) -> None:
         """Books what was really spent, beyond what was booked before the call; keeps the pace."""
         cost = self.destination.spend()
         self.made += cost.calls
@@ -309,8 +309,8 @@ class DestinationClient:
                 if call is None:
                     break
                 try:
-                    self._depart(call, before)
-                    flying[self._fly(call)] = call
+                    self._mark_in_flight(call, before)
+                    flying[self._submit(call)] = call
                 except Paused as reason:
                     paused = reason
             if not flying:
@@ -318,7 +318,7 @@ class DestinationClient:
             landed, _ = wait(flying, return_when=FIRST_COMPLETED)
             for one in landed:
                 call = flying.pop(one)
-                again = self._land(call, one.result(), after, rule_of, refused)
+                again = self._completed(call, one.result(), after, rule_of, refused)
                 waiting.extendleft(reversed([more for group in again for more in self.destination.plan(group)]))
                 if any(self.endpoints.failing(write.object) for write in call.writes):
                     waiting = deque(one for one in waiting if not any(once(write) for write in one.writes))
@@ -336,7 +336,7 @@ class DestinationClient:
             taken |= marks
         return None
 
-    def _depart(self, call: Call, before: Callable[[Call], None]) -> None:
+    def _mark_in_flight(self, call: Call, before: Callable[[Call], None]) -> None:
         self.check(call.cost)
         begun = self.clock()
         before(call)
@@ -347,7 +347,7 @@ class DestinationClient:
             # We were stopped meanwhile: the lane may be somebody else's, and the doubt of these writes is running out.
             raise Paused
 
-    def _fly(self, call: Call) -> Future[list[Outcome] | Failure]:
+    def _submit(self, call: Call) -> Future[list[Outcome] | Failure]:
         if self.destination.concurrency == 1:
             done: Future[list[Outcome] | Failure] = Future()
             done.set_result(self._send(call))
@@ -359,7 +359,7 @@ class DestinationClient:
     def _send(self, call: Call) -> list[Outcome] | Failure:
         return self._ask("send", len(call.writes), lambda: self.destination.send(call))
 
-    def _land(
+    def _completed(
         self,
         call: Call,
         answer: list[Outcome] | Failure,
@@ -374,7 +374,7 @@ class DestinationClient:
                 answer = answer.about_call()
             if not self._note_sent(call.writes, [answer] * len(call.writes)):
                 self._judge(answer)
-            self._pay(call.cost)
+            self._book_cost(call.cost)
             pieces = rules.split(call.writes, answer, rule_of)
             if pieces is not None:
                 refused(call, answer)
@@ -391,7 +391,7 @@ class DestinationClient:
             ):
                 self._judge(outcome)
                 break
-        self._pay(call.cost)
+        self._book_cost(call.cost)
         return after(call, answer)
 
     def spared(self, write: Write) -> int | None:

@@ -33,17 +33,17 @@ class Filling:
     """The reading of one round. `known_since(work)`: when the CRM last told of the record of this work's person (ms)."""
 
     def __init__(
-        self, law: RetryPolicy, caller: DestinationClient, ledger: Ledger, known_since: Callable[[Work], int]
+        self, policy: RetryPolicy, client: DestinationClient, ledger: Ledger, known_since: Callable[[Work], int]
     ) -> None:
-        self._law = law
-        self._caller = caller
+        self._policy = policy
+        self._client = client
         self._ledger = ledger
         self._known_since = known_since
 
     def filled(self, ready: Sequence[Pair]) -> list[Pair]:
         """Those that may go now, with what they have to write; the others are noted in their rows. Raises Paused."""
         asking: dict[str, list[Pair]] = {}
-        now = self._caller.clock()
+        now = self._client.clock()
         for work, write in ready:
             # One that is not due waits outside: nobody has read what stands in its record.
             if work.draft.reads and work.row.due_at <= now:
@@ -68,13 +68,13 @@ class Filling:
         object_ = pairs[0][0].draft.object
         ids = list(dict.fromkeys(write.id for _, write in pairs))
         fields = list(dict.fromkeys(name for work, _ in pairs for name in work.draft.reads))
-        there = self._caller.values(object_, ids, fields)
+        there = self._client.values(object_, ids, fields)
         if isinstance(there, Failure):
             if isinstance(there, Misconfigured) and there.scope is Scope.RULE:
-                self._caller.hold(rule, there)
-            again_at = self._caller.look_up_again_at()
+                self._client.hold(rule, there)
+            again_at = self._client.look_up_again_at()
             for work, _ in pairs:
-                self._put(work, rules.not_looked_up(work.row, there, self._law, now, again_at=again_at))
+                self._put(work, rules.not_looked_up(work.row, there, self._policy, now, again_at=again_at))
             return None
         self._not_there([work for work, write in pairs if write.id not in there], now)
         return there
@@ -92,13 +92,13 @@ class Filling:
     def _not_there(self, works: Sequence[Work], now: int) -> None:
         """A record that was made a moment ago may not be shown yet. Else it was deleted, merged or converted, and their
         people are resolved once more."""
-        lag = round(self._caller.destination.search_lag * SECOND)
+        lag = round(self._client.destination.search_lag * SECOND)
         rows, stale = [], set()
         for work in works:
             if self._known_since(work) > now - lag:
                 self._put(work, msgspec.structs.replace(work.row, reason=NOT_SEEN, due_at=now + lag))
                 continue
-            work.row = rules.decide(work.row, GONE, work.keying, self._law, now)
+            work.row = rules.decide(work.row, GONE, work.keying, self._policy, now)
             rows.append((work.taken, work.row))
             stale.add(work.signal.person.identity)
             if not work.row.finished:

@@ -89,14 +89,14 @@ class Lane:
         here = settings.destinations[name]
         self._quota = here.quota
         doubt = here.doubt.total_seconds() if here.doubt is not None else destination.doubt
-        law = RetryPolicy(settings.retry, round((doubt + destination.search_lag) * 1000), random)
-        self._route = LaneContext(settings, destination, here, mapping, law)
+        policy = RetryPolicy(settings.retry, round((doubt + destination.search_lag) * 1000), random)
+        self._route = LaneContext(settings, destination, here, mapping, policy)
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._wake = threading.Event()
         self._mended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._caller: DestinationClient | None = None
+        self._client: DestinationClient | None = None
         self._now: int | None = None
         self._extended = 0
         self._store_trouble = ""
@@ -113,48 +113,48 @@ class Lane:
         """One claim-to-settle round. `now` stands still for the whole round when given, else the store's clock runs.
         Raises StoreUnavailable; what was under way is then in doubt, or free again when the claim runs out."""
         self._now = millis(now) if now is not None else None
-        caller = self._calls()
-        caller.made = 0
+        client = self._calls()
+        client.made = 0
         started = self._clock()
-        if caller.paused(started):
-            return StepResult(wait_until=caller.pace.paused_until, reason=caller.pace.reason)
-        batch = self._claim(caller, started)
+        if client.paused(started):
+            return StepResult(wait_until=client.pace.paused_until, reason=client.pace.reason)
+        batch = self._claim(client, started)
         if not batch.taken:
-            caller.keep_pace()
+            client.keep_pace()
             with self._store.read() as connection:
                 return StepResult(wait_until=queue.next_due(connection, self.name))
-        work = Round(self._route, self._store, caller, batch)
+        work = Round(self._route, self._store, client, batch)
         self._extended = started
-        caller.before_call = lambda: self._extend(batch)
+        client.before_call = lambda: self._extend(batch)
         with traces.span(
             "round",
             signals=[one.signal_id for one in batch.taken] if traces.active is not None else (),
             destination=self.name,
             deliveries=len(batch.taken),
         ):
-            self._run(work, caller, batch)
-        caller.keep_pace()
+            self._run(work, client, batch)
+        client.keep_pace()
         ledger = work.ledger
         if ledger.refused:
             log.warning("late settlements refused", destination=self.name, refused=ledger.refused)
-        paused = caller.pace.paused(self._clock())
+        paused = client.pace.paused(self._clock())
         return StepResult(
             claimed=len(batch.taken),
             settled=ledger.settled,
             refused=ledger.refused,
-            calls=caller.made,
-            wait_until=caller.pace.paused_until if paused else 0,
-            reason=caller.pace.reason if paused else "",
+            calls=client.made,
+            wait_until=client.pace.paused_until if paused else 0,
+            reason=client.pace.reason if paused else "",
         )
 
     def verify(self, now: datetime | None = None) -> bool:
         """A page of the verification that waits for this lane, if one does; True when there is more. `now` as in `step`.
         Raises StoreUnavailable."""
         self._now = millis(now) if now is not None else None
-        caller = self._calls()
-        caller.before_call = lambda: None
-        more = self._verification.turn(caller)
-        caller.keep_pace()
+        client = self._calls()
+        client.before_call = lambda: None
+        more = self._verification.turn(client)
+        client.keep_pace()
         return more
 
     def _verify_now_and_then(self) -> bool:
@@ -169,7 +169,7 @@ class Lane:
         self._look_for_work = 0.0 if more else time.monotonic() + self._idle
         return more
 
-    def _run(self, work: Round, caller: DestinationClient, batch: queue.ClaimedBatch) -> None:
+    def _run(self, work: Round, client: DestinationClient, batch: queue.ClaimedBatch) -> None:
         try:
             work.run()
         except StoreUnavailable:
@@ -177,7 +177,7 @@ class Lane:
         except Exception as bug:
             # A delivery that trips syncd must not stop the others: rounds shrink until it is alone, and then it is dead.
             log.exception("a round tripped", destination=self.name, deliveries=len(batch.taken))
-            caller.pace = pacing.shrunk(caller.pace, len(batch.taken))
+            client.pace = pacing.shrunk(client.pace, len(batch.taken))
             if len(batch.taken) == 1:
                 work.ledger.poison(batch.taken[0], f"syncd tripped over it: {type(bug).__name__}: {bug}")
             work.ledger.close()
@@ -190,8 +190,8 @@ class Lane:
         return self._stop.is_set() or self._lost.is_set()
 
     def _calls(self) -> DestinationClient:
-        if self._caller is None:
-            self._caller = DestinationClient(
+        if self._client is None:
+            self._client = DestinationClient(
                 self.name,
                 self._destination,
                 self._store,
@@ -202,18 +202,18 @@ class Lane:
                 pace=self.pace(),
                 meter=self._meter,
             )
-        return self._caller
+        return self._client
 
     def pace(self) -> Pace:
         """How the lane is doing, as it was last written down."""
         with self._store.read() as connection:
             return read_pace(pace_of(connection, self.name))
 
-    def _claim(self, caller: DestinationClient, now: int) -> queue.ClaimedBatch:
+    def _claim(self, client: DestinationClient, now: int) -> queue.ClaimedBatch:
         limit = max(1, self._destination.capacity)
-        if caller.pace.size:
-            limit = min(limit, caller.pace.size)
-        if caller.pace.probing():
+        if client.pace.size:
+            limit = min(limit, client.pace.size)
+        if client.pace.probing():
             limit = min(limit, PROBE)
         return self._store.apply(
             lambda connection: queue.claim(connection, self.name, limit=limit, now=now, until=now + CLAIM_FOR)
@@ -252,7 +252,7 @@ class Lane:
         """Why nothing is being sent now, "" when all is well."""
         if self._store_trouble:
             return self._store_trouble
-        pace = self._caller.pace if self._caller is not None else self.pace()
+        pace = self._client.pace if self._client is not None else self.pace()
         return pace.reason if pace.paused(millis(self._read_clock())) else ""
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -266,8 +266,8 @@ class Lane:
 
     def close(self) -> None:
         """Ends the threads of calls. The destination itself is its owner's to close."""
-        if self._caller is not None:
-            self._caller.close()
+        if self._client is not None:
+            self._client.close()
 
     def run(self) -> None:
         """Owns the lane whenever its lease can be had, until `stop`."""
@@ -300,11 +300,11 @@ class Lane:
     def _mind_the_clock(self) -> None:
         by = round(self._jumps.seconds() * 1000)
         if by:
-            now, caller = millis(self._read_clock()), self._calls()
+            now, client = millis(self._read_clock()), self._calls()
             log.warning("the clock was set", destination=self.name, seconds=by / 1000)
             self._store.apply(lambda connection: move_times(connection, self.name, by, now))
-            caller.pace = pacing.moved(caller.pace, by, now)
-            caller.keep_pace()
+            client.pace = pacing.moved(client.pace, by, now)
+            client.keep_pace()
             self._set_back_to = now if by < 0 else 0
         elif self._set_back_to:
             now = millis(self._read_clock())
@@ -315,7 +315,7 @@ class Lane:
     def take_over(self) -> None:
         """The first thing an owner does: frees what a former one had claimed, and forgets what a reload may have mended."""
         self.close()
-        self._caller = None
+        self._client = None
         now = self._clock()
 
         def free(connection: Connection) -> None:
@@ -323,15 +323,15 @@ class Lane:
             drop_rejected(connection, self.name)
 
         self._store.apply(free)
-        caller = self._calls()
-        if caller.pace.stopped or caller.pace.held:
+        client = self._calls()
+        if client.pace.stopped or client.pace.held:
             self.resume(now)
 
     def resume(self, now: int | None = None) -> None:
         """After a reload: what was misconfigured is tried at once, held deliveries are due."""
-        caller = self._calls()
-        caller.pace = pacing.resumed(caller.pace)
-        caller.keep_pace()
+        client = self._calls()
+        client.pace = pacing.resumed(client.pace)
+        client.keep_pace()
         due = now if now is not None else self._clock()
         self._store.apply(lambda connection: queue.release_held(connection, self.name, due))
         self._wake.set()

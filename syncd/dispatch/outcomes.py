@@ -81,7 +81,7 @@ def of_call(outcome: Outcome) -> bool:
 
 
 def decide(
-    row: WriteRow, outcome: Outcome, keying: Idempotency, law: RetryPolicy, now: int, *, again_at: int | None = None
+    row: WriteRow, outcome: Outcome, keying: Idempotency, policy: RetryPolicy, now: int, *, again_at: int | None = None
 ) -> WriteRow:
     """The next state of a write that was sent at `row.sent_at` and had this outcome. `again_at`: the call failed, not the
     write: no try is counted, and it may be sent again then."""
@@ -92,9 +92,9 @@ def decide(
                 row, state="written", reason="", crm_id=outcome.id or row.crm_id, attempts=row.attempts + 1, due_at=0
             )
         case Transient():
-            return _again(row, outcome, law, now, known=outcome.known, again_at=again_at)
+            return _again(row, outcome, policy, now, known=outcome.known, again_at=again_at)
         case Ambiguous():
-            return in_doubt(row, outcome, keying, law, now, again_at=again_at)
+            return in_doubt(row, outcome, keying, policy, now, again_at=again_at)
         case StaleReference():
             return _stale(row, outcome, keying, now)
         case Misconfigured() if outcome.scope is Scope.RULE:
@@ -106,12 +106,12 @@ def decide(
 
 
 def _again(
-    row: WriteRow, failure: Failure, law: RetryPolicy, now: int, *, known: bool = True, again_at: int | None = None
+    row: WriteRow, failure: Failure, policy: RetryPolicy, now: int, *, known: bool = True, again_at: int | None = None
 ) -> WriteRow:
     if again_at is not None:
         return msgspec.structs.replace(row, state="pending", reason=describe(failure), due_at=max(now, again_at))
     attempts = row.attempts + 1
-    due = pacing.next_try(law.retry, attempts, now, law.random, known=known)
+    due = pacing.next_try(policy.retry, attempts, now, policy.random, known=known)
     if due is not None:
         return msgspec.structs.replace(row, state="pending", reason=describe(failure), attempts=attempts, due_at=due)
     reason = f"given up after {attempts} tries: {describe(failure)}"
@@ -121,7 +121,7 @@ def _again(
 
 
 def in_doubt(
-    row: WriteRow, failure: Failure, keying: Idempotency, law: RetryPolicy, now: int, *, again_at: int | None = None
+    row: WriteRow, failure: Failure, keying: Idempotency, policy: RetryPolicy, now: int, *, again_at: int | None = None
 ) -> WriteRow:
     """After a lost answer, by the kind of the write: again, wait and then again, wait and look up, or unconfirmed.
     `again_at` as in `decide`."""
@@ -130,8 +130,8 @@ def in_doubt(
         reason = f"it may have been done, and cannot be looked up: {describe(failure)}"
         return msgspec.structs.replace(row, state="unconfirmed", reason=reason, attempts=row.attempts + 1, due_at=0)
     if kind is WriteKind.UNIQUE or (kind is WriteKind.UPSERT and keying.enforced):
-        return _again(row, failure, law, now, again_at=again_at)
-    due, attempts = max(now, row.sent_at + law.doubt), row.attempts + (again_at is None)
+        return _again(row, failure, policy, now, again_at=again_at)
+    due, attempts = max(now, row.sent_at + policy.doubt), row.attempts + (again_at is None)
     return msgspec.structs.replace(
         row, state="doubt", reason=f"in doubt: {describe(failure)}", attempts=attempts, due_at=due
     )
@@ -143,26 +143,26 @@ def keying_of_known(keying: Idempotency) -> Idempotency:
 
 
 def not_looked_up(
-    row: WriteRow, failure: Failure, law: RetryPolicy, now: int, *, again_at: int | None = None
+    row: WriteRow, failure: Failure, policy: RetryPolicy, now: int, *, again_at: int | None = None
 ) -> WriteRow:
     """A write whose person, or record, cannot be looked up: nothing was sent. It counts as a try, unless the look-up is at
     fault: then `again_at` says when it may be asked again."""
     asked = Transient(failure.message, code=failure.code) if isinstance(failure, Ambiguous) else failure
-    return decide(row, asked, Idempotency(WriteKind.UPSERT), law, now, again_at=again_at)
+    return decide(row, asked, Idempotency(WriteKind.UPSERT), policy, now, again_at=again_at)
 
 
-def doubt_over(row: WriteRow, found: str | None, law: RetryPolicy, now: int) -> WriteRow:
+def doubt_over(row: WriteRow, found: str | None, policy: RetryPolicy, now: int) -> WriteRow:
     """A write whose doubt has ended. `found`: the id it was found by, "" when looked for in vain, None when no look-up is
     needed (an upsert simply goes again). It is due as the schedule says, counted from when it was sent."""
     if found:
         return msgspec.structs.replace(row, state="written", reason="", crm_id=found, due_at=0)
-    if row.attempts >= len(law.retry.schedule):
+    if row.attempts >= len(policy.retry.schedule):
         state = "dead" if found == "" else "unconfirmed"
         return msgspec.structs.replace(
             row, state=state, reason=f"given up after {row.attempts} tries: {row.reason}", due_at=0
         )
     # The doubt itself may have been longer than the schedule's wait; before a first counted try there is none.
-    due = pacing.next_try(law.retry, row.attempts, row.sent_at, law.random) if row.attempts else None
+    due = pacing.next_try(policy.retry, row.attempts, row.sent_at, policy.random) if row.attempts else None
     return msgspec.structs.replace(row, state="pending", due_at=max(now, due or 0))
 
 
@@ -185,7 +185,7 @@ def decide_person(
     row: PersonRow,
     outcome: Outcome,
     keying: Idempotency,
-    law: RetryPolicy,
+    policy: RetryPolicy,
     object: str,
     now: int,
     *,
@@ -203,12 +203,12 @@ def decide_person(
             attempts = row.attempts + (again_at is None)
             due = again_at
             if due is None:
-                due = pacing.next_try(law.retry, attempts, now, law.random, known=getattr(outcome, "known", True))
+                due = pacing.next_try(policy.retry, attempts, now, policy.random, known=getattr(outcome, "known", True))
             if due is None:
                 reason = f"given up after {attempts} tries: {describe(outcome)}"
                 return put(row, state="rejected", reason=reason, attempts=attempts, checked_at=now)
             if isinstance(outcome, Ambiguous):
-                due = max(due, person_safe_at(row.sent_at, keying, law))
+                due = max(due, person_safe_at(row.sent_at, keying, policy))
             return put(row, attempts=attempts, checked_at=due)
         case RateLimited() | QuotaExhausted() | AuthExpired() | Misconfigured():  # nothing was written; the lane waits
             return put(row, checked_at=now)
@@ -234,7 +234,7 @@ def several(records: Sequence[PersonMatch]) -> str:
 
 
 def recognised(
-    row: PersonRow, why: Rejected, answer: PersonMatch | Failure | None, law: RetryPolicy, now: int, *, lag: float
+    row: PersonRow, why: Rejected, answer: PersonMatch | Failure | None, policy: RetryPolicy, now: int, *, lag: float
 ) -> PersonRow:
     """Somebody whom the CRM refused as a duplicate. `answer`: the record it named that agrees with them, None when none does, or
     why none could be read; `lag`: seconds until the CRM shows a record that was just made."""
@@ -245,17 +245,17 @@ def recognised(
         )
     unseen = answer is None and lag > 0 and row.attempts < 2
     if isinstance(answer, Failure) or unseen:
-        due = pacing.next_try(law.retry, row.attempts, now, law.random)
+        due = pacing.next_try(policy.retry, row.attempts, now, policy.random)
         if due is not None:
             return put(row, checked_at=max(due, now + round(lag * 1000)))
     reason = f"{describe(why)}; none of them has this person's email address, or number and name"
     return put(row, state="rejected", reason=reason, checked_at=now)
 
 
-def person_safe_at(sent_at: int, keying: Idempotency, law: RetryPolicy) -> int:
+def person_safe_at(sent_at: int, keying: Idempotency, policy: RetryPolicy) -> int:
     """From when on somebody sent then may be created again, if nobody finds them."""
     kept = keying.kind is WriteKind.UNIQUE or (keying.kind is WriteKind.UPSERT and keying.enforced)
-    return sent_at if kept else sent_at + law.doubt
+    return sent_at if kept else sent_at + policy.doubt
 
 
 # -------------------------------------------------------------------------------------------------------- the lane

@@ -111,23 +111,23 @@ class NewPerson:
 
 
 def look_up(
-    needs: Sequence[PersonLookup], mapping: CompiledMapping, caller: DestinationClient, store: Store, now: int
+    needs: Sequence[PersonLookup], mapping: CompiledMapping, client: DestinationClient, store: Store, now: int
 ) -> None:
     """Fills in what is known of everybody, asking the CRM once for all whom the cache does not know well enough. Raises
     Paused; a look-up that failed is at `PersonLookup.failure`."""
     if not needs:
         return
     with store.read() as connection:
-        cached = kept_people(connection, caller.name, [need.identity for need in needs])
+        cached = kept_people(connection, client.name, [need.identity for need in needs])
     for need in needs:
         need.row = cached.get(need.identity)
     ask = [need for need in needs if not _believed(need, mapping, now)]
-    caller.meter.looked_up(caller.name, len(needs) - len(ask), len(ask))
+    client.meter.looked_up(client.name, len(needs) - len(ask), len(ask))
     wanted = [_wanted(need, mapping) for need in ask]
-    answers = list(caller.resolve(wanted, deals=any(need.deals for need in ask))) if ask else []
+    answers = list(client.resolve(wanted, deals=any(need.deals for need in ask))) if ask else []
     if mapping.conflict is OnConflict.FIRST:
         answers = [msgspec.structs.replace(one, rivals=()) if isinstance(one, PersonMatch) else one for one in answers]
-    answers = _unshared(ask, answers, caller.name, store)
+    answers = _unshared(ask, answers, client.name, store)
     learnt: list[PersonRow] = []
     for need, answer in zip(ask, answers, strict=True):
         need.fresh = not isinstance(answer, Failure)
@@ -136,7 +136,7 @@ def look_up(
             need.row = row
             learnt.append(row)
     if learnt:
-        store.apply(lambda connection: put_people(connection, caller.name, learnt))
+        store.apply(lambda connection: put_people(connection, client.name, learnt))
 
 
 Answer = PersonMatch | Failure | None
@@ -283,14 +283,14 @@ class PersonCreator:
 
     def __init__(
         self,
-        caller: DestinationClient,
-        law: RetryPolicy,
+        client: DestinationClient,
+        policy: RetryPolicy,
         keying: Callable[[Draft], Idempotency],
         ledger: Ledger,
         store: Store,
     ) -> None:
-        self._caller = caller
-        self._law = law
+        self._client = client
+        self._policy = policy
         self._keying = keying
         self._ledger = ledger
         self._store = store
@@ -306,7 +306,7 @@ class PersonCreator:
             else:
                 self._by_key[one.write.key] = one
         writes = [one.write for one in self._by_key.values()]
-        self._caller.send(writes, before=self._before, after=self._after, rule_of=lambda write: PEOPLE_CREATE)
+        self._client.send(writes, before=self._before, after=self._after, rule_of=lambda write: PEOPLE_CREATE)
         self._recognise()
 
     def _give_turns(self, them: Sequence[NewPerson]) -> None:
@@ -315,7 +315,7 @@ class PersonCreator:
         if not in_turn:
             return
         with self._store.read() as connection:
-            taken = turns_taken(connection, self._caller.name, PEOPLE_CREATE)
+            taken = turns_taken(connection, self._client.name, PEOPLE_CREATE)
         for one in in_turn:
             owners = list(one.draft.owners)
             kept = next((need.row.owner for need in one.needs if need.row is not None and need.row.owner), "")
@@ -328,18 +328,18 @@ class PersonCreator:
 
     def _refuse(self, one: NewPerson) -> None:
         reason = "; ".join(f"{fault.field}: {fault.message}" for fault in one.draft.faults)
-        now = self._caller.clock()
+        now = self._client.clock()
         for need in one.needs:
             need.row = PersonRow(need.identity, state="rejected", reason=reason, checked_at=now)
         row = msgspec.structs.replace(self._row(one, now), state="dead", reason=reason)
         self._ledger.answered([(one.brought, row)], [], self._people([one]))
 
     def _before(self, call: Call) -> None:
-        now = self._caller.clock()
+        now = self._client.clock()
         them = [self._by_key[write.key] for write in call.writes]
         rows = []
         for one in them:
-            safe = rules.person_safe_at(now, self._keying(one.draft), self._law)
+            safe = rules.person_safe_at(now, self._keying(one.draft), self._policy)
             for need in one.needs:
                 attempts = need.row.attempts if need.row is not None and need.row.state == "creating" else 0
                 alias = "" if need.identity == one.leader else f"{ALIAS_OF}{one.leader}"
@@ -360,7 +360,7 @@ class PersonCreator:
 
     def _after(self, call: Call, outcomes: list[Outcome]) -> Sequence[Sequence[Write]]:
         crashpoints.point("after_send")
-        now = self._caller.clock()
+        now = self._client.clock()
         them, rows, attempts = [], [], []
         for write, outcome in zip(call.writes, outcomes, strict=True):
             one = self._by_key[write.key]
@@ -371,17 +371,17 @@ class PersonCreator:
                     need.row,
                     outcome,
                     self._keying(one.draft),
-                    self._law,
+                    self._policy,
                     one.draft.object,
                     now,
-                    again_at=self._caller.spared(write),
+                    again_at=self._client.spared(write),
                 )
             if isinstance(outcome, Rejected) and outcome.existing:
                 self._duplicates.append((one, outcome))
             failure = outcome if isinstance(outcome, Failure) else None
             if isinstance(failure, Misconfigured) and failure.scope is Scope.RULE:
-                self._caller.hold(PEOPLE_CREATE, failure)
-            held = self._caller.pace.held_until(PEOPLE_CREATE, now)
+                self._client.hold(PEOPLE_CREATE, failure)
+            held = self._client.pace.held_until(PEOPLE_CREATE, now)
             attempts.append(rules.attempt(one.brought.signal_id, PEOPLE_CREATE, outcome, now))
             row = self._row(one, now)
             row = msgspec.structs.replace(row, attempts=row.attempts + 1)
@@ -397,14 +397,14 @@ class PersonCreator:
             return
         people = [one.wanted for one, _ in duplicates]
         among = [[Link(name or one.draft.object, id_) for name, id_ in why.existing] for one, why in duplicates]
-        answers = self._caller.recognise(people, among)
-        now = self._caller.clock()
+        answers = self._client.recognise(people, among)
+        now = self._client.clock()
         rows = []
         for (one, why), answer in zip(duplicates, answers, strict=True):
             for need in one.needs:
                 assert need.row is not None
                 need.row = rules.recognised(
-                    need.row, why, answer, self._law, now, lag=self._caller.destination.search_lag
+                    need.row, why, answer, self._policy, now, lag=self._client.destination.search_lag
                 )
             rows.append((one.brought, settle_creation(self._row(one, now), one.needs[0], now)))
         self._ledger.answered(rows, [], self._people([one for one, _ in duplicates]))

@@ -43,7 +43,7 @@ class LaneContext:
     destination: Destination
     here: DestinationSettings
     mapping: CompiledMapping
-    law: RetryPolicy
+    policy: RetryPolicy
     _kept: dict[tuple[str, str, str], Idempotency] = field(default_factory=dict)
 
     def keying(self, draft: Draft) -> Idempotency:
@@ -61,14 +61,14 @@ class LaneContext:
 class Round:
     """Works one batch off."""
 
-    def __init__(self, route: LaneContext, store: Store, caller: DestinationClient, batch: ClaimedBatch) -> None:
+    def __init__(self, route: LaneContext, store: Store, client: DestinationClient, batch: ClaimedBatch) -> None:
         self._route = route
         self._store = store
-        self._caller = caller
+        self._client = client
         self._batch = batch
         self._works: list[Work] = []
         self._needs: dict[str, PersonLookup] = {}
-        self.ledger = Ledger(store, batch, caller.clock)
+        self.ledger = Ledger(store, batch, client.clock)
 
     def run(self) -> None:
         """Does it all; a pause in the middle leaves the rest for later."""
@@ -84,7 +84,7 @@ class Round:
     # ------------------------------------------------------------------------------------------------- what is to do
 
     def _open(self) -> None:
-        now = self._caller.clock()
+        now = self._client.clock()
         filters = self._route.mapping.knows_people
         for taken in self._batch.taken:
             signal = taken.signal
@@ -98,23 +98,23 @@ class Round:
                 self.ledger.put(taken, row)
             for work in works:
                 taken.writes.setdefault(work.draft.rule, work.row)
-                if self._may_go(work, now):
+                if self._is_due(work, now):
                     self._works.append(work)
             self.ledger.opened.add(taken.signal_id)
 
-    def _may_go(self, work: Work, now: int) -> bool:
+    def _is_due(self, work: Work, now: int) -> bool:
         """False when the write waits. One that a dead worker left without an answer is in doubt from here on; a held one
         goes again when its rule's hold is over."""
         if work.row.state == "sending":
             keying = rules.keying_of_known(work.keying) if work.row.crm_id else work.keying
-            self._put(work, rules.in_doubt(work.row, DIED, keying, self._route.law, now))
+            self._put(work, rules.in_doubt(work.row, DIED, keying, self._route.policy, now))
             if work.row.finished:
                 return False
         about = plan.about_value(work.draft.about, work.signal, "")
         if about and not work.row.key:
             work.row = msgspec.structs.replace(work.row, key=plan.write_key(about, work.draft.rule))
             work.taken.writes[work.draft.rule] = work.row
-        held = self._caller.pace.held_until(work.draft.rule, now)
+        held = self._client.pace.held_until(work.draft.rule, now)
         if held is not None and work.row.state != "doubt":
             self._change(work, state="held", reason=held[1], due_at=held[0])
             return False
@@ -128,10 +128,10 @@ class Round:
     def _find_people(self) -> None:
         """Everybody this batch needs: found, created, or known to be waited for."""
         self._gather()
-        now = self._caller.clock()
-        look_up(list(self._needs.values()), self._route.mapping, self._caller, self._store, now)
+        now = self._client.clock()
+        look_up(list(self._needs.values()), self._route.mapping, self._client, self._store, now)
         self._filter(now)
-        self._corner(now)
+        self._isolate_failures(now)
         try:
             self._create(now)
         finally:
@@ -168,8 +168,8 @@ class Round:
         taken.writes[draft.rule] = row
         if need.row is not None:  # the next signal has not to read it again
             known = need.row = msgspec.structs.replace(need.row, name=signal.person.name)
-            self._store.apply(lambda connection: put_people(connection, self._caller.name, [known]))
-        if self._may_go(work, now):
+            self._store.apply(lambda connection: put_people(connection, self._client.name, [known]))
+        if self._is_due(work, now):
             self._works.append(work)
 
     def _name(self) -> None:
@@ -234,17 +234,17 @@ class Round:
         they are asked for at once, fewer at a time."""
         if not isinstance(failure, (Transient, Ambiguous)):
             return None
-        again = self._caller.look_up_again_at()
-        return again if again is None or self._alone() or self._caller.endpoints.rests_until("resolve", now) else 0
+        again = self._client.look_up_again_at()
+        return again if again is None or self._alone() or self._client.endpoints.rests_until("resolve", now) else 0
 
-    def _corner(self, now: int) -> None:
+    def _isolate_failures(self, now: int) -> None:
         """People whose look-up failed: their writes wait. Rounds shrink until the one who poisons them is alone; then it
         counts as a try, unless look-ups fail for everybody."""
         failed = {need.identity: need for need in self._needs.values() if need.failure is not None}
         if not failed:
             return
         if any(isinstance(need.failure, (Transient, Ambiguous)) for need in failed.values()):
-            self._caller.pace = pacing.shrunk(self._caller.pace, len(self._batch.taken))
+            self._client.pace = pacing.shrunk(self._client.pace, len(self._batch.taken))
         alone, kept = self._alone(), []
         for work in self._works:
             need = failed.get(work.signal.person.identity)
@@ -254,7 +254,7 @@ class Round:
                 reason = f"cannot be looked up: {rules.describe(need.failure)}"
                 self._change(work, reason=reason, due_at=max(again, work.row.due_at))
             elif alone and work.row.state != "doubt":
-                self._put(work, rules.not_looked_up(work.row, need.failure, self._route.law, now))
+                self._put(work, rules.not_looked_up(work.row, need.failure, self._route.policy, now))
         self._works = kept
 
     def _create(self, now: int) -> None:
@@ -266,17 +266,17 @@ class Round:
             if need.nobody
             and any(creates(mapping, signal) and taken.signal_id in needing for taken, signal in need.asked)
         ]
-        if strangers and self._caller.pace.held_until(PEOPLE_CREATE, now) is None:
-            creation = PersonCreator(self._caller, self._route.law, self._route.keying, self.ledger, self._store)
+        if strangers and self._client.pace.held_until(PEOPLE_CREATE, now) is None:
+            creation = PersonCreator(self._client, self._route.policy, self._route.keying, self.ledger, self._store)
             them, unsure = new_people(strangers, mapping, needing)
             for need in unsure:  # told apart, or held, once the others can be found
-                need.later = now + round(max(1.0, self._caller.destination.search_lag) * pacing.SECOND)
+                need.later = now + round(max(1.0, self._client.destination.search_lag) * pacing.SECOND)
             creation.create(self._creatable(them, now))
 
     def _creatable(self, them: Sequence[NewPerson], now: int) -> list[NewPerson]:
         """Those whose object takes writes: none while it rests after failed calls, one while it is not known whether it
         answers again."""
-        endpoints, first = self._caller.endpoints, set[str]()
+        endpoints, first = self._client.endpoints, set[str]()
         made = []
         for one in them:
             object_ = one.write.object
@@ -287,21 +287,21 @@ class Round:
         return made
 
     def _settle_creations(self, now: int) -> None:
-        held = self._caller.pace.held_until(PEOPLE_CREATE, now)
+        held = self._client.pace.held_until(PEOPLE_CREATE, now)
         for need in self._needs.values():
             for taken, _ in need.asked:
                 row = taken.writes.get(PEOPLE_CREATE)
                 if row is not None and not row.finished and need.failure is None:
                     row = settle_creation(row, need, now, held)
-                    resting = 0 if row.finished else self._caller.endpoints.rests_until(row.object, now)
+                    resting = 0 if row.finished else self._client.endpoints.rests_until(row.object, now)
                     self.ledger.put(taken, msgspec.structs.replace(row, due_at=max(row.due_at, resting)))
 
     # ------------------------------------------------------------------------------------------------------ sending
 
     def _send(self) -> None:
         """Wave after wave: a record that another rule's record is linked to goes before it."""
-        sender = Sender(self._route.law, self._store, self._caller, self.ledger)
-        filling = Filling(self._route.law, self._caller, self.ledger, self._known_since)
+        sender = Sender(self._route.policy, self._store, self._client, self.ledger)
+        filling = Filling(self._route.policy, self._client, self.ledger, self._known_since)
         waiting = self._works
         while waiting:
             ready: list[tuple[Work, Write]] = []
@@ -322,7 +322,7 @@ class Round:
         need = self._needs.get(work.signal.person.identity)
         person = need.found if need is not None else None
         if self._route.mapping.knows_people and person is None and work.draft.needs_person:
-            self._without_person(work, need)
+            self._unmatched(work, need)
             return
         crm = self._route.destination
         known = (crm.link_takes, crm.account_object) if isinstance(crm, KnowsLinks) else ()
@@ -336,10 +336,10 @@ class Round:
                 work.row = work.taken.writes[work.draft.rule] = msgspec.structs.replace(work.row, key=made.key)
             ready.append((work, made))
 
-    def _without_person(self, work: Work, need: PersonLookup | None) -> None:
+    def _unmatched(self, work: Work, need: PersonLookup | None) -> None:
         """A write whose person has no record: skipped, held, waiting or dead, as policy and CRM have it."""
-        now = self._caller.clock()
-        held = self._caller.pace.held_until(PEOPLE_CREATE, now)
+        now = self._client.clock()
+        held = self._client.pace.held_until(PEOPLE_CREATE, now)
         policy = self._route.mapping.strangers(work.signal.type)
         if need is None:
             self._put(work, plan.skip(work.row, reasons.NOBODY))
@@ -353,7 +353,7 @@ class Round:
             self._change(work, state="held", reason=held[1], due_at=held[0])
         elif need.waits(now) or policy.action is Stranger.CREATE:
             object_ = self._route.mapping.stranger(work.signal).object if policy.action is Stranger.CREATE else ""
-            resting = self._caller.endpoints.rests_until(object_, now)
+            resting = self._client.endpoints.rests_until(object_, now)
             self._change(work, state="pending", reason=WAITS_FOR_PERSON, due_at=max(now, need.waits(now), resting))
         elif policy.action is Stranger.HOLD and now < (end := work.taken.created_at + pacing.hold_span(policy.hold)):
             self._change(work, state="held", reason=reasons.STRANGER, due_at=min(end, now + pacing.HOUR))
@@ -361,7 +361,7 @@ class Round:
             self._put(work, plan.skip(work.row, reasons.STRANGER))
 
     def _wait_for_rules(self, works: Sequence[Work]) -> None:
-        now = self._caller.clock()
+        now = self._client.clock()
         for work in works:
             others = [row for to, row in work.taken.writes.items() if to in work.draft.links.values()]
             due = max((row.due_at for row in others if not row.finished), default=0)

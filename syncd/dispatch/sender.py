@@ -33,10 +33,10 @@ LOOK_AGAIN = 30 * SECOND
 class Sender:
     """The sending half of one round."""
 
-    def __init__(self, law: RetryPolicy, store: Store, caller: DestinationClient, ledger: Ledger) -> None:
-        self._law = law
+    def __init__(self, policy: RetryPolicy, store: Store, client: DestinationClient, ledger: Ledger) -> None:
+        self._policy = policy
         self._store = store
-        self._caller = caller
+        self._client = client
         self._ledger = ledger
         self._riders: dict[str, list[list[Work]]] = {}  # key -> the works behind each write of it, in sending order
         self._links: dict[tuple[str, str], dict[str, Link]] = {}  # of the writes that were merged
@@ -52,7 +52,7 @@ class Sender:
             self._riders.setdefault(one.key, []).append([work for work, _ in group])
             writes.append(one)
         if writes:
-            self._caller.send(
+            self._client.send(
                 writes,
                 before=self._before,
                 after=self._after,
@@ -64,7 +64,7 @@ class Sender:
     def admitted(self, ready: Sequence[Pair]) -> list[Pair]:
         """Those whose object's writes are not resting after failed calls; the others wait until then. While it is not known
         whether it answers again, one record goes and the others stay as they are."""
-        now, endpoints = self._caller.clock(), self._caller.endpoints
+        now, endpoints = self._client.clock(), self._client.endpoints
         admitted: list[Pair] = []
         first: dict[str, str] = {}
         for work, write in ready:
@@ -90,14 +90,14 @@ class Sender:
 
     def _ordered(self, ready: Sequence[Pair]) -> list[list[Pair]]:
         """Groups of writes of one record that go as one; what has to wait, or came too late, is noted in its row."""
-        now = self._caller.clock()
+        now = self._client.clock()
         shared = [work for work, _ in ready if work.draft.about is not About.SIGNAL]
         groups = [[pair] for pair in ready if pair[0].draft.about is About.SIGNAL]
         if not shared:
             return groups
         made = {id(work): write for work, write in ready}
         with self._store.read() as connection:
-            others = queue.siblings(connection, self._caller.name, {work.row.key for work in shared})
+            others = queue.siblings(connection, self._client.name, {work.row.key for work in shared})
         per_key: dict[str, list[queue.Sibling]] = {}
         for one in others:
             per_key.setdefault(one.key, []).append(one)
@@ -122,12 +122,12 @@ class Sender:
                     asks.setdefault((write.object, write.key_field), set()).add(write.key)
         found: dict[str, str | Failure] = {}
         for (object_, field), keys in asks.items():
-            answer = self._caller.find(object_, field, sorted(keys))
+            answer = self._client.find(object_, field, sorted(keys))
             found.update(dict.fromkeys(keys, answer) if isinstance(answer, Failure) else answer)
         return [kept for group in groups if (kept := self._judged(group, found))]
 
     def _judged(self, group: Sequence[Pair], found: dict[str, str | Failure]) -> list[Pair]:
-        now = self._caller.clock()
+        now = self._client.clock()
         go: list[Pair] = []
         for work, write in group:
             asked, hit = plan.look_up_first(work, write), found.get(write.key, "")
@@ -152,10 +152,10 @@ class Sender:
         if found is None and not write.id and work.keying.kind is WriteKind.FINDABLE:
             reason = f"it may have been done, and its rule names no key to look it up by: {work.row.reason}"
             return msgspec.structs.replace(work.row, state="unconfirmed", reason=reason, due_at=0)
-        return rules.doubt_over(work.row, found, self._law, now)
+        return rules.doubt_over(work.row, found, self._policy, now)
 
     def _not_looked_up(self, works: Sequence[Work], failure: Failure, now: int) -> None:
-        due = max(now + LOOK_AGAIN, self._caller.endpoints.rests_until("find", now))
+        due = max(now + LOOK_AGAIN, self._client.endpoints.rests_until("find", now))
         for work in works:
             reason = f"cannot be looked up: {rules.describe(failure)}"
             self._put(work, msgspec.structs.replace(work.row, reason=reason, due_at=due))
@@ -163,7 +163,7 @@ class Sender:
     # ---------------------------------------------------------------------------------------------- before and after
 
     def _before(self, call: Call) -> None:
-        now = self._caller.clock()
+        now = self._client.clock()
         leaving = []
         for write in call.writes:
             for work in self._riders[write.key][0]:
@@ -176,7 +176,7 @@ class Sender:
 
     def _refused(self, call: Call, failure: Failure) -> None:
         """The whole call was refused, and goes again in pieces: nothing of it is under way any more."""
-        now = self._caller.clock()
+        now = self._client.clock()
         for write in call.writes:
             self._not_sent(self._riders[write.key][0], failure, now)
 
@@ -188,7 +188,7 @@ class Sender:
 
     def _after(self, call: Call, outcomes: list[Outcome]) -> Sequence[Sequence[Write]]:
         crashpoints.point("after_send")
-        now = self._caller.clock()
+        now = self._client.clock()
         rows, attempts, again, stale = [], [], [], set()
         for write, outcome in zip(call.writes, outcomes, strict=True):
             works = self._riders[write.key].pop(0)
@@ -197,11 +197,11 @@ class Sender:
                 again.append([self._begin_chain(works, write)])
                 continue
             if isinstance(outcome, Misconfigured) and outcome.scope is Scope.RULE:
-                self._caller.hold(works[0].draft.rule, outcome)
+                self._client.hold(works[0].draft.rule, outcome)
             for work in works:
                 keying = rules.keying_of_known(work.keying) if write.id else work.keying
-                again_at = self._caller.spared(write)
-                work.row = rules.decide(work.row, outcome, keying, self._law, now, again_at=again_at)
+                again_at = self._client.spared(write)
+                work.row = rules.decide(work.row, outcome, keying, self._policy, now, again_at=again_at)
             together = max(work.row.due_at for work in works)  # what was sent as one is sent again as one
             for work in works:
                 if not work.row.finished:
@@ -222,7 +222,7 @@ class Sender:
         may be there already: then it goes alone, and the others wait for what becomes of it."""
         if any(work.sent_before for work in works):
             for work in works[:-1]:
-                self._put(work, msgspec.structs.replace(work.row, due_at=self._caller.clock() + SECOND))
+                self._put(work, msgspec.structs.replace(work.row, due_at=self._client.clock() + SECOND))
             works = works[-1:]
         self._chains[merged.key] = list(works[1:])
         return self._single(works[0], merged, merged.id)
@@ -233,7 +233,7 @@ class Sender:
             return []
         if not last.row.finished:  # in their order: the others wait with it
             for work in rest:
-                due = max(last.row.due_at, self._caller.clock() + SECOND)
+                due = max(last.row.due_at, self._client.clock() + SECOND)
                 self._put(work, msgspec.structs.replace(work.row, due_at=due))
             return []
         self._chains[write.key] = rest[1:]

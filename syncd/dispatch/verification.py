@@ -1,7 +1,7 @@
 """The store against one CRM, over a range: a durable job that the owner of the lane does between its rounds, a page a turn.
 
 A daemon's lane asks `turn` whenever it has a moment; `syncd verify` does when no daemon runs, with the lane's lease. Promise:
-every look-up goes through the lane's own caller (its pauses, its budget), so live deliveries wait for one page at most; killed
+every look-up goes through the lane's own client (its pauses, its budget), so live deliveries wait for one page at most; killed
 at any instant it goes on behind the last page; nothing is changed unless the job says `fix`.
 """
 
@@ -91,19 +91,19 @@ class Verification:
         self.ended: VerificationProgress | None = None
         """What the last turn brought to its end, None when it ended none."""
 
-    def turn(self, caller: DestinationClient) -> bool:
+    def turn(self, client: DestinationClient) -> bool:
         """Does a page of the job that waits, if one does; True when there is more to do at once. Raises StoreUnavailable."""
         self.ended = None
-        if caller.pace.paused(caller.clock()):
+        if client.pace.paused(client.clock()):
             return False
         claimed = self._store.jobs.claim(TERM, kinds=(DESTINATION_KIND,), subject=self._name)
         if claimed is None:
             return False
         job, claim = claimed
         with self._store.leases.heartbeat(claim):
-            return self._page(job, claim, caller)
+            return self._page(job, claim, client)
 
-    def _page(self, job: Job, claim: Claim, caller: DestinationClient) -> bool:
+    def _page(self, job: Job, claim: Claim, client: DestinationClient) -> bool:
         wanted, before = VerificationScope.of(job.args), VerificationProgress.of(job.progress)
         after = (job.cursor or b"").decode()
         with self._store.read() as connection:
@@ -114,9 +114,9 @@ class Verification:
             self._end(job, claim, replace(before, share=1.0, waits=""))
             return False
         try:
-            answer = self._look_up(held, before, caller)
+            answer = self._look_up(held, before, client)
         except Paused:
-            waits = caller.pace.reason or "the lane is stopping"
+            waits = client.pace.reason or "the lane is stopping"
             self._store.jobs.step(job.id, claim, progress=replace(before, waits=waits).document())
             return False
         if isinstance(answer, Failure):
@@ -130,10 +130,10 @@ class Verification:
         return True
 
     def _look_up(
-        self, held: Sequence[KeyedRecord], so_far: VerificationProgress, caller: DestinationClient
+        self, held: Sequence[KeyedRecord], so_far: VerificationProgress, client: DestinationClient
     ) -> tuple[VerificationProgress, list[Amiss]] | Failure:
         """Asks the CRM for these records. Raises Paused."""
-        fresh_from = caller.clock() - round(self._destination.search_lag * 1000)
+        fresh_from = client.clock() - round(self._destination.search_lag * 1000)
         groups: dict[tuple[str, str], list[KeyedRecord]] = {}
         unkeyed = fresh = 0
         for record in held:
@@ -146,7 +146,7 @@ class Verification:
                 groups.setdefault((record.object, key_field), []).append(record)
         amiss: list[Amiss] = []
         for (object_, key_field), theirs in sorted(groups.items()):
-            found = caller.find_all(object_, key_field, [record.key for record in theirs])
+            found = client.find_all(object_, key_field, [record.key for record in theirs])
             if isinstance(found, Failure):
                 return found
             amiss += compare(theirs, found)
