@@ -256,7 +256,7 @@ def reopen(
     priority: int,
     old: bool,
 ) -> int:
-    """Settled deliveries are pending again, inside the client's transaction; how many.
+    """Settled deliveries are pending again, inside the caller's transaction; how many.
 
     `live_within` None: as the past, which calls nobody to action."""
     if not ids:

@@ -298,7 +298,7 @@ class Lane:
         self.close()
 
     def _mind_the_clock(self) -> None:
-        by = round(self._jumps.seconds() * 1000)
+        by = round(self._jumps.step_seconds() * 1000)
         if by:
             now, client = millis(self._read_clock()), self._calls()
             log.warning("the clock was set", destination=self.name, seconds=by / 1000)

@@ -52,7 +52,7 @@ class Replayed(Recalled):
 def run_replay(
     job: Job, claim: Claim, store: Store, wanted: Filter, *, only: Sequence[str] = ("*",), stop: threading.Event
 ) -> Replayed:
-    """Does a claimed job of a replay (`replay`), from its cursor on. Afterwards it is done, and its client delivers; or, when
+    """Does a claimed job of a replay (`replay`), from its cursor on. Afterwards it is done, and its caller delivers; or, when
     `stop` is set, stopped. Killed at any instant, at most one bite is mapped once more. Raises StoreUnavailable."""
     total = Replayed.of(job.progress)
     found = _wanted(store, wanted, job.subject, only, _after(job.cursor))

@@ -78,7 +78,7 @@ class Intake:
             clock=clock,
         )
         self._take_up(settings, sources)
-        store.journal.listen(self._stirred)
+        store.journal.listen(self._woken_by_commit)
 
     @property
     def policy(self) -> Policy:
@@ -194,6 +194,6 @@ class Intake:
     def _key_wanted(self, source: str) -> None:
         self.schedule.wake(f"keys:{source}")
 
-    def _stirred(self, stir: WakeUp) -> None:
-        if stir.hints:
+    def _woken_by_commit(self, wake_up: WakeUp) -> None:
+        if wake_up.hints:
             self.schedule.wake_all("fetch:")

@@ -26,7 +26,7 @@ class ClockStepDetector:
         self._steady = steady
         self._ahead = wall() - steady()
 
-    def seconds(self) -> float:
+    def step_seconds(self) -> float:
         """By how much the clock was set since the last call: negative for back, 0 for not at all."""
         ahead = self._wall() - self._steady()
         jump = ahead - self._ahead

@@ -134,8 +134,8 @@ class Daemon:
         if presence is not None:
             self._running.enter_context(presence)
         Announcements(self.store).keep_only(self.store.leases.holders(PRESENCE))
-        self.store.journal.listen(self._stirred)
-        self.store.journal.listen(self._calling.stirred)
+        self.store.journal.listen(self._woken_by_commit)
+        self.store.journal.listen(self._calling.notify)
         self._calling.start()
         self._server.start()
         self.intake.start()
@@ -275,8 +275,8 @@ class Daemon:
             if lane.trouble:
                 yield f"destination {name}: {lane.trouble}"
 
-    def _stirred(self, stir: WakeUp) -> None:
-        for name in stir.destinations:
+    def _woken_by_commit(self, wake_up: WakeUp) -> None:
+        for name in wake_up.destinations:
             lane = self.lanes.get(name)
             if lane is not None:
                 lane.wake()
@@ -288,13 +288,13 @@ class Daemon:
         elif name in self.lanes:
             self.lanes[name].on_signed_in()
 
-    def _heard(self, stir: WakeUp) -> None:
+    def _heard(self, wake_up: WakeUp) -> None:
         """Another machine, or a command beside this daemon, has new work."""
-        everybody = EVERYBODY in stir.destinations
-        self._stirred(WakeUp(frozenset(self.lanes)) if everybody else stir)
+        everybody = EVERYBODY in wake_up.destinations
+        self._woken_by_commit(WakeUp(frozenset(self.lanes)) if everybody else wake_up)
         if everybody:
             self.intake.schedule.wake("jobs")
-        if stir.hints:
+        if wake_up.hints:
             self.intake.schedule.wake_all("fetch:")
 
     def _purge(self, stop: threading.Event) -> None:

@@ -31,7 +31,7 @@ AGAIN = 5.0
 
 
 class PgNotifier:
-    """Calls out what `stirred` is told, and tells `heard` what other daemons call. On SQLite it does nothing."""
+    """Calls out what `notify` is told, and tells `heard` what other daemons call. On SQLite it does nothing."""
 
     def __init__(self, store: Store, heard: Callable[[WakeUp], None]) -> None:
         self._store = store
@@ -58,20 +58,20 @@ class PgNotifier:
         for thread in self._threads:
             thread.join(LISTEN_FOR + AGAIN)
 
-    def stirred(self, stir: WakeUp) -> None:
+    def notify(self, wake_up: WakeUp) -> None:
         """There is new work. Quick: a listener of the journal."""
         if self._threads:
             with self._wake:
-                self._waiting |= stir
+                self._waiting |= wake_up
                 self._wake.notify_all()
 
     def _call(self) -> None:
         while not self._stop.is_set():
             with self._wake:
                 self._wake.wait_for(lambda: bool(self._waiting) or self._stop.is_set())
-                stir, self._waiting = self._waiting, WakeUp()
-            if stir:
-                notify_now(self._store, stir)
+                wake_up, self._waiting = self._waiting, WakeUp()
+            if wake_up:
+                notify_now(self._store, wake_up)
 
     def _hear(self) -> None:
         while not self._stop.is_set():
@@ -91,32 +91,32 @@ class PgNotifier:
                 self._stop.wait(AGAIN)
 
     def _tell(self, payload: str) -> None:
-        holder, stir = decode_payload(payload)
-        if holder == self._store.holder or not stir:
+        holder, wake_up = decode_payload(payload)
+        if holder == self._store.holder or not wake_up:
             return
         try:
-            self._heard(stir)
+            self._heard(wake_up)
         except Exception:
             log.exception("a listener tripped")
 
 
-def notify_now(store: Store, stir: WakeUp) -> None:
+def notify_now(store: Store, wake_up: WakeUp) -> None:
     """Tells running daemons once: for commands beside them, after their commit. On SQLite it does nothing; never raises."""
     if not store.postgresql:
         return
-    words = {"channel": CHANNEL, "said": encode_payload(store.holder, stir)}
+    words = {"channel": CHANNEL, "said": encode_payload(store.holder, wake_up)}
     try:
         store.apply(lambda connection: connection.execute(text("SELECT pg_notify(:channel, :said)"), words))
     except StoreUnavailable as error:  # whoever commits says so; others find the work by looking
         log.debug("work not called out", why=str(error))
 
 
-def encode_payload(holder: str, stir: WakeUp) -> str:
+def encode_payload(holder: str, wake_up: WakeUp) -> str:
     """The payload. One that would be too long names no destination but only that there is work, "*"."""
-    whole = json.dumps({"from": holder, "to": sorted(stir.destinations), "hints": stir.hints})
+    whole = json.dumps({"from": holder, "to": sorted(wake_up.destinations), "hints": wake_up.hints})
     if len(whole) <= LONGEST:
         return whole
-    return json.dumps({"from": holder, "to": [EVERYBODY], "hints": stir.hints})
+    return json.dumps({"from": holder, "to": [EVERYBODY], "hints": wake_up.hints})
 
 
 EVERYBODY = "*"

@@ -15,10 +15,10 @@ def test_only_a_step_counts_and_only_once(step: float, found: float) -> None:
     for passes in (0.0, 5.0, 86_400.0):
         wall[0] += passes
         steady[0] += passes
-        assert jumps.seconds() == 0
+        assert jumps.step_seconds() == 0
     wall[0] += step
-    assert jumps.seconds() == found
-    assert jumps.seconds() == 0
+    assert jumps.step_seconds() == found
+    assert jumps.step_seconds() == 0
 
 
 def test_a_rest_is_as_long_after_the_clock_was_set_back() -> None:

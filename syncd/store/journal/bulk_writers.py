@@ -99,7 +99,7 @@ class BulkWriter(Protocol):
 
 
 def bulk_writer_for(connection: Connection) -> BulkWriter:
-    """The pen of this connection's database."""
+    """The writer of this connection's database."""
     raw = connection.connection.driver_connection
     return PostgresBulkWriter(raw) if connection.dialect.name == "postgresql" else SqliteBulkWriter(raw)
 

@@ -46,7 +46,7 @@ class GroupResult:
     """Outcomes parallel to the group."""
 
     outcomes: list[Outcome]
-    stir: WakeUp = field(default_factory=WakeUp)
+    wake_up: WakeUp = field(default_factory=WakeUp)
 
 
 def commit_group(store: Database, group: Sequence[Prepared]) -> GroupResult:
@@ -67,7 +67,7 @@ def commit_group(store: Database, group: Sequence[Prepared]) -> GroupResult:
             return _commit_alone(store, group[0])
     middle = len(group) // 2
     left, right = commit_group(store, group[:middle]), commit_group(store, group[middle:])
-    return GroupResult(left.outcomes + right.outcomes, left.stir | right.stir)
+    return GroupResult(left.outcomes + right.outcomes, left.wake_up | right.wake_up)
 
 
 def _all_new(group: Sequence[Prepared]) -> GroupResult:
@@ -128,16 +128,16 @@ def _trial(store: Database, prepared: Prepared) -> Exception | None:
 
 
 def _write(store: Database, connection: Connection, group: Sequence[Prepared]) -> GroupResult:
-    pen = bulk_writer_for(connection)
+    writer = bulk_writer_for(connection)
     if any(prepared.arrivals for prepared in group):
-        pen.guard()
+        writer.guard()
     lost = _lost_fences(store, connection, group)
     accepted = [prepared for prepared in group if id(prepared) not in lost]
-    fresh, stir = _write_arrivals(pen, accepted)
-    _write_receipts(pen, accepted)
-    _write_states(pen, accepted, _repeats(accepted, fresh))
+    fresh, wake_up = _write_arrivals(writer, accepted)
+    _write_receipts(writer, accepted)
+    _write_states(writer, accepted, _repeats(accepted, fresh))
     outcomes: list[Outcome] = [lost.get(id(prepared)) or _committed(prepared, fresh) for prepared in group]
-    return GroupResult(outcomes, stir | WakeUp(hints=any(prepared.hints for prepared in accepted)))
+    return GroupResult(outcomes, wake_up | WakeUp(hints=any(prepared.hints for prepared in accepted)))
 
 
 def _lost_fences(store: Database, connection: Connection, group: Sequence[Prepared]) -> dict[int, FenceLost]:
@@ -173,14 +173,14 @@ def _committed(prepared: Prepared, fresh: dict[str, int]) -> Committed:
     return Committed(new, len(prepared.arrivals) - len(new), prepared.poisoned)
 
 
-def _write_arrivals(pen: BulkWriter, accepted: Sequence[Prepared]) -> tuple[dict[str, int], WakeUp]:
+def _write_arrivals(writer: BulkWriter, accepted: Sequence[Prepared]) -> tuple[dict[str, int], WakeUp]:
     first: dict[str, tuple[NewSignalRows, int]] = {}
     for prepared in accepted:
         for rows in prepared.arrivals:
             first.setdefault(rows.signal.id, (rows, id(prepared)))
     if not first:
         return {}, WakeUp()
-    new = pen.new_signals([first[key][0].signal for key in sorted(first)])
+    new = writer.new_signals([first[key][0].signal for key in sorted(first)])
     deliveries, settled = [], []
     tally: Counter[tuple[str, str]] = Counter()
     heard: dict[str, int] = {}
@@ -197,30 +197,30 @@ def _write_arrivals(pen: BulkWriter, accepted: Sequence[Prepared]) -> tuple[dict
                 at = row.received_at
                 deliveries.append((*head, "pending", "", seed.live, seed.old, rows.priority, at, at, 0))
     if deliveries:
-        pen.insert("deliveries", deliveries)
+        writer.insert("deliveries", deliveries)
     if settled:
-        pen.insert("settled", settled)
+        writer.insert("settled", settled)
     if tally:
-        pen.run("tally", [(*key, tally[key]) for key in sorted(tally)])
+        writer.run("tally", [(*key, tally[key]) for key in sorted(tally)])
     if heard:
-        pen.run("heard", sorted(heard.items()))
+        writer.run("heard", sorted(heard.items()))
     return {key: first[key][1] for key in new}, WakeUp(frozenset(row[0] for row in deliveries))
 
 
-def _write_receipts(pen: BulkWriter, accepted: Sequence[Prepared]) -> None:
+def _write_receipts(writer: BulkWriter, accepted: Sequence[Prepared]) -> None:
     fetched = [done for prepared in accepted if (done := prepared.entry.fetched)]
     if fetched:
-        pen.run("fetched", [(done.receipt, done.version, done.claim) for done in fetched])
-        pen.run("fetch_again", [(done.receipt, done.claim) for done in fetched])
+        writer.run("fetched", [(done.receipt, done.version, done.claim) for done in fetched])
+        writer.run("fetch_again", [(done.receipt, done.claim) for done in fetched])
     hints = sorted((row for prepared in accepted for row in prepared.hints), key=lambda row: row.key)
     if hints:
-        pen.run("hints", hints)
+        writer.run("hints", hints)
     quarantined = sorted(row for prepared in accepted for row in prepared.quarantined)
     if quarantined:
-        pen.run("quarantine", quarantined)
+        writer.run("quarantine", quarantined)
 
 
-def _write_states(pen: BulkWriter, accepted: Sequence[Prepared], repeats: Counter[tuple[str, str, str]]) -> None:
+def _write_states(writer: BulkWriter, accepted: Sequence[Prepared], repeats: Counter[tuple[str, str, str]]) -> None:
     states: dict[str, tuple[bytes, int]] = {}
     memory: dict[tuple[str, str], str | None] = {}
     off = Counter(repeats)
@@ -247,4 +247,4 @@ def _write_states(pen: BulkWriter, accepted: Sequence[Prepared], repeats: Counte
         ("job", [(*value, job) for job, value in sorted(jobs.items())]),
     ):
         if rows:
-            pen.run(statement, rows)
+            writer.run(statement, rows)

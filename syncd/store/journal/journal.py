@@ -63,7 +63,7 @@ class Journal:
         return len(self._waiting) + self._committing
 
     def listen(self, listener: Listener) -> None:
-        """`listener(stir)` is called after each commit that gave somebody work, in the committing thread: be quick. It is
+        """`listener(wake_up)` is called after each commit that gave somebody work, in the committing thread: be quick. It is
         a hint; another process's commits are found by looking."""
         self._listeners.append(listener)
 
@@ -170,14 +170,14 @@ class Journal:
         self.sizes.observe(len(group))
         self.seconds.observe(time.perf_counter() - begun)
         point("after_commit")
-        if result.stir:
-            self._tell(result.stir)
+        if result.wake_up:
+            self._tell(result.wake_up)
         return result.outcomes
 
-    def _tell(self, stir: WakeUp) -> None:
+    def _tell(self, wake_up: WakeUp) -> None:
         for listener in self._listeners:
             try:
-                listener(stir)
+                listener(wake_up)
             except Exception:  # noqa: BLE001 - the commit stands; listeners are only told early what they would find anyway
                 _log.exception("a listener of the journal failed")
 

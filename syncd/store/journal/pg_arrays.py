@@ -1,7 +1,7 @@
 """Columns as PostgreSQL's binary arrays, made in one go: psycopg's own lists take longer to write down than the server takes
 to insert them.
 
-The PostgreSQL pen uses it, and only where psycopg is loaded anyway. A value that the type cannot hold raises UnicodeError,
+The PostgreSQL writer uses it, and only where psycopg is loaded anyway. A value that the type cannot hold raises UnicodeError,
 OverflowError or TypeError: a fault of its row.
 """
 

@@ -55,7 +55,7 @@ def test_others_hear_it_and_oneself_does_not(postgres_url: str) -> None:
         calls(other, theirs.append) as there,
     ):
         until(lambda: here.listening.is_set() and there.listening.is_set(), "both listen")
-        here.stirred(WORK)
+        here.notify(WORK)
         until(lambda: theirs, "it is heard")
         assert (theirs, mine) == ([WORK], [])
 
@@ -67,14 +67,14 @@ def test_a_connection_that_was_cut_is_made_anew(postgres_url: str, monkeypatch: 
         Store.open(postgres_url) as one,
         Store.open(postgres_url) as other,
         calls(one, heard.append) as here,
-        calls(other, lambda stir: None) as there,
+        calls(other, lambda wake_up: None) as there,
     ):
         until(lambda: here.listening.is_set() and there.listening.is_set(), "both listen")
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncd listens'"
         execute(postgres_url, f"{cut} AND datname = current_database()")
 
         def said_again() -> bool:
-            there.stirred(WORK)
+            there.notify(WORK)
             return bool(heard)
 
         until(said_again, "it listens again")
@@ -88,8 +88,8 @@ def test_a_lane_is_woken_by_another_machines_commit(postgres_url: str) -> None:
         settings = Settings(destinations={"crm": DestinationSettings(name="crm", type="hostile")})
         mapping = load_mapping(MAPPING, name="rig.yaml")
         lane = Lane("crm", HostileDestination(crm), mapping, one, settings, idle=60.0)
-        with calls(one, lambda stir: lane.wake()) as here, calls(other, lambda stir: None) as there:
-            other.journal.listen(there.stirred)
+        with calls(one, lambda wake_up: lane.wake()) as here, calls(other, lambda wake_up: None) as there:
+            other.journal.listen(there.notify)
             lane.start()
             try:
                 until(lambda: here.listening.is_set() and other.leases.holder("lane:crm"), "the lane runs")
@@ -135,18 +135,18 @@ def test_a_command_beside_the_daemon_calls_out(
 
 
 def test_on_sqlite_there_is_nobody_to_call(tmp_path: Path) -> None:
-    with Store.open(f"sqlite:///{tmp_path}/syncd.db") as store, calls(store, lambda stir: None) as here:
-        here.stirred(WORK)
+    with Store.open(f"sqlite:///{tmp_path}/syncd.db") as store, calls(store, lambda wake_up: None) as here:
+        here.notify(WORK)
         assert not here.listening.is_set()
 
 
 @given(st.builds(WakeUp, st.frozensets(st.text(max_size=200), max_size=80), st.booleans()))
-def test_what_is_said_is_read_and_fits(stir: WakeUp) -> None:
-    payload = encode_payload("machine:1:a", stir)
+def test_what_is_said_is_read_and_fits(wake_up: WakeUp) -> None:
+    payload = encode_payload("machine:1:a", wake_up)
     assert len(payload.encode()) <= LONGEST
     holder, told = decode_payload(payload)
-    assert (holder, told.hints) == ("machine:1:a", stir.hints)
-    assert told.destinations in (stir.destinations, frozenset({EVERYBODY}))
+    assert (holder, told.hints) == ("machine:1:a", wake_up.hints)
+    assert told.destinations in (wake_up.destinations, frozenset({EVERYBODY}))
 
 
 @pytest.mark.parametrize(

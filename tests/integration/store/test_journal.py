@@ -214,7 +214,7 @@ def test_close_drains_and_then_refuses(open_store: Callable[..., Store]) -> None
 def test_listeners_hear_of_new_work_only(store: Store) -> None:
     heard: list[WakeUp] = []
 
-    def broken(stir: WakeUp) -> None:
+    def broken(wake_up: WakeUp) -> None:
         raise RuntimeError("a listener's own trouble")
 
     store.journal.listen(broken)

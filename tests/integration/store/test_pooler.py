@@ -54,7 +54,7 @@ def test_a_direct_connection_is_told_from_a_pooled_one(store: Store) -> None:
 
 
 def test_calling_does_not_listen_through_a_pooler(pooled: Store) -> None:
-    calling = PgNotifier(pooled, lambda stir: None)
+    calling = PgNotifier(pooled, lambda wake_up: None)
     calling.start()
     try:
         for thread in threading.enumerate():

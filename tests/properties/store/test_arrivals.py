@@ -66,7 +66,7 @@ def a_store() -> Iterator[Store]:
 
 def commit(store: Store, entries: Sequence[JournalEntry]) -> tuple[list[Outcome], WakeUp]:
     result = commit_group(store, [prepare(entry, MOMENT) for entry in entries])
-    return result.outcomes, result.stir
+    return result.outcomes, result.wake_up
 
 
 def everything(store: Store) -> dict[str, list[Any]]:
