@@ -80,8 +80,8 @@ def twin(
 
     Prints its address, and on standard error what to put into a config.yaml.
     """
-    from syncd.twins import TWINS
-    from syncd.twins.server import Twin, serve
+    from syncd.twins import TWINS, serve
+    from syncd.twins.server import Twin
 
     if name not in TWINS:
         raise UsageError(f"there is no twin called {name!r}; {near_or_all(name, sorted(TWINS))}")

@@ -6,7 +6,9 @@ from the vendor's documentation and recorded traffic alone, so that a client's m
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,3 +29,25 @@ def create(name: str, **options: Any) -> Twin:
     module, _, cls = TWINS[name].partition(":")
     twin: Twin = getattr(import_module(module), cls)(**options)
     return twin
+
+
+def serve(
+    name: str,
+    port: int = 0,
+    faults: str | Path | Iterable[Mapping[str, Any]] | None = None,
+    log_path: str | Path | None = None,
+    latency: float = 0.0,
+    ready: Callable[[Twin], None] | None = None,
+    **options: Any,
+) -> None:
+    """Runs the twin `name` in the foreground (the command `syncd twin`). `faults`: a plan or its file; `log_path`: the journal;
+    `options`: more of the twin's own.
+
+    `ready` is called with the twin once connections are accepted. Raises ValueError (FaultPlanError) for an unknown
+    name or a bad plan.
+    """
+    from syncd.twins.faults import load
+
+    entries = load(Path(faults)) if isinstance(faults, str | Path) else list(faults or ())
+    twin = create(name, journal=log_path, faults=entries, latency=latency, **options)
+    twin.run(port, ready=None if ready is None else lambda url: ready(twin))

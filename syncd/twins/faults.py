@@ -13,14 +13,11 @@ a composite call also answers to the operations inside it.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from syncd.twins.wire import TwinCall
+from syncd.twins.wire import PlannedFault, TwinCall
 
 # What a fault may do, and which keys it takes beside those of `WHICH`. A twin adds its own named answers (`Twin.named`).
 KINDS: dict[str, frozenset[str]] = {
@@ -46,68 +43,6 @@ STACKING = frozenset({"row", "slow", "delete", "convert", "expire_tokens"})  # s
 
 class FaultPlanError(ValueError):
     """The plan cannot be understood; the message lists every mistake with its place."""
-
-
-@dataclass(slots=True)
-class PlannedFault:
-    """One entry of a plan, with its counters. `seen`: calls it could have struck; `fired`: calls it did."""
-
-    do: str
-    on: str = "*"
-    nth: int | None = None
-    every: int | None = None
-    after: int = 0
-    chance: float | None = None
-    seed: int = 0
-    times: int | None = None
-    when: str = "before"
-    params: dict[str, Any] = field(default_factory=dict)
-    seen: int = 0
-    fired: int = 0
-    _random: random.Random = field(default_factory=random.Random, repr=False)
-
-    def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
-
-    def covers(self, call: TwinCall) -> bool:
-        method, blank, glob = self.on.partition(" ")
-        if blank:
-            return method in ("*", call.method) and fnmatchcase(call.path, glob)
-        return self.on in ("*", call.operation) or self.on in call.inner
-
-    def strikes(self) -> bool:
-        """Counts one more call, and says whether this is one that goes wrong."""
-        if self.times is not None and self.fired >= self.times:
-            return False
-        self.seen += 1
-        count = self.seen - self.after
-        if count < 1:
-            return False
-        hit = bool(
-            (self.nth is None or count == self.nth)
-            and (self.every is None or count % self.every == 0)
-            and (self.chance is None or self._random.random() < self.chance)
-        )
-        self.fired += hit
-        return hit
-
-    def hits_row(self, index: int, record: Mapping[str, Any]) -> bool:
-        """Whether a `row` fault spoils this row: by its number, by the values of fields, by a share of all; else every row."""
-        if "row" in self.params:
-            return bool(self.params["row"] == index)
-        if "match" in self.params:
-            return matches(record, self.params["match"])
-        if "share" in self.params:
-            return self._random.random() < float(self.params["share"])
-        return True
-
-    def describe(self) -> dict[str, Any]:
-        return {"on": self.on, "do": self.do, "when": self.when, **self.params, "seen": self.seen, "fired": self.fired}
-
-
-def matches(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a record has all the values; text without case."""
-    return all(k in record and str(record[k]).casefold() == str(v).casefold() for k, v in wanted.items())
 
 
 class FaultPlan:

@@ -6,15 +6,41 @@ GET records/{object}, calls, stats · POST records/{object}, faults, delete/{id}
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
+from syncd.twins.faults import FaultPlan
 from syncd.twins.wire import TwinCall, TwinResponse
 
-if TYPE_CHECKING:
-    from syncd.twins.server import Twin
+
+class Steered(Protocol):
+    """What can be looked into and steered: every twin."""
+
+    plan: FaultPlan
+    calls: deque[dict[str, Any]]
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]: ...
+
+    def records(self, object_: str) -> list[dict[str, Any]]: ...
+
+    def stats(self) -> dict[str, Any]: ...
+
+    def add(self, object_: str, /, **fields: Any) -> str: ...
+
+    def delete(self, id_: str) -> bool: ...
+
+    def convert(self, id_: str) -> dict[str, Any]: ...
+
+    def release(self) -> int: ...
+
+    def expire_tokens(self) -> None: ...
+
+    def reset(self) -> None: ...
 
 
-def answer(twin: Twin, call: TwinCall) -> TwinResponse:
+def answer(twin: Steered, call: TwinCall) -> TwinResponse:
     """Carries out one such request. A mistake of the caller is a 400 with the reason; an unknown path a 404."""
     what = call.segments[1] if len(call.segments) > 1 else ""
     argument = call.segments[2] if len(call.segments) > 2 else ""
@@ -31,7 +57,7 @@ def answer(twin: Twin, call: TwinCall) -> TwinResponse:
     return _unknown(call)
 
 
-def _look(twin: Twin, what: str, argument: str) -> TwinResponse:
+def _look(twin: Steered, what: str, argument: str) -> TwinResponse:
     if what == "records" and argument:
         return TwinResponse(200, {"records": twin.records(argument)})
     if what == "calls":
@@ -41,7 +67,7 @@ def _look(twin: Twin, what: str, argument: str) -> TwinResponse:
     return TwinResponse(404, {"error": f"nothing at GET /_twin/{what}"})
 
 
-def _steer(twin: Twin, call: TwinCall, what: str, argument: str) -> TwinResponse:
+def _steer(twin: Steered, call: TwinCall, what: str, argument: str) -> TwinResponse:
     if what == "records" and argument:
         entries = call.json()
         rows = entries if isinstance(entries, list) else [entries]

@@ -20,9 +20,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from syncd.twins import introspect, spoil
-from syncd.twins.faults import FaultPlan, PlannedFault, load, matches
+from syncd.twins.faults import FaultPlan
 from syncd.twins.state import Change, Record, TwinTables
-from syncd.twins.wire import Message, Receive, Send, TwinCall, TwinResponse, read_call, send_answer
+from syncd.twins.wire import (
+    Message,
+    PlannedFault,
+    Receive,
+    Send,
+    TwinCall,
+    TwinResponse,
+    matches,
+    read_call,
+    send_answer,
+)
 
 if TYPE_CHECKING:
     import uvicorn
@@ -368,25 +378,3 @@ async def _gone(receive: Receive) -> Literal[True]:
     while (await receive())["type"] != "http.disconnect":
         continue
     return True
-
-
-def serve(
-    name: str,
-    port: int = 0,
-    faults: str | Path | Iterable[Mapping[str, Any]] | None = None,
-    log_path: str | Path | None = None,
-    latency: float = 0.0,
-    ready: Callable[[Twin], None] | None = None,
-    **options: Any,
-) -> None:
-    """Runs the twin `name` in the foreground (the command `syncd twin`). `faults`: a plan or its file; `log_path`: the journal;
-    `options`: more of the twin's own.
-
-    `ready` is called with the twin once connections are accepted. Raises ValueError (FaultPlanError) for an unknown
-    name or a bad plan.
-    """
-    from syncd.twins import create
-
-    entries = load(Path(faults)) if isinstance(faults, str | Path) else list(faults or ())
-    twin = create(name, journal=log_path, faults=entries, latency=latency, **options)
-    twin.run(port, ready=None if ready is None else lambda url: ready(twin))

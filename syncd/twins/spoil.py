@@ -5,13 +5,26 @@ Used by server.py once the plan has decided; knows no vendor but through the twi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
-from syncd.twins.faults import PlannedFault
-from syncd.twins.wire import Receive, Send, TwinCall, TwinResponse, reset, send_answer, send_cut
+from syncd.twins.wire import PlannedFault, Receive, Send, TwinCall, TwinResponse, reset, send_answer, send_cut
 
-if TYPE_CHECKING:
-    from syncd.twins.server import Twin
+
+class Spoilable(Protocol):
+    """A twin as a fault sees it: the vendor's own error answers, and a pause that ends with the server."""
+
+    @property
+    def named(self) -> Mapping[str, Callable[[Any, TwinCall], TwinResponse]]: ...
+
+    def refused(self) -> TwinResponse: ...
+
+    def error(
+        self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = ""
+    ) -> TwinResponse: ...
+
+    async def pause(self, seconds: float, receive: Receive | None = None) -> None: ...
+
 
 FOREVER = 3600.0  # seconds; a hang without `seconds:` outlives every client
 _PAGE = b"<!DOCTYPE html><html><body><h1>Service Unavailable</h1><p>We are down for maintenance.</p></body></html>"
@@ -22,7 +35,7 @@ def kind(fault: PlannedFault) -> str:
     return str(fault.params.get("answer", "reset")) if fault.do == "late" else fault.do
 
 
-def answer(twin: Twin, call: TwinCall, fault: PlannedFault) -> TwinResponse:
+def answer(twin: Spoilable, call: TwinCall, fault: PlannedFault) -> TwinResponse:
     """The answer in the place of the true one. Status 0 (only for the log): nothing will be sent."""
     what = kind(fault)
     if what in twin.named:
@@ -46,7 +59,7 @@ def answer(twin: Twin, call: TwinCall, fault: PlannedFault) -> TwinResponse:
     return made
 
 
-async def reply(twin: Twin, receive: Receive, send: Send, made: TwinResponse, fault: PlannedFault | None) -> None:
+async def reply(twin: Spoilable, receive: Receive, send: Send, made: TwinResponse, fault: PlannedFault | None) -> None:
     """Sends the answer, or does to the connection what the fault wants."""
     what = "" if fault is None else kind(fault)
     if what == "hang":

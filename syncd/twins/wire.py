@@ -6,17 +6,16 @@ Used by the server and by every twin; knows no vendor.
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from fnmatch import fnmatchcase
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import orjson
-
-if TYPE_CHECKING:
-    from syncd.twins.faults import PlannedFault
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -57,6 +56,68 @@ class TwinCall:
     def bearer(self) -> str:
         """The token of the Authorization header, whatever its scheme is called; empty when there is none."""
         return self.headers.get("authorization", "").partition(" ")[2].strip()
+
+
+@dataclass(slots=True)
+class PlannedFault:
+    """One entry of a plan, with its counters. `seen`: calls it could have struck; `fired`: calls it did."""
+
+    do: str
+    on: str = "*"
+    nth: int | None = None
+    every: int | None = None
+    after: int = 0
+    chance: float | None = None
+    seed: int = 0
+    times: int | None = None
+    when: str = "before"
+    params: dict[str, Any] = field(default_factory=dict)
+    seen: int = 0
+    fired: int = 0
+    _random: random.Random = field(default_factory=random.Random, repr=False)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def covers(self, call: TwinCall) -> bool:
+        method, blank, glob = self.on.partition(" ")
+        if blank:
+            return method in ("*", call.method) and fnmatchcase(call.path, glob)
+        return self.on in ("*", call.operation) or self.on in call.inner
+
+    def strikes(self) -> bool:
+        """Counts one more call, and says whether this is one that goes wrong."""
+        if self.times is not None and self.fired >= self.times:
+            return False
+        self.seen += 1
+        count = self.seen - self.after
+        if count < 1:
+            return False
+        hit = bool(
+            (self.nth is None or count == self.nth)
+            and (self.every is None or count % self.every == 0)
+            and (self.chance is None or self._random.random() < self.chance)
+        )
+        self.fired += hit
+        return hit
+
+    def hits_row(self, index: int, record: Mapping[str, Any]) -> bool:
+        """Whether a `row` fault spoils this row: by its number, by the values of fields, by a share of all; else every row."""
+        if "row" in self.params:
+            return bool(self.params["row"] == index)
+        if "match" in self.params:
+            return matches(record, self.params["match"])
+        if "share" in self.params:
+            return self._random.random() < float(self.params["share"])
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        return {"on": self.on, "do": self.do, "when": self.when, **self.params, "seen": self.seen, "fired": self.fired}
+
+
+def matches(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a record has all the values; text without case."""
+    return all(k in record and str(record[k]).casefold() == str(v).casefold() for k, v in wanted.items())
 
 
 @dataclass(slots=True)

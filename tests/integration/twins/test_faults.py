@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from syncd.twins.faults import KINDS, PlannedFault
+from syncd.twins.faults import KINDS
 from syncd.twins.salesforce.twin import SalesforceTwin
+from syncd.twins.wire import PlannedFault
 from syncd.twins.zoho.twin import ZohoTwin
 
 LOST = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
