@@ -275,7 +275,7 @@ def test_only_what_is_named_and_only_its_secrets(
     wrong = folder.syncd("check", "crm")
     assert (wrong.code, "names are for --online" in wrong.err) == (2, True)
     wrong = folder.syncd("prepare", "crn")
-    assert (wrong.code, "there are: crm" in wrong.err) == (2, True)
+    assert (wrong.code, "did you mean crm?" in wrong.err) == (2, True)
 
 
 def test_a_faulty_configuration_is_said_first(folder: UserFolder, start: Start) -> None:
