@@ -134,7 +134,7 @@ def test_what_cannot_be_written_now_is_told_with_its_reason(filled: UserFolder) 
     auth = "{flow: client_credentials, client_id: x, client_secret: '${SF_SECRET}'}"
     filled.write("config.yaml", text + f"  crm: {{type: salesforce, login_url: '{nobody}', auth: {auth}}}\n")
     told = filled.done("replay", "--to", "crm").err
-    assert "crm: 0 settled; 3 wait for the next `syncd run`: timeline: connect: " in told
+    assert "crm: 0 settled; 3 wait for the next `syncd run`: timeline: cannot be looked up: connect: " in told
     (crm,) = [row for row in filled.done("--json", "status").record["destinations"] if row["destination"] == "crm"]
     assert (crm["pending"], crm["paused_until"]) == (3, None)
     assert "no connection" in crm["reason"]
