@@ -85,6 +85,8 @@ ENCODINGS: tuple[Encoding, ...] = (
     Encoding("mac_croatian", ("hr", "sl"), MAC),
 )
 
+FOREIGN = 3.0
+"""What a piece in another language than the rest of its list costs."""
 DAMAGE = -14.0
 """A sequence that the encoding does not define."""
 ASCII_LETTER = -3.0
@@ -122,12 +124,14 @@ def pieces(data: bytes) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Reading:
-    """Pieces read in one encoding. `worth`: log probability; `strange`: the share of characters no language of it explains."""
+    """Pieces read in one encoding. `worth`: log probability; `strange`: the share of characters no language of it explains;
+    `foreign`: which pieces are in another language than most."""
 
     encoding: Encoding
     texts: tuple[str, ...]
     worth: float
     strange: float
+    foreign: tuple[bool, ...]
 
 
 def readings(raw: Sequence[bytes]) -> list[Reading]:
@@ -142,7 +146,9 @@ def readings(raw: Sequence[bytes]) -> list[Reading]:
 
 def read(raw: Sequence[bytes], encoding: Encoding) -> Reading | None:
     """The pieces in an encoding; None when more of them is undefined in it than the odd damaged one."""
-    texts, worth, damaged, seen, strange = [], encoding.rarity, 0, 0, 0
+    texts: list[str] = []
+    gains: list[dict[str, float]] = []
+    damaged = seen = strange = 0
     for piece in raw:
         try:
             text = piece.decode(encoding.codec)
@@ -153,11 +159,25 @@ def read(raw: Sequence[bytes], encoding: Encoding) -> Reading | None:
                 return None
         text = unicodedata.normalize("NFC", text)
         texts.append(text)
-        gain, odd, count = max(_worth(text, language) for language in encoding.languages)
-        worth += gain
+        found = {language: _worth(text, language) for language in encoding.languages}
+        gains.append({language: gain for language, (gain, _, _) in found.items()})
+        _, odd, count = max(found.values())
         strange -= odd
         seen += count
-    return Reading(encoding, tuple(texts), worth, strange / max(seen, 1))
+    main, worth = _mainly(gains)
+    foreign = tuple(each[main] < max(each.values()) - FOREIGN for each in gains)
+    return Reading(encoding, tuple(texts), worth + encoding.rarity, strange / max(seen, 1), foreign)
+
+
+def _mainly(gains: Sequence[dict[str, float]]) -> tuple[str, float]:
+    """(the language of most pieces, what all are worth): a piece in another language costs FOREIGN."""
+    best = [max(each.values()) - FOREIGN for each in gains]
+    totals = {
+        language: sum(max(each[language], other) for each, other in zip(gains, best, strict=True))
+        for language in gains[0]
+    }
+    main = max(totals, key=lambda language: totals[language])
+    return main, totals[main]
 
 
 @lru_cache(maxsize=50_000)

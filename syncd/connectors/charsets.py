@@ -8,6 +8,7 @@ own encodings; it never outweighs the evidence. Two readings that differ and fit
 from __future__ import annotations
 
 import codecs
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -243,17 +244,24 @@ def by_evidence(data: bytes, region: str | None = None) -> str:
     best = found[0]
     rival = next((other for other in found[1:] if other.texts != best.texts), None)
     names = tuple(reading.encoding.codec for reading in (best, rival) if reading is not None)
+    lead = worth(best) - worth(rival) if rival is not None else math.inf
     if best.strange > STRANGE:
         raise InDoubt(
             f"the encoding is not known: its letters make no known words ({_shown(best)}); say which with encoding:",
             names,
         )
-    if rival is not None and worth(best) - worth(rival) < MARGIN:
+    if rival is not None and lead < MARGIN * (2 if _by_foreign_words(best, rival) else 1):
         raise InDoubt(
             f"the encoding is not clear: {_differing(best, rival)} fit about equally; say which with encoding:",
             names,
         )
     return best.encoding.codec
+
+
+def _by_foreign_words(best: Reading, rival: Reading) -> bool:
+    """Whether the readings differ in words only that are in another language than the rest of the list, such as one Turkish
+    word among Swedish names: such evidence counts half."""
+    return all(foreign for a, b, foreign in zip(best.texts, rival.texts, best.foreign, strict=True) if a != b)
 
 
 def _differing(one: Reading, other: Reading) -> str:
