@@ -1,7 +1,7 @@
 """OAuth of the Salesforce twin: JWT bearer, client credentials, refresh token, and a person's consent (authorization code with
 PKCE); access tokens that can expire and be revoked.
 
-Used by salesforce.py. Error bodies are {"error", "error_description"} with 400, as recorded for refresh tokens
+Used by twin.py. Error bodies are {"error", "error_description"} with 400, as recorded for refresh tokens
 (salesforce.md, Auth).
 """
 

@@ -1,6 +1,6 @@
 """sObject collections and composite calls of the Salesforce twin: many rows, or many requests, in one billed call.
 
-Used by salesforce.py. Facts: salesforce.md, "sObject Collections upsert" and "Composite" [D][R].
+Used by twin.py. Facts: salesforce.md, "sObject Collections upsert" and "Composite" [D][R].
 """
 
 from __future__ import annotations
@@ -8,15 +8,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
+from syncd.twins.salesforce.org import SalesforceOrg
 from syncd.twins.salesforce.rows import POLYMORPHIC, SalesforceRowError, full_id
 from syncd.twins.wire import TwinCall, TwinResponse, make_call
-
-if TYPE_CHECKING:
-    from syncd.twins.salesforce.twin import SalesforceTwin
 
 ROWS = 200  # records in one collection [D]
 SUBREQUESTS = 25  # in one composite call [D]
@@ -40,37 +38,37 @@ _HALTED = "The transaction was rolled back since another operation in the same t
 RowWork = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def insert_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
+def insert_collection(org: SalesforceOrg, call: TwinCall) -> TwinResponse:
     records, strict = _records(call)
 
     def work(record: dict[str, Any]) -> dict[str, Any]:
         if "id" in record or "Id" in record:
             raise SalesforceRowError("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", ["Id"])
-        return {"id": twin.rows.insert(_made(twin, record), record), "success": True, "errors": []}
+        return {"id": org.rows.insert(_made(org, record), record), "success": True, "errors": []}
 
-    return _each(twin, call, records, strict, work)
+    return _each(org, call, records, strict, work)
 
 
-def update_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
+def update_collection(org: SalesforceOrg, call: TwinCall) -> TwinResponse:
     records, strict = _records(call)
 
     def work(record: dict[str, Any]) -> dict[str, Any]:
         given = {k: v for k, v in record.items() if k not in ("id", "Id")}
         id_ = full_id(record.get("id") or record.get("Id") or "")
-        made = _made(twin, record)
+        made = _made(org, record)
         if id_ is None:
             raise SalesforceRowError("MISSING_ARGUMENT", "Id not specified in an update call", ["Id"])
-        if twin.store.get(made.name, id_) is None:
+        if org.store.get(made.name, id_) is None:
             raise SalesforceRowError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
-        twin.rows.update(made, id_, given)
+        org.rows.update(made, id_, given)
         return {"id": id_, "success": True, "errors": []}
 
-    return _each(twin, call, records, strict, work)
+    return _each(org, call, records, strict, work)
 
 
-def upsert_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
-    made = twin.rows.object(call.segments[-2])
-    key = twin.key(made, call.segments[-1])
+def upsert_collection(org: SalesforceOrg, call: TwinCall) -> TwinResponse:
+    made = org.rows.object(call.segments[-2])
+    key = org.key(made, call.segments[-1])
     records, strict = _records(call)
     others = {r["attributes"]["type"] for r in records} - {made.name}
     if others:
@@ -86,13 +84,13 @@ def upsert_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
         if value not in (None, "") and seen[str(value).casefold()] > 1:
             raise SalesforceRowError("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", [key.name])
         given = {k: v for k, v in record.items() if k != key.name}
-        id_, created = twin.rows.upsert(made, key, value, given)
+        id_, created = org.rows.upsert(made, key, value, given)
         return {"id": id_, "success": True, "errors": [], "created": created}
 
-    return _each(twin, call, records, strict, work)
+    return _each(org, call, records, strict, work)
 
 
-def delete_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
+def delete_collection(org: SalesforceOrg, call: TwinCall) -> TwinResponse:
     ids = [i for i in call.query.get("ids", "").split(",") if i]
     if not 0 < len(ids) <= ROWS:
         raise SalesforceRowError(
@@ -101,18 +99,18 @@ def delete_collection(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
     strict = call.query.get("allOrNone") == "true"
 
     def work(record: dict[str, Any]) -> dict[str, Any]:
-        made = twin.schema.get(twin.rows.prefixes.get(record["id"][:3], ""))
+        made = org.schema.get(org.rows.prefixes.get(record["id"][:3], ""))
         if made is None:
             raise SalesforceRowError("MALFORMED_ID", f"malformed id {record['id']}")
-        found = twin.addressed(made, record["id"])
-        twin.store.put(made.name, found["Id"], {**found, "IsDeleted": True})
+        found = org.addressed(made, record["id"])
+        org.store.put(made.name, found["Id"], {**found, "IsDeleted": True})
         return {"id": found["Id"], "success": True, "errors": []}
 
-    return _each(twin, call, [{"id": i} for i in ids], strict, work)
+    return _each(org, call, [{"id": i} for i in ids], strict, work)
 
 
 def _records(call: TwinCall) -> tuple[list[dict[str, Any]], bool]:
-    """(records, allOrNone) of a collection call; raises RowError for a request that is malformed as a whole."""
+    """(records, allOrNone) of a collection call; raises SalesforceRowError for a request that is malformed as a whole."""
     body = call.json()
     records = body.get("records") if isinstance(body, dict) else None
     if not isinstance(records, list) or not records:
@@ -139,31 +137,31 @@ def _records(call: TwinCall) -> tuple[list[dict[str, Any]], bool]:
     return records, body.get("allOrNone") is True
 
 
-def _made(twin: SalesforceTwin, record: Mapping[str, Any]) -> Any:
+def _made(org: SalesforceOrg, record: Mapping[str, Any]) -> Any:
     type_ = record["attributes"]["type"]
-    made = twin.schema.get(type_)
+    made = org.schema.get(type_)
     if made is None:
         raise SalesforceRowError("INVALID_TYPE", f"sObject type '{type_}' is not supported.")
     return made
 
 
 def _each(
-    twin: SalesforceTwin, call: TwinCall, records: list[dict[str, Any]], strict: bool, work: RowWork
+    org: SalesforceOrg, call: TwinCall, records: list[dict[str, Any]], strict: bool, work: RowWork
 ) -> TwinResponse:
     """One result a record, in the order of the records; HTTP 200 even when every one of them failed [D]."""
-    start = twin.store.savepoint()
+    start = org.store.savepoint()
     results: list[dict[str, Any]] = []
     failed = False
     for index, record in enumerate(records):
-        savepoint = twin.store.savepoint()
+        savepoint = org.store.savepoint()
         try:
-            results.append(twin.spare(call, index, record, lambda r=record: work(r)))  # type: ignore[misc]
+            results.append(org.spare(call, index, record, lambda r=record: work(r)))  # type: ignore[misc]
         except SalesforceRowError as error:
-            twin.store.rollback(savepoint)
+            org.store.rollback(savepoint)
             results.append({"success": False, "errors": [error.body("statusCode")]})
             failed = True
     if strict and failed:
-        twin.store.rollback(start)
+        org.store.rollback(start)
         rolled = {"statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK", "message": _ROLLED_BACK, "fields": []}
         results = [{"success": False, "errors": [rolled]} if r["success"] else r for r in results]
     return TwinResponse(200, results)
@@ -172,17 +170,17 @@ def _each(
 # Composite.
 
 
-def operations(twin: SalesforceTwin, call: TwinCall) -> tuple[str, ...]:
+def operations(org: SalesforceOrg, call: TwinCall) -> tuple[str, ...]:
     """The operations inside a composite call, for the fault plan; empty when its body cannot be read."""
     try:
         requests = call.json()["compositeRequest"]
         calls = [make_call(str(r["method"]), str(r["url"])) for r in requests]
     except (ValueError, KeyError, TypeError):
         return ()  # the handler says what is wrong with it
-    return tuple(twin.resource(c.method, c.segments[3:])[0] for c in calls)
+    return tuple(org.resource(c.method, c.segments[3:])[0] for c in calls)
 
 
-def composite(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
+def composite(org: SalesforceOrg, call: TwinCall) -> TwinResponse:
     body = call.json()
     requests = body.get("compositeRequest") if isinstance(body, dict) else None
     if not isinstance(requests, list) or not requests:
@@ -191,11 +189,11 @@ def composite(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
         )
     _check_sizes(requests, call.inner)
     strict = body.get("allOrNone") is True
-    start = twin.store.savepoint()
+    start = org.store.savepoint()
     answers: list[dict[str, Any]] = []
     known: dict[str, Any] = {}
     for request in requests:
-        answer = _subrequest(twin, call, request, known)
+        answer = _subrequest(org, call, request, known)
         reference = request["referenceId"]
         if answer.status < 300:
             known[reference] = answer.body
@@ -208,7 +206,7 @@ def composite(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
             }
         )
     if strict and any(a["httpStatusCode"] >= 300 for a in answers):
-        twin.store.rollback(start)
+        org.store.rollback(start)
         for made in answers:
             if made["httpStatusCode"] < 300:
                 made["body"] = [{"errorCode": "PROCESSING_HALTED", "message": _HALTED}]
@@ -234,25 +232,23 @@ def _check_sizes(requests: list[Any], inner: tuple[str, ...]) -> None:
         )  # [M]
 
 
-def _subrequest(
-    twin: SalesforceTwin, call: TwinCall, request: dict[str, Any], known: Mapping[str, Any]
-) -> TwinResponse:
+def _subrequest(org: SalesforceOrg, call: TwinCall, request: dict[str, Any], known: Mapping[str, Any]) -> TwinResponse:
     try:
         url = _resolve(str(request.get("url", "")), known)
         body = _resolve(request.get("body"), known)
     except SalesforceRowError as error:
-        return twin.error(error.status, error.code, error.message)
+        return org.error(error.status, error.code, error.message)
     made = make_call(str(request.get("method", "")), url, orjson.dumps(body), sub=True)
     made.headers, made.number = call.headers, call.number
     if made.segments[:2] != ("services", "data") or len(made.segments) < 4:
-        return twin.error(404, "NOT_FOUND", "The requested resource does not exist")
-    made.operation, handler = twin.resource(made.method, made.segments[3:])
+        return org.error(404, "NOT_FOUND", "The requested resource does not exist")
+    made.operation, handler = org.resource(made.method, made.segments[3:])
     if handler is None or made.operation == "composite":
-        return twin.error(404, "NOT_FOUND", "The requested resource does not exist")
-    struck = twin.plan.fire(made, has_rows=made.operation in twin.row_operations)
+        return org.error(404, "NOT_FOUND", "The requested resource does not exist")
+    struck = org.plan.fire(made, has_rows=made.operation in org.row_operations)
     made.row_faults = [f for f in struck if f.do == "row"]
     spoiled = next((f for f in struck if f.do != "row"), None)
-    answer = twin.spoil(made, spoiled) if spoiled is not None else twin.guarded(made, handler)
+    answer = org.spoil(made, spoiled) if spoiled is not None else org.guarded(made, handler)
     call.rows += made.rows
     return answer
 

@@ -1,6 +1,6 @@
 """Reads of the Salesforce twin: whole records, query pages, descriptions, limits, versions and who the user is.
 
-Used by salesforce.py. Shapes are those of recorded answers [R].
+Used by twin.py. Shapes are those of recorded answers [R].
 """
 
 from __future__ import annotations
@@ -8,20 +8,17 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncd.twins.salesforce import soql
 from syncd.twins.salesforce.auth import ORG
+from syncd.twins.salesforce.org import SalesforceOrg
 from syncd.twins.salesforce.rows import SalesforceRowError, stamp
 from syncd.twins.salesforce.schema import SObject
 from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
 
-if TYPE_CHECKING:
-    from syncd.twins.salesforce.twin import SalesforceTwin
-
 VERSIONS = range(31, 69)
-PAGE = 2_000  # rows of a query answer [D]
 CURSORS = 50  # open query locators kept; the oldest ends first
 SMALLEST = 200  # rows that Sforce-Query-Options may ask for [D]
 
@@ -42,42 +39,42 @@ def several(call: TwinCall, made: SObject, found: Iterable[Record]) -> TwinRespo
     return TwinResponse(300, [f"/services/data/{call.segments[2]}/sobjects/{made.name}/{r['Id']}" for r in found])
 
 
-def query(twin: SalesforceTwin, call: TwinCall, deleted: bool) -> TwinResponse:
+def query(org: SalesforceOrg, call: TwinCall, deleted: bool) -> TwinResponse:
     if "q" not in call.query:
         raise SalesforceRowError("MALFORMED_QUERY", "unexpected token: '<EOF>'")
-    total, rows = soql.execute(call.query["q"], twin.store, twin.schema, call.segments[2], deleted)
-    return _page(twin, call, f"0r8{secrets.token_hex(8)}"[:18], rows, 0, total)
+    total, rows = soql.execute(call.query["q"], org.store, org.schema, call.segments[2], deleted)
+    return _page(org, call, f"0r8{secrets.token_hex(8)}"[:18], rows, 0, total)
 
 
-def query_more(twin: SalesforceTwin, call: TwinCall) -> TwinResponse:
+def query_more(org: SalesforceOrg, call: TwinCall) -> TwinResponse:
     locator, _, start = call.segments[-1].rpartition("-")
-    rows = twin.cursors.get(locator)
+    rows = org.cursors.get(locator)
     if rows is None or not start.isdigit():
         raise SalesforceRowError("INVALID_QUERY_LOCATOR", "invalid query locator")
-    return _page(twin, call, locator, rows, int(start), len(rows))
+    return _page(org, call, locator, rows, int(start), len(rows))
 
 
-def _page(twin: SalesforceTwin, call: TwinCall, locator: str, rows: list[Any], start: int, total: int) -> TwinResponse:
+def _page(org: SalesforceOrg, call: TwinCall, locator: str, rows: list[Any], start: int, total: int) -> TwinResponse:
     option = re.search(r"batchSize=(\d+)", call.headers.get("sforce-query-options", ""))
-    size = min(twin.page_size, max(SMALLEST, int(option.group(1)))) if option else twin.page_size
+    size = min(org.page_size, max(SMALLEST, int(option.group(1)))) if option else org.page_size
     end = start + size
     body: dict[str, Any] = {"totalSize": total, "done": end >= len(rows)}
     if end < len(rows):
-        twin.cursors[locator] = rows
-        if len(twin.cursors) > CURSORS:
-            twin.cursors.pop(next(iter(twin.cursors)))
+        org.cursors[locator] = rows
+        if len(org.cursors) > CURSORS:
+            org.cursors.pop(next(iter(org.cursors)))
         body["nextRecordsUrl"] = f"/services/data/{call.segments[2]}/query/{locator}-{end}"
     return TwinResponse(200, body | {"records": rows[start:end]})
 
 
-def describe_global(twin: SalesforceTwin) -> TwinResponse:
-    known = [{"name": o.name, "label": o.name, "keyPrefix": o.prefix, "queryable": True} for o in twin.schema.values()]
+def describe_global(org: SalesforceOrg) -> TwinResponse:
+    known = [{"name": o.name, "label": o.name, "keyPrefix": o.prefix, "queryable": True} for o in org.schema.values()]
     return TwinResponse(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": known})
 
 
-def limits(twin: SalesforceTwin) -> TwinResponse:
-    left = max(0, twin.daily_limit - twin.usage)
-    return TwinResponse(200, {"DailyApiRequests": {"Max": twin.daily_limit, "Remaining": left}})
+def limits(org: SalesforceOrg) -> TwinResponse:
+    left = max(0, org.daily_limit - org.usage)
+    return TwinResponse(200, {"DailyApiRequests": {"Max": org.daily_limit, "Remaining": left}})
 
 
 def versions() -> TwinResponse:
@@ -85,48 +82,30 @@ def versions() -> TwinResponse:
     return TwinResponse(200, known)
 
 
-def integration_user(twin: SalesforceTwin) -> Record:
-    now = stamp(twin.clock())
-    names = {"FirstName": "Integration", "LastName": "User", "Name": "Integration User", "Alias": "integ"}
-    address = "integration@twin.example.com"
-    rest = {
-        "Username": address,
-        "Email": address,
-        "IsActive": True,
-        "ProfileId": "00edM00000Qj7rCQAR",
-        "UserType": "Standard",
-    }
-    return (
-        {"Id": twin.user, "IsDeleted": False, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now}
-        | names
-        | rest
-    )
-
-
-def userinfo(twin: SalesforceTwin) -> TwinResponse:
-    user = twin.store.get("User", twin.user) or {}
-    picture = f"{twin.url}/profilephoto/005/F"
-    resources = {n: f"{twin.url}/services/data/v{{version}}/{n}/" for n in ("sobjects", "search", "query", "recent")}
-    resources |= {n: f"{twin.url}/services/data/v{{version}}/chatter/{n}" for n in ("feeds", "groups", "users")}
+def userinfo(org: SalesforceOrg) -> TwinResponse:
+    user = org.store.get("User", org.user) or {}
+    picture = f"{org.url}/profilephoto/005/F"
+    resources = {n: f"{org.url}/services/data/v{{version}}/{n}/" for n in ("sobjects", "search", "query", "recent")}
+    resources |= {n: f"{org.url}/services/data/v{{version}}/chatter/{n}" for n in ("feeds", "groups", "users")}
     resources |= {
-        n: f"{twin.url}/services/data/v{{version}}/chatter/{n.replace('_', '-')}"
+        n: f"{org.url}/services/data/v{{version}}/chatter/{n.replace('_', '-')}"
         for n in ("feed_items", "feed_elements")
     }
     resources |= {
-        n: f"{twin.url}/services/Soap/{n[0]}/{{version}}/{ORG[:15]}" for n in ("enterprise", "metadata", "partner")
+        n: f"{org.url}/services/Soap/{n[0]}/{{version}}/{ORG[:15]}" for n in ("enterprise", "metadata", "partner")
     }
-    resources["tooling_soap"] = f"{twin.url}/services/Soap/T/{{version}}/{ORG[:15]}"
-    resources["tooling_rest"] = f"{twin.url}/services/data/v{{version}}/tooling/"
+    resources["tooling_soap"] = f"{org.url}/services/Soap/T/{{version}}/{ORG[:15]}"
+    resources["tooling_rest"] = f"{org.url}/services/data/v{{version}}/tooling/"
     resources |= {
-        "rest": f"{twin.url}/services/data/v{{version}}/",
-        "profile": f"{twin.url}/{twin.user}",
-        "custom_domain": twin.url,
+        "rest": f"{org.url}/services/data/v{{version}}/",
+        "profile": f"{org.url}/{org.user}",
+        "custom_domain": org.url,
     }
     return TwinResponse(
         200,
         {
-            "sub": f"{twin.url}/id/{ORG}/{twin.user}",
-            "user_id": twin.user,
+            "sub": f"{org.url}/id/{ORG}/{org.user}",
+            "user_id": org.user,
             "organization_id": ORG,
             "preferred_username": user.get("Username"),
             "nickname": user.get("Alias"),
@@ -136,8 +115,8 @@ def userinfo(twin: SalesforceTwin) -> TwinResponse:
             "given_name": user.get("FirstName"),
             "family_name": user.get("LastName"),
             "zoneinfo": "America/Los_Angeles",
-            "photos": {"picture": picture, "thumbnail": f"{twin.url}/profilephoto/005/T"},
-            "profile": f"{twin.url}/{twin.user}",
+            "photos": {"picture": picture, "thumbnail": f"{org.url}/profilephoto/005/T"},
+            "profile": f"{org.url}/{org.user}",
             "picture": picture,
             "address": {},
             "is_salesforce_integration_user": False,
@@ -147,6 +126,6 @@ def userinfo(twin: SalesforceTwin) -> TwinResponse:
             "language": "en_US",
             "locale": "en_US",
             "utcOffset": -28_800_000,
-            "updated_at": stamp(twin.clock())[:19] + "Z",
+            "updated_at": stamp(org.clock())[:19] + "Z",
         },
     )

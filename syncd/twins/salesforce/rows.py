@@ -1,6 +1,6 @@
 """Rows of the Salesforce twin: checks a record as Salesforce does, and inserts, updates or upserts it in the store.
 
-Used by salesforce.py. A refused row raises RowError and leaves nothing behind. Codes and texts follow the REST API's answers;
+Used by org.py. A refused row raises SalesforceRowError and leaves nothing behind. Codes and texts follow the REST API's answers;
 those marked [M] are from memory: no page or recording at hand shows their wording.
 """
 
@@ -74,7 +74,7 @@ class SalesforceRows:
         self._cases = 0
 
     def object(self, name: str) -> SObject:
-        """The object by its name; raises RowError (NOT_FOUND, 404) as for a resource that does not exist."""
+        """The object by its name; raises SalesforceRowError (NOT_FOUND, 404) as for a resource that does not exist."""
         found = self.schema.get(name)
         if found is None:
             raise SalesforceRowError("NOT_FOUND", "The requested resource does not exist", status=404)
@@ -94,7 +94,7 @@ class SalesforceRows:
         return id15 + checksum(id15)
 
     def insert(self, made: SObject, given: Mapping[str, Any]) -> str:
-        """Creates a record; returns its id. Raises RowError."""
+        """Creates a record; returns its id. Raises SalesforceRowError."""
         fields = self.checked(made, given)
         missing = [n for n in made.required if fields.get(n) is None and made.fields[n].default is None]
         if missing:
@@ -113,7 +113,7 @@ class SalesforceRows:
         return id_
 
     def update(self, made: SObject, id_: str, given: Mapping[str, Any]) -> None:
-        """Changes a record. Raises RowError; a deleted one is ENTITY_IS_DELETED, a converted lead cannot be changed [R]."""
+        """Changes a record. Raises SalesforceRowError: ENTITY_IS_DELETED for a deleted one, others for a converted lead [R]."""
         current = self.store.get(made.name, id_)
         if current is None:
             raise SalesforceRowError("NOT_FOUND", "The requested resource does not exist", status=404)
@@ -166,7 +166,7 @@ class SalesforceRows:
     # Checks.
 
     def checked(self, made: SObject, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields in canonical names and types; raises RowError for the first that is wrong."""
+        """The fields in canonical names and types; raises SalesforceRowError for the first that is wrong."""
         fields: dict[str, Any] = {}
         for name, value in given.items():
             if name == "attributes":

@@ -1,6 +1,6 @@
 """SOQL of the Salesforce twin: what its parser forbids, the fields it knows, and records shaped as query answers.
 
-Used by salesforce.py. A wrong statement raises RowError with Salesforce's code: MALFORMED_QUERY, INVALID_TYPE, INVALID_FIELD.
+Used by twin.py. A wrong statement raises SalesforceRowError with Salesforce's code: MALFORMED_QUERY, INVALID_TYPE, INVALID_FIELD.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LITERAL = 4_000  # characters of one string [D]
 def execute(
     text: str, store: TwinTables, schema: Mapping[str, SObject], version: str, deleted: bool = False
 ) -> tuple[int, list[Any]]:
-    """Runs a statement: (total size, rows as in an answer). Raises RowError. `deleted`: queryAll."""
+    """Runs a statement: (total size, rows as in an answer). Raises SalesforceRowError. `deleted`: queryAll."""
     if len(text) > STATEMENT:
         raise SalesforceRowError(
             "QUERY_TOO_COMPLICATED",

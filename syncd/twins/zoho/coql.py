@@ -1,6 +1,6 @@
 """COQL of the Zoho CRM twin: its limits, its brackets, its quotes, and rows shaped as query answers.
 
-Used by zoho.py. Facts: zoho.md "Finding people" and Zoho's COQL pages: IN takes 50 values, WHERE 25 criteria
+Used by twin.py. Facts: zoho.md "Finding people" and Zoho's COQL pages: IN takes 50 values, WHERE 25 criteria
 bracketed two by two, SELECT 50
 columns, LIMIT 2,000; no multi-line field in a criterion; a quote inside a string is doubled (Zoho's COQL FAQ, Kaizen #171 [DOC]).
 """

@@ -1,6 +1,6 @@
 """Rows of the Zoho CRM twin: checks a record as Zoho does, inserts or updates it, and shapes records as answers show them.
 
-Used by zoho.py. A refused row raises RowError and leaves nothing behind. Shapes of row errors are from zoho.md, partly [UNV].
+Used by org.py. A refused row raises ZohoRowError and leaves nothing behind. Shapes of row errors are from zoho.md, partly [UNV].
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class ZohoRows:
     # Checks.
 
     def checked(self, module: Module, given: Mapping[str, Any], index: int) -> dict[str, Any]:
-        """The known, writable fields with their values checked; raises RowError for the first that is wrong."""
+        """The known, writable fields with their values checked; raises ZohoRowError for the first that is wrong."""
         fields: dict[str, Any] = {}
         for name, value in given.items():
             one = module.fields.get(name)

@@ -1,6 +1,6 @@
 """The modules of the Zoho CRM twin: fields with type and length, the extras a record carries, and the settings answers.
 
-Used by zoho.py and zoho_rows.py. Field names are those of recorded records; lengths are Zoho's standard ones (zoho.md).
+Used by org.py and rows.py. Field names are those of recorded records; lengths are Zoho's standard ones (zoho.md).
 """
 
 from __future__ import annotations

@@ -1,21 +1,19 @@
 """Setting up the Zoho CRM twin's account through its API: custom fields, as zoho.com documents their creation [DOC].
 
-Used by zoho.py. The API name comes of the label; a module takes two unique fields at most. What is marked [UNV] is not on that
+Used by twin.py. The API name comes of the label; a module takes two unique fields at most. What is marked [UNV] is not on that
 page.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from syncd.twins.wire import TwinCall, TwinResponse
+from syncd.twins.zoho.org import ZohoOrg
 from syncd.twins.zoho.rows import ZohoRowError
 from syncd.twins.zoho.schema import Module, ZohoField
-
-if TYPE_CHECKING:
-    from syncd.twins.zoho.twin import ZohoTwin
 
 FIELDS = 5
 """Made in one call at most."""
@@ -28,17 +26,9 @@ TYPES = frozenset({"text", "textarea", "date", "datetime", "integer", "boolean"}
 NO_FIELDS = frozenset({"Notes"})
 
 
-def hide(twin: ZohoTwin, fields: Mapping[str, Iterable[str]]) -> None:
-    """Takes fields out of our user's sight: they are missing from every answer, without an error."""
-    for module, names in fields.items():
-        for name in names:
-            twin.hidden.setdefault(module, {})[name] = twin.schema[module].fields[name]
-            twin.schema[module].drop(name)
-
-
-def create(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
+def create(org: ZohoOrg, call: TwinCall) -> TwinResponse:
     """POST settings/fields?module=…: one outcome a field."""
-    if not twin.customizes:
+    if not org.customizes:
         raise ZohoRowError(
             "NO_PERMISSION", "permission denied", {"permissions": ["Crm_Implied_Customize_Zoho_CRM"]}
         )  # [UNV]
@@ -46,28 +36,28 @@ def create(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
         raise ZohoRowError(
             "REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "module"}
         )
-    module = twin.module(call.query["module"])
+    module = org.module(call.query["module"])
     body = call.json()
     given = body.get("fields") if isinstance(body, dict) else None
     if not isinstance(given, list) or not given:
         raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "fields"})
     if len(given) > FIELDS or module.name in NO_FIELDS:
         raise ZohoRowError("NOT_ALLOWED", "the number of fields is not allowed", {"api_name": "fields"})  # [UNV]
-    results = [_outcome(twin, module, one) for one in given]
+    results = [_outcome(org, module, one) for one in given]
     failed = any(r["status"] == "error" for r in results)
     return TwinResponse(400 if failed else 201, {"fields": results})  # [UNV]: the status
 
 
-def _outcome(twin: ZohoTwin, module: Module, given: Any) -> dict[str, Any]:
+def _outcome(org: ZohoOrg, module: Module, given: Any) -> dict[str, Any]:
     try:
-        module.add(_field(twin, module, given if isinstance(given, dict) else {}))
+        module.add(_field(org, module, given if isinstance(given, dict) else {}))
     except ZohoRowError as error:
         return error.body()
     id_ = str(7328395000000100000 + len(module.fields))
     return {"code": "SUCCESS", "details": {"id": id_}, "message": "field created", "status": "success"}
 
 
-def _field(twin: ZohoTwin, module: Module, given: Mapping[str, Any]) -> ZohoField:
+def _field(org: ZohoOrg, module: Module, given: Mapping[str, Any]) -> ZohoField:
     for name in ("field_label", "data_type"):
         if not given.get(name):
             raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": name})
@@ -83,7 +73,7 @@ def _field(twin: ZohoTwin, module: Module, given: Mapping[str, Any]) -> ZohoFiel
     if unique is not None and len(module.unique) >= UNIQUE:
         raise ZohoRowError("LIMIT_EXCEEDED", "The field has reached its maximum creation limit", {"api_name": "unique"})
     name = re.sub(r"\W+", "_", label)
-    if name in module.fields or name in twin.hidden.get(module.name, {}):
+    if name in module.fields or name in org.hidden.get(module.name, {}):
         raise ZohoRowError("DUPLICATE_DATA", "Duplicate field label", {"api_name": "field_label"})
     return ZohoField(
         name, type_, length, unique=unique is not None, custom=True, default=False if type_ == "boolean" else None

@@ -1,57 +1,29 @@
 """SalesSignals of the Zoho CRM twin: the v2 notification call and the list of namespaces.
 
-Used by zoho.py. Facts: zoho.md, SalesSignals. There is no idempotency key: a repeated call notifies twice, and is stored twice.
+Used by twin.py. Facts: zoho.md, SalesSignals. There is no idempotency key: a repeated call notifies twice, and is stored twice.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncd.twins.wire import TwinCall, TwinResponse
 from syncd.twins.zoho.coql import alive
+from syncd.twins.zoho.org import ZohoOrg
 from syncd.twins.zoho.rows import PEOPLE, ZohoRowError
 
-if TYPE_CHECKING:
-    from syncd.twins.zoho.twin import ZohoTwin
-
 SUBJECT, MESSAGE = 100, 1_000  # characters [DOC]
-NAMESPACES = frozenset(  # those of Zoho's sample answer that syncd's channels have [DOC]
-    [
-        "Email_Incoming__s",
-        "EmailInsight_Open__s",
-        "EmailInsight_Click__s",
-        "EmailInsight_Bounce__s",
-        "Telephony_Missed__s",
-        "Survey_Responded__s",
-        "Campaign_Open__s",
-        "Campaign_Click__s",
-        "Campaign_Bounce__s",
-        "Livedesk_MissedChat__s",
-        "Support_NewTicket__s",
-        "Support_NewComment__s",
-        "Support_NewResponse__s",
-        "Support_TicketOverdue__s",
-        "Support_TicketEscalated__s",
-        "Support_NewRating__s",
-        "Facebook_NewPost__s",
-        "Facebook_NewComment__s",
-        "Facebook_NewLike__s",
-        "Facebook_Message__s",
-        "Twitter_Mention__s",
-        "Twitter_Message__s",
-    ]
-)
 
 
-def list_(twin: ZohoTwin) -> TwinResponse:
+def list_(org: ZohoOrg) -> TwinResponse:
     return TwinResponse(
-        200, {"signals": [{"namespace": n, "display_label": n, "enabled": True} for n in sorted(twin.namespaces)]}
+        200, {"signals": [{"namespace": n, "display_label": n, "enabled": True} for n in sorted(org.namespaces)]}
     )
 
 
-def notify(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
+def notify(org: ZohoOrg, call: TwinCall) -> TwinResponse:
     if call.segments[1] != "v2":
-        return twin.named["wrong_dc"](twin, call)  # "the notification call is still v2"
+        return org.named["wrong_dc"](org, call)  # "the notification call is still v2"
     body = call.json()
     signals = body.get("signals") if isinstance(body, dict) else None
     if not isinstance(signals, list) or not signals:  # [3P live]: what a flat body is told
@@ -60,13 +32,13 @@ def notify(twin: ZohoTwin, call: TwinCall) -> TwinResponse:
     results = []
     for index, signal in enumerate(signals):
         try:
-            results.append(_one(twin, signal, index))
+            results.append(_one(org, signal, index))
         except ZohoRowError as error:
             results.append(error.body())
     return TwinResponse(200, {"signals": results})  # the success body is [UNV]
 
 
-def _one(twin: ZohoTwin, signal: Any, index: int) -> dict[str, Any]:
+def _one(org: ZohoOrg, signal: Any, index: int) -> dict[str, Any]:
     where = f"$.signals[{index}]"
     for name, length in (("signal_namespace", 255), ("subject", SUBJECT), ("message", MESSAGE)):
         value = signal.get(name) if isinstance(signal, dict) else None
@@ -80,26 +52,26 @@ def _one(twin: ZohoTwin, signal: Any, index: int) -> dict[str, Any]:
                 "invalid data",
                 {"maximum_length": length, "api_name": name, "json_path": f"{where}.{name}"},
             )
-    if signal["signal_namespace"] not in twin.namespaces:
+    if signal["signal_namespace"] not in org.namespaces:
         raise ZohoRowError(
             "INVALID_DATA", "invalid data", {"api_name": "signal_namespace", "json_path": f"{where}.signal_namespace"}
         )
     key = "id" if "id" in signal else "email"
-    person = _person(twin, signal)
+    person = _person(org, signal)
     if person is None:  # "unknown e-mail => needs a record first"
         raise ZohoRowError("INVALID_DATA", "invalid data", {"api_name": key, "json_path": f"{where}.{key}"})
-    id_ = twin.rows.new_id()
-    twin.store.put("Signals", id_, {"id": id_, "person": person, **signal})
+    id_ = org.rows.new_id()
+    org.store.put("Signals", id_, {"id": id_, "person": person, **signal})
     return {"code": "SUCCESS", "details": {}, "message": "signal notification added", "status": "success"}
 
 
-def _person(twin: ZohoTwin, signal: dict[str, Any]) -> str | None:
+def _person(org: ZohoOrg, signal: dict[str, Any]) -> str | None:
     for module in PEOPLE:
         if "id" in signal:
-            if twin.rows.live(module, str(signal["id"])) is not None:
+            if org.rows.live(module, str(signal["id"])) is not None:
                 return str(signal["id"])
             continue
-        for record in twin.store.find(module, "Email", signal.get("email", "")):
+        for record in org.store.find(module, "Email", signal.get("email", "")):
             if alive(record):
                 return str(record["id"])
     return None

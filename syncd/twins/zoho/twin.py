@@ -1,29 +1,27 @@
 """The Zoho CRM twin: accounts and CRM calls over real HTTP, with credits, concurrency limits and per-row outcomes.
 
-Routes are in `_ROUTES`; rows in zoho_rows.py, COQL in zoho_coql.py, reads in zoho_reads.py. v2 to v8 answer alike here [REC].
+Routes are in `_ROUTES`; the state is in org.py, rows in rows.py, COQL in coql.py, reads in reads.py.
+v2 to v8 answer alike here [REC].
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
-from syncd.twins.server import Handler, Named, Twin
+from syncd.twins.server import Handler
 from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
-from syncd.twins.zoho import people, reads, rows, schema, setup, signals
+from syncd.twins.zoho import people, reads, schema, setup, signals
 from syncd.twins.zoho import scopes as zoho_scopes
-from syncd.twins.zoho.auth import LIFE, PER_WINDOW, THROTTLED, Accounts
 from syncd.twins.zoho.coql import CoqlError
+from syncd.twins.zoho.org import ZohoOrg
 from syncd.twins.zoho.rows import ZohoRowError
-from syncd.twins.zoho.schema import Module, ZohoField
 
 ROWS = 100  # records in one write [DOC]
-DAY = 86_400.0  # credits are counted over 24 rolling hours [DOC]
 HEAVY_ROWS = 10  # writes of more records than this share the sub-concurrency [DOC]
 
 # (method, path below /crm/vN, `*` for any one segment) -> operation; the first that fits
@@ -52,18 +50,8 @@ WRITES = frozenset({"create", "update", "update_one", "upsert"})
 _WORDS = {"create": "record added", "update": "record updated", "update_one": "record updated"}
 
 
-def _answer(status: int, code: str, message: str) -> Named:
-    return lambda twin, call: twin.error(status, code, message, operation=call.operation)
-
-
-class ZohoTwin(Twin):
-    """Options beside those of Twin: `credits` (a day), `concurrency`, `sub_concurrency`, `per_window` (tokens in ten minutes),
-    `token_life` (seconds), `client_id`, `client_secret`, `refresh_token` (each checked only when given),
-    `zone_hours`, `duplicate_id`,
-    `mixed_status`, `failed_status`, `search_lag` (seconds), `custom_fields`, `namespaces` (of signals); `bare` (without the
-    fields that syncd's set-up adds), `customizes` (may our user change the account), `hidden` (module -> fields that our user
-    may not see), `scopes` (of refresh tokens that no consent made; default: all),
-    `refused_scopes` (operations for which the token lacks the scope)."""
+class ZohoTwin(ZohoOrg):
+    """The routes, and what each of them does; the options are those of ZohoOrg."""
 
     name = "zoho"
     example = """\
@@ -78,82 +66,9 @@ destinations:
       refresh_token: {refresh_token}           # leave it out to try `syncd auth crm`
     mapping: mappings/zoho.yaml
 """
-    key_field = "Syncd_Key"
     row_operations = WRITES
-    indexes: ClassVar[Mapping[str, Iterable[str]]] = {
-        "Leads": ("Email", "Syncd_Key"),
-        "Contacts": ("Email", "Syncd_Key"),
-        "Accounts": ("Account_Name", "Syncd_Key"),
-        "Deals": ("Deal_Name", "Syncd_Key"),
-        "Tasks": ("Syncd_Key", "Who_Id", "What_Id"),
-        "Calls": ("Syncd_Key",),
-        "Events": ("Syncd_Key",),
-        "Notes": (),
-        "Products": (),
-        "Vendors": (),
-    }
-    # zoho.md, "Error classes to implement" and OAuth. The message texts are not on that page [UNV].
-    named: ClassVar[Mapping[str, Named]] = {
-        "token_throttle": lambda twin, call: TwinResponse(400, THROTTLED),
-        "invalid_code": lambda twin, call: TwinResponse(200, {"error": "invalid_code"}),
-        "invalid_client": lambda twin, call: TwinResponse(200, {"error": "invalid_client"}),
-        "concurrency": _answer(429, "TOO_MANY_REQUESTS", "too many requests at the same time"),
-        "credits": _answer(429, "THRESHOLD_EXCEEDED", "the API credits of the last 24 hours are used up"),
-        "internal": _answer(500, "INTERNAL_ERROR", "internal server error"),
-        "locked": _answer(400, "RECORD_LOCKED", "the record is locked"),
-        "scope": _answer(401, "OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL"),
-        "no_permission": _answer(403, "NO_PERMISSION", "permission denied"),
-        "wrong_dc": _answer(404, "INVALID_URL_PATTERN", "Please check if the URL trying to access is a correct one"),
-    }
-
-    def __init__(
-        self,
-        *,
-        credits: int = 50_000,
-        concurrency: int = 15,
-        sub_concurrency: int = 10,
-        per_window: int = PER_WINDOW,
-        token_life: float = LIFE,
-        client_id: str | None = None,
-        client_secret: str | None = None,
-        refresh_token: str | None = None,
-        zone_hours: float = 3.0,
-        duplicate_id: bool = True,
-        mixed_status: int = 207,
-        failed_status: int = 202,
-        search_lag: float = 0.0,
-        custom_fields: Mapping[str, tuple[ZohoField, ...]] | None = None,
-        namespaces: Iterable[str] = (),
-        bare: bool = False,
-        customizes: bool = True,
-        hidden: Mapping[str, Iterable[str]] | None = None,
-        scopes: Iterable[str] | None = None,
-        refused_scopes: Iterable[str] = (),
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.schema = schema.schema({} if bare else custom_fields)
-        self.customizes, self.refused_scopes = customizes, frozenset(refused_scopes)
-        self.hidden: dict[str, dict[str, ZohoField]] = {}
-        setup.hide(self, hidden or {})
-        self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life, scopes)
-        self.user = reads.user()
-        self.rows = rows.ZohoRows(self.store, self.schema, self.clock, self.user, zone_hours, duplicate_id)
-        self.credits, self.concurrency, self.sub_concurrency = credits, concurrency, sub_concurrency
-        self.mixed_status, self.failed_status, self.search_lag = mixed_status, failed_status, search_lag
-        self.namespaces = frozenset(namespaces) or signals.NAMESPACES
-        self.spent_total = self._in_window = 0
-        self._spent: deque[tuple[float, int]] = deque()
-        self.forget()
 
     # What the server asks of a twin.
-
-    def error(
-        self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = ""
-    ) -> TwinResponse:
-        names = list(fields)
-        details = {"api_name": names[0]} if names else {}
-        return TwinResponse(status, {"code": code, "details": details, "message": message, "status": "error"})
 
     def credentials(self) -> dict[str, str]:
         return {
@@ -161,24 +76,6 @@ destinations:
             "client_secret": self.accounts.client_secret or "twin",
             "refresh_token": self.accounts.refresh_token or "twin",
         }
-
-    def refused(self) -> TwinResponse:
-        return self.error(401, "INVALID_TOKEN", "invalid oauth token")
-
-    def expire_tokens(self) -> None:
-        self.accounts.expire_all()
-
-    def clashes(self, object_: str, record: Record) -> bool:
-        return object_ in self.schema and self.rows.clashes(object_, record)
-
-    def alive(self, record: Record) -> bool:
-        return not record.get("_deleted")
-
-    def forget(self) -> None:
-        self.accounts.forget()
-        self._spent.clear()
-        self.spent_total = self._in_window = 0
-        self.store.table("users").put(self.user["id"], self.user)
 
     def add(self, object_: str, /, **fields: Any) -> str:
         with self.lock, self.settled():
@@ -266,32 +163,6 @@ destinations:
         """The scopes that a call takes: a query's by the module it asks."""
         asked = _FROM.search(call.body) if call.operation == "coql" else None
         return zoho_scopes.needed(call.operation, asked[1].decode() if asked else call.segments[2])
-
-    def spent(self) -> int:
-        """Credits of the last 24 hours."""
-        while self._spent and self._spent[0][0] <= self.clock() - DAY:
-            self._in_window -= self._spent.popleft()[1]
-        return self._in_window
-
-    def spend(self, cost: int) -> None:
-        """Books credits; bookings of one second are kept as one."""
-        now = self.clock()
-        self.spent_total += cost
-        self._in_window += cost
-        if self._spent and now - self._spent[-1][0] < 1.0:
-            at, before = self._spent.pop()
-            self._spent.append((at, before + cost))
-        else:
-            self._spent.append((now, cost))
-
-    def module(self, name: str) -> Module:
-        """The module of a path; raises RowError for one that does not exist."""
-        found = self.schema.get(name)
-        if found is None:
-            raise ZohoRowError(
-                "INVALID_MODULE", "the module name given seems to be invalid", {"resource_path_index": 0}
-            )
-        return found
 
     # Writes.
 
@@ -433,7 +304,7 @@ destinations:
         return reads.users(self, call)
 
     def on_org(self, call: TwinCall) -> TwinResponse:
-        return reads.org()
+        return reads.organization()
 
     def on_signal_namespaces(self, call: TwinCall) -> TwinResponse:
         return signals.list_(self)

@@ -1,6 +1,6 @@
 """How Zoho Desk shows its records: tickets, contacts, threads and comments in full, in lists and in searches.
 
-Used by zoho_desk.py. Keys and types are those of recorded answers [REC]; those of threads' lists and of comments are
+Used by twin.py. Keys and types are those of recorded answers [REC]; those of threads' lists and of comments are
 [DOC]. The trap
 is kept: a ticket's `email` is null while its contact has one, and a list row knows neither modifiedTime nor isOverDue.
 """
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncd.twins.state import Record
-
-if TYPE_CHECKING:
-    from syncd.twins.zoho_desk.twin import ZohoDeskTwin
+from syncd.twins.zoho_desk.org import ZohoDeskOrg
 
 AGENT = "1329983000000139001"
 DEPARTMENT = "1329983000000006907"
@@ -30,10 +28,10 @@ def stamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def ticket(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
-    now = given.get("createdTime") or stamp(twin.clock())
-    contact = twin.store.get("contacts", str(given.get("contactId"))) or {}
-    number = str(101 + len(twin.store.table("tickets").records))
+def ticket(org: ZohoDeskOrg, id_: str, given: Mapping[str, Any]) -> Record:
+    now = given.get("createdTime") or stamp(org.clock())
+    contact = org.store.get("contacts", str(given.get("contactId"))) or {}
+    number = str(101 + len(org.store.table("tickets").records))
     absent = (
         "subCategory dueDate onholdTime resolution closedTime productId priority classification phone "
         "description channelRelatedInfo "
@@ -80,8 +78,8 @@ def ticket(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
     }
 
 
-def contact(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
-    now = given.get("createdTime") or stamp(twin.clock())
+def contact(org: ZohoDeskOrg, id_: str, given: Mapping[str, Any]) -> Record:
+    now = given.get("createdTime") or stamp(org.clock())
     absent = (
         "firstName lastName facebook twitter email secondaryEmail mobile phone city country state street zip "
         "description title type "
@@ -109,23 +107,23 @@ def contact(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
     }
 
 
-def account(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
+def account(org: ZohoDeskOrg, id_: str, given: Mapping[str, Any]) -> Record:
     known = {"accountName": "", "email": None, "website": None, "phone": None, "zohoCRMAccount": None}
     shown = {
         "id": id_,
-        "createdTime": stamp(twin.clock()),
+        "createdTime": stamp(org.clock()),
         "customerHappiness": _HAPPINESS,
         "webUrl": f"{_PORTAL}Accounts/dv/{id_}",
     }
     return known | shown | dict(given)
 
 
-def thread(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
+def thread(org: ZohoDeskOrg, id_: str, given: Mapping[str, Any]) -> Record:
     """A mail or reply. `author` follows the direction: END_USER in, AGENT out."""
     content = str(given.get("content", ""))
     inward = given.get("direction", "in") == "in"
-    owner = twin.store.get("tickets", str(given.get("ticketId"))) or {}
-    person = twin.store.get("contacts", str(owner.get("contactId"))) or {}
+    owner = org.store.get("tickets", str(given.get("ticketId"))) or {}
+    person = org.store.get("contacts", str(owner.get("contactId"))) or {}
     author = (
         {
             "id": person.get("id"),
@@ -149,7 +147,7 @@ def thread(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
         "content": content,
         "contentType": "text/plain",
         "summary": content[:200],
-        "createdTime": stamp(twin.clock()),
+        "createdTime": stamp(org.clock()),
         "author": author,
         "respondedIn": None if inward else "00:00:01",
         "responderId": None if inward else AGENT,
@@ -170,8 +168,8 @@ def thread(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
     }
 
 
-def comment(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
-    at = given.get("commentedTime") or stamp(twin.clock())
+def comment(org: ZohoDeskOrg, id_: str, given: Mapping[str, Any]) -> Record:
+    at = given.get("commentedTime") or stamp(org.clock())
     return {
         "id": id_,
         "ticketId": given.get("ticketId"),
@@ -188,7 +186,7 @@ def comment(twin: ZohoDeskTwin, id_: str, given: Mapping[str, Any]) -> Record:
     }
 
 
-MAKERS: dict[str, Callable[[ZohoDeskTwin, str, Mapping[str, Any]], Record]] = {
+MAKERS: dict[str, Callable[[ZohoDeskOrg, str, Mapping[str, Any]], Record]] = {
     "tickets": ticket,
     "contacts": contact,
     "accounts": account,
@@ -219,30 +217,28 @@ def contact_list_row(record: Record) -> Record:
     return {k: record[k] for k in kept.split()}
 
 
-def search_row(twin: ZohoDeskTwin, record: Record) -> Record:
+def search_row(org: ZohoDeskOrg, record: Record) -> Record:
     return without(record, "modifiedBy", "isDeleted", "isTrashed") | {
-        "contact": brief_contact(twin, record["contactId"])
+        "contact": brief_contact(org, record["contactId"])
     }
 
 
-def contact_search_row(twin: ZohoDeskTwin, record: Record) -> Record:
-    owner = {
-        k: v for k, v in agent(twin).items() if k in ("photoURL", "firstName", "lastName", "emailId", "id", "zuid")
-    }
+def contact_search_row(org: ZohoDeskOrg, record: Record) -> Record:
+    owner = {k: v for k, v in agent(org).items() if k in ("photoURL", "firstName", "lastName", "emailId", "id", "zuid")}
     row = without(record, "layoutDetails", "isFollowing", "isDeleted", "isTrashed") | {"owner": owner}
-    return row | ({"account": _account(twin, record["accountId"])} if record["accountId"] else {})
+    return row | ({"account": _account(org, record["accountId"])} if record["accountId"] else {})
 
 
-def brief_contact(twin: ZohoDeskTwin, id_: str | None) -> Record | None:
-    record = twin.store.get("contacts", str(id_))
+def brief_contact(org: ZohoDeskOrg, id_: str | None) -> Record | None:
+    record = org.store.get("contacts", str(id_))
     if record is None:
         return None
     kept = {k: record[k] for k in ("id", "firstName", "lastName", "email", "mobile", "phone", "type")}
-    return kept | {"account": _account(twin, record["accountId"])}
+    return kept | {"account": _account(org, record["accountId"])}
 
 
-def _account(twin: ZohoDeskTwin, id_: str | None) -> Record | None:
-    record = twin.store.get("accounts", str(id_))
+def _account(org: ZohoDeskOrg, id_: str | None) -> Record | None:
+    record = org.store.get("accounts", str(id_))
     return None if record is None else {k: record[k] for k in ("id", "accountName", "website")}
 
 
@@ -255,7 +251,7 @@ def _author() -> dict[str, Any]:
     return names | {"id": AGENT, "type": "AGENT", "photoURL": None}
 
 
-def agent(twin: ZohoDeskTwin) -> Record:
+def agent(org: ZohoDeskOrg) -> Record:
     texts = {"phone": "", "mobile": "", "aboutInfo": "", "extn": "", "countryCode": "en_US", "langCode": "en_US"}
     return texts | {
         "id": AGENT,
@@ -269,7 +265,7 @@ def agent(twin: ZohoDeskTwin) -> Record:
         "roleId": "1329983000000008337",
         "profileId": "1329983000000008343",
         "rolePermissionType": "Custom",
-        "photoURL": f"{twin.url}/api/v1/agents/{AGENT}/photo",
+        "photoURL": f"{org.url}/api/v1/agents/{AGENT}/photo",
         "timeZone": "Africa/Nairobi",
         "associatedDepartmentIds": [DEPARTMENT],
         "associatedChatDepartmentIds": [],

@@ -1,21 +1,19 @@
 """Webhooks of the Zoho Desk twin as its API keeps them, and their delivery over HTTP.
 
-Used by zoho_desk.py. Facts: zohodesk-oas, v1.0/Webhook.json: a new address is tried by GET, then by POST; one that answers
+Used by twin.py. Facts: zohodesk-oas, v1.0/Webhook.json: a new address is tried by GET, then by POST; one that answers
 neither with 200 is not kept. Zoho's pages: how many an edition has, 410 removes one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncd.twins import outgoing
 from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
 from syncd.twins.zoho_desk import records
-
-if TYPE_CHECKING:
-    from syncd.twins.zoho_desk.twin import ZohoDeskTwin
+from syncd.twins.zoho_desk.org import ZohoDeskOrg
 
 TABLE = "webhooks"
 KNOWN = frozenset(
@@ -36,50 +34,50 @@ class SubscriptionRefused(ValueError):
         self.field = field
 
 
-def listed(twin: ZohoDeskTwin) -> TwinResponse:
-    rows = list(twin.store.table(TABLE).records.values())
+def listed(org: ZohoDeskOrg) -> TwinResponse:
+    rows = list(org.store.table(TABLE).records.values())
     return TwinResponse(200, {"data": rows}) if rows else TwinResponse(204)
 
 
-def one(twin: ZohoDeskTwin, id_: str) -> Record | None:
-    return twin.store.get(TABLE, id_)
+def one(org: ZohoDeskOrg, id_: str) -> Record | None:
+    return org.store.get(TABLE, id_)
 
 
-def create(twin: ZohoDeskTwin, call: TwinCall) -> TwinResponse:
-    """Raises Refused."""
+def create(org: ZohoDeskOrg, call: TwinCall) -> TwinResponse:
+    """Raises SubscriptionRefused."""
     given = _checked(call.json(), ("subscriptions", "url"))
-    if len(twin.store.table(TABLE).records) >= twin.webhooks_allowed:
-        return twin.error(403, "LICENSE_ACCESS_LIMITED", "Your edition does not allow more webhooks.")
+    if len(org.store.table(TABLE).records) >= org.webhooks_allowed:
+        return org.error(403, "LICENSE_ACCESS_LIMITED", "Your edition does not allow more webhooks.")
     _try(str(given["url"]))
-    id_, now = twin.new_id(), records.stamp(twin.clock())
+    id_, now = org.new_id(), records.stamp(org.clock())
     made = {"name": "", "isEnabled": True, "type": "CUSTOMER_WEBHOOK", "createdBy": "1", "createdTime": now}
     row = {**made, **given, "id": id_, "modifiedTime": now}
-    twin.store.put(TABLE, id_, row)
+    org.store.put(TABLE, id_, row)
     return TwinResponse(200, row)
 
 
-def change(twin: ZohoDeskTwin, call: TwinCall, row: Record) -> TwinResponse:
-    """Raises Refused. A changed address is tried like a new one."""
+def change(org: ZohoDeskOrg, call: TwinCall, row: Record) -> TwinResponse:
+    """Raises SubscriptionRefused. A changed address is tried like a new one."""
     given = _checked(call.json(), ("subscriptions",))
     if given.get("url") not in (None, row["url"]):
         _try(str(given["url"]))
-    changed = {**row, **given, "modifiedTime": records.stamp(twin.clock())}
-    twin.store.put(TABLE, str(row["id"]), changed)
+    changed = {**row, **given, "modifiedTime": records.stamp(org.clock())}
+    org.store.put(TABLE, str(row["id"]), changed)
     return TwinResponse(200, changed)
 
 
-def deliver(twin: ZohoDeskTwin, events: Iterable[Mapping[str, Any]]) -> list[int]:
+def deliver(org: ZohoDeskOrg, events: Iterable[Mapping[str, Any]]) -> list[int]:
     """Sends events to every webhook that asked for them, as Desk does; what each answered. 410 removes a webhook."""
     statuses = []
-    for row in list(twin.store.table(TABLE).records.values()):
+    for row in list(org.store.table(TABLE).records.values()):
         wanted = [event for event in events if event["eventType"] in row["subscriptions"] and _fits(row, event)]
         if not wanted or not row["isEnabled"]:
             continue
-        headers, body = twin.webhook(*wanted, webhook_id=str(row["id"]))
+        headers, body = org.webhook(*wanted, webhook_id=str(row["id"]))
         statuses.append(outgoing.call("POST", str(row["url"]), headers, body))
         if statuses[-1] == 410:
-            twin.store.put(TABLE, str(row["id"]), None)
-            twin.store.commit()
+            org.store.put(TABLE, str(row["id"]), None)
+            org.store.commit()
     return statuses
 
 

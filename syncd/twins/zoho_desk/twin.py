@@ -1,22 +1,21 @@
 """The Zoho Desk twin: tickets, threads, comments and contacts as its API shows them, with its traps, and signed
 webhook deliveries.
 
-Routes are in `_ROUTES`; shapes in zoho_desk_records.py, the webhook's key in zoho_desk_webhook.py. Facts: zoho.md, Desk.
+Routes are in `_ROUTES`; the state is in org.py, shapes in records.py, the webhook's key in webhook.py. Facts: zoho.md, Desk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
-from syncd.twins.server import Handler, Named, Twin
+from syncd.twins.server import Handler
 from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
-from syncd.twins.zoho.auth import LIFE, PER_WINDOW, THROTTLED, Accounts
 from syncd.twins.zoho.scopes import DESK
 from syncd.twins.zoho_desk import records, subscriptions
-from syncd.twins.zoho_desk.webhook import Signer
+from syncd.twins.zoho_desk.org import ZohoDeskOrg
 
 FARTHEST = 4_999  # of `from` in a search; beyond it 422 [DOC]
 MOST = 100  # rows a page
@@ -51,26 +50,14 @@ _ROUTES: tuple[tuple[str, str, str, int], ...] = (
 )
 
 
-def _answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Named:
-    def make(twin: Any, call: TwinCall) -> TwinResponse:
-        answer: TwinResponse = twin.error(status, code, message)
-        answer.headers |= dict(headers or {})
-        return answer
-
-    return make
-
-
 class DeskError(Exception):
     def __init__(self, status: int, code: str, message: str, field: str = "") -> None:
         super().__init__(message)
         self.status, self.code, self.field = status, code, field
 
 
-class ZohoDeskTwin(Twin):
-    """Options beside those of Twin: `org_id`, `credits` (a day), `per_window`, `token_life` (seconds), `client_id`,
-    `client_secret`,
-    `refresh_token` (each checked only when given), `webhooks_allowed` (by the edition), `scopes` (of refresh tokens
-    that no consent made; default: all)."""
+class ZohoDeskTwin(ZohoDeskOrg):
+    """The routes, and what each of them does; the options are those of ZohoDeskOrg."""
 
     name = "zoho_desk"
     example = """\
@@ -85,46 +72,6 @@ sources:
       client_secret: {client_secret}
       refresh_token: {refresh_token}           # leave it out to try `syncd auth desk`
 """
-    key_field = ""
-    indexes: ClassVar[Mapping[str, Iterable[str]]] = {"threads": ("ticketId",), "comments": ("ticketId",)}
-    named: ClassVar[Mapping[str, Named]] = {  # zoho.md, Desk: the concurrency 429 has no Retry-After, the daily one has
-        "concurrency": _answer(429, "TOO_MANY_REQUESTS", "You have exceeded the number of concurrent requests."),
-        "threshold": _answer(
-            429, "THRESHOLD_EXCEEDED", "You have exceeded the daily API credits.", {"Retry-After": "3600"}
-        ),
-        "internal": _answer(500, "INTERNAL_SERVER_ERROR", "An internal server error occurred."),
-        "scope": _answer(403, "SCOPE_MISMATCH", "The OAuth token does not have the scope for this call."),
-        "token_throttle": lambda twin, call: TwinResponse(400, THROTTLED),
-        "invalid_code": lambda twin, call: TwinResponse(200, {"error": "invalid_code"}),
-    }
-
-    def __init__(
-        self,
-        *,
-        org_id: str = "927523540",
-        credits: int = 5_000,
-        per_window: int = PER_WINDOW,
-        token_life: float = LIFE,
-        client_id: str | None = None,
-        client_secret: str | None = None,
-        refresh_token: str | None = None,
-        webhooks_allowed: int = 5,
-        scopes: Iterable[str] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.accounts = Accounts(self.clock, client_id, client_secret, refresh_token, per_window, token_life, scopes)
-        self.org_id, self.credits, self.spent = org_id, credits, 0
-        self.webhooks_allowed = webhooks_allowed
-        self.signer = Signer(self.clock, org_id)
-        self._next = 0
-
-    def error(
-        self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = ""
-    ) -> TwinResponse:
-        body: dict[str, Any] = {"errorCode": code, "message": message}
-        wrong = [{"fieldName": f"/{f}", "errorType": "invalid", "errorMessage": ""} for f in fields]
-        return TwinResponse(status, body | {"errors": wrong} if wrong else body)
 
     def credentials(self) -> dict[str, str]:
         return {
@@ -133,19 +80,6 @@ sources:
             "refresh_token": self.accounts.refresh_token or "twin",
             "org_id": self.org_id,
         }
-
-    def refused(self) -> TwinResponse:
-        return self.error(401, "INVALID_OAUTH", "The OAuth Token you provided is invalid.")
-
-    def expire_tokens(self) -> None:
-        self.accounts.expire_all()
-
-    def alive(self, record: Record) -> bool:
-        return not record.get("isDeleted") and not record.get("isTrashed")
-
-    def forget(self) -> None:
-        self.accounts.forget()
-        self.spent = 0
 
     # Steering.
 
@@ -194,22 +128,9 @@ sources:
                     return True
         return False
 
-    def webhook(
-        self, *events: Mapping[str, Any], webhook_id: str = "1", milliseconds: bool = False
-    ) -> tuple[dict[str, str], bytes]:
-        """(headers, body) of one delivery of `events` ({"eventType", "payload", "prevState"?}), signed as Desk signs."""
-        return self.signer.delivery(events, webhook_id, milliseconds)
-
     def deliver(self, *events: Mapping[str, Any]) -> list[int]:
         """Sends events to the webhooks that asked for them; what each answered."""
         return subscriptions.deliver(self, events)
-
-    def new_id(self) -> str:
-        if not self._next:
-            known = (int(i) for t in self.store.tables.values() for i in t.records)
-            self._next = max((1329983000000425000, *known))
-        self._next += 1
-        return str(self._next)
 
     def _contact(self, email: str | None, name: str | None) -> str:
         for record in self.store.table("contacts").records.values():

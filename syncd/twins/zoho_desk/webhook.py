@@ -1,6 +1,6 @@
 """Webhook deliveries of the Zoho Desk twin: the JWT in X-ZDesk-JWT, and the JWKS that proves it.
 
-Used by zoho_desk.py. Facts: zoho.md, Desk, Auth: RS256 with a kid, iss "orgId:…", aud "webhookId:…", times in seconds
+Used by twin.py. Facts: zoho.md, Desk, Auth: RS256 with a kid, iss "orgId:…", aud "webhookId:…", times in seconds
 or milliseconds;
 the JWT does not cover the body.
 """
