@@ -23,7 +23,7 @@ from syncd.twins.zoho.twin import ZohoTwin
 LEAD = {"LastName": "L", "Company": "X"}
 SERVE = (
     "import sys; from syncd.twins import serve; "
-    "serve(sys.argv[1], log_path=sys.argv[2], faults=sys.argv[3] or None, ready=lambda url: print(url, flush=True))"
+    "serve(sys.argv[1], log_path=sys.argv[2], faults=sys.argv[3] or None, ready=lambda t: print(t.url, flush=True))"
 )
 
 
