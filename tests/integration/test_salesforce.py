@@ -357,7 +357,7 @@ def test_allowance_and_urls(twin: SalesforceTwin, connect: Connect) -> None:
         ({"do": "html"}, Transient),
         ({"do": "reset"}, Transient),
         ({"do": "truncate"}, Transient),
-        ({"do": "html", "status": 404}, Transient),
+        ({"do": "html", "status": 404}, Misconfigured),
         (
             {"do": "error", "status": 400, "code": "invalid_client", "message": "invalid client credentials"},
             Misconfigured,

@@ -403,6 +403,8 @@ def test_a_written_row_keeps_the_id_it_had_when_none_is_told() -> None:
 def test_when_a_person_in_doubt_may_be_created_again(keying: Idempotency) -> None:
     sent = PersonRow("email:a@b", state="creating", sent_at=NOW - 1000, checked_at=0)
     kept = keying in (UPSERT, UNIQUE)
+    assert rules.person_safe_at(NOW, Idempotency(WriteKind.FINDABLE, enforced=True), LAW) == NOW + 600_000
+    assert rules.person_safe_at(NOW, Idempotency(WriteKind.UNIQUE, enforced=False), LAW) == NOW
     assert rules.person_safe_at(NOW - 1000, keying, LAW) == NOW - 1000 + (0 if kept else 600_000)
     lost = rules.decide_person(sent, Ambiguous("?"), keying, LAW, "Lead", NOW)
     assert (lost.state, lost.attempts) == ("creating", 1)
