@@ -7,15 +7,16 @@ JOBS ?= 2
 UPGRADE ?= --upgrade # make lock UPGRADE= adds what is new and leaves the rest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs lock wheel clean
+.PHONY: help demo quick test lint bench docs lock wheel clean
 
 help:
 	@echo "make demo    run the whole thing on embedded parts: sample events in, a stand-in CRM out"
-	@echo "make test    run the tests"
+	@echo "make quick   run the unit and property tests"
+	@echo "make test    run all tests"
 	@echo "make lint    ruff, mypy --strict, import-linter"
 	@echo "make bench   print the benchmarks' ratios"
 	@echo "make docs    bring the generated parts of the documentation up to date"
-	@echo "make lock    pin the dependencies anew (requirements.lock)"
+	@echo "make lock    pin the dependencies (requirements.lock)"
 	@echo "make wheel   build dist/*.whl"
 
 $(STAMP): requirements.lock pyproject.toml
@@ -27,8 +28,12 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)
 	$(BIN)/syncd demo
 
+# Fewer Hypothesis examples, no servers, no processes: for the edit-run loop.
+quick: $(STAMP)
+	SYNCD_QUICK=1 $(BIN)/pytest -q -n $(JOBS) tests/unit tests/properties
+
 test: $(STAMP)
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(TESTS)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST) $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -18,7 +18,8 @@ from tests.servers import NoBouncer, NoPostgres, Server, execute, postgres_serve
 
 # How long an example takes is no property of ours: a busy machine must not fail a test.
 settings.register_profile("syncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("syncd")
+settings.register_profile("quick", settings.get_profile("syncd"), max_examples=8)
+settings.load_profile("quick" if os.environ.get("SYNCD_QUICK") else "syncd")
 
 _serial = itertools.count(1)
 TEMPLATE = "template_syncd"

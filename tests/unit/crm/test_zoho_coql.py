@@ -122,7 +122,7 @@ def test_numbers_are_asked_for_last_and_the_mappings_order_is_kept() -> None:
         ("Leads", "Email", "a@x", False),
         ("Leads", "Phone", "+84912345678", True),
     )
-    stages = [(stage.module, stage.field) for stage in Search([phone, full], None).stages]
+    stages = [(stage.module, *stage.fields) for stage in Search([phone, full], None).stages]
     assert stages == [("Contacts", "Email"), ("Leads", "Email"), ("Contacts", "Phone"), ("Leads", "Phone")]
 
 

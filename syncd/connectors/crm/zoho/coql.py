@@ -7,7 +7,7 @@ bracketed two by two, a call 2,000 rows; LIKE knows starts with, ends with and c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 IN_VALUES = 50
 CRITERIA = 25
@@ -63,6 +63,15 @@ def selects(head: str, field: str, values: Iterable[str], also: str = "") -> Ite
     for start in range(0, len(wanted), IN_VALUES):
         tests = [isin(field, wanted[start : start + IN_VALUES]), *([also] if also else [])]
         yield f"{head} where {bracketed('and', tests)}"
+
+
+def selects_any(head: str, wanted: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Statements that find the records with one of these values in its field (field -> values): of at most IN_VALUES values
+    of each field, and all fields in one statement."""
+    values = {field: list(dict.fromkeys(filter(askable, given))) for field, given in wanted.items()}
+    for start in range(0, max(map(len, values.values()), default=0), IN_VALUES):
+        parts = {field: given[start : start + IN_VALUES] for field, given in values.items()}
+        yield f"{head} where {bracketed('or', [isin(field, part) for field, part in parts.items() if part])}"
 
 
 def phones(head: str, field: str, numbers: Iterable[str]) -> Iterator[str]:

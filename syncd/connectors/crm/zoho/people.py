@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from syncd.connector import Link, PersonMatch, PersonQuery
+from syncd.connector import Link, Lookup, MatchField, PersonMatch, PersonQuery
 from syncd.connectors.crm.directory import Directory, Facts, Row, steps
 from syncd.connectors.crm.zoho import coql
 from syncd.errors import Misconfigured
@@ -31,10 +30,10 @@ def facts_of(module: str) -> Facts:
 
 @dataclass(frozen=True)
 class Stage:
-    """One field of one module that people are looked up by."""
+    """One question to one module: its exact fields (email addresses) together, or one field of phone numbers."""
 
     module: str
-    field: str
+    fields: tuple[str, ...]
     phone: bool
 
 
@@ -48,19 +47,22 @@ class Search:
         self._directory = directory_of(region)
         self._columns: dict[str, dict[str, None]] = {}
         self.stages = _stages(people)
+        self._stage_of = {(stage.module, field, stage.phone): stage for stage in self.stages for field in stage.fields}
         for stage in self.stages:
-            _checked(stage)
-            self._columns.setdefault(stage.module, {})[stage.field] = None
+            _checked(stage.module, *stage.fields)
+            self._columns.setdefault(stage.module, {}).update(dict.fromkeys(stage.fields))
 
     def statements(self, stage: Stage) -> list[str]:
-        """What to ask: of people who are still unknown, the values of this field."""
+        """What to ask: of people who are still unknown, the values of these fields."""
         self._open = [person for person in self._open if not self._settled(person)]
-        values = [
-            term.value for person in self._open for lookup, term in steps(person) if _stage(lookup, term) == stage
-        ]
+        values: dict[str, list[str]] = {field: [] for field in stage.fields}
+        for lookup, term in (step for person in self._open for step in steps(person)):
+            if self._of(lookup, term) == stage:
+                values[term.field].append(term.value)
         head = coql.select(("id", *facts_of(stage.module).columns, *self._columns[stage.module]), stage.module)
-        ask = coql.phones if stage.phone else coql.selects
-        return list(ask(head, stage.field, values))
+        if stage.phone:
+            return [text for field, numbers in values.items() for text in coql.phones(head, field, numbers)]
+        return list(coql.selects_any(head, values))
 
     def learn(self, stage: Stage, rows: Iterable[Row]) -> None:
         """Takes in what was answered; the stage counts as asked."""
@@ -71,27 +73,31 @@ class Search:
         """The people, parallel to those asked for."""
         return [self._directory.find(person) for person in self._people]
 
+    def _of(self, lookup: Lookup, term: MatchField) -> Stage:
+        return self._stage_of[lookup.object, term.field, term.phone]
+
     def _settled(self, person: PersonQuery) -> bool:
         """Whether nothing that is not yet asked can change who this is."""
         for lookup, term in steps(person):
-            if _stage(lookup, term) not in self._asked:
+            if self._of(lookup, term) not in self._asked:
                 return False
             if not term.phone and self._directory.hit(lookup.object, term) is not None:
                 return True
         return True
 
 
-def _stage(lookup: Any, term: Any) -> Stage:
-    return Stage(lookup.object, term.field, term.phone)
-
-
 def _stages(people: Sequence[PersonQuery]) -> list[Stage]:
     """The stages in the order of the mapping, that of the person with the most terms, and whatever others add; phones come
-    last."""
-    walks = sorted(
-        ([_stage(lookup, term) for lookup, term in steps(person)] for person in people), key=len, reverse=True
-    )
-    return sorted(dict.fromkeys(stage for walk in walks for stage in walk), key=lambda stage: stage.phone)
+    last. The exact fields of one module are asked for together: one call instead of one for each field."""
+    walks = sorted((list(steps(person)) for person in people), key=len, reverse=True)
+    exact: dict[str, dict[str, None]] = {}
+    phones: dict[Stage, None] = {}
+    for lookup, term in (step for walk in walks for step in walk):
+        if term.phone:
+            phones[Stage(lookup.object, (term.field,), phone=True)] = None
+        else:
+            exact.setdefault(lookup.object, {})[term.field] = None
+    return [*(Stage(module, tuple(fields), phone=False) for module, fields in exact.items()), *phones]
 
 
 def ask_named(people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[tuple[str, str]]:
@@ -103,7 +109,7 @@ def ask_named(people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) ->
         for link in links:
             ids.setdefault(link.object, {})[link.id] = None
     for lookup, term in (step for person in people for step in steps(person)):
-        _checked(_stage(lookup, term))
+        _checked(lookup.object, term.field)
         fields.setdefault(lookup.object, {})[term.field] = None
     heads = {
         module: coql.select(("id", *facts_of(module).columns, *fields.get(module, ())), module)
@@ -120,8 +126,8 @@ def directory_of(region: str | None) -> Directory:
     return Directory(_found, region, id_field="id", facts=facts_of)
 
 
-def _checked(stage: Stage) -> None:
-    for name in (stage.module, stage.field):
+def _checked(*names: str) -> None:
+    for name in names:
         if not coql.is_name(name):
             raise Misconfigured(f"people.match: {name!r} is no name of a module or field", code="people.match")
 
