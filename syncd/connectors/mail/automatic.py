@@ -13,6 +13,7 @@ from typing import Literal
 
 from syncd.connectors.mail.addresses import Address
 from syncd.connectors.mail.message import Mail
+from syncd.connectors.mail.quotation_words import is_answer, role_of, without_answer
 
 Robot = Literal["daemon", "postmaster", "service", ""]
 
@@ -98,6 +99,7 @@ _AUTOMATIC_SUBJECTS = (
     # en
     r"auto(?:matic|mated)?[- ]?(?:reply|response|answer)",
     r"auto[- ]?respon[ds]e?r?",
+    r"automatically generated (?:reply|response)",
     r"out of (?:the )?office (?:auto[- ]?)?(?:reply|response|message|notification)",
     r"vacation (?:reply|response|notice|message)",
     # de
@@ -132,27 +134,59 @@ _AUTOMATIC_SUBJECTS = (
     r"автоматична відповідь|автовідповідь",
     # tr, vi
     r"otomatik (?:yan[ıi]t|cevap)",
-    r"(?:thư |tin )?trả lời tự động",
+    r"(?:thư |tin |email )?(?:trả lời|phản hồi|hồi âm) tự động|(?:thư )?tự động (?:trả lời|phản hồi|hồi âm)",
     # zh, ja, ko
     r"自动(?:答复|回复|应答)|自動(?:答覆|回覆|回應)",
     r"自動(?:応答|返信|返答)(?:メール)?|不在(?:通知|のお知らせ|応答)(?:メール)?",
     r"자동 ?(?:응답|회신|답장)|부재 ?중 자동 ?(?:응답|회신)",
+    # id and ms, th, hu, ro, el, hr and sr, sl, bg, lt, lv, et, he, ar
+    r"(?:balasan|jawaban) otomatis|balasan automatik",
+    r"(?:การ)?ตอบกลับอัตโนมัติ",
+    r"automatikus (?:válasz|v[aá]lasz[uü]zenet)",
+    r"r[ăa]spuns automat",
+    r"αυτ[όο]ματη απ[άα]ντηση",
+    r"automatski odgovor|аутоматски одговор|samodejni odgovor|автоматичен отговор",
+    r"automatinis atsakymas|autom[āa]tisk[āa] atbilde|automaatvastus",
+    r"(?:תשובה|מענה) אוטומטי[ת]?|(?:ال)?رد (?:ال)?تلقائي",
 )
-# The same, in words that people write too: they count in an answer (In-Reply-To), whose subject a person begins with "Re:".
-_AWAY_SUBJECTS = (
-    r"out of (?:the )?office|ooo|away from (?:my )?(?:mail|office|desk)|on (?:vacation|leave|holiday)",
-    r"abwesenheit|abwesend|(?:ich bin )?(?:nicht im büro|außer haus|ausser haus)|im urlaub",
-    r"absence(?: du bureau)?|absente?(?: du bureau)?|en cong[ée]s?",
-    r"fuera de (?:la )?oficina|ausente|ausencia|mensaje autom[áa]tico|de vacaciones",
-    r"fuori (?:sede|ufficio)|assente(?: dall.ufficio)?|assenza|messaggio automatico|in ferie",
-    r"fora do escrit[óo]rio|aus[êe]ncia(?: tempor[áa]ria| do escrit[óo]rio)?|mensagem autom[áa]tica|de f[ée]rias",
-    r"afwezig|niet aanwezig|automatisch bericht|met vakantie",
+# What Exchange and others put before the subject that they answer; people write the words, too. They count in an answer
+# (In-Reply-To), whose subject a person begins with "Re:".
+_AWAY_PREFIXES = (
+    r"out of (?:the )?office|ooo|away from (?:my )?(?:mail|office|desk)",
+    r"abwesenheit|abwesend|(?:ich bin )?(?:nicht im büro|außer haus|ausser haus)",
+    r"absence(?: du bureau)?|absente?(?: du bureau)?",
+    r"fuera de (?:la )?oficina|ausente|ausencia|mensaje autom[áa]tico",
+    r"fuori (?:sede|ufficio)|assente(?: dall.ufficio)?|assenza|messaggio automatico",
+    r"fora do escrit[óo]rio|aus[êe]ncia(?: tempor[áa]ria| do escrit[óo]rio)?|mensagem autom[áa]tica",
+    r"afwezig|niet aanwezig|automatisch bericht",
     r"fr[åa]nvaro|frånvarande|frav[æa]r|ikke (?:til ?stede|p[åa] kontoret)|ej p[åa] kontoret|poissa(?: toimistosta)?",
-    r"nieobecno[śs][ćc](?: w biurze)?|poza biurem|nie ma mnie w biurze|na urlopie|mimo kancel[áa][řr]|nep[řr][íi]tomnost",
-    r"нет на (?:рабочем месте|работе)|отсутству[юе]т?(?: на рабочем месте| в офисе)?|вне офиса|в отпуске",
-    r"відсутн(?:ій|я)(?: на робочому місці)?|у відпустці",
-    r"ofis d[ıi][şs][ıi]nda(?:y[ıi]m)?|izinde(?:yim)?|(?:tôi )?(?:đi )?vắng mặt|nghỉ phép",
-    r"不在办公室|不在辦公室|外出(?:通知|中)|休假(?:通知|中)?|不在(?:連絡|中)?|부재 ?중|외출 중|휴가 중",
+    r"nieobecno[śs][ćc](?: w biurze)?|poza biurem|nie ma mnie w biurze|mimo kancel[áa][řr]|nep[řr][íi]tomnost",
+    r"нет на (?:рабочем месте|работе)|отсутству[юе]т?(?: на рабочем месте| в офисе)?|вне офиса",
+    r"відсутн(?:ій|я)(?: на робочому місці)?",
+    r"ofis d[ıi][şs][ıi]nda(?:y[ıi]m)?|(?:tôi )?(?:đi )?vắng mặt",
+    r"不在办公室|不在辦公室|外出(?:通知|中)|休假通知|不在(?:連絡|中)?|부재 ?중|외출 중",
+)
+# What people say of their own absence: a subject goes on with the answered one only where the mail shows it.
+_AWAY_WORDS = (
+    r"(?:i am |i.m )?(?:on (?:annual |parental |sick )?(?:vacation|leave|holidays?)|on pto)|vacation|holidays?",
+    r"(?:ich bin )?(?:im|in) (?:urlaub|elternzeit)|urlaub|ferien",
+    r"en cong[ée]s?|en vacances|de vacaciones|in ferie|de f[ée]rias|met vakantie|vakantie",
+    r"på semester|på ferie|lomalla|na urlopie|urlop|na dovolené|dovolená",
+    r"в отпуске|отпуск|у відпустці|відпустка|izinde(?:yim)?|nghỉ phép|休假中?|휴가 ?중?",
+)
+_UNTIL = r"(?: (?:until|till|from|through|today|this week|\d)[^,:;!?()\[\]–—]{0,40}?)?"
+_AWAY = re.compile(
+    rf"\s*(?P<open>[\[(【]?)\s*(?:(?P<prefix>{'|'.join(_AWAY_PREFIXES)}){_UNTIL}|(?:{'|'.join(_AWAY_WORDS)}))"
+    r"(?P<mark>\s*(?:[\])】]|$|[:：!！…|~–—(（\[【,，。]|\.\.+|- |\.$))",
+    re.IGNORECASE,
+)
+# Words that ask for something: whoever writes them goes on with a sentence of their own.
+_ASKS = re.compile(
+    r"\b(?:please|pls|kindly|need|can you|could you|do not|don.t|bitte|brauche|können sie|merci|veuillez|svp|besoin"
+    r"|s.il (?:vous|te) pla[iî]t|por favor|favor|necesit\w+|precis[ao]\w*|per favore|prego|cortesemente|alstublieft|graag"
+    r"|gelieve|proszę|prosím|prosze|пожалуйста|прошу|просьба|будь ласка|lütfen|vui lòng|xin|nhờ|làm ơn|hãy|vennligst"
+    r"|venligst|vänligen|snälla)\b|[?？]|请|請|麻烦|麻煩|お願い|ください|下さい|부탁|주세요",
+    re.IGNORECASE,
 )
 _FOLLOWS = r"\s*(?:$|[:：!！…|~–—(（\[【,，。]|\.\.|- |\.$|re:)"
 
@@ -162,8 +196,12 @@ def _beginning(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 
 _AUTOMATIC_SUBJECT = _beginning((*_AUTOMATIC_SUBJECTS, r"auto(?:matic|matisch)?(?=\s*:)"))
-_AWAY_SUBJECT = _beginning(_AWAY_SUBJECTS)
-_AWAY_UNTIL = re.compile(r"\s*out of (?:the )?office (?:until|till|from|through|today|this week|\d)", re.IGNORECASE)
+_AUTOMATIC_END = re.compile(
+    rf".*\s[\[(【（]\s*(?:{'|'.join(_AUTOMATIC_SUBJECTS)})\s*[\])】）]\s*", re.IGNORECASE | re.DOTALL
+)
+_AWAY_UNTIL = re.compile(
+    r"\s*out of (?:the )?office (?:until|till|from|through|today|this week|\d)[^,:;!?–—]{0,40}", re.IGNORECASE
+)
 _COMMENT = re.compile(r"\([^()]*\)")
 _LIST_HEADERS = ("list-id", "list-unsubscribe", "list-post")
 
@@ -204,9 +242,44 @@ def is_automatic(mail: Mail) -> bool:
 
 
 def _automatic_subject(mail: Mail) -> bool:
-    if _AUTOMATIC_SUBJECT.match(mail.subject) or _AWAY_UNTIL.match(mail.subject):
+    subject = mail.subject
+    if _AUTOMATIC_SUBJECT.match(subject) or _AUTOMATIC_END.fullmatch(subject):
         return True
-    return bool(mail.in_reply_to or mail.references) and _AWAY_SUBJECT.match(mail.subject) is not None
+    if _AWAY_UNTIL.fullmatch(subject) and " - " not in subject and not _ASKS.search(subject):
+        return True
+    return bool(mail.in_reply_to or mail.references) and _says_absent(mail)
+
+
+def _says_absent(mail: Mail) -> bool:
+    """Whether a subject is nothing but a phrase of absence, or one before the subject of the mail that is answered. What a
+    person writes after such a phrase is theirs ("On holiday - please ship before Monday")."""
+    found = _AWAY.match(mail.subject)
+    if found is None:
+        return False
+    rest = mail.subject[found.end() :].strip(" .:!…-–—")
+    if _ASKS.search(rest):
+        return False
+    mark = found["mark"].strip()
+    if not any(character.isalpha() for character in rest) or (
+        mark in {"(", "（", "["} and rest.endswith((")", "）", "]"))
+    ):
+        return True  # nothing more, or only dates
+    if is_answer(rest) or _folded(rest) in _answered_subjects(mail):
+        return True
+    return bool(found["prefix"]) and mark in {":", "：", "]", ")", "】"}
+
+
+def _answered_subjects(mail: Mail) -> set[str]:
+    """The subject of the mail that is answered, as far as this one shows it: Thread-Topic, or a quoted header."""
+    lines = (line.strip("*_> \t") for line in mail.written.split("\n") if role_of(line.strip("*_> \t")) == "subject")
+    quoted = (re.split("[:：]", line, maxsplit=1)[1] for line in lines)
+    return {_folded(one) for one in (mail.header("thread-topic"), *quoted)} - {""}
+
+
+def _folded(subject: str) -> str:
+    while (rest := without_answer(subject)) != subject:
+        subject = rest
+    return " ".join(subject.casefold().split())
 
 
 def auto_submitted(mail: Mail) -> bool:

@@ -122,3 +122,9 @@ def role_of(line: str) -> str:
 def is_answer(subject: str) -> bool:
     """Whether a subject begins as that of an answer or a forward does (`Re:`, `AW:`, `回复：`)."""
     return _ANSWER.match(unicodedata.normalize("NFC", subject)) is not None
+
+
+def without_answer(subject: str) -> str:
+    """A subject without its first prefix of an answer or a forward."""
+    subject = unicodedata.normalize("NFC", subject)
+    return subject[found.end() :].strip() if (found := _ANSWER.match(subject)) else subject

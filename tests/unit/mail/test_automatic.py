@@ -126,6 +126,85 @@ def test_subjects_of_people(subject: str) -> None:
     assert read(subject=subject, in_reply_to="<offer@ourcompany.example>").dropped == ""
 
 
+OFFER = {"in_reply_to": "<offer@ourcompany.example>"}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "On holiday - please ship before Monday",
+        "Im Urlaub: bitte die Lieferung verschieben",
+        "Im Urlaub: Lieferung eine Woche später",
+        "Vacation - please ship before Monday",
+        "Out of office: can you call my colleague?",
+        "Out of office, please send the pumps to the yard",
+        "Out of office until Monday - please ship on Tuesday",
+        "[OOO] please ship before Monday",
+        "En congés : merci de livrer lundi",
+        "De vacaciones: entreguen el lunes",
+        "In ferie, consegnate lunedì",
+        "В отпуске: перенесите доставку",
+        "Nghỉ phép: giao hàng thứ hai",
+        "休假: 请周一发货",
+        "不在办公室：请周一发货",
+        "Absence du bureau : veuillez livrer lundi",
+    ],
+)
+def test_what_a_person_writes_after_an_absence_is_theirs(subject: str) -> None:
+    assert read(subject=subject, **OFFER).dropped == ""
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "On holiday",
+        "Im Urlaub!",
+        "Im Urlaub (bis 12.5.)",
+        "Im Urlaub: 12.05.-15.05.",
+        "On vacation: Re: Pumps",
+        "Im Urlaub: AW: Pumpen",
+        "Out of Office: Pumps",
+        "Abwesend: Pumpen",
+    ],
+)
+def test_a_phrase_of_absence_alone_or_before_our_subject_is_a_program(subject: str) -> None:
+    assert read(subject=subject, **OFFER).dropped == "auto_reply"
+    assert read(subject=subject).dropped == ""
+
+
+def test_our_subject_is_known_by_the_thread_or_the_quotation() -> None:
+    assert read(subject="On holiday: Our pumps", thread_topic="Our pumps", **OFFER).dropped == "auto_reply"
+    quoted = "I am away.\r\n\r\nFrom: Tom\r\nSent: Monday\r\nSubject: Re: Our pumps\r\n"
+    assert read(subject="On holiday: Our pumps", body=quoted, **OFFER).dropped == "auto_reply"
+    assert read(subject="On holiday: Our pumps", thread_topic="On holiday: Our pumps", **OFFER).dropped == ""
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Re: Offer [Automatische Antwort]",
+        "Offer (Automatic reply)",
+        "Tự động trả lời: Báo giá",
+        "Phản hồi tự động: Báo giá",
+        "Balasan otomatis: Pompa",
+        "Automatikus válasz: Szivattyú",
+        "Răspuns automat: Pompe",
+        "Re: 水泵【自动回复】",
+    ],
+)
+def test_more_subjects_of_programs(subject: str) -> None:
+    if "【" in subject:
+        subject = subject.replace("【", " 【")
+    assert read(subject=subject).dropped == "auto_reply"
+
+
+@pytest.mark.parametrize(
+    "subject", ["Out of office until Monday, please ship on Tuesday", "The [automatic reply] of P-40 fails"]
+)
+def test_subjects_of_people_that_mention_one(subject: str) -> None:
+    assert read(subject=subject).dropped == ""
+
+
 @pytest.mark.parametrize(
     "sender",
     ["wordpress@ourcompany.example", "sales@ourcompany.example", "no-reply@forms.example", "www-data@web.example"],
