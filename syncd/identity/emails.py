@@ -82,6 +82,9 @@ _REMARK = re.compile(r"^(\S+@\S+?)\s*[(（]([^()（）@]*)[)）]$")
 _AND = re.compile(r"^(?:or|and|und|oder|ou|et|y|o|hoặc|và|&|-)(?:\s+|$)", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:a|span|b|i|p|div|br|font)(?:\s[^>]*)?/?>", re.IGNORECASE)
 _MARKDOWN = re.compile(r"^\[([^\]]*)\]\((?:mailto:)?([^)\s]+@[^)\s]+)\)$", re.IGNORECASE)
+_NAMED = re.compile(r"^([^()（）@]+)[(（]\s*(?:mailto:)?([^()（）\s]+@[^()（）\s]+?)\s*[)）][\s.,;]*$", re.IGNORECASE)
+_BETWEEN = ",;|/，、；｜／"
+"""What stands between two addresses of one text."""
 _QUOTES = "\"'‘’“”«»‹›„‚`´ \t"
 
 
@@ -102,10 +105,10 @@ def _pieces(text: str) -> list[str]:
             angle = char == "<"
         elif quoted or angle or "@" not in text[start:at] or "@" not in text[at:]:
             continue
-        elif char in ",;|/" or (char == " " and _ADDRESS.fullmatch(text[start:at].strip(_QUOTES + "<>,;"))):
+        elif char in _BETWEEN or (char == " " and _ADDRESS.fullmatch(text[start:at].strip(_QUOTES + "<>,;"))):
             cut.append(text[start:at])
             start = at + 1
-    rest = [piece.strip(" ,;:|/") for piece in [*cut, text[start:]]]
+    rest = [piece.strip(" :" + _BETWEEN) for piece in [*cut, text[start:]]]
     return [piece for piece in (_AND.sub("", piece) for piece in rest) if piece]
 
 
@@ -119,7 +122,7 @@ def _decoded(text: str) -> str:
 
 def _one(text: str) -> Address | None:
     """The address of one piece; None for a piece of nothing, an empty Address for what is refused."""
-    text = text.strip(" ,;")
+    text = text.strip(" ,;，、；")
     if not text:
         return None
     if found := _MARKDOWN.match(text):
@@ -129,6 +132,8 @@ def _one(text: str) -> Address | None:
         return _made(found[2], beside)
     if found := _REMARK.match(text):
         return _made(found[1], found[2] if " " in found[2].strip() else "")
+    if found := _NAMED.match(text):
+        return _made(found[2], found[1])
     text = text.strip(_QUOTES + "<>[]()")
     if scheme := _SCHEME.match(text):
         text = text[scheme.end() :]

@@ -137,14 +137,20 @@ def _clean_text(text: str) -> str | None:
     return text if text and not text.isspace() else None
 
 
+def _clean_member(value: Any, depth: int) -> Any:
+    """A member of a list or object, which is kept as a whole: a number that JSON parsers cannot hold is kept as its digits."""
+    too_long = value.__class__ is int and not -(2**63) <= value < 2**63
+    return str(value) if too_long else clean(value, depth)
+
+
 def _clean_other(value: Any, depth: int) -> Any:
     if depth > DEEPEST:
         raise ValueFault("nested too deeply to be sent")
     if isinstance(value, (list, tuple)):
-        kept = [each for each in (clean(each, depth + 1) for each in value) if each is not None]
+        kept = [each for each in (_clean_member(each, depth + 1) for each in value) if each is not None]
         return kept or None
     if isinstance(value, dict):
-        pairs = ((_clean_text(to_text(key)) or "", clean(each, depth + 1)) for key, each in value.items())
+        pairs = ((_clean_text(to_text(key)) or "", _clean_member(each, depth + 1)) for key, each in value.items())
         return {key: each for key, each in pairs if each is not None} or None
     if isinstance(value, (UUID, str)):
         return _clean_text(str(value.value if isinstance(value, Enum) else value))

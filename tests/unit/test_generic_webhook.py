@@ -413,3 +413,97 @@ def test_control_characters_that_crms_refuse_are_left_out() -> None:
     (signal,) = signals(made, post({"x": "one\x0btwo\x1b[0m\tthree\r\nfour\x00", "r": "tel:\x07+84"}))
     assert signal.text == "one\ntwo[0m\tthree\r\nfour"
     assert signal.reply == "tel:+84"
+
+
+# ---- persons in lists, objects and other wrappings
+
+PERSON = {
+    "verify": BEARER,
+    "format": "json",
+    "signal": {
+        "type": "custom.form",
+        "id": "{{ body.id }}",
+        "person": {
+            "name": "{{ body.name }}",
+            "email": "{{ body.email }}",
+            "phone": "{{ body.phone }}",
+            "company": "{{ body.company }}",
+            "handles": {"zalo": "{{ body.zalo }}"},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["eva@k.example"],
+        [["eva@k.example"]],
+        [None, "", "eva@k.example"],
+        {"address": "eva@k.example"},
+        {"email": "eva@k.example", "type": "work"},
+        {"Email-Address": "Eva@K.example"},
+        {"value": "eva@k.example", "primary": True},
+        [{"value": "old@k.example"}, {"value": "eva@k.example", "primary": True}],
+        {"emailAddress": {"name": "Eva Kern", "address": "eva@k.example"}},
+        {"work": "eva@k.example"},
+        '["eva@k.example"]',
+        '{"address": "eva@k.example"}',
+        "Eva Kern (eva@k.example)",
+        "eva@k.example，b@k.example",
+        "eva@k.example、b@k.example",
+        "eva@k.example；b@k.example",
+    ],
+)
+def test_an_address_in_any_wrapping(value: Any) -> None:
+    (signal,) = signals(source(**PERSON), post({"id": "1", "email": value}))
+    assert signal.person.identity == "email:eva@k.example"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["+84912345678"],
+        ["+84912345678", "+84987654321"],
+        {"number": "0912345678", "type": "mobile"},
+        [{"e164": "+84912345678"}],
+        [84912345678],
+    ],
+)
+def test_a_number_in_any_wrapping(value: Any) -> None:
+    (signal,) = signals(source(**PERSON), post({"id": "1", "phone": value}))
+    assert signal.person.phone == "+84912345678"
+
+
+def test_a_name_a_company_and_a_handle_in_wrappings() -> None:
+    said = {"id": "1", "name": {"first": "Eva", "last": "Kern"}, "company": [{"name": "K Ltd"}], "zalo": ["77"]}
+    (signal,) = signals(source(**PERSON), post(said))
+    assert (signal.person.first_name, signal.person.last_name) == ("Eva", "Kern")
+    assert (signal.person.company, signal.person.handles) == ("K Ltd", {"zalo": "77"})
+
+
+def test_a_form_field_sent_twice() -> None:
+    made = source(**{**PERSON, "format": "form"})
+    body = b"id=1&email=eva%40k.example&email=b%40k.example&phone=0912345678&phone=0912345678"
+    (signal,) = signals(made, post(body, "application/x-www-form-urlencoded"))
+    assert (signal.person.email, signal.person.phone) == ("eva@k.example", "+84912345678")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"email": {"verified": True, "kind": "work", "note": {}}},
+        {"email": "Eva at @"},
+        {"email": "eva@k.example is not my address"},
+        {"phone": [{"kind": "work", "ok": True}]},
+    ],
+)
+def test_a_person_who_cannot_be_read_is_refused(said: dict[str, Any]) -> None:
+    with pytest.raises(Malformed, match=r"person\."):
+        list(source(**PERSON).parse(post({"id": "1", **said})).signals)
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}, [None], {"address": ""}, "not given", False])
+def test_nothing_said_of_a_person_is_nobody(value: Any) -> None:
+    (signal,) = signals(source(**PERSON), post({"id": "1", "email": value}))
+    assert signal.person.identity == ""

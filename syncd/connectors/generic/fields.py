@@ -131,6 +131,11 @@ def _readers(texts: dict[str, str]) -> dict[str, Callable[[Scope], Any]]:
     return {name: compile_template(text).reader for name, text in texts.items() if text}
 
 
+def _only(value: Any) -> Any:
+    """The member of a list of one; any other value as it is."""
+    return _only(value[0]) if isinstance(value, list) and len(value) == 1 else value
+
+
 class Item(NamedTuple):
     """What becomes one signal: an item of `each:`, or the whole body. `where` names it in faults. `replaced`: place -> text
     as its sender wrote it, where not all of it could be read."""
@@ -207,7 +212,7 @@ class FieldMap:
         person = {name: read(scope) for name, read in self._person.items()}
         if self._handles:
             said = ((name, read(scope)) for name, read in self._handles.items())
-            person["handles"] = {name: as_text(value) for name, value in said if not empty(value)}
+            person["handles"] = {name: as_text(_only(value)) for name, value in said if not empty(value)}
         data = self._kept(scope)
         return EventDraft(
             native=native,

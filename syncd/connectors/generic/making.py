@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from syncd.connector import Context
+from syncd.connectors.generic.person_values import person_text
 from syncd.connectors.times import read_time
 from syncd.errors import Malformed
 from syncd.signals import Person, Signal, derive_id, known_types, make_person, place_of
@@ -54,7 +55,7 @@ class Maker:
             occurred_at = read_time(draft.occurred_at, self.context.timezone) or received_at
         except ValueError as error:
             raise Malformed(f"{draft.where}, occurred_at: {error}") from None
-        person = person_of(draft.person, self.context.region)
+        person = self._person(draft)
         safe_url = draft.url.startswith(("https://", "http://"))
         return Signal(
             id=derive_id(self.family, self.account, signal_type, draft.native),
@@ -70,6 +71,18 @@ class Maker:
             data=draft.data if safe_url or not draft.url else {"url": draft.url, **draft.data},
             thread=f"{self.family}:{self.account}:{draft.thread}" if draft.thread else "",
         )
+
+    def _person(self, draft: EventDraft) -> Person:
+        try:
+            person = person_of(draft.person, self.context.region)
+        except ValueError as error:
+            raise Malformed(f"{draft.where}, {error}") from None
+        address = str(person.raw.get("email", ""))
+        if not person.identity and "@" in address:
+            raise Malformed(
+                f"{draft.where}, person.email: no address can be read from {address[:80]!r}, and nothing else says who it is"
+            )
+        return person
 
 
 def signal_type_of(text: str, where: str) -> str:
@@ -95,14 +108,15 @@ def _type_of(text: str) -> str:
 
 
 def person_of(said: dict[str, Any], region: str | None) -> Person:
-    """The person from texts by PERSON_KEYS; anything else said of them is kept in `raw`."""
+    """The person from values by PERSON_KEYS; anything else said of them is kept in `raw`. Raises ValueError for a value that
+    should be a text and holds none."""
     handles = said.get("handles")
-    handles = {str(network): str(name) for network, name in handles.items()} if isinstance(handles, dict) else {}
+    handles = {str(network): _handle(name) for network, name in handles.items()} if isinstance(handles, dict) else {}
     texts: dict[str, str] = {}
     raw: dict[str, Any] = {}
     for name, value in said.items():
         if name in _PERSON_TEXTS:
-            texts[name] = value.replace("\0", "") if type(value) is str else _plain(value)
+            texts[name] = person_text(name, value)
         elif name != "handles" and value is not None:
             raw[name] = value
     return make_person(**texts, handles=handles, raw=raw, region=region)
@@ -115,10 +129,9 @@ def reply_to(person: Person) -> str:
     return f"tel:{person.phone}" if person.phone else ""
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, str):
-        return value.replace("\0", "")
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+def _handle(value: Any) -> str:
+    """An id in a network, without a list of one around it."""
+    return _handle(value[0]) if isinstance(value, list) and len(value) == 1 else str(value)
 
 
 _BREAKS = re.compile(r"[\x0b\x0c]")

@@ -12,6 +12,7 @@ import pytest
 from syncd.mapping.compiler import compile_groups
 from syncd.mapping.expressions import Expression, Sandbox, parse
 from syncd.mapping.filters import make_filters
+from syncd.mapping.values import clean, to_json
 from syncd.signals import Signal, make_person
 
 SANDBOX = Sandbox(make_filters(ZoneInfo("Asia/Ho_Chi_Minh"), "VN"))
@@ -206,3 +207,10 @@ def test_a_loop_that_prints_without_end_is_stopped() -> None:
     (values,), faults = compile_groups([{"F": expression}], SANDBOX)(long, long.person)
     assert values == {}
     assert "more than 1,000,000 characters" in faults[0].message
+
+
+def test_a_long_number_inside_an_object_is_kept_as_its_digits() -> None:
+    data = {"id": 10**22, "list": [-(2**63) - 1, 2**63, 7]}
+    kept = {"id": "1" + "0" * 22, "list": ["-9223372036854775809", "9223372036854775808", 7]}
+    assert clean(data) == kept
+    assert to_json(data) == '{"id":"10000000000000000000000","list":["-9223372036854775809","9223372036854775808",7]}'
