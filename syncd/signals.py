@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from syncd.identity.emails import Address, normal_email, read_email, tidy
+from syncd.identity.emails import ReadAddress, normal_email, read_email, tidy
 from syncd.identity.names import in_order, joined, split_name
 from syncd.identity.phones import Phone, normal_phone, read_phone
 
@@ -195,7 +195,7 @@ def make_person(
     order of the `region`, control characters dropped. What could not be normalised, or is more than one, is kept in `raw`."""
     raw = dict(raw or {})
     name, beside = _name(name)
-    address = read_email(email or beside) if email or beside else Address()
+    address = read_email(email or beside) if email or beside else ReadAddress()
     if email and email.strip() and (not address.email or address.others):
         raw.setdefault("email", email)
     called = read_phone(phone, region) if phone and phone.strip() else Phone()

@@ -21,7 +21,7 @@ _SHORT = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class _CronField:
     name: str
     low: int
     high: int
@@ -30,11 +30,11 @@ class _Field:
 
 
 _FIELDS = (
-    _Field("minute", 0, 59),
-    _Field("hour", 0, 23),
-    _Field("day of month", 1, 31),
-    _Field("month", 1, 12, _MONTHS, 1),
-    _Field("day of week", 0, 7, _DAYS, 0),
+    _CronField("minute", 0, 59),
+    _CronField("hour", 0, 23),
+    _CronField("day of month", 1, 31),
+    _CronField("month", 1, 12, _MONTHS, 1),
+    _CronField("day of week", 0, 7, _DAYS, 0),
 )
 
 
@@ -70,7 +70,7 @@ def parse_cron(line: str) -> Cron:
     )
 
 
-def _values(text: str, field: _Field) -> tuple[int, ...]:
+def _values(text: str, field: _CronField) -> tuple[int, ...]:
     found: set[int] = set()
     for part in text.split(","):
         span, slash, step_text = part.partition("/")
@@ -82,7 +82,7 @@ def _values(text: str, field: _Field) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _span(match: re.Match[str], field: _Field, *, open_ended: bool) -> list[int]:
+def _span(match: re.Match[str], field: _CronField, *, open_ended: bool) -> list[int]:
     if match["all"]:
         return list(range(field.low, (6 if field.high == 7 else field.high) + 1))
     first = _value(match["first"], field)
@@ -96,7 +96,7 @@ def _span(match: re.Match[str], field: _Field, *, open_ended: bool) -> list[int]
     return [*range(first, 7), *range(last + 1)]  # fri-mon
 
 
-def _value(word: str, field: _Field) -> int:
+def _value(word: str, field: _CronField) -> int:
     if word in field.words:
         return field.words.index(word) + field.first_word
     if not (word.isascii() and word.isdigit()) or not field.low <= int(word) <= field.high:

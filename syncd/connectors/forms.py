@@ -26,14 +26,14 @@ _BOM = b"\xef\xbb\xbf"
 _CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([^"';\s,]+)""", re.IGNORECASE)
 
 
-class Form(NamedTuple):
+class SubmittedForm(NamedTuple):
     """`pairs` keep repeats and order. `replaced`: field -> its bytes, percent-encoded, where not all of them could be read."""
 
     pairs: list[tuple[str, str]]
     replaced: dict[str, str]
 
 
-class _Field(NamedTuple):
+class _FormField(NamedTuple):
     name: bytes
     value: bytes
     charset: str = ""
@@ -58,7 +58,7 @@ def codec_of(charset: str) -> str:
     return codec(charset)
 
 
-def read_form(request: Request, region: str | None = None, most: int = MOST_FIELDS) -> Form:
+def read_form(request: Request, region: str | None = None, most: int = MOST_FIELDS) -> SubmittedForm:
     """The fields of a form body; files of a multipart form are left out. `region`: ISO 3166, a hint for undeclared bytes."""
     multipart = request.content_type == "multipart/form-data"
     fields = list(_multipart(request) if multipart else _urlencoded(request.body, most))
@@ -66,7 +66,7 @@ def read_form(request: Request, region: str | None = None, most: int = MOST_FIEL
         raise Malformed(f"the form has more than {most} fields")
     declared = _declared(fields, charset_of(request.headers.get("content-type", "")))
     if all(field.value.isascii() and field.name.isascii() for field in fields) and not any(declared):
-        return Form([(field.name.decode(), field.value.decode()) for field in fields], {})
+        return SubmittedForm([(field.name.decode(), field.value.decode()) for field in fields], {})
     undeclared = _undeclared(fields, declared, region)
     pairs: list[tuple[str, str]] = []
     replaced: dict[str, str] = {}
@@ -76,7 +76,7 @@ def read_form(request: Request, region: str | None = None, most: int = MOST_FIEL
         pairs.append((name, value))
         if not whole and len(replaced) < MOST_ORIGINALS:
             replaced[name] = quote_from_bytes(field.value[:LONGEST_ORIGINAL])
-    return Form(pairs, replaced)
+    return SubmittedForm(pairs, replaced)
 
 
 def as_dict(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -120,17 +120,17 @@ def _looks_like_utf8(raw: bytes) -> bool:
     return sum(char > "\x7f" and char != "\ufffd" for char in text) > text.count("\ufffd")
 
 
-def _urlencoded(body: bytes, most: int) -> Iterator[_Field]:
+def _urlencoded(body: bytes, most: int) -> Iterator[_FormField]:
     body = body.removeprefix(_BOM)
     if body.count(b"&") >= 4 * most:
         raise Malformed(f"the form has more than {most} fields")
     for pair in body.split(b"&"):
         if pair:
             name, _, value = pair.replace(b"+", b" ").partition(b"=")
-            yield _Field(unquote_to_bytes(name), unquote_to_bytes(value))
+            yield _FormField(unquote_to_bytes(name), unquote_to_bytes(value))
 
 
-def _multipart(request: Request) -> list[_Field]:
+def _multipart(request: Request) -> list[_FormField]:
     head = f"Content-Type: {request.headers.get('content-type', '')}\r\n\r\n"
     if re.search(r"[\r\n]", head[:-4]):
         raise Malformed("the content type has a line break in it")
@@ -147,20 +147,20 @@ def _multipart(request: Request) -> list[_Field]:
     return fields
 
 
-def _part(part: EmailMessage) -> _Field | None:
+def _part(part: EmailMessage) -> _FormField | None:
     name = part.get_param("name", header="content-disposition")
     if not isinstance(name, str) or part.get_filename() is not None:
         return None
     raw = part.get_payload(decode=True)
     charset = part.get_param("charset")
-    return _Field(
+    return _FormField(
         name.encode("utf-8", "surrogateescape"),
         raw if isinstance(raw, bytes) else b"",
         charset if isinstance(charset, str) else "",
     )
 
 
-def _declared(fields: list[_Field], of_request: str) -> list[str]:
+def _declared(fields: list[_FormField], of_request: str) -> list[str]:
     """The codec declared for each field, "" for none."""
     by_name: Mapping[str, str] = {}
     for field in fields:
@@ -183,7 +183,7 @@ def _charsets(value: bytes) -> dict[str, str]:
     return {name: text for name, text in said.items() if isinstance(text, str)} if isinstance(said, dict) else {}
 
 
-def _undeclared(fields: list[_Field], declared: list[str], region: str | None) -> str:
+def _undeclared(fields: list[_FormField], declared: list[str], region: str | None) -> str:
     """The codec of the bytes that are neither declared nor UTF-8, as all of them together read."""
     odd = [
         field.value for field, codec in zip(fields, declared, strict=True) if not codec and not _is_utf8(field.value)

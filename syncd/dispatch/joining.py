@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Marks:
+class MatchKeys:
     """What a look-up of the new record would find it by. `exact`: identity and exact terms; `numbers`: phone numbers; `email`:
     whether the stranger has an email address."""
 
@@ -19,7 +19,7 @@ class Marks:
     email: bool
 
 
-def joined(strangers: Sequence[Marks]) -> tuple[list[list[int]], list[int]]:
+def joined(strangers: Sequence[MatchKeys]) -> tuple[list[list[int]], list[int]]:
     """(places of the strangers that are one person each, places of those of whom it cannot be told).
 
     Whoever shares an exact mark is one person. A stranger of whom only a number is known is whoever else has that number, if

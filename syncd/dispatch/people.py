@@ -16,7 +16,7 @@ from syncd.connector import Call, Link, Outcome, PersonMatch, PersonQuery, Write
 from syncd.dispatch import joining
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.calls import DestinationClient
-from syncd.dispatch.joining import Marks
+from syncd.dispatch.joining import MatchKeys
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.pacing import HOUR, SECOND
 from syncd.dispatch.plan import PEOPLE_CREATE, as_found, person_key
@@ -237,11 +237,11 @@ def new_people(
     return found, [made[place][0] for place in unsure]
 
 
-def _match_keys(need: PersonLookup, draft: Draft, mapping: CompiledMapping) -> Marks:
+def _match_keys(need: PersonLookup, draft: Draft, mapping: CompiledMapping) -> MatchKeys:
     terms = [term for look in mapping.lookups(need.person) if look.object == draft.object for term in look.terms]
     exact = {("identity", need.identity), ("identity", _leader(need))}
     exact |= {(term.field, term.value) for term in terms if not term.phone}
-    return Marks(frozenset(exact), frozenset(term.value for term in terms if term.phone), bool(need.person.email))
+    return MatchKeys(frozenset(exact), frozenset(term.value for term in terms if term.phone), bool(need.person.email))
 
 
 def _leader(need: PersonLookup) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
-class Address:
+class ReadAddress:
     """`email`: lower-cased, or ``""``; `name`: what stands beside it; `others`: further addresses of the same text."""
 
     email: str = ""
@@ -23,16 +23,16 @@ class Address:
     others: tuple[str, ...] = ()
 
 
-def read_email(text: str) -> Address:
+def read_email(text: str) -> ReadAddress:
     """The first address in a text, what name stands beside it, and the others."""
     if _PLAIN.fullmatch(text):
-        return Address(text.lower())
+        return ReadAddress(text.lower())
     found = [one for piece in _pieces(tidy(text)) if (one := _one(piece)) is not None]
     good = [one for one in found if one.email]
     if not good or len(good) < len(found):
-        return Address()
+        return ReadAddress()
     others = dict.fromkeys(one.email for one in good[1:] if one.email != good[0].email)
-    return Address(good[0].email, good[0].name, tuple(others))
+    return ReadAddress(good[0].email, good[0].name, tuple(others))
 
 
 def normal_email(address: str) -> str:
@@ -120,8 +120,8 @@ def _decoded(text: str) -> str:
         return text
 
 
-def _one(text: str) -> Address | None:
-    """The address of one piece; None for a piece of nothing, an empty Address for what is refused."""
+def _one(text: str) -> ReadAddress | None:
+    """The address of one piece; None for a piece of nothing, an empty ReadAddress for what is refused."""
     text = text.strip(" ,;，、；")
     if not text:
         return None
@@ -142,7 +142,7 @@ def _one(text: str) -> Address | None:
     return _made(text, "")
 
 
-def _made(address: str, name: str) -> Address:
+def _made(address: str, name: str) -> ReadAddress:
     address = unicodedata.normalize("NFKC", address).replace("。", ".") if not address.isascii() else address
     if address.lower().startswith("mailto:"):
         address = address[7:]
@@ -150,8 +150,8 @@ def _made(address: str, name: str) -> Address:
     address = address.strip(_QUOTES + ",;:<>[]()").rstrip(".").strip().lower()
     local, at, domain = address.rpartition("@")
     if not (at and local and domain) or not _ADDRESS.fullmatch(address):
-        return Address()
+        return ReadAddress()
     name = _SCHEME.sub("", name.strip()).strip(_QUOTES + ",;:-<>[]").replace('\\"', '"')
     if "@" in name or not any(c.isalnum() for c in name):
         name = ""
-    return Address(address, " ".join(name.split()))
+    return ReadAddress(address, " ".join(name.split()))

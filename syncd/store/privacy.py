@@ -57,7 +57,7 @@ MENTIONS: tuple[tuple[Table, tuple[Column[Any], ...], Column[Any]], ...] = (
 
 
 @dataclass(frozen=True)
-class Marks:
+class PersonMarks:
     """How a person is recognised: the identity the store keys them by, and the text that others' rows may hold."""
 
     identity: str
@@ -71,13 +71,13 @@ class Marks:
         return re.compile(rf"(?<![\w.%+-]){re.escape(self.needle)}(?![\w-]|\.\w)", re.IGNORECASE)
 
 
-def marks_of(person: str, region: str | None) -> Marks:
+def marks_of(person: str, region: str | None) -> PersonMarks:
     """From an e-mail address, a phone number, or `email:…`/`phone:…` as `explain` shows it. Raises UsageError."""
     bare = re.sub(r"^(email|phone):", "", person.strip())
     if email := normal_email(bare):
-        return Marks(f"email:{email}", email)
+        return PersonMarks(f"email:{email}", email)
     if phone := normal_phone(bare, region):
-        return Marks(f"phone:{phone}", phone)
+        return PersonMarks(f"phone:{phone}", phone)
     raise UsageError(
         f"{person!r} is neither an e-mail address nor a phone number; give one whole, for example +84912345678"
     )
@@ -105,7 +105,7 @@ class PersonData:
         )
 
 
-def look(store: Store, marks: Marks) -> PersonData:
+def look(store: Store, marks: PersonMarks) -> PersonData:
     """Everything of this person, without changing anything. Reads the whole store once, page by page."""
     found, pattern = PersonData(), marks.pattern
     quick = marks.needle.lstrip("+").encode()
@@ -134,7 +134,7 @@ def look(store: Store, marks: Marks) -> PersonData:
     return found
 
 
-def _records(store: Store, marks: Marks, found: PersonData) -> None:
+def _records(store: Store, marks: PersonMarks, found: PersonData) -> None:
     records: dict[tuple[str, str, str], None] = {}
     with store.read() as connection:
         for row in connection.execute(select(people).where(_theirs(marks))):
@@ -153,11 +153,11 @@ def _records(store: Store, marks: Marks, found: PersonData) -> None:
     found.records = list(records)
 
 
-def _theirs(marks: Marks) -> Any:
+def _theirs(marks: PersonMarks) -> Any:
     return or_(people.c.identity == marks.identity, people.c.reason == f"as {marks.identity}")
 
 
-def everything(store: Store, found: PersonData, marks: Marks) -> Iterator[dict[str, Any]]:
+def everything(store: Store, found: PersonData, marks: PersonMarks) -> Iterator[dict[str, Any]]:
     """What `look` found, row by row, `table` naming where it lies; bodies decoded. No transaction stays open."""
     for id in found.signals:
         with store.read() as connection:
@@ -181,7 +181,7 @@ def everything(store: Store, found: PersonData, marks: Marks) -> Iterator[dict[s
     yield from ({"table": "memory", "source": source, "key": key} for source, key in found.memory)
 
 
-def erase(store: Store, marks: Marks, found: PersonData, *, others: bool = False) -> None:
+def erase(store: Store, marks: PersonMarks, found: PersonData, *, others: bool = False) -> None:
     """Erases what `look` found, in bites. `others`: signals of other people that mention the person go, too. Raises
     StoreUnavailable; what was erased until then stays erased, and the same command goes on."""
     for some in _bites([*found.signals, *(found.others if others else ())], BITE):
@@ -205,7 +205,7 @@ def erase(store: Store, marks: Marks, found: PersonData, *, others: bool = False
             store.apply(lambda connection, cleaned=cleaned: connection.execute(cleaned))  # type: ignore[misc]
 
 
-def _rest(store: Store, connection: Connection, marks: Marks, found: PersonData) -> None:
+def _rest(store: Store, connection: Connection, marks: PersonMarks, found: PersonData) -> None:
     _overwrite(store, connection)
     connection.execute(delete(people).where(_theirs(marks)))
     for source, key in found.memory:
@@ -267,7 +267,7 @@ def _bites(ids: Sequence[str], size: int) -> Iterator[list[str]]:
     return (list(ids[start : start + size]) for start in range(0, len(ids), size))
 
 
-def _is_person(body: bytes, marks: Marks, quick: bytes) -> bool:
+def _is_person(body: bytes, marks: PersonMarks, quick: bytes) -> bool:
     """Whether the signal is of this person by another of their marks (their phone, where they are known by e-mail)."""
     if quick not in body.lower():
         return False

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from syncd.connector import Context
 from syncd.connectors.files.file import CONNECTOR, FileSettings, FileSource
 from syncd.connectors.files.headers import guess
-from syncd.connectors.files.tables import Form, open_table
+from syncd.connectors.files.tables import TableOptions, open_table
 from syncd.errors import Malformed, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
@@ -165,7 +165,7 @@ def test_no_bytes_break_the_reader(tmp_path: Path, body: bytes, suffix: str) -> 
     file = tmp_path / f"any{suffix}"
     file.write_bytes(body)
     with contextlib.suppress(Malformed):
-        list(open_table(file, Form("contact")).lines)
+        list(open_table(file, TableOptions("contact")).lines)
 
 
 @pytest.mark.parametrize("name", ["in[12]", "in[box", "what?", "*"])

@@ -22,7 +22,7 @@ from odf.text import P
 from syncd.connector import Context
 from syncd.connectors.files import workbook
 from syncd.connectors.files.file import FileSettings, FileSource
-from syncd.connectors.files.tables import Form, open_table
+from syncd.connectors.files.tables import TableOptions, open_table
 from syncd.connectors.files.workbook import MEMORY, sheet_rows
 from syncd.errors import Malformed
 from syncd.http.oauth import MemoryTokens
@@ -164,12 +164,12 @@ READ = """
 import json, resource, sys
 from pathlib import Path
 import psutil
-from syncd.connectors.files.tables import Form, open_table
+from syncd.connectors.files.tables import TableOptions, open_table
 from syncd.errors import Malformed
 me, said = psutil.Process(), ""
 before = me.memory_info().rss
 try:
-    list(open_table(Path(sys.argv[1]), Form("contact")).lines)
+    list(open_table(Path(sys.argv[1]), TableOptions("contact")).lines)
 except Malformed as error:
     said = str(error)
 reader = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
@@ -198,7 +198,7 @@ def test_far_away_cells_and_repeated_ones_are_a_matter_of_memory(tmp_path: Path)
     for make, name in ((far_away, "a.xlsx"), (fewer_repeated_cells, "a.ods")):
         make(tmp_path / name)
         with pytest.raises(Malformed, match=TOO_MUCH):
-            list(open_table(tmp_path / name, Form("contact")).lines)
+            list(open_table(tmp_path / name, TableOptions("contact")).lines)
 
 
 def test_a_bomb_in_a_folder_is_put_aside_once_and_its_neighbours_pass(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_broken_workbook_is_one_line(tmp_path: Path, body: bytes) -> None:
     file = tmp_path / "a.xlsx"
     file.write_bytes(body)
     with pytest.raises(Malformed, match="the workbook cannot be read: "):
-        open_table(file, Form("contact"))
+        open_table(file, TableOptions("contact"))
 
 
 def test_the_process_is_lent_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +242,7 @@ def test_nothing_in_the_working_directory_is_run(tmp_path: Path, monkeypatch: py
 
 def test_a_reading_that_is_left_leaves_no_process(tmp_path: Path) -> None:
     xlsx(tmp_path / "a.xlsx", [["Email"], *[[f"a{number}@x.example"] for number in range(20_000)]])
-    table = open_table(tmp_path / "a.xlsx", Form("contact"))
+    table = open_table(tmp_path / "a.xlsx", TableOptions("contact"))
     next(table.lines)
     assert len(readers()) == 1
     del table

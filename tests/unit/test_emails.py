@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.identity.emails import Address as A
+from syncd.identity.emails import ReadAddress as A
 from syncd.identity.emails import normal_email, read_email, tidy, unguarded
 from syncd.signals import make_person
 

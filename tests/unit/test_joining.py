@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.dispatch.joining import Marks, joined
+from syncd.dispatch.joining import MatchKeys, joined
 
 
-def mail(address: str, *numbers: str, also: str = "") -> Marks:
-    return Marks(frozenset({address, *([also] if also else [])}), frozenset(numbers), email=True)
+def mail(address: str, *numbers: str, also: str = "") -> MatchKeys:
+    return MatchKeys(frozenset({address, *([also] if also else [])}), frozenset(numbers), email=True)
 
 
-def caller(number: str, *exact: str) -> Marks:
-    return Marks(frozenset({f"phone:{number}", *exact}), frozenset({number}), email=False)
+def caller(number: str, *exact: str) -> MatchKeys:
+    return MatchKeys(frozenset({f"phone:{number}", *exact}), frozenset({number}), email=False)
 
 
 def test_colleagues_with_one_number_are_several_people() -> None:
@@ -40,7 +40,7 @@ def test_callers_of_one_number_are_one_person() -> None:
 
 
 marks = st.builds(
-    Marks,
+    MatchKeys,
     st.frozensets(st.sampled_from("abcdef"), min_size=1, max_size=2),
     st.frozensets(st.sampled_from("123"), max_size=2),
     st.booleans(),
@@ -48,7 +48,7 @@ marks = st.builds(
 
 
 @given(st.lists(marks, max_size=8))
-def test_everybody_is_somewhere_once_and_addresses_are_joined_by_exact_marks_alone(strangers: list[Marks]) -> None:
+def test_everybody_is_somewhere_once_and_addresses_are_joined_by_exact_marks_alone(strangers: list[MatchKeys]) -> None:
     groups, unsure = joined(strangers)
     assert sorted([*unsure, *(place for group in groups for place in group)]) == list(range(len(strangers)))
     for group in groups:

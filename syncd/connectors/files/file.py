@@ -23,7 +23,7 @@ from syncd.connector import Batch, Connector, ConnectorSettings, Context, Reques
 from syncd.connectors.files.headers import columns, guess
 from syncd.connectors.files.reading import RowContext, misfit, pages
 from syncd.connectors.files.rows import TYPES, signal_of
-from syncd.connectors.files.tables import Form, Table, open_table
+from syncd.connectors.files.tables import Table, TableOptions, open_table
 from syncd.durations import Duration
 from syncd.errors import Failure, Malformed, Misconfigured, Transient
 from syncd.signals import Route, Signal
@@ -193,7 +193,7 @@ class FileSource:
     def _open(self, path: Path) -> Table:
         """Raises Malformed, OSError."""
         settings = self._settings
-        return open_table(path, Form(settings.kind, settings.sheet, settings.encoding, self._context.region))
+        return open_table(path, TableOptions(settings.kind, settings.sheet, settings.encoding, self._context.region))
 
     def _files(self) -> list[Path]:
         """Raises Misconfigured for more than can be watched."""

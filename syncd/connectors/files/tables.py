@@ -47,7 +47,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Form:
+class TableOptions:
     """What a source says of its files: what a row is, the sheet, the encoding of text, and where the company is."""
 
     kind: str
@@ -56,19 +56,19 @@ class Form:
     region: str | None = None
 
 
-def open_table(path: Path, form: Form) -> Table:
+def open_table(path: Path, options: TableOptions) -> Table:
     """Raises Malformed for a file that is no table or whose encoding is not clear, OSError for one that cannot be opened."""
     with path.open("rb") as opened:
         head = opened.read(2000)
     if kind := other_kind(head):
         raise Malformed(f"is {kind}, not a table; {ADVICE}")
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")) or is_markup(head):
-        rows, found = sheet_rows(path, form.sheet, form.encoding, form.region or "")
-        return _headed((TableRow(*row) for row in found), form.kind, rows)
-    codec = encoding_of(path, form.encoding, form.region)
+        rows, found = sheet_rows(path, options.sheet, options.encoding, options.region or "")
+        return _headed((TableRow(*row) for row in found), options.kind, rows)
+    codec = encoding_of(path, options.encoding, options.region)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
-        return _json_lines(path, codec, form.region)
-    return _headed(_csv(path, codec, form), form.kind)
+        return _json_lines(path, codec, options.region)
+    return _headed(_csv(path, codec, options), options.kind)
 
 
 def _headed(lines: Iterator[TableRow], kind: str, rows: int | None = None) -> Table:
@@ -133,7 +133,7 @@ def _bounded(opened: io.TextIOWrapper) -> Iterator[str]:
         yield text.replace("\0", "")
 
 
-def _csv(path: Path, codec: str, form: Form) -> Iterator[TableRow]:
+def _csv(path: Path, codec: str, options: TableOptions) -> Iterator[TableRow]:
     with open_text(path, codec) as opened:
         begins = opened.tell()
         first = opened.readline(ROW_BYTES)
@@ -141,13 +141,13 @@ def _csv(path: Path, codec: str, form: Form) -> Iterator[TableRow]:
         skip = int(bool(delimiter))
         if not delimiter:
             opened.seek(begins)
-            delimiter = delimiter_of(opened.read(SAMPLE), lambda cell: meaning(cell, form.kind))
+            delimiter = delimiter_of(opened.read(SAMPLE), lambda cell: meaning(cell, options.kind))
         opened.seek(begins)
         notes: dict[int, str] = {}
 
         def lines() -> Iterator[str]:
             for number, text in enumerate(_bounded(opened), start=1):
-                text, note = repaired(text, codec, form.region)
+                text, note = repaired(text, codec, options.region)
                 if note:
                     notes[number] = note
                 yield text

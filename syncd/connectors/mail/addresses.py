@@ -29,14 +29,14 @@ _OPENING = re.compile(r"[<\[]")
 _BARE = re.compile(r"[^\s<>,;:\"()\[\]]+@[^\s<>,;:\"()\[\]]+")
 
 
-class Address(NamedTuple):
+class MailAddress(NamedTuple):
     """`email` is normalised (lower case) or ``""``; `name` is clean text."""
 
     name: str
     email: str
 
 
-def parse_addresses(value: str) -> tuple[Address, ...]:
+def parse_addresses(value: str) -> tuple[MailAddress, ...]:
     """The addresses of a header value as the parser keeps it. Entries without any address are left out. A value that shows
     none may be encoded as a whole, against RFC 2047: then its text is read."""
     value = clean_header(value)
@@ -46,8 +46,8 @@ def parse_addresses(value: str) -> tuple[Address, ...]:
     return found
 
 
-def _scanned(value: str) -> tuple[Address, ...]:
-    found: list[Address] = []
+def _scanned(value: str) -> tuple[MailAddress, ...]:
+    found: list[MailAddress] = []
     phrase: list[str] = []
     comment = angle = ""
 
@@ -62,7 +62,7 @@ def _scanned(value: str) -> tuple[Address, ...]:
             name = decode_header(text) or decode_header(comment)
             if len(name) > 2 and name[0] == name[-1] == "'":
                 name = name[1:-1].strip()
-            found.append(Address("" if name.lower() == email else name, email))
+            found.append(MailAddress("" if name.lower() == email else name, email))
         phrase.clear()
         comment = angle = ""
 
@@ -85,7 +85,7 @@ def _scanned(value: str) -> tuple[Address, ...]:
     return tuple(found[:LIST_CAP])
 
 
-def unique(addresses: Iterable[Address], without: Iterable[str] = ()) -> list[str]:
+def unique(addresses: Iterable[MailAddress], without: Iterable[str] = ()) -> list[str]:
     """Plain addresses in order, each once, leaving out `without`."""
     seen = set(without)
     return [a.email for a in addresses if not (a.email in seen or seen.add(a.email))]  # type: ignore[func-returns-value]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from typing import Literal
 
-from syncd.connectors.mail.addresses import Address
+from syncd.connectors.mail.addresses import MailAddress
 from syncd.connectors.mail.message import Mail
 from syncd.connectors.mail.quotation_words import is_answer, role_of, without_answer
 
@@ -288,7 +288,7 @@ def auto_submitted(mail: Mail) -> bool:
     return keyword not in {"", "no"}
 
 
-def form_sender(mail: Mail, own: Collection[str]) -> Address | None:
+def form_sender(mail: Mail, own: Collection[str]) -> MailAddress | None:
     """The person behind a contact form's mail: sent by our own or a robot's address, with one foreign Reply-To."""
     if len(mail.reply_to) != 1 or mail.reply_to[0].email in own or mail.reply_to[0].email == mail.sender.email:
         return None

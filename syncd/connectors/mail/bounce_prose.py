@@ -182,7 +182,7 @@ _ROBOTS = re.compile(r"(?:mailer-daemon|postmaster|mail-?daemon|double-bounce|ab
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedRecipient:
     """A recipient that prose names, and what it says about it (one line, ``""`` when nothing)."""
 
     recipient: str
@@ -246,7 +246,7 @@ def quoted_headers(text: str) -> dict[str, list[str]]:
     return headers
 
 
-def find_failures(prose: Prose, skip: Collection[str], sent_to: Collection[str]) -> list[Failure]:
+def find_failures(prose: Prose, skip: Collection[str], sent_to: Collection[str]) -> list[FailedRecipient]:
     """The recipients that prose names as failed. `skip` never failed (ourselves, who sent the mail); `sent_to` are the
     recipients of the quoted mail, who also count when they stand in the middle of a line."""
     lines = _lines(prose)
@@ -259,7 +259,7 @@ def find_failures(prose: Prose, skip: Collection[str], sent_to: Collection[str])
     return _with_reasons(lines, chosen)
 
 
-def plain_failures(prose: Prose, skip: Collection[str]) -> list[Failure]:
+def plain_failures(prose: Prose, skip: Collection[str]) -> list[FailedRecipient]:
     """As `find_failures`, for a sender who also writes about other things, such as parcels: the text speaks of mail, and
     right before each address, of a failure."""
     lines = _lines(prose)
@@ -301,8 +301,8 @@ def _lines(prose: Prose) -> list[str]:
     return _fatal_part(prose.said).split("\n")[:_LINES_CAP]
 
 
-def _with_reasons(lines: list[str], places: list[_Place]) -> list[Failure]:
-    failures: dict[str, Failure] = {}
+def _with_reasons(lines: list[str], places: list[_Place]) -> list[FailedRecipient]:
+    failures: dict[str, FailedRecipient] = {}
     following, last = [len(lines)] * len(places), len(lines)
     for position in range(len(places) - 2, -1, -1):  # the line of the next other address
         last = places[position + 1].line if places[position + 1].address != places[position].address else last
@@ -312,7 +312,7 @@ def _with_reasons(lines: list[str], places: list[_Place]) -> list[Failure]:
             continue
         reason = _reason(lines, place, end)
         if not known or explains(reason):
-            failures[place.address] = Failure(place.address, reason)
+            failures[place.address] = FailedRecipient(place.address, reason)
     return list(failures.values())
 
 

@@ -22,7 +22,7 @@ from syncd.connectors.mail.bounce_notices import Notice, read_notice
 from syncd.connectors.mail.bounce_prose import (
     DIAGNOSTIC_CAP,
     FAILURE_SUBJECT,
-    Failure,
+    FailedRecipient,
     Prose,
     find_failures,
     only_address,
@@ -248,18 +248,18 @@ def _by_prose(
     skip = {*never, *(_addresses(original, "from", "return-path", "sender", "reply-to") - sent_to)}
     named = _addresses(mail.headers, "x-failed-recipients") - {*own}
     if named:
-        failures = [Failure(address, "") for address in sorted(named)]
+        failures = [FailedRecipient(address, "") for address in sorted(named)]
     else:
         failures = find_failures(prose, skip, sent_to) if certain else plain_failures(prose, skip)
     if not failures and certain:
-        failures = [Failure(address, "") for address in _guessed(mail, prose, original, skip, sent_to)]
+        failures = [FailedRecipient(address, "") for address in _guessed(mail, prose, original, skip, sent_to)]
         failures = failures or find_failures(prose, own, sent_to)
     failures = failures[:RECIPIENTS_CAP]
     told = reasons_for(prose, [failure.recipient for failure in failures])
     return tuple(_of_prose(failure, told[failure.recipient]) for failure in failures)
 
 
-def _of_prose(failure: Failure, told: str) -> Bounce:
+def _of_prose(failure: FailedRecipient, told: str) -> Bounce:
     reason = failure.reason if explains(failure.reason) else told or failure.reason
     status = find_status(reason)
     return Bounce(failure.recipient, hardness(status, reason), status, reason[:DIAGNOSTIC_CAP])

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from itertools import chain
 from typing import Any
 
-from syncd.connectors.mail.addresses import Address, parse_addresses
+from syncd.connectors.mail.addresses import MailAddress, parse_addresses
 from syncd.connectors.mail.content import TEXT_CAP, read_content
 from syncd.connectors.mail.parts import (
     HEAD_BYTES,
@@ -80,11 +80,11 @@ class Mail:
     part: RawMessage
     key: str
     subject: str = ""
-    sender: Address = Address("", "")
-    senders: tuple[Address, ...] = ()
-    reply_to: tuple[Address, ...] = ()
-    to: tuple[Address, ...] = ()
-    cc: tuple[Address, ...] = ()
+    sender: MailAddress = MailAddress("", "")
+    senders: tuple[MailAddress, ...] = ()
+    reply_to: tuple[MailAddress, ...] = ()
+    to: tuple[MailAddress, ...] = ()
+    cc: tuple[MailAddress, ...] = ()
     date: datetime | None = None
     message_id: str = ""
     in_reply_to: str = ""
@@ -148,7 +148,7 @@ def parse(raw: bytes, *, size: int | None = None, truncated: bool = False, regio
         part=part,
         key=message_id or _fingerprint(raw, as_sent),
         subject=decode_header(first("subject")),
-        sender=(senders or (Address(decode_header(first("from")), ""),))[0],
+        sender=(senders or (MailAddress(decode_header(first("from")), ""),))[0],
         senders=senders,
         reply_to=parse_addresses(first("reply-to")),
         to=parse_addresses(first("to")),

@@ -18,10 +18,10 @@ from syncd.connectors.crm.salesforce.pack import (
     ROWS,
     SalesforceMethod,
     SalesforcePayload,
-    Unsendable,
     formatted,
     record_of,
 )
+from syncd.connectors.crm.unsendable import Unsendable
 from syncd.errors import Rejected
 
 writes = st.builds(

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.connector import Call, Link, Write
+from syncd.connectors.crm.unsendable import Unsendable
 from syncd.connectors.crm.zoho import pack
-from syncd.connectors.crm.zoho.pack import ROWS, Unsendable, ZohoMethod, ZohoPayload, formatted, record_of
+from syncd.connectors.crm.zoho.pack import ROWS, ZohoMethod, ZohoPayload, formatted, record_of
 from syncd.errors import Rejected
 
 emails = st.sampled_from(["a@x.example", "A@x.example ", "b@x.example", "", None])

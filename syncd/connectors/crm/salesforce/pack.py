@@ -17,6 +17,7 @@ import orjson
 
 from syncd.connector import Call, Write
 from syncd.connectors.crm.salesforce.client import HEAVY, Subrequest
+from syncd.connectors.crm.unsendable import Unsendable
 from syncd.errors import Failure, Rejected
 
 ROWS = 200
@@ -167,14 +168,6 @@ def _item(write: Write) -> _CompositeItem:
         return _CompositeItem(write, lane, record, len(orjson.dumps(record)), None)
     except Unsendable as error:
         return _CompositeItem(write, lane, {}, 0, Rejected(str(error), code="UNSENDABLE", field=error.field))
-
-
-class Unsendable(ValueError):
-    """A value that JSON or Salesforce has no form for."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 def record_of(write: Write, way: SalesforceMethod) -> dict[str, Any]:

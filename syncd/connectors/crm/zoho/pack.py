@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from syncd.connector import Call, Link, Write
+from syncd.connectors.crm.unsendable import Unsendable
 from syncd.errors import Failure, Rejected
 
 ROWS = 100
@@ -189,14 +190,6 @@ def _names(write: Write, lane: CallTarget) -> frozenset[str]:
     if lane.way is ZohoMethod.UPSERT and lane.module in PEOPLE and email:
         names.add(f"email:{str(email).strip().lower()}")
     return frozenset(names)
-
-
-class Unsendable(ValueError):
-    """A value that JSON or Zoho has no form for."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 def record_of(write: Write, way: ZohoMethod) -> dict[str, Any]:
