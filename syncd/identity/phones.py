@@ -24,29 +24,23 @@ class Phone:
 
 
 def read_phone(text: str, region: str | None) -> Phone:
-    """The number in a text, read in `region` (ISO 3166 alpha-2; None: only international numbers). A number that lost digits is a
-    fault, never a guess; withheld callers, short codes and groups are no number."""
-    if _E164.fullmatch(text) and (number := _one(text, region)):
+    """The number in a text, read in `region` (ISO 3166 alpha-2; None: only international numbers). What people write must be a
+    valid number of its country; E.164 as machines write it need only be possible, because new ranges open before the metadata
+    knows them. A number that lost digits is a fault, never a guess; withheld callers, short codes, groups and placeholders
+    (`000-000-0000`, `1234567890`) are no number."""
+    if _E164.fullmatch(text) and (number := _international(text, strict=False)):
         return Phone(number)
-    plain = _unwrapped(_tidy(text))
-    if scientific := _SCIENTIFIC.match(plain):
-        first, fraction, power = scientific[1], scientific[2] or "", int(scientific[3])
-        if len(fraction) < power or fraction[power:].strip("0"):
-            return Phone(fault=LOST_DIGITS if power >= 6 else "")
-        plain = first + fraction[:power]
-    elif decimal := _DECIMAL.match(plain):
-        plain = decimal[1].replace(",", "")
-    plain = _ALTERNATIVE.sub(";", plain)
-    pieces = [_bare(piece) for piece in _SEPARATOR.split(plain) if any(c.isdigit() for c in piece)]
-    if len(pieces) == 1:
-        words = pieces[0].split()
-        if len(words) > 1 and all(sum(c.isdigit() for c in word) >= 9 for word in words):
-            pieces = words
-    found = [number for piece in pieces if (number := _valid(piece, region))] if len(pieces) > 1 else []
-    if len(found) > 1:
-        return Phone(found[0], tuple(dict.fromkeys(other for other in found[1:] if other != found[0])))
-    whole = _bare(plain)
-    return Phone(_valid(whole, region) or (found[0] if found else "") or _one(whole, region))
+    found: list[str] = []
+    fault = ""
+    for segment in _HARD_SEPARATOR.split(_ALTERNATIVE.sub(";", _unwrapped(_tidy(text)))):
+        plain = _without_fraction(_bare(segment))
+        if scientific := _SCIENTIFIC.match(plain):
+            plain, lost = _written_out(scientific)
+            fault = fault or lost
+        found.extend(_numbers(plain, region) if any(c.isdigit() for c in plain) else ())
+    if not found:
+        return Phone(fault=fault)
+    return Phone(found[0], tuple(dict.fromkeys(other for other in found[1:] if other != found[0])))
 
 
 def normal_phone(text: str, region: str | None) -> str:
@@ -54,11 +48,29 @@ def normal_phone(text: str, region: str | None) -> str:
     return read_phone(text, region).number
 
 
+def told_phone(text: str, region: str | None) -> str:
+    """E.164 of a number that an operator wrote into the settings: one that is only possible is taken at its word."""
+    return normal_phone(text, region) or _parsed(_bare(_tidy(text)), region, strict=False)
+
+
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _BARE_INTERNATIONAL = re.compile(r"[1-9]\d{11,14}")
-_SCIENTIFIC = re.compile(r"^\+?(\d)(?:[.,](\d+))?e\+?(\d{1,2})$", re.IGNORECASE)
-_DECIMAL = re.compile(r"^(\+?\d{6,}|\d{1,3}(?:,\d{3}){2,})(?:[.,]0{1,2})?$")
-_SEPARATOR = re.compile(r"\s*(?:[;|/,\n\r]|:::|\s[-–—]\s|\s{2,}|(?<=\d)\s*(?=\+\d))\s*")
+_SCIENTIFIC = re.compile(r"^\+?(\d+)(?:[.,](\d+))?e\+?(\d{1,3})(?:[.,]0+)?$", re.IGNORECASE)
+_FRACTION = re.compile(r"(?<![\d.,])(\+?\(?(?:\d[ ()/-]*){6,}\d)\s?[.,](?:0+|\d)(?![\d.,]*\d)")
+"""`84912345678.0`: a number that a spreadsheet or a data frame kept as a decimal fraction."""
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3}){2,}(?![\d,])")
+_HARD_SEPARATOR = re.compile(
+    r"\s*(?:[;|\n\r、]|:::|(?<=\d)\s*(?=\+\d)|(?<=[\d)])[\s,/]+[^\W\d_]{1,12}\.?\s*:\s*(?=[+(\d]))\s*"
+)
+"""Between two numbers, also a label in the middle (`T: 0228 171717 M: 0171 1234567`)."""
+_SOFT_SEPARATOR = re.compile(r"\s*[/,]+\s*")
+"""Between two numbers, before an extension, or inside one number (`0228/171717`)."""
+_GAPS = tuple(map(re.compile, (r"\s+[-–—]\s+", r"\s{2,}", r"\s+", r"\s*[-–—]\s*")))
+"""Signs inside a number that are between two only when each side is a whole number."""
+_TRUNK = re.compile(r"\(\s*0\s*\)")
+_EXTENSION_GROUP = re.compile(r"(.*\d{6,})\s*[-–—]\s*\d{1,5}")
+_ASTERISK_CHANNEL = re.compile(r"^(?:pjsip|sip|iax2|dahdi|local|chan_\w+)/([^@/-]+)", re.IGNORECASE)
+_VANITY = re.compile(r"\+?[\d\s().-]*\d[-\s.](?=[a-z\d-]*[a-z]{3})[a-z\d-]+", re.IGNORECASE)
 _ALTERNATIVE = re.compile(r"\s(?:or|and|oder|und|ou|et|o|y|e|hoặc|và|или|и|または|或)\s|\s[&+]\s", re.IGNORECASE)
 """Words between two numbers of one cell."""
 _EXTENSION = re.compile(
@@ -85,6 +97,9 @@ def _tidy(text: str) -> str:
         for c in text
         if unicodedata.category(c) != "Cf"
     ).strip()
+    text = re.sub(r"(?<=\d)[ー‐-―−](?=\d)", "-", text.replace("\u066b", "."))
+    if re.match(r"%2b|\+?\d+%", text, re.IGNORECASE):
+        text = unquote(text).strip()
     if guarded := re.fullmatch(r'="?([^"]*)"?', text):
         text = guarded[1]
     return text.strip("'\"‘’“” \t")
@@ -96,6 +111,8 @@ def _unwrapped(text: str) -> str:
         text = found[1].strip()
     if found := _WHATSAPP.match(text) or _WHATSAPP_LINK.match(text):
         return f"+{found[1]}"
+    if found := _ASTERISK_CHANNEL.match(text):
+        return found[1]
     if found := _SIP.match(text):
         user = unquote(found[1])
         return user if not _WORD.search(user) else ""
@@ -113,50 +130,147 @@ def _unwrapped(text: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Without an extension, remarks in brackets, and words behind the number. (`1-800-FLOWERS` stays.)"""
+    """Without a label, an extension, remarks in brackets, and words behind the number. (`1-800-FLOWERS` stays.) A letter glued to
+    digits is a slip of the pen that nobody can read: ``""``."""
+    text = _REMARK.sub(lambda found: " " if sum(c.isdigit() for c in found[0]) < 6 else found[0], text)
     text = re.sub(r"\([^()\d]*\)", " ", _EXTENSION.sub("", text))
     for word in _WORD.finditer(text):
         if sum(c.isdigit() for c in text[: word.start()]) >= 7 and text[word.start() - 1] != "-":
-            text = text[: word.start()]
+            text = re.sub(r"(?<=\d)\s+\d{1,2}$", "", text[: word.start()])  # `415-555-0140 9am-5pm`
             break
+    lead = re.match(r"[^\d+(]*", text)
+    if lead and lead[0] and not lead[0][-1].isalpha():
+        text = text[lead.end() :]
     text = re.sub(r"^\D*?(\+)[\s+]*", r"\1", text) if "+" in text[:3] else text
-    return text.strip(" .,;:-_")
+    text = text.strip(" .,:-_")
+    written = _SCIENTIFIC.match(text) or _VANITY.fullmatch(text) or not any(c.isalpha() for c in text)
+    return text if written else ""
+
+
+_REMARK = re.compile(r"\((?=[^()]*[^\W\d_])[^()]*\)|\s*\*\s*\d{1,3}\s*$")
+"""`(Zalo)`, `(2 số)`, and how often a number is listed (`*2`)."""
+
+
+def _without_fraction(text: str) -> str:
+    text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
+    return _FRACTION.sub(r"\1", text)
+
+
+def _written_out(scientific: re.Match[str]) -> tuple[str, str]:
+    """(the digits of `8.4912345678E+10`, "") or ("", why they are not known)."""
+    first, fraction, power = scientific[1], scientific[2] or "", int(scientific[3])
+    if len(fraction) < power or fraction[power:].strip("0"):
+        return "", LOST_DIGITS if power + len(first) > 6 else ""
+    return first + fraction[:power], ""
+
+
+def _numbers(text: str, region: str | None) -> list[str]:
+    """The numbers of a text without labels. What is behind the first number and is no number itself (an extension, the end of a
+    range) is left out, never glued on."""
+    parts = [part for part in _SOFT_SEPARATOR.split(text) if part]
+    if len(several := _each(parts, region)) > 1:
+        return several
+    for cut in range(1, len(parts)):
+        short = all(_count(part) <= 3 for part in parts[cut:])
+        if short and _count(parts[cut - 1]) >= 4 and (number := _valid(" ".join(parts[:cut]), region)):
+            return [number]
+    if number := _valid(" ".join(parts), region):
+        return [number]
+    if len(parts) > 1:
+        return several or _numbers(parts[0], region)
+    for gap in _GAPS:
+        pieces = gap.split(text)
+        if len(several := _each(pieces, region)) == len(pieces) > 1:
+            return several
+    extended = _EXTENSION_GROUP.fullmatch(text)
+    number = _valid(extended[1], region) if extended else ""
+    return [number] if number else []
+
+
+def _count(text: str) -> int:
+    return sum(c.isdigit() for c in text)
+
+
+def _each(pieces: list[str], region: str | None) -> list[str]:
+    """The numbers among pieces that are long enough to be one alone."""
+    return [number for piece in pieces if _count(piece) >= 7 and (number := _valid(piece, region))]
 
 
 def _valid(text: str, region: str | None) -> str:
-    """E.164 of a number that its plan knows, ``""`` for any other."""
+    """E.164 of one number that its country knows, ``""`` for any other."""
     import phonenumbers
 
-    number = _one(text, region)
-    return number if number and phonenumbers.is_valid_number(phonenumbers.parse(number)) else ""
+    if written := re.match(r"[(\[\s]*(\+|00)", text):
+        if number := _international(f"+{text[written.end() :]}"):
+            return number
+        possible = _possible(f"+{text[written.end() :]}")
+        # 00 may begin a longer exit code: 001 in Korea, 0011 in Australia.
+        return "" if written[1] == "+" or possible else _parsed(text, region)
+    digits = re.sub(r"\D", "", text)
+    code = str(phonenumbers.country_code_for_region(region) if region else 0)
+    alone = _parsed(text, region)
+    if code != "0" and digits.startswith(code) and not any(c.isalpha() for c in text):
+        whole = _international(f"+{digits}")
+        if whole and (not alone or len(digits) > 10 or _is_mobile(whole)):
+            return whole  # a spreadsheet has no plus
+    if alone or code == "0" or not digits.startswith(f"0{code}"):
+        # No national number has 12 digits: it is an international one without its plus, as WhatsApp writes them.
+        return alone or (_international(f"+{text}") if _BARE_INTERNATIONAL.fullmatch(text) else "")
+    return _international(f"+{digits[1:]}")
 
 
-def _one(text: str, region: str | None) -> str:
-    """E.164 of one number that is at least possible."""
+def _international(text: str, *, strict: bool = True) -> str:
+    """E.164 of a number with its plus. `(0)` is dialled inside a country only; Italian fixed lines keep their zero everywhere."""
+    if _TRUNK.search(text):
+        number = _parsed(_TRUNK.sub(" ", text, count=1), None)
+        if number and (not number.startswith("+39") or re.fullmatch(r"\+393\d{9}", number)):
+            return number
+    return _parsed(text, None, strict=strict)
+
+
+def _parsed(text: str, region: str | None, *, strict: bool = True) -> str:
+    """E.164 of a number that is valid, or was until its country changed its plan; not `strict`: or is possible."""
     import phonenumbers  # 25 MB of metadata: only processes that meet a phone number pay for it
 
-    forms = [text]
-    if text.startswith("00"):
-        forms.append(f"+{text[2:].lstrip()}")
-    if code := phonenumbers.country_code_for_region(region) if region else 0:
-        if _BARE_INTERNATIONAL.fullmatch(text) and text.startswith(str(code)):
-            forms.insert(0, f"+{text}")  # a spreadsheet has no plus; no national number is so long
-        digits = re.sub(r"\D", "", text)
-        forms.extend([f"+{digits[1:]}"] if digits.startswith(f"0{code}") else [])
-    for form in forms:
-        try:
-            parsed = phonenumbers.parse(form, region)
-        except phonenumbers.NumberParseException:
-            if renewed := _renewed(re.sub(r"[^\d+]", "", form)):
-                return renewed
-            continue
-        plain = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-        if not phonenumbers.is_valid_number(parsed) and (renewed := _renewed(plain)):
-            return renewed
-        if phonenumbers.is_possible_number(parsed):
-            return plain
-    # No national number is so long: it is an international one without its plus, as WhatsApp writes them.
-    return _valid(f"+{text}", None) if _BARE_INTERNATIONAL.fullmatch(text) else ""
+    try:
+        parsed = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return _renewed(re.sub(r"[^\d+]", "", text))
+    national = str(parsed.national_number)
+    if _is_placeholder(national) or _is_placeholder(re.sub(r"\D", "", text).lstrip("0")):
+        return ""
+    number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    if phonenumbers.is_valid_number(parsed):
+        return number
+    return _renewed(number) or (number if not strict and _possible(number) else "")
+
+
+def _possible(text: str) -> bool:
+    """Whether a number with its plus has a length that its country uses for whole numbers."""
+    import phonenumbers
+
+    try:
+        parsed = phonenumbers.parse(text)
+    except phonenumbers.NumberParseException:
+        return False
+    if parsed.country_code == 1 and not _NANP.fullmatch(str(parsed.national_number)):
+        return False
+    whole = phonenumbers.is_possible_number_with_reason(parsed) == phonenumbers.ValidationResult.IS_POSSIBLE
+    return whole and not parsed.italian_leading_zero
+
+
+_NANP = re.compile(r"[2-9]\d{2}[2-9]\d{6}")
+
+
+def _is_mobile(number: str) -> bool:
+    import phonenumbers
+
+    return phonenumbers.number_type(phonenumbers.parse(number)) == phonenumbers.PhoneNumberType.MOBILE
+
+
+def _is_placeholder(digits: str) -> bool:
+    """Whether digits fill a field that had to be filled: one digit throughout, 1234567890, or eight zeros at the end."""
+    return len(set(digits)) < 2 or digits.startswith("1234567890") or digits.endswith("0" * 8)
 
 
 VIETNAM_2018 = (

@@ -333,6 +333,13 @@ def test_a_cell_of_google_with_several_values() -> None:
     assert signal.data["website"] == "a.example"
 
 
+@pytest.mark.parametrize("cell", ["P.201 0171 1717171", "000-000-0000", "0171-O171717"])
+def test_a_phone_cell_that_is_not_understood_is_reported(cell: str) -> None:
+    signal = made(["E-mail", "Phone", "Mobile"], ["eva@k.example", cell, "0171 1717171"])
+    assert signal.person.phone == "+491711717171"
+    assert signal.data["faults"] == [f"list.csv: Phone: {cell!r} is not a phone number"]
+
+
 def made(headers: list[str], cells: list[str]) -> Signal:
     context = Context(name="files", tokens=MemoryTokens(), region="DE")
     found = columns(headers, "contact")

@@ -14,7 +14,7 @@ from syncd.connector import Context
 from syncd.connectors.files.headers import Columns, folded
 from syncd.errors import Malformed
 from syncd.identity.emails import unguarded
-from syncd.identity.phones import read_phone
+from syncd.identity.phones import LOST_DIGITS, read_phone
 from syncd.signals import Signal, derive_id, frame, make_person
 
 TYPES = {"contact": "contact.changed", "account": "account.changed"}
@@ -52,10 +52,10 @@ def signal_of(
         if said.get("email") and not person.email:
             raise Malformed(f"{_header(headers, texts, found, 'email')}: {said['email'][:80]!r} is no e-mail address")
         if not person.identity:
-            if lost:
-                raise Malformed(lost)
             hint = "" if context.region else "; a number without +… needs region: in the configuration"
-            raise Malformed(f"{phone[:40]!r} is no phone number{hint}" if phone else "neither e-mail nor phone")
+            if lost:
+                raise Malformed(lost if lost.endswith(LOST_DIGITS) else f"{lost}{hint}")
+            raise Malformed(f"{phone[:40]!r} is not a phone number{hint}" if phone else "neither e-mail nor phone")
         identity = person.identity
     else:
         if not said.get("company"):
@@ -94,7 +94,7 @@ def _header(headers: Sequence[str], texts: Sequence[str], found: Columns, what: 
 
 
 def _phone(headers: Sequence[str], texts: Sequence[str], found: Columns, region: str | None) -> tuple[str, str]:
-    """(the first phone cell that holds a number, else the first; what is to be said of one that lost its digits)."""
+    """(the first phone cell that holds a number, else the first; why the first cell that was skipped holds none)."""
     first = lost = ""
     for place in (*found.places.get("phone", ()), *found.places.get("mobile", ())):
         if text := texts[place]:
@@ -102,5 +102,6 @@ def _phone(headers: Sequence[str], texts: Sequence[str], found: Columns, region:
             if read.number:
                 return text, lost
             first = first or text
-            lost = lost or (f"{headers[place]}: {text[:40]!r} {read.fault}" if read.fault else "")
+            why = read.fault or ("is not a phone number" if any(c.isdigit() for c in text) else "")
+            lost = lost or (f"{headers[place]}: {text[:40]!r} {why}" if why else "")
     return first, lost

@@ -43,6 +43,7 @@ from syncd.connectors.phone.twilio_numbers import TwilioNumbers
 from syncd.connectors.times import read_time
 from syncd.errors import Malformed
 from syncd.http.client import HttpClient, check_base_url
+from syncd.identity.phones import told_phone
 from syncd.signals import Route, Signal, normal_phone
 from syncd.signatures.verifier import FORM, verifier
 
@@ -90,7 +91,7 @@ class Twilio:
         self._account = settings.account_sid
         self._token = settings.auth_token.get_secret_value()
         self._context = context
-        self._numbers = frozenset(normal_phone(number, context.region) or number for number in settings.numbers)
+        self._numbers = frozenset(told_phone(number, context.region) or number for number in settings.numbers)
         self._calls = TwilioCalls(settings.base_url, self._account, self._token, context)
         client = HttpClient(settings.base_url, basic=(self._account, self._token))
         self._callbacks = TwilioNumbers(client, self._account, context.webhook_url, self._is_wanted, context.clock)
