@@ -333,7 +333,39 @@ def test_a_cell_of_google_with_several_values() -> None:
     assert signal.data["website"] == "a.example"
 
 
-@pytest.mark.parametrize("cell", ["P.201 0171 1717171", "000-000-0000", "0171-O171717"])
+@pytest.mark.parametrize(
+    ("line", "cells", "name", "first", "last"),
+    [
+        ("Prénom,Nom", "Eva,Kern", "Eva Kern", "Eva", "Kern"),
+        ("Nom,Prénom", "Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("Nom,Prénom,Nom complet", "Kern,Eva,Dr Eva Kern", "Dr Eva Kern", "Eva", "Kern"),
+        ("Nom", "Eva Kern", "Eva Kern", "Eva", "Kern"),
+        ("Nom de famille,Prénom", "Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("Name,Vorname", "Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("Name,First name", "Eva Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("Naam,Voornaam", "van Dijk,Eva", "Eva van Dijk", "Eva", "van Dijk"),
+        ("Nume,Prenume", "Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("Namn,Förnamn", "Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("Navn,Fornavn", "Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("Nimi,Etunimi", "Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("Név,Keresztnév", "Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("İsim,Soyisim", "Eva,Kern", "Eva Kern", "Eva", "Kern"),
+        ("Nombre,Apellido", "Eva,Kern", "Eva Kern", "Eva", "Kern"),
+        ("Nombre", "Eva Kern", "Eva Kern", "Eva", "Kern"),
+        ("Nome,Cognome", "Eva,Kern", "Eva Kern", "Eva", "Kern"),
+        ("Nome,Sobrenome", "Eva,Kern", "Eva Kern", "Eva", "Kern"),
+        ("Nome", "Eva Kern", "Eva Kern", "Eva", "Kern"),
+        ("Tên,Họ", "Văn An,Nguyễn", "Nguyễn Văn An", "Văn An", "Nguyễn"),
+        ("Nazwisko,Imię", "Kern,Eva", "Eva Kern", "Eva", "Kern"),
+        ("이름,성", "민수,김", "김민수", "민수", "김"),
+    ],
+)
+def test_a_bare_name_beside_one_part_is_the_other(line: str, cells: str, name: str, first: str, last: str) -> None:
+    person = made([*line.split(","), "E-mail"], [*cells.split(","), "eva@k.example"]).person
+    assert (person.name, person.first_name, person.last_name) == (name, first, last)
+
+
+@pytest.mark.parametrize("cell", ["0171 17", "000-000-0000", "0171-O171717"])
 def test_a_phone_cell_that_is_not_understood_is_reported(cell: str) -> None:
     signal = made(["E-mail", "Phone", "Mobile"], ["eva@k.example", cell, "0171 1717171"])
     assert signal.person.phone == "+491711717171"

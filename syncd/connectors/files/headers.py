@@ -244,10 +244,80 @@ def candidates(headers: Sequence[str], kind: str, told: Mapping[str, str | None]
             several = " and ".join(repr(headers[place]) for place in best)
             raise Malformed(f"{several} could both be the {what}: say which with map: {{{what}: …}}")
         found[what] = [place for _, place in hits]
+    if kind == "contact":
+        _pair_names(found, headers, told)
     if not any(what in found for what in IDENTITY[kind]):
         needed = " or ".join(IDENTITY[kind])
         raise Malformed(f"no column is known as {needed}; headers found: {listed}; say which with map:")
     return found
+
+
+BARE_NAMES = frozenset(
+    map(
+        folded,
+        (
+            *(
+                "name",
+                "nom",
+                "naam",
+                "namn",
+                "navn",
+                "nimi",
+                "név",
+                "nume",
+                "ime",
+                "nazwa",
+                "isim",
+                "imię",
+                "nome",
+                "nombre",
+            ),
+            *("שם", "الاسم", "이름", "名前", "お名前", "имя", "όνομα", "ชื่อ", "tên"),
+        ),
+    )
+)
+"""Headers that mean the whole name alone, and one part of it beside a column of the other part."""
+
+
+def _pair_names(found: dict[str, list[int]], headers: Sequence[str], told: Mapping[str, str | None]) -> None:
+    """`Prénom, Nom`: the bare name beside given names is the family's. `İsim, Soyisim`: beside family names it is the given."""
+    for have, other in (("first_name", "last_name"), ("last_name", "first_name")):
+        if have not in found or other in found or other in told or "name" in told:
+            continue
+        bare = [place for place in found.get("name", ()) if folded(headers[place]) in BARE_NAMES]
+        rest = [place for place in found.get("name", ()) if place not in bare]
+        if bare:
+            found[other] = bare
+            found.pop("name")
+            found.update({"name": rest} if rest else {})
+        return
+
+
+def name_parts(
+    headers: Sequence[str], found: Mapping[str, Sequence[int]], said: Mapping[str, str]
+) -> tuple[str, str, str]:
+    """(name, first name, last name) of a row. A bare name column may hold whole names all the same: it does where it repeats the
+    other part (`Eva`, `Eva Kern`), or where no column has the other part."""
+    name, first, last = said.get("name", ""), said.get("first_name", ""), said.get("last_name", "")
+
+    def is_bare(what: str) -> bool:
+        return any(folded(headers[place]) in BARE_NAMES for place in found.get(what, ())[:1])
+
+    if is_bare("last_name") and first and first != last and (rest := _apart(last, first)):
+        return name or last, first, rest
+    if is_bare("first_name") and last and first != last and (rest := _apart(first, last)):
+        return name or first, rest, last
+    if is_bare("first_name") and " " in first and not (name or last or "name" in found or "last_name" in found):
+        return first, "", ""
+    return name, first, last
+
+
+def _apart(whole: str, part: str) -> str:
+    """The rest of a whole name without one part of it, ``""`` when the part is not in it."""
+    edge = "" if _IDEOGRAPHS.search(part) else r"(?!\w)"
+    begin = "" if _IDEOGRAPHS.search(part) else r"(?<!\w)"
+    rest, hits = re.subn(begin + re.escape(part) + edge, " ", whole, count=1, flags=re.IGNORECASE)
+    return " ".join(rest.strip(" ,，").split()) if hits else ""
 
 
 def _as_told(headers: Sequence[str], told: Mapping[str, str | None], listed: str) -> dict[str, list[int]]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from syncd.connector import Context
-from syncd.connectors.files.headers import Columns, folded
+from syncd.connectors.files.headers import Columns, folded, name_parts
 from syncd.errors import Malformed
 from syncd.identity.emails import unguarded
 from syncd.identity.phones import LOST_DIGITS, read_phone
@@ -38,7 +38,8 @@ def signal_of(
     texts = [unguarded(cell) for cell in cells]
     said = {what: text for what, places in found.places.items() if (text := _first(texts, places, what))}
     phone, lost = _phone(headers, texts, found, context.region)
-    name, first_name, last_name, email, company = (said.get(what, "") for what in PERSON)
+    name, first_name, last_name = name_parts(headers, found.places, said)
+    email, company = said.get("email", ""), said.get("company", "")
     person = make_person(
         name=name,
         first_name=first_name,
