@@ -17,6 +17,8 @@ from syncd.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from syncd.cli.output import Output
+
 config_app = typer.Typer(no_args_is_help=True, help="The configuration in force; schema and example of it.")
 
 
@@ -151,48 +153,59 @@ def connectors(
     ] = None,
 ) -> None:
     """The connectors; with NAME, all about one. `connectors new NEW_NAME --kind KIND` makes a package with its test."""
-    from syncd.cli.abilities import capabilities_of, kinds_of_write
-    from syncd.config.schema import key_rows
-
-    out = session(context).out
     if name == "new":
         _new_connector(context, new_name, kinds or [], into)
         return
     if new_name or kinds or into:
         raise UsageError("write `syncd connectors new NEW_NAME --kind KIND`, or `syncd connectors NAME`")
+    out = session(context).out
     if name is None:
-        rows = [
-            {"type": kind, "role": role, "summary": _summary(role, kind)}
-            for role in registry.ROLES
-            for kind in registry.names(role)
-        ]
+        rows = [{"type": kind, "role": role, "summary": _summary(role, kind)} for role, kind in _all_connectors()]
         out.rows(rows, ["type", "role", "summary"])
         return
-    found = [role for role in registry.ROLES if name in registry.names(role)]
+    for role in _roles_of(name):
+        _show_connector(out, role, name)
+
+
+def _all_connectors() -> list[tuple[registry.Role, str]]:
+    return [(role, kind) for role in registry.ROLES for kind in registry.names(role)]
+
+
+def _roles_of(name: str) -> list[registry.Role]:
+    """Source, destination or both. Raises UsageError for an unknown connector."""
+    known = _all_connectors()
+    found = [role for role, kind in known if kind == name]
     if not found:
-        near = registry.closest(name, tuple(kind for role in registry.ROLES for kind in registry.names(role)))
+        near = registry.closest(name, tuple(kind for _, kind in known))
         raise UsageError(
             f"no connector {name!r}" + (f"; did you mean {near}?" if near else "; `syncd connectors` lists them")
         )
-    for role in found:
-        connector = registry.load(role, name)
-        keys = list(key_rows(connector.settings))
-        writes, can = kinds_of_write(connector), capabilities_of(connector)
-        if out.as_json:
-            made = [{"type": s.type, "key": s.key, "backfill": s.backfill} for s in connector.signals]
-            about: dict[str, Any] = {"type": name, "role": role, "summary": connector.summary, "keys": keys}
-            out.record(about | {"signals": made, "writes": writes, "abilities": can})
-            continue
-        out.text(f"{name} ({role}): {connector.summary}")
-        for row in keys:
-            row["default"] = "(required)" if row.pop("required") else row["default"]
-        out.rows(keys, ["key", "type", "default", "description"], title="keys")
-        if connector.signals:
-            made = [{"signal": s.type, "id_made_of": s.key, "backfill": s.backfill} for s in connector.signals]
-            out.rows(made, ["signal", "id_made_of", "backfill"], title="signals")
-        if writes:
-            out.rows(writes, ["object", "kind", "enforced"], title="kinds of write")
-        out.rows(can, ["ability", "what_for", "there"], title="what it can do")
+    return found
+
+
+def _show_connector(out: Output, role: registry.Role, name: str) -> None:
+    """Keys, signals, kinds of write and abilities of one connector: a record in JSON, else tables."""
+    from syncd.cli.abilities import capabilities_of, kinds_of_write
+    from syncd.config.schema import key_rows
+
+    connector = registry.load(role, name)
+    keys = list(key_rows(connector.settings))
+    writes, can = kinds_of_write(connector), capabilities_of(connector)
+    if out.as_json:
+        made = [{"type": s.type, "key": s.key, "backfill": s.backfill} for s in connector.signals]
+        about: dict[str, Any] = {"type": name, "role": role, "summary": connector.summary, "keys": keys}
+        out.record(about | {"signals": made, "writes": writes, "abilities": can})
+        return
+    out.text(f"{name} ({role}): {connector.summary}")
+    for row in keys:
+        row["default"] = "(required)" if row.pop("required") else row["default"]
+    out.rows(keys, ["key", "type", "default", "description"], title="keys")
+    if connector.signals:
+        made = [{"signal": s.type, "id_made_of": s.key, "backfill": s.backfill} for s in connector.signals]
+        out.rows(made, ["signal", "id_made_of", "backfill"], title="signals")
+    if writes:
+        out.rows(writes, ["object", "kind", "enforced"], title="kinds of write")
+    out.rows(can, ["ability", "what_for", "there"], title="what it can do")
 
 
 def _new_connector(context: typer.Context, name: str | None, kinds: list[str], into: Path | None) -> None:

@@ -17,7 +17,7 @@ from syncd.cli.writing import deliver
 from syncd.errors import SyncdError, UsageError
 
 if TYPE_CHECKING:
-    from syncd.capabilities import TablePreview
+    from syncd.capabilities import Importable, TablePreview
     from syncd.cli.output import Tell
     from syncd.intake.admit import Policy
     from syncd.intake.backfill import JobInput
@@ -58,9 +58,6 @@ def import_(
     Goes on where it was stopped. Shows which column it takes for what. Wrong rows are told by their line; rows that were
     read before change nothing.
     """
-    from msgspec import structs
-
-    from syncd.errors import Failure, Malformed
     from syncd.intake.admit import Policy
     from syncd.intake.imports import TYPES, Told
 
@@ -73,33 +70,40 @@ def import_(
         raise UsageError(f"{TYPES[kind]} is switched off: nothing would come; `syncd channels enable {TYPES[kind]}`")
     _ = here.assembly  # a fault in a mapping is said before anything is taken in
     seen = told.seen()
-    try:
-        look = importer.look()
-        look = look if look.rows is not None else structs.replace(look, rows=seen.lines)
-    except Malformed as error:
-        raise SyncdError(f"{file.name}: {error}") from None
-    except OSError as error:
-        raise SyncdError(f"{file.name}: cannot be read: {error.strerror or error}") from None
+    look = _preview(importer, seen)
     if not here.as_json:
         _show_look(here, file, look)
     reading = seen.reading(importer)
     with here.store() as store:
         if dry_run:
-            try:
-                progress = _dry(here, store, reading, policy, look, file)
-            except Failure as error:
-                raise SyncdError(str(error)) from None
+            progress = _dry(here, store, reading, policy, look, file)
+            _sum_up(here, look, progress, dry=True)
         else:
             job = _open(here, store, seen, kind, restart=restart)
             progress = _do(here, store, job, reading, policy, look, seen)
-        _sum_up(here, look, progress, dry=dry_run)
-        if not dry_run:  # also when all is known: what broke off may have been the writing
-            deliver(here, store)
+            _sum_up(here, look, progress, dry=False)
+            deliver(here, store)  # also when all is known: what broke off may have been the writing
             store.jobs.reported(job.id)
     if progress.error:
         raise SyncdError(progress.error)
     if progress.wrong and not progress.read:
         raise SyncdError(f"{file.name}: no row could be read")
+
+
+def _preview(importer: Importable, seen: Seen) -> TablePreview:
+    """The columns and first rows; where the file does not say how many rows it has, about so many as it has lines."""
+    from msgspec import structs
+
+    from syncd.errors import Malformed
+
+    name = seen.path.name
+    try:
+        look = importer.look()
+    except Malformed as error:
+        raise SyncdError(f"{name}: {error}") from None
+    except OSError as error:
+        raise SyncdError(f"{name}: cannot be read: {error.strerror or error}") from None
+    return look if look.rows is not None else structs.replace(look, rows=seen.lines)
 
 
 def _map(path: Path | None) -> dict[str, str | None]:
@@ -136,12 +140,16 @@ def _show_look(here: Session, file: Path, look: TablePreview) -> None:
 
 
 def _dry(here: Session, store: Store, reading: JobInput, policy: Policy, look: TablePreview, file: Path) -> Imported:
+    from syncd.errors import Failure
     from syncd.intake.backfill import dry_reading
     from syncd.intake.imports import Imported
 
     stop = threading.Event()
-    with here.out.progress(f"reading {file.name}") as tell, here.interrupts(stop):
-        progress = dry_reading(reading, store, policy, stop=stop, told=_telling(tell, look))
+    try:
+        with here.out.progress(f"reading {file.name}") as tell, here.interrupts(stop):
+            progress = dry_reading(reading, store, policy, stop=stop, told=_telling(tell, look))
+    except Failure as error:
+        raise SyncdError(str(error)) from None
     assert isinstance(progress, Imported)
     return progress
 
