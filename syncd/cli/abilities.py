@@ -15,10 +15,10 @@ from syncd.connector import Connector
 
 ABILITIES: tuple[tuple[str, str, str, type[Any]], ...] = (
     ("source", "poll", "read on schedule", contract.PollingSource),
-    ("source", "webhook", "told at /webhooks/NAME", contract.WebhookSource),
+    ("source", "webhook", "notified at /webhooks/NAME", contract.WebhookSource),
     ("source", "fetch", "looks up what a webhook or poll only names", contract.HintSource),
     ("source", "backfill", "`syncd backfill`: the past", contract.Backfillable),
-    ("source", "wait", "told of news between two polls", can.Waiting),
+    ("source", "wait", "notified of new items between two polls", can.Waiting),
     ("source", "subscribe", "`syncd webhooks`: the vendor's subscription", can.Subscribable),
     ("", "online check", "`syncd check --online`", can.OnlineCheck),
     ("", "sign-in", "`syncd auth`", can.SignsIn),

@@ -59,7 +59,7 @@ def auth(
 ) -> None:
     """Signs in at a vendor in a browser, for NAME.
 
-    NAME is a source or destination. The refresh token is stored encrypted; a running daemon goes on with it at once.
+    NAME is a source or destination. The refresh token is stored encrypted; a running daemon uses it at once.
     """
     from syncd.durations import parse_duration
 
@@ -104,7 +104,7 @@ def _signer(here: Session, name: str) -> SignInTarget:
         built = connector_of(loaded, role, one)
         try:
             if not isinstance(built, SignsIn):
-                raise UsageError(f"{role} {one} ({kind}): nobody signs in for this connector by a browser")
+                raise UsageError(f"{role} {one} ({kind}): this connector has no browser sign-in")
             found.append(SignInTarget(role, one, kind, built.sign_in()))
         except UsageError as error:
             refused = refused or str(error)
@@ -256,9 +256,9 @@ def _forget(here: Session, store: Store, signer: SignInTarget) -> None:
             about | {"revoked": revoked.done if revoked else False, "vendor": revoked.said if revoked else ""}
         )
     elif revoked is not None:
-        here.out.say(f"{signer.name}: the sign-in is forgotten here; {revoked.said}")
+        here.out.say(f"{signer.name}: the stored sign-in was removed; {revoked.said}")
     else:
-        here.out.say(f"{signer.name}: nobody had signed in")
+        here.out.say(f"{signer.name}: no sign-in was stored")
 
 
 def _say(here: Session, signer: SignInTarget, token: Token) -> None:

@@ -42,7 +42,7 @@ def check(
 ) -> int:
     """Every fault of the configuration and the mappings, at once.
 
-    With --online also what only the vendors can tell; it changes nothing there, and leaves 1 when something is at fault.
+    With --online also runs the checks that need the vendors. It changes nothing there; exits with status 1 if one fails.
     """
     from syncd.service.assembly import check_configuration
 

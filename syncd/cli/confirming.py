@@ -18,5 +18,5 @@ def agreed(command: str, question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(f"{command}: there is nobody to ask; look with --dry-run, then give --yes")
+        raise UsageError(f"{command}: cannot ask without a terminal; check with --dry-run, then give --yes")
     return typer.confirm(question, err=True)

@@ -76,7 +76,7 @@ class Chosen:
             raise UsageError(f"--channel {self.channel!r}: {near_or_all(self.channel, (*CATALOGUE, 'custom'))}")
         if self.type and not self.type.startswith(CUSTOM_PREFIX) and not _names(self.type, known_types()):
             near = near_or_all(self.type, known_types(), otherwise="`syncd channels` lists them")
-            raise UsageError(f"--type {self.type!r}: no signal type is called so; {near}")
+            raise UsageError(f"--type {self.type!r}: no such signal type; {near}")
         self.check_source(here)
         whole = normal_email(self.person)
         return Filter(

@@ -45,7 +45,7 @@ def import_(
     encoding: Annotated[
         str,
         typer.Option(
-            "--encoding", metavar="NAME", help="of a text file, such as gb18030; default: told from its bytes"
+            "--encoding", metavar="NAME", help="of a text file, such as gb18030; default: detected from its bytes"
         ),
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="count what it would bring; touch nothing")] = False,
@@ -55,7 +55,7 @@ def import_(
 ) -> None:
     """Reads a file of people or companies, once.
 
-    Goes on where it was stopped. Shows which column it takes for what. Wrong rows are told by their line; rows that were
+    Resumes where it was stopped. Shows how it maps the columns. Invalid rows are reported with their line; rows that were
     read before change nothing.
     """
     from syncd.intake.admit import Policy
@@ -173,7 +173,7 @@ def _do(
     from syncd.intake.imports import Imported
 
     if job.cursor is not None:
-        here.out.say(f"goes on after {Imported.of(job.progress).rows:,} rows")
+        here.out.say(f"resumes after {Imported.of(job.progress).rows:,} rows")
     waits = False
     while (claimed := store.jobs.claim(LEASE, id=job.id)) is None:
         now = store.jobs.get(job.id)
@@ -198,7 +198,7 @@ def _going_on(here: Session) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        here.out.say("stopped; the same command goes on from there")
+        here.out.say("stopped; run the same command to resume")
         raise
 
 
@@ -229,4 +229,4 @@ def _sum_up(here: Session, look: TablePreview, progress: Imported, *, dry: bool)
         for fault in progress.faults[:SHOWN_WRONG]:
             here.out.say(f"  {fault}")
     if progress.wrong:
-        here.out.say("mend these rows in the file and import it again: the others are known and change nothing")
+        here.out.say("fix these rows in the file and import it again: rows that are already known change nothing")

@@ -52,7 +52,7 @@ def init(
         typer.Option("--set", metavar="KEY=VALUE", help="an answer: timezone=Asia/Tokyo, imap.host=mail.example.com"),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing: what is not given takes its default")] = False,
-    force: Annotated[bool, typer.Option("--force", help="write over files that are there")] = False,
+    force: Annotated[bool, typer.Option("--force", help="overwrite existing files")] = False,
 ) -> None:
     """Asks a few questions, writes config.yaml and the mapping.
 

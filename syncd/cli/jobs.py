@@ -40,7 +40,7 @@ def backfill(
         bool, typer.Option("--restart", help="from the beginning, not from where it was stopped")
     ] = False,
 ) -> None:
-    """Fetches the past of a source; goes on where it was stopped.
+    """Fetches the past of a source; resumes where it was stopped.
 
     A running daemon does the work and this command shows its progress; without one, this command does it.
     """
@@ -49,7 +49,7 @@ def backfill(
     here = session(context)
     wanted = Range(_required(here, since, "--since"), here.moment(until, "--until") or datetime.now(UTC))
     if wanted.since >= wanted.until:
-        raise UsageError("--since must lie before --until")
+        raise UsageError("--since must be before --until")
     asked = {"since": here.words(since, "--since"), "until": here.words(until, "--until")}
     _backfillable(here, source)
     with here.store() as store:
@@ -60,7 +60,7 @@ def backfill(
         deliver_pending(here, store)
         store.jobs.reported(job.id)
     if progress.error:
-        raise SyncdError(f"backfill of {source}: {progress.error}; the same command goes on from there")
+        raise SyncdError(f"backfill of {source}: {progress.error}; run the same command to resume")
     _show(here, progress, "brought")
 
 
@@ -111,7 +111,7 @@ def do_backfill(
         here.out.say(f"an unfinished backfill of {name} from {other.args['since']} is part of this one: it is closed")
     before, reached = BackfillProgress.of(job.progress), Range.of(job.args)
     if before.read:
-        here.out.say(f"goes on after {before.read:,} that were read")
+        here.out.say(f"resumes after {before.read:,} that were read")
     progress = before if job.state == "done" else _follow(here, store, job, reached)
     if asked is not None and not asked["until"] and reached.until < wanted.until and not progress.error:
         rest = Range(reached.until, wanted.until)
@@ -145,7 +145,7 @@ def _follow(here: Session, store: Store, job: Job, wanted: Range) -> BackfillPro
             tell(progress)
             if now.state in ("done", "failed", "stopped"):
                 return progress
-            with resumable(here, "the running daemon goes on with it"):
+            with resumable(here, "the running daemon continues it"):
                 time.sleep(WATCH_EVERY)
 
 

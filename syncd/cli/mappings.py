@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 @mapping_app.command("lint")
 def lint_mappings(context: typer.Context, file: FileArgument = None) -> None:
-    """What is wrong with a mapping, and what is probably not meant."""
+    """Errors in a mapping, and what is probably unintended."""
     from syncd.mapping.lint import lint_mapping
 
     here = session(context)
@@ -90,7 +90,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="salesforce, zoho or database")],
     tests: Annotated[bool, typer.Option("--tests", help="the tests beside it")] = False,
 ) -> None:
-    """A mapping that comes with syncd, to begin your own with."""
+    """A mapping that comes with syncd, as a starting point for your own."""
     from syncd.mapping.shipped import shipped_mappings, tests_beside
 
     known = shipped_mappings()

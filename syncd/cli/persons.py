@@ -18,7 +18,7 @@ Person = Annotated[str, typer.Argument(metavar="PERSON", help="e-mail address or
 BEYOND = (
     "the records in the CRM above: delete them there",
     "backups of the database: they hold the person until they are replaced",
-    "logs: syncd writes ids there and nobody's address, but a reverse proxy may",
+    "logs: syncd writes ids there, not addresses, but a reverse proxy may",
     "the mailbox, desk or form itself: a new message of the person is a new signal",
 )
 
@@ -38,7 +38,7 @@ def forget(
         bool, typer.Option("--mentions", help="also erase signals of other people that mention the person")
     ] = False,
     vacuum: Annotated[
-        bool, typer.Option("--vacuum/--no-vacuum", help="rewrite the database file, so that no byte stays (SQLite)")
+        bool, typer.Option("--vacuum/--no-vacuum", help="rewrite the database file, so that no byte remains (SQLite)")
     ] = True,
 ) -> int:
     """Erases a person from the store for good.
@@ -82,7 +82,7 @@ def export(context: typer.Context, person: Person) -> None:
 def _agreed(here: Session, found: PersonData, records: list[dict[str, Any]], mentions: bool) -> bool:
     if sys.stdin.isatty():
         _told(here, found, records, erased=False, mentions=mentions, wiped=None)
-    return agreed("forget", "Erase this for good?", yes=False)
+    return agreed("forget", "Erase this permanently?", yes=False)
 
 
 def _record(here: Session, destination: str, object: str, id: str) -> dict[str, Any]:
@@ -121,4 +121,4 @@ def _told(
         for line in BEYOND:
             out.say(f"not reached: {line}")
         if wiped is False:
-            out.say("the file could not be rewritten while others read it; stop syncd and give the command again")
+            out.say("the file could not be rewritten while others read it; stop syncd and run the command again")

@@ -43,7 +43,7 @@ def quarantine_list(context: typer.Context, source: filters.Source = "", limit: 
 def quarantine_show(
     context: typer.Context, id: Annotated[str, typer.Argument(metavar="ID", help="its id, or the beginning of it")]
 ) -> None:
-    """One of them, whole: the body as it came, without credentials."""
+    """One of them in full: the body as it was received, without credentials."""
     here = session(context)
     with here.store() as store:
         found = store.receipts.get(_one(store, id))
@@ -55,7 +55,7 @@ def quarantine_show(
 def quarantine_retry(
     context: typer.Context, ids: Ids = None, every: All = False, source: filters.Source = "", dry_run: DryRun = False
 ) -> None:
-    """Tries them again, after a fix.
+    """Retries them, after a fix.
 
     A running daemon does so within a minute; without one, this command at once.
     """
@@ -90,7 +90,7 @@ def quarantine_discard(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Throws them away for good.
+    """Discards them permanently.
 
     With --all it asks first.
     """
@@ -100,7 +100,7 @@ def quarantine_discard(
         if dry_run:
             _would(here, store, chosen, "thrown away")
             return
-        if every and chosen and not agreed("quarantine discard", f"Throw {len(chosen)} bodies away for good?", yes=yes):
+        if every and chosen and not agreed("quarantine discard", f"Discard {len(chosen)} bodies permanently?", yes=yes):
             here.out.say("nothing was changed")
             return
         count = store.receipts.discard(ids=chosen) if chosen else 0

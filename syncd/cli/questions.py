@@ -67,7 +67,7 @@ class Asking:
         from syncd.scaffold.first_config import common_questions
 
         if self._asks:
-            self._say("\nFor all of it (Enter takes what stands in brackets, or leaves the key out):")
+            self._say("\nFor the whole configuration (Enter takes the value in brackets, or omits the key):")
         answers: dict[str, str] = {}
         key = secrets.token_urlsafe(32)
         self._until_valid(lambda so_far: common_questions(zone, so_far, key), answers, None)
@@ -84,7 +84,7 @@ class Asking:
     def all_answered(self) -> None:
         """UsageError for everything that is missing, and for answers to what nobody asked."""
         if self._missing:
-            raise UsageError("unanswered, and nobody to ask: " + ", ".join(self._missing))
+            raise UsageError("unanswered, and there is no terminal to ask on: " + ", ".join(self._missing))
         strange = [key for key in self._given if key not in self._used]
         if strange:
             raise UsageError(f"--set {strange[0]}: there is no such key; `syncd connectors TYPE` lists them")

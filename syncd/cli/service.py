@@ -51,7 +51,7 @@ def run(
 
 def demo(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="one round, the balance sheet, and out")] = False,
+    once: Annotated[bool, typer.Option("--once", help="one round, print the balance sheet, and exit")] = False,
     crm: Annotated[DemoCrm, typer.Option("--crm", help="which CRM to stand in for")] = DemoCrm.SALESFORCE,
 ) -> int:
     """The whole of it on this machine: events in, records out.

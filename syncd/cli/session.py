@@ -142,7 +142,7 @@ class Session:
             return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
         except (ValueError, OverflowError):
             raise UsageError(
-                f"{option}: {text!r} is no date; write it like 2026-11-22, 2026-11-22T08:30 or 7d"
+                f"{option}: {text!r} is not a date; write it like 2026-11-22, 2026-11-22T08:30 or 7d"
             ) from None
 
 

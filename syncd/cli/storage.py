@@ -42,7 +42,7 @@ def backup(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="the copy to make; FILE.key gets the key of the tokens")],
 ) -> None:
-    """A whole copy of a SQLite database, also while syncd runs."""
+    """A complete copy of a SQLite database, also while syncd runs."""
     from syncd.store.backup import backup as copy_to
     from syncd.store.engine import parse_url
 
@@ -88,7 +88,7 @@ def _show(here: Session, found: Any) -> None:
     out.rows(found.books, columns, title="\nbalance sheet", empty="\nno signals yet")
     if found.kept_out:
         columns = ["source", "type", "reason", "count"]
-        out.rows(found.kept_out, columns, title="\nread, and no signal")
+        out.rows(found.kept_out, columns, title="\nread, but not signals")
     for line in (*found.notes, *found.advice):
         out.say(localised(line, out.zone))
     out.say(f"all times: {out.zone.key}")

@@ -40,24 +40,27 @@ def verify(
         str, typer.Option("--since", metavar="D", help="from this time on: 2026-11-01, or 2d for 2 days ago")
     ],
     source: Annotated[
-        str | None, typer.Argument(metavar="[SOURCE]", help="only this source, and what became of it; default: all")
+        str | None,
+        typer.Argument(metavar="[SOURCE]", help="only this source and its outcome at the destinations; default: all"),
     ] = None,
     until: Annotated[
         str | None, typer.Option("--until", metavar="D", help="before this time; default: 15 minutes ago")
     ] = None,
-    fix: Annotated[bool, typer.Option("--fix", help="mend what can be, after showing it and asking")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="fix what can be fixed, after showing it and asking for confirmation")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="with --fix: do not ask")] = False,
 ) -> int:
     """Compares source, store and CRM; lists what is missing.
 
-    Exit code 0 when all agree (or was mended), 1 when something is amiss. A running daemon does the work and this command shows
+    Exits 0 if everything matches or was fixed, 1 if differences remain. A running daemon does the work and this command shows
     its progress; without one, this command does it.
     """
     here = session(context)
     begin, end = here.moment(since, "--since"), here.moment(until, "--until") or datetime.now(UTC) - ON_ITS_WAY
     assert begin is not None
     if begin >= end:
-        raise UsageError("--since must lie before --until (which is 15 minutes ago when it is not given)")
+        raise UsageError("--since must be before --until (which is 15 minutes ago when it is not given)")
     if source is not None:
         known_name("source", source, list(here.settings.sources))
     if yes and not fix:
@@ -126,7 +129,7 @@ class _Report:
             for one in part["findings"]:
                 yield {
                     "where": f"{role} {name}",
-                    "verdict": one["verdict"] + (", mended" if one.get("mended") else ""),
+                    "verdict": one["verdict"] + (", fixed" if one.get("mended") else ""),
                     "what": one.get("type") or f"{one['object']} by rule {one['rule']}",
                     "id": one.get("key") or one["occurred_at"],
                     "recorded": one.get("recorded", ""),
@@ -283,7 +286,9 @@ class _Work:
             if now.updated_at != last or now.progress.get("waits"):
                 moved, last = time.monotonic(), now.updated_at
             if time.monotonic() - moved > NOBODY_FOR and not self._somebody(now):
-                raise SyncdError(f"verification of {job.subject}: nobody does it; does the running daemon know it?")
+                raise SyncdError(
+                    f"verification of {job.subject}: no daemon has taken it; does the running daemon know it?"
+                )
             time.sleep(WATCH_EVERY)
 
     def _somebody(self, job: Job) -> bool:
@@ -300,7 +305,7 @@ class _Work:
         def tell(done: dict[str, Any]) -> None:
             if "share" in done:
                 waits = f"; waits: {done['waits']}" if done.get("waits") else ""
-                told(done["share"], f"{done['checked']} records, {done['amiss']} amiss{waits}")
+                told(done["share"], f"{done['checked']} records, {done['amiss']} wrong{waits}")
             elif "read" in done:
                 at = done.get("position")
                 share = (datetime.fromisoformat(at) - self.since).total_seconds() / span if at else None
@@ -325,7 +330,7 @@ def _agreed(here: Session, report: _Report) -> bool:
     records = report.mendable_records
     plans = [
         (report.missing_signals, "missing signals would be taken in by a backfill"),
-        (records.get("missing", 0), "missing records would be made again, each under its own key"),
+        (records.get("missing", 0), "missing records would be created again, each under its own key"),
         (records.get("there after all", 0), "unconfirmed writes would be settled as written"),
         (records.get("another id", 0), "ids would be corrected in the store"),
     ]
@@ -333,9 +338,9 @@ def _agreed(here: Session, report: _Report) -> bool:
         if count:
             here.out.say(f"{count} {plan}")
     if not sys.stdin.isatty():
-        here.out.say("nothing was changed: what people deleted on purpose would come back; add --yes to mend it")
+        here.out.say("nothing was changed: what people deleted on purpose would come back; add --yes to fix it")
         return False
-    return typer.confirm("Records that people deleted on purpose would come back too. Mend it?", err=True)
+    return typer.confirm("Records that people deleted on purpose would come back too. Fix it?", err=True)
 
 
 def _show(here: Session, report: _Report) -> None:
@@ -377,11 +382,11 @@ def _lines(report: _Report) -> Iterator[str]:
         unkeyed = f", {part['unkeyed']} without a key cannot be looked up" if part["unkeyed"] else ""
         fresh = f", {part['fresh']} too fresh to be found" if part["fresh"] else ""
         yield (
-            f"destination {name}: {part['checked']} records, {part['amiss']} amiss{_mended(part)}{counts}{unkeyed}{fresh}"
+            f"destination {name}: {part['checked']} records, {part['amiss']} wrong{_mended(part)}{counts}{unkeyed}{fresh}"
         )
     for line in report.books:
-        yield f"the books of {line['destination']}/{line['channel']} do not balance: please report this"
+        yield f"the balance sheet of {line['destination']}/{line['channel']} does not balance: please report this"
 
 
 def _mended(part: dict[str, Any]) -> str:
-    return f", {part['mended']} mended" if part["mended"] else ""
+    return f", {part['mended']} fixed" if part["mended"] else ""

@@ -31,12 +31,12 @@ def register(app: typer.Typer) -> None:
 def webhooks_register(
     context: typer.Context,
     source: Source,
-    force: Annotated[bool, typer.Option("--force", help="take over what points at somebody else")] = False,
+    force: Annotated[bool, typer.Option("--force", help="take over webhooks that point elsewhere")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Points the vendor at this source; changes nothing if it does.
+    """Points the vendor at this source; changes nothing if it already points there.
 
-    Of a vendor without an API for it, it prints the address to paste there. syncd must be running and reachable: vendors try
+    For a vendor without an API for it, prints the address to paste there. syncd must be running and reachable: vendors try
     the address.
     """
     from syncd.store import subscriptions
@@ -78,17 +78,21 @@ def webhooks_remove(
     id: Annotated[str, typer.Argument(metavar="[ID]", help="only this one; default: all that point here")] = "",
     dry_run: DryRun = False,
 ) -> None:
-    """Takes the vendor's webhooks for this source away."""
+    """Removes the vendor's webhooks for this source."""
     from syncd.store import subscriptions
 
     here = session(context)
     with _vendor(here, source) as (store, made):
         if made is None:
-            raise UsageError(f"source {source}: no API is known for its webhooks; remove it on the vendor's own pages")
+            raise UsageError(
+                f"source {source}: its vendor has no API for webhooks; remove it on the vendor's own pages"
+            )
         found = made.subscriptions()
         others = [one for one in found if one.id == id and not one.ours]
         if others:
-            raise UsageError(f"{id} points at {others[0].url or 'nothing'}: it is not this source's to remove")
+            raise UsageError(
+                f"{id} points at {others[0].url or 'nothing'}: it does not belong to this source, so it is not removed"
+            )
         ours = [one.id for one in found if one.ours and id in ("", one.id)]
         if dry_run:
             _show(here, [one for one in found if one.id in ours])
@@ -98,7 +102,7 @@ def webhooks_remove(
             made.unsubscribe(each)
         left = [each for each in subscriptions.registered(store, source) if each not in ours and each != id]
         subscriptions.register(store, source, left if id else ())
-    here.out.say(f"{len(ours)} removed" if ours else "nothing pointed here")
+    here.out.say(f"{len(ours)} removed" if ours else "no webhook points here")
 
 
 @contextmanager
@@ -116,7 +120,7 @@ def _vendor(here: Session, name: str) -> Iterator[tuple[Store, Any]]:
             if not isinstance(made, WebhookSource):
                 raise UsageError(f"source {name} ({entry.type}) takes no webhooks; it is read on its schedule")
             if not here.settings.server.public_url:
-                raise UsageError("server.public_url is not set: the vendor must be told where to call (https://…)")
+                raise UsageError("server.public_url is not set: the vendor needs an address to call (https://…)")
             yield store, made if isinstance(made, Subscribable) else None
         except Failure as error:
             raise SyncdError(f"source {name}: {error}") from error
@@ -129,7 +133,7 @@ def _by_hand(here: Session, name: str) -> None:
     url, kind = here.settings.webhook_url(name), here.settings.sources[name].type
     here.out.record({"url": url, "by_hand": True}) if here.as_json else here.out.text(url)
     here.out.say(
-        f"{name}: no API is known for this: paste the address where the sender asks for a webhook's or callback's URL "
+        f"{name}: its vendor has no API for this: paste the address where the sender asks for a webhook's or callback's URL "
         f"(method POST; with `verify: {{scheme: path}}` the secret follows after a slash); see the page of `{kind}` in the docs"
     )
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from syncd.store.jobs import Job
     from syncd.store.queries import Filter
 
-dead_app = typer.Typer(no_args_is_help=True, help="Writes that need a person: dead, unconfirmed and held ones.")
+dead_app = typer.Typer(no_args_is_help=True, help="Writes that need attention: dead, unconfirmed and held ones.")
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="ids of signals, or the beginnings of them")]
 All = Annotated[bool, typer.Option("--all", help="all that the filters leave")]
@@ -72,7 +72,7 @@ def dead_show(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="id of the signal, or the beginning of it")],
 ) -> None:
-    """The writes of one signal that need a person."""
+    """The writes of one signal that need attention."""
     from syncd.dispatch.dead_letters import letters
     from syncd.store.queries import Filter
 
@@ -81,7 +81,7 @@ def dead_show(
         signal = one_signal(store, id)
         found = letters(store, Filter(id=str(signal.id)), states=LETTER_STATES)
     if not found:
-        raise UsageError(f"no write of signal {signal.id} needs a person; `syncd explain` tells its story")
+        raise UsageError(f"no write of signal {signal.id} needs attention; `syncd explain` shows its history")
     for letter in found:
         here.out.record(_row(letter))
 
@@ -101,7 +101,7 @@ def dead_retry(
     to: To = "",
     dry_run: DryRun = False,
 ) -> None:
-    """Tries them again, with all their tries.
+    """Retries them with a fresh retry budget.
 
     A running daemon does so; without one, this command at once.
     """
@@ -138,7 +138,7 @@ def dead_discard(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Gives them up for good; they stay in the books as discarded.
+    """Discards them permanently; they stay in the balance sheet as discarded.
 
     With --all it asks first.
     """
@@ -152,7 +152,7 @@ def dead_discard(
             _would(here, store, wanted, state, "discarded")
             return
         count = _count(store, wanted, state) if every else 0
-        if count and not agreed("dead discard", f"Discard {count} {state} writes for good?", yes=yes):
+        if count and not agreed("dead discard", f"Discard {count} {state} writes permanently?", yes=yes):
             here.out.say("nothing was changed")
             return
         _say(here, "discarded", [discard(store, each, states=_states(state)) for each in wanted])
@@ -176,7 +176,7 @@ def replay(
     """Maps stored signals again, and updates their records.
 
     For a corrected mapping, or a new destination. The past calls nobody to action. When it was stopped, the same command
-    goes on from there, unless the mapping was changed meanwhile: then it begins again.
+    resumes there, unless the mapping was changed meanwhile: then it starts again from the beginning.
     """
     from syncd.dispatch.replay import replay as write_again
 
@@ -210,7 +210,7 @@ def _do_replay(here: Session, store: Store, to: str, chosen: Chosen, *, restart:
     job = open_same(store, KIND, to, {**args, ASKED: asked, REPORTED: False}, restart=restart)
     so_far = Replayed.of(job.progress)
     if so_far.signals:
-        here.out.say(f"goes on after {so_far.signals:,} signals")
+        here.out.say(f"resumes after {so_far.signals:,} signals")
     if job.state == "done":
         return so_far, job
     claimed = store.jobs.claim(LEASE, id=job.id)
@@ -270,7 +270,7 @@ def _drain_all(here: Session, store: Store, assembly: Assembly, names: list[str]
 
 
 @contextmanager
-def resumable(here: Session, what: str = "stopped; the same command goes on from there") -> Iterator[None]:
+def resumable(here: Session, what: str = "stopped; run the same command to resume") -> Iterator[None]:
     """Says of Ctrl-C that nothing is lost by it."""
     try:
         yield

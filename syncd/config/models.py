@@ -110,9 +110,9 @@ def _domain(text: str) -> str:
     """A pattern would match nobody, which nobody would notice."""
     bare = text.strip().lstrip("@*.")
     if "@" in bare:
-        raise ValueError(f"{text!r} is no domain; an address stands under addresses")
+        raise ValueError(f"{text!r} is not a domain; list email addresses under `exclude.addresses`")
     if _WILD.search(bare) or not bare:
-        raise ValueError(f"{text!r}: there are no patterns here; name each domain, such as example.com")
+        raise ValueError(f"{text!r}: patterns are not supported; name each domain, such as example.com")
     if _WILD.search(text) or text.strip().startswith("."):
         raise ValueError(f"{text!r}: a domain stands for its subdomains too; write {bare}")
     return text
@@ -121,9 +121,9 @@ def _domain(text: str) -> str:
 def _address(text: str) -> str:
     name, at, domain = text.strip().rpartition("@")
     if not at or (name in ("", "*") and not _WILD.search(domain)):
-        raise ValueError(f"{text!r} is no address; for everybody there write {domain} under domains")
+        raise ValueError(f"{text!r} is not an email address; to exclude the whole domain, write {domain} under domains")
     if _WILD.search(text):
-        raise ValueError(f"{text!r}: there are no patterns here; name each address, or a whole domain under domains")
+        raise ValueError(f"{text!r}: patterns are not supported; name each address, or a whole domain under domains")
     return text
 
 
@@ -301,7 +301,7 @@ class Settings(BaseModel):
         Field(description="encrypts stored tokens; with SQLite a file beside the database is made when absent"),
     ] = None
     live_within: Annotated[
-        Duration, Field(description="older signals write their records but call nobody to action")
+        Duration, Field(description="older signals write their records but create no tasks or other calls to action")
     ] = timedelta(hours=24)
     retention: Annotated[
         Duration, Field(description="how long settled signals are kept; their ids stay, so a late repeat is known")
@@ -320,7 +320,7 @@ class Settings(BaseModel):
         if value is not None and not re.fullmatch(r"[A-Z]{2}", value):
             raise ValueError(f"{value!r} is not a country code of two capitals, for example VN or DE")
         if value is not None and value not in REGIONS:
-            raise ValueError(f"{value!r} is no country code" + ("; write GB" if value == "UK" else ""))
+            raise ValueError(f"{value!r} is not a country code" + ("; write GB" if value == "UK" else ""))
         return value
 
     @field_validator("timezone")

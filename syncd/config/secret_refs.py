@@ -64,7 +64,7 @@ def _value(reference: str, env: Mapping[str, str], base: Path, found: _SecretsFo
     if not colon:
         if not _VARIABLE.fullmatch(reference):
             found.wrong.append(
-                f"${{{reference}}} is no reference; write ${{NAME}}, ${{file:/path}} or ${{credential:NAME}}"
+                f"${{{reference}}} is not a reference; write ${{NAME}}, ${{file:/path}} or ${{credential:NAME}}"
             )
             return ""
         if reference not in env:
@@ -84,7 +84,7 @@ def _value(reference: str, env: Mapping[str, str], base: Path, found: _SecretsFo
             return ""
         return _read(Path(directory) / name.strip(), f"credential {name.strip()}", found)
     found.wrong.append(
-        f"${{{kind}:…}} is no source of secrets; there are ${{NAME}}, ${{file:/path}} and ${{credential:NAME}}"
+        f"${{{kind}:…}} is not a source of secrets; use ${{NAME}}, ${{file:/path}} and ${{credential:NAME}}"
     )
     return ""
 
@@ -94,7 +94,7 @@ def _read(path: Path, what: str, found: _SecretsFound) -> str:
         with path.open("rb") as file:
             raw = file.read(LARGEST_SECRET + 1)
         if len(raw) > LARGEST_SECRET:
-            found.wrong.append(f"{what} is larger than {LARGEST_SECRET} bytes; that is no secret")
+            found.wrong.append(f"{what} is larger than {LARGEST_SECRET} bytes; that is too large for a secret")
             return ""
         text = raw.decode("utf-8").rstrip("\r\n")
         if not text.strip():

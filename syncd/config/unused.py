@@ -25,7 +25,7 @@ def loose_ends(settings: Settings) -> Found:
     if not settings.sources:
         yield ("sources",), "there is no source: nothing comes in", "`syncd connectors` lists the types of sources"
     if not settings.destinations:
-        hint = "signals are only kept; `syncd connectors` lists the types of destinations"
+        hint = "signals are only stored; `syncd connectors` lists the types of destinations"
         yield ("destinations",), "there is no destination: nothing is written", hint
     yield from _switches(settings, made)
     for name, patterns in made.items():

@@ -236,7 +236,7 @@ class _BackfillRun:
                         state = "stopped"
                         break
         except FenceLost:
-            log.warning(f"{self.job.kind} given up: its lease is somebody else's", source=self.job.subject)
+            log.warning(f"{self.job.kind} aborted: lease lost to another worker", source=self.job.subject)
             return self.progress
         except StoreUnavailable:
             raise
@@ -323,7 +323,7 @@ def rest_of(error: RateLimited | QuotaExhausted, now: datetime) -> timedelta:
     else:
         wait = timedelta(hours=1) if error.resets_at is None else error.resets_at - now
     if wait > LONGEST_WAIT:
-        raise Failure(f"{error}; go on after {(now + wait).isoformat(timespec='seconds')}") from error
+        raise Failure(f"{error}; continue after {(now + wait).isoformat(timespec='seconds')}") from error
     return wait
 
 

@@ -226,7 +226,7 @@ def _parse(source: object, request: Request) -> Batch:
     if isinstance(source, Reparsing):
         return source.reparse(request)
     if not isinstance(source, WebhookSource):
-        raise Malformed("its source is no webhook source (any more)")
+        raise Malformed("its source is not a webhook source (any more)")
     batch = source.parse(request)
     return Batch(
         [msgspec.structs.replace(signal, route=Route.WEBHOOK) for signal in batch.signals],

@@ -84,7 +84,7 @@ class IdleWatcher:
             try:
                 pause = self.once()
             except Exception:
-                log.exception("waiting tripped: a bug of ours", source=self.name)
+                log.exception("waiting failed: a bug in syncd", source=self.name)
                 pause = IN_VAIN
             self._hurry.wait(pause.total_seconds())
             if not self._stop.is_set():
@@ -104,7 +104,7 @@ class IdleWatcher:
             with self._store.leases.heartbeat(claim) as beat:
                 return self._wait(_Either(self._stop, beat.lost))
         except StoreUnavailable as error:
-            log.warning("not waited for news: the store is away", source=self.name, why=str(error))
+            log.warning("not waiting for new items: the store is unavailable", source=self.name, why=str(error))
             return LONGEST_LOOK
 
     def _later(self) -> timedelta:
@@ -118,7 +118,7 @@ class IdleWatcher:
             with closing(iter(self._source.wait(stop))) as news:  # type: ignore[type-var]
                 for _ in news:
                     if not heard:
-                        log.info("waiting for news", source=self.name)
+                        log.info("waiting for new items", source=self.name)
                     heard = True
                     if stop.is_set():
                         break
@@ -129,7 +129,7 @@ class IdleWatcher:
             return LOOK
         self._failures = 0
         if not heard:
-            log.info("there is nothing to wait on; the schedule polls", source=self.name)
+            log.info("nothing to wait on; polling on schedule", source=self.name)
         return LOOK if heard else IN_VAIN
 
     def _set_back(self, error: Exception, lasted: float) -> timedelta:
@@ -138,7 +138,7 @@ class IdleWatcher:
         back = setback(error, self._failures, self._clock())
         self._failures += back.counts
         log.warning(
-            "waiting for news failed; the schedule polls",
+            "waiting for new items failed; polling on schedule",
             source=self.name,
             why=back.error,
             again_in=back.pause.total_seconds(),

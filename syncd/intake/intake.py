@@ -110,7 +110,7 @@ class Intake:
         left = self.schedule.stop(seconds)
         left += [f"wait:{name}" for name, wait in self._waits.items() if not wait.ended(LEAVE)]
         if left:
-            log.warning("work left unfinished, it goes on after the next start", work=left)
+            log.warning("work left unfinished; it resumes at the next start", work=left)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def reload(self, settings: Settings, sources: Mapping[str, Any]) -> None:

@@ -157,7 +157,7 @@ class Poll:
         try:
             ended = reading.all_of_it(lost, stop)
         except FenceLost:
-            log.warning("poll given up: its lease is somebody else's", source=self.name)
+            log.warning("poll aborted: lease lost to another worker", source=self.name)
             return reading.polled(PollResult.ELSEWHERE)
         except StoreUnavailable:
             raise

@@ -143,7 +143,7 @@ class _Line:
         try:
             again = self._work(self._stop)
         except Exception:
-            log.exception("scheduled work failed: a bug of ours", work=self.name)
+            log.exception("scheduled work failed: a bug in syncd", work=self.name)
             return
         if again is not None and not self._stop.is_set():
             self._again_at(self.name, again)
@@ -252,7 +252,7 @@ class Schedule:
                 self._scheduler.reschedule_job(name, trigger=times.trigger(zone))
                 self.wake(name)
         if late:
-            log.warning("the clock was set back; sources are planned anew", work=late)
+            log.warning("the clock was set back; sources are scheduled again", work=late)
         return late
 
     def _run_at(self, name: str, at: datetime) -> None:

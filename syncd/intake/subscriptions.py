@@ -37,7 +37,7 @@ def amiss(name: str, wanted: Sequence[str], found: Sequence[Subscription]) -> st
         if ids
     ]
     return (
-        f"its webhook is not what it was: {'; '.join(parts)}; `syncd webhooks register {name}` mends it"
+        f"its webhook at the vendor has changed: {'; '.join(parts)}; `syncd webhooks register {name}` repairs it"
         if parts
         else ""
     )
@@ -74,11 +74,11 @@ class SubscriptionLook:
             finally:
                 self._store.leases.release(claim)
         except StoreUnavailable as error:
-            log.error("webhooks not looked at: the store cannot be used", source=self.name, why=str(error))
+            log.error("webhooks not checked: the store cannot be used", source=self.name, why=str(error))
         except Failure as error:
-            log.warning("webhooks not looked at", source=self.name, why=str(error))
+            log.warning("webhooks not checked", source=self.name, why=str(error))
         except Exception:
-            log.error("webhooks not looked at: a bug in the connector", source=self.name, exc_info=True)
+            log.error("webhooks not checked: a bug in the connector", source=self.name, exc_info=True)
         else:
             return None
         return self._clock() + AGAIN

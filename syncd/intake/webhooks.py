@@ -104,7 +104,7 @@ def evaluate(
     except Malformed as error:
         return _quarantine(endpoint, request, str(error), now)
     except Exception as error:  # noqa: BLE001  an authentic body is kept, whatever its parser trips over
-        endpoint.seldom(log.error, "parser failed: a bug of ours", source=endpoint.name, exc_info=True)
+        endpoint.seldom(log.error, "parser failed: a bug in syncd", source=endpoint.name, exc_info=True)
         return _quarantine(endpoint, request, f"{type(error).__name__}: {error}", now)
     return STORED if empty(entry) else entry
 
@@ -139,7 +139,7 @@ def _refused(endpoint: Endpoint, request: Request, now: datetime) -> WebhookResp
         endpoint.seldom(log.warning, "webhook key unavailable", source=endpoint.name, why=str(error))
         return NO_KEY
     except Exception:  # noqa: BLE001  whatever a verifier trips over, the request has not been proved authentic
-        endpoint.seldom(log.error, "verifier failed: a bug of ours", source=endpoint.name, exc_info=True)
+        endpoint.seldom(log.error, "verifier failed: a bug in syncd", source=endpoint.name, exc_info=True)
         return NOT_AUTHENTIC
     return None
 
@@ -272,7 +272,7 @@ class WebhookReceiver:
         try:
             return self._journal.prepare(verdict)
         except (ValueError, TypeError) as error:  # a signal that cannot be written down: the body is kept instead
-            endpoint.seldom(log.error, "signal cannot be stored: a bug of ours", source=endpoint.name, exc_info=True)
+            endpoint.seldom(log.error, "signal cannot be stored: a bug in syncd", source=endpoint.name, exc_info=True)
             return self._journal.prepare(_quarantine(endpoint, request, f"{type(error).__name__}: {error}", now))
 
     async def _commit(self, endpoint: Endpoint, entry: Any) -> WebhookResponse:
@@ -291,5 +291,5 @@ class WebhookReceiver:
             why = str(outcome)
             endpoint.seldom(log.error, "webhook refused: the store cannot commit", source=endpoint.name, why=why)
         else:
-            endpoint.seldom(log.error, "commit failed: a bug of ours", source=endpoint.name, exc_info=outcome)
+            endpoint.seldom(log.error, "commit failed: a bug in syncd", source=endpoint.name, exc_info=outcome)
         return NO_STORE

@@ -27,7 +27,7 @@ def source(name: str, asked: Any, public_url: str) -> Iterator[CheckLine]:
     """A source, and the way to its webhook."""
     looks = isinstance(asked, (OnlineCheck, KeyFetchingSource, WebhookSource))
     if not looks:
-        yield CheckLine("source", name, Level.OK, "online", "there is nothing to ask of this connector")
+        yield CheckLine("source", name, Level.OK, "online", "this connector has nothing to check online")
     if isinstance(asked, OnlineCheck):
         yield from (CheckLine.of("source", name, finding) for finding in asked.check_online())
     if isinstance(asked, WebhookSource):
@@ -49,7 +49,7 @@ def destination(outlet: BuiltDestination, store: Store | None) -> Iterator[Check
         if isinstance(crm, Describes):
             yield from compared(outlet, crm)
         if not isinstance(crm, (OnlineCheck, Describes)):
-            yield CheckLine("destination", name, Level.OK, "online", "there is nothing to ask of this connector")
+            yield CheckLine("destination", name, Level.OK, "online", "this connector has nothing to check online")
         yield from _quota(outlet, crm.allowance(), store)
     finally:
         cost = crm.spend()
@@ -90,7 +90,7 @@ def _quota(outlet: BuiltDestination, allowance: Allowance | None, store: Store |
     quota, name = outlet.settings.quota, outlet.settings.name
     if allowance is None:
         if quota is not None and quota.share is not None:
-            text = "the vendor tells no daily allowance: a share of it limits nothing"
+            text = "the vendor does not report a daily allowance: a share of it limits nothing"
             finding = Finding(
                 Level.WARNING, "quota", text, "write an absolute number: quota: {calls: 50000} or {credits: 20000}"
             )

@@ -21,8 +21,8 @@ def reach(public_url: str, source: str) -> Iterator[Finding]:
     """What answers at `public_url`, and whether it knows the source."""
     what = "reachable"
     if not public_url:
-        text = "server.public_url is not set: no vendor can be told where to call"
-        yield Finding(Level.WARNING, what, text, "set server.public_url to the address the outside calls")
+        text = "server.public_url is not set: no vendor has an address to call"
+        yield Finding(Level.WARNING, what, text, "set server.public_url to the address that vendors call")
         return
     try:
         client = HttpClient(check_base_url(public_url), deadlines=_DEADLINES)
@@ -42,7 +42,7 @@ def _asked(client: HttpClient, url: str, source: str, what: str) -> Finding:
         text = f"{url} is not reachable from here: {failed}"
         return Finding(Level.WARNING, what, text, "is `syncd run` running, and does the proxy lead to server.listen?")
     if not health.ok or health.body != HEALTHY:
-        text = f"{url} reaches something else than syncd (HTTP {health.status})"
+        text = f"{url} reaches something other than syncd (HTTP {health.status})"
         return Finding(Level.WARNING, what, text, "let the proxy pass /webhooks/ and /healthz to server.listen")
     try:
         answer = client.request("GET", f"/webhooks/{source}")
@@ -50,5 +50,5 @@ def _asked(client: HttpClient, url: str, source: str, what: str) -> Finding:
         return Finding(Level.WARNING, what, f"{url} reaches syncd, but /webhooks/{source} does not answer: {failed}")
     if answer.status == 404:
         text = f"{url} reaches a syncd that has no source {source}"
-        return Finding(Level.WARNING, what, text, "is it another one, or not reloaded yet?")
+        return Finding(Level.WARNING, what, text, "is it another instance, or not reloaded yet?")
     return Finding(Level.OK, what, f"{url}/webhooks/{source} reaches this syncd")

@@ -81,7 +81,7 @@ def plan(name: str, kinds: Sequence[str]) -> Plan:
     """Checks what was asked for. Raises UsageError with what to write instead."""
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name of a connector: small letters, digits and _ between them, such as acme_desk"
+            f"{name!r} is not a name for a connector: small letters, digits and _ between them, such as acme_desk"
         )
     wrong = [kind for kind in kinds if kind not in KINDS]
     if wrong:

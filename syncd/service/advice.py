@@ -97,9 +97,9 @@ def _source(row: Mapping[str, Any], facts: StatusFacts) -> Iterator[str]:
     if error.startswith(NEEDS_OPERATOR) and SIGN_IN in error:
         yield failing  # the error ends with the command; what waits goes on by itself after it
     elif error.startswith(NEEDS_OPERATOR):
-        yield f"{failing}; mend it at the vendor or in the configuration, then `systemctl reload syncd`"
+        yield f"{failing}; fix it at the vendor or in the configuration, then `systemctl reload syncd`"
     elif row["failures"] >= QUIET_FAILURES:
-        yield f"{failing}; it is tried again by itself; if it goes on, see `journalctl -u syncd`"
+        yield f"{failing}; it is retried automatically; if it persists, see `journalctl -u syncd`"
     elif facts.alive and name in facts.polls:
         yield from _lag(name, row["last_ok"], facts)
 
@@ -119,47 +119,47 @@ def _destination(row: Mapping[str, Any]) -> Iterator[str]:
         until = f"{row['paused_until']:%Y-%m-%d %H:%M} UTC"
         yield f"{here}: paused until {until}: {row['reason']}; {_after_a_pause(row)}"
     if row["fault"]:
-        yield f"{here}: {row['fault']}; mend the mapping or the CRM (tried again when it is saved, and hourly)"
+        yield f"{here}: {row['fault']}; fix the mapping or the CRM (retried when the mapping is saved, and hourly)"
     if row["dead"]:
-        yield f"{here}: {row['dead']} dead; see `syncd dead list`, mend the mapping, `syncd dead retry --all`"
+        yield f"{here}: {row['dead']} dead; see `syncd dead list`, fix the mapping, `syncd dead retry --all`"
     if row["unconfirmed"]:
         yield f"{here}: {row['unconfirmed']} unconfirmed; look in the CRM, then `syncd dead retry` or `syncd dead discard`"
 
 
 def _after_a_pause(row: Mapping[str, Any]) -> str:
     if row["stopped"] and SIGN_IN in str(row["reason"]):
-        return "what waits goes on by itself after it"
+        return "pending work resumes automatically after that"
     if row["stopped"]:
-        return "mend it, then `systemctl reload syncd`"
+        return "fix it, then `systemctl reload syncd`"
     if str(row["reason"]).startswith(OUR_SHARE):
-        return "raise `quota:` or remove it, then `systemctl reload syncd`: it resumes at once, else by itself then"
+        return "raise `quota:` or remove it, then `systemctl reload syncd`: it resumes at once, otherwise automatically then"
     if str(row["reason"]).startswith(QUOTA_SAYS):
-        return "it resumes by itself when the account has more left; a backfill in `syncd status` may use it"
+        return "it resumes automatically when the account has quota left; a backfill in `syncd status` may use it"
     if row["failures"] >= BREAKER_OPENS_AT:
-        return "it is tried again then; if it goes on, ask the vendor's status page"
-    return "it goes on by itself"
+        return "it is retried then; if it persists, check the vendor's status page"
+    return "it resumes automatically"
 
 
 def _verified(row: Mapping[str, Any]) -> Iterator[str]:
-    what, when = f"{row['role']} {row['name']}", f"when verified last ({row['at']:%Y-%m-%d %H:%M} UTC)"
+    what, when = f"{row['role']} {row['name']}", f"when last verified ({row['at']:%Y-%m-%d %H:%M} UTC)"
     if row["error"]:
         yield f"{what}: could not be verified: {row['error']}"
     elif row["amiss"]:
-        amiss = "missing in the store" if row["role"] == "source" else "amiss"
-        yield f"{what}: {row['amiss']} {amiss} {when}; `syncd verify --since {row['since'][:10]}` lists, `--fix` mends"
+        amiss = "missing in the store" if row["role"] == "source" else "wrong"
+        yield f"{what}: {row['amiss']} {amiss} {when}; `syncd verify --since {row['since'][:10]}` lists them, `--fix` fixes them"
 
 
 def _store(facts: StatusFacts) -> Iterator[str]:
     if facts.quarantined:
-        yield f"{facts.quarantined} in quarantine; see `syncd quarantine list`, mend the source, `syncd quarantine retry --all`"
+        yield f"{facts.quarantined} in quarantine; see `syncd quarantine list`, fix the source, `syncd quarantine retry --all`"
     for kind, subject, error in facts.failed_jobs:
-        yield f"{kind} of {subject} failed: {error or 'see the log'}; give the command again, it goes on where it stood"
+        yield f"{kind} of {subject} failed: {error or 'see the log'}; run the command again: it resumes where it stopped"
     late = facts.oldest is not None and facts.retention is not None
     if late and facts.now - facts.oldest > facts.retention + PURGE_GRACE:  # type: ignore[operator]
         yield f"retention: signals of {facts.oldest:%Y-%m-%d} are still there; a daemon that runs purges every six hours"
     for line in facts.books:
         if not line["balanced"]:
-            yield f"the books of {line['destination']}/{line['channel']} do not balance: please report this"
+            yield f"the balance sheet of {line['destination']}/{line['channel']} does not balance: please report this"
 
 
 def _span(span: timedelta) -> str:

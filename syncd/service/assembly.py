@@ -135,8 +135,8 @@ class _Building:
         if isinstance(connector, SignsIn):
             with suppress(UsageError):  # it needs nobody
                 connector.sign_in()
-                hint = f"once, on this machine or any that shares the database: syncd auth {path[-1]}"
-                self.needed.append(self._placed(path, "a person signs in", hint))
+                hint = f"run `syncd auth {path[-1]}` once, on any machine that shares the database"
+                self.needed.append(self._placed(path, "interactive sign-in required", hint))
 
     def database(self) -> None:
         """Notes a URL that no store can be opened at, and a key that cannot encrypt what is stored there."""
@@ -275,7 +275,7 @@ def check_configuration(path: Path) -> CheckReport:
         return CheckReport((*error.faults, *_faults_of_mappings(path)), (), (), "")
     settings = loaded.settings
     if settings is None:
-        return CheckReport((), loaded.warnings, loaded.missing, "ok as far as can be told without the secrets above")
+        return CheckReport((), loaded.warnings, loaded.missing, "ok as far as can be checked without the secrets above")
     building = _Building(loaded, settings, MemoryTokens(), _no_recall, lambda: datetime.now(UTC), lints=True)
     if not loaded.document.data:
         building._fault(

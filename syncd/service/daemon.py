@@ -305,7 +305,7 @@ class Daemon:
             older = str(self.settings.retention)
             log.info("purged", signals=done.signals, jobs=done.jobs, people=done.people, older_than=older)
         if done.quarantined:
-            log.warning("purged from quarantine: nobody looked", bodies=done.quarantined)
+            log.warning("purged from quarantine unread: retention expired", bodies=done.quarantined)
 
     def _lines(self) -> Iterable[BalanceSample]:
         for line in self._books.lines():

@@ -186,8 +186,8 @@ class Reload:
             except (SyncdError, StoreUnavailable) as error:
                 self._refuse(error)
             except Exception as bug:
-                log.exception("the reload tripped: a bug of ours")
-                self._refuse(SyncdError(f"{self._path}: syncd tripped over it: {type(bug).__name__}"))
+                log.exception("the reload failed: a bug in syncd")
+                self._refuse(SyncdError(f"{self._path}: syncd itself failed on it: {type(bug).__name__}"))
             else:
                 self.applied += 1
                 self.fault = ""
@@ -224,7 +224,7 @@ class Reload:
         try:
             self._notices.put(topic, text)
         except StoreUnavailable as error:  # the log, /readyz and the metric say it all the same
-            log.warning("`status` cannot be told of the configuration", why=str(error))
+            log.warning("cannot report the configuration to `status`", why=str(error))
 
     def _run(self) -> None:
         while True:

@@ -34,7 +34,7 @@ def notify(*lines: str, env: Mapping[str, str] = os.environ) -> bool:
             outlet.connect(address)
             outlet.send("\n".join(lines).encode())
     except OSError as error:
-        log.warning("systemd cannot be told", why=str(error))
+        log.warning("cannot notify systemd", why=str(error))
         return False
     return True
 

@@ -58,7 +58,7 @@ class Watchdog:
         if not stuck:
             sd_notify.notify(sd_notify.ALIVE, sd_notify.status(self._status()))
         elif stuck != self._stuck:
-            log.error("no progress: systemd's watchdog is not told", stuck=stuck)
+            log.error("no progress: systemd's watchdog is not notified", stuck=stuck)
         self._stuck = stuck
         return stuck
 
@@ -67,7 +67,7 @@ class Watchdog:
             try:
                 self.round()
             except Exception:
-                log.exception("the watchdog tripped: a bug of ours")
+                log.exception("the watchdog failed: a bug in syncd")
             self._stop.wait(self._every)
 
 

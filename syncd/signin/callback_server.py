@@ -173,7 +173,7 @@ def _open(family: socket.AddressFamily, host: str, port: int, path: str) -> _Ser
         return _Server(family, host, port, path)
     except OSError as error:
         raise SyncdError(
-            f"port {port} of this machine cannot be had ({error.strerror}); end what uses it (another `syncd auth`?), or "
+            f"port {port} of this machine cannot be used ({error.strerror}); stop what uses it (another `syncd auth`?), or "
             f"give --port and register http://localhost:PORT{path} at the vendor"
         ) from None
 

@@ -25,8 +25,8 @@ LONGEST_REDIRECT = 16_384
 PATH = "/callback"
 
 REMEDIES: Mapping[str, str] = {
-    "access_denied": "somebody said no, or the account may not agree to this; sign in again as a user who may",
-    "access-denied": "somebody said no, or the account may not agree to this; sign in again as a user who may",
+    "access_denied": "consent was refused, or this account may not grant it; sign in again as a user who may",
+    "access-denied": "consent was refused, or this account may not grant it; sign in again as a user who may",
     "redirect_uri_mismatch": "register {redirect} at the vendor, letter by letter, as a callback address of this client",
     "invalid_redirect_uri": "register {redirect} at the vendor, letter by letter, as a callback address of this client",
     "invalid_client": "check auth.client_id and auth.client_secret",
@@ -35,8 +35,8 @@ REMEDIES: Mapping[str, str] = {
     "invalid_client_credentials": "check auth.client_id and auth.client_secret",
     "unauthorized_client": "allow this client the authorization code flow at the vendor",
     "invalid_scope": "allow this client the scopes {scopes} at the vendor",
-    "invalid_grant": "the code has run out, was used before, or belongs to another client: run it again, and be quick",
-    "invalid_code": "the code has run out, was used before, or belongs to another client: run it again, and be quick",
+    "invalid_grant": "the code has run out, was used before, or belongs to another client: run it again without delay",
+    "invalid_code": "the code has run out, was used before, or belongs to another client: run it again without delay",
     "server_error": "the vendor has trouble; run it again later",
     "temporarily_unavailable": "the vendor has trouble; run it again later",
     "no_refresh_token": "allow this client offline access at the vendor, withdraw what it was granted before, and sign in again",

@@ -74,7 +74,7 @@ def revoke(sign_in: SignIn, token: Token) -> Revoked:
 
 
 def _not(why: str) -> Revoked:
-    return Revoked(False, f"the vendor could not be made to revoke it ({why}): withdraw there what the app was granted")
+    return Revoked(False, f"the vendor did not revoke it ({why}): withdraw there what the app was granted")
 
 
 def _error(body: bytes) -> str:

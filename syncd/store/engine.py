@@ -47,7 +47,7 @@ def parse_url(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number, which may be half a password
         raise UsageError(
-            "database: this is no URL; write sqlite:///./syncd.db or postgresql+psycopg://user@host/name"
+            "database: this is not a URL; write sqlite:///./syncd.db or postgresql+psycopg://user@host/name"
         ) from error
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
@@ -217,7 +217,7 @@ _POSTGRES_TELLS: tuple[tuple[str, str], ...] = (  # by the beginning of the SQLS
     ("25006", "the server is read-only (a standby?); point `database:` at the primary"),
     ("42501", "this user lacks a privilege; grant it all privileges on the database and its schema"),
     ("42P01", "its tables are missing; restart syncd, or run `syncd db upgrade`"),
-    ("55P03", f"rows have stayed locked for {BUSY_SECONDS} s; is something else (a migration, a backup) at work?"),
+    ("55P03", f"rows have stayed locked for {BUSY_SECONDS} s; is something else (a migration, a backup) running?"),
     ("57", "the server is shutting down or starting up"),
     ("58", "the server cannot read or write its files"),
     ("XX", "the server reports damaged data"),

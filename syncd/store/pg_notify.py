@@ -97,7 +97,7 @@ class PgNotifier:
         try:
             self._heard(wake_up)
         except Exception:
-            log.exception("a listener tripped")
+            log.exception("a listener failed")
 
 
 def notify_now(store: Store, wake_up: WakeUp) -> None:
@@ -108,7 +108,7 @@ def notify_now(store: Store, wake_up: WakeUp) -> None:
     try:
         store.apply(lambda connection: connection.execute(text("SELECT pg_notify(:channel, :said)"), words))
     except StoreUnavailable as error:  # whoever commits says so; others find the work by looking
-        log.debug("work not called out", why=str(error))
+        log.debug("other daemons not notified of new work", why=str(error))
 
 
 def encode_payload(holder: str, wake_up: WakeUp) -> str:

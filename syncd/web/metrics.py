@@ -219,7 +219,7 @@ class Gauges(Collector):
         )
         yield _counter(
             "syncd_write_outcomes",
-            "What became of records that were sent: written, or a failure class.",
+            "Records that were sent, by outcome: written, or a failure class.",
             ["destination", "outcome"],
             self._meter.outcomes,
         )
@@ -239,7 +239,7 @@ class Gauges(Collector):
     def _books_told(self) -> Iterator[Metric]:
         labels = ["destination", "channel"]
         books = GaugeMetricFamily(
-            "syncd_deliveries", "Signals by what became of them at a destination.", labels=[*labels, "state"]
+            "syncd_deliveries", "Signals by their outcome at a destination.", labels=[*labels, "state"]
         )
         accepted = GaugeMetricFamily("syncd_books_signals", "Signals taken on for a destination.", labels=labels)
         differences = GaugeMetricFamily(
@@ -287,7 +287,7 @@ class Gauges(Collector):
             ),
             (
                 "syncd_receipts",
-                "Hints waiting to be fetched (pending) and bodies that nobody understood (quarantined).",
+                "Hints waiting to be fetched (pending) and bodies that could not be parsed (quarantined).",
                 ["source", "state"],
                 now.receipts,
             ),
@@ -303,17 +303,17 @@ class Gauges(Collector):
             for key, count in sorted(values.items()):
                 family.add_metric(list(key), count)
             yield family
-        text = "Since the books were counted: at millions they are not counted for every scrape."
+        text = "Age of the balance sheet: with millions of signals it is not counted for every scrape."
         yield _gauge("syncd_books_age_seconds", text, {}, now.books_age)
-        yield _gauge("syncd_database_size_bytes", "Room that the database takes.", {}, now.size)
+        yield _gauge("syncd_database_size_bytes", "Size of the database.", {}, now.size)
         if now.free is not None:
-            yield _gauge("syncd_disk_free_bytes", "Room left on the disk of the SQLite file.", {}, now.free)
+            yield _gauge("syncd_disk_free_bytes", "Space left on the disk of the SQLite file.", {}, now.free)
         text = "Age of the oldest signal that retention may take."
         yield _gauge("syncd_oldest_purgeable_age_seconds", text, {}, now.retained_seconds)
 
     def _configuration(self) -> Iterator[Metric]:
         now = self._reloads()
-        text = "1 while the configuration that lies there is not in force."
+        text = "1 while the configuration file on disk is not in force."
         yield _gauge("syncd_config_reload_failed", text, {}, int(now.failed))
         reloads = CounterMetricFamily("syncd_config_reloads", "Reloads by how they ended.", labels=["outcome"])
         reloads.add_metric(["applied"], now.applied)
@@ -322,7 +322,9 @@ class Gauges(Collector):
 
     def _verifications(self) -> Iterator[Metric]:
         labels = ["role", "name"]
-        amiss = GaugeMetricFamily("syncd_verify_amiss", "What `verify` found amiss last, unmended.", labels=labels)
+        amiss = GaugeMetricFamily(
+            "syncd_verify_amiss", "Differences that `verify` found last and that are not fixed.", labels=labels
+        )
         at = GaugeMetricFamily("syncd_verify_timestamp_seconds", "When `verify` ended last.", labels=labels)
         for one in self._verified():
             amiss.add_metric([one.role, one.name], one.amiss)

@@ -145,8 +145,8 @@ def refused(folder: Path, port: str, decision: str = "allow", **changes: str) ->
 
 def test_denied(folder: Path, port: str) -> None:
     line, page = refused(folder, port, "deny")
-    assert "access_denied (end-user denied authorization); somebody said no" in line
-    assert "somebody said no" in page
+    assert "access_denied (end-user denied authorization); consent was refused" in line
+    assert "consent was refused" in page
 
 
 def test_another_state(folder: Path, port: str) -> None:
@@ -199,7 +199,7 @@ def test_the_port_is_in_use(folder: Path) -> None:
     ):
         code, _, err = auth.end()
     assert code == 1
-    assert "cannot be had (Address already in use)" in err
+    assert "cannot be used (Address already in use)" in err
     assert len(err.splitlines()) == 1
 
 

@@ -132,7 +132,7 @@ def test_a_vendor_that_is_down_hinders_nobody(tmp_path: Path, vendor: Vendor) ->
     with signing_in(tmp_path, "salesforce", "--forget") as auth:
         code, _, err = auth.end()
     assert code == 0
-    assert "forgotten here; the vendor could not be made to revoke it" in err
+    assert "the stored sign-in was removed; the vendor did not revoke it" in err
     told, _ = forget(tmp_path, "salesforce")
     assert told["forgotten"] is False
 

@@ -51,7 +51,7 @@ def test_signed_in_renewed_rotated_and_revoked(host: Host, oauth: TokenEndpoint)
     sign_in(host)
     (consent,) = oauth.consents
     assert (consent["login_hint"], consent["scope"]) == (host.user, "mail")
-    until(lambda: "waiting for news" in daemon.text, "it waits for news")
+    until(lambda: "waiting for new items" in daemon.text, "it waits for news")
     host.mail_arrives()
 
     def used() -> list[str]:
@@ -64,7 +64,7 @@ def test_signed_in_renewed_rotated_and_revoked(host: Host, oauth: TokenEndpoint)
 
     daemon.kill()  # the rotated one is durable
     daemon = host.start()
-    until(lambda: "waiting for news" in daemon.text, "it waits for news again")
+    until(lambda: "waiting for new items" in daemon.text, "it waits for news again")
     host.mail_arrives()
     assert len(set(used())) == len(used())
 

@@ -31,7 +31,7 @@ def test_a_refused_password_is_spared_over_restarts(host: Host) -> None:
 
     host.configure(password=PASSWORD)
     daemon = host.start()
-    until(lambda: "waiting for news" in daemon.text, "it waits for news")
+    until(lambda: "waiting for new items" in daemon.text, "it waits for news")
     host.mail_arrives()
     assert host.failed_logins == 1
 
@@ -39,7 +39,7 @@ def test_a_refused_password_is_spared_over_restarts(host: Host) -> None:
 def test_reloads_restarts_and_commands_together_stay_below_a_lock_out(host: Host) -> None:
     host.configure(password=PASSWORD)
     daemon = host.start()
-    until(lambda: "waiting for news" in daemon.text, "it waits for news")
+    until(lambda: "waiting for new items" in daemon.text, "it waits for news")
     host.mail_arrives()
 
     host.configure(password="wrong-canary")  # while it polls and waits
@@ -63,7 +63,7 @@ def test_reloads_restarts_and_commands_together_stay_below_a_lock_out(host: Host
 
     daemon = host.start()
     host.configure(password=PASSWORD)  # saved: taken over, and tried at once
-    until(lambda: "waiting for news" in daemon.text, "it waits for news")
+    until(lambda: "waiting for new items" in daemon.text, "it waits for news")
     host.mail_arrives()
     assert host.failed_logins == 3
 

@@ -46,16 +46,16 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
         "nobody has", "run: syncd auth inbox"),
     "destination needs a sign-in": (
         {"destinations": [destination(paused_until=SOON, reason="nobody has; run: syncd auth crm", stopped=True)]},
-        "run: syncd auth crm", "goes on by itself after it"),
+        "run: syncd auth crm", "resumes automatically after that"),
     "webhook dropped": ({"dropped": {"desk": "its webhook is gone"}}, "source desk", "its webhook is gone"),
     "verified amiss": (
         {"verified": [{"role": "destination", "name": "crm", "at": NOW, "since": "2026-11-20T00:00", "amiss": 3, "error": ""}]},
-        "3 amiss", "syncd verify --since 2026-11-20"),
+        "3 wrong", "syncd verify --since 2026-11-20"),
     "not verified": (
         {"verified": [{"role": "source", "name": "inbox", "at": NOW, "since": "2026-11-20", "amiss": 0, "error": "no route"}]},
         "source inbox", "could not be verified: no route"),
     "source lags": ({"sources": [source(last_ok=NOW - 11 * MINUTE)]}, "not read for 11 min", "restart syncd"),
-    "paused": ({"destinations": [destination(paused_until=SOON, reason="told to slow down: x")]}, "slow down", "by itself"),
+    "paused": ({"destinations": [destination(paused_until=SOON, reason="told to slow down: x")]}, "slow down", "automatically"),
     "breaker": (
         {"destinations": [destination(paused_until=SOON, reason="5 calls failed in a row: x", failures=5)]},
         "5 calls failed", "status page"),
@@ -65,7 +65,7 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
     "quota": (
         {"destinations": [destination(paused_until=SOON, reason="our share of the daily allowance is used: 5 of 5")]},
         "5 of 5", "raise `quota:`"),
-    "rule held": ({"destinations": [destination(fault="3 held: No such field X")]}, "No such field X", "mend the mapping"),
+    "rule held": ({"destinations": [destination(fault="3 held: No such field X")]}, "No such field X", "fix the mapping"),
     "dead": ({"destinations": [destination(dead=2)]}, "2 dead", "syncd dead retry --all"),
     "unconfirmed": ({"destinations": [destination(unconfirmed=2)]}, "2 unconfirmed", "syncd dead discard"),
     "parked": ({"destinations": [destination(configured=False, pending=4)]}, "4 deliveries are parked", "put it back"),
@@ -78,7 +78,7 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
     "clock": ({"ahead": timedelta(days=3)}, "3 days in the future", "timedatectl"),
     "retention": ({"oldest": NOW - timedelta(days=183)}, "2026-05-26", "daemon that runs"),
     "job": ({"failed_jobs": [("backfill", "inbox", "no")]}, "backfill of inbox failed: no", "command again"),
-    "books": ({"books": [{"destination": "crm", "channel": "email", "balanced": False}]}, "do not balance", "report"),
+    "books": ({"books": [{"destination": "crm", "channel": "email", "balanced": False}]}, "does not balance", "report"),
 }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def test_what_is_missing_is_named(text: str, said: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("${vault:x}", "no source of secrets"), ("${a b}", "is no reference"), ("${}", "is no reference")],
+    [("${vault:x}", "not a source of secrets"), ("${a b}", "is not a reference"), ("${}", "is not a reference")],
 )
 def test_what_nobody_can_fill_is_wrong(text: str, said: str, tmp_path: Path) -> None:
     assert said in resolve(text, {}, tmp_path).wrong[0]

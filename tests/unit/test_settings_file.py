@@ -71,8 +71,8 @@ def test_every_fault_is_said_at_once_where_it_stands() -> None:
             "sources: {UPPER: {type: maildir, path: x}}\n",
             "config.yaml:1:11 sources.UPPER: 'UPPER': names are lower-case",
         ),
-        ("region: UK\n", "region: 'UK' is no country code; write GB"),
-        ("region: XY\n", "region: 'XY' is no country code"),
+        ("region: UK\n", "region: 'UK' is not a country code; write GB"),
+        ("region: XY\n", "region: 'XY' is not a country code"),
         ("retention: 99999999999999d\n", "retention: '99999999999999d' is more than a hundred years"),
         ("retry: {schedule: []}\n", "retry.schedule: must not be empty"),
         (

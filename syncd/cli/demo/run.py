@@ -130,7 +130,7 @@ def run_demo(crm: str, *, once: bool, out: Output) -> int:
                 break
             out.say(f"\nonce more in {PAUSE_BETWEEN_ROUNDS:.0f} s; Ctrl-C stops it")
             stopping.wait(PAUSE_BETWEEN_ROUNDS)
-    out.say("stopped cleanly" if balanced else "the books do not balance")
+    out.say("stopped cleanly" if balanced else "the balance sheet does not balance")
     return 0 if balanced else 1
 
 

@@ -88,7 +88,7 @@ def test_killed_in_the_middle_it_goes_on_under_another_name(here: UserFolder, st
     assert (job.state, job.subject, job.progress["read"]) == ("running", "contact", 600)
     (here.path / "list.csv").rename(here.path / "renamed.csv")
     ran = here.done("import", "renamed.csv", "--as", "contact", *(["--restart"] if restart else []))
-    assert ("goes on after 600 rows" in ran.err) is not restart
+    assert ("resumes after 600 rows" in ran.err) is not restart
     assert "waiting" not in ran.err
     (after,) = store.jobs.list(kinds=["import"])
     assert (after.id, after.state, after.progress["read"], after.progress["wrong"]) == (job.id, "done", ROWS - 3, 3)
@@ -106,7 +106,7 @@ def test_ctrl_c_ends_between_two_pages(here: UserFolder, store: Store) -> None:
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said.splitlines()[-2:]) == (
         130,
-        ["stopped; the same command goes on from there", "syncd: interrupted"],
+        ["stopped; run the same command to resume", "syncd: interrupted"],
     )
     (job,) = store.jobs.list(kinds=["import"])
     assert job.state == "stopped"

@@ -142,13 +142,13 @@ def test_without_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "unanswered, and nobody to ask: --source TYPE (file, imap,"),
+        ((), "unanswered, and there is no terminal to ask on: --source TYPE (file, imap,"),
         ((), "--destination TYPE (database, "),
         (("--source", "imap"), "--destination TYPE (database, "),
         (("--source", "imap"), "--set imap.username=… (for example sales@example.com)"),
         ((*CHOICE, "--set=inbox.host=x"), "--set crm.auth.client_id=…"),
         (("--source", "imapp", "--destination", "zoho"), "did you mean imap?"),
-        (CHOICE, "unanswered, and nobody to ask: --set inbox.username=…"),
+        (CHOICE, "unanswered, and there is no terminal to ask on: --set inbox.username=…"),
         ((*CHOICE, *ANSWERS, "--set=inbox.hots=x"), "unknown key (did you mean host?)"),
         ((*CHOICE, *ANSWERS, "--set=nobody.host=x"), "there is no such key"),
         ((*CHOICE, *ANSWERS, "--set=timezone=Mars/Base"), "'Mars/Base' is not a time zone name"),

@@ -123,7 +123,7 @@ def test_what_is_switched_off_is_shown(filled: UserFolder) -> None:
     filled.done("channels", "disable", "email")
     filled.mail(9, day=4)
     filled.done("backfill", "inbox", "--since", "2026-11-04", "--until", "2026-11-05")
-    assert "read, and no signal" in filled.done("status").out
+    assert "read, but not signals" in filled.done("status").out
     (kept,) = filled.done("--json", "status").record["kept_out"]
     assert (kept["type"], kept["count"]) == ("email.received", 1)
 

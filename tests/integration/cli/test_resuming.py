@@ -138,7 +138,7 @@ def test_a_daemon_leaves_out_what_another_open_backfill_covers(folder: UserFolde
 def test_restart_begins_with_the_range_of_now(folder: UserFolder, store: Store) -> None:
     killed(*SINCE, at="after_commit:1")
     (before,) = store.jobs.list()
-    assert "goes on after" not in folder.done(*SINCE, "--restart").err
+    assert "resumes after" not in folder.done(*SINCE, "--restart").err
     (after,) = store.jobs.list()
     assert after.id == before.id
     assert after.args["until"] > before.args["until"]
@@ -162,7 +162,7 @@ def test_a_replay_with_another_mapping_begins_again(folder: UserFolder, store: S
     text = (Path(__file__).parents[3] / "mappings" / "database.yaml").read_text("utf-8")
     (folder.path / "mappings").mkdir()
     folder.write("mappings/database.yaml", text.replace("signal.title", "signal.title | upper", 1))
-    assert "goes on" not in folder.done("replay", "--to", "archive").err
+    assert "resumes" not in folder.done("replay", "--to", "archive").err
     assert sorted(states(store, "replay")) == ["done", "done"]
 
 

@@ -54,8 +54,8 @@ def test_all_well(crm: UserFolder, twin: Twin) -> None:
     assert ran.err.splitlines() == [
         "source forms: its vendor cannot be asked about the past",
         "source inbox: 3 read, 0 missing",
-        "destination archive: 3 records, 0 amiss",
-        "destination crm: 6 records, 0 amiss",
+        "destination archive: 3 records, 0 wrong",
+        "destination crm: 6 records, 0 wrong",
     ]
     assert twin.counts["calls"] - before <= 3, "leads and tasks, and a sign-in"
     told = crm.done("--json", "verify", *RANGE).record
@@ -69,16 +69,16 @@ def test_what_is_gone_is_listed_and_mended_only_when_agreed(crm: UserFolder, twi
     twin.delete(gone)
     ran = crm.syncd("verify", *RANGE)
     assert ran.code == 1
-    assert "destination crm: 6 records, 1 amiss, 1 missing" in ran.err
+    assert "destination crm: 6 records, 1 wrong, 1 missing" in ran.err
     assert gone in ran.out
     advice = crm.done("status").err
-    assert "destination archive: 1 amiss when verified last (" in advice
+    assert "destination archive: 1 wrong when last verified (" in advice
     asked = crm.syncd("verify", *RANGE, "--fix")
-    assert (asked.code, "2 missing records would be made again, each under its own key" in asked.err) == (1, True)
+    assert (asked.code, "2 missing records would be created again, each under its own key" in asked.err) == (1, True)
     assert "nothing was changed: " in asked.err
     assert (archived(crm), len(subjects(twin))) == (2, 2)
     fixed = crm.done("verify", *RANGE, "--fix", "--yes")
-    assert "destination crm: 6 records, 0 amiss, 1 mended, 1 missing" in fixed.err
+    assert "destination crm: 6 records, 0 wrong, 1 fixed, 1 missing" in fixed.err
     assert (archived(crm), subjects(twin)) == (3, ["Question 1", "Question 2", "Question 3"])
     assert twin.doubled() == {}
     assert "verified" not in crm.done("status").err
@@ -92,7 +92,7 @@ def test_asked_on_a_terminal(crm: UserFolder, monkeypatch: pytest.MonkeyPatch) -
     assert crm.syncd("verify", *RANGE, "--fix").code == 1
     assert archived(crm) == 2
     monkeypatch.setattr("typer.confirm", lambda text, err: True)
-    assert "destination archive: 3 records, 0 amiss, 1 mended" in crm.done("verify", *RANGE, "--fix").err
+    assert "destination archive: 3 records, 0 wrong, 1 fixed" in crm.done("verify", *RANGE, "--fix").err
     assert archived(crm) == 3
 
 
@@ -102,7 +102,7 @@ def test_a_mail_that_never_came_in_is_taken_in(crm: UserFolder, twin: Twin) -> N
     assert (ran.code, "source inbox: 4 read, 1 missing" in ran.err) == (1, True)
     assert len(crm.ids()) == 3
     assert "source inbox: 1 missing in the store when verified last" in crm.done("status").err
-    assert "source inbox: 4 read, 0 missing, 1 mended" in crm.done("verify", *RANGE, "--fix", "--yes").err
+    assert "source inbox: 4 read, 0 missing, 1 fixed" in crm.done("verify", *RANGE, "--fix", "--yes").err
     assert len(crm.ids()) == 4
     assert subjects(twin)[-1] == "Question 4"
     assert "missing in the store" not in crm.done("status").err
@@ -119,7 +119,7 @@ def test_two_records_with_one_key_are_listed(crm: UserFolder, twin: Twin) -> Non
     (first,) = [record for record in twin.records("Task") if record["Subject"] == "Question 1"]
     second = twin.add("Task", **{name: first[name] for name in ("Subject", "Syncd_Key__c")})
     ran = crm.syncd("verify", *RANGE, "--fix", "--yes")
-    assert (ran.code, "1 amiss, 1 doubled" in ran.err) == (1, True)
+    assert (ran.code, "1 wrong, 1 doubled" in ran.err) == (1, True)
     (found,) = crm.syncd("--json", "verify", *RANGE).record["destinations"]["crm"]["findings"]
     assert found["found"] == sorted([first["Id"], second])
 
@@ -163,10 +163,10 @@ def test_no_secret_is_needed_beside_a_daemon(crm: UserFolder, daemon: Daemon, mo
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--since", "2026-11-10", "--until", "2026-11-01"), "--since must lie before --until"),
+        (("--since", "2026-11-10", "--until", "2026-11-01"), "--since must be before --until"),
         (("nowhere", "--since", "1d"), "no source 'nowhere'; there are: inbox, forms"),
         (("--since", "1d", "--yes"), "--yes is for --fix"),
-        (("--since", "yesterday"), "--since: 'yesterday' is no date"),
+        (("--since", "yesterday"), "--since: 'yesterday' is not a date"),
     ],
 )
 def test_mistakes(folder: UserFolder, words: tuple[str, ...], said: str) -> None:
@@ -178,7 +178,7 @@ def test_a_crm_that_is_away_is_told(crm: UserFolder, twin: Twin) -> None:
     twin.stop()
     ran = crm.syncd("verify", *RANGE)
     assert (ran.code, "destination crm: could not be verified to the end: " in ran.err) == (1, True)
-    assert "destination archive: 3 records, 0 amiss" in ran.err, "the others are verified all the same"
+    assert "destination archive: 3 records, 0 wrong" in ran.err, "the others are verified all the same"
     told = crm.syncd("--json", "verify", *RANGE)
     assert (told.code, told.record["well"]) == (1, False), "standard output is data alone"
 

@@ -184,9 +184,9 @@ def test_list_and_remove(house: House) -> None:
     rows = {row["id"]: row for row in house.folder.done("--json", "webhooks", "list", "phones").lines}
     assert [row["ours"] for row in rows.values()] == [True, False]
     ran = house.folder.syncd("webhooks", "remove", "phones", foreign)
-    assert (ran.code, "it is not this source's to remove" in ran.err) == (2, True)
+    assert (ran.code, "it does not belong to this source, so it is not removed" in ran.err) == (2, True)
     assert house.folder.done("webhooks", "remove", "phones").err == "1 removed\n"
-    assert house.folder.done("webhooks", "remove", "phones").err == "nothing pointed here\n"
+    assert house.folder.done("webhooks", "remove", "phones").err == "no webhook points here\n"
     assert sorted(row["status_callback"] for row in house.phone.records("numbers")) == ["", "https://x.example/"]
     house.folder.done("webhooks", "register", "desk")
     house.folder.done("webhooks", "remove", "desk")
@@ -203,7 +203,8 @@ def test_a_webhook_that_the_vendor_dropped_is_shown_until_it_is_mended(house: Ho
     house.look("desk")
     (fault,) = house.degraded()
     assert fault == (
-        f"source desk: its webhook is not what it was: {row['id']} disabled there; `syncd webhooks register desk` mends it"
+        f"source desk: its webhook at the vendor has changed: {row['id']} disabled there; "
+        "`syncd webhooks register desk` repairs it"
     )
     assert fault in house.folder.done("status").err
     house.desk.store.put("webhooks", row["id"], None)
@@ -230,7 +231,7 @@ def test_a_look_that_fails_says_nothing_and_comes_again(house: House) -> None:
 def test_by_hand(house: House) -> None:
     ran = house.folder.done("webhooks", "register", "forms")
     assert ran.out == house.url("forms") + "\n"
-    assert "no API is known for this: paste the address" in ran.err
+    assert "its vendor has no API for this: paste the address" in ran.err
     assert house.folder.done("--json", "webhooks", "list", "forms").record["by_hand"] is True
 
 
@@ -239,7 +240,7 @@ def test_by_hand(house: House) -> None:
     [
         (("register", "inbox"), "source inbox (maildir) takes no webhooks; it is read on its schedule"),
         (("register", "nowhere"), "no source 'nowhere'; there are: inbox, forms"),
-        (("remove", "forms"), "no API is known for its webhooks"),
+        (("remove", "forms"), "its vendor has no API for webhooks"),
     ],
 )
 def test_mistakes(folder: UserFolder, words: tuple[str, ...], said: str) -> None:
