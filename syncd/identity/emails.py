@@ -78,6 +78,10 @@ _ANGLE = re.compile(
 _SCHEME = re.compile(
     r"^(?:mailto|smtp|sip|e-?mail|mail|email address|correo|courriel|thư)\s*[:：]\s*(?://)?", re.IGNORECASE
 )
+_NAMES = re.compile(r"[^@,;<>]*<[^<>]*@[^<>]*>")
+"""What stands behind an address that is the name of another one: `"boss@b" <eva@b>`, `'eva@b' via Sales <sales@b>`."""
+_JUNK = re.compile(r"(?:%20|\\[nrt]|[{}!*|])+$")
+_DOMAIN = re.compile(r"(?:[\w-]|[^\0-\x7f])+(?:\.(?:[\w-]|[^\0-\x7f])+)*")
 _REMARK = re.compile(r"^(\S+@\S+?)\s*[(（]([^()（）@]*)[)）]$")
 _AND = re.compile(r"^(?:or|and|und|oder|ou|et|y|o|hoặc|và|&|-)(?:\s+|$)", re.IGNORECASE)
 _TAG = re.compile(r"</?(?:a|span|b|i|p|div|br|font)(?:\s[^>]*)?/?>", re.IGNORECASE)
@@ -105,7 +109,9 @@ def _pieces(text: str) -> list[str]:
             angle = char == "<"
         elif quoted or angle or "@" not in text[start:at] or "@" not in text[at:]:
             continue
-        elif char in _BETWEEN or (char == " " and _ADDRESS.fullmatch(text[start:at].strip(_QUOTES + "<>,;"))):
+        elif char in _BETWEEN or (
+            char == " " and _ADDRESS.fullmatch(text[start:at].strip(_QUOTES + "<>,;")) and not _NAMES.match(text[at:])
+        ):
             cut.append(text[start:at])
             start = at + 1
     rest = [piece.strip(" :" + _BETWEEN) for piece in [*cut, text[start:]]]
@@ -129,7 +135,7 @@ def _one(text: str) -> ReadAddress | None:
         return _made(found[2], found[1])
     if found := _ANGLE.match(text):
         beside = found[1] or found[3]
-        return _made(found[2], beside)
+        return _made(re.sub(r"\s{0,3}@\s{0,3}", "@", found[2]), beside)
     if found := _REMARK.match(text):
         return _made(found[1], found[2] if " " in found[2].strip() else "")
     if found := _NAMED.match(text):
@@ -147,9 +153,9 @@ def _made(address: str, name: str) -> ReadAddress:
     if address.lower().startswith("mailto:"):
         address = address[7:]
     address = address.partition("?")[0] if "?" in address.rpartition("@")[2] else address
-    address = address.strip(_QUOTES + ",;:<>[]()").rstrip(".").strip().lower()
+    address = _JUNK.sub("", address.strip(_QUOTES + ",;:<>[](){}")).strip(_QUOTES).rstrip(".").strip().lower()
     local, at, domain = address.rpartition("@")
-    if not (at and local and domain) or not _ADDRESS.fullmatch(address):
+    if not (at and local and domain) or not _ADDRESS.fullmatch(address) or not _DOMAIN.fullmatch(domain):
         return ReadAddress()
     name = _SCHEME.sub("", name.strip()).strip(_QUOTES + ",;:-<>[]").replace('\\"', '"')
     if "@" in name or not any(c.isalnum() for c in name):

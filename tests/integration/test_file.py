@@ -198,7 +198,7 @@ def test_a_list_in_the_encoding_of_the_country_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(written.encode("cp1258"))
     (tmp_path / "b.csv").write_text(rows.replace("q@", "p@"), "utf-16")
     found = signals(tmp_path / "*.csv")
-    assert [one.person.first_name for one in found] == ["Đỗ Quỳnh"] * 2
+    assert [one.person.name for one in found] == ["Đỗ Quỳnh"] * 2
     assert [one.data["city"] for one in found] == ["Cần Thơ"] * 2
 
 

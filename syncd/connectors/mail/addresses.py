@@ -22,7 +22,8 @@ MAILTO_CAP = 50
 # Quoted names are bounded, or a header of nothing but open quotes would take quadratic time.
 # An encoded word is one token: RFC 2047 section 5 forbids commas and brackets in it, and programs write them nevertheless.
 _TOKEN = re.compile(
-    r'(=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?=)|"((?:[^"\\]|\\.){0,250})"|\(([^()]*)\)|<([^<>]*)>|([,;:])|([^",;:<>()]+|.)',
+    r'(=\?[^?\s]{1,60}\?[bBqQ]\?[^?]*\?=)|"((?:[^"\\]|\\.){0,250})"|'
+    r'\(([^()]*)\)|<{1,3}([^<>]*)>{1,3}|([,;:])|([^",;:<>()]+|.)',
     re.DOTALL,
 )
 _OPENING = re.compile(r"[<\[]")
@@ -54,7 +55,10 @@ def _scanned(value: str) -> tuple[MailAddress, ...]:
     def close() -> None:
         nonlocal comment, angle
         text = "".join(phrase).strip()
-        email = normal_email(re.sub(r"^\s*mailto:", "", angle, flags=re.IGNORECASE))
+        route = re.sub(r"^\s*mailto:", "", re.sub(r"\s{0,3}@\s{0,3}", "@", angle), flags=re.IGNORECASE)
+        email = normal_email(route)
+        if not email and "=?" in text:
+            text = decode_header(text)
         if not email and (bare := _BARE.search(angle or text)):
             email = normal_email(bare[0])
             text = text if angle else _OPENING.split(text)[0] if _OPENING.search(text) else ""

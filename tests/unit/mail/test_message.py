@@ -80,6 +80,10 @@ def test_encoded_words(value: str, text: str) -> None:
         ("a@b.example, bob, c@d.example", [("", "a@b.example"), ("", "c@d.example")]),
         ("just a name", []),
         ("", []),
+        ("Eva <<eva@k.example>>", [("Eva", "eva@k.example")]),
+        ("=?utf-8?q?Eva_<eva@k.example>?=", [("Eva", "eva@k.example")]),
+        ("Eva <eva @k.example>", [("Eva", "eva@k.example")]),
+        ('"boss@k.example" <eva@k.example>', [("boss@k.example", "eva@k.example")]),
     ],
 )
 def test_address_lists(value: str, expected: list[tuple[str, str]]) -> None:
