@@ -29,6 +29,21 @@ _TOKEN = re.compile(
 _OPENING = re.compile(r"[<\[]")
 _BARE = re.compile(r"[^\s<>,;:\"()\[\]]+@[^\s<>,;:\"()\[\]]+")
 
+SHARED_DOMAINS = frozenset(
+    (
+        "gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "msn.com", "yahoo.com", "ymail.com", "aol.com",
+        "icloud.com", "me.com", "mac.com", "gmx.de", "gmx.net", "gmx.at", "gmx.ch", "gmx.com", "web.de", "t-online.de",
+        "freenet.de", "mail.com", "mail.ru", "bk.ru", "list.ru", "inbox.ru", "yandex.ru", "yandex.com", "ya.ru", "rambler.ru",
+        "qq.com", "foxmail.com", "163.com", "126.com", "yeah.net", "sina.com", "sohu.com", "139.com", "naver.com", "daum.net",
+        "hanmail.net", "orange.fr", "wanadoo.fr", "free.fr", "laposte.net", "sfr.fr", "libero.it", "virgilio.it", "alice.it",
+        "hotmail.fr", "hotmail.de", "hotmail.it", "hotmail.co.uk", "yahoo.fr", "yahoo.de", "yahoo.it", "yahoo.es", "yahoo.co.uk",
+        "yahoo.co.jp", "yahoo.com.vn", "yahoo.com.br", "uol.com.br", "bol.com.br", "terra.com.br", "proton.me", "protonmail.com",
+        "pm.me", "tutanota.com", "tuta.io", "fastmail.com", "zoho.com", "zohomail.com", "wp.pl", "o2.pl", "onet.pl", "interia.pl",
+        "seznam.cz", "ukr.net", "comcast.net", "verizon.net", "att.net", "bellsouth.net", "btinternet.com", "docomo.ne.jp",
+    )
+)  # fmt: skip
+"""Domains that give addresses to everybody: an own address there makes no other one ours."""
+
 
 class MailAddress(NamedTuple):
     """`email` is normalised (lower case) or ``""``; `name` is clean text."""

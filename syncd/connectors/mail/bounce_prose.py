@@ -140,7 +140,9 @@ _HEADER_BLOCK = re.compile(
 )
 _HEADER_LINE = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60})[ \t]?:[ \t]*(.*)")
 
-_ADDRESS = re.compile(r"[^\s<>()\[\]{}\"',;:|\\]{1,128}@(?:[^\W_][\w-]*\.)*[^\W_][\w-]*(?:\.)?")
+_ADDRESS = re.compile(
+    r"[^\s<>()\[\]{}\"',;:|\\：，；、。（）＜＞「」『』【】《》“”‘’]{1,128}@(?:[^\W_][\w-]*\.)*[^\W_][\w-]*(?:\.)?"
+)
 _LEADS = re.compile(
     r"^[\s>*•・\-–|=#\[\"'<(]*(?:\d{1,3}[.)][\s<]+"
     r"|(?:5\d\d|4\d\d)[ \-](?:[45]\.\d{1,2}\.\d{1,3} )?[\s<\"]*)?(?:[\"'][^\"'\n]{0,80}[\"'] ?<)?$"
@@ -152,7 +154,7 @@ _LABEL = re.compile(
     r"(?:mail |message |e-?mail )?to(?: the following \S+| this address)?"
     r"|(?:message|mail|e-?mail) to(?: recipient)?|delivered(?: it)? to|undeliverable to|allowed size|attempts"
     r"|bounced|user|for"
-    r"|destinataire|destinatario|destinatário|empfänger(?:adresse)?|ontvanger|получател[ья]\w*|收件人|收信人"
+    r"|destinataire|destinatario|destinatário|empfänger(?:adresse)?|ontvanger|получател[ья]\w*|(?:收件人|收信人|收件者|退信|失败|失敗)(?:的?(?:邮箱|郵箱|邮件|郵件|电子邮件|地址|信箱)){0,3}"
     r"|あて先|宛先|받는 사람|odbiorc\w*|příjemce|mottagare|modtager)[\s:：=<\"'(\[]{1,6}$",
     re.IGNORECASE,
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email import policy
 from email.parser import HeaderParser
 
-from syncd.connectors.mail.addresses import parse_addresses
+from syncd.connectors.mail.addresses import SHARED_DOMAINS, parse_addresses
 from syncd.connectors.mail.automatic import Robot, auto_submitted, return_path, robot, speaks_for_person
 from syncd.connectors.mail.bounce_fields import STATUS_TYPES, Group, read_groups, status_text
 from syncd.connectors.mail.bounce_kinds import Kind, explains, find_status, hardness, is_undefined
@@ -41,6 +41,8 @@ from syncd.connectors.mail.message import (
     parameter,
     part_text,
 )
+from syncd.connectors.mail.personal import is_signed_by_person
+from syncd.connectors.mail.receipts import is_receipt_or_recall, is_statistics
 from syncd.connectors.text import MIME_FAULTS, decode_header, html_to_text
 from syncd.signals import normal_email
 
@@ -95,11 +97,12 @@ class BounceReport:
 
 
 def read_report(mail: Mail, own: Collection[str] = frozenset()) -> BounceReport:
-    """The report in a mail, `BounceReport()` for an ordinary mail. Addresses in `own` are never reported as failed."""
+    """The report in a mail, `BounceReport()` for an ordinary mail. Addresses in `own` are never reported as failed; what prose
+    says of another address of their domains is not believed."""
     parts = list(leaves(mail.part))
     kinds = {part.get_content_type() for part in parts}
     sender = robot(mail)
-    if _is_complaint(mail, parts, kinds):
+    if _is_complaint(mail, parts, kinds) or is_statistics(mail) or is_receipt_or_recall(mail):
         return BounceReport(is_report=True)
     if sender and (notice := read_notice(mail.text)):
         return _with_original(notice.original, _by_notice(notice, own))
@@ -155,6 +158,8 @@ def _about_delivery(mail: Mail, sender: Robot, own: Collection[str]) -> bool:
     fields = _FIELDS_IN_TEXT.search(prose.said) is not None
     words = prose.tells_failure or fields
     if sender == "postmaster":
+        if is_signed_by_person(mail):
+            return False
         answers = _ANSWER.match(mail.subject) is not None
         return (subject and not answers) or (words and (not answers or explains(prose.said[:400])))
     if return_path(mail) == "" or "x-failed-recipients" in mail.headers:
@@ -254,6 +259,9 @@ def _by_prose(
     if not failures and certain:
         failures = [FailedRecipient(address, "") for address in _guessed(mail, prose, original, skip, sent_to)]
         failures = failures or find_failures(prose, own, sent_to)
+    if not named:
+        ours = {domain for address in own if (domain := address.rpartition("@")[2]) not in SHARED_DOMAINS}
+        failures = [failure for failure in failures if failure.recipient.rpartition("@")[2] not in ours]
     failures = failures[:RECIPIENTS_CAP]
     told = reasons_for(prose, [failure.recipient for failure in failures])
     return tuple(_of_prose(failure, told[failure.recipient]) for failure in failures)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from syncd.connectors.mail.reply import INDENTED, QUOTED
+from syncd.connectors.mail.reply import INDENTED, QUOTED, introduces
 from syncd.connectors.mail.signature_lines import MARK
 from syncd.connectors.text import HTML_CAP, MIME_FAULTS, clean, html_to_text, rendered, tidy
 
@@ -30,6 +30,13 @@ _REST_IDS = frozenset(
     ["divrplyfwdmsg", "appendonsend", "mail-editor-reference-message-container", "olk_src_body_section", "zwchr"]
 )
 _REST_CLASSES = frozenset({"ms-outlook-mobile-reference-message", "outlookmessageheader"})
+
+# execCommand("indent") of browsers, as Gmail, Yahoo, Zoho, Outlook on the web and others let it stand.
+_INDENT = re.compile(
+    r"\bborder(?:-style|-width)?\s*:\s*(?:none|0(?:px)?)\b|\bmargin\s*:\s*0(?:px)?(?:\s+0(?:px)?){2}\s+\d+px"
+    r"|\bmargin-left\s*:\s*\d+(?:px|pt|em)|\bmargin-(?:right|top)\s*:\s*0"
+)
+_SIDE_LINE = re.compile(r"\bborder-(?:left|right|inline-start)(?:-width|-style)?\s*:\s*(?!\s*(?:none|0|medium none))")
 
 _WORTHWHILE = re.compile(
     r"<blockquote|yahoo_quoted|moz-cite|rplyfwd|appendonsend|reference-message|outlookmessageheader|zwchr|olk_src|_quote\b|zmail_extra"
@@ -96,10 +103,27 @@ def _mark_of(element: Any) -> str:
         sure = (element.get("type") or "").lower() == "cite" or any(
             "quote" in name or "cite" in name for name in classes
         )
-        return QUOTED if sure or identity in _QUOTE_IDS else INDENTED
+        if sure or identity in _QUOTE_IDS:
+            return QUOTED
+        return "" if _is_writers_indent(element) else INDENTED
     if classes & _QUOTE_CLASSES or (identity in _QUOTE_IDS or identity.startswith("yahoo_quoted")):
         return QUOTED
     return QUOTED if (element.get("name") or "").lower() in _QUOTE_NAMES and element.tag == "div" else ""
+
+
+def _is_writers_indent(element: Any) -> bool:
+    """Whether a blockquote is what an editor's button for indenting makes: a margin, and no line at its side. Quotations have
+    the line, or no style at all; one below an introduction ("Ann wrote:") is a quotation however it looks."""
+    style = (element.get("style") or "").lower()
+    if not _INDENT.search(style) or _SIDE_LINE.search(style):
+        return False
+    if len(element) and element[0].tag == "blockquote" and not (element.text or "").strip():
+        return _is_writers_indent(element[0])  # indented twice
+    before = element.getprevious()
+    words = (before.tail or "").strip() or "".join(before.itertext()) if before is not None else ""
+    if before is None and element.getparent() is not None:
+        words = element.getparent().text or ""
+    return not introduces(words)
 
 
 def _begins_rest(element: Any) -> bool:

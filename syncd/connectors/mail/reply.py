@@ -217,6 +217,14 @@ def _introduction(lines: list[str], at: int, joined: int, answer: bool) -> str:
     return "unmarked" if answer and alone and dated and _DAY.search(text) and addressed and not myself else ""
 
 
+def introduces(text: str) -> bool:
+    """Whether a text ends as an introduction of a quotation does: with a colon, behind a verb for it, a date or an address."""
+    last = " ".join(line for line in text.strip().split("\n")[-_JOINED_CAP:])[-_LINE_CAP:]
+    return _INTRODUCES.search(last) is not None and bool(
+        _WROTE.search(last) or (_DATE.search(last) and _ADDRESS.search(last))
+    )
+
+
 def _part_of_longer(lines: list[str], at: int) -> bool:
     """Whether the line above belongs to the same introduction: it is found when that line is looked at."""
     return (

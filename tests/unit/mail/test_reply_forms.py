@@ -361,6 +361,46 @@ def test_what_customers_indent_stays() -> None:
     assert "12 pumps" in _html('<blockquote type="cite">12 pumps</blockquote>', subject="Re: x")
 
 
+@pytest.mark.parametrize(
+    "style",
+    [
+        "margin:0 0 0 40px;border:none;padding:0px",
+        "margin: 0px 0px 0px 40px; border: none; padding: 0px;",
+        "margin-left:40px",
+        "margin-top:0;margin-bottom:0",
+        "margin-right: 0px",
+        "border: 0; margin: 0 0 0 40px",
+    ],
+)
+def test_what_an_editor_indents_in_an_answer_stays(style: str) -> None:
+    body = f'<p>Please send:</p><blockquote style="{style}"><p>12 pumps</p></blockquote><p>Ann</p>'
+    assert "12 pumps" in _html(body, in_reply_to="<o@ourcompany.example>")
+    twice = f'<p>Please send:</p><blockquote style="{style}"><blockquote style="{style}"><p>12 pumps</p></blockquote></blockquote>'
+    assert "12 pumps" in _html(twice, in_reply_to="<o@ourcompany.example>")
+    quoted = body + HTML["Gmail"].partition("<br>")[2]
+    answer = _html(quoted, in_reply_to="<o@ourcompany.example>")
+    assert "12 pumps" in answer
+    assert "interest" not in answer
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "margin:0 0 0 .8ex;border-left:1px #ccc solid;padding-left:1ex",
+        "border:none;border-left:solid #CCCCCC 1.0pt;padding:0cm",
+        "BORDER-LEFT: #000000 2px solid; MARGIN-RIGHT: 0px",
+    ],
+)
+def test_a_blockquote_with_a_line_at_its_side_goes(style: str) -> None:
+    body = f'<p>Yes.</p><blockquote style="{style}">{OLD}</blockquote>'
+    assert _html(body, in_reply_to="<o@ourcompany.example>") == "Yes."
+
+
+def test_an_indent_below_an_introduction_is_a_quotation() -> None:
+    body = f'<p>Yes.</p><div>Tom wrote:</div><blockquote style="margin:0 0 0 40px;border:none">{OLD}</blockquote>'
+    assert "interest" not in _html(body, in_reply_to="<o@ourcompany.example>")
+
+
 def test_signatures_of_html() -> None:
     assert _html("<p>Yes.</p><div>-- <br></div><div>Ann Buyer<br>+1 555</div>") == "Yes."
     assert _html("<p>Yes.</p>--&nbsp;<br>Ann Buyer") == "Yes."
