@@ -35,12 +35,12 @@ def read_time(value: Any, zone: tzinfo) -> datetime | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _unix(value)
     if not isinstance(value, str):
-        raise ValueError(f"{type(value).__name__} is no time")
+        raise ValueError(f"{type(value).__name__} is not a time")
     text = value.strip()
     if not text:
         return None
     if len(text) > _LONGEST:
-        raise ValueError(f"{text[:60]!r}… is no time: {len(text)} characters")
+        raise ValueError(f"{text[:60]!r}… is not a time: {len(text)} characters")
     number = text.replace(".", "", 1)
     if number.isascii() and number.isdigit() and len(text.partition(".")[0]) >= _LEAST_DIGITS:
         return _unix(float(text))
@@ -67,7 +67,7 @@ def _iso(text: str, zone: tzinfo) -> datetime | None:
         moment = datetime(year, month, day, hour, minute, second, micro, tzinfo=_zone(found, zone))
         return _in_utc(moment + beyond, zone)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is no time: {error}") from None
+        raise ValueError(f"{text!r} is not a time: {error}") from None
 
 
 def _zone(found: re.Match[str], zone: tzinfo) -> tzinfo:
@@ -80,7 +80,7 @@ def _zone(found: re.Match[str], zone: tzinfo) -> tzinfo:
         try:
             return ZoneInfo(found["place"])
         except (KeyError, OSError, ValueError):
-            raise ValueError(f"there is no time zone {found['place']!r}") from None
+            raise ValueError(f"there is not a time zone {found['place']!r}") from None
     return zone
 
 
@@ -88,7 +88,7 @@ def _rfc2822(text: str, zone: tzinfo) -> datetime:
     try:
         return _in_utc(parsedate_to_datetime(text), zone)
     except (ValueError, OverflowError, IndexError, TypeError):
-        raise ValueError(f"{text[:60]!r} is no time (ISO 8601, RFC 2822, unix seconds or milliseconds)") from None
+        raise ValueError(f"{text[:60]!r} is not a time (ISO 8601, RFC 2822, unix seconds or milliseconds)") from None
 
 
 def _unix(number: int | float) -> datetime:
@@ -96,7 +96,7 @@ def _unix(number: int | float) -> datetime:
         per_second = next((unit for least, unit in _UNITS if number >= least), 0.0)
         return datetime.fromtimestamp(number / per_second, UTC)
     except (ValueError, OverflowError, OSError, ZeroDivisionError):
-        raise ValueError(f"{_shown(number)} is no unix time") from None
+        raise ValueError(f"{_shown(number)} is not a Unix time") from None
 
 
 def _shown(number: int | float) -> str:

@@ -102,7 +102,7 @@ class DestinationClient:
         if self.pace.short_of and self.pace.paused(now):
             afforded = pacing.afforded(self.pace, self.budget(now).left)
             if afforded is not self.pace:
-                log.info("destination resumed: its quota has enough left again", destination=self.name)
+                log.info("destination resumed: enough quota is available again", destination=self.name)
             self.pace = afforded
         return self.pace.paused(now)
 
@@ -157,7 +157,9 @@ class DestinationClient:
         except Failure as failure:
             return failure
         except Exception as bug:
-            log.exception("the connector tripped; its answer counts as missing", destination=self.name)
+            log.exception(
+                "connector raised an unexpected error; treating the outcome as unknown", destination=self.name
+            )
             return Ambiguous(f"{type(bug).__name__}: {bug}", code="connector-bug")
 
     def _judge(self, failure: Failure | None) -> None:

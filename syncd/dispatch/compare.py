@@ -53,13 +53,13 @@ class RecordVerdict(StrEnum):
     OTHER_ID = "another id"
     """It is there under another id than the store has."""
     DOUBLED = "doubled"
-    """Several records have the key: a person decides which one stays."""
+    """Several records have the key: the operator decides which one stays."""
     THERE = "there after all"
     """Unconfirmed, and the CRM has it."""
     DEAD_BUT_THERE = "dead, but there"
-    """A dead letter whose record is there: a person discards or retries it."""
+    """A dead letter whose record is there: the operator discards or retries it."""
     PERSON_GONE = "person gone"
-    """A lead or contact that we made is not found by its key any more: converted, merged or deleted by somebody."""
+    """A lead or contact that we made is not found by its key any more: converted, merged or deleted in the CRM."""
 
 
 AMISS = frozenset(

@@ -136,7 +136,11 @@ class Lane:
         client.keep_pace()
         ledger = work.ledger
         if ledger.refused:
-            log.warning("late settlements refused", destination=self.name, refused=ledger.refused)
+            log.warning(
+                "late results ignored: the claim had passed to another worker",
+                destination=self.name,
+                refused=ledger.refused,
+            )
         paused = client.pace.paused(self._clock())
         return StepResult(
             claimed=len(batch.taken),
@@ -176,7 +180,7 @@ class Lane:
             raise
         except Exception as bug:
             # A delivery that trips syncd must not stop the others: rounds shrink until it is alone, and then it is dead.
-            log.exception("a round tripped", destination=self.name, deliveries=len(batch.taken))
+            log.exception("a round failed unexpectedly", destination=self.name, deliveries=len(batch.taken))
             client.pace = pacing.shrunk(client.pace, len(batch.taken))
             if len(batch.taken) == 1:
                 work.ledger.poison(batch.taken[0], f"syncd tripped over it: {type(bug).__name__}: {bug}")
@@ -290,10 +294,10 @@ class Lane:
                         self._pause(0.0 if self._verify_now_and_then() else wait)
             except StoreUnavailable as reason:
                 self._store_trouble = str(reason)
-                log.error("the store cannot be used; the lane waits", destination=self.name, reason=str(reason))
+                log.error("the store is unavailable; the lane waits", destination=self.name, reason=str(reason))
                 self._pause(5.0)
             except Exception:
-                log.exception("the lane tripped; it begins again", destination=self.name)
+                log.exception("the lane failed unexpectedly; restarting it", destination=self.name)
                 self._pause(5.0)
         self.close()
 
@@ -301,7 +305,7 @@ class Lane:
         by = round(self._jumps.step_seconds() * 1000)
         if by:
             now, client = millis(self._read_clock()), self._calls()
-            log.warning("the clock was set", destination=self.name, seconds=by / 1000)
+            log.warning("the system clock was changed", destination=self.name, seconds=by / 1000)
             self._store.apply(lambda connection: move_times(connection, self.name, by, now))
             client.pace = pacing.moved(client.pace, by, now)
             client.keep_pace()
@@ -357,7 +361,7 @@ def read_pace(document: bytes) -> Pace:
     try:
         return msgspec.json.decode(document, type=Pace)
     except msgspec.DecodeError as error:
-        log.warning("the lane's pace cannot be read; starting afresh", reason=str(error))
+        log.warning("cannot read the lane's saved pace; starting with a fresh one", reason=str(error))
         return Pace()
 
 

@@ -139,7 +139,7 @@ def throttled(pace: Pace, now: int, retry_after: float | None, random: Random, w
     else:
         wait = THROTTLE_PAUSES[min(pace.throttled, len(THROTTLE_PAUSES) - 1)]
     until = now + wait + round(wait * 0.1 * random())
-    return pause(msgspec.structs.replace(pace, throttled=pace.throttled + 1), until, f"told to slow down: {why}")
+    return pause(msgspec.structs.replace(pace, throttled=pace.throttled + 1), until, f"throttled: {why}")
 
 
 def pause(pace: Pace, until: int, reason: str, *, stopped: bool = False, short_of: float = 0.0) -> Pace:

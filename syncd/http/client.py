@@ -82,7 +82,7 @@ class Response:
         return 200 <= self.status < 300
 
     def json(self) -> Any:
-        """The parsed body. A body that is no JSON (an HTML page, half an answer) is Ambiguous after a write, else
+        """The parsed body. A body that is not JSON (an HTML page, half an answer) is Ambiguous after a write, else
         Transient."""
         try:
             return orjson.loads(self.body)

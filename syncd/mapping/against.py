@@ -196,7 +196,7 @@ def _picked(use: Use, known: FieldDescription, value: str, values: Sequence[str]
     if known.restricted:
         yield Level.FAULT, f"{use.object}.{known.name} does not take {value!r}", hint
     else:
-        yield Level.WARNING, f"{value!r} is none of the values of {use.object}.{known.name}", hint
+        yield Level.WARNING, f"{value!r} is not one of the values of {use.object}.{known.name}", hint
 
 
 def _fits(use: Use, known: FieldDescription, room: int, same: Any) -> Iterator[tuple[Level, str, str]]:

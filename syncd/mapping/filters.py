@@ -272,7 +272,7 @@ def _working_day(day: date, days: int, free: set[date | None]) -> date:
 
 def _phone_filter(here: str | None) -> Filter:
     def phone(value: Any, form: str = "e164", region: str | None = None) -> str | None:
-        """A phone number as e164, international, national or rfc3966; empty for what is no phone number."""
+        """A phone number as e164, international, national or rfc3966; empty for what is not a phone number."""
         _one_of("form of phone", form, PHONE_FORMATS)
         words = to_text(value).strip()
         number = normal_phone(words[:250], region or here) if words else ""

@@ -381,7 +381,7 @@ class _MappingReader:
         for rule in rules:
             if rule.verb == "update" and rule.object and rule.object not in objects:
                 hint = f"people are: {', '.join(sorted(objects))}"
-                self.fault((*rule.place, "update"), f"nobody is found or made as {rule.object}", hint)
+                self.fault((*rule.place, "update"), f"people.match and people.create have no {rule.object}", hint)
 
     def _need_no_people(self, rules: Iterable[RulePart]) -> None:
         for rule in rules:

@@ -89,7 +89,7 @@ def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
         yield place((*rule.place, "when"), "never holds")
     state = rule.on_create.get("Status", rule.fields.get("Status"))
     if not rule.live_only and isinstance(state, str) and state.lower() in OPEN_STATES:
-        message = f"opens a {rule.object} for somebody to act on, also for signals of the past"
+        message = f"opens a {rule.object} that needs action, for past signals too"
         yield place(rule.place, message, "add live_only: true")
     if not rule.name:
         yield place(rule.place, f"the rule {rule.id} has no name", "say in a line what it is for")

@@ -63,9 +63,9 @@ class KeySet:
         try:
             listed = orjson.loads(document)["keys"]
             if not isinstance(listed, list):
-                raise TypeError("keys is no list")
+                raise TypeError("keys is not a list")
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"the key document is no JWKS: {type(error).__name__}") from None
+            raise ValueError(f"the key document is not a JWKS: {type(error).__name__}") from None
         found: list[Key] = []
         faults: list[str] = []
         for index, row in enumerate(listed[:MOST_KEYS]):
@@ -99,7 +99,7 @@ class KeySet:
 def read_key(row: Any) -> Key | None:
     """A key of a JWKS; None for one that is not for verifying. Raises ValueError with what is wrong with it."""
     if not isinstance(row, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     operations = row.get("key_ops")
     if row.get("use") not in (None, "sig") or (isinstance(operations, list) and "verify" not in operations):
         return None
@@ -173,7 +173,7 @@ def _head(head: Mapping[str, Any]) -> tuple[str, str | None]:
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise NotAuthentic(f"the token's algorithm is {algorithm!s:.20}, none of {', '.join(sorted(ALGORITHMS))}")
     if kid is not None and not isinstance(kid, str):
-        raise NotAuthentic("the token's key id is no text")
+        raise NotAuthentic("the token's key id is not text")
     if "crit" in head or head.get("b64", True) is not True:  # RFC 7515, 4.1.11: what we do not know must not be ignored
         raise NotAuthentic("the token needs extensions that are not supported")
     return algorithm, kid
@@ -211,9 +211,9 @@ def _json_part(text: str) -> dict[str, Any]:
     try:
         value = orjson.loads(_part(text))
     except orjson.JSONDecodeError:
-        raise NotAuthentic("the token is no JSON") from None
+        raise NotAuthentic("the token is not JSON") from None
     if not isinstance(value, dict):
-        raise NotAuthentic("the token is no JSON object")
+        raise NotAuthentic("the token is not a JSON object")
     return value
 
 

@@ -176,7 +176,7 @@ def _public_key_check(algorithm: str, key: bytes) -> Check:
     try:
         public = ed25519.Ed25519PublicKey.from_public_bytes(key) if algorithm == "ed25519" else load_der_public_key(key)
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(f"the key is no {algorithm} public key") from None
+        raise ValueError(f"the key is not a public key for {algorithm}") from None
     attempt: Callable[[bytes, bytes], None]
     if isinstance(public, ed25519.Ed25519PublicKey):
         one = public
@@ -188,7 +188,7 @@ def _public_key_check(algorithm: str, key: bytes) -> Check:
         modulus = public
         attempt = lambda signed, sent: modulus.verify(sent, signed, padding.PKCS1v15(), hashes.SHA256())  # noqa: E731
     else:
-        raise ValueError(f"the key is no {algorithm} public key")
+        raise ValueError(f"the key is not a public key for {algorithm}")
 
     def check(signed: bytes, sent: bytes) -> bool:
         try:
@@ -326,7 +326,7 @@ def _form(request: Request) -> bytes:
         return b"".join(name + value for name, value in sorted(pairs))
     sent = [value for name, value in request.query if name == "bodySHA256"]
     if len(sent) != 1 or not same(sent[0].lower(), hashlib.sha256(request.body).hexdigest()):
-        raise NotAuthentic("the body is no form, and the URL's bodySHA256 does not match it")
+        raise NotAuthentic("the body is not a form, and the URL's bodySHA256 does not match it")
     return b""
 
 
@@ -366,7 +366,7 @@ class _Places:
             try:
                 self._json = orjson.loads(self._request.body)
             except orjson.JSONDecodeError:
-                raise NotAuthentic("the body, which carries the signature, is no JSON") from None
+                raise NotAuthentic("the body, which carries the signature, is not JSON") from None
         value = self._json
         for step in path.split("."):
             value = value.get(step) if isinstance(value, dict) else None

@@ -180,9 +180,9 @@ class ListWebhook(HostileWebhook):
         try:
             numbers = parse(request.body).value
         except ValueError as error:
-            raise Malformed(f"the body is no JSON: {error}") from error
+            raise Malformed(f"the body is not JSON: {error}") from error
         if not isinstance(numbers, list):
-            raise Malformed("the body is no list")
+            raise Malformed("the body is not a list")
         if self._quiet:
             numbers = list(takewhile(_is_number, numbers))
         if self._careless or self._quiet:
@@ -191,7 +191,7 @@ class ListWebhook(HostileWebhook):
 
     def _made(self, number: object, request: Request) -> Signal:
         if not _is_number(number):
-            raise Malformed(f"{number!r:.40} is no number")
+            raise Malformed(f"{number!r:.40} is not a number")
         return make_signal(int(str(number)), at=request.received_at)
 
 

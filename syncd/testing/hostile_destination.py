@@ -110,7 +110,7 @@ class HostileCrm:
     def perform(self, call: Call) -> list[Outcome]:
         """Does a call row by row."""
         if any(self.poison(write) for write in call.writes):
-            raise Rejected("one of them is no good", code="BAD_BATCH")
+            raise Rejected("one of them is invalid", code="BAD_BATCH")
         return [self._row(write) for write in call.writes]
 
     def _row(self, write: Write) -> Outcome:

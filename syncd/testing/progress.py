@@ -39,7 +39,7 @@ class ProgressGuard:
     def _cause(self, state: bytes | None) -> str:
         if self.idle >= IDLE and state is None:
             return (
-                f"the last {self.idle} batches bring nothing new and carry no state, so that whoever goes on begins where it "
+                f"the last {self.idle} batches bring nothing new and carry no state, so the next owner restarts where this poll "
                 "began; give each batch the state behind it"
             )
         if self.idle >= IDLE:

@@ -108,7 +108,7 @@ def parse(
 def _problem(entry: Mapping[str, Any], named: frozenset[str]) -> str:
     do = entry.get("do")
     if do not in KINDS and do not in named:
-        return f"do: {do!r} is none of {', '.join(sorted({*KINDS, *named}))}"
+        return f"do: {do!r} is not one of {', '.join(sorted({*KINDS, *named}))}"
     unknown = set(entry) - WHICH - KINDS.get(str(do), NAMED_KEYS)
     if unknown:
         return f"do: {do} does not take {', '.join(sorted(unknown))}"

@@ -83,7 +83,7 @@ sources:
             raise ValueError(f"no object {object_!r}; there are: calls")
         status = fields.get("status", "completed")
         if status not in STATUSES:
-            raise ValueError(f"status {status!r} is none of {', '.join(sorted(STATUSES))}")
+            raise ValueError(f"status {status!r} is not one of {', '.join(sorted(STATUSES))}")
         with self.lock:
             start = float(fields.pop("start", self.clock()))
             end = fields.pop("end", start + 20.0 if status not in ("queued", "ringing", "in-progress") else None)

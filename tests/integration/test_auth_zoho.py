@@ -111,7 +111,7 @@ def test_nobody_has_signed_in(folder: Path, crm: ZohoTwin) -> None:
     loaded = load_settings(folder / "config.yaml")
     with Store.open(f"sqlite:///{folder}/syncd.db") as store:
         zoho = connector_of(loaded, "destination", "crm", tokens=store.tokens)
-        with pytest.raises(Misconfigured, match=r"^sign_in: nobody has signed in yet; run: syncd auth crm"):
+        with pytest.raises(Misconfigured, match=r"^sign_in: not signed in yet; run: syncd auth crm"):
             zoho.resolve(ANYBODY)
         zoho.close()
     assert crm.calls == type(crm.calls)()

@@ -71,10 +71,10 @@ def test_a_wrong_row_is_reported_with_its_line_and_its_neighbours_pass(tmp_path:
     assert batch.signals[0].data["row"]["Note"] == "two\nlines"
     reasons = [misfit.reason for misfit in batch.misfits]
     assert reasons == [
-        "list.csv:6: Email: 'bad' is no e-mail address",
+        "list.csv:6: Email: 'bad' is not an email address",
         "list.csv:8: has 3 cells, the header 2",
     ]
-    with pytest.raises(Malformed, match=r"list\.csv:6: Email: .* no e-mail address"):
+    with pytest.raises(Malformed, match=r"list\.csv:6: Email: .* not an email address"):
         source(file).reparse(batch.misfits[0].request)
 
 

@@ -45,7 +45,7 @@ def leaks(host: Host, oauth: TokenEndpoint) -> list[tuple[str, str]]:
 
 def test_signed_in_renewed_rotated_and_revoked(host: Host, oauth: TokenEndpoint) -> None:
     daemon = host.start()
-    until(lambda: "nobody has signed in yet; run: syncd auth inbox" in daemon.text, "it asks for a sign-in")
+    until(lambda: "not signed in yet; run: syncd auth inbox" in daemon.text, "it asks for a sign-in")
     assert oauth.asked == []
 
     sign_in(host)

@@ -85,7 +85,7 @@ def test_each_kind_is_read(tmp_path: Path, make: Any, name: str) -> None:
     (batch,) = source(file).backfill(SINCE, UNTIL, None)
     (made,) = batch.signals
     assert (made.person.email, made.person.phone, made.data["city"]) == ("an@x.example", "+84912345678", "Huế")
-    assert [one.reason for one in batch.misfits] == [f"{name}:4: Email: 'bad' is no e-mail address"]
+    assert [one.reason for one in batch.misfits] == [f"{name}:4: Email: 'bad' is not an email address"]
 
 
 def test_dates_and_numbers_are_written_as_people_read_them(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_a_hidden_sheet_is_not_read_unless_it_is_named(tmp_path: Path) -> None:
 def test_the_line_of_a_wrong_row_is_that_of_the_sheet(tmp_path: Path) -> None:
     formatted(tmp_path / "a.xlsx", {"B4": ("Email", "@"), "B5": ("bad", "@"), "XFD9999": (None, "0.00")})
     (batch,) = source(tmp_path / "a.xlsx").backfill(SINCE, UNTIL, None)
-    assert [misfit.reason for misfit in batch.misfits] == ["a.xlsx:5: Email: 'bad' is no e-mail address"]
+    assert [misfit.reason for misfit in batch.misfits] == ["a.xlsx:5: Email: 'bad' is not an email address"]
 
 
 PAGE = """<html xmlns:x="urn:schemas-microsoft-com:office:excel"><head>{meta}</head><body><table><tr><td>Report</td></tr></table>
@@ -364,7 +364,7 @@ def test_xml_that_is_called_xls_is_read(tmp_path: Path) -> None:
     (batch,) = source(tmp_path / "a.xls").backfill(SINCE, UNTIL, None)
     assert batch.signals[0].person.phone == "+84912345678"
     assert batch.signals[0].data["row"]["Since"] == "2026-11-22"
-    assert batch.misfits[0].reason == "a.xls:4: Email: 'bad' is no e-mail address"
+    assert batch.misfits[0].reason == "a.xls:4: Email: 'bad' is not an email address"
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_json_of_any_shape(value: Any) -> None:
 def test_one_good_event_beside_anything(wrong: dict[str, Any], name: str) -> None:
     good = {"specversion": "1.0", "id": "good", "source": "/s", "type": "custom.good", "subject": name}
     body = json.dumps([good, wrong, good | {"id": "other"}]).encode()
-    assume("NaN" not in repr(wrong) and "nan" not in repr(wrong) and "inf" not in repr(wrong))  # that is no JSON
+    assume("NaN" not in repr(wrong) and "nan" not in repr(wrong) and "inf" not in repr(wrong))  # that is not JSON
     batch = EVENTS.parse(request(body, "application/cloudevents-batch+json"))
     assert len([one for one in batch.signals if one.type == "custom.good"]) >= 2
     tickets = [{"eventType": "Ticket_Add", "payload": {"id": str(number)}} for number in (1, 2)]

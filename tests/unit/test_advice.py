@@ -55,7 +55,7 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
         {"verified": [{"role": "source", "name": "inbox", "at": NOW, "since": "2026-11-20", "amiss": 0, "error": "no route"}]},
         "source inbox", "could not be verified: no route"),
     "source lags": ({"sources": [source(last_ok=NOW - 11 * MINUTE)]}, "not read for 11 min", "restart syncd"),
-    "paused": ({"destinations": [destination(paused_until=SOON, reason="told to slow down: x")]}, "slow down", "automatically"),
+    "paused": ({"destinations": [destination(paused_until=SOON, reason="throttled: x")]}, "throttled", "automatically"),
     "breaker": (
         {"destinations": [destination(paused_until=SOON, reason="5 calls failed in a row: x", failures=5)]},
         "5 calls failed", "status page"),

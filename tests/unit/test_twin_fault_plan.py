@@ -66,7 +66,7 @@ def test_a_wrong_plan_names_every_mistake() -> None:
         )
     lines = str(caught.value).splitlines()
     assert [line.partition(":")[0] for line in lines] == [f"fault {n}" for n in range(1, 9)]
-    assert "'nope' is none of" in lines[0]
+    assert "'nope' is not one of" in lines[0]
     assert "does not take colour" in lines[1]
     assert len(plan.faults) == 1
 

@@ -158,7 +158,7 @@ def _minter(grant: str, accounts_url: str, auth: ZohoAuth, context: Context) -> 
         now = clock()
         refresh = auth.configured or (held.refresh if held else "")
         if not refresh:
-            raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code=NOBODY)
+            raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code=NOBODY)
         spent = _spent(held, now)
         blocked_until = _BLOCKED.get(grant, now)
         if len(spent) >= MOST_TOKENS:

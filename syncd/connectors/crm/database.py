@@ -51,8 +51,8 @@ are refused."""
 class DatabaseSettings(ConnectorSettings):
     """A database that records are written to, a table for each object of the mapping."""
 
-    url: Annotated[SecretStr, Prompt(suggest="sqlite:///./signals.db"), Field(description=f"where it is: {SUPPORTED}")]
-    create_tables: Annotated[bool, Field(description="make the tables and columns that are missing")] = True
+    url: Annotated[SecretStr, Prompt(suggest="sqlite:///./signals.db"), Field(description=f"database URL: {SUPPORTED}")]
+    create_tables: Annotated[bool, Field(description="create missing tables and columns")] = True
 
     @field_validator("url")
     @classmethod
@@ -60,7 +60,7 @@ class DatabaseSettings(ConnectorSettings):
         try:
             backend = sa.make_url(value.get_secret_value()).get_backend_name()
         except (sa.exc.ArgumentError, ValueError):
-            raise ValueError(f"is no database URL; write it like {SUPPORTED}") from None
+            raise ValueError(f"is not a database URL; write it like {SUPPORTED}") from None
         if backend not in BACKENDS:
             raise ValueError(f"{backend} is not supported; use {SUPPORTED}")
         return value

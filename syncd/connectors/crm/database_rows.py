@@ -62,7 +62,7 @@ def fitted(field: str, type_: sa.types.TypeEngine[Any], value: Any, backend: str
 
 def _storable(field: str, value: Any, backend: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
-        raise BadValue(field, f"{value} is no number to store")
+        raise BadValue(field, f"{value} is not a number that can be stored")
     if isinstance(value, int) and not -LARGEST <= value < LARGEST:
         raise BadValue(field, "a whole number of more than 64 bits")
     if isinstance(value, str):

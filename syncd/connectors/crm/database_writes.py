@@ -49,7 +49,7 @@ def row_of(place: int, write: Write, tables: Tables, backend: str) -> TableWrite
     if table is None:
         raise _missing(f"there is no table {write.object!r}; create it, or set create_tables: true", "")
     if write.key_field and not is_unique(table, write.key_field) and find_column(table, write.key_field) is not None:
-        text = f"{write.object}.{write.key_field} is no key: put a unique index on it"
+        text = f"{write.object}.{write.key_field} is not a unique key: put a unique index on it"
         raise _missing(text, write.key_field)
     values: dict[str, Any] = {}
     names: dict[str, str] = {}

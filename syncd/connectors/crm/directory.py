@@ -79,7 +79,7 @@ class Directory:
         if len(found) > 1 and (object, term.field, *ids) not in self._named:
             self._named.add((object, term.field, *ids))
             rest = ", ".join(ids[1:])
-            log.warning("several %s records are %s: took %s, not %s", object, term.field, ids[0], rest)
+            log.warning("several %s records match %s: using %s, ignoring %s", object, term.field, ids[0], rest)
         return found[0] if found else None
 
     def find(self, wanted: PersonQuery) -> PersonMatch | None:

@@ -74,14 +74,14 @@ class ZohoDeskSettings(ConnectorSettings):
 
     org_id: str = Field(pattern=r"^\d+$", description="organisation id (Setup, Developer Space, API)")
     data_center: Annotated[DataCentreName, Prompt()] = Field(
-        "us", description="where the account lives: us, eu, in, au, jp, ca, cn, sa, …"
+        "us", description="the account's data centre: us, eu, in, au, jp, ca, cn, sa, …"
     )
-    base_url: BaseUrl | None = Field(None, description="Zoho Desk; default: the data centre's")
-    accounts_url: BaseUrl | None = Field(None, description="Zoho's accounts host; default: the data centre's")
+    base_url: BaseUrl | None = Field(None, description="Zoho Desk's API URL; default: the data centre's")
+    accounts_url: BaseUrl | None = Field(None, description="Zoho's accounts server; default: the data centre's")
     auth: ZohoAuth = Field(description="OAuth client; scopes Desk.tickets.READ, Desk.search.READ, Desk.contacts.READ")
     departments: list[str] = Field([], description="only tickets of these department ids; empty: of all")
     webhook_ids: list[str] = Field([], description="only webhooks with these ids; empty: any of this organisation")
-    keep_credits: int = Field(100, ge=0, description="API credits a day that are left to others")
+    keep_credits: int = Field(100, ge=0, description="API credits a day that are reserved for other clients")
 
 
 _encode = msgspec.json.Encoder().encode
@@ -152,9 +152,9 @@ class ZohoDesk:
         try:
             events = parse(request.body).value
         except ValueError as error:
-            raise Malformed(f"the body is no JSON: {error}") from None
+            raise Malformed(f"the body is not JSON: {error}") from None
         if not isinstance(events, list):
-            raise Malformed(f"the body is no JSON array of events but {type(events).__name__}")
+            raise Malformed(f"the body is not a JSON array of events but {type(events).__name__}")
 
         def make(event: Any, where: str) -> Batch:
             found = self._hint(event, where)
@@ -180,7 +180,7 @@ class ZohoDesk:
         ids = [str(payload.get(name) or "") for name in names]
         for name, id_ in zip(names, ids, strict=True):
             if not _ID.fullmatch(id_):
-                raise Malformed(f"{where}, payload.{name}: {id_[:40]!r} is no id")
+                raise Malformed(f"{where}, payload.{name}: {id_[:40]!r} is not an id")
         return Hint(key=":".join((kind, *ids)), data={"route": str(Route.WEBHOOK)})
 
     # ---- hints

@@ -67,7 +67,7 @@ def _code(answer: Response) -> tuple[str, str]:
     try:
         said = answer.json()
     except Failure:
-        return "", "an answer that is no JSON"
+        return "", "an answer that is not JSON"
     return str(said.get("errorCode") or ""), str(said.get("message") or "")[:200]
 
 

@@ -24,7 +24,7 @@ def check(api: DeskApi, org: str, departments: Sequence[str], now: datetime) -> 
     try:
         known = api.departments()
     except Misconfigured as refused:
-        text = f"whether the departments exist cannot be told: {refused}"
+        text = f"cannot check whether the departments exist: {refused}"
         yield Finding(Level.WARNING, "departments", text, "for this alone the token would need Desk.settings.READ")
         return
     for id_ in departments:

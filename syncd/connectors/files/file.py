@@ -40,15 +40,15 @@ class FileSettings(ConnectorSettings):
     path: Path = Field(description="A file, or a pattern such as `inbox/*.csv`: CSV, XLSX, XLS, ODS or JSON lines.")
     kind: Literal["contact", "account"] = Field(alias="as", description="What a row is: a person or a company.")
     map: dict[str, str | None] = Field(
-        default={}, description="What is which column, where the guess is wrong: `{email: Mailbox, phone: null}`."
+        default={}, description="Column mapping, where the guess is wrong: `{email: Mailbox, phone: null}`."
     )
     sheet: str = Field("", description="The sheet of a workbook; default: the first that has rows and is not hidden.")
     encoding: str = Field(
         "",
-        description="Of text files, such as `windows-1258` or `gb18030`; default: told from the bytes and `region:`.",
+        description="Encoding of text files, such as `windows-1258` or `gb18030`; default: detected by content and `region:`.",
     )
     settle: Duration = Field(
-        default=timedelta(seconds=5), description="How long a file must not have changed before it is read."
+        default=timedelta(seconds=5), description="How long a file must be unchanged before it is read."
     )
 
 
@@ -132,7 +132,8 @@ class FileSource:
             file, at = str(row["file"]), datetime.fromisoformat(row["at"])
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError):
             raise Malformed(
-                "this is no row but a whole file: it is read again when it or the keys of its source change; discard this"
+                "this item is a whole file, not a row: the file is read again when it or the keys of its source "
+                "change; discard this item"
             ) from None
         kind, now = self._settings.kind, self._context.clock()
         try:

@@ -51,7 +51,9 @@ def signal_of(
     )
     if kind == "contact":
         if said.get("email") and not person.email:
-            raise Malformed(f"{_header(headers, texts, found, 'email')}: {said['email'][:80]!r} is no e-mail address")
+            raise Malformed(
+                f"{_header(headers, texts, found, 'email')}: {said['email'][:80]!r} is not an email address"
+            )
         if not person.identity:
             hint = "" if context.region else "; a number without +… needs region: in the configuration"
             if lost:

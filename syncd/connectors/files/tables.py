@@ -188,6 +188,6 @@ def _objects(path: Path, codec: str, region: str | None) -> Iterator[tuple[int, 
             try:
                 found = orjson.loads(text)
             except (orjson.JSONDecodeError, RecursionError) as error:
-                yield number, f"is no JSON: {error}", note
+                yield number, f"is not JSON: {error}", note
                 continue
-            yield number, found if isinstance(found, dict) else "is no JSON object", note
+            yield number, found if isinstance(found, dict) else "is not a JSON object", note

@@ -57,7 +57,7 @@ class Verify(ConnectorSettings):
         "", description="hmac, bearer, jwt: the header that carries the signature or token"
     )
     prefix: str = Field(
-        "", description="hmac: text before the signature, such as `sha256=`; bearer: `none` for no word Bearer"
+        "", description="hmac: text before the signature, such as `sha256=`; bearer: `none` to expect the bare token"
     )
     algorithm: Literal["sha1", "sha256", "sha384", "sha512"] | None = Field(
         None, description="hmac: the hash, default sha256"
@@ -72,7 +72,7 @@ class Verify(ConnectorSettings):
         "", pattern=r"^[\w.\-]{0,30}$", description="hmac: the name of the signed time in such a header, such as `t`"
     )
     separator: Literal[",", ";", "&", "|", " "] | None = Field(
-        None, description="hmac: what stands between the values of such a header, default a comma"
+        None, description="hmac: the separator between the values of such a header, default a comma"
     )
     signed: str = Field(
         "",
@@ -81,14 +81,14 @@ class Verify(ConnectorSettings):
     timestamp_header: str = Field("", description="hmac: the header that carries the signed time")
     timestamp_unit: Unit | None = Field(None, description="hmac: s, ms or iso; default s")
     id_header: str = Field("", description="hmac: the header that carries the signed id")
-    tolerance: Duration | None = Field(None, description="how far the signed time may be from now")
+    tolerance: Duration | None = Field(None, description="largest allowed difference between the signed time and now")
     jwks_url: Annotated[str, AfterValidator(_url), Prompt(when={"scheme": ("jwt",)})] = Field(
-        "", description="jwt: where the sender publishes its keys"
+        "", description="jwt: the URL of the sender's published keys (JWKS)"
     )
     issuer: Annotated[str, Prompt(when={"scheme": ("jwt",)})] = Field("", description="jwt: the `iss` that is accepted")
     audience: list[str] = Field([], description="jwt: the `aud` values that are accepted; empty: any")
     insecure: Annotated[bool, Prompt(when={"scheme": ("none",)})] = Field(
-        False, description="needed with `scheme: none`: anybody may post events"
+        False, description="required with `scheme: none`: anyone may post events"
     )
 
     @field_validator("secret")

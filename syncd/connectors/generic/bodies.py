@@ -15,7 +15,7 @@ DEEPEST = 64
 
 
 def read_json(body: bytes, what: str = "the body", content_type: str = "") -> Parsed:
-    """The value of a JSON text, in the charset of its content type. Raises Malformed for what is no JSON or nested deeper than
+    """The value of a JSON text, in the charset of its content type. Raises Malformed for what is not JSON or nested deeper than
     DEEPEST."""
     try:
         parsed = parse(body, codec_of(charset_of(content_type)))
@@ -23,7 +23,7 @@ def read_json(body: bytes, what: str = "the body", content_type: str = "") -> Pa
         if str(error) == "nested too deep":
             raise Malformed(f"{what} is nested too deep") from None
         seen = body[:60].decode("utf-8", "replace")
-        raise Malformed(f"{what} is no JSON ({error}): {seen!r}") from None
+        raise Malformed(f"{what} is not JSON ({error}): {seen!r}") from None
     if body.count(b"[") + body.count(b"{") > DEEPEST and _depth(parsed.value) > DEEPEST:
         raise Malformed(f"{what} is nested deeper than {DEEPEST} levels")
     return parsed

@@ -33,7 +33,7 @@ def events_of(request: Request) -> list[Parsed] | None:
     if kind in (MANY, ONE) or (kind.endswith("json") and "ce-specversion" not in request.headers):
         body = read_json(request.body, content_type=request.headers.get("content-type", ""))
         if kind == MANY and not isinstance(body.value, list):
-            raise Malformed("a batch of CloudEvents that is no JSON array")
+            raise Malformed("a batch of CloudEvents that is not a JSON array")
         if isinstance(body.value, list) and kind != ONE:
             return [Parsed(*pair) for pair in zip(body.value, body.original, strict=True)]
         return [body]
@@ -54,7 +54,7 @@ def read_structured(event: Parsed, where: str, region: str | None = None) -> Eve
     """An event in one JSON object. Raises Malformed."""
     value = event.value
     if not isinstance(value, dict):
-        raise Malformed(f"{where} is no JSON object but {type(value).__name__}")
+        raise Malformed(f"{where} is not a JSON object but {type(value).__name__}")
     attributes = {name: said for name, said in value.items() if name not in _BESIDES}
     data, encoded = value.get("data"), value.get("data_base64")
     if attributes.get("specversion") == "0.3" and str(value.get("datacontentencoding")).lower() == "base64":
@@ -126,7 +126,9 @@ def _value(raw: bytes, content_type: str, where: str, region: str | None) -> tup
 
 def _draft(attributes: Mapping[str, Any], data: Any, where: str, replaced: Mapping[str, str]) -> EventDraft:
     if attributes.get("specversion") not in VERSIONS:
-        raise Malformed(f"{where}, specversion: {attributes.get('specversion')!r:.60} is none of {', '.join(VERSIONS)}")
+        raise Malformed(
+            f"{where}, specversion: {attributes.get('specversion')!r:.60} is not one of {', '.join(VERSIONS)}"
+        )
     missing = [
         name for name in ("id", "source", "type") if not isinstance(attributes.get(name), str) or not attributes[name]
     ]

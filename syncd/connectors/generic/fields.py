@@ -57,7 +57,7 @@ class PersonMap(ConnectorSettings):
     email: Expression = Field("", description="e-mail address")
     phone: Expression = Field("", description="phone number, in any form")
     company: Expression = Field("", description="company")
-    handles: dict[str, Expression] = Field({}, description="network -> id there")
+    handles: dict[str, Expression] = Field({}, description="social network -> id in that network")
 
 
 class SignalMap(ConnectorSettings):
@@ -65,19 +65,19 @@ class SignalMap(ConnectorSettings):
     {{ headers['name'] }}, {{ query.name }}."""
 
     type: Annotated[str, AfterValidator(_known_type)] = Field(
-        description="signal type; one that is not in the catalogue gets custom. before it"
+        description="signal type; a type outside the catalogue gets the prefix custom."
     )
     each: Whole | None = Field(None, description="a list in the body: one signal per `item` of it")
     id: Expression = Field("", description="the sender's id of the event; empty: a hash of the body or item")
-    occurred_at: Expression = Field("", description="when; ISO 8601, RFC 2822, unix seconds or ms; empty: now")
-    title: Expression = Field("", description="one line for a person")
-    text: Expression = Field("", description="what was said")
-    url: Expression = Field("", description="where to look at it")
-    thread: Expression = Field("", description="what belongs together")
-    reply: Expression = Field("", description="how to answer; default mailto: or tel: of the person")
+    occurred_at: Expression = Field("", description="event time; ISO 8601, RFC 2822, Unix seconds or ms; empty: now")
+    title: Expression = Field("", description="one-line summary")
+    text: Expression = Field("", description="text of the message")
+    url: Expression = Field("", description="URL to view it")
+    thread: Expression = Field("", description="id of the conversation")
+    reply: Expression = Field("", description="URL to reply to; default: mailto: or tel: of the person")
     person: PersonMap = Field(PersonMap(), description="who did it")
     data: dict[str, Expression] | Whole = Field(
-        "{{ item or body }}", description="what else to keep; default: the whole item or body"
+        "{{ item or body }}", description="further data to keep; default: the whole item or body"
     )
 
     @model_validator(mode="after")
@@ -182,7 +182,7 @@ class FieldMap:
         if items is None:
             raise Malformed(f"each: there is nothing at {self._each.text}")
         if not isinstance(items, list):
-            raise Malformed(f"each: {self._each.text} is no list but {type(items).__name__}")
+            raise Malformed(f"each: {self._each.text} is not a list but {type(items).__name__}")
         if len(items) > MOST_ITEMS:
             raise Malformed(f"each: {len(items)} items, more than {MOST_ITEMS}")
         many = len(items)

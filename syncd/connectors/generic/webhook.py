@@ -44,13 +44,13 @@ class WebhookSettings(ConnectorSettings):
     verify: Verify = Field(description="how a request proves that it is authentic")
     account: str = Field("", description="part of the ids; default: the source's name, which then must stay")
     format: Annotated[Literal["cloudevents", "json", "form"], Prompt(suggest="json")] = Field(
-        "cloudevents", description="what the body is"
+        "cloudevents", description="format of the body"
     )
     signal: Annotated[SignalMap | None, Prompt(when={"format": ("json", "form")})] = Field(
-        None, description="json and form: what of the body becomes what of the signal"
+        None, description="json and form: which part of the body becomes which field of the signal"
     )
     allowed_rate: int | None = Field(
-        None, ge=1, description="requests a minute we tell a CloudEvents sender it may make; default: no limit"
+        None, ge=1, description="requests per minute that CloudEvents senders are allowed; default: no limit"
     )
 
     @model_validator(mode="after")
@@ -73,7 +73,7 @@ class Webhook:
         self._fields = FieldMap(settings.signal, form, context.region) if settings.signal else None
         self._jwks = JwksKeys(settings.verify.jwks_url) if settings.verify.jwks_url else None
         if settings.verify.scheme == "none":
-            log.warning("source %s takes events from anybody: its verify.scheme is none", context.name)
+            log.warning("source %s accepts events from anyone: its verify.scheme is `none`", context.name)
 
     def handshake(self, request: Request) -> Reply | None:
         if request.method == "HEAD":

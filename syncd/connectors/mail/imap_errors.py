@@ -138,5 +138,5 @@ def translated(where: str, otherwise: type[Failure] = Transient) -> Iterator[Non
         raise refusal(where, error, otherwise) from error
     except (ValueError, LookupError, TypeError, AssertionError) as error:  # the library met an answer it cannot parse
         raise Transient(
-            f"{where}: an answer that is no IMAP: {shorten(one_line(str(error)), 200)}", code="protocol"
+            f"{where}: an answer that is not IMAP: {shorten(one_line(str(error)), 200)}", code="protocol"
         ) from error

@@ -33,7 +33,7 @@ _REMEDIES = {
     "AADSTS700016": "client_id is unknown in this tenant; check client_id and tenant",
     "AADSTS90002": "there is no such tenant; check auth.tenant",
     "AADSTS900023": "there is no such tenant; check auth.tenant",
-    "AADSTS65001": "nobody has consented to the app yet; " + _AGAIN,
+    "AADSTS65001": "consent for the app is missing; " + _AGAIN,
     "AADSTS70008": "the sign-in has expired; " + _AGAIN,
     "AADSTS700082": "the refresh token was not used for too long and has expired; " + _AGAIN,
     "AADSTS50173": "the password was changed since; " + _AGAIN,
@@ -112,7 +112,7 @@ def _refresh_token(auth: ImapAuth, held: Token | None, name: str) -> str:
     first = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
     newest = (held.refresh if held else "") or first
     if not newest:
-        raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code="sign_in")
+        raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code="sign_in")
     return newest
 
 

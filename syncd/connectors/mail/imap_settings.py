@@ -47,24 +47,26 @@ class ImapAuth(ConnectorSettings):
 
     flow: Flow = Field(
         default="refresh_token",
-        description="`refresh_token`: a person signs in once, with `syncd auth NAME`; `client_credentials`: the app itself has "
-        "the right to the mailbox (Microsoft 365).",
+        description="`refresh_token`: sign in once with `syncd auth NAME`; `client_credentials`: the app itself has "
+        "access to the mailbox (Microsoft 365).",
     )
     client_id: str = Field(min_length=1, description="Client (application) id of the app registered at the host.")
     client_secret: SecretStr | None = Field(
-        default=None, description="Its secret; a public client has none. Needed for `client_credentials`."
+        default=None, description="The app's secret; public clients do not have one. Needed for `client_credentials`."
     )
     refresh_token: SecretStr | None = Field(
-        default=None, description="A refresh token got elsewhere, instead of `syncd auth NAME`."
+        default=None, description="A refresh token obtained elsewhere, instead of `syncd auth NAME`."
     )
     tenant: Annotated[str, Prompt()] = Field(
         default="",
         pattern=r"^[A-Za-z0-9._-]*$",
         description="Microsoft 365: the directory (tenant) id or domain; needed for `client_credentials`.",
     )
-    scopes: tuple[str, ...] = Field(default=(), description="Default: those of the preset.")
-    authorize_url: Address = Field(default="", description="Where a person signs in; default: that of the preset.")
-    token_url: Address = Field(default="", description="Where tokens are got; default: that of the preset.")
+    scopes: tuple[str, ...] = Field(default=(), description="Scopes to request; default: those of the preset.")
+    authorize_url: Address = Field(
+        default="", description="The authorization endpoint, where you sign in; default: that of the preset."
+    )
+    token_url: Address = Field(default="", description="The token endpoint; default: that of the preset.")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -102,9 +104,9 @@ class ImapSettings(MailSettings):
         default=None,
         description="Certificates (PEM) to trust instead of the system's, for a server with a private one.",
     )
-    username: str = Field(min_length=1, description="The login name, at most hosts the address.")
+    username: str = Field(min_length=1, description="The login name; on most hosts, the email address.")
     password: Annotated[SecretStr | None, Prompt(unless={"preset": ("microsoft365",)})] = Field(
-        default=None, description="The password; many hosts want an app password. Either this or `auth`."
+        default=None, description="The password; many hosts require an app password. Either this or `auth`."
     )
     auth: Annotated[ImapAuth | None, Prompt(when={"preset": ("microsoft365",)})] = Field(
         default=None, description="Sign-in by OAuth 2.0, instead of `password`."
@@ -112,21 +114,23 @@ class ImapSettings(MailSettings):
     folders: tuple[str, ...] = Field(
         default=("INBOX",),
         min_length=1,
-        description="Folders to watch, written as people see them (`Köln`, `Sales/2026`). The first few are waited on (IDLE), "
-        "all are polled.",
+        description="Folders to watch, written as mail programs show them (`Köln`, `Sales/2026`). The first few are watched by "
+        "IDLE, all are polled.",
     )
     idle: bool = Field(
         default=True,
         description="Wait for the server's word of new mail (IDLE) where it can give it, besides the polls. Not with `cron`.",
     )
-    page_size: int = Field(default=50, ge=1, le=500, description="Mails a batch; after a kill one batch is read again.")
+    page_size: int = Field(
+        default=50, ge=1, le=500, description="Mails per batch; after a crash, one batch is read again."
+    )
 
     @field_validator("host")
     @classmethod
     def _plain_host(cls, value: str) -> str:
         """A URL or host:port would only show as a name that nobody knows, at the first poll."""
         if re.search(r"[/@\s]", value) or (":" in value and not _ipv6(value)):
-            raise ValueError(f"{value!r} is no host name; write imap.example.com, and another port as port:")
+            raise ValueError(f"{value!r} is not a host name; write imap.example.com, and another port as port:")
         return value
 
     @model_validator(mode="before")

@@ -174,7 +174,7 @@ class MaildirSource:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
             stat = os.fstat(opened.fileno())
             if not S_ISREG(stat.st_mode):
-                raise OSError(f"{path} is no file")
+                raise OSError(f"{path} is not a regular file")
             truncated = stat.st_size > self._settings.max_size
             raw = opened.read(HEAD_BYTES if truncated else int(self._settings.max_size))
         arrived = _moment(stat.st_mtime)

@@ -39,7 +39,7 @@ class MboxSettings(MailSettings):
     """Keys of an `mbox` source."""
 
     paths: tuple[Path, ...] = Field(
-        min_length=1, description="The files, such as /var/mail/sales. A file that is taken away is an empty one."
+        min_length=1, description="The files, such as /var/mail/sales. A missing file counts as empty."
     )
 
 

@@ -21,7 +21,7 @@ class MailSettings(ConnectorSettings):
     )
     capture: Literal["whole", "headers"] = Field(
         default="whole",
-        description="`headers` keeps who wrote, to whom, when, the subject and the message ids: no text and no names of "
+        description="`headers` keeps sender, recipients, time, the subject and the message ids: no text and no names of "
         "attachments. The text is looked at while reading (bounces, ids of mails without Message-ID) and not kept.",
     )
     lists: bool = Field(
@@ -37,7 +37,7 @@ class MailSettings(ConnectorSettings):
     own_addresses: tuple[str, ...] = Field(
         default=(),
         description="Addresses the company itself sends from. Mail from them is dropped, unless it is a contact form's mail "
-        "whose Reply-To is somebody else.",
+        "with another address in Reply-To.",
     )
 
     @field_validator("own_addresses")

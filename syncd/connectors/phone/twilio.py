@@ -119,7 +119,7 @@ class Twilio:
         if form.get("AccountSid") != self._account:
             raise Malformed(f"AccountSid is {form.get('AccountSid', 'missing')!r:.60}, not {self._account}")
         if not SID.fullmatch(call.sid):
-            raise Malformed(f"CallSid is {call.sid!r:.60}, which is none")
+            raise Malformed(f"CallSid is {call.sid!r:.60}, which is not a call id")
         about = call.parent or call.sid
         leg_status = call.status if call.parent else form.get("DialCallStatus", "")
         if leg_status == "completed":  # taken: whatever the other legs say

@@ -187,7 +187,7 @@ def failure(answer: Response, now: datetime) -> Failure:
             said = answer.json()
             code, message = said.get("code"), str(said.get("message", ""))[:200]
         except Failure:
-            message = "an answer that is no JSON"
+            message = "an answer that is not JSON"
     entry = (_ERRORS.get(code) if isinstance(code, int) else None) or _STATUSES.get(answer.status)
     if entry is None:
         known = answer.status >= 500

@@ -31,5 +31,5 @@ def check(calls: TwilioCalls, numbers: Sequence[str], now: datetime) -> Iterator
         if calls.owns(number):
             yield Finding(Level.OK, f"number {number}", "is a number of this account")
         else:
-            text = "is no number of this account: no call to it will be seen"
+            text = "is not a number of this account: calls to it will not be recorded"
             yield Finding(Level.FAULT, f"number {number}", text, "correct numbers: (write it like +14155550100)")

@@ -50,7 +50,7 @@ class TwilioNumbers:
         if taken and not force:
             told = "; ".join(f"{_number(row)} reports to {row['status_callback']}" for row in taken[:5])
             more = f" and {len(taken) - 5} more" if len(taken) > 5 else ""
-            raise SyncdError(f"{told}{more}: somebody set that on purpose; --force points it here instead")
+            raise SyncdError(f"{told}{more}: another address is already set there; --force replaces it with this one")
         return [self._read(row if self._points_here(row) else self._point(row, self._url)) for row in rows]
 
     def unsubscribe(self, id: str) -> None:
@@ -109,5 +109,5 @@ def _number(row: Mapping[str, Any]) -> str:
 
 def _sid(text: str) -> str:
     if not SID.fullmatch(text):
-        raise SyncdError(f"{text[:60]!r} is no id of a Twilio number")
+        raise SyncdError(f"{text[:60]!r} is not an id of a Twilio number")
     return text

@@ -191,7 +191,7 @@ destinations:
             if name not in module.unique and name != module.check:
                 raise ZohoRowError(
                     "INVALID_DATA",
-                    "the field given is no duplicate check field",
+                    "the field given is not a duplicate check field",
                     {"api_name": "duplicate_check_fields"},
                 )
 

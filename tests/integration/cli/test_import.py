@@ -49,7 +49,7 @@ def test_it_shows_what_it_takes_for_what_and_a_dry_run_touches_nothing(here: Use
         "  Notiz        not used (kept in signal.data.row)",
     ]
     assert "p0@x.example | An | Nr 0 | note" in ran.err
-    assert "would bring 4 new, 0 known, 1 wrong rows\n  list.csv:6: E-Mail: 'nobody' is no e-mail address" in ran.err
+    assert "would bring 4 new, 0 known, 1 wrong rows\n  list.csv:6: E-Mail: 'nobody' is not an email address" in ran.err
     assert here.done("--json", "signals", "list").lines == []
 
 

@@ -279,7 +279,7 @@ def test_a_webhook_is_asked_for_its_format(tmp_path: Path) -> None:
     terminal.answer("signal.type: ", "")
     terminal.answer("signal.type is required; for example custom.order", "custom.order")
     terminal.answer("url [", "nonsense")
-    terminal.answer("is no database URL", "sqlite:///./signals.db")
+    terminal.answer("is not a database URL", "sqlite:///./signals.db")
     assert terminal.end() == 0, terminal.seen
     assert check_configuration(tmp_path / "config.yaml").faults == ()
     read = yaml.safe_load((tmp_path / "config.yaml").read_text("utf-8"))

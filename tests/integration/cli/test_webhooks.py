@@ -165,7 +165,7 @@ def test_what_somebody_else_set_is_not_taken_over_silently(house: House) -> None
     house.phone.add_number(OURS, status_callback="https://else.example/calls")
     ran = house.folder.syncd("webhooks", "register", "phones")
     assert ran.code == 1
-    assert f"{OURS} reports to https://else.example/calls: somebody set that on purpose; --force" in ran.err
+    assert f"{OURS} reports to https://else.example/calls: another address is already set there; --force" in ran.err
     assert house.phone.records("numbers")[0]["status_callback"] == "https://else.example/calls"
     house.folder.done("webhooks", "register", "phones", "--force")
     assert house.phone.records("numbers")[0]["status_callback"] == house.url("phones")

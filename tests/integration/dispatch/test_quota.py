@@ -83,7 +83,7 @@ def test_another_pause_is_not_ended_by_a_quota(tmp_path: Path) -> None:
     rig.here = {"quota": {"calls": 1000}}
     rig.restart()
     assert rig.step().claimed == 0
-    assert "told to slow down" in rig.lane.trouble
+    assert "throttled: " in rig.lane.trouble
 
 
 def test_the_pause_for_what_others_use_ends_when_the_account_has_more(tmp_path: Path) -> None:

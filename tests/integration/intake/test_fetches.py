@@ -209,7 +209,7 @@ def test_what_an_earlier_version_could_not_read_is_released(
     store: Store, clock: Clock, sent: bytes, headers: dict[str, str], title: str
 ) -> None:
     request = Request("POST", "https://x/webhooks/desk", {"content-type": "application/json", **headers}, sent, clock())
-    kept = quarantined_request(request, "desk", "the body is no JSON", clock())
+    kept = quarantined_request(request, "desk", "the body is not JSON", clock())
     store.journal.commit(JournalEntry("desk", quarantined=(kept,), received_at=clock()))
     keys = {
         "verify": {"scheme": "none", "insecure": True},

@@ -174,7 +174,7 @@ rules:
     assert ran.code == 1
     assert "mappings/zoho.yaml:7:60 rules[0].fields.Discription: Tasks has no field Discription" in ran.out
     assert "(did you mean Description?)" in ran.out
-    assert "'Compleeted' is none of the values of Tasks.Status (did you mean Completed?)" in ran.out
+    assert "'Compleeted' is not one of the values of Tasks.Status (did you mean Completed?)" in ran.out
     ran = folder.syncd("prepare", "crm")
     assert (ran.code, "by hand" in ran.out, "correct the name" in ran.out) == (1, True, True)
 

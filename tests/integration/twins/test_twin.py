@@ -174,7 +174,7 @@ def test_driving_a_twin_over_http(connect: Callable[..., Any]) -> None:
     [
         ("GET", "/_twin/nope", None, 404, "nothing at"),
         ("POST", "/_twin/nope", {}, 404, "nothing at"),
-        ("POST", "/_twin/faults", [{"do": "nope"}], 400, "is none of"),
+        ("POST", "/_twin/faults", [{"do": "nope"}], 400, "is not one of"),
         ("POST", "/_twin/records/Nope", {"a": 1}, 400, "no module 'Nope'"),
         ("POST", "/_twin/records/Leads", {"Nope": 1}, 400, "no field Nope"),
         ("POST", "/_twin/convert/1", {}, 400, "not a lead"),

@@ -191,8 +191,8 @@ def test_keys() -> None:
     [
         ({"tls": "none"}, r"127\.0\.0\.1 only"),
         ({"own_addresses": ["nobody"]}, "not an e-mail address"),
-        ({"host": "imap.example.com:993"}, "is no host name; write imap.example.com, and another port as port:"),
-        ({"host": "https://imap.example.com/"}, "is no host name"),
+        ({"host": "imap.example.com:993"}, "is not a host name; write imap.example.com, and another port as port:"),
+        ({"host": "https://imap.example.com/"}, "is not a host name"),
         ({"host": ""}, "host is missing.*gmail, microsoft365, zoho_mail"),
         ({"password": None}, "neither password nor auth is set; set exactly one"),
         ({"auth": APP}, "password and auth are both set; set exactly one"),

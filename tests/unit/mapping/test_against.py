@@ -146,7 +146,7 @@ CASES: list[tuple[dict[str, list[FieldDescription]], str]] = [
     ),
     (
         changed("Task", "Status", values=("Open",), restricted=False),
-        "warning: m.yaml:17:17 rules[0].on_create.Status: 'Completed' is none of the values of Task.Status (there are: Open)",
+        "warning: m.yaml:17:17 rules[0].on_create.Status: 'Completed' is not one of the values of Task.Status (there are: Open)",
     ),
     (
         changed("Task", "Status", values=None, length=5),

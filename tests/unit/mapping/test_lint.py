@@ -70,7 +70,7 @@ rules:
         (4, "people.create", "is never used"),
         (4, "people.create.fields.Name", "only the last alternative is shortened"),
         (6, "rules[0]", "has no key"),
-        (6, "rules[0]", "opens a Task for somebody to act on, also for signals of the past"),
+        (6, "rules[0]", "opens a Task that needs action, for past signals too"),
         (6, "rules[0]", "the rule a has no name"),
         (7, "rules[0].signals[0]", "call.mised fits no signal type"),
         (10, "rules[0].when", "never holds"),

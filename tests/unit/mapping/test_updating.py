@@ -53,7 +53,7 @@ def test_a_draft_of_the_persons_own_record() -> None:
         (f"{RULE}, fields: {{Title: x}}", "Title cannot be filled here: fields fills it too"),
         (f"{RULE}, clear: [Title]", "Title is filled by this rule too"),
         ("id: a, signals: ['*'], update: Contact", "writes nothing: it has no fields"),
-        ("id: a, signals: ['*'], update: Account, fields: {A: 1}", "nobody is found or made as Account"),
+        ("id: a, signals: ['*'], update: Account, fields: {A: 1}", "people.match and people.create have no Account"),
         (
             "id: a, signals: ['*'], upsert: Task, key: K, fill: {A: 1}",
             "fill cannot stand here: only a rule that updates",

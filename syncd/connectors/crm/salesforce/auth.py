@@ -76,7 +76,7 @@ def minter(settings: SalesforceSettings, context: Context, http: HttpClient) -> 
 
     def mint(held: Token | None) -> Token:
         if settings.signed_in and not (held and held.refresh):
-            raise Misconfigured(f"nobody has signed in yet; run: syncd auth {name}", code=NOBODY)
+            raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code=NOBODY)
         form = _form(settings, held, clock())
         try:
             answer = http.request("POST", TOKEN_PATH, form=form, write=True)
@@ -121,7 +121,7 @@ def _assertion(settings: SalesforceSettings, now: datetime) -> str:
         return jwt.encode(claims, private_key(auth), algorithm="RS256")
     except (ValueError, TypeError, jwt.PyJWTError):
         raise Misconfigured(
-            "auth.private_key is no unencrypted RSA private key in PEM form; it must begin with -----BEGIN",
+            "auth.private_key is not an unencrypted RSA private key in PEM form; it must begin with -----BEGIN",
             code="private_key",
         ) from None
 

@@ -154,7 +154,7 @@ class Salesforce(DestinationDefaults):
         tail = " AND IsDeleted = false" if archived else ""
         if not (soql.is_name(object) and soql.is_name(key_field)):
             raise Misconfigured(
-                f"{object}.{key_field} is no name of a field", code="key", scope=Scope.RULE, field=key_field
+                f"{object}.{key_field} is not a field name", code="key", scope=Scope.RULE, field=key_field
             )
         head = soql.select(("Id", key_field), object)
         statements = list(soql.selects(head, key_field, keys, tail, get=not self._composite))
@@ -164,7 +164,7 @@ class Salesforce(DestinationDefaults):
                 key, id_ = str(row.get(key_field, "")).lower(), str(row["Id"])
                 ids = held.setdefault(key, [])
                 if ids:
-                    log.warning("two %s records have the key %s: %s and %s", object, key, ids[0], id_)
+                    log.warning("two %s records share the key %s: %s and %s", object, key, ids[0], id_)
                 ids.append(id_)
         return {key: held[key.lower()] for key in keys if key.lower() in held}
 
@@ -203,7 +203,7 @@ class Salesforce(DestinationDefaults):
 def _need_names(object_: str, fields: Sequence[str]) -> None:
     for name in (object_, *fields):
         if not soql.is_name(name):
-            raise Misconfigured(f"{name} is no name of a field", code="fill", scope=Scope.RULE, field=name)
+            raise Misconfigured(f"{name} is not a field name", code="fill", scope=Scope.RULE, field=name)
 
 
 def _headers(settings: SalesforceSettings) -> dict[str, str]:
@@ -230,7 +230,7 @@ def _outcomes(collection: Collection, answer: Subresponse, suspects: list[Collec
 
 def _row(collection: Collection, row: Any) -> Outcome:
     if not isinstance(row, Mapping):
-        return Ambiguous("a row was answered with something that is no object", code="row")
+        return Ambiguous("a row was answered with something that is not an object", code="row")
     if row.get("success") is True and row.get("id"):
         known = {SalesforceMethod.CREATE: True, SalesforceMethod.UPDATE: False}.get(collection.way)
         created = row.get("created")

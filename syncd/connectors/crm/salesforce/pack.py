@@ -207,7 +207,7 @@ def formatted(field: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return ";".join(str(formatted(field, part)) for part in value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise Unsendable(field, f"{value} is no number Salesforce can store")
+        raise Unsendable(field, f"{value} is not a number that Salesforce can store")
     try:
         orjson.dumps(value)
     except TypeError as error:

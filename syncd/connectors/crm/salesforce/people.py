@@ -68,7 +68,7 @@ def _lookups(people: Iterable[PersonQuery]) -> Iterator[Lookup]:
 def _checked(lookup: Lookup) -> None:
     for name in (lookup.object, *(term.field for term in lookup.terms)):
         if not soql.is_name(name):
-            raise Misconfigured(f"people.match: {name!r} is no name of an object or field", code="people.match")
+            raise Misconfigured(f"people.match: {name!r} is not the name of an object or field", code="people.match")
 
 
 def _by_values(fields: Mapping[str, Mapping[str, None]]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:

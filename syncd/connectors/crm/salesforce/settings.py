@@ -32,7 +32,7 @@ NEEDED: dict[Flow, tuple[str, ...]] = {
 class SalesforceAuth(ConnectorSettings):
     """How syncd signs in: as an external client app (connected app) of the org."""
 
-    flow: Annotated[Flow, Field(description="how tokens are got; needs no person except refresh_token's first sign-in")]
+    flow: Annotated[Flow, Field(description="OAuth flow; only refresh_token needs an interactive sign-in, once")]
     client_id: Annotated[str, Field(min_length=1, description="consumer key of the external client app")]
     client_secret: Annotated[
         SecretStr | None,
@@ -49,7 +49,8 @@ class SalesforceAuth(ConnectorSettings):
     ] = None
     audience: Annotated[str, Field(description="jwt_bearer: `aud`; default by login_url (production or sandbox)")] = ""
     refresh_token: Annotated[
-        SecretStr | None, Field(description="refresh_token: one you have; without it, sign in by `syncd auth`")
+        SecretStr | None,
+        Field(description="refresh_token: an existing refresh token; without it, sign in with `syncd auth`"),
     ] = None
 
     @model_validator(mode="after")
@@ -68,13 +69,13 @@ class SalesforceSettings(ConnectorSettings):
     """A Salesforce org that records are written to."""
 
     login_url: Annotated[
-        str, Prompt(), Field(description="where tokens come from: the org's My Domain, or login/test.salesforce.com")
+        str, Prompt(), Field(description="sign-in URL: the org's My Domain, or login/test.salesforce.com")
     ] = PRODUCTION
     auth: Annotated[SalesforceAuth, Field(description="how syncd signs in")]
     api_version: Annotated[str, Field(description="REST API version, v52.0 or later")] = "v62.0"
-    composite: Annotated[
-        bool, Field(description="wrap five collections into one call (1,000 records a call instead of 200)")
-    ] = True
+    composite: Annotated[bool, Field(description="send five collections per call (1,000 records instead of 200)")] = (
+        True
+    )
     duplicate_rules: Annotated[
         Literal["obey", "allow_save"],
         Field(description="allow_save saves in spite of duplicate rules that only alert; blocking rules always block"),

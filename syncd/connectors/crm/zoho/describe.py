@@ -131,7 +131,7 @@ def _edition(client: ZohoClient) -> Finding:
     except Failure as refused:
         if refused.code != NO_SCOPE:
             raise
-        return Finding(Level.WARNING, "credits", f"the day's credits are not told: {refused.message}", hint)
+        return Finding(Level.WARNING, "credits", f"the day's credit limit is unknown: {refused.message}", hint)
     org = answer.get("org") if isinstance(answer, Mapping) else None
     licence = org[0].get("license_details") if isinstance(org, list) and org and isinstance(org[0], Mapping) else None
     told = licence if isinstance(licence, Mapping) else {}

@@ -197,7 +197,7 @@ class Zoho(DestinationDefaults):
         """`find` with every record of each key, the oldest first."""
         if not (coql.is_name(object) and coql.is_name(key_field)):
             raise Misconfigured(
-                f"{object}.{key_field} is no name of a field", code="key", scope=Scope.RULE, field=key_field
+                f"{object}.{key_field} is not a field name", code="key", scope=Scope.RULE, field=key_field
             )
         held: dict[str, list[str]] = {}
         for rows in self._ask(list(coql.selects(coql.select(("id", key_field), object), key_field, keys))):
@@ -205,7 +205,7 @@ class Zoho(DestinationDefaults):
                 key, id_ = str(row.get(key_field, "")).lower(), str(row["id"])
                 ids = held.setdefault(key, [])
                 if ids:
-                    log.warning("two %s records have the key %s: %s and %s", object, key, ids[0], id_)
+                    log.warning("two %s records share the key %s: %s and %s", object, key, ids[0], id_)
                 ids.append(id_)
         return {key: held[key.lower()] for key in keys if key.lower() in held}
 
@@ -224,7 +224,7 @@ class Zoho(DestinationDefaults):
         """By COQL, 50 records a call. A lead that was converted is not there any more."""
         for name in (object, *fields):
             if not coql.is_name(name):
-                raise Misconfigured(f"{name} is no name of a field", code="fill", scope=Scope.RULE, field=name)
+                raise Misconfigured(f"{name} is not a field name", code="fill", scope=Scope.RULE, field=name)
         statements = list(coql.selects(coql.select(("id", *fields), object), "id", ids))
         rows = {str(row["id"]): row for found in self._ask(statements) for row in found}
         return {id_: {name: rows[id_].get(name) for name in fields} for id_ in ids if id_ in rows}
@@ -270,7 +270,7 @@ def _about_people() -> Iterator[None]:
 def outcome(lane: CallTarget, write: Write, row: Any) -> Outcome:
     """What one `data[i]` means. Written without an id: the record is there under our key, and has to be looked up."""
     if not isinstance(row, Mapping):
-        return Ambiguous("a record was answered with something that is no object", code="rows")
+        return Ambiguous("a record was answered with something that is not an object", code="rows")
     if row.get("status") == "success":
         details = row.get("details")
         id_ = str(details.get("id") or "") if isinstance(details, Mapping) else ""

@@ -246,7 +246,7 @@ def formatted(field: str, value: Any) -> Any:
     if isinstance(value, dict):
         return {name: formatted(field, part) for name, part in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
-        raise Unsendable(field, f"{value} is no number Zoho can store")
+        raise Unsendable(field, f"{value} is not a number that Zoho can store")
     try:
         orjson.dumps(value)
     except TypeError as error:

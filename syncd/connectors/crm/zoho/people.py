@@ -129,7 +129,7 @@ def directory_of(region: str | None) -> Directory:
 def _checked(*names: str) -> None:
     for name in names:
         if not coql.is_name(name):
-            raise Misconfigured(f"people.match: {name!r} is no name of a module or field", code="people.match")
+            raise Misconfigured(f"people.match: {name!r} is not the name of a module or field", code="people.match")
 
 
 def _found(module: str, row: Row) -> PersonMatch | None:

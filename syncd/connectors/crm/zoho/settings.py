@@ -24,17 +24,19 @@ class ZohoSettings(ConnectorSettings):
     """A Zoho CRM account that records are written to."""
 
     data_center: Annotated[
-        DataCentreName, Prompt(), Field(description="where the account lives: the ending of its web address")
+        DataCentreName, Prompt(), Field(description="the account's data centre: the ending of its web address")
     ] = "us"
-    accounts_url: Annotated[BaseUrl | None, Field(description="where tokens come from; default: by data_center")] = None
+    accounts_url: Annotated[
+        BaseUrl | None, Field(description="accounts server, which issues tokens; default: by data_center")
+    ] = None
     base_url: Annotated[
-        BaseUrl | None, Field(description="where the CRM is; default: the api_domain that comes with the token")
+        BaseUrl | None, Field(description="API domain; default: the api_domain that comes with the token")
     ] = None
     auth: Annotated[ZohoAuth, Field(description="how syncd signs in")]
     api_version: Annotated[str, Field(description="CRM API version, v5 to v8")] = "v8"
     trigger: Annotated[
         tuple[Automation, ...] | None,
-        Field(description="automations that records of syncd set off; [] for none; default: all, as Zoho does"),
+        Field(description="automations that syncd's writes trigger; [] for none; default: all, as Zoho does"),
     ] = None
     lar_id: Annotated[
         str, Field(pattern=r"^\d*$", description="id of the assignment rule that distributes new leads; default: none")
@@ -45,7 +47,8 @@ class ZohoSettings(ConnectorSettings):
     daily_credits: Annotated[
         int | None,
         Field(
-            gt=0, description="the account's API credits in 24 hours, which Zoho's API does not tell (for `quota: 60%`)"
+            gt=0,
+            description="the account's API credits in 24 hours, which Zoho's API does not report (for `quota: 60%`)",
         ),
     ] = None
 
