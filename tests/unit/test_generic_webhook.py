@@ -133,9 +133,9 @@ def test_data_in_base64_and_data_that_is_text_and_no_data() -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "says"),
     [
-        (b"", "application/cloudevents+json", "no JSON"),
-        (b"[]", "application/cloudevents+json", "no JSON object"),
-        (b"{}", "application/cloudevents-batch+json", "no JSON array"),
+        (b"", "application/cloudevents+json", "not JSON"),
+        (b"[]", "application/cloudevents+json", "not a JSON object"),
+        (b"{}", "application/cloudevents-batch+json", "not a JSON array"),
         (b"{}", "application/cloudevents+json", "specversion"),
         (EVENT | {"id": 7}, "application/cloudevents+json", "the event, id: required"),
         (EVENT | {"time": "yesterday"}, "application/cloudevents+json", "occurred_at: 'yesterday'"),
@@ -329,7 +329,7 @@ def test_the_account_is_the_sources_name_by_default() -> None:
         ({"type": "{{ body.kind }}"}, {"a": 1}, "the body, type: empty"),
         ({"type": "{{ body.kind }}"}, {"kind": "k" * 201}, "the body, type: 201 characters"),
         ({"type": "custom.a", "each": "{{ body.list }}"}, {}, "nothing at"),
-        ({"type": "custom.a", "each": "{{ body.list }}"}, {"list": {}}, "no list but dict"),
+        ({"type": "custom.a", "each": "{{ body.list }}"}, {"list": {}}, "not a list but dict"),
         (
             {"type": "custom.a", "each": "{{ body }}", "occurred_at": "{{ item.t }}"},
             [{"t": []}],
@@ -402,7 +402,7 @@ def test_the_verifier_is_the_one_the_keys_describe(caplog: pytest.LogCaptureFixt
     with pytest.raises(NotAuthentic):
         source().verifier()(post(b"", authorization="Bearer other"), NOW)
     source(verify={"scheme": "none", "insecure": True}).verifier()(post(b""), NOW)
-    assert "takes events from anybody" in caplog.text
+    assert "accepts events from anyone" in caplog.text
     two = {"scheme": "bearer", "secret": ["old", "new"], "header": "x-key", "prefix": "none"}
     source(verify=two).verifier()(post(b"", x_key="new"), NOW)
 

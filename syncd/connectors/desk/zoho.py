@@ -166,7 +166,7 @@ class ZohoDesk:
         """The hint in one event, or why it is none. Raises Malformed."""
         payload = event.get("payload") if isinstance(event, dict) else None
         if not isinstance(payload, dict):
-            raise Malformed(f"{where}, payload: missing or no object")
+            raise Malformed(f"{where}, payload: missing or not an object")
         kind = _EVENTS.get(str(event.get("eventType")))
         if kind is None:
             return f"event {str(event.get('eventType'))[:40]}"

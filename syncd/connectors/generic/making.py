@@ -80,7 +80,7 @@ class Maker:
         address = str(person.raw.get("email", ""))
         if not person.identity and "@" in address:
             raise Malformed(
-                f"{draft.where}, person.email: no address can be read from {address[:80]!r}, and nothing else says who it is"
+                f"{draft.where}, person.email: {address[:80]!r} is not an email address, and no other identity is given"
             )
         return person
 

@@ -109,13 +109,13 @@ def test_the_validation_by_get_and_by_post_is_answered(twin: ZohoDeskTwin) -> No
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"", "no JSON"),
-        (b"{", "no JSON"),
-        (b"{}", "no JSON array"),
-        (b"[1]", "event 0, payload"),
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"{}", "not a JSON array"),
+        (b"[1]", "the event, payload: missing or not an object"),
         (b'[{"eventType":"Ticket_Add","payload":{"id":"../1"}}]', "payload.id"),
         (b'[{"eventType":"Ticket_Comment_Add","payload":{"id":"1"}}]', "payload.ticketId"),
-        (b"[" * 100_000, "no JSON"),
+        (b"[" * 100_000, "not JSON"),
     ],
 )
 def test_a_body_that_cannot_be_understood(twin: ZohoDeskTwin, body: bytes, says: str) -> None:
