@@ -64,11 +64,11 @@ class LimitsNames(Protocol):
 
 
 class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One field as the CRM describes it. `length`: characters at most, None when not limited or not told. `values`: the
+    """One field as the CRM describes it. `length`: characters at most, None when not limited or unknown. `values`: the
     picklist, None when any value is taken; `restricted`: a value beside it is refused (else it is taken, and probably not
     meant). `required`: a new record without it is refused. `unique`: the CRM itself refuses a second record with the same
     value. `key`: records can be upserted by it. `creatable`/`updatable`: whether our user may write it. `references`: objects
-    a link of a mapping may point at, () when not told."""
+    a link of a mapping may point at, () when unknown."""
 
     name: str
     type: str = ""
@@ -161,7 +161,7 @@ class MissingField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrepareResult(msgspec.Struct, frozen=True):
-    """What became of one need. `by_hand`: the API cannot; `message` then tells a person exactly where to click."""
+    """The outcome of one need. `by_hand`: the API cannot; `message` then says exactly where to click."""
 
     need: MissingField
     done: bool
@@ -171,9 +171,9 @@ class PrepareResult(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class Preparable(Protocol):
-    """A destination whose missing fields can be made, or whose admin can be told exactly how. One step a need, in their
+    """A destination whose missing fields can be made, or whose admin gets exact instructions. One step a need, in their
     order; asking twice makes nothing twice. A need whose name cannot be one of the admin's own fields (a misspelt standard
-    one) is refused by hand, never made. `dry`: only say what would be done."""
+    one) is refused, with instructions, never made. `dry`: only say what would be done."""
 
     def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]: ...
 
@@ -182,7 +182,7 @@ class Preparable(Protocol):
 
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):
-    """How a person signs in to this vendor for us (OAuth 2.0 authorization code with PKCE): plain vendor data. `grant` is
+    """How an operator signs in to this vendor for syncd (OAuth 2.0 authorization code with PKCE): plain vendor data. `grant` is
     where the token is kept in the TokenStore: the same id the connector asks for its tokens with. `reasons`: scope -> what
     it is for, shown to the person. `parameters` are added to the authorisation URL (`access_type=offline`,
     `prompt=consent`). `extra`: names in the token answer that are kept in `Token.extra` (`instance_url`, `api_domain`).
@@ -216,15 +216,15 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class SignsIn(Protocol):
-    """A connector that a person can sign in for with `syncd auth NAME`. `sign_in` is pure; it raises UsageError when the
-    configuration has no use for it (a flow without a person) and says so."""
+    """A connector that an operator can sign in for with `syncd auth NAME`. `sign_in` is pure; it raises UsageError when the
+    configuration has no use for it (a flow without a user) and says so."""
 
     def sign_in(self) -> SignIn: ...
 
 
 def own_grant(kind: str, name: str, *parts: str) -> tuple[str, ...]:
     """The parts of a grant (for `syncd.http.oauth.grant_id`) that belongs to one configured name: what `syncd auth
-    NAME` signed in for. Somebody who renames the entry signs in once more."""
+    NAME` signed in for. After a rename of the entry, sign in again."""
     return ("signed in", kind, name, *parts)
 
 
@@ -232,8 +232,8 @@ def own_grant(kind: str, name: str, *parts: str) -> tuple[str, ...]:
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook that the vendor has for somebody. `ours`: it points at this source's address. `state`: as the vendor says.
-    `active`: the vendor calls it. `note`: what a person still has to do for it, "" for nothing."""
+    """A webhook at the vendor, of any receiver. `ours`: it points at this source's address. `state`: as the vendor says.
+    `active`: the vendor calls it. `note`: what the operator still has to do for it, "" for nothing."""
 
     id: str
     url: str
@@ -248,7 +248,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 @runtime_checkable
 class Subscribable(Protocol):
     """A source whose vendor has an API for its webhooks. `subscribe` points the vendor at `Context.webhook_url` and returns
-    all that do so then; asked twice it changes nothing more, and never makes a second one. What points at somebody else is
+    all that do so then; asked twice it changes nothing more, and never makes a second one. What points elsewhere is
     taken over only with `force`; without it SyncdError says what that is, before anything is changed. `unsubscribe` of an id
     that is gone is done already."""
 
@@ -264,10 +264,10 @@ class Subscribable(Protocol):
 
 @runtime_checkable
 class Waiting(Protocol):
-    """A polling source that can be told of news (IMAP IDLE). `wait` holds what it waits on (connections) for as long as it is
-    iterated, and yields each time something may be new: also once when it has begun, for what came before. It ends within a
+    """A polling source that is notified of new items (IMAP IDLE). `wait` holds what it waits on (connections) as long as it is
+    iterated, and yields each time something may be new: also once when it starts, for what came before. It ends within a
     second of `stop` (asked by `is_set`), a connection that is being made aside; or by itself when it has nothing to wait on
-    and the schedule must do. A Failure ends this wait; the schedule goes on polling meanwhile."""
+    and the schedule must do. A Failure ends this wait; the schedule keeps polling meanwhile."""
 
     def wait(self, stop: threading.Event) -> Iterator[None]: ...
 
@@ -277,7 +277,7 @@ class Waiting(Protocol):
 
 class TablePreview(msgspec.Struct, frozen=True, kw_only=True):
     """A table before it is read. `columns`: header -> what it is taken for, "" when it is only kept with the row. `samples`:
-    the first rows, by header. `rows`: about how many there are, None when only the whole of it would tell."""
+    the first rows, by header. `rows`: about how many there are, None when only reading all of it would show."""
 
     columns: dict[str, str]
     samples: tuple[dict[str, str], ...] = ()
@@ -286,8 +286,8 @@ class TablePreview(msgspec.Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class Importable(Protocol):
-    """A source over one file that `syncd import` reads once, instead of polling it. `table` goes on from the `state` of the
-    last batch; rows that are wrong are `misfits`. Both raise Malformed for a file that is no table (`table` after what could
+    """A source over one file that `syncd import` reads once, instead of polling it. `table` resumes from the `state` of the
+    last batch; rows that are wrong are `misfits`. Both raise Malformed for a file that is not a table (`table` after what could
     be read of it) and OSError for one that cannot be opened."""
 
     def look(self) -> TablePreview: ...

@@ -86,7 +86,7 @@ def _no_memory(keys: Sequence[str]) -> dict[str, str]:
 class Context:
     """What the daemon lends a connector. `recall(keys)` reads the connector's own committed `Batch.remember` values
     (absent keys are absent in the answer). `webhook_url` is the public URL of this source's endpoint, "" if none is
-    configured. `region` is ISO 3166 alpha-2 or None. `directory`: where the configuration lies; `beside` anchors the paths in
+    configured. `region` is ISO 3166 alpha-2 or None. `directory`: where the configuration file is; `beside` anchors the paths in
     its keys there. `refusals`: whoever signs in with a secret that hosts lock accounts over asks it around each try."""
 
     name: str
@@ -100,7 +100,7 @@ class Context:
     refusals: LoginBackoff = field(default_factory=LoginBackoff)
 
     def beside(self, path: Path) -> Path:
-        """A path of the settings, made absolute from where the configuration lies; `~` is the user's home."""
+        """A path of the settings, made absolute from where the configuration file is; `~` is the user's home."""
         return (self.directory / path.expanduser()).absolute()
 
 
@@ -119,7 +119,7 @@ class Hint(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True)
 class Batch:
     """What one step of a source saw, committed as one: signals, hints, the new cursor (`state`, None: unchanged) and
-    what to `remember` (value None forgets the key). `dropped` counts, by reason, what was read and is no signal;
+    what to `remember` (value None forgets the key). `dropped` counts, by reason, items that were read but are not signals;
     `misfits` are pieces that could not be understood: each goes into quarantine alone, its neighbours pass. `formerly`: id of a
     signal -> the one that an earlier version gave it."""
 
@@ -143,7 +143,7 @@ class FormerId:
 
 @dataclass(frozen=True)
 class NotYet:
-    """A hint cannot be judged before `at` (UTC): it waits, and that is no failed attempt."""
+    """A hint cannot be judged before `at` (UTC): it waits, and that does not count as a failed attempt."""
 
     at: datetime
 
@@ -242,7 +242,7 @@ class HintSource(Protocol):
 @runtime_checkable
 class Backfillable(Protocol):
     """Reads history: every event with since <= occurred_at < until, each batch with a `state` from which a stopped run
-    goes on (`state` None: from the beginning). Signals carry Route.BACKFILL."""
+    resumes (`state` None: from the beginning). Signals carry Route.BACKFILL."""
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]: ...
 
@@ -379,7 +379,7 @@ class Destination(Protocol):
     """A CRM (or database) that records are written to. Only one lane calls it at a time, from one thread, except `send`,
     which may run `concurrency` at once for calls without a common `group`.
 
-    `capacity`: deliveries worth claiming at once. `doubt`: seconds the vendor may go on working on a call we lost.
+    `capacity`: deliveries worth claiming at once. `doubt`: seconds the vendor may keep working on a call we lost.
     `search_lag`: seconds until a written record is found by `find`.
     """
 
@@ -408,7 +408,7 @@ class Destination(Protocol):
         ...
 
     def send(self, call: Call) -> list[Outcome]:
-        """Performs the call once: one outcome a write, parallel. Raises a Failure that speaks of the whole call."""
+        """Performs the call once: one outcome a write, parallel. Raises a Failure that refers to the whole call."""
         ...
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
@@ -424,7 +424,7 @@ class Destination(Protocol):
         ...
 
     def url(self, object: str, id: str) -> str:
-        """Where a person looks at the record, "" if nowhere."""
+        """Where a user looks at the record, "" if nowhere."""
         ...
 
     def close(self) -> None: ...

@@ -1,7 +1,7 @@
-"""The failure classes every connector speaks in, and the faults a person is shown.
+"""The failure classes every connector speaks in, and the faults a user is shown.
 
 Connectors translate a vendor's answer into one `Failure` from a table; dispatch and intake decide by its class alone.
-A failure *raised* speaks of the whole call; a failure *returned* in row i of an answer speaks of row i.
+A failure *raised* refers to the whole call; a failure *returned* in row i of an answer refers to row i.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from syncd.runtime.known_secrets import mask
 
 
 class SyncdError(Exception):
-    """A fault with one clear line for a person: what, where, why, what to do. Commands exit 1 on it. Its text may hold a
+    """A fault with one clear line for the user: what, where, why, what to do. Commands exit 1 on it. Its text may hold a
     vendor's: secrets are masked in it."""
 
     def __init__(self, *args: object) -> None:
@@ -63,8 +63,8 @@ class Scope(StrEnum):
 class Failure(Exception):
     """Base of what can go wrong in a vendor call. `code` is the vendor's own word for it, for logs and dead letters.
 
-    `of_call`: a failure returned for a row speaks of the whole request that carried the row (a part of a composite call
-    that was answered by a gateway). Transient and Ambiguous only; a raised failure speaks of its call anyway.
+    `of_call`: a failure returned for a row refers to the whole request that carried the row (a part of a composite call
+    that was answered by a gateway). Transient and Ambiguous only; a raised failure refers to its call anyway.
     """
 
     of_call = False
@@ -159,7 +159,7 @@ class Rejected(Failure):
 
 
 class StaleReference(Failure):
-    """The linked record was deleted, merged or converted: resolve the person afresh, once. `field`: the link, if told."""
+    """The linked record was deleted, merged or converted: resolve the person afresh, once. `field`: the link, if known."""
 
     def __init__(self, message: str = "", *, code: str = "", field: str = "") -> None:
         super().__init__(message, code=code)

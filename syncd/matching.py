@@ -33,7 +33,7 @@ def by_number(wanted: PersonQuery, candidates: Sequence[Candidate]) -> PersonMat
     """The record among those with the person's number, in the order of `people.match`; None when all of them are other
     people; with `rivals` when the number alone cannot decide.
 
-    A record with another email address than the person's is somebody else. A company counts only where no person has the
+    A record with another email address than the person's is a different person. A company counts only where no person has the
     number, and a record that is nothing but the number only where no other record has it. Records of one email address, or
     of one name without different addresses, are the same person: the first counts.
     """

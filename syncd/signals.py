@@ -121,7 +121,7 @@ class Person(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One thing a customer did. `id` comes from `derive_id`; times are aware UTC; `title` is one line for a person.
+    """One thing a customer did. `id` comes from `derive_id`; times are aware UTC; `title` is one line for a reader.
 
     `data` holds JSON-able values, normalised per type and documented by the connector. `thread` names what belongs
     together (a ticket, a mail thread), unique across accounts. `source` is the YAML name and never part of the id.
@@ -268,7 +268,7 @@ class Exclusions(msgspec.Struct, frozen=True):
 
 
 def utc(moment: datetime) -> datetime:
-    """The same moment in UTC. Raises ValueError for a naive datetime: nobody here guesses a zone."""
+    """The same moment in UTC. Raises ValueError for a naive datetime: syncd does not guess a zone."""
     if moment.tzinfo is None:
         raise ValueError(f"a time without a zone: {moment.isoformat()}")
     return moment.astimezone(UTC)

@@ -44,7 +44,7 @@ def run(args: list[str]) -> int:
         return _fail("interrupted", INTERRUPTED)
     except click_fault as error:  # typer vendors its click: the class is found through a public one
         return _wrong_usage(error)
-    except (BrokenPipeError, SystemExit):  # typer leaves by SystemExit when nobody reads, and for nothing else
+    except (BrokenPipeError, SystemExit):  # typer leaves by SystemExit when no process reads, and for nothing else
         _nobody_reads()
         return 0
     if result == INTERRUPTED:  # typer makes an exit of Ctrl-C

@@ -1,6 +1,6 @@
 """What a connector can do, read from its class: for `syncd connectors NAME` and for the pages of docs/connectors.
 
-A connector implements optional protocols (`syncd.connector`, `syncd.capabilities`); nothing is built and nobody is called.
+A connector implements optional protocols (`syncd.connector`, `syncd.capabilities`); nothing is built and no vendor is called.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`auth`: a person signs in at a vendor for a source or destination, in a browser; the refresh token is stored."""
+"""`auth`: interactive sign-in at a vendor for a source or destination, in a browser; the refresh token is stored."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def auth(
 
 
 def _signer(here: Session, name: str) -> SignInTarget:
-    """Whom NAME means. Raises UsageError for a name that is not there, or that nobody signs in for."""
+    """Whom NAME means. Raises UsageError for a name that does not exist, or that has no interactive sign-in."""
     from syncd.capabilities import SignsIn
     from syncd.service.assembly import connector_of
 
@@ -122,7 +122,7 @@ def _begin(signer: SignInTarget, port: int) -> SignInAttempt:
 
 
 def _by_browser(here: Session, store: Store, signer: SignInTarget, port: int, seconds: float, *, opens: bool) -> Token:
-    """Waits for the browser to come back, and lets it know what became of it once the token is durable."""
+    """Waits for the browser to come back, and shows the outcome once the token is durable."""
     from syncd.signin.callback_server import listening
     from syncd.signin.flow import PATH, read_redirect
 
@@ -157,7 +157,7 @@ def _nobody_came(signer: SignInTarget, attempt: SignInAttempt, seconds: float) -
 
 
 def _show(here: Session, signer: SignInTarget, attempt: SignInAttempt, *, opens: bool) -> None:
-    """Opens the address in a browser, or prints it where there is none."""
+    """Opens the address in a browser, or prints it on a machine without one."""
     _show_scopes(here, signer)
     if opens and _opened(attempt.url):
         here.out.say(f"your browser asks you to let syncd in for {signer.name}; if it did not open, go to")
@@ -229,7 +229,7 @@ def _exchange(sign_in: SignIn, attempt: SignInAttempt, code: str) -> Token:
 
 
 def _keep(store: Store, signer: SignInTarget, token: Token) -> None:
-    """The token, durable; then every running daemon is told."""
+    """The token, durable; then every running daemon is notified."""
     from syncd.signin.watcher import announce
 
     try:

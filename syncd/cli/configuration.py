@@ -224,7 +224,7 @@ def _new_connector(context: typer.Context, name: str | None, kinds: list[str], i
 def _summary(role: registry.Role, kind: str) -> str:
     try:
         return registry.load(role, kind).summary
-    except UsageError as error:  # somebody's broken package must not hide the others
+    except UsageError as error:  # one broken package must not hide the others
         return str(error)
 
 

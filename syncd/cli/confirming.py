@@ -14,7 +14,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="show what it would do; 
 
 
 def agreed(command: str, question: str, *, yes: bool) -> bool:
-    """Whether a person agrees to what `command` does, or has with `--yes`. UsageError where nobody can be asked."""
+    """Whether the operator agrees to what `command` does, or has with `--yes`. UsageError without a terminal."""
     if yes:
         return True
     if not sys.stdin.isatty():

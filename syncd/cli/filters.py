@@ -66,7 +66,7 @@ class Chosen:
             return tuple(signals_of(store, self.person))
 
     def filter(self, here: Session, *, destination: str = "", states: tuple[str, ...] = STATES) -> Filter:
-        """For the queries. UsageError for a state that does not exist or a date that is none."""
+        """For the queries. UsageError for a state that does not exist or an invalid date."""
         from syncd.signals import CATALOGUE, CUSTOM_PREFIX, known_types, normal_email
         from syncd.store.queries import Filter
 

@@ -204,7 +204,7 @@ def _steps(path: Path, beginning: FirstConfig, entries: Sequence[ConfigEntry]) -
             if isinstance(built, SignsIn):
                 built.sign_in()
                 signed.append(f"{syncd} auth {entry.name}")
-        except (SyncdError, ValueError):  # it needs nobody, or a secret that is not there yet
+        except (SyncdError, ValueError):  # no sign-in needed, or a secret is not set yet
             continue
     yield f"{syncd} check"
     yield from signed

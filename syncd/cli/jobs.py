@@ -99,7 +99,7 @@ def _dry(here: Session, store: Store, name: str, wanted: Range) -> BackfillProgr
 def do_backfill(
     here: Session, store: Store, name: str, wanted: Range, *, asked: dict[str, str] | None = None, restart: bool = False
 ) -> tuple[BackfillProgress, Job]:
-    """Leaves the job to a running daemon and watches it, or does it here. A job that was begun earlier with an open end is
+    """Leaves the job to a running daemon and watches it, or does it here. A job that was started earlier with an open end is
     read to its end first, then from there to now."""
     from syncd.intake.backfill import BackfillProgress, Range, open_job
     from syncd.intake.overlapping_backfills import close_covered
@@ -121,7 +121,7 @@ def do_backfill(
 
 
 def _follow(here: Session, store: Store, job: Job, wanted: Range) -> BackfillProgress:
-    """The job to its end, by a running daemon, or here as soon as there is none. Ctrl-C leaves it to the daemon."""
+    """The job to its end, by a running daemon, or here as soon as no daemon runs. Ctrl-C leaves it to the daemon."""
     from syncd.intake.backfill import LEASE, BackfillProgress
     from syncd.service.job_runner import daemon_runs
     from syncd.store.journal.group_commit import WakeUp

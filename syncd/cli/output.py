@@ -162,7 +162,7 @@ def plain_table(rows: Sequence[Sequence[str]], columns: Sequence[str], title: st
 
 
 def localised(text: str, zone: ZoneInfo) -> str:
-    """A sentence with its times in UTC (`2026-11-28 14:05 UTC`, ISO 8601) told in `zone`, by its name. Pure."""
+    """A sentence with its times in UTC (`2026-11-28 14:05 UTC`, ISO 8601) shown in `zone`, with its name. Pure."""
 
     def told(found: re.Match[str]) -> str:
         moment = datetime.fromisoformat(f"{found['day']} {found['time']}").replace(tzinfo=UTC)
@@ -253,5 +253,5 @@ def _minutes(what: str, say: Callable[[str], None]) -> Iterator[Tell]:
 
 
 def _since(share: float | None, first: float) -> float | None:
-    """The share of what was left at the beginning: a job that goes on has not done the first part in this time."""
+    """The share of what was left at the beginning: a resumed job has not done the first part in this time."""
     return None if share is None or first >= 1 else (share - first) / (1 - first)

@@ -41,7 +41,7 @@ def forget(
         bool, typer.Option("--vacuum/--no-vacuum", help="rewrite the database file, so that no byte remains (SQLite)")
     ] = True,
 ) -> int:
-    """Erases a person from the store for good.
+    """Erases a person from the store permanently.
 
     Ids stay, so that no repeat and no backfill brings their signals back. Records in the CRM are listed, not touched.
     """

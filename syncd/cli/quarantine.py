@@ -1,4 +1,4 @@
-"""`quarantine`: authentic bodies that could not be understood, kept raw until somebody decides."""
+"""`quarantine`: authentic bodies that could not be understood, kept raw until an operator decides."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Questions = Callable[[dict[str, str]], Iterable["Question"]]
 
 
 class Asking:
-    """`asks`: there is a person at a terminal. Without one, everything that is missing is named at the end, at once."""
+    """`asks`: the operator is at a terminal. Without one, everything that is missing is named at the end, at once."""
 
     def __init__(self, here: Session, path: Path, given: dict[str, str], *, asks: bool) -> None:
         self._here = here
@@ -33,7 +33,7 @@ class Asking:
         self._missing: list[str] = []
 
     def entries(self, sources: Sequence[str], destinations: Sequence[str]) -> list[ConfigEntry]:
-        """What is to be connected. UsageError names the roles for which nothing is given and nobody can be asked."""
+        """What is to be connected. UsageError names the roles for which nothing is given and no terminal is there to ask on."""
         from syncd.scaffold.first_config import named
 
         chosen: list[ConfigEntry] = []
@@ -82,7 +82,7 @@ class Asking:
         self._until_valid(lambda _: questions(entry), entry.answers, entry)
 
     def all_answered(self) -> None:
-        """UsageError for everything that is missing, and for answers to what nobody asked."""
+        """UsageError for everything that is missing, and for answers without a question."""
         if self._missing:
             raise UsageError("unanswered, and there is no terminal to ask on: " + ", ".join(self._missing))
         strange = [key for key in self._given if key not in self._used]
@@ -106,7 +106,7 @@ class Asking:
     def _ask(
         self, questions: Questions, answers: dict[str, str], before: dict[str, str], entry: ConfigEntry | None
     ) -> bool:
-        """False when something required is missing, and nobody to ask."""
+        """False when something required is missing, and there is no terminal."""
         from syncd.scaffold.first_config import normal_answer
 
         prefix, missing = f"{entry.name}." if entry else "", len(self._missing)

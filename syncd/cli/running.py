@@ -1,6 +1,6 @@
-"""What `status` looks at: the store, and the configuration by name, also while the file that lies there is being mended.
+"""What `status` looks at: the store, and the configuration by name, also while the file on disk is being fixed.
 
-A service goes on by its former configuration when the new one is invalid: whoever asks how it is must then be answered too.
+A service keeps its previous configuration when the new one is invalid; `status` must work then too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DATABASE = re.compile(r"^database:[^\n]*", re.MULTILINE)
 
 @contextmanager
 def running(here: Session) -> Iterator[tuple[Store, ConfigurationView, Sequence[str]]]:
-    """(the store, what is configured, why daemons refuse what lies there). Of an invalid file only the line `database:` is
+    """(the store, what is configured, why daemons refuse the file on disk). Of an invalid file only the line `database:` is
     read, and a running daemon must say what it works by; with none, the file's faults are raised as ever."""
     from syncd.service.job_runner import PRESENCE
     from syncd.store import Store
@@ -56,7 +56,7 @@ def _in_force(text: str) -> ConfigurationView:
 
 
 def database_of(path: Path) -> str | None:
-    """The database of a file that is invalid elsewhere; None when that cannot be told, or it is not there yet."""
+    """The database of a file that is invalid elsewhere; None when that cannot be determined, or it is not there yet."""
     from syncd.config.loading import read_text
     from syncd.config.models import Settings
     from syncd.config.secret_refs import resolve

@@ -85,7 +85,7 @@ class Session:
 
     @cached_property
     def assembly(self) -> Assembly:
-        """Destinations and mappings built, without sources and without need of their secrets: for what calls nobody."""
+        """Destinations and mappings built, without sources and without need of their secrets: for what calls no CRM."""
         from syncd.service.assembly import assemble
 
         return assemble(self.loaded if "loaded" in self.__dict__ else self.seen, only_sources=())
@@ -119,7 +119,7 @@ class Session:
             raise KeyboardInterrupt
 
     def words(self, text: str | None, option: str) -> str:
-        """A date or time as typed, in a form that stays the same while the clock goes on: `7d` for a span before now, ISO
+        """A date or time as typed, in a form that stays the same while time passes: `7d` for a span before now, ISO
         8601 in UTC for a moment, "" for none. Identifies the job of a command. UsageError as `moment`."""
         from syncd.durations import format_duration, parse_duration
 

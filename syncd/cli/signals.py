@@ -1,4 +1,4 @@
-"""`signals`, `explain`: what came in, and what became of it."""
+"""`signals`, `explain`: what came in, and its outcome."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def row(found: StoredSignal) -> dict[str, Any]:
 def explain(
     context: typer.Context, id: Annotated[str, typer.Argument(metavar="ID", help="its id, or the beginning of it")]
 ) -> None:
-    """Where a signal came from, who it is of, and what became of it."""
+    """Where a signal came from, whose it is, and its outcome."""
     import msgspec
 
     from syncd.store import queries

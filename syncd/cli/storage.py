@@ -100,5 +100,5 @@ def _some(rows: Any, *columns: str) -> list[str]:
 
 
 def _short(out: Any, at: Any) -> str:
-    """A time without year and seconds, as a person needs it here."""
+    """A time without year and seconds, as a reader needs it here."""
     return at.astimezone(out.zone).strftime("%m-%d %H:%M") if at else ""

@@ -1,4 +1,4 @@
-"""`verify`: sources, store and CRMs compared over a range; what is missing or extra, and, if asked for, mended."""
+"""`verify`: sources, store and CRMs compared over a range; what is missing or extra is listed and, on request, fixed."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class _Work:
     asked: dict[str, str]
 
     def verify(self, *, fix: bool) -> _Report:
-        """Everything compared; with `fix` what is amiss in the CRMs is mended on the way."""
+        """Everything compared; with `fix` differences in the CRMs are fixed on the way."""
         from syncd.store.balance import balance, unbalanced
 
         report = _Report(self.since, self.until)
@@ -162,7 +162,7 @@ class _Work:
         return report
 
     def mend(self, report: _Report) -> _Report:
-        """Once more over the destinations where something can be mended, mending it; and the sources."""
+        """A second pass over the destinations with differences that can be fixed, fixing them; and over the sources."""
         names = [name for name, part in report.destinations.items() if part["amiss"]]
         self._destinations(report, names, fix=True)
         if any(part["mended"] for part in report.destinations.values()):
@@ -326,7 +326,7 @@ def _whole(job: Job) -> dict[str, Any]:
 
 
 def _agreed(here: Session, report: _Report) -> bool:
-    """Says what would be done, and asks; without a terminal nobody can answer."""
+    """Says what would be done, and asks; without a terminal there is no answer."""
     records = report.mendable_records
     plans = [
         (report.missing_signals, "missing signals would be taken in by a backfill"),
@@ -365,7 +365,7 @@ def _show(here: Session, report: _Report) -> None:
 
 
 def _lines(report: _Report) -> Iterator[str]:
-    """What a person reads last: one line a source, destination and fault."""
+    """The summary at the end: one line a source, destination and fault."""
     for name in report.silent:
         yield f"source {name}: its vendor cannot be asked about the past"
     for name, part in report.sources.items():

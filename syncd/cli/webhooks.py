@@ -107,7 +107,7 @@ def webhooks_remove(
 
 @contextmanager
 def _vendor(here: Session, name: str) -> Iterator[tuple[Store, Any]]:
-    """(the store, the source; None when its vendor has no API for webhooks). What the vendor says is told as the source's."""
+    """(the store, the source; None when its vendor has no API for webhooks). What the vendor says is reported as the source's."""
     from syncd.capabilities import Subscribable
     from syncd.connector import WebhookSource
     from syncd.service.assembly import assemble

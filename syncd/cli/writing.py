@@ -1,4 +1,4 @@
-"""`dead` and `replay`: writes that need a person, and stored signals written again."""
+"""`dead` and `replay`: writes that need attention, and stored signals written again."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def replay(
 ) -> None:
     """Maps stored signals again, and updates their records.
 
-    For a corrected mapping, or a new destination. The past calls nobody to action. When it was stopped, the same command
+    For a corrected mapping, or a new destination. Past signals create no calls to action. When it was stopped, the same command
     resumes there, unless the mapping was changed meanwhile: then it starts again from the beginning.
     """
     from syncd.dispatch.replay import replay as write_again

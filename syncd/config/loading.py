@@ -42,13 +42,13 @@ PLAIN_WORDS = {
     "tuple_type": "must be a list",
     "too_short": "must not be empty",
 }
-"""Pydantic's error types in the words of somebody who edits YAML; others keep pydantic's own sentence."""
+"""Pydantic's error types in the words of a user who edits YAML; others keep pydantic's own sentence."""
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A read configuration. `settings` is None only when nothing but unset secrets keeps it from being complete.
-    `missing`: what `run` will need (faults, one an unset reference). `warnings`: it works, but mend it."""
+    `missing`: what `run` will need (faults, one an unset reference). `warnings`: it works, but should be fixed."""
 
     path: Path
     settings: Settings | None

@@ -107,7 +107,7 @@ _WILD = re.compile(r"[*?\[\]]")
 
 
 def _domain(text: str) -> str:
-    """A pattern would match nobody, which nobody would notice."""
+    """A pattern would match no person, and without an error that would go unnoticed."""
     bare = text.strip().lstrip("@*.")
     if "@" in bare:
         raise ValueError(f"{text!r} is not a domain; list email addresses under `exclude.addresses`")

@@ -81,7 +81,7 @@ def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[dict[str, Any
 
 
 def _plain(value: Any) -> Any:
-    """A default as JSON can hold it and a person would write it."""
+    """A default as JSON can hold it and a user would write it."""
     if isinstance(value, BaseModel):
         return None  # its keys have rows of their own
     if isinstance(value, timedelta):
@@ -89,7 +89,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, ByteSize):
         return value.human_readable(decimal=True).replace(".0", "")
     if isinstance(value, SecretStr):
-        return value.get_secret_value()  # a default is no secret
+        return value.get_secret_value()  # a default is not a secret
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -18,7 +18,7 @@ LARGEST_SECRET = 1_000_000
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """`text` with every reference replaced. `missing`: references without a value, with what to do. `wrong`: references
-    nobody can fill. `used`: whether any reference stood there at all."""
+    that have no value. `used`: whether any reference stood there at all."""
 
     text: str
     missing: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """What of a batch is let in, and how it starts at each destination: pure decisions over values.
 
 Webhooks, polls, fetches and backfills call `admit` before they commit. A `Policy` is compiled from the settings and never
-changes: a reload swaps the whole of it. Promise: `admit` does no I/O, and every signal of a batch is either an
+changes: a reload replaces it as a whole. Promise: `admit` does no I/O, and every signal of a batch is either an
 arrival, counted in `off`, or quarantined.
 """
 

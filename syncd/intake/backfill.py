@@ -41,7 +41,7 @@ PAUSE = timedelta(seconds=30)
 TRIES = 8
 """Failures in a row, nothing read between them, after which a job ends: about half an hour of growing pauses."""
 PASSING = (Transient, Ambiguous, RateLimited, QuotaExhausted)
-"""What gets better by waiting; reading again does no harm, so an answer that is lost is no worse than none."""
+"""What gets better by waiting; reading again does no harm, so a lost answer costs nothing but time."""
 _IN_CHUNK = 500
 
 
@@ -117,7 +117,7 @@ def open_job(
 
 
 def open_same(store: Store, kind: str, subject: str, args: Mapping[str, Any], *, restart: bool = False) -> Job:
-    """The job that does this: an unfinished one goes on (from the beginning with `restart`), else a new one. It waits for
+    """The job that does this: an unfinished one resumes (from the beginning with `restart`), else a new one. It waits for
     whoever claims it, unless it is `done`: then only its report and the delivery are left."""
     job = store.jobs.same(kind, subject, args)
     if job is None or (restart and job.state == "done"):
@@ -144,7 +144,7 @@ def run_backfill(
     leave_open: bool = False,
 ) -> BackfillProgress:
     """Does a claimed job to its end and settles its state: done, failed (with the reason in `progress.error`) or, when
-    `stop` is set or somebody stopped the job, stopped (waiting again with `leave_open`: a daemon that ends leaves the job
+    `stop` is set or a command stopped the job, stopped (waiting again with `leave_open`: a daemon that ends leaves the job
     to the next). After a kill the counts of the last batch may be missing, never its signals. Raises StoreUnavailable:
     the job stays `running`, and whoever claims it next takes it over.
     """
@@ -169,7 +169,7 @@ def run_backfill(
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
-    """What a job of the intake reads: under which name and route its signals come, and how it goes on from a cursor.
+    """What a job of the intake reads: under which name and route its signals come, and how it resumes from a cursor.
     `misfits` False: what is wrong is only counted in the progress, and not kept in quarantine."""
 
     name: str
@@ -194,7 +194,7 @@ def run_reading(
     told: Told = lambda progress: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> BackfillProgress:
-    """`run_backfill` of anything that can be read; nobody has to be waited for."""
+    """`run_backfill` of anything that can be read, without waiting for another worker."""
     unpaused: Pause = lambda stop, seconds: None  # noqa: E731
     run = _BackfillRun(job, claim, reading, store, lambda: policy, stop, told, Counts(), clock, unpaused, False, 1)
     with store.leases.heartbeat(claim) as beat:
@@ -301,7 +301,7 @@ class _BackfillRun:
 
 
 def wait_for(error: Failure, failures: int, now: datetime, tries: int = TRIES) -> timedelta:
-    """How long a job waits before it goes on from its cursor: what the vendor asks for, and never less than a pause that
+    """How long a job waits before it resumes from its cursor: what the vendor asks for, and never less than a pause that
     grows with the `failures` in a row before this one, up to LONGEST_WAIT. Raises Failure for what is too long or was tried
     `tries` times; so the job ends, and is resumed. Pure."""
     told = rest_of(error, now) if isinstance(error, RateLimited | QuotaExhausted) else timedelta(0)

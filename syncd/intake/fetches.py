@@ -37,7 +37,7 @@ PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not how lon
 HOUR = timedelta(hours=1)
 MOST_UNPACKED = 64 * 1024 * 1024  # of a packed body that is retried
 MENDABLE = (Misconfigured.__name__, AuthExpired.__name__)
-"""How the reasons begin that a changed configuration, or a person at the vendor, may have done away with."""
+"""How the reasons begin that a changed configuration, or an operator at the vendor, may have fixed."""
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 

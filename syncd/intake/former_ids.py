@@ -1,7 +1,7 @@
 """Events that the store has under the id of an earlier version keep that id. Polls, backfills and verifications ask for it.
 
-A connector that derives its ids anew says what they were (`Batch.formerly`). No former id is written any more, so what is found
-here does not depend on who else writes.
+A connector that derives its ids differently says what they were (`Batch.formerly`). No former id is written any more, so what is
+found here does not depend on who else writes.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ SPACING = timedelta(seconds=3)
 """News within this time of the last wake waits for its end: a poll signs in, and hosts count that."""
 LOOK = timedelta(seconds=1)
 LONGEST_LOOK = timedelta(seconds=30)
-"""How often a source that has not been polled well, or is waited on elsewhere, is looked at again: ever more seldom."""
+"""How often a source that has not been polled well, or is waited on elsewhere, is looked at again: ever less often."""
 STEADY = timedelta(minutes=2)
 """A wait that lasted so long was a good one, however it ended."""
 IN_VAIN = timedelta(hours=1)
@@ -76,7 +76,7 @@ class IdleWatcher:
         return not self._thread.is_alive()
 
     def clear_backoff(self) -> None:
-        """After a reload: what is wrong may be mended, so a pause is over."""
+        """After a reload: what is wrong may be fixed, so a pause is over."""
         self._hurry.set()
 
     def _run(self) -> None:

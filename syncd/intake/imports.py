@@ -1,7 +1,7 @@
 """One file, once, through the same pipeline as a source: what `syncd import` reads, and how far it has come.
 
-Promise: the file is known by what is in it, not by its name, so that the same one goes on where it was stopped; wrong rows are
-told of by line and stop nobody.
+Promise: the file is known by what is in it, not by its name, so that the same one resumes where it was stopped; wrong rows are
+reported by line and do not stop the import.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SOURCE = "import"
 """What signals that were imported name as their source."""
 TYPES = {"contact": "contact.changed", "account": "account.changed"}
 MOST_WRONG = 100
-"""Wrong rows that are told one by one; more are counted."""
+"""Wrong rows that are reported one by one; more are counted."""
 LONGEST_REASON = 300
 
 
@@ -72,7 +72,7 @@ class Told:
     encoding: str = ""
 
     def importer(self, settings: Settings) -> Importable:
-        """The reader of the file. Raises UsageError for what is told wrongly."""
+        """The reader of the file. Raises UsageError for invalid options."""
         connector = registry.load("source", "file")
         keys = {"path": self.path.absolute(), "as": self.kind, "map": dict(self.map), "sheet": self.sheet}
         keys |= {"encoding": self.encoding} if self.encoding else {}

@@ -36,7 +36,7 @@ from syncd.store.subscriptions import note_keys
 log = structlog.get_logger(__name__)
 
 BIG_BODY_THREADS = 2
-RETRIES_EVERY = timedelta(minutes=1)  # of a source without hints: what somebody set free from quarantine
+RETRIES_EVERY = timedelta(minutes=1)  # of a source without hints: what an operator released from quarantine
 KEYS_EVERY = timedelta(hours=24)
 LEAVE = 1.0  # seconds in which a wait ends
 

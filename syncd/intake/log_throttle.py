@@ -1,4 +1,4 @@
-"""Says a thing seldom: what strangers can trigger at will must not fill the log."""
+"""Limits how often a line is logged: what strangers can trigger at will must not fill the log."""
 
 from __future__ import annotations
 

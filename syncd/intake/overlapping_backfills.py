@@ -1,4 +1,4 @@
-"""Open backfills whose range another backfill of the same source reads too: nobody shall read it twice.
+"""Open backfills whose range another backfill of the same source reads too: no range shall be read twice.
 
 `syncd backfill` closes them when it opens its job, the job runner before it takes over one whose worker was killed.
 """
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def close_covered(store: Store, job: Job, *, waiting: bool) -> list[Job]:
-    """Stops the backfills of the same source whose range this one covers and which nobody does: their worker was killed,
-    and whoever finds them open would read the same range again. `waiting`: also those that no worker has begun, when no
+    """Stops the backfills of the same source whose range this one covers and which no worker holds: their worker was killed,
+    and whoever finds them open would read the same range again. `waiting`: also those that no worker has started, when no
     daemon is there to do so. Returns those it stopped."""
     wanted, closed = Range.of(job.args), []
     for other in store.jobs.list(states=OPEN, kinds=(KIND,), limit=1000):

@@ -35,7 +35,7 @@ LONGEST_PAUSE = timedelta(minutes=30)
 
 
 NEEDS_OPERATOR = ("Misconfigured: ", "AuthExpired: ")
-"""How the error of a source begins that fails until somebody mends it."""
+"""How the error of a source begins that fails until an operator fixes it."""
 
 
 STARTED = "syncd.started"
@@ -130,7 +130,7 @@ class Poll:
 
     def run(self, stop: threading.Event | None = None, *, forced: bool = False) -> Polled:
         """One poll to its end, or until `stop`. `forced` ignores a pause after a failure; so does the first run of a process
-        for what a person may have mended meanwhile. Never raises a Failure."""
+        for what an operator may have fixed meanwhile. Never raises a Failure."""
         stop = stop or threading.Event()
         if self._forgiven.is_set():
             self._forgiven.clear()
@@ -201,7 +201,7 @@ class _PollReading:
         state = poll._store.cursors.read(poll.name)
         if state is None:
             state = poll._source.start(poll._clock())
-            # Durable before anything is read: a restart goes on from this "now", not from a later one.
+            # Durable before anything is read: a restart resumes from this "now", not from a later one.
             past = hasattr(poll._source, "backfill")
             began = {STARTED: poll._clock().isoformat()} if past else {}
             poll._store.journal.commit(JournalEntry(poll.name, state=state, fence=self._fence, remember=began))

@@ -1,7 +1,7 @@
 """When sources work: polls by interval or cron, fetches of hints, fetches of keys. APScheduler, and a thread for every run.
 
 The daemon fills it, the receiver and the journal wake it. Promise: a source never overlaps with itself, never delays another,
-and one that hangs holds up nobody, not even the end of the process.
+and one that hangs blocks no other source, not even the end of the process.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Times:
         return found
 
     def trigger(self, zone: ZoneInfo) -> BaseTrigger:
-        """Raises ValueError for a cron line that is none."""
+        """Raises ValueError for an invalid cron line."""
         if self.cron is not None:
             return cron_trigger(self.cron, zone)
         seconds = (self.every or DEFAULT_POLL).total_seconds()
@@ -94,7 +94,7 @@ def _listed(values: tuple[int, ...]) -> str:
 
 
 class _Threads(BaseExecutor):  # type: ignore[misc]
-    """A daemon thread for each run: nobody waits for a slot, and a run that hangs does not keep the process alive."""
+    """A daemon thread for each run: no run waits for a slot, and a run that hangs does not keep the process alive."""
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
         def run() -> None:
@@ -109,7 +109,7 @@ class _Threads(BaseExecutor):  # type: ignore[misc]
 
 
 class _Line:
-    """The runs of one piece of work, one at a time; a call during a run makes it run once more afterwards."""
+    """The runs of one piece of work, one at a time; a call during a run makes it run again afterwards."""
 
     def __init__(self, name: str, work: Work, stop: threading.Event, again_at: Callable[[str, datetime], None]) -> None:
         self.name = name
@@ -216,7 +216,7 @@ class Schedule:
                 self._scheduler.remove_job(job)
 
     def wake(self, name: str) -> bool:
-        """Runs this work now, besides its times; if it runs, once more afterwards. False for an unknown name."""
+        """Runs this work now, besides its times; if it runs, again afterwards. False for an unknown name."""
         line = self._lines.get(name)
         if line is None:
             return False
@@ -239,7 +239,7 @@ class Schedule:
             self.replan()
 
     def replan(self, now: datetime | None = None) -> list[str]:
-        """Plans anew, and runs once, what would sleep until a time of an old clock: somebody has set the clock back.
+        """Schedules again, and runs once, what would sleep until a time of the old clock: the clock was set back.
         Returns what it was."""
         now, late = now or datetime.now(UTC), []
         for name, (times, zone) in list(self._times.items()):

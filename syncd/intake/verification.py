@@ -42,8 +42,8 @@ MISSING, EXTRA = "missing", "extra"
 
 @dataclass(frozen=True, slots=True)
 class Compared(Findings):
-    """How far it has come. `read`: signals the source shows; `off`: kept out by switches and `exclude`; `amiss`: wanted, and
-    neither in the store nor remembered there; `mended`: brought by a backfill since. `extra`: in the store, and the source does
+    """How far it has come. `read`: signals the source shows; `off`: filtered by switches and `exclude`; `amiss`: wanted, and
+    neither in the store nor remembered there; `mended`: fetched by a backfill since. `extra`: in the store, and the source does
     not show them (any more): no fault by itself. `position`: the time of the latest event read."""
 
     read: int = 0

@@ -147,7 +147,7 @@ def _refused(endpoint: Endpoint, request: Request, now: datetime) -> WebhookResp
 def _handshake(endpoint: Endpoint, request: Request) -> Reply | None:
     try:
         return endpoint.source.handshake(request)
-    except Exception:  # noqa: BLE001  a probe we cannot read is no probe; verification decides
+    except Exception:  # noqa: BLE001  a probe we cannot read does not count; verification decides
         endpoint.seldom(log.warning, "handshake failed", source=endpoint.name, exc_info=True)
         return None
 
@@ -170,7 +170,7 @@ class WebhookReceiver:
     """The endpoints of all webhook sources. `receive` belongs to one event loop; `open` may be called from any thread.
 
     `max_waiting`: requests that may wait for a commit at once. `threads` runs what is too big for the loop.
-    `key_wanted(source)` must return at once; it is told when a verifier lacked a key.
+    `key_wanted(source)` must return at once; it is called when a verifier lacked a key.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class WebhookReceiver:
         return self._open.endpoints.get(name)
 
     def refusal(self, length: int) -> WebhookResponse | None:
-        """The answer for a body of `length` bytes that must not be read (further), or None: go on."""
+        """The answer for a body of `length` bytes that must not be read (further), or None: continue."""
         if length > self.max_body:
             return TOO_LARGE
         if (

@@ -16,7 +16,7 @@ from syncd.mapping.against import Remark
 
 @dataclass(frozen=True)
 class CheckLine:
-    """`role`: store, source or destination. `fault`: the place in a mapping it speaks of, if any."""
+    """`role`: store, source or destination. `fault`: the place in a mapping it refers to, if any."""
 
     role: str
     name: str

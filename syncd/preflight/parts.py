@@ -36,7 +36,7 @@ def source(name: str, asked: Any, public_url: str) -> Iterator[CheckLine]:
         try:
             asked.fetch_keys(datetime.now(UTC))
         except Failure as failed:
-            remedy = "until they can be had, its calls are answered 503"
+            remedy = "until they are available, its calls are answered 503"
             yield CheckLine("source", name, Level.FAULT, "keys", f"the keys that verify its calls: {failed}", remedy)
 
 
@@ -80,7 +80,7 @@ def described(outlet: BuiltDestination, crm: Describes) -> CrmDescription:
 
 
 def book(name: str, store: Store | None, units: float, calls: int) -> None:
-    """Puts what we spent beside the daemon into the books its lane keeps within."""
+    """Puts what we spent beside the daemon into the quota account its lane keeps within."""
     if store is not None:
         hour = pacing.hour_of(store.now())
         store.apply(lambda connection: spend(connection, name, hour, units, calls))

@@ -101,7 +101,7 @@ def check_online(loaded: Loaded, names: Sequence[str] = (), *, limit: float = LI
 
 
 def _all(asked: Sequence[_Part], limit: float) -> Iterator[CheckLine]:
-    """Threads that nobody waits for beyond the limit: they are daemons, and end with the command."""
+    """Threads that are not waited for beyond the limit: they are daemons, and end with the command."""
     turn, until = threading.Semaphore(AT_ONCE), time.monotonic() + limit
     for part in asked:
         threading.Thread(target=part.run, args=(turn,), name=f"check {part.name}", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Writes a connector package that works: `syncd connectors new` calls it, docs/writing-a-connector.md goes on from there.
+"""Writes a connector package that works: `syncd connectors new` calls it, docs/writing-a-connector.md continues from there.
 
 What it makes is a real example against an invented vendor, with the conformance kit as its test; it passes as it stands. Nothing
 that exists is written over.

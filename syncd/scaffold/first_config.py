@@ -311,7 +311,7 @@ class _Writing:
             return text
         parts = urlsplit(text) if "://" in text else None
         if parts is not None and parts.scheme.startswith(("sqlite", "postgresql")) and not parts.password:
-            return text  # a database without a password is no secret
+            return text  # a database URL without a password is not a secret
         path = f"{SECRETS}/{entry.name}.{key}" if entry is not None else f"{SECRETS}/{key}"
         self.secrets[path] = text
         return f"${{file:{path}}}"

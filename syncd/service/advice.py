@@ -1,4 +1,4 @@
-"""What a person should do now, one line for each thing: what is wrong, where, and the command that helps.
+"""What the operator should do now, one line for each thing: what is wrong, where, and the command that helps.
 
 `syncd.service.status` gathers the facts and asks here; `status` prints the lines, a program reads them. Pure: values
 in, lines out.
@@ -15,7 +15,7 @@ from syncd.dispatch.pacing import BREAKER_OPENS_AT
 from syncd.intake.polls import NEEDS_OPERATOR
 
 QUIET_FAILURES = 3
-"""A source that failed fewer times in a row is not worth a person's look, unless only a person can mend it."""
+"""A source that failed fewer times in a row is not reported, unless only an operator can fix it."""
 MANY_POLLS = 10
 SLOWEST = timedelta(hours=26)
 """A source by `cron:` is read once a day at least, we suppose."""
@@ -32,7 +32,7 @@ QUOTA_SAYS = ("the account has used", "the allowance is used up")
 @dataclass(frozen=True)
 class StatusFacts:
     """What the advice is made of. `sources` and `destinations` are rows of `status`; a destination's row has `stopped` (only a
-    person can mend it), `failures` in a row and `configured`. `polls`: source -> every how often it is read, for those that
+    operator can fix it), `failures` in a row and `configured`. `polls`: source -> every how often it is read, for those that
     are. `dropped`: source -> what is wrong with its webhook at the vendor. `verified`: what `verify` found last, a row for each
     source or destination. `alive` False: no daemon runs. `ahead`: how far the newest signal is in the future. `failed_jobs`:
     (kind, subject, error)."""
@@ -95,7 +95,7 @@ def _source(row: Mapping[str, Any], facts: StatusFacts) -> Iterator[str]:
     name, error = row["source"], str(row["error"])
     failing = f"source {name}: failing ({row['failures']} times in a row): {error}"
     if error.startswith(NEEDS_OPERATOR) and SIGN_IN in error:
-        yield failing  # the error ends with the command; what waits goes on by itself after it
+        yield failing  # the error ends with the command; pending work resumes automatically after it
     elif error.startswith(NEEDS_OPERATOR):
         yield f"{failing}; fix it at the vendor or in the configuration, then `systemctl reload syncd`"
     elif row["failures"] >= QUIET_FAILURES:

@@ -131,9 +131,9 @@ class _Building:
         self.needed: list[Fault] = []
 
     def signs_in(self, path: tuple[str, ...], connector: Any) -> None:
-        """Notes a connector that a person must sign in for."""
+        """Notes a connector that needs an interactive sign-in."""
         if isinstance(connector, SignsIn):
-            with suppress(UsageError):  # it needs nobody
+            with suppress(UsageError):  # no sign-in needed
                 connector.sign_in()
                 hint = f"run `syncd auth {path[-1]}` once, on any machine that shares the database"
                 self.needed.append(self._placed(path, "interactive sign-in required", hint))
@@ -214,7 +214,7 @@ class _Building:
         return BuiltDestination(entry, destination, mapping)
 
     def _own_tables(self, destination: WritesDatabase, mapping: CompiledMapping) -> str:
-        """The first table of syncd's own database that the mapping would write into, "" when there is none."""
+        """The first table of syncd's own database that the mapping would write into, "" if it writes into no such table."""
         from syncd.store.engine import parse_url, same_database
         from syncd.store.schema import metadata
 
@@ -298,7 +298,7 @@ def check_configuration(path: Path) -> CheckReport:
 
 
 def _faults_of_mappings(path: Path) -> list[Fault]:
-    """The faults of the mappings that a configuration names which has faults of its own: all are told at once."""
+    """The faults of the mappings that a configuration names which has faults of its own: all are reported at once."""
     try:
         document = read_yaml(read_text(path), str(path))
     except ConfigError:

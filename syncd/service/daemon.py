@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 LISTEN_EVERY = 0.25
 """Seconds: Python runs a handler in the main thread only. A signal that the kernel gives to another thread does not wake a
-main thread that waits for good."""
+main thread that waits forever."""
 DRAIN = timedelta(seconds=25)
 PURGE_EVERY = timedelta(hours=6)
 JOBS_EVERY = timedelta(seconds=2)
@@ -182,7 +182,7 @@ class Daemon:
         return self.reloads.now()
 
     def _adopt(self, loaded: Loaded, fresh: Assembly) -> None:
-        """Takes over a configuration that has been proved whole; what is unchanged goes on without noticing."""
+        """Takes over a configuration that has been proved whole; what is unchanged keeps running undisturbed."""
         settings = fresh.settings
         before, lanes, outlets, new = self.lanes, {}, {}, []
         for name, outlet in fresh.outlets.items():
@@ -209,7 +209,7 @@ class Daemon:
             self._end(lane, outlet.destination)
 
     def _goes_on(self, lane: Lane, settings: Settings, outlet: BuiltDestination) -> bool:
-        """Whether this lane may stay as it is. One that waits for somebody to mend something begins anew."""
+        """Whether this lane may stay as it is. One that waits for an operator's fix is restarted."""
         if lane_mark(settings, outlet) != lane_mark(self.settings, self.assembly.outlets[lane.name]):
             return False
         try:
@@ -219,7 +219,7 @@ class Daemon:
         return not pace.stopped and not pace.held
 
     def _end(self, lane: Lane, destination: Destination) -> None:
-        """Lets a lane settle what is under way, then closes its destination; nobody waits for it but the end."""
+        """Lets a lane settle what is under way, then closes its destination; only the shutdown waits for it."""
 
         def end() -> None:
             lane.stop()

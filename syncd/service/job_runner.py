@@ -1,7 +1,7 @@
 """Backfills and verifications of sources as durable jobs: a running daemon does them, a command alone does them itself.
 
 `JobRunner` is the daemon's side; verifications of destinations are their lanes'. Promise: a job is done once, by whoever holds
-its lease, and a backfill goes on where it was stopped.
+its lease, and a backfill resumes where it was stopped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Brings an edited configuration into force while syncd runs: on SIGHUP, or when a file that it was read from was saved.
 
 The daemon starts it and hands it `build` and `adopt`. Promise: what is invalid changes nothing, and is said once in the
-log, and by `status`, `/readyz` and a metric until it is mended; the files are looked at by a thread that costs next to nothing.
+log, and by `status`, `/readyz` and a metric until it is fixed; the files are looked at by a thread that costs next to nothing.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _stamp(file: Path) -> Stamp:
 
 class Reload:
     """`loaded`: what the daemon started with. `build` makes live objects and touches nothing (raises SyncdError with every
-    fault), `adopt` brings them into force. `fault`: why what lies there now is not in force, "" when it is."""
+    fault), `adopt` brings them into force. `fault`: why the file on disk is not in force, "" when it is."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class Reload:
             return not self.fault
 
     def _take(self) -> None:
-        # Whatever is found wrong now must be watched: its mending is what is waited for.
+        # Whatever is found wrong now must be watched: its fix is what reload waits for.
         self._watch.follow(watched(self._path, self._settings))
         loaded = load_settings(self._path)
         if loaded.settings is None:

@@ -1,7 +1,7 @@
 """Tells systemd how the service is: sd_notify's datagrams to NOTIFY_SOCKET, and what it expects of a watchdog.
 
 The daemon, its reload and its watchdog call it. Promise: without systemd nothing happens; a message that cannot be sent harms
-nobody (failure policy: open). Protocol: the manual page sd_notify(3).
+no one (failure policy: open). Protocol: the manual page sd_notify(3).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_STATUS = 300
 
 
 def notify(*lines: str, env: Mapping[str, str] = os.environ) -> bool:
-    """Sends the lines as one message; False when nobody listens. A socket's name that begins with `@` is an abstract one."""
+    """Sends the lines as one message; False when no socket listens. A socket's name that begins with `@` is an abstract one."""
     name = env.get(SOCKET, "")
     if not name.startswith(("/", "@")):
         return False

@@ -1,5 +1,5 @@
-"""How everything is, as plain values: sources with their lag, destinations with queue, breaker and quota, the books, and what
-a person should do now. `syncd status` prints it, `/readyz` lists what is degraded. Reads only.
+"""The state of everything, in values: sources with their lag, destinations with queue, breaker and quota, the balance sheet, and
+what the operator should do now. `syncd status` prints it, `/readyz` lists what is degraded. Reads only.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Status:
 
 
 def gather(store: Store, settings: ConfigurationView, refused: Sequence[str] = (), *, alive: bool = True) -> Status:
-    """Everything at one moment. `refused`: why running daemons do not work by what lies there now, a fault a line; `alive`:
+    """Everything at one moment. `refused`: why running daemons do not use the file on disk, a fault a line; `alive`:
     whether one runs. Raises StoreUnavailable."""
     now = store.clock()
     sources = _sources(store, settings)
@@ -107,7 +107,7 @@ def gather(store: Store, settings: ConfigurationView, refused: Sequence[str] = (
 
 
 def _history(store: Store, settings: ConfigurationView, now: datetime) -> list[str]:
-    """Sources that began lately, and whose history nobody has fetched."""
+    """Sources that began lately, and whose history was not fetched."""
     fetched = {job.subject for job in store.jobs.list(kinds=(BACKFILL,), limit=1000)}
     notes = []
     for name in settings.sources:

@@ -1,7 +1,7 @@
 """Lets systemd end a process that has come to a stand: it hears of us only while the parts have really moved.
 
 The daemon starts it when systemd asks for it (WatchdogSec=). Promise: a database that refuses, a CRM that is down or a queue
-that waits is no standstill; a writer, an event loop or a lane that does not come back is one.
+that waits is not stuck; a writer, an event loop or a lane that does not come back is one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 ROUNDS = 4
-"""So many rounds fit into the time that systemd gives: one that came late is no verdict."""
+"""So many rounds fit into the time that systemd gives: a single late one proves nothing."""
 ASKED = 3
 """Parts that take time to ask, and one to spare."""
 ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -73,7 +73,7 @@ class Watchdog:
 
 def writer(journal: Journal) -> Moves:
     """Whether the writer still takes entries: an empty one, which touches no row. One that was late is waited for again: a
-    database that somebody locks for a while, and that then refuses, is none of the writer's faults."""
+    database that another process locks for a while, and that then refuses, is not the writer's fault."""
     late: list[Future[Committed]] = []
 
     def moves(seconds: float) -> bool:

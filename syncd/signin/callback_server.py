@@ -1,6 +1,6 @@
 """The one-shot web server on this machine that a browser comes back to after signing in. `syncd auth` holds it open.
 
-Promise: it listens on loopback only, takes one answer, tells the browser what became of it once that is certain, and shows
+Promise: it listens on loopback only, takes one answer, tells the browser its outcome once that is certain, and shows
 and keeps no secret.
 """
 
@@ -179,7 +179,7 @@ def _open(family: socket.AddressFamily, host: str, port: int, path: str) -> _Ser
 
 
 def _in_use(port: int) -> bool:
-    """Whether somebody listens on the port of ::1; a machine without IPv6 has nobody there."""
+    """Whether a process listens on the port of ::1; False on a machine without IPv6."""
     with socket.socket(socket.AF_INET6) as probe:
         probe.settimeout(1)
         return probe.connect_ex(("::1", port)) == 0

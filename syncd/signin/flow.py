@@ -113,7 +113,7 @@ def read_redirect(sign_in: SignIn, attempt: SignInAttempt, query: str) -> str:
 
 
 def read_pasted(sign_in: SignIn, attempt: SignInAttempt, text: str) -> str:
-    """The code in what a person pasted: the whole address the browser was sent to, or the code alone. PKCE still binds a
+    """The code in what the user pasted: the whole address the browser was sent to, or the code alone. PKCE still binds a
     bare code to this attempt. Raises SyncdError."""
     pasted = text.strip()
     if not pasted or len(pasted) > LONGEST_REDIRECT:
@@ -135,7 +135,7 @@ def _check_server(sign_in: SignIn, given: Mapping[str, str]) -> None:
 
 
 def _host(url: str) -> str:
-    """The host of an address; of what is none, the text itself."""
+    """The host of an address; of anything else, the text itself."""
     with suppress(ValueError):
         return _plain(urlsplit(url).hostname or url, 100)
     return _plain(url, 100)
@@ -153,7 +153,7 @@ def exchange_body(sign_in: SignIn, attempt: SignInAttempt, code: str) -> bytes:
 
 
 def read_token(sign_in: SignIn, redirect: str, answer: Response, now: datetime) -> Token:
-    """The token in the vendor's answer, errors told with HTTP 200 included. Raises SyncdError."""
+    """The token in the vendor's answer, errors sent with HTTP 200 included. Raises SyncdError."""
     from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
 
     given = _object(answer)
@@ -182,7 +182,7 @@ def read_token(sign_in: SignIn, redirect: str, answer: Response, now: datetime) 
 
 
 def _end(told: Any, usual: float | None, now: datetime) -> datetime | None:
-    """When a token ends, None when nobody says anything sensible: it is good until it is refused."""
+    """When a token ends, None when the answer does not say: it is good until it is refused."""
     with suppress(TypeError, ValueError, OverflowError):
         return now + timedelta(seconds=float(told))
     return now + timedelta(seconds=usual) if usual else None
@@ -214,7 +214,7 @@ def _refused(sign_in: SignIn, redirect: str, error: Any) -> str:
 
 
 def remedy(sign_in: SignIn, code: str, redirect: str) -> str:
-    """What to do about an OAuth error, "" when nobody knows."""
+    """What to do about an OAuth error, "" when unknown."""
     text = sign_in.remedies.get(code) or REMEDIES.get(code, "")
     return text.replace("{redirect}", redirect).replace("{scopes}", " ".join(sign_in.scopes))
 

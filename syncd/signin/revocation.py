@@ -1,4 +1,4 @@
-"""Takes back at the vendor what a person had granted: `syncd auth --forget` asks here, once, with the token it has removed.
+"""Takes back at the vendor what a user had granted: `syncd auth --forget` asks here, once, with the token it has removed.
 
 What each vendor documents is the table below. Promise: it never raises, keeps nothing, and says plainly which it was: revoked,
 not revoked and why, or that the vendor has no way.
@@ -38,7 +38,7 @@ GONE_ALREADY = frozenset({"invalid_token", "invalid_grant", "invalid_code"})
 
 
 class Revoked(NamedTuple):
-    """`done`: the token is not valid at the vendor any more. `said`: the end of a sentence for a person."""
+    """`done`: the token is not valid at the vendor any more. `said`: the end of a sentence for the operator."""
 
     done: bool
     said: str

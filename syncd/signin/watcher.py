@@ -1,6 +1,6 @@
-"""How a running daemon learns that somebody has signed in: `syncd auth` announces it, the daemon looks every other second.
+"""How a running daemon learns of a new sign-in: `syncd auth` announces it, the daemon looks every other second.
 
-Promise: what waited for the sign-in goes on within seconds, on every machine of the database; nothing else is disturbed.
+Promise: what waited for the sign-in resumes within seconds, on every machine of the database; nothing else is disturbed.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def announce(store: Store, role: Role, name: str, grant: str) -> None:
 
 
 class SignInWatcher:
-    """Looks for announcements. `mended(role, name)` is called for each new one; the token is read afresh from then on."""
+    """Looks for announcements. `renewed(role, name)` is called for each new one; the token is read afresh from then on."""
 
-    def __init__(self, store: Store, mended: Callable[[str, str], None]) -> None:
+    def __init__(self, store: Store, renewed: Callable[[str, str], None]) -> None:
         self._store = store
-        self._mended = mended
+        self._renewed = renewed
         self._known = self._announced()
 
     def poll(self, stop: threading.Event) -> None:
@@ -50,7 +50,7 @@ class SignInWatcher:
             role, _, name = subject.partition(":")
             log.info("a sign-in was stored or removed", **{role: name})
             self._store.tokens.look_again(grant)
-            self._mended(role, name)
+            self._renewed(role, name)
 
     def _announced(self) -> dict[str, tuple[str, int]]:
         return Announcements(self._store).announced(_TOPIC)

@@ -15,7 +15,7 @@ from sqlalchemy import URL
 from syncd.errors import SyncdError, UsageError
 
 PAGES = 1000
-"""Pages copied between two looks at whether somebody writes."""
+"""Pages copied between two checks for other writers."""
 
 
 def backup(url: URL, target: Path) -> list[Path]:

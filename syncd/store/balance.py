@@ -1,4 +1,4 @@
-"""The books: per channel and destination, what came in against what became of it, to the unit.
+"""The balance sheet: per channel and destination, what came in against its outcome, to the unit.
 
 `syncd status` and `/metrics` show them, tests hold them: signals = delivered + skipped + pending + held + dead + discarded +
 unconfirmed, at any moment. One statement, so one snapshot on both databases.
@@ -70,7 +70,7 @@ def balance(store: Store) -> list[BalanceRow]:
 
 
 class BalanceSheet:
-    """The balance sheet for whoever asks often: where counting took long, what was counted is told again for REST times as
+    """The balance sheet for whoever asks often: where counting took long, the last count is returned for REST times as
     long, so that of the time it takes at most one part in REST. Any thread may ask; `clock` counts seconds."""
 
     def __init__(self, count: Callable[[], list[BalanceRow]], clock: Callable[[], float] = time.monotonic) -> None:
@@ -102,7 +102,7 @@ def unbalanced(lines: Iterable[BalanceRow]) -> list[BalanceRow]:
 
 
 def kept_out(store: Store) -> dict[tuple[str, str, str], int]:
-    """(source, type, reason) -> how many the switches and `exclude` kept out."""
+    """(source, type, reason) -> how many the switches and `exclude` filtered."""
     with store.read() as connection:
         return {
             (row.source, row.type, row.reason): row._mapping["count"]

@@ -81,7 +81,7 @@ class Sources:
         self._put(source, {"last_ok_at": millis(at), "failures": 0, "next_at": 0, "error": ""})
 
     def failed(self, source: str, error: str, next_at: datetime, *, count: bool = True) -> None:
-        """It did not. `count` False: throttled, which is no failure."""
+        """It did not. `count` False: throttled, which is not a failure."""
         self._put(source, {"next_at": millis(next_at), "error": plain(error)}, failures=int(count))
 
     def _put(self, source: str, values: dict[str, Any], failures: int | None = None) -> None:

@@ -150,7 +150,7 @@ class Database:
 
     def check_present(self) -> None:
         """Raises StoreUnavailable when the SQLite file was removed or replaced under us: commits would go to a file that
-        nobody will ever see again."""
+        no process will ever see again."""
         if self._inode is not None and self._file_identity() != self._inode:
             raise StoreUnavailable(
                 f"database {self.place}: the file was removed or replaced while syncd runs; put it back and restart syncd"
@@ -167,7 +167,7 @@ class Database:
 
     def wipe(self, *, rewrite: bool = True) -> bool | None:
         """Lets what was deleted leave the disk: SQLite's file is rewritten (if `rewrite`) and its log emptied, PostgreSQL's
-        dead rows are freed for reuse. False when somebody who reads kept it from being done whole; None: not done."""
+        dead rows are freed for reuse. False when a reader prevented it from completing; None: not done."""
         if self.postgresql:
             with engines.translated(self.place), self.engine.connect() as connection:
                 connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM")

@@ -45,7 +45,10 @@ def parse_url(text: str) -> URL:
     """The database URL, checked. Raises UsageError with one line; the URL itself is not repeated (it may hold a password)."""
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number, which may be half a password
+    except (
+        ArgumentError,
+        ValueError,
+    ) as error:  # ValueError: a port that is not a number, which may be half a password
         raise UsageError(
             "database: this is not a URL; write sqlite:///./syncd.db or postgresql+psycopg://user@host/name"
         ) from error
@@ -63,7 +66,7 @@ def parse_url(text: str) -> URL:
 
 
 def same_database(one: URL, other: URL) -> bool:
-    """Whether two URLs lead to one database, as far as can be told without connecting."""
+    """Whether two URLs lead to one database, as far as can be determined without connecting."""
     if one.get_backend_name() != other.get_backend_name():
         return False
     if one.get_backend_name() == "sqlite":
@@ -123,7 +126,7 @@ def is_pooled(connection: Any) -> bool:
     """Whether an open psycopg connection leads through a pooler (PgBouncer, RDS Proxy, Supavisor). Such a one makes up
     the process id that it gives at connect, and the server's answer differs. It may share sessions between transactions:
     nothing can be prepared or set for a session, and LISTEN hears nothing."""
-    connection.prepare_threshold = None  # the first statement, too, may meet a session that somebody else has used
+    connection.prepare_threshold = None  # the first statement, too, may meet a session that another client has used
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     pooled = row is None or int(row[0]) != connection.info.backend_pid
     if not pooled:
@@ -161,12 +164,12 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA cache_size=-4000")
         connection.execute("PRAGMA journal_size_limit=134217728")
-        # Ids are random, so a commit touches many pages: copying them back seldom saves most of that work (WAL ~80 MB).
+        # Ids are random, so a commit touches many pages: copying them back less often saves most of that work (WAL ~80 MB).
         connection.execute("PRAGMA wal_autocheckpoint=20000")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A reader that turns writer in mid-transaction is refused when somebody wrote meanwhile; so writers say so first.
+        # A reader that turns writer in mid-transaction is refused when another one wrote meanwhile, so writers say so first.
         writes = connection.get_execution_options().get(WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

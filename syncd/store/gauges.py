@@ -62,7 +62,7 @@ def people_counts(store: Store) -> dict[str, int]:
 
 
 def oldest_purgeable(store: Store) -> datetime | None:
-    """When the oldest signal came that retention may take; None: there is none."""
+    """When the oldest signal came that retention may take; None without one."""
     at_work = exists().where(deliveries.c.signal_id == signals.c.id)
     for_a_person = exists().where(and_(settled.c.signal_id == signals.c.id, settled.c.state.in_(WAITS_FOR_A_PERSON)))
     query = select(signals.c.received_at).where(~at_work, ~for_a_person).order_by(signals.c.received_at).limit(1)

@@ -1,7 +1,7 @@
 """Jobs in the store: backfill, import, replay, verify. Durable, resumable, done by whoever holds their lease.
 
 `syncd.service.job_runner` runs them, commands make and watch them. Progress of an intake job travels in the journal
-(`JobStep`), with the signals it speaks of; other jobs report through `step`.
+(`JobStep`), with the signals it refers to; other jobs report through `step`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Findings(Recalled):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`subject`: the source or destination. `state`: waiting, running, done, failed, stopped. `cursor`: where to go on."""
+    """`subject`: the source or destination. `state`: waiting, running, done, failed, stopped. `cursor`: where to resume."""
 
     id: str
     kind: str
@@ -120,7 +120,7 @@ class Jobs:
     def claim(
         self, ttl: timedelta, *, kinds: Sequence[str] = (), id: str = "", subject: str = ""
     ) -> tuple[Job, Claim] | None:
-        """Takes the oldest open job that nobody does (or the job `id`, or one about `subject`): with its lease, as `running`.
+        """Takes the oldest open job that no worker holds (or the job `id`, or one about `subject`): with its lease, as `running`.
         None: nothing to do. A running job whose worker died is taken over where it stood."""
         for job in reversed(self.list(states=OPEN, kinds=kinds, limit=1000)):
             if (id and job.id != id) or (subject and job.subject != subject):
@@ -143,7 +143,7 @@ class Jobs:
         return self._set(job, values, claim=claim)
 
     def finish(self, job: str, claim: Claim, state: str, *, progress: Mapping[str, Any] | None = None) -> bool:
-        """`state`: done, failed, stopped. False when the lease was lost, or somebody stopped the job meanwhile."""
+        """`state`: done, failed, stopped. False when the lease was lost, or a command stopped the job meanwhile."""
         values: dict[str, Any] = {"state": state}
         if progress is not None:
             values["progress"] = _text(progress)
@@ -162,7 +162,7 @@ class Jobs:
         return self._set(job, values, among=("failed", "stopped", *OPEN))
 
     def extend(self, job: str, args: Mapping[str, Any]) -> bool:
-        """Makes a done job wait again with new args, without a cursor; its counts go on. False if it is not done."""
+        """Makes a done job wait again with new args, without a cursor; its counts continue. False if it is not done."""
         return self._set(job, {"state": "waiting", "cursor": None, "args": _text(args)}, among=("done",))
 
     def reported(self, job: str) -> None:

@@ -1,6 +1,6 @@
 """What a lane keeps beside its queue: who is who in its CRM, how it is paced, and what it has spent.
 
-Lanes call it inside a transaction of theirs. A person is kept under the normalised identity; that somebody is nobody in
+Lanes call it inside their own transaction. A person is kept under the normalised identity; that a person has no record in
 the CRM is kept too (`object` ""). Times are UTC milliseconds.
 """
 
@@ -23,7 +23,7 @@ class PersonRow(msgspec.Struct, frozen=True):
     """A row of `people`. States: known; creating (sent, or to be sent again; `checked_at` is then when it may be looked
     at again, `reason` may name the identity it is created as); rejected (the CRM refuses the record: see `reason`); conflict
     (several records have their number: see `reason`). `name`: as the record has it. `by_number`: only a phone number ties
-    them to it. `owner`: whose turn the new record is, as JSON, "" while nobody's."""
+    them to it. `owner`: whose turn the new record is, as JSON, "" while unassigned."""
 
     identity: str
     object: str = ""
@@ -117,20 +117,20 @@ def take_turns(connection: Connection, destination: str, rule: str, count: int) 
 
 
 def drop_people(connection: Connection, destination: str, identities: Iterable[str]) -> None:
-    """Forgets what is known of these people; somebody being created is not forgotten."""
+    """Forgets what is known of these people; a record being created is not forgotten."""
     where, wanted = among(connection, "identity", identities)
     text = f"DELETE FROM people WHERE destination = ? AND state <> 'creating' AND {where}"  # noqa: S608
     connection.exec_driver_sql(sql(connection, text), (destination, wanted))
 
 
 def drop_nobodies(connection: Connection, destination: str) -> None:
-    """Forgets who is nobody: a record was just made that one of them may be found by, too."""
+    """Forgets who has no record: a record was just made that one of them may be found by, too."""
     text = "DELETE FROM people WHERE destination = ? AND state = 'known' AND object = ''"
     connection.exec_driver_sql(sql(connection, text), (destination,))
 
 
 def drop_unknown(connection: Connection, destination: str, identities: Iterable[str]) -> None:
-    """Forgets that these people have no record, so that they are looked up at once; somebody being created is not
+    """Forgets that these people have no record, so that they are looked up at once; a record being created is not
     forgotten."""
     where, wanted = among(connection, "identity", identities)
     text = f"DELETE FROM people WHERE destination = ? AND object = '' AND state <> 'creating' AND {where}"  # noqa: S608
@@ -147,7 +147,7 @@ def drop_rejected(connection: Connection, destination: str) -> None:
 
 
 def pace_of(connection: Connection, destination: str) -> bytes:
-    """Pacing's document as it was put, b"" when there is none."""
+    """Pacing's document as it was stored, b"" if it was never stored."""
     text = "SELECT state FROM lanes WHERE destination = ?"
     return bytes(connection.exec_driver_sql(sql(connection, text), (destination,)).scalar() or b"")
 

@@ -47,7 +47,7 @@ class Leases:
         self._left: set[str] = set()  # claims of ours that are over and could not be given back
 
     def acquire(self, name: str, ttl: timedelta, *, holder: str = "") -> Claim | None:
-        """Takes the lease, or None while somebody (this process included) holds it. Raises StoreUnavailable."""
+        """Takes the lease, or None while any process (this one included) holds it. Raises StoreUnavailable."""
         claim = Claim(name, holder or self._store.holder, str(uuid.uuid4()), ttl)
         return claim if self._store.apply(lambda connection: self._take(connection, claim)) else None
 
@@ -72,7 +72,7 @@ class Leases:
         return False
 
     def renew(self, claim: Claim, ttl: timedelta | None = None) -> bool:
-        """Another `ttl` from now; False when the lease is somebody else's or has run out (then it is lost for good)."""
+        """Another `ttl` from now; False when another worker has the lease or it has expired (then it is lost permanently)."""
         now = now_of(self._store)
         statement = (
             update(leases)
@@ -87,7 +87,7 @@ class Leases:
         self._store.apply(lambda connection: connection.execute(statement))
 
     def holder(self, name: str) -> str:
-        """Who holds it now, "" if nobody."""
+        """Who holds it now, "" if it is free."""
         with self._store.read() as connection:
             return str(
                 connection.execute(
@@ -110,7 +110,7 @@ class Leases:
 
 
 def still_held(store: Database, connection: Connection, lease: str, claim: str) -> bool:
-    """Whether this claim holds the lease, for the rest of this transaction: nobody can take it before the commit."""
+    """Whether this claim holds the lease, for the rest of this transaction: no other claim can take it before the commit."""
     query = select(leases.c.claim).where(
         leases.c.name == lease, leases.c.claim == claim, leases.c.expires_at > now_of(store)
     )
@@ -130,7 +130,7 @@ def _millis(span: timedelta) -> int:
 
 
 class Heartbeat:
-    """Renews a claim from a thread of its own, and releases it at the end. `lost` is set when the lease is somebody else's,
+    """Renews a claim in its own thread, and releases it at the end. `lost` is set when the lease is lost to another worker,
     or could not be renewed for its whole term: stop what you do, your commits are refused."""
 
     def __init__(self, leases: Leases, claim: Claim) -> None:
@@ -162,7 +162,7 @@ class Heartbeat:
             try:
                 held = self._leases.renew(self.claim)
             except StoreUnavailable:
-                held = asked < good_until  # nobody else can write either; judged again at the next beat
+                held = asked < good_until  # no other process can write either; judged again at the next beat
             else:
                 good_until = asked + term
             if not held:

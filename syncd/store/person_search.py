@@ -37,7 +37,7 @@ def fold(text: str) -> str:
 
 def digits_of(text: str) -> str:
     """The digits of what was typed as a phone number, without the prefixes that depend on where one calls from ("" if it
-    is none)."""
+    is not usable)."""
     text = unicodedata.normalize("NFKC", text).strip()
     if not _NUMBER.fullmatch(text):
         return ""

@@ -1,7 +1,7 @@
 """Daemons that share a PostgreSQL call out to each other when there is new work: LISTEN and NOTIFY, as a hint only.
 
 The daemon starts one. Promise: no commit waits for it (a thread of its own calls out, for all commits since the last call at
-once), nothing is lost with it (everybody looks by himself every few seconds too), and a connection that breaks is made anew.
+once), nothing is lost with it (everybody looks by himself every few seconds too), and a broken connection is made again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AGAIN = 5.0
 
 
 class PgNotifier:
-    """Calls out what `notify` is told, and tells `heard` what other daemons call. On SQLite it does nothing."""
+    """Announces what `notify` is given, and tells `heard` what other daemons call. On SQLite it does nothing."""
 
     def __init__(self, store: Store, heard: Callable[[WakeUp], None]) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """Everything the store holds of one person: found, exported, erased. `syncd forget` and `syncd export` call it.
 
 Signals *of* the person go whole and leave tombstones, so that no repeat and no backfill brings them back; where others' rows
-only mention the person, the mention goes. Promise: the books balance before, between and after the bites.
+only mention the person, the mention goes. Promise: the balance sheet balances before, between and after the bites.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _theirs(marks: PersonMarks) -> Any:
 
 
 def everything(store: Store, found: PersonData, marks: PersonMarks) -> Iterator[dict[str, Any]]:
-    """What `look` found, row by row, `table` naming where it lies; bodies decoded. No transaction stays open."""
+    """What `look` found, row by row, `table` naming where it is; bodies decoded. No transaction stays open."""
     for id in found.signals:
         with store.read() as connection:
             body = connection.execute(select(signals.c.body).where(signals.c.id == id)).scalar()
@@ -183,7 +183,7 @@ def everything(store: Store, found: PersonData, marks: PersonMarks) -> Iterator[
 
 def erase(store: Store, marks: PersonMarks, found: PersonData, *, others: bool = False) -> None:
     """Erases what `look` found, in bites. `others`: signals of other people that mention the person go, too. Raises
-    StoreUnavailable; what was erased until then stays erased, and the same command goes on."""
+    StoreUnavailable; what was erased until then stays erased, and the same command resumes."""
     for some in _bites([*found.signals, *(found.others if others else ())], BITE):
         store.apply(lambda connection, some=some: remove(store, connection, some))  # type: ignore[misc]
     for some in _bites(found.receipts, BITE):
@@ -215,7 +215,7 @@ def _rest(store: Store, connection: Connection, marks: PersonMarks, found: Perso
 
 
 def remove(store: Store, connection: Connection, ids: Sequence[str]) -> None:
-    """These signals with all that hangs on them, in one transaction: what they count for leaves the books with them."""
+    """These signals with all that hangs on them, in one transaction: what they count for leaves the balance sheet with them."""
     _overwrite(store, connection)
     if store.postgresql:  # as the purge does: no repeat may come between the signal and its tombstone
         connection.execute(text(f"SELECT pg_advisory_xact_lock({PURGE_LOCK})"))

@@ -1,8 +1,8 @@
 """Retention: settled signals older than the limit go, in small bites, and leave their id so that a late repeat is still known.
 
 Bodies that stayed in quarantine so long go too, and who is who when it is not believed any more. The daemon calls `purge` now
-and then; a lease sees to it that one does. Promise: the books balance before, between and after
-the bites; what waits for a person (dead, unconfirmed, held) or has work left is never purged.
+and then; a lease sees to it that one does. Promise: the balance sheet balances before, between and after
+the bites; what waits for an operator (dead, unconfirmed, held) or has work left is never purged.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _in_bites(store: Store, lost: threading.Event, bite: int, table: Table, key:
 def _bite(
     store: Store, claim: Claim, limit: int, after: Place, bite: int, connection: Connection
 ) -> tuple[Place | None, int]:
-    """One transaction: (where to go on, how many went)."""
+    """One transaction: (where to resume, how many went)."""
     if not still_held(store, connection, claim.lease, claim.claim):
         return None, 0
     if store.postgresql:  # the journal holds it shared: no repeat may come between the signal and its tombstone

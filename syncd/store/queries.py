@@ -107,7 +107,7 @@ def get(store: Store, id: str) -> Signal | None:
 
 
 def explain(store: Store, id: str) -> Explained | None:
-    """One signal by its whole id with what became of it; None if it is not there."""
+    """One signal by its whole id with its outcome; None if it is not there."""
     with store.read() as connection:
         body = connection.execute(select(signals.c.body).where(signals.c.id == id)).scalar()
         if body is None:

@@ -1,6 +1,6 @@
 """The queue of a destination: deliveries are claimed in batches, their writes recorded, and what is done leaves the hot table.
 
-Only lanes (and, for dead letters and replay, commands) call it, inside a `store.write()` of theirs. Every statement that
+Only lanes (and, for dead letters and replay, commands) call it, inside their own `store.write()`. Every statement that
 settles checks the claim: what a stalled worker brings late is refused, and counted. Times are UTC milliseconds.
 """
 
@@ -100,7 +100,7 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A delivery that goes on later: pending or held, until `due_at`."""
+    """A delivery that continues later: pending or held, until `due_at`."""
 
     signal_id: str
     state: str

@@ -114,7 +114,7 @@ class Receipts:
         return self._give_back(due, next_at, {"error": plain(error), "attempts": receipts.c.attempts + 1})
 
     def quarantine(self, due: Due, error: str) -> bool:
-        """It cannot be understood, or has failed too often: kept for a person. A hint merged meanwhile is tried first."""
+        """It cannot be understood, or has failed too often: kept for an operator. A hint merged meanwhile is tried first."""
         values: dict[str, Any] = {"state": "quarantined", "error": plain(error), "attempts": receipts.c.attempts + 1}
         return self._change(due, {**values, **_FREE}, only_version=True) or self._change(due, _FREE)
 
@@ -130,7 +130,7 @@ class Receipts:
         statement = update(receipts).where(where).values(values)
         return self._store.apply(lambda connection: connection.execute(statement).rowcount == 1)
 
-    # ------------------------------------------------------------------------------------------ for a person
+    # ------------------------------------------------------------------------------------------ for the operator
 
     def list(
         self, *, state: str = "quarantined", source: str = "", limit: int = 100, ids: Sequence[str] = ()
@@ -153,7 +153,7 @@ class Receipts:
         return self._store.apply(lambda connection: connection.execute(statement).rowcount)
 
     def discard(self, *, ids: Sequence[str] = (), source: str = "") -> int:
-        """Throws quarantined receipts away for good; how many."""
+        """Discards quarantined receipts permanently; how many."""
         statement = delete(receipts).where(*_filters("quarantined", source, ids))
         return self._store.apply(lambda connection: connection.execute(statement).rowcount)
 

@@ -83,7 +83,7 @@ def _refuse_newer(found: str, engine: Engine) -> None:
 
 
 def _upgrade(engine: Engine) -> bool:
-    with hide_optional("pygments"):  # for templates of new revisions, which nobody makes here
+    with hide_optional("pygments"):  # for templates of new revisions, which are not made here
         from alembic import command
         from alembic.config import Config
 
@@ -93,7 +93,7 @@ def _upgrade(engine: Engine) -> bool:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL lock_timeout = 0"))  # another's migration may take its time
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({engines.MIGRATION_LOCK})"))
-            if revision(connection) == HEAD:  # somebody was quicker
+            if revision(connection) == HEAD:  # another process was quicker
                 return False
             config = Config()
             config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))

@@ -1,6 +1,6 @@
 """The tables. One definition for SQLite and PostgreSQL; migrations create them, everybody queries through them.
 
-Hot and cold are apart: `deliveries` and `writes` hold only what still has work (or waits for a person), `settled` and
+Hot and cold are apart: `deliveries` and `writes` hold only what still has work (or waits for an operator), `settled` and
 `written` what is done. Times are UTC milliseconds since 1970 (integers sort and compare alike on both databases);
 documents are JSON text or bytes. Ids are UUIDs in canonical text (36 characters).
 """
@@ -145,7 +145,7 @@ attempts = Table(
 )
 
 people = Table(
-    "people",  # who is who in a destination; also that somebody is nobody there (object "")
+    "people",  # who is who in a destination; also that a person has no record there (object "")
     metadata,
     Column("destination", Name, nullable=False),
     Column("identity", String(330), nullable=False),
@@ -257,7 +257,7 @@ anywhere = select(tally.c.destination)
 in a state at any destination says "at one of these", or reads the whole table."""
 
 switched_off = Table(
-    "switched_off",  # what the switches and `exclude` kept out, counted, for `status`
+    "switched_off",  # what the switches and `exclude` filtered, counted, for `status`
     metadata,
     Column("source", Name, nullable=False),
     Column("type", Name, nullable=False),

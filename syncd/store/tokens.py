@@ -1,7 +1,7 @@
 """Tokens at rest: encrypted, refreshed once however many threads, processes or machines find them expired.
 
 The HTTP clients of connectors ask here through `syncd.http.oauth.TokenStore`. Promise: a rotated refresh token is durable before
-anybody uses it; nothing here logs or shows a token; waiting for somebody else's refresh is bounded.
+anybody uses it; nothing here logs or shows a token; waiting for another process's refresh is bounded.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class StoredTokens:
                 return found
 
     def put(self, grant: str, token: Token) -> None:
-        """Stores a token that somebody signed in for interactively: durable when this returns, and under the grant's lease,
+        """Stores a token from an interactive sign-in: durable when this returns, and under the grant's lease,
         so that no refresh under way puts an older one over it. Raises Transient when another process has been refreshing
         for too long; StoreUnavailable; UsageError for a key that is absent or wrong."""
         sealed = self._seal(token)
@@ -100,7 +100,7 @@ class StoredTokens:
         return self._under_lease(grant, lambda connection: connection.execute(gone).rowcount > 0)
 
     def stored(self, grant: str) -> Token | None:
-        """The token as it is kept, good or not; None when there is none. Raises UsageError when the key does not open it."""
+        """The token as it is kept, good or not; None without one. Raises UsageError when the key does not open it."""
         return self._read(grant)
 
     def look_again(self, grant: str) -> None:
@@ -180,7 +180,7 @@ class StoredTokens:
     def _mint(self, grant: str, mint: Mint, refused: str, claim: Claim) -> Token:
         held = self._unsaved.get(grant) or self._read(
             grant
-        )  # read again under the lease: somebody may have been quicker
+        )  # read again under the lease: another process may have been quicker
         made = held
         if made is None or not self._good(made, refused):
             made = mint(held)

@@ -1,4 +1,4 @@
-"""INSERT … ON CONFLICT in both dialects: the rooms of the store use it for rows that are written seldom."""
+"""INSERT … ON CONFLICT in both dialects: the modules of the store use it for rows that are rarely written."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def rows(connection: Connection, destination: str, wanted: Sequence[str]) -> Ite
 
 @dataclass(frozen=True, slots=True)
 class VerificationResult:
-    """How the last verification of a source or destination ended. `amiss`: what is left to be mended; `error`: why it was
+    """How the last verification of a source or destination ended. `amiss`: differences that are left; `error`: why it was
     not finished."""
 
     kind: str
@@ -97,9 +97,9 @@ def _result(job: Job) -> VerificationResult:
 
 
 def open_or_resume(store: Store, kind: str, subject: str, args: Mapping[str, Any]) -> Job:
-    """The job of a verification that was asked for with these args (`asked_for`): one that was killed or stopped goes on
+    """The job of a verification that was asked for with these args (`asked_for`): one that was killed or stopped resumes
     where it stood, over the range that it began with. One from more than RESUMED_WITHIN ago is closed instead: what it
-    found is no answer to the question of today."""
+    found does not answer the question of today."""
     job = store.jobs.same(kind, subject, args)
     if job is not None and job.state != "failed":
         ends = (datetime.fromisoformat(str(each["until"])) for each in (args, job.args))
@@ -112,8 +112,8 @@ def open_or_resume(store: Store, kind: str, subject: str, args: Mapping[str, Any
 
 
 def close_abandoned(store: Store, job: Job) -> None:
-    """Stops the open verifications of the same thing but this one; for a command that has found no daemon: nobody does
-    them, and a later daemon would begin them again for nobody."""
+    """Stops the open verifications of the same thing but this one; for a command that has found no daemon: no worker does
+    them, and a later daemon would begin them again for no reader."""
     for other in store.jobs.list(states=OPEN, kinds=(job.kind,), limit=1000):
         if other.subject == job.subject and other.id != job.id and not store.leases.holder(other.lease):
             store.jobs.stop(other.id)
@@ -126,7 +126,7 @@ def forget_older(store: Store, job: Job) -> None:
 
 
 def put_result(store: Store, job: str, progress: Mapping[str, Any]) -> None:
-    """What became of a finished verification since: what it found was mended."""
+    """Updates a finished verification: what it found was fixed."""
     statement = update(jobs).where(jobs.c.id == job, jobs.c.state.in_(ENDED))
     text = json.dumps(dict(progress), default=str)
     store.apply(lambda connection: connection.execute(statement.values(progress=text)))

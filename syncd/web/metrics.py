@@ -1,6 +1,6 @@
 """/metrics: Prometheus text from a registry of our own, filled when it is read.
 
-The daemon hands in what only it knows (the books, lags) as callables; the hot path pays nothing for being measured but a
+The daemon hands in what only it knows (the balance sheet, lags) as callables; the hot path pays nothing for being measured but a
 dictionary's increment.
 """
 
@@ -49,7 +49,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Reloads:
-    """How reloads of the configuration ended since the start. `failed`: what lies there now is not in force."""
+    """How reloads of the configuration ended since the start. `failed`: the file on disk is not in force."""
 
     applied: int = 0
     refused: int = 0
@@ -58,7 +58,7 @@ class Reloads:
 
 @dataclass(frozen=True, slots=True)
 class VerificationSample:
-    """What `verify` found last: of a source or destination (`role`), how much was amiss, and when (seconds since 1970)."""
+    """What `verify` found last: of a source or destination (`role`), how many differences, and when (seconds since 1970)."""
 
     role: str
     name: str
@@ -90,7 +90,7 @@ class LaneNow:
 @dataclass(frozen=True, slots=True)
 class StoreGauges:
     """What the store says of itself. Keys: `oldest` destination, `receipts` (source, state), `jobs` (kind, state), `people`
-    destination. `books_age`: seconds since the books were counted. `free` None: only the server knows."""
+    destination. `books_age`: seconds since the balance sheet was counted. `free` None: only the server knows."""
 
     oldest: Mapping[str, float] = field(default_factory=dict)
     receipts: Mapping[tuple[str, str], int] = field(default_factory=dict)

@@ -46,7 +46,7 @@ class Protocol(HttpToolsProtocol):
 
     head_since: float | None
     """Since when a request's head has been awaited; None while a request is answered."""
-    _whole: RequestResponseCycle | None = None  # begun in the piece that is being read
+    _whole: RequestResponseCycle | None = None  # started in the piece that is being read
     _reading = False
     _loose = 0  # bytes read since the parser last completed anything: what it may be holding
     _began_idle = False  # the piece that is being read began between two requests

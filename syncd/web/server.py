@@ -29,7 +29,7 @@ KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 15
 BACKLOG = 1024
 _MOST_MESSAGES = 100
-MOST_CONNECTIONS = 8000  # each may hold 64 KiB of a body nobody has asked for yet
+MOST_CONNECTIONS = 8000  # each may hold 64 KiB of a body not asked for yet
 
 
 def connections_allowed() -> int:
@@ -72,7 +72,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 def tune_the_interpreter() -> None:
-    """For a process that answers requests: the cyclic collector seldom (what a request allocates dies with its last
+    """For a process that answers requests: the cyclic collector rarely (what a request allocates dies with its last
     reference; full collections are what the slowest answers wait for), and threads quick to take turns (the writer that
     they all wait for must not queue 5 ms for the interpreter at each of its statements)."""
     relaxed_timers()
@@ -120,7 +120,7 @@ class Server:
     def start(self) -> None:
         """Returns when requests are answered. Raises SyncdError when the server could not come up."""
         tune_the_interpreter()
-        logging.getLogger("uvicorn.error").addFilter(_FILTER)  # the same one again is no second one
+        logging.getLogger("uvicorn.error").addFilter(_FILTER)  # adding it again does nothing
         self._thread.start()
         self._up.wait()
         if self._fault is not None:
@@ -137,7 +137,7 @@ class Server:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
-        except BaseException as error:  # noqa: BLE001  told to whoever waits in start()
+        except BaseException as error:  # noqa: BLE001  passed to the thread that waits in start()
             self._fault = error
         finally:
             self._up.set()

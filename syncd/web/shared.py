@@ -1,7 +1,7 @@
 """One reader for everybody who asks at the same time: a page that reads the database is read once, however many want it.
 
 `syncd.web.app` puts it in front of /metrics and /readyz. Promise: at most one thread (and one database connection) works for a
-page, and nobody gets what was read before an earlier answer ended.
+page, and no reader gets what was read before an earlier answer ended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Shared(Generic[T]):
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(run_in_threadpool(self._read))
             self._reading.add_done_callback(self._ended)
-        return await asyncio.shield(self._reading)  # one who leaves takes the answer from nobody else
+        return await asyncio.shield(self._reading)  # a reader who leaves does not cancel the answer of the others
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         self._reading = None

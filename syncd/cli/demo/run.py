@@ -1,4 +1,4 @@
-"""The demo itself: a twin CRM, a configuration as a user would write it, a daemon, sample events, and a table of what became of
+"""The demo itself: a twin CRM, a configuration as a user would write it, a daemon, sample events, and a table of the outcome of
 them. It takes no short cut: it reads its configuration from a file and speaks to the daemon's own port.
 """
 
@@ -107,7 +107,7 @@ SECRETS = {
 
 def run_demo(crm: str, *, once: bool, out: Output) -> int:
     """Runs the demo; with `once` a single round. Ctrl-C stops it cleanly. Returns the exit code: 0 when everything ended
-    where it should and the books balance."""
+    where it should and the balance sheet balances."""
     stopping = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(_interruptible(stopping))
@@ -128,7 +128,7 @@ def run_demo(crm: str, *, once: bool, out: Output) -> int:
             round_ += 1
             if once:
                 break
-            out.say(f"\nonce more in {PAUSE_BETWEEN_ROUNDS:.0f} s; Ctrl-C stops it")
+            out.say(f"\nagain in {PAUSE_BETWEEN_ROUNDS:.0f} s; Ctrl-C stops it")
             stopping.wait(PAUSE_BETWEEN_ROUNDS)
     out.say("stopped cleanly" if balanced else "the balance sheet does not balance")
     return 0 if balanced else 1
@@ -136,7 +136,7 @@ def run_demo(crm: str, *, once: bool, out: Output) -> int:
 
 @contextmanager
 def _interruptible(stopping: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask for an end instead of breaking off; off the main thread signals are somebody else's."""
+    """Ctrl-C and SIGTERM ask for an end instead of breaking off; off the main thread, signals are not ours to handle."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

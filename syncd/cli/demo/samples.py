@@ -55,11 +55,11 @@ def samples(doors: DemoTargets, now: datetime, round_: int = 0) -> Iterator[Samp
     mark = f"-{round_}" if round_ else ""
     answer = _survey(doors, now, mark)
     yield Sample("a survey is answered (CloudEvent, Standard Webhooks)", answer)
-    yield Sample("the same delivery once more: the vendor retries", answer)
+    yield Sample("the same delivery again: the vendor retries", answer)
     yield Sample("a demo is asked for on the website", _demo_request(doors, now, mark))
     yield Sample("an order in the shop (any JSON, HMAC)", _order(doors, now, mark))
-    yield Sample("a call nobody takes (Twilio, form-encoded)", _missed_call(doors, now, mark))
-    yield Sample("somebody forges a post", _forged(doors, now, mark))
+    yield Sample("an unanswered call (Twilio, form-encoded)", _missed_call(doors, now, mark))
+    yield Sample("a forged post", _forged(doors, now, mark))
     yield Sample("a customer writes a mail", lambda: _deliver(doors.maildir, bytes(_question(now, mark))))
     yield Sample(
         "an out-of-office answer: no signal", lambda: _deliver(doors.maildir, bytes(_out_of_office(now, mark)))

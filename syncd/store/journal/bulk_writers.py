@@ -1,4 +1,4 @@
-"""How rows get into the two databases: the hot inserts in each driver's fastest way, the seldom ones as plain upserts.
+"""How rows get into the two databases: the hot inserts in each driver's fastest way, the rare ones as plain upserts.
 
 The journal's group commit writes through a `BulkWriter`. Statements run raw on the driver's connection, inside the
 transaction that SQLAlchemy holds; rows come sorted, so that two daemons lock them in one order.
@@ -60,7 +60,7 @@ UPSERTS = {
         ON CONFLICT (source, key) DO UPDATE SET value = excluded.value""",
     "forget": "DELETE FROM memory WHERE source = ? AND key = ?",
     # The latest data, the earliest time; the version tells a fetch in flight that it has seen old data. A hint that had
-    # failed for good is tried again: something new happened.
+    # failed permanently is tried again: something new happened.
     "hints": """INSERT INTO receipts (id, source, kind, key, payload, state, received_at, not_before, error,
             attempts, version, claimed_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)
         ON CONFLICT (source, kind, key) DO UPDATE SET payload = excluded.payload, version = receipts.version + 1,
@@ -73,7 +73,7 @@ UPSERTS = {
     "fetch_again": "UPDATE receipts SET claim = NULL, claimed_until = 0 WHERE id = ? AND claim = ?",
     "job": "UPDATE jobs SET cursor = COALESCE(?, cursor), progress = ?, updated_at = ? WHERE id = ?",
 }
-"""The seldom statements. Each database's own spelling is made of it."""
+"""The rare statements. Each database's own spelling is made of it."""
 
 SQLITE_UPSERTS = {name: sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(") for name, sql in UPSERTS.items()}
 

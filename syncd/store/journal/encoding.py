@@ -110,7 +110,7 @@ def prepare(entry: JournalEntry, now: datetime) -> Prepared:
 
 
 def _more(entry: JournalEntry) -> bool:
-    """Whether an entry has something to be committed that is no row of its own."""
+    """Whether an entry has something to be committed besides a row of its own."""
     return bool(entry.off or entry.state is not None or entry.fence or entry.fetched or entry.job)
 
 

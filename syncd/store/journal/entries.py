@@ -49,7 +49,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """The lease this entry was made under: when somebody else holds it by now, the entry is refused (`FenceLost`)."""
+    """The lease this entry was made under: when another worker holds it by now, the entry is refused (`FenceLost`)."""
 
     lease: str
     claim: str
@@ -75,7 +75,7 @@ class JobStep:
 
 
 class JournalEntry(msgspec.Struct, frozen=True):
-    """One unit of intake. `off`: (type, reason) -> how many the switches or exclusions kept out.
+    """One unit of intake. `off`: (type, reason) -> how many the switches or exclusions filtered.
 
     (A Struct, like `NewSignal`: one is made for every request, in a tenth of a frozen dataclass's time.)"""
 
@@ -93,7 +93,7 @@ class JournalEntry(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What became of an entry. `repeats`: arrivals we already had (also purged ones). `poisoned`: arrivals the database
+    """The outcome of an entry. `repeats`: arrivals we already had (also purged ones). `poisoned`: arrivals the database
     itself refused, found by bisection and put in quarantine with the rest of the entry committed."""
 
     new: tuple[UUID, ...] = ()
@@ -102,7 +102,7 @@ class Committed(msgspec.Struct, frozen=True):
 
 
 class FenceLost(Exception):
-    """The lease of this entry is somebody else's: nothing of it was committed."""
+    """The lease of this entry was lost to another worker: nothing of it was committed."""
 
 
 class StoreUnavailable(SyncdError):
@@ -111,7 +111,7 @@ class StoreUnavailable(SyncdError):
 
 
 Outcome = Committed | Exception
-"""What became of an entry."""
+"""The outcome of an entry."""
 
 OnDone = Callable[[Outcome], None]
 """Hears of the outcome of one entry."""

@@ -1,7 +1,7 @@
 """Writing a group of entries in one transaction, and finding the poison in one that the database refuses.
 
 The journal calls `commit_group`. Promise: every entry ends as committed whole, or refused with its own reason; a bad row goes to
-the quarantine and harms nobody else; no path repeats for ever.
+the quarantine and harms no other entry; no path repeats for ever.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Journal:
         return len(self._waiting) + self._committing
 
     def listen(self, listener: Listener) -> None:
-        """`listener(wake_up)` is called after each commit that gave somebody work, in the committing thread: be quick. It is
+        """`listener(wake_up)` is called after each commit that created work, in the committing thread: be quick. It is
         a hint; another process's commits are found by looking."""
         self._listeners.append(listener)
 
@@ -91,7 +91,7 @@ class Journal:
             self._arrived.notify()
 
     def commit(self, entry: JournalEntry) -> Committed:
-        """Commits an entry and waits for it: in this thread if nobody else is waiting, else with the others. Raises
+        """Commits an entry and waits for it: in this thread if no other thread is waiting, else with the others. Raises
         FenceLost, StoreUnavailable."""
         prepared = self.prepare(entry)
         if not self._turn.acquire(blocking=False):
@@ -178,7 +178,7 @@ class Journal:
         for listener in self._listeners:
             try:
                 listener(wake_up)
-            except Exception:  # noqa: BLE001 - the commit stands; listeners are only told early what they would find anyway
+            except Exception:  # noqa: BLE001 - the commit stands; listeners only learn early what they would find anyway
                 _log.exception("a listener of the journal failed")
 
 

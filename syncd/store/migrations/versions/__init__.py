@@ -1,1 +1,1 @@
-"""The revisions, in order. Each is written out by hand; a test compares their sum with `syncd.store.schema`."""
+"""The revisions, in order. Each is written out manually; a test compares their sum with `syncd.store.schema`."""

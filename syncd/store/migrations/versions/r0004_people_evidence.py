@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.add_column("people", sa.Column("by_number", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("people", sa.Column("owner", sa.Text(), nullable=False, server_default=""))
     op.create_index("people_record", "people", ["destination", "crm_id"])
-    # Which of the people known today were found by a shared number is not known: all of them are looked up once more.
+    # Which of the people known today were found by a shared number is not known: all of them are looked up again.
     op.execute("UPDATE people SET by_number = TRUE WHERE state = 'known' AND object <> ''")
     op.create_table(
         "turns",
