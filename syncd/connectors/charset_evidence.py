@@ -108,7 +108,7 @@ HOPELESS = 45.0
 """After FIRST pieces an encoding this much worse than the best is not read further."""
 
 _GAPS = re.compile(rb"[\x00-\x2f\x3a-\x3f]+")
-"""Bytes that are no part of any character of two bytes in an encoding listed here. (Digits are, in GB18030.)"""
+"""Bytes that do not occur in any two-byte character in an encoding listed here. (Digits are, in GB18030.)"""
 
 
 def pieces(data: bytes) -> list[bytes]:

@@ -138,7 +138,7 @@ class Decoded:
 
 
 def codec_of(charset: str) -> str:
-    """The Python codec of a charset's name, ``""`` for an unknown one and for codecs that are no charsets (zip, rot13)."""
+    """The Python codec of a charset's name, ``""`` for an unknown one and for codecs that are not charsets (zip, rot13)."""
     name = charset.strip().strip("\"'").lower().partition("*")[0]
     name = ALIASES.get(name) or ALIASES.get(name.replace("_", "-")) or name
     try:

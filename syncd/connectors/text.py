@@ -103,7 +103,7 @@ def codec_of(charset: str) -> str:
         return ""
     try:
         found = codecs.lookup(_CHARSETS.get(name, name)).name
-        bytes(4).decode(found)  # refuses the codecs that are no charsets (zip, rot13)
+        bytes(4).decode(found)  # refuses the codecs that are not charsets (zip, rot13)
     except (LookupError, ValueError):
         return ""
     return "" if found.replace("-", "_") in _NOT_CHARSETS else found

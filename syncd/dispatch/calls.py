@@ -142,7 +142,7 @@ class DestinationClient:
         self._kept = pace
 
     def _ask(self, operation: str, records: int, question: Callable[[], T]) -> T | Failure:
-        """Whatever comes out is an answer or a Failure; measured, and traced where somebody traces."""
+        """Whatever comes out is an answer or a Failure; measured, and traced if tracing is on."""
         begun = time.perf_counter()
         with traces.span("call", destination=self.name, operation=operation, records=records) as span:
             answer = self._answer(question)
@@ -346,7 +346,7 @@ class DestinationClient:
         self._store.apply(lambda connection: spend(connection, self.name, hour, call.cost, 0))
         self._hours = None
         if self.clock() - begun > STALLED:
-            # We were stopped meanwhile: the lane may be somebody else's, and the doubt of these writes is running out.
+            # We were stopped meanwhile: another worker may own the lane, and the doubt of these writes is running out.
             raise Paused
 
     def _submit(self, call: Call) -> Future[list[Outcome] | Failure]:

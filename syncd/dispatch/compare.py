@@ -1,7 +1,8 @@
 """What the store says of a record against what its CRM says: pure, a function of plain values.
 
-`syncd.dispatch.verification` asks it, key by key. Promise: a record is amiss only where the two cannot both be right; what
-the CRM cannot tell for sure (a person who was converted, an update of a record that others write too) is never called lost.
+`syncd.dispatch.verification` asks it, key by key. Promise: a record counts as a difference only where the two cannot both be
+right; what the CRM cannot tell for sure (a person who was converted, an update of a record that others write too) is never
+called lost.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class KeyedRecord(msgspec.Struct, frozen=True):
 
 
 class RecordVerdict(StrEnum):
-    """What is the matter with a record. Those of `AMISS` make `verify` fail, of `MENDED` can be mended by it."""
+    """What is the matter with a record. Those of `AMISS` make `verify` fail, of `MENDED` can be fixed by it."""
 
     MISSING = "missing"
     """The store calls it written, the CRM has none of this key."""

@@ -36,8 +36,8 @@ class Drained:
 
 
 def drain(lane: Lane, store: Store, stop: threading.Event | None = None) -> Drained | None:
-    """Steps the lane until nothing is due now, or `stop` is set: the call under way is settled first. None when somebody
-    else owns the lane. What waits for later (a retry, a pause) is left to the next daemon, but for what a killed process
+    """Steps the lane until nothing is due now, or `stop` is set: the call under way is settled first. None when another
+    worker owns the lane. What waits for later (a retry, a pause) is left to the next daemon, but for what a killed process
     was sending: it is sent again as soon as it may be, within LONGEST_WAIT. Raises StoreUnavailable."""
     claim = store.leases.acquire(f"lane:{lane.name}", LEASE)
     if claim is None:
@@ -84,7 +84,7 @@ def _next_due(lane: Lane, store: Store) -> int | None:
 def verify_alone(
     lane: Lane, store: Store, job: Job, *, stop: threading.Event, told: Callable[[VerificationProgress], object]
 ) -> VerificationProgress | None:
-    """Does the verification of a destination to its end; None when somebody else owns the lane. Stopped, or when the lane is
+    """Does the verification of a destination to its end; None when another worker owns the lane. Stopped, or when the lane is
     to rest for long, it leaves the job open and says why in `error`. Raises StoreUnavailable."""
     claim = store.leases.acquire(f"lane:{lane.name}", LEASE)
     if claim is None:

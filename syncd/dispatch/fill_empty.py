@@ -1,6 +1,6 @@
 """Rules that read before they write: what fills only empty fields, or writes only if something stands there already.
 
-The round asks before each wave of writes. Promise: a field that somebody filled before it was read is never written over by
+The round asks before each wave of writes. Promise: a field that had a value when it was read is never overwritten by
 `fill:`; a record whose fields cannot be read is not written; of several writes of one record in a wave, each sees the earlier.
 """
 
@@ -30,7 +30,7 @@ NOT_SEEN = "the CRM does not show their new record yet"
 
 
 class Filling:
-    """The reading of one round. `known_since(work)`: when the CRM last told of the record of this work's person (ms)."""
+    """The reading of one round. `known_since(work)`: when the CRM last returned the record of this work's person (ms)."""
 
     def __init__(
         self, policy: RetryPolicy, client: DestinationClient, ledger: Ledger, known_since: Callable[[Work], int]

@@ -20,7 +20,7 @@ class MatchKeys:
 
 
 def joined(strangers: Sequence[MatchKeys]) -> tuple[list[list[int]], list[int]]:
-    """(places of the strangers that are one person each, places of those of whom it cannot be told).
+    """(places of the strangers that are one person each, places of those for whom it is undecided).
 
     Whoever shares an exact mark is one person. A stranger of whom only a number is known is whoever else has that number, if
     all who have it are one person; if they are several, nobody can tell which.

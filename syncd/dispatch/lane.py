@@ -1,7 +1,7 @@
 """The lane of a destination: the one sequence of calls into it, on one machine or on ten, owned through a lease.
 
 The daemon starts one a destination; tests and commands call `step`. Promise: whatever happens to the process, the next
-owner goes on where this one stopped; a stop drains: the call in flight is settled, the rest goes back to the queue.
+owner continues where this one stopped; a stop drains: the call in flight is settled, the rest goes back to the queue.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ class Lane:
         self._wake.set()
 
     def on_signed_in(self) -> None:
-        """Somebody has mended what it may have stopped for (signed in): it is tried at once. From any thread."""
+        """The operator has fixed what it may have stopped for (signed in): it is tried at once. From any thread."""
         self._mended.set()
         self._wake.set()
 
@@ -317,7 +317,7 @@ class Lane:
                 self._set_back_to = 0
 
     def take_over(self) -> None:
-        """The first thing an owner does: frees what a former one had claimed, and forgets what a reload may have mended."""
+        """A new owner's first step: frees the former one's claims, and forgets pauses whose cause a reload may have fixed."""
         self.close()
         self._client = None
         now = self._clock()

@@ -1,6 +1,6 @@
 """What one round has learnt of its deliveries, and the only way in which it gets into the tables.
 
-The round and its sender write here. Promise: nothing is committed of a delivery whose claim is somebody else's by now; a
+The round and its sender write here. Promise: nothing is committed of a delivery whose claim has passed to another worker; a
 delivery leaves the queue with the very commit that finishes its last write.
 """
 
@@ -108,7 +108,7 @@ class Ledger:
             due = min(row.due_at for row in waiting)
             # What could not be sent keeps its place in the queue.
             what.releases.append(Release(taken.signal_id, state, reason, due if due > now else min(taken.due_at, now)))
-        with contextlib.suppress(Paused):  # refused and counted: whoever has the claim now goes on
+        with contextlib.suppress(Paused):  # refused and counted: the worker that has the claim now continues
             self._commit(what, (), (), strict=False)
 
     def poison(self, taken: Taken, reason: str) -> None:

@@ -161,7 +161,7 @@ def doubt_over(row: WriteRow, found: str | None, policy: RetryPolicy, now: int) 
         return msgspec.structs.replace(
             row, state=state, reason=f"given up after {row.attempts} tries: {row.reason}", due_at=0
         )
-    # The doubt itself may have been longer than the schedule's wait; before a first counted try there is none.
+    # The doubt itself may have been longer than the schedule's wait; it is empty before a first counted try.
     due = pacing.next_try(policy.retry, row.attempts, row.sent_at, policy.random) if row.attempts else None
     return msgspec.structs.replace(row, state="pending", due_at=max(now, due or 0))
 
@@ -191,7 +191,7 @@ def decide_person(
     *,
     again_at: int | None = None,
 ) -> PersonRow:
-    """The next state of somebody whose record was sent at `row.sent_at`. When in doubt they are resolved again, never
+    """The next state of a person whose record was sent at `row.sent_at`. When in doubt they are resolved again, never
     before the lost call has surely ended, unless the CRM itself keeps the key. `again_at` as in `decide`."""
     put = msgspec.structs.replace
     match outcome:
@@ -217,7 +217,7 @@ def decide_person(
 
 
 def known_person(row: PersonRow, object: str, crm_id: str, now: int) -> PersonRow:
-    """Somebody who has a record now that we made. The role is told by the object's name until they are resolved again."""
+    """A person whose record we have made. The role follows from the object's name until they are resolved again."""
     role = "contact" if object.lower().startswith("contact") else "lead"
     return PersonRow(row.identity, object, crm_id, role, checked_at=now, name=row.name)
 
@@ -227,7 +227,7 @@ NAMED = 5
 
 
 def several(records: Sequence[PersonMatch]) -> str:
-    """Why it cannot be told which of these records somebody is."""
+    """Why it is unclear which of these records is the person's."""
     shown = [f"{one.object} {one.id}{f' ({one.name})' if one.name else ''}" for one in records[:NAMED]]
     more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
     return f"several records have this phone number: {', '.join(shown)}{more}"
@@ -253,7 +253,7 @@ def recognised(
 
 
 def person_safe_at(sent_at: int, keying: Idempotency, policy: RetryPolicy) -> int:
-    """From when on somebody sent then may be created again, if nobody finds them."""
+    """From when on a person sent then may be created again, if no look-up finds them."""
     kept = keying.kind is WriteKind.UNIQUE or (keying.kind is WriteKind.UPSERT and keying.enforced)
     return sent_at if kept else sent_at + policy.doubt
 

@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 KNOWN_FOR = 7 * 24 * HOUR
 """A person found is believed this long; that they were deleted, merged or converted shows earlier, as a StaleReference."""
 NOBODY_FOR = HOUR
-"""That somebody is nobody is believed this long where that only skips or holds their signals."""
+"""How long "unknown to the CRM" is cached where it only skips or holds the person's signals."""
 NOBODY_TO_CREATE = 10 * 60 * SECOND
-"""And this long where they would be created: whoever enters them by hand meanwhile would have them twice."""
+"""And where it would create them: a person entered manually meanwhile would be there twice."""
 DEAL_FOR = HOUR
 REJECTED_FOR = HOUR
 """A person whom the CRM refused is tried again after this, or after a reload."""
 ALIAS_OF = "as "
-"""`reason` of somebody who is created under another identity of theirs starts so."""
+"""`reason` of a person who is created under another of their identities starts so."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class PersonLookup:
     failure: Failure | None = None
     fresh: bool = False  # asked of the CRM in this round
     several: tuple[PersonMatch, ...] = ()  # records with their number, when nothing tells which of them they are
-    later: int = 0  # until when it is not told which newcomer they are
+    later: int = 0  # until when it is undecided which newcomer they are
 
     @property
     def person(self) -> Person:
@@ -98,7 +98,7 @@ class PersonLookup:
 @dataclass(slots=True)
 class NewPerson:
     """A stranger to create, under one or several identities; `brought`: the delivery that brought them. `wanted`: how the CRM's
-    own record of them would be told. `owner`: who takes this turn, as JSON; `turn`: it is not written down yet."""
+    own record of them would be recognised. `owner`: who takes this turn, as JSON; `turn`: it is not written down yet."""
 
     leader: str
     needs: list[PersonLookup]
@@ -206,7 +206,7 @@ def _learnt(need: PersonLookup, answer: Answer, now: int) -> PersonRow | None:
 
 
 def known_as(identity: str, found: PersonMatch, now: int) -> PersonRow:
-    """The row of somebody whom the CRM has."""
+    """The row of a person whom the CRM has."""
     return PersonRow(
         identity,
         found.object,

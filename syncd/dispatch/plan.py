@@ -99,7 +99,7 @@ def filtered(switch: Switch, found: PersonMatch | None) -> str:
 
 
 def as_found(person: PersonRow | None) -> PersonMatch | None:
-    """The record of somebody known, None for nobody."""
+    """The record of a known person, None for an unknown one."""
     if person is None or not person.object or person.state != "known":
         return None
     return PersonMatch(
@@ -195,7 +195,7 @@ def needs_name(person: Person) -> bool:
 
 
 def lacks_name(name: str, person: Person) -> bool:
-    """Whether a record's name is none, but the address or number that syncd made it of."""
+    """Whether a record's name is only the address or number that syncd made it of."""
     return not any(sign.isalpha() for sign in name) or name.casefold() == person.email
 
 

@@ -59,7 +59,7 @@ def mend(
 ) -> set[str]:
     """Mends what can be; the keys of what was. All writes of a missing record are made again, in their order: it is what
     they made together. A signal is live as it was at first, since what is made again is what it had made. Raises
-    StoreUnavailable; what was mended until then stays so, and a repeat does the rest."""
+    StoreUnavailable; repairs made until then stay, and a repeat does the rest."""
     at = store.now() if now is None else now
     wanted = {record.key: (verdict, ids[0] if ids else "") for record, verdict, ids in amiss if verdict in MENDED}
     if not wanted:

@@ -192,7 +192,7 @@ def _first(store: Store, connection: Connection, destination: str, ids: Sequence
 
 
 def parked(store: Store, configured: Sequence[str]) -> dict[str, int]:
-    """Deliveries that wait for destinations which are not configured any more; they go on when these come back."""
+    """Deliveries that wait for destinations which are not configured any more; they continue when these come back."""
     query = select(deliveries.c.destination, func.count()).group_by(deliveries.c.destination)
     with store.read() as connection:
         rows = connection.execute(query.where(deliveries.c.destination.not_in(list(configured)))).all()

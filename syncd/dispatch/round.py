@@ -269,7 +269,7 @@ class Round:
         if strangers and self._client.pace.held_until(PEOPLE_CREATE, now) is None:
             creation = PersonCreator(self._client, self._route.policy, self._route.keying, self.ledger, self._store)
             them, unsure = new_people(strangers, mapping, needing)
-            for need in unsure:  # told apart, or held, once the others can be found
+            for need in unsure:  # distinguished, or held, once the others can be found
                 need.later = now + round(max(1.0, self._client.destination.search_lag) * pacing.SECOND)
             creation.create(self._creatable(them, now))
 

@@ -2,7 +2,7 @@
 
 A daemon's lane asks `turn` whenever it has a moment; `syncd verify` does when no daemon runs, with the lane's lease. Promise:
 every look-up goes through the lane's own client (its pauses, its budget), so live deliveries wait for one page at most; killed
-at any instant it goes on behind the last page; nothing is changed unless the job says `fix`.
+at any instant it continues behind the last page; nothing is changed unless the job says `fix`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _HEX = 16**8
 @dataclass(frozen=True, slots=True)
 class VerificationScope:
     """What is verified: records of signals that happened in [since, until), of one source or (`source` "") of all. `fix`:
-    mend what can be."""
+    fix what can be fixed."""
 
     since: datetime
     until: datetime
@@ -57,9 +57,9 @@ class VerificationScope:
 
 @dataclass(frozen=True, slots=True)
 class VerificationProgress(Findings):
-    """How far it has come. `amiss`: not as it should be, and not mended; `mended`; `counts` by verdict. `unkeyed`: records
+    """How far it has come. `amiss`: differences not fixed; `mended`: fixed; `counts` by verdict. `unkeyed`: records
     that no key leads back to; `fresh`: written so lately that the CRM may not show them yet. `share` of the whole, 0 to 1.
-    `waits`: why it does not go on just now."""
+    `waits`: why it is paused now."""
 
     checked: int = 0
     amiss: int = 0

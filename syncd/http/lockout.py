@@ -1,6 +1,6 @@
 """Passwords and the like that a vendor refused, so that syncd never tries one until the account is locked.
 
-Connectors ask here, through `Context.refusals`, around each try to sign in with a secret that somebody typed. Promise: one
+Connectors ask here, through `Context.refusals`, around each try to sign in with a secret that a person typed. Promise: one
 secret is tried in vain once an hour, after a word from a person up to three times an hour, whoever tries it and however often
 syncd starts; another secret is tried at once; the secret itself is kept nowhere.
 """

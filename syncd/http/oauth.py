@@ -53,8 +53,8 @@ Mint = Callable[[Token | None], Token]
 class TokenStore(Protocol):
     def token(self, grant: str, mint: Mint, *, refused: str = "") -> Token:
         """The current token of `grant` (see `grant_id`). Mints a new one, single-flight across everything that shares
-        the store, when there is none, it is about to expire, or its access text equals `refused` (a refusal of an older
-        token costs nothing: somebody refreshed already). A Failure of `mint` is raised to everybody who waited for it.
+        the store, when there is no token, it is about to expire, or its access text equals `refused` (a refusal of an older
+        token costs nothing: it has been refreshed already). A Failure of `mint` is raised to every caller that waits for it.
         """
         ...
 

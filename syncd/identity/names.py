@@ -22,7 +22,7 @@ _VIETNAMESE = re.compile("[ạảấầẩẫậắằẳẵặẹẻẽếề�
 
 def split_name(name: str, region: str | None = None) -> tuple[str, str]:
     """(given, family) of a full name. `Doe, Jane` -> (`Jane`, `Doe`); `Jane Doe` by the last word; family first as said above.
-    A name whose parts cannot be told apart is the family's."""
+    A name whose parts cannot be distinguished is a family name."""
     name = " ".join(name.split())
     if (name.count(",") + name.count("，")) == 1:
         last, first = (part.strip() for part in re.split("[,，]", name))
@@ -53,7 +53,7 @@ _NOT_GIVEN = re.compile(
     r"(?:inc|ltd|llc|llp|gmbh|ag|kg|co|corp|s\.?a|s\.?r\.?l|b\.?v|plc|jr|sr|i{2,3}|ph\.?d|md|dr|esq|mba)\b",
     re.IGNORECASE,
 )
-"""What stands behind a comma and is no given name."""
+"""Texts behind a comma that are not a given name."""
 
 
 def joined(first: str, last: str, region: str | None = None) -> str:

@@ -16,7 +16,7 @@ LOST_DIGITS = "was written as a rounded number: its last digits are lost"
 
 @dataclass(frozen=True)
 class Phone:
-    """`number`: E.164, or ``""``; `others`: further numbers of the same text; `fault`: why there is none, when that is known."""
+    """`number`: E.164, or ``""``; `others`: further numbers of the same text; `fault`: why no number was found, if known."""
 
     number: str = ""
     others: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ def read_phone(text: str, region: str | None) -> Phone:
     """The number in a text, read in `region` (ISO 3166 alpha-2; None: only international numbers). What people write must be a
     valid number of its country; E.164 as machines write it need only be possible, because new ranges open before the metadata
     knows them. A number that lost digits is a fault, never a guess; withheld callers, short codes, groups and placeholders
-    (`000-000-0000`, `1234567890`) are no number."""
+    (`000-000-0000`, `1234567890`) are not numbers."""
     if _E164.fullmatch(text) and (number := _international(text, strict=False)):
         return Phone(number)
     found: list[str] = []
@@ -44,7 +44,7 @@ def read_phone(text: str, region: str | None) -> Phone:
 
 
 def normal_phone(text: str, region: str | None) -> str:
-    """E.164 of the first number in a text; ``""`` if there is none. See `read_phone`."""
+    """E.164 of the first number in a text; ``""`` if there is no number. See `read_phone`."""
     return read_phone(text, region).number
 
 
@@ -165,8 +165,8 @@ def _written_out(scientific: re.Match[str]) -> tuple[str, str]:
 
 
 def _numbers(text: str, region: str | None) -> list[str]:
-    """The numbers of a text without labels. What is behind the first number and is no number itself (an extension, the end of a
-    range) is left out, never glued on."""
+    """The numbers of a text without labels. Text behind the first number that is not a number itself (an extension, the end of a
+    range) is left out, never appended."""
     parts = [part for part in _SOFT_SEPARATOR.split(text) if part]
     if len(several := _each(parts, region)) > 1:
         return several

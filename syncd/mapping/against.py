@@ -46,7 +46,7 @@ class Remark:
 @dataclass(frozen=True)
 class CrmDescription:
     """What is known of the CRM. `objects`: as `Describes.describe` tells them. `kinds`: object -> kind as the configuration
-    states it. `prepare`: the command that makes missing fields, "" when there is none."""
+    states it. `prepare`: the command that makes missing fields, "" when no command does."""
 
     objects: Mapping[str, Sequence[FieldDescription]]
     folds_case: bool

@@ -98,7 +98,7 @@ class _Jinja:
         try:
             found = self._run(self.together, signal, person)
             return [_known(found.get(f"result{number}")) for number in range(len(self.bodies))]
-        except Exception:  # noqa: BLE001 - each is tried by itself, and its error told
+        except Exception:  # noqa: BLE001 - each is tried by itself, and its error reported
             return [self._one(number, signal, person) for number in range(len(self.bodies))]
 
     def _one(self, number: int, signal: Signal | None, person: Person) -> Any:

@@ -116,7 +116,7 @@ def pluck(value: Any, key: str) -> list[Any]:
 
 
 def to_int(value: Any, otherwise: Any = None) -> Any:
-    """A whole number, halves cut off; `otherwise` (if given) for what is none."""
+    """A whole number, halves cut off; `otherwise` (if given) for any other text."""
     number = _number(value, otherwise)
     if isinstance(number, float):
         return int(number) if abs(number) < 2**63 else _not_a_number(value, otherwise)
@@ -124,7 +124,7 @@ def to_int(value: Any, otherwise: Any = None) -> Any:
 
 
 def to_float(value: Any, otherwise: Any = None) -> Any:
-    """A number with decimals; `otherwise` (if given) for what is none."""
+    """A number with decimals; `otherwise` (if given) for any other text."""
     number = _number(value, otherwise)
     return float(number) if isinstance(number, int) and not isinstance(number, bool) else number
 
@@ -272,7 +272,7 @@ def _working_day(day: date, days: int, free: set[date | None]) -> date:
 
 def _phone_filter(here: str | None) -> Filter:
     def phone(value: Any, form: str = "e164", region: str | None = None) -> str | None:
-        """A phone number as e164, international, national or rfc3966; empty for what is not a phone number."""
+        """A phone number as e164, international, national or rfc3966; empty for a text that is not a phone number."""
         _one_of("form of phone", form, PHONE_FORMATS)
         words = to_text(value).strip()
         number = normal_phone(words[:250], region or here) if words else ""

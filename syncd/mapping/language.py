@@ -145,7 +145,7 @@ class _MappingReader:
         return None
 
     def condition(self, node: Any, path: KeyPath) -> Tree:
-        """`when:` is an expression, with or without its braces; None when there is none."""
+        """`when:` is an expression, with or without its braces; None without a condition."""
         if node is None or isinstance(node, bool):
             return node
         if not isinstance(node, str):
@@ -238,7 +238,7 @@ class _MappingReader:
         return CreatePart(self.word(parts, path, "object"), key, fields, on_create, owner_field, owners)
 
     def owner(self, node: Any, path: KeyPath) -> tuple[str, tuple[Any, ...]]:
-        """Always somebody, or in turn; by default into OwnerId (Salesforce's name for it)."""
+        """A fixed owner, or several in turn; by default into OwnerId (Salesforce's name for it)."""
         if isinstance(node, str):
             return "OwnerId", (node,)
         parts = self.keys(node, path, OWNER_KEYS, ("round_robin",))

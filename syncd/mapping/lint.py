@@ -25,7 +25,7 @@ from syncd.mapping.parts import RulePart
 from syncd.signals import CUSTOM_PREFIX, known_types
 
 OPEN_STATES = frozenset({"not started", "open", "in progress", "waiting on someone else", "deferred", "new"})
-"""Task states that ask somebody to act (Salesforce's and Zoho's standard picklists)."""
+"""Task states that require action (Salesforce's and Zoho's standard picklists)."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Mapping:
 
     @property
     def conflict(self) -> OnConflict:
-        """What to do with somebody whose number several records have."""
+        """What to do with a person whose number several records have."""
         return self.parts.conflict
 
     def key_fields(self) -> dict[str, tuple[str, str]]:
@@ -116,7 +116,7 @@ class Mapping:
         return tuple(found)
 
     def strangers(self, signal_type: str) -> StrangerPolicy:
-        """What to do with somebody unknown who sent a signal of this type; skip where nothing is said."""
+        """What to do with an unknown person who sent a signal of this type; skip where nothing is said."""
         for pattern, policy in self.parts.strangers:
             if matches(pattern, signal_type):
                 return policy
@@ -229,8 +229,8 @@ def _fingerprint(document: Document, timezone: tzinfo, region: str | None) -> st
 
 
 def _wanted(make: Evaluate, person: Person) -> str:
-    """The text to look up, "" for none: a look-up that cannot be made is no look-up."""
+    """The text to look up, "" for none: a look-up that cannot be made is skipped."""
     try:
         return to_text(clean(make(None, person)))
-    except Exception:  # noqa: BLE001 - such as a phone in raw that is no number
+    except Exception:  # noqa: BLE001 - such as a phone in raw that is not a number
         return ""

@@ -31,7 +31,7 @@ class Stranger(StrEnum):
 
 
 class OnConflict(StrEnum):
-    """What to do with somebody whose phone number several records have, and nothing else tells them apart."""
+    """What to do with a person whose phone number several records have, if nothing else tells them apart."""
 
     HOLD = "hold"
     FIRST = "first"
@@ -39,7 +39,7 @@ class OnConflict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StrangerPolicy:
-    """What to do with somebody the CRM does not know. `hold` is set for HOLD only."""
+    """What to do with a person whom the CRM does not know. `hold` is set for HOLD only."""
 
     action: Stranger
     hold: timedelta | None = None
@@ -129,7 +129,7 @@ class CompiledMapping(Protocol):
 
     @property
     def conflict(self) -> OnConflict:
-        """What to do with somebody whose number several records have."""
+        """What to do with a person whose number several records have."""
         ...
 
     def key_fields(self) -> dict[str, tuple[str, str]]:

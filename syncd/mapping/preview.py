@@ -47,7 +47,7 @@ def preview(
     mapping: Mapping, signal: Signal, found: PersonMatch | None = None, *, live: bool = True
 ) -> list[Previewed]:
     """The records of a signal, in the order in which they would be written. `found`: the person's record in the CRM,
-    None for somebody it does not know."""
+    None for a person it does not know."""
     titles = {rule.id: rule.name for rule in mapping.parts.rules}
     records: list[Previewed] = []
     person, why_not = _person(mapping, signal, found)
@@ -98,7 +98,7 @@ def _not_theirs(mapping: Mapping, draft: Draft, found: PersonMatch | None) -> st
 
 
 def _person(mapping: Mapping, signal: Signal, found: PersonMatch | None) -> tuple[str | None, str]:
-    """(the person's record, why there is none); (None, "") when a new one is made."""
+    """(the person's record, why it is missing); (None, "") when a new one is made."""
     if not mapping.knows_people:
         return "", ""
     if not signal.person.identity:

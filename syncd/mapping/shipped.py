@@ -48,7 +48,7 @@ def shipped_mappings() -> dict[str, Traversable]:
 
 
 def tests_beside(mapping: Path | Traversable) -> Path | Traversable | None:
-    """The tests that lie beside a mapping: salesforce.tests.yaml beside salesforce.yaml. None if there are none."""
+    """The tests that lie beside a mapping: salesforce.tests.yaml beside salesforce.yaml. None if there is no such file."""
     name = mapping.name.removesuffix(SUFFIX) + TESTS_SUFFIX
     beside = mapping.with_name(name) if isinstance(mapping, Path) else files(PACKAGE) / name
     return beside if beside.is_file() else None

@@ -1,6 +1,6 @@
 """A mapping's own tests, written in YAML beside it (`salesforce.tests.yaml`), run by `syncd mapping test`.
 
-    - name: A missed call is logged, and somebody must call back
+    - name: A missed call is logged, and needs a call back
       signal: {type: call.missed, title: Missed call, person: {phone: "+84912345678"}}   # what is left out has a default
       known: {object: Contact, id: "003000000000001"}       # the person's record; or stranger (the default)
       live: true                                            # the default
@@ -48,7 +48,7 @@ NOTES = {"fields": "", "fill": "if empty", "only_if": "must be", "on_create": "o
 """What a case calls a group of fields: the note that preview gives them."""
 STRANGER, NOTHING, CONTAINS = "stranger", "nothing", "contains"
 LONG = 60
-"""Characters from which on it is told where two texts differ."""
+"""Characters from which on the place where two texts differ is shown."""
 __all__ = ["Case", "CaseResult", "run_tests", "sample_signal", "tests_beside"]
 DAY = datetime(2026, 1, 15, 9, 0, tzinfo=UTC)
 """When a signal of a test happened, unless it says so: Thursday, 15 January 2026, 09:00 UTC."""

@@ -1,4 +1,4 @@
-"""One signal's way through, by its id: a debug line at each step, and a span where somebody traces.
+"""One signal's way through, by its id: a debug line at each step, and a span if tracing is on.
 
 The intake says what it stored, lanes what they tried and how it ended. Promise: without debug lines and traces it costs two
 looks at a name; no text of a customer and no vendor's message is in a line (`syncd explain ID` shows those).

@@ -37,7 +37,7 @@ active: Traced | None = None
 
 
 class _NoSpan:
-    """A span that is none."""
+    """A span that records nothing."""
 
     def __enter__(self) -> Self:
         return self

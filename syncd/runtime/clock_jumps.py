@@ -1,4 +1,4 @@
-"""Notices when somebody sets the machine's clock: what was planned by the old one must not wait for it to come round again.
+"""Notices when the machine's clock is set: what was planned by the old one must not wait for it to come round again.
 
 The schedule of sources and the lanes ask now and then. Leases need no help: they are renewed or taken again.
 """

@@ -1,4 +1,4 @@
-"""Imports libraries without extras of theirs that syncd does not use: they cost a daemon's start a fifth of its time.
+"""Imports libraries without those of their extras that syncd does not use: they cost a daemon's start a fifth of its time.
 
 `syncd.observability.logs` and the migrations use it. Promise: afterwards everything can be imported as if nothing had been.
 """

@@ -107,7 +107,7 @@ _STYLES = (
         key="public_key",
     ),
     Style(
-        "mailgun",  # retries go on for 8 h; whether they are signed anew is not documented
+        "mailgun",  # retries continue for 8 h; whether they are signed again is not documented
         "json:signature.signature",
         signed="{timestamp}{id}",
         timestamp="json:signature.timestamp",

@@ -45,7 +45,7 @@ Check = Callable[[bytes, bytes], bool]
 
 def verifier(style: Style | str, secrets: Sequence[str]) -> Verifier:
     """The verifier of one style; a request is authentic under any of the `secrets` (rotation). Raises ValueError for a
-    style that cannot work or a secret that is no key of its kind."""
+    style that cannot work or a secret that is not a key of its kind."""
     row = STYLES[style] if isinstance(style, str) else style
     checks = _checks(row, secrets)
     signed_parts = _compile(row)
@@ -103,7 +103,7 @@ def _of_the_body(row: Style, checks: Sequence[Check]) -> Verifier:
 
 
 def check_secrets(style: Style | str, secrets: Sequence[str]) -> None:
-    """Raises ValueError, without showing it, for a secret that is no key of this style."""
+    """Raises ValueError, without showing it, for a secret that is not a key of this style."""
     _checks(STYLES[style] if isinstance(style, str) else style, secrets)
 
 

@@ -51,7 +51,7 @@ class Crm:
         """The next write is answered by a 5xx (or a reset) and not done."""
 
     def throttle_next(self) -> None:
-        """The next call is told to slow down, in 7 seconds."""
+        """The next call is throttled, for 7 seconds."""
 
     def expire_token(self) -> None:
         """The token in use is refused from now on; a new one can be had."""

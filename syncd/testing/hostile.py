@@ -168,8 +168,8 @@ class HostileWebhook:
 
 
 class ListWebhook(HostileWebhook):
-    """A webhook source whose bodies are JSON lists of numbers. `careless`: one item that is none spoils its body, or (`quiet`) it
-    takes the rest of the list along without a word."""
+    """A webhook source whose bodies are JSON lists of numbers. `careless`: one item that is not a number spoils its body, or
+    (`quiet`) silently drops the rest of the list."""
 
     def __init__(self, *, careless: bool = False, quiet: bool = False) -> None:
         super().__init__()

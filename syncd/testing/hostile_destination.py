@@ -30,7 +30,7 @@ from syncd.errors import Ambiguous, Failure, Rejected, StaleReference
 from syncd.matching import Candidate
 
 CallFault = Callable[["HostileCrm", Call], "list[Outcome] | None"]
-"""What happens to one call instead of an answer: raises, or gives the outcomes; None: the call goes on as usual."""
+"""What happens to one call instead of an answer: raises, or gives the outcomes; None: the call proceeds as usual."""
 
 
 @dataclass
@@ -284,7 +284,7 @@ def short(crm: HostileCrm, call: Call) -> list[Outcome] | None:
 
 
 def hang(gate: threading.Event, reached: threading.Event) -> CallFault:
-    """The call says that it is under way, and waits for the gate; then it goes on."""
+    """The call reports that it is under way, waits for the gate, then proceeds."""
 
     def fault(crm: HostileCrm, call: Call) -> list[Outcome] | None:
         reached.set()

@@ -63,7 +63,7 @@ class SourceLedger:
         self.state = self.connect().start(self.now)
 
     def poll(self, *, stop_after: int | None = None, restart: bool = False) -> list[Signal]:
-        """One poll; `stop_after` batches the process dies; `restart`: it dies after every batch and goes on from the
+        """One poll; `stop_after` batches the process dies; `restart`: it dies after every batch and continues from the
         committed state, until a poll ends by itself."""
         new: list[Signal] = []
         progress = ProgressGuard("a poll that is restarted after each batch" if restart else "a poll")

@@ -77,11 +77,11 @@ class Vendor:
         return self.sign(json.dumps([*items[:1], *wrong, *items[1:]]).encode())
 
     def throttle(self) -> bool:
-        """The next call to the vendor is told to slow down. False: this stand-in cannot."""
+        """The next call to the vendor is throttled. False: this stand-in cannot."""
         return False
 
     def expire_token(self) -> bool:
-        """The access token in use is refused from now on, a new one can be had. False: there is none."""
+        """The access token in use is refused from now on, a new one can be had. False: the source has no token."""
         return False
 
     def break_once(self) -> bool:
@@ -238,7 +238,7 @@ def _refused(verifier: Verifier, request: Request, now: datetime) -> bool:
 
 
 WRONG_ITEMS: tuple[Any, ...] = (None, True, 5, -1.5, 10**300, "text", "\ud83d", [], [[]], {}, {"": None}, {"id": "\0"})
-"""What is no event of any vendor."""
+"""Values that are not an event of any vendor."""
 
 
 def _json(body: bytes) -> Any:

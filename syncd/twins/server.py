@@ -112,7 +112,7 @@ class Twin(ABC):
         return False
 
     def delete(self, id_: str) -> bool:
-        """Deletes a record as a user of the CRM would; False when there is none."""
+        """Deletes a record as a user of the CRM would; False when it does not exist."""
         raise ValueError(f"{self.name} has no records to delete")
 
     def convert(self, id_: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _PAGE = b"<!DOCTYPE html><html><body><h1>Service Unavailable</h1><p>We are down 
 
 
 def kind(fault: PlannedFault) -> str:
-    """What happens on the wire; a late write is told by its own `answer:`."""
+    """What happens on the wire; a late write is described by its own `answer:`."""
     return str(fault.params.get("answer", "reset")) if fault.do == "late" else fault.do
 
 

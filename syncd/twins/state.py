@@ -74,7 +74,7 @@ class TwinTables:
             self._load(journal)
 
     def clear(self, keep_journal: bool = False) -> None:
-        """Forgets everything; the journal too, unless told to keep it."""
+        """Forgets everything; the journal too, unless it is to be kept."""
         self.tables = {name: IndexedTable(fields) for name, fields in self._indexes.items()}
         self.pending = []
         if not keep_journal and self._journal is not None and self._file is not None:

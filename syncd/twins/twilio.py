@@ -309,7 +309,7 @@ def _moment(text: str) -> float:
 
 
 def _wanted(record: Record, query: Mapping[str, str]) -> bool:
-    """The documented filters; `StartTime>` and `StartTime<` include their ends, a bare day is the whole of it."""
+    """The documented filters; `StartTime>` and `StartTime<` include their ends, a bare day means the entire day."""
     for name, key in (("Status", "status"), ("ParentCallSid", "parent_call_sid"), ("From", "from"), ("To", "to")):
         if name in query and record.get(key) != query[name]:
             return False

@@ -54,7 +54,7 @@ class TwinCall:
 
     @property
     def bearer(self) -> str:
-        """The token of the Authorization header, whatever its scheme is called; empty when there is none."""
+        """The token of the Authorization header, whatever its scheme is called; empty without that header."""
         return self.headers.get("authorization", "").partition(" ")[2].strip()
 
 

@@ -1,7 +1,7 @@
 """Signing in to Zoho: its data centres, and access tokens under the law of ten. Shared by every Zoho connector.
 
 `bearer(...)` is what a connector hands to its HttpClient. The grant is named by accounts host, client and refresh token, so
-that all connectors of one grant share its token; what a person signed in for belongs to one configured name. Zoho gives at
+that all connectors of one grant share its token; an interactive sign-in belongs to one configured name. Zoho gives at
 most ten tokens in ten minutes per refresh token and then blocks it for the rest of the window (accounts docs): nine are
 spent at most, counted in the stored token itself.
 """
@@ -71,7 +71,7 @@ _PERMANENT = {
 }
 """Zoho's word for a refusal that no retry changes -> why, and what to do."""
 NOBODY = "sign_in"
-"""The code of what only a person who signs in can mend."""
+"""The code of failures that only a new interactive sign-in can fix."""
 _ENDED = frozenset({"invalid_code", "invalid_grant", "invalid_scope"})
 _THROTTLED = "Access Denied"
 
@@ -100,7 +100,7 @@ class ZohoAuth(ConnectorSettings):
 
     @property
     def configured(self) -> str:
-        """The refresh token of the configuration, "" where a person signs in."""
+        """The refresh token of the configuration, "" for an interactive sign-in."""
         return self.refresh_token.get_secret_value() if self.refresh_token else ""
 
 
@@ -115,7 +115,7 @@ def bearer(context: Context, accounts_url: str, auth: ZohoAuth, *, kind: str) ->
 def sign_in_of(
     accounts_url: str, centre: DataCentre, auth: ZohoAuth, scopes: Mapping[str, str], *, kind: str, name: str
 ) -> SignIn:
-    """How a person signs in with these scopes (scope -> what it is for). Raises UsageError where the configuration has a
+    """The interactive sign-in with these scopes (scope -> what it is for). Raises UsageError where the configuration has a
     refresh token.
 
     Zoho gives a refresh token only for access_type=offline, and a second time only with prompt=consent. Its answer tells

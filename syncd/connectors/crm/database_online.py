@@ -62,7 +62,7 @@ def describe(tables: Tables, objects: Sequence[str]) -> dict[str, tuple[FieldDes
 
 def _column(table: sa.Table, column: sa.Column[Any]) -> FieldDescription:
     unique = is_unique(table, column.name)
-    # SQLite and serial columns number their key themselves; anything else NOT NULL without a default must be told.
+    # SQLite and serial columns number their key themselves; anything else NOT NULL without a default must be given.
     numbered = column.primary_key and isinstance(column.type, sa.Integer)
     filled = column.nullable or column.server_default is not None or column.identity is not None or numbered
     text = isinstance(column.type, sa.String)

@@ -49,11 +49,11 @@ class Tables:
         self._known: dict[str, sa.Table] = {}
 
     def forget(self) -> None:
-        """Read the tables again: somebody may have changed them."""
+        """Read the tables again: they may have been changed."""
         self._known.clear()
 
     def get(self, object_: str) -> sa.Table | None:
-        """The table, None when there is none."""
+        """The table, None when it does not exist."""
         if object_ not in self._known:
             schema, _, name = object_.rpartition(".")
             try:

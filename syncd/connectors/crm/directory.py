@@ -209,7 +209,7 @@ def listed(value: Any) -> Sequence[Any]:
 
 
 def whole(value: Any) -> int:
-    """A count or length of a vendor's answer, 0 where it is none."""
+    """A count or length of a vendor's answer, 0 where it is not a number."""
     try:
         return int(value or 0)
     except (TypeError, ValueError, OverflowError):

@@ -163,7 +163,7 @@ class ZohoDesk:
         return each_item(request, events, make)
 
     def _hint(self, event: Any, where: str) -> Hint | str:
-        """The hint in one event, or why it is none. Raises Malformed."""
+        """The hint in one event, or why there is not one. Raises Malformed."""
         payload = event.get("payload") if isinstance(event, dict) else None
         if not isinstance(payload, dict):
             raise Malformed(f"{where}, payload: missing or not an object")
@@ -208,7 +208,7 @@ class ZohoDesk:
         return Batch(signals=signals, remember={key: max(since, newest - LAG).isoformat() if is_open(ticket) else None})
 
     def _said(self, kind: str, ticket: Record, id_: str, now: datetime, route: Route) -> list[Signal]:
-        """The one reply or comment a webhook told of, if it is a customer's."""
+        """The reply or comment that a webhook announced, if it is a customer's."""
         if kind == "thread":
             thread = self._api.thread(str(ticket["id"]), id_)
             wanted = thread is not None and is_customers_reply(thread)

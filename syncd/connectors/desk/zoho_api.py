@@ -18,7 +18,7 @@ PAGE = 100
 FARTHEST = 4_999
 ABSENT = frozenset({"URL_NOT_FOUND", "RESOURCE_NOT_FOUND"})
 CLOSED = frozenset({"FORBIDDEN", "UNAUTHORIZED", "UNPROCESSABLE_ENTITY", "INVALID_DATA", "403", "422"})
-"""Codes that, said of a single record, speak of it alone: a department our user may not see, an id that is none."""
+"""Codes that, said of a single record, concern it alone: a department our user may not see, an invalid id."""
 
 _ERRORS: dict[str, tuple[type[Failure], str]] = {
     "INVALID_OAUTH": (Misconfigured, "the token is not accepted; is data_center right?"),
@@ -46,7 +46,7 @@ _STATUSES: dict[int, tuple[type[Failure], str]] = {
 
 
 def failure(answer: Response, now: datetime) -> Failure:
-    """What an answer that is no success means, by the vendor's code, else by status."""
+    """The failure behind an unsuccessful answer, by the vendor's code, else by status."""
     code, message = _code(answer)
     wait = answer.retry_after(now)
     cls, why = _ERRORS.get(code) or _STATUSES.get(answer.status) or (None, "")
@@ -149,7 +149,7 @@ class DeskApi:
             raise failure(answer, self._clock())
 
     def _all(self, path: str) -> Iterator[dict[str, Any]]:
-        """Every row once. Whether these lists count from 0 or 1 is not told for each: one row may come twice."""
+        """Every row once. It is not documented for each whether these lists count from 0 or 1: one row may come twice."""
         seen: set[str] = set()
         for start in range(0, FARTHEST + 1, PAGE):
             rows = self._rows(path, {"from": str(start), "limit": str(PAGE)})

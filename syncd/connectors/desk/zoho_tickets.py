@@ -1,7 +1,7 @@
 """Zoho Desk's records as signals: what a ticket, thread or comment becomes, and what changed on a ticket. Pure.
 
 Traps kept in mind (recorded): a ticket's own `email` is null while its contact has one; counts are strings; the thread that
-is the ticket's description is no reply; becoming overdue or escalated is no event but a difference.
+is the ticket's description is not a reply; becoming overdue or escalated is not an event but a difference.
 """
 
 from __future__ import annotations

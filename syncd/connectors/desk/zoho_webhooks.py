@@ -22,7 +22,7 @@ EVENTS: Mapping[str, Mapping[str, Any]] = {
 }
 """What this source reads, with what narrows it at Desk."""
 AUTOMATION = ["AUTOMATION"]
-"""Changes by Desk's own rules (an escalation, say) are told of only where they are asked for."""
+"""Changes by Desk's own rules (an escalation, say) are sent only on request."""
 
 
 class DeskWebhooks:
@@ -97,7 +97,7 @@ def _covers(row: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 class _Explained:
-    """Within it, what Desk says of webhooks is told with what to do about it."""
+    """Within it, Desk's refusals of webhooks are reported with their remedies."""
 
     def __enter__(self) -> None:
         return None

@@ -53,7 +53,7 @@ class FileSettings(ConnectorSettings):
 
 
 class _Mark(msgspec.Struct):
-    """How far a file was read: its stamp, rows done (-1: all). `keys`: those by which it was no table; others may read it."""
+    """How far a file was read: its stamp, rows done (-1: all). `keys`: those that found no table in it; others may."""
 
     stamp: tuple[int, int, int]
     rows: int = 0

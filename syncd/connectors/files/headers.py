@@ -216,24 +216,24 @@ class Columns:
     labels: Mapping[int, str]
 
 
-def columns(headers: Sequence[str], kind: str, told: Mapping[str, str | None] = {}) -> Columns:
+def columns(headers: Sequence[str], kind: str, wanted: Mapping[str, str | None] = {}) -> Columns:
     """Raises Malformed."""
-    return Columns(candidates(headers, kind, told), names_for_ids(headers, kind, told))
+    return Columns(candidates(headers, kind, wanted), names_for_ids(headers, kind, wanted))
 
 
-def guess(headers: Sequence[str], kind: str, told: Mapping[str, str | None] = {}) -> dict[str, int]:
-    """What -> which column, the best of several. `told` (`map:`) goes first; None there: not that one. Raises Malformed."""
-    return {what: places[0] for what, places in candidates(headers, kind, told).items()}
+def guess(headers: Sequence[str], kind: str, wanted: Mapping[str, str | None] = {}) -> dict[str, int]:
+    """What -> which column, the best of several. `wanted` (`map:`) has priority; None there: not that one. Raises Malformed."""
+    return {what: places[0] for what, places in candidates(headers, kind, wanted).items()}
 
 
-def candidates(headers: Sequence[str], kind: str, told: Mapping[str, str | None] = {}) -> dict[str, list[int]]:
+def candidates(headers: Sequence[str], kind: str, wanted: Mapping[str, str | None] = {}) -> dict[str, list[int]]:
     """What -> the columns that may be it, the best first. Raises Malformed."""
     listed = ", ".join(repr(header) for header in headers) or "none"
-    found = _as_told(headers, told, listed)
+    found = _as_mapped(headers, wanted, listed)
     taken = {place for places in found.values() for place in places}
     ranked: dict[str, list[tuple[int, int]]] = {}
     for place, header in enumerate(headers):
-        if (what := meaning(header, kind)) and what not in told and place not in taken:
+        if (what := meaning(header, kind)) and what not in wanted and place not in taken:
             known = _meaning(header)
             ranked.setdefault(what, []).append((known.rank if known else PLAIN, place))
     for what, hits in ranked.items():
@@ -245,7 +245,7 @@ def candidates(headers: Sequence[str], kind: str, told: Mapping[str, str | None]
             raise Malformed(f"{several} could both be the {what}: say which with map: {{{what}: …}}")
         found[what] = [place for _, place in hits]
     if kind == "contact":
-        _pair_names(found, headers, told)
+        _pair_names(found, headers, wanted)
     if not any(what in found for what in IDENTITY[kind]):
         needed = " or ".join(IDENTITY[kind])
         raise Malformed(f"no column is known as {needed}; headers found: {listed}; say which with map:")
@@ -279,10 +279,10 @@ BARE_NAMES = frozenset(
 """Headers that mean the whole name alone, and one part of it beside a column of the other part."""
 
 
-def _pair_names(found: dict[str, list[int]], headers: Sequence[str], told: Mapping[str, str | None]) -> None:
+def _pair_names(found: dict[str, list[int]], headers: Sequence[str], wanted: Mapping[str, str | None]) -> None:
     """`Prénom, Nom`: the bare name beside given names is the family's. `İsim, Soyisim`: beside family names it is the given."""
     for have, other in (("first_name", "last_name"), ("last_name", "first_name")):
-        if have not in found or other in found or other in told or "name" in told:
+        if have not in found or other in found or other in wanted or "name" in wanted:
             continue
         bare = [place for place in found.get("name", ()) if folded(headers[place]) in BARE_NAMES]
         rest = [place for place in found.get("name", ()) if place not in bare]
@@ -320,9 +320,9 @@ def _apart(whole: str, part: str) -> str:
     return " ".join(rest.strip(" ,，").split()) if hits else ""
 
 
-def _as_told(headers: Sequence[str], told: Mapping[str, str | None], listed: str) -> dict[str, list[int]]:
+def _as_mapped(headers: Sequence[str], wanted: Mapping[str, str | None], listed: str) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    for what, name in told.items():
+    for what, name in wanted.items():
         if name is None:
             continue
         hits = [place for place, header in enumerate(headers) if folded(header) == folded(name)]
@@ -336,10 +336,10 @@ def _as_told(headers: Sequence[str], told: Mapping[str, str | None], listed: str
 _ID_MEANS = {name: what for what, names in ID_NAMES.items() for name in names}
 
 
-def names_for_ids(headers: Sequence[str], kind: str, told: Mapping[str, str | None] = {}) -> dict[int, str]:
+def names_for_ids(headers: Sequence[str], kind: str, wanted: Mapping[str, str | None] = {}) -> dict[int, str]:
     """Place -> the name that a cell has in the id of its row."""
-    made = {places[0]: what for what, places in _as_told(headers, told, "").items()}
-    done = {*told}
+    made = {places[0]: what for what, places in _as_mapped(headers, wanted, "").items()}
+    done = {*wanted}
     for place, header in enumerate(headers):
         what = _ID_MEANS.get(folded(header), "")
         what = "company" if kind == "account" and what == "name" else what

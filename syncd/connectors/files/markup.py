@@ -42,7 +42,7 @@ def is_markup(head: bytes) -> bool:
 
 
 def other_kind(head: bytes) -> str:
-    """What a file is that holds no table, told from its beginning; ``""`` for any that may hold one."""
+    """What a file is that does not hold a table, judged by its beginning; ``""`` for any that may hold one."""
     return next((kind for begins, kind in OTHERS if head.startswith(begins)), "")
 
 

@@ -1,6 +1,6 @@
 """A table's rows as pages of signals, wrong rows beside them: what the source and `syncd import` have in common.
 
-Promise: a row is a signal or is told of with its line, also when the file breaks off; of two rows of one person the later one
+Promise: a row is a signal or is reported with its line, also when the file breaks off; of two rows of one person the later one
 counts.
 """
 
@@ -36,7 +36,7 @@ class RowPage:
 
 @dataclass(frozen=True)
 class RowContext:
-    """What rows need to be told beside their cells: what they are, of which file, when they were written and are read."""
+    """What rows need beside their cells: what they are, of which file, when they were written and are read."""
 
     kind: str
     file: str

@@ -87,7 +87,7 @@ SEVERAL = " ::: "
 
 
 def _first(texts: Sequence[str], places: Sequence[int], what: str) -> str:
-    """The text of the best column that has one; of several values the first (addresses and numbers are told apart later)."""
+    """The text of the best column that has one; of several values the first (addresses and numbers are distinguished later)."""
     text = next((texts[place] for place in places if texts[place]), "")
     return text if what in ("email", "phone", "mobile") else text.split(SEVERAL)[0]
 

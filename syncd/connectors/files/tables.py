@@ -57,7 +57,7 @@ class TableOptions:
 
 
 def open_table(path: Path, options: TableOptions) -> Table:
-    """Raises Malformed for a file that is no table or whose encoding is not clear, OSError for one that cannot be opened."""
+    """Raises Malformed for a file that is not a table or whose encoding is not clear, OSError for one that cannot be opened."""
     with path.open("rb") as opened:
         head = opened.read(2000)
     if kind := other_kind(head):
@@ -104,7 +104,7 @@ def _headed(lines: Iterator[TableRow], kind: str, rows: int | None = None) -> Ta
 
 
 def _once(headers: list[str]) -> list[str]:
-    """Headers told apart: the second `Mail` is `Mail (2)`; one without a name is its number."""
+    """Headers made unique: the second `Mail` is `Mail (2)`; one without a name is its number."""
     while headers and not headers[-1]:
         headers = headers[:-1]
     seen: dict[str, int] = {}

@@ -187,7 +187,7 @@ def _lines(path: str, wanted: str, encoding: str, region: str) -> Iterator[bytes
         raise Malformed(f"the workbook cannot be read: {error}") from None
     except (Malformed, MemoryError, GeneratorExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception
+    except BaseException as error:  # noqa: BLE001 - a panic of the library is not an Exception
         raise Malformed(f"the workbook cannot be read: {error}") from None
 
 

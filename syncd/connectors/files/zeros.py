@@ -19,7 +19,7 @@ _CELL = re.compile(r"([A-Z]+)(\d+)")
 
 
 def masks(path: str, sheet: str) -> Masks:
-    """The cells of a sheet that have a format of zeros alone. {} for whatever is no XLSX, or not as it should be."""
+    """The cells of a sheet that have a format of zeros alone. {} for files that are not XLSX, or are damaged."""
     try:
         with zipfile.ZipFile(path) as packed:
             styles = _zero_styles(packed)

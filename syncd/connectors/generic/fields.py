@@ -225,7 +225,7 @@ class FieldMap:
 
     def alone(self, request: Request, items: Sequence[Item]) -> list[Request] | None:
         """The request once for each of these of its items, as if nothing else had stood in its list. None: they cannot be
-        told apart (the list is no part of the body, or of a form as fields that repeat), or the rest of the body is so
+        distinguished (the list is not part of the body, or of a form as fields that repeat), or the rest of the body is so
         large that it is not to be copied for each."""
         assert self._each is not None
         made: list[Request] = []

@@ -24,7 +24,7 @@ _LONGEST_TYPE = 200
 
 
 class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """One event as its sender told it. `native` is the sender's name of the event; `where` says which one of the body it
+    """One event as its sender described it. `native` is the sender's name of the event; `where` says which one of the body it
     is, for faults. `person` holds texts by PERSON_KEYS."""
 
     type: str
@@ -123,7 +123,7 @@ def person_of(said: dict[str, Any], region: str | None) -> Person:
 
 
 def reply_to(person: Person) -> str:
-    """How to answer somebody of whom only the address is known."""
+    """How to answer a person of whom only the address is known."""
     if person.email:
         return f"mailto:{person.email}"
     return f"tel:{person.phone}" if person.phone else ""

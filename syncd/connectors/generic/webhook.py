@@ -95,7 +95,7 @@ class Webhook:
         return self._jwks.fetch(now) if self._jwks is not None else ()
 
     def check_online(self) -> Iterator[Finding]:
-        """How senders are told from strangers. Whether they can reach us is tried for every webhook alike."""
+        """How senders are authenticated. Whether they can reach us is tried for every webhook alike."""
         scheme = self._settings.verify.scheme
         if scheme == "none":
             yield Finding(Level.WARNING, "verify", "takes events from anybody", "set verify: to what the sender can do")

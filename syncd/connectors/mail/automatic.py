@@ -1,4 +1,4 @@
-"""Robot or person: whether a mail was written by somebody, and by whom. `reading` and `bounces` ask.
+"""Robot or person: whether a person wrote a mail, and who. `reading` and `bounces` ask.
 
 Pure. Headers decide (RFC 3834 and those of vendors); the subject only where it is one that programs write.
 X-Auto-Response-Suppress is not looked at: it asks others not to answer and says nothing about how the mail came to be
@@ -166,7 +166,7 @@ _AWAY_PREFIXES = (
     r"ofis d[ıi][şs][ıi]nda(?:y[ıi]m)?|(?:tôi )?(?:đi )?vắng mặt",
     r"不在办公室|不在辦公室|外出(?:通知|中)|休假通知|不在(?:連絡|中)?|부재 ?중|외출 중",
 )
-# What people say of their own absence: a subject goes on with the answered one only where the mail shows it.
+# What people say of their own absence: a subject continues with the answered one only where the mail shows it.
 _AWAY_WORDS = (
     r"(?:i am |i.m )?(?:on (?:annual |parental |sick )?(?:vacation|leave|holidays?)|on pto)|vacation|holidays?",
     r"(?:ich bin )?(?:im|in) (?:urlaub|elternzeit)|urlaub|ferien",
@@ -180,7 +180,7 @@ _AWAY = re.compile(
     r"(?P<mark>\s*(?:[\])】]|$|[:：!！…|~–—(（\[【,，。]|\.\.+|- |\.$))",
     re.IGNORECASE,
 )
-# Words that ask for something: whoever writes them goes on with a sentence of their own.
+# Words that ask for something: their writer continues with a sentence of their own.
 _ASKS = re.compile(
     r"\b(?:please|pls|kindly|need|can you|could you|do not|don.t|bitte|brauche|können sie|merci|veuillez|svp|besoin"
     r"|s.il (?:vous|te) pla[iî]t|por favor|favor|necesit\w+|precis[ao]\w*|per favore|prego|cortesemente|alstublieft|graag"
@@ -283,7 +283,7 @@ def _folded(subject: str) -> str:
 
 
 def auto_submitted(mail: Mail) -> bool:
-    """Whether Auto-Submitted (RFC 3834 section 5) says so; comments and parameters are no part of its keyword."""
+    """Whether Auto-Submitted (RFC 3834 section 5) says so; comments and parameters are not part of its keyword."""
     keyword = _COMMENT.sub(" ", mail.header("auto-submitted")).partition(";")[0].strip().lower()
     return keyword not in {"", "no"}
 

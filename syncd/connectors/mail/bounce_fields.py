@@ -1,7 +1,7 @@
 """The fields of a delivery status (RFC 3464, RFC 6533) to failed recipients, however damaged. `bounces` calls it.
 
 Pure. Mail servers leave out the blank line between recipients, misspell a field, wrap a reply without indenting it, or
-write the fields as plain text: a group therefore begins where a field of its kind repeats, and a line that is no field
+write the fields as plain text: a group therefore begins where a field of its kind repeats, and a line that is not a field
 continues the one before.
 """
 

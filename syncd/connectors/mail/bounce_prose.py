@@ -159,7 +159,7 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _NOT_FAILED = re.compile(
-    # What stands before the address of somebody else: the sender, whoever helps, a message id.
+    # What stands before the address of another person: the sender, whoever helps, a message id.
     r"(?:mail from|from|sender|envelope-from|reply-to|return-path|sent by|by|message-id|identifier|reference"
     r"|in-reply-to|generated from|expanded from|contact|e?mail us at|write to|postmaster at|"
     r"report(?:ed)? to|please|help|assistance|support|questions?|forward(?:ed)? to|ご連絡|お問い合わせ|von"

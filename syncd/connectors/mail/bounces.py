@@ -1,8 +1,8 @@
 """Which recipients a delivery report says were not reached. `reading` calls it.
 
-Pure, never raises. Three ways, the first that names somebody counts: the fields of RFC 3464 and 6533, wherever they stand;
+Pure, never raises. Three ways, the first that names a recipient counts: the fields of RFC 3464 and 6533, wherever they stand;
 the prose of the server; flufl.bounce's detectors. Only a failure is a bounce; delayed, delivered, relayed and expanded
-recipients, receipts and complaints are none, and such a report is never anybody's mail either.
+recipients, receipts and complaints are not bounces, and such a report is never anybody's mail either.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _surely(mail: Mail, sender: Robot, prose: Prose) -> bool:
 
 
 def _by_person(mail: Mail, sender: Robot) -> bool:
-    """Whether a person forwards a report, or answers one: nothing marks a program, and the subject is none of a report."""
+    """Whether a person forwards a report, or answers one: nothing marks a program, and the subject is not that of a report."""
     if sender or return_path(mail) == "" or auto_submitted(mail):
         return False
     return _ANSWER.match(mail.subject) is not None or not FAILURE_SUBJECT.search(mail.subject)

@@ -28,7 +28,7 @@ _Property = tuple[dict[str, str], str]
 
 
 def calendar_text(text: str) -> str:
-    """What the invitation says; ``""`` for what is none."""
+    """What the invitation says; ``""`` for any other part."""
     method, events = _read(text[:_CAP])
     said = [one for event in events if (one := _event_text(method, event))]
     return tidy("\n\n".join(said))

@@ -1,6 +1,6 @@
 """The text of a mail and the names of what is attached. `message` calls `read_content`.
 
-Pure, and total. The plain texts that are no attachments count, else the HTML ones, else what other programs pack a text in: a
+Pure, and total. The plain texts that are not attachments count, else the HTML ones, else what other programs pack a text in: a
 signed mail (S/MIME), Outlook's winmail.dat, an invitation, a forwarded mail. Why there is no text is said in `note`.
 """
 

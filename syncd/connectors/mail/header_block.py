@@ -2,8 +2,8 @@
 
 Pure and total. RFC 5322 4.5.8 allows a blank before the colon; a filter forgets to indent a continuation; a mail taken out of
 an mbox keeps its `>From` line. The standard library ends the headers at the first such line, and the rest becomes text: sender,
-subject and Message-ID are lost. Here a line that is no header ends nothing: it is joined to the header that it continues, or
-left out. Mails without such lines come back unchanged.
+subject and Message-ID are lost. Here a line that is not a header does not end the block: it is joined to the header that it
+continues, or left out. Mails without such lines come back unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BLOCK_CAP = 256 * 1024
 _BOUNDARIES_CAP = 100
 
 # Names that only headers have (RFC 5322, 2045, 2076, 2369, 3834, 6376, 8601, 8617): one of them after a damaged line shows
-# that the headers go on. So does any name of the prefixes.
+# that the headers continue. So does any name of the prefixes.
 _KNOWN = frozenset(
     b"from to cc bcc sender subject date reply-to message-id in-reply-to references received return-path delivered-to"
     b" mime-version comments keywords dkim-signature domainkey-signature authentication-results received-spf precedence"

@@ -79,7 +79,7 @@ class Folder(msgspec.Struct):
         before them become holes: looked for again, for a while."""
         present = set(uids) - set(missing)
         last = max(uids, default=0)
-        # A resync asks by date: what it was not told of is no hole.
+        # A resync asks by date: a mail that it did not list is not a gap.
         gap = range(max(self.next, last - HOLES_CAP), last) if self.floor is None else range(0)
         for uid in (*gap, *missing):
             self.holes.setdefault(uid, now)

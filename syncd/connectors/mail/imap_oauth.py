@@ -1,4 +1,4 @@
-"""Access tokens for XOAUTH2: where they are kept, how one is asked for, and how a person signs in. `imap_login` uses them.
+"""Access tokens for XOAUTH2: where they are kept, how one is asked for, and the interactive sign-in. `imap_login` uses them.
 
 A refusal of the token endpoint becomes a failure by one table (RFC 6749 errors, Microsoft's AADSTS numbers); a refresh token
 that the host rotates is kept by the TokenStore.
@@ -65,7 +65,7 @@ def grant_of(settings: ImapSettings, name: str) -> str:
 
 
 def sign_in_of(settings: ImapSettings, name: str) -> SignIn:
-    """How a person signs in for this source. Raises UsageError when there is nobody to."""
+    """The interactive sign-in for this source. Raises UsageError for a flow without one."""
     auth = settings.auth
     if auth is None:
         raise UsageError(f"{name} signs in by password; there is nothing to sign in for (set auth: for OAuth)")

@@ -136,7 +136,7 @@ class ImapSettings(MailSettings):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, data: Any) -> Any:
-        """What the preset knows, below what is written. What is no preset at all is pydantic's to say."""
+        """What the preset knows, below what is written. Unknown presets are rejected by pydantic."""
         known = _looked_up(HOSTS, data.get("preset")) if isinstance(data, dict) else None
         if known is None:
             return data

@@ -23,9 +23,11 @@ class Examines(Protocol):
     def examine(self, folder: str) -> Any: ...
 
 
-def check_imap(session: Examines, username: str, folders: Sequence[str], told: Sequence[str]) -> Iterator[Finding]:
-    """Of a session that is signed in. `told`: the server's capabilities."""
-    able = [name for name in USEFUL if name in told]
+def check_imap(
+    session: Examines, username: str, folders: Sequence[str], capabilities: Sequence[str]
+) -> Iterator[Finding]:
+    """Findings of a session that is signed in. `capabilities`: those of the server."""
+    able = [name for name in USEFUL if name in capabilities]
     yield Finding(
         Level.OK, "sign-in", f"signed in as {username}" + (f"; the server has {', '.join(able)}" if able else "")
     )

@@ -126,7 +126,7 @@ class MaildirSource:
                 yield Batch(signals=read.signals, state=state, dropped=read.dropped, formerly=read.formerly)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
-        """Every mail of the range, in the order of file names; goes on behind the last name done."""
+        """Every mail of the range, in the order of file names; continues behind the last name done."""
         progress = msgspec.msgpack.decode(state, type=_Progress) if state else None
         folders = list(self._settings.folders)
         if progress and progress.folder in folders:

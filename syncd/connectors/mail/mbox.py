@@ -220,7 +220,7 @@ class MboxSource:
 
 
 def _whole(file: BinaryIO, path: Path) -> int:
-    """How many bytes may be read. Raises Transient while somebody writes."""
+    """How many bytes may be read. Raises Transient while another program writes."""
     try:
         return settled_size(file, path)
     except Busy:

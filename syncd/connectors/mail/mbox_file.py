@@ -60,12 +60,12 @@ class Piece:
 
     @property
     def seen(self) -> bool:
-        """Whether somebody has read it, as mail programs note in the file itself."""
+        """Whether it has been read, as mail programs note in the file itself."""
         return _READ.search(self.raw.partition(b"\n\n")[0]) is not None
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Raises OSError; a pipe or a directory is none."""
+    """Raises OSError, also for a pipe or a directory."""
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     if not S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -74,7 +74,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def settled_size(file: BinaryIO, path: Path) -> int:
-    """How many bytes of the file are written in full. Raises Busy while somebody holds a lock on it: fcntl, flock or a file
+    """How many bytes of the file are complete. Raises Busy while another program holds a lock on it: fcntl, flock or a file
     `PATH.lock`."""
     with contextlib.suppress(OSError):
         if time.time() - os.stat(f"{path}.lock").st_mtime < STALE_LOCK:

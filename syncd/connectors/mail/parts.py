@@ -54,7 +54,7 @@ def headers_of(part: RawMessage) -> dict[str, list[str]]:
 
 
 def leaves(part: RawMessage) -> Iterator[RawMessage]:
-    """The parts that are no multipart, in order, a bounded number; attached mails are leaves, not entered."""
+    """The parts that are not multipart, in order, a bounded number; attached mails are leaves, not entered."""
     stack, seen = [part], 0
     while stack and seen < _PARTS_CAP:
         current = stack.pop()

@@ -1,4 +1,4 @@
-"""A mail's bytes to its signals, or to the reason why it is none. `imap` and `maildir` call `read_mail`.
+"""A mail's bytes to its signals, or to the reason why it is not one. `imap` and `maildir` call `read_mail`.
 
 Pure and total. Ids are of family "mail" and are the same by every transport, folder and account.
 """
@@ -127,7 +127,7 @@ def _native(signal_type: str, mail: str, recipient: str) -> str:
 
 
 def unwanted(mail: Mail, rules: Rules) -> str:
-    """Why a mail is no customer's word, ``""`` when it may be one."""
+    """Why a mail is not a customer's message, ``""`` when it may be one."""
     if mail.sender.email in rules.own and not form_sender(mail, rules.own):
         return "own"
     if speaks_for_person(mail, rules.own):

@@ -113,7 +113,7 @@ _PACKED = re.compile(r".+\.(?:xml|zip|gz|tgz|json)", re.IGNORECASE)
 
 
 def is_receipt_or_recall(mail: Mail) -> bool:
-    """Whether a program tells that a mail was read, or that somebody wants one back, in an ordinary mail."""
+    """Whether an ordinary mail is a program's note that a mail was read, or that a receipt is requested."""
     if len(mail.text) > _SHORT:
         return False
     return any(form.subject.match(mail.subject) and form.text.search(mail.text) for form in _FORMS)

@@ -104,8 +104,8 @@ def _bare(line: str) -> str:
 
 
 def _own(lines: list[str], certain: bool, *, introduced: bool) -> list[str]:
-    """The lines that are no quotation. Marked ones are only where the mail is `certain` to quote; lines that say "more than"
-    (`>500 units`) and are not `introduced`, or one that an mbox program marked (`>From …`), are none."""
+    """The lines that are not a quotation. Marked ones are only where the mail is `certain` to quote; lines that say "more than"
+    (`>500 units`) and are not `introduced`, or one that an mbox program marked (`>From …`), do not count."""
     own: list[str] = []
     for quoted, group in groupby(lines, _is_quoted):
         block = list(group)
@@ -121,7 +121,7 @@ def _own(lines: list[str], certain: bool, *, introduced: bool) -> list[str]:
 
 
 def _boundary(lines: list[str], answer: bool) -> _Boundary:
-    """Where the quoted mail's introduction begins; behind the last line where there is none."""
+    """Where the quoted mail's introduction begins; behind the last line if there is no introduction."""
     end = len(lines)
     for at, line in enumerate(lines):
         bare = _bare(line)

@@ -17,7 +17,7 @@ _DICTIONARY = (
 
 
 def unpacked(data: bytes) -> bytes:
-    """The RTF of a PR_RTF_COMPRESSED; ``b""`` of what is none."""
+    """The RTF of a PR_RTF_COMPRESSED; ``b""`` for any other bytes."""
     if len(data) < 16:
         return b""
     size = min(int.from_bytes(data[4:8], "little"), _CAP)

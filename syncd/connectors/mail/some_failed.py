@@ -1,6 +1,6 @@
 """What it means for the next poll that some folders or files of a source failed while others were read. Pure.
 
-`imap` and `mbox` ask it at the end of a poll. Promise: what must be mended by a person does not make the others wait for it.
+`imap` and `mbox` ask it at the end of a poll. Promise: a folder or file that needs the operator does not delay the others.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def is_tnef(data: bytes) -> bool:
 
 
 def read_tnef(data: bytes) -> Tnef:
-    """What is in a winmail.dat; nothing of what is none."""
+    """The contents of a winmail.dat; empty for any other file."""
     found = Tnef()
     codec = "cp1252"
     names: list[tuple[str, int]] = []

@@ -211,8 +211,8 @@ class Twilio:
         now: datetime,
         route: Route,
     ) -> tuple[list[Signal], list[Hint]]:
-        """What of `parents` was missed, and what cannot be told from this list: it is still going on, or its legs may
-        have begun after `known_until`."""
+        """Which of `parents` were missed, and which this list does not decide: it is still in progress, or its legs may
+        have started after `known_until`."""
         legs: dict[str, list[PhoneCall]] = {}
         for call in calls:
             if call.parent:

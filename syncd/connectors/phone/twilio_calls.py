@@ -53,7 +53,7 @@ class PhoneCall:
 
 
 class CallVerdict(Enum):
-    """What a call is, as far as can be told now."""
+    """What a call is, as far as is known now."""
 
     MISSED = "missed"
     NOT_MISSED = "not missed"
@@ -147,7 +147,8 @@ def withheld(number: str) -> bool:
 
 
 def caller(call: PhoneCall, region: str | None) -> Person:
-    """Who called. A withheld number, a SIP address without a whole number or a client name is no identity: it stays in `raw`."""
+    """The caller. A withheld number, a SIP address without a full number or a client name is not an identity: it stays
+    in `raw`."""
     raw = {"from": call.from_, **call.said}
     number = call.from_.strip().lower()
     dialable = number[:1].isdigit() or number.startswith(("+", "whatsapp:", "sip:+", "sips:+", "tel:"))
@@ -178,7 +179,7 @@ _STATUSES: dict[int, tuple[type[Failure], str]] = {
 
 
 def failure(answer: Response, now: datetime) -> Failure:
-    """What an answer that is no success means."""
+    """The failure behind an unsuccessful answer."""
     if (slow := throttled(answer, now)) is not None:
         return slow
     code, message = 0, ""

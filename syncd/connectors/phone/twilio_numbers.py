@@ -41,8 +41,8 @@ class TwilioNumbers:
         return [self._read(row) for row in self._numbers() if row.get("status_callback") or self._wanted(_number(row))]
 
     def subscribe(self, *, force: bool = False) -> list[Subscription]:
-        """Points every wanted number here. Raises SyncdError, before anything is changed, when one reports to somebody else
-        and `force` does not say that it shall not any more; also when there is no such number."""
+        """Points every wanted number here. Raises SyncdError, before anything is changed, when one reports elsewhere
+        and `force` is not set; also when there is no such number."""
         rows = [row for row in self._numbers() if self._wanted(_number(row))]
         if not rows:
             raise SyncdError("Twilio has none of these numbers in this account; look at `numbers:` and account_sid")

@@ -210,7 +210,7 @@ class SalesforceRows:
                 if re.fullmatch(r"\d{4}-\d\d-\d\d", value):
                     return date.fromisoformat(value).isoformat()
             except ValueError:
-                pass  # answered below like any other text that is no date
+                pass  # answered below like any other text that is not a date
         elif one.type == "datetime" and isinstance(value, str) and _DATETIME.fullmatch(value):
             return stamp(datetime.fromisoformat(value).timestamp())
         raise _unreadable(one.type, value)

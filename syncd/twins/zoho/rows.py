@@ -186,7 +186,7 @@ class ZohoRows:
             try:
                 return self.stamp(datetime.fromisoformat(value).timestamp())
             except ValueError:
-                pass  # a 31st of February: answered as any other text that is no moment
+                pass  # a 31st of February: answered as any other text that is not a time
         raise ZohoRowError("INVALID_DATA", "invalid data", {"expected_data_type": one.type, **_where(one.name, index)})
 
     def _text(self, one: ZohoField, value: Any, index: int) -> str:
@@ -237,7 +237,7 @@ class ZohoRows:
             other = next((o for o in others if o["id"] != own and not o.get("_deleted")), None)
             if other is not None:
                 details = _where(name, index)
-                if self.duplicate_id:  # whether it is told is [UNV]: a switch
+                if self.duplicate_id:  # whether it is reported is [UNV]: a switch
                     holder = {"id": other["id"], "module": {"api_name": module.name, "id": module.name}}
                     details |= {"id": other["id"], "duplicate_record": holder, "more_records": False}
                 taken.append(ZohoRowError("DUPLICATE_DATA", "duplicate data", details))

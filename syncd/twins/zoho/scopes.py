@@ -19,7 +19,7 @@ def granted(requested: str) -> frozenset[str]:
 
 
 def unknown(requested: str) -> list[str]:
-    """What in a request is no scope at all."""
+    """Words of a request that are not scopes."""
     return [one for one in granted(requested) if not _FORM.fullmatch(one)]
 
 

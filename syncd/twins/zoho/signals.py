@@ -1,6 +1,6 @@
 """SalesSignals of the Zoho CRM twin: the v2 notification call and the list of namespaces.
 
-Used by twin.py. Facts: zoho.md, SalesSignals. There is no idempotency key: a repeated call notifies twice, and is stored twice.
+Used by twin.py. Facts: zoho.md, SalesSignals. It has no idempotency key: a repeated call notifies twice, and is stored twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def notify(org: ZohoOrg, call: TwinCall) -> TwinResponse:
         return org.named["wrong_dc"](org, call)  # "the notification call is still v2"
     body = call.json()
     signals = body.get("signals") if isinstance(body, dict) else None
-    if not isinstance(signals, list) or not signals:  # [3P live]: what a flat body is told
+    if not isinstance(signals, list) or not signals:  # [3P live]: the answer to a flat body
         raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "signals"})
     call.rows = len(signals)
     results = []

@@ -37,7 +37,7 @@ class Signer:
         return secrets.token_hex(8), rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 
     def rotate(self, keep: bool = True) -> None:
-        """A new key from now on; the old one stays published unless told otherwise."""
+        """A new key from now on; the old one stays published by default."""
         if keep:
             self._retired.append(_jwk(*self.key))
         else:

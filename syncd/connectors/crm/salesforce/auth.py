@@ -1,6 +1,6 @@
 """How a Salesforce access token is minted: client credentials, JWT bearer, or refresh token.
 
-The TokenStore decides when; `minter` gives it the how. A token has no told life: it is good until a 401.
+The TokenStore decides when; `minter` gives it the how. Salesforce does not state a token's lifetime: it is valid until a 401.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ REMEDIES = {
     "OAUTH_APP_ACCESS_DENIED": "the app lets only users its admin has approved: allow this user in the app's policies",
 }
 NOBODY = "sign_in"
-"""The code of what only a person who signs in can mend."""
+"""The code of failures that only a new interactive sign-in can fix."""
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_LIFE = timedelta(minutes=3)
 
 
 def grant_of(settings: SalesforceSettings, name: str) -> str:
-    """The same for every connector that signs in to the same org in the same way as the same user; what a person signed in
+    """The same for every connector that signs in to the same org in the same way as the same user; an interactive sign-in
     for belongs to the configured `name` alone."""
     auth = settings.auth
     if settings.signed_in:
@@ -47,7 +47,7 @@ def grant_of(settings: SalesforceSettings, name: str) -> str:
 
 
 def sign_in_of(settings: SalesforceSettings, name: str) -> SignIn:
-    """How a person signs in. Raises UsageError for a flow without a person."""
+    """The interactive sign-in. Raises UsageError for a flow without one."""
     auth = settings.auth
     if not settings.signed_in:
         given = "auth.refresh_token" if auth.flow == "refresh_token" else f"flow {auth.flow}"

@@ -22,7 +22,7 @@ from syncd.http.oauth import Token
 HEAVY = 5
 """Queries and collections that one composite call takes (salesforce.md, Composite)."""
 DEADLINES = Deadlines(connect=10.0, read=120.0, total=180.0)
-"""Ours; Salesforce itself may go on for ten minutes (see the destination's `doubt`)."""
+"""Ours; Salesforce itself may continue for ten minutes (see the destination's `doubt`)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Subrequest:
 
 @dataclass(frozen=True)
 class Subresponse:
-    """What one subrequest was told."""
+    """The answer to one subrequest."""
 
     status: int
     body: Any

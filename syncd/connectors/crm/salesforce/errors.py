@@ -262,8 +262,8 @@ _FAILURES: dict[SalesforceMeaning | None, Callable[[SalesforceError, str], Failu
 
 
 def answer_failure(status: int, body: Any, *, write: bool, key_field: str = "", used_up: bool | None = None) -> Failure:
-    """What a refused request or subrequest means. `body`: the parsed JSON, None when it is none (an HTML page). A Transient
-    or Ambiguous one speaks of all its records: none of them is the reason."""
+    """What a refused request or subrequest means. `body`: the parsed JSON, None when it is not JSON (an HTML page). A Transient
+    or Ambiguous one concerns all its records: none of them is the reason."""
     return _answer_failure(status, body, write=write, key_field=key_field, used_up=used_up).about_call()
 
 

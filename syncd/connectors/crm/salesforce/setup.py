@@ -144,7 +144,7 @@ class Setup:
         return str(answer.body.get("id") or "") if isinstance(answer.body, Mapping) else ""
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Subresponse | _SetupRefused:
-        """What came of it. Raises what a second try may mend (throttled, quota, sign-in)."""
+        """What came of it. Raises failures that a retry may resolve (throttled, quota, sign-in)."""
         try:
             (answer,) = self.client.send([Subrequest("POST", path, body)])
         except Ambiguous as lost:
@@ -218,7 +218,7 @@ def _sort(need: MissingField) -> str:
 
 
 def _by_hand(need: MissingField) -> str:
-    """The clicks, for somebody who may."""
+    """The manual steps, for an administrator."""
     ticks = [word for word, on in (("External ID", need.key), ("Unique (not case sensitive)", _unique(need))) if on]
     made = _metadata(need)
     size = f", length {made['length']}" if "length" in made else ""

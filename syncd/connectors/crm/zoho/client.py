@@ -85,7 +85,7 @@ class ZohoClient:
         raise answer_failure(response, self._clock())
 
     def read(self, path: str) -> Any:
-        """The JSON of a settings resource, None where there is none. Raises a Failure."""
+        """The JSON of a settings resource, None where it does not exist. Raises a Failure."""
         return self.ask("GET", path, None)
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None, *, write: bool = False) -> Any:
@@ -123,7 +123,7 @@ class ZohoClient:
             self._credits += cost
 
     def allowance(self) -> Allowance | None:
-        """None unless the configuration tells the maximum. `used` is 0 as long as Zoho has not told what remains: then only
+        """None unless the configuration tells the maximum. `used` is 0 until Zoho reports the remaining credits: then only
         the configured share limits us, by what we spend ourselves."""
         if self._allowance is None and self._maximum:
             return Allowance("credits", 0.0, float(self._maximum), self._clock())

@@ -169,7 +169,7 @@ class Zoho(DestinationDefaults):
         return body
 
     def _name(self, lane: CallTarget, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
-        """Looks up, by our key, records that are written without their id being told, and those that may be; where the
+        """Looks up, by our key, records that are written without knowing their id, and those that may be; where the
         look-up fails, they are sent again."""
         nameless = [
             place for place, o in outcomes.items() if isinstance(o, LookUp) or (isinstance(o, Written) and not o.id)
@@ -257,7 +257,7 @@ class LookUp(Transient):
 @contextlib.contextmanager
 def _about_people() -> Iterator[None]:
     """Nobody can be found with a wrong look-up: that concerns every rule, not one. A sign-in, a scope or an address that is
-    wrong is no fault of the look-ups."""
+    wrong is not a fault of the look-ups."""
     try:
         yield
     except Misconfigured as wrong:
@@ -319,7 +319,7 @@ def _created(lane: CallTarget, row: Mapping[str, Any]) -> bool | None:
 
 def _duplicate_key(lane: CallTarget, one: ZohoError) -> Outcome:
     """Our own key is taken. By an insert: done before. By an upsert: Zoho found the record and will not update it, since it
-    was converted meanwhile (or somebody wrote it in this very moment): the person is somebody else's record now."""
+    was converted meanwhile (or changed at this very moment): the person has another record now."""
     if lane.way is ZohoMethod.CREATE:
         return Written(one.existing[0][1] if one.existing else "", created=False)
     if lane.module == "Leads":

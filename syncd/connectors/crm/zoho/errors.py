@@ -114,7 +114,7 @@ _PATH = re.compile(r"\$\.data\[(\d+)\]\.?([A-Za-z]\w*)?")
 @dataclass(frozen=True)
 class ZohoError:
     """One error as Zoho words it. `existing`: (module, id) of the records a value collides with, "" for a module that is not
-    told."""
+    named."""
 
     code: str
     message: str
@@ -257,8 +257,8 @@ _ORDER: tuple[type[Failure], ...] = (
 
 
 def together(failures: Sequence[Failure]) -> Failure:
-    """The one failure that several errors of a row amount to; a Rejected names them all. The records that
-    values collide with are told."""
+    """The one failure that several errors of a row amount to; a Rejected names them all. The records with which
+    values collide are named."""
     if len(failures) == 1:
         return failures[0]
     worst = min(failures, key=_rank)
@@ -321,6 +321,6 @@ def parsed(response: Response) -> Any:
 
 
 def refuses_token(response: Response) -> bool:
-    """Whether a 401 is about the token: Zoho says 401 to a missing scope as well, which no new token would mend."""
+    """Whether a 401 is about the token: Zoho says 401 to a missing scope as well, which a new token would not fix."""
     meaning = parts(parsed(response) or {})[0].meaning
     return meaning not in (ZohoMeaning.STOP, ZohoMeaning.PLACE)

@@ -29,7 +29,7 @@ ACTIVITIES = frozenset({"Tasks", "Calls", "Events"})
 NO_UPSERT = ACTIVITIES | {"Notes"}
 """Modules whose records can only be inserted and updated by id (zoho.md: v7 and v8 headers agree)."""
 PEOPLE = frozenset({"Leads", "Contacts"})
-"""Their system duplicate field is Email. It is checked after our key, so that somebody who was entered by hand, or is there under
+"""Their system duplicate field is Email. It is checked after our key, so that a person entered manually, or known under
 another key, is met instead of doubled (and an account that keeps e-mails unique does not refuse the record)."""
 EMAIL = "Email"
 CONTACT_LINK, OTHER_LINK, OTHER_MODULE = "Who_Id", "What_Id", "$se_module"

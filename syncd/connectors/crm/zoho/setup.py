@@ -1,7 +1,7 @@
 """Makes the key fields a mapping needs in Zoho CRM, or says exactly how a person does. The destination's `prepare` is this.
 
 Facts: zoho.com, "Create Custom Fields" (v8): the API name comes of the label, a module takes two unique fields, everybody in the
-account sees a new field. Other fields are not made: a custom one cannot be told from a misspelt standard one by its name.
+account sees a new field. Other fields are not made: a custom one is indistinguishable by name from a misspelt standard one.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _unique() -> dict[str, Any]:
 
 
 def _refusal(client: ZohoClient, path: str, body: Mapping[str, Any]) -> str:
-    """Why it was not made, "" when it was. Raises what a second try may mend (throttled, credits, sign-in)."""
+    """Why it was not made, "" when it was. Raises failures that a retry may resolve (throttled, credits, sign-in)."""
     try:
         answer = client.ask("POST", path, body, write=True)
     except Ambiguous as lost:
