@@ -241,7 +241,9 @@ def _match_keys(need: PersonLookup, draft: Draft, mapping: CompiledMapping) -> M
     terms = [term for look in mapping.lookups(need.person) if look.object == draft.object for term in look.terms]
     exact = {("identity", need.identity), ("identity", _leader(need))}
     exact |= {(term.field, term.value) for term in terms if not term.phone}
-    return MatchKeys(frozenset(exact), frozenset(term.value for term in terms if term.phone), bool(need.person.email))
+    numbers = frozenset(term.value for term in terms if term.phone)
+    moments = [(signal.occurred_at.timestamp(), signal.received_at.timestamp()) for _, signal in need.asked]
+    return MatchKeys(frozenset(exact), numbers, bool(need.person.email), min(moments), max(moments))
 
 
 def _leader(need: PersonLookup) -> str:

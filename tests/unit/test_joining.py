@@ -61,3 +61,17 @@ def test_everybody_is_somewhere_once_and_addresses_are_joined_by_exact_marks_alo
                     reached.add(place)
                     edge.append(place)
         assert set(with_email) <= reached
+
+
+def when(stranger: MatchKeys, first: float, last: float | None = None) -> MatchKeys:
+    return MatchKeys(stranger.exact, stranger.numbers, stranger.email, (first,), (first if last is None else last,))
+
+
+def test_who_had_the_number_when_it_was_used_counts() -> None:
+    fay, gus = when(mail("fay", "1"), 5), when(mail("gus", "1"), 7)
+    assert joined([when(caller("1"), 1, 9), fay, gus]) == ([[0, 1], [2]], [])
+    assert joined([when(caller("1"), 1), when(mail("fay", "1"), 7), gus]) == ([[1], [2]], [0])
+    assert joined([when(caller("1"), 6), fay, gus]) == ([[0, 1], [2]], [])
+    assert joined([when(caller("1"), 6, 8), fay, gus]) == ([[1], [2]], [0])
+    assert joined([when(caller("1"), 8), fay, gus]) == ([[1], [2]], [0])
+    assert joined([when(caller("1"), 1), fay]) == ([[0, 1]], [])

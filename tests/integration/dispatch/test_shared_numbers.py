@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from syncd.testing.hostile_destination import HostileCrm
-from tests.lane_rig import MAPPING, Rig, signal, sqlite
+from tests.lane_rig import MAPPING, T0, Rig, signal, sqlite
 
 OFFICE = "+842812345678"
 
@@ -122,6 +123,43 @@ def test_a_caller_who_may_be_any_of_the_newcomers_waits_and_is_held(tmp_path: Pa
     rig.step()
     assert rig.states() == {"delivered": 3, "held": 1}
     assert len(rig.records("Lead")) == 3
+
+
+def at(minute: int) -> datetime:
+    return T0 - timedelta(minutes=10 - minute)
+
+
+def test_a_caller_is_whoever_brought_the_number_next_in_one_batch_as_in_several(tmp_path: Path) -> None:
+    for name, in_one_batch in (("one", True), ("each", False)):
+        (folder := tmp_path / name).mkdir()
+        rig = Rig(sqlite(folder), HostileCrm())
+        arrivals = [
+            signal(1, email="", phone=OFFICE, type="call.missed", at=at(0)),
+            signal(2, email="fay@example.com", phone=OFFICE, at=at(1)),
+            signal(3, email="gus@example.com", phone=OFFICE, at=at(2)),
+            signal(4, email="", phone=OFFICE, type="call.missed", at=at(3)),
+        ]
+        for batch in [arrivals] if in_one_batch else [[one] for one in arrivals]:
+            rig.arrive(batch)
+            rig.step()
+        assert rig.states() == {"delivered": 4}
+        assert len(rig.records("Lead")) == 2
+        who = linked(rig)
+        assert who["signal 1"] == who["signal 2"] == who["signal 4"] != who["signal 3"]
+
+
+def test_a_call_while_one_alone_had_the_number_is_theirs(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path), HostileCrm())
+    rig.arrive(
+        [
+            signal(1, email="fay@example.com", phone=OFFICE, at=at(0)),
+            signal(2, email="", phone=OFFICE, type="call.missed", at=at(1)),
+            signal(3, email="gus@example.com", phone=OFFICE, at=at(2)),
+        ]
+    )
+    rig.step()
+    assert rig.states() == {"delivered": 3}
+    assert linked(rig)["signal 1"] == linked(rig)["signal 2"] != linked(rig)["signal 3"]
 
 
 def test_the_number_or_name_of_a_later_signal_of_the_batch_counts_too(tmp_path: Path) -> None:
