@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from syncd.identity.emails import ReadAddress, normal_email, read_email, tidy
-from syncd.identity.names import in_order, joined, split_name
+from syncd.identity.names import clean_name, in_order, is_filler, joined, split_name
 from syncd.identity.phones import Phone, normal_phone, read_phone
 
 __all__ = [
@@ -201,7 +201,7 @@ def make_person(
     called = read_phone(phone, region) if phone and phone.strip() else Phone()
     if phone and phone.strip() and (not called.number or called.others):
         raw.setdefault("phone", phone)
-    company = _one_line(tidy(company)) if company else ""
+    company = _one_line(tidy(company)) if company and not is_filler(company) else ""
     first_name, last_name = (_name(part)[0] if part else "" for part in (first_name, last_name))
     name = name or joined(first_name, last_name, region) or _one_line(address.name)
     if not (first_name or last_name):
@@ -226,7 +226,7 @@ def _name(text: str) -> tuple[str, str]:
         return found.name or found.email, text
     if len(text) > 2 and (text[0], text[-1]) in _PAIRS:
         text = text[1:-1].strip()
-    return text.strip(";").strip() if ";" in text else text, ""
+    return clean_name(text.strip(";").strip() if ";" in text else text), ""
 
 
 _PAIRS = (('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"))

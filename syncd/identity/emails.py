@@ -57,6 +57,9 @@ def unguarded(text: str) -> str:
     text = text.strip(_UNSEEN)
     if guarded := _GUARD.fullmatch(text):
         text = guarded[1].replace('""', '"')
+    elif link := _LINK.fullmatch(text):
+        target, shown = link[1], link[2] or ""
+        text = (f"{shown} <{target}>" if "@" not in shown else shown) if "@" in target else shown or text
     if len(text) > 1 and text[0] in "'‘" and text[1] in "=+-@0123456789":
         text = text[1:]
     return text.strip(_UNSEEN)
@@ -70,6 +73,7 @@ _JOINERS = "\u200c\u200d"
 """They shape letters (Persian, Hindi) and join emoji: kept inside a text."""
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
 _GUARD = re.compile(r'=\s*"(.*)"', re.DOTALL)
+_LINK = re.compile(r'=HYPERLINK\(\s*"([^"]*)"(?:\s*[,;]\s*"([^"]*)")?\s*\)', re.IGNORECASE)
 _PLAIN = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.IGNORECASE)
 _ADDRESS = re.compile(r"[^\s,;<>\"()\[\]@:\0]+@[^\s,;<>\"()\[\]@:\0/]+")
 _ANGLE = re.compile(

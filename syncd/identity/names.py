@@ -7,11 +7,82 @@ A western name keeps its order in every region. `Nguyễn Văn An` is (given `V�
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+
+_FILLERS = frozenset(
+    (
+        *(
+            "null",
+            "Null",
+            "NULL",
+            "nil",
+            "NIL",
+            "nan",
+            "NaN",
+            "NAN",
+            "<NA>",
+            "NaT",
+            "none",
+            "None",
+            "NONE",
+            "undefined",
+        ),
+        *(
+            "n/a",
+            "N/A",
+            "NA",
+            "n.a.",
+            "N.A.",
+            "n. a.",
+            "k.A.",
+            "k. A.",
+            "(null)",
+            "[null]",
+            "<null>",
+            "(none)",
+            "(blank)",
+        ),
+        *("(leer)", "(vide)", "(vacío)", "(空白)", "[object Object]"),
+    )
+)
+"""What databases, data frames, scripts and pivot tables write where there is nothing. Case counts: `Nan` and `Na` are names."""
+_ERROR_VALUE = re.compile(r"#[^\s\d]{1,15}[!?]?|#DIV/0!|[#*x]{3,}")
+"""`#NV`, `#N/A`, `#NAME?`, `#¡VALOR!`, `####`: what a workbook shows instead of a value."""
+_TAG = re.compile(r"</?[a-z][^<>@]{0,200}>", re.IGNORECASE)
+
+
+def is_filler(text: str) -> bool:
+    """Whether a text fills a field that is empty in truth: `NULL`, `NaN`, `N/A`, `-`, an error value or a formula."""
+    text = text.strip()
+    if text in _FILLERS or text.startswith("="):
+        return True
+    error = bool(_ERROR_VALUE.fullmatch(text)) and text.upper() == text
+    return error or (text.isascii() and not any(c.isalnum() for c in text))
+
+
+def clean_name(text: str) -> str:
+    """A name without tags, the list it was written in, and the mark of a handle; ``""`` for a filler."""
+    if "<" in text:
+        text = " ".join(_TAG.sub(" ", text).split())
+    if text.startswith("[") and text.endswith("]"):
+        text = _listed(text)
+    if len(text) > 1 and ((text[0] == "@" and text[1].isalpha()) or (text[0] in "'’" and text[1].isupper())):
+        text = text[1:]
+    return "" if is_filler(text) else text
+
+
+def _listed(text: str) -> str:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return " ".join(part.strip() for part in found if isinstance(part, str)) if isinstance(found, list) else text
+
 
 _CJK = re.compile(r"[\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff々〆ー・·\s]+")
 _HANGUL = re.compile(r"[\uac00-\ud7a3]+")

@@ -130,6 +130,9 @@ def test_no_text_breaks_it(text: str) -> None:
         ("\u200b An\u00a0", "An"),
         ("two\nlines", "two\nlines"),
         ("=1+1", "=1+1"),
+        ('=HYPERLINK("https://k.example";"Ann Kern")', "Ann Kern"),
+        ('=HYPERLINK("mailto:ann@k.example","Ann")', "Ann <mailto:ann@k.example>"),
+        ('=HYPERLINK("mailto:ann@k.example","ann@k.example")', "ann@k.example"),
     ],
 )
 def test_the_guard_of_a_spreadsheet_is_taken_off(cell: str, text: str) -> None:

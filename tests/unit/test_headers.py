@@ -372,6 +372,14 @@ def test_a_phone_cell_that_is_not_understood_is_reported(cell: str) -> None:
     assert signal.data["faults"] == [f"list.csv: Phone: {cell!r} is not a phone number"]
 
 
+def test_a_cell_that_only_fills_its_column_is_empty() -> None:
+    headers = ["E-mail", "E-mail 2", "Name", "Phone", "Mobile", "City", "Company"]
+    signal = made(headers, ["#NV", "eva@k.example", "NULL", "#N/A", "0171 1717171", "n/a", "-"])
+    assert (signal.person.email, signal.person.name, signal.person.company) == ("eva@k.example", "", "")
+    assert signal.person.phone == "+491711717171"
+    assert not {"city", "faults"} & signal.data.keys()
+
+
 def made(headers: list[str], cells: list[str]) -> Signal:
     context = Context(name="files", tokens=MemoryTokens(), region="DE")
     found = columns(headers, "contact")

@@ -119,3 +119,33 @@ def test_a_name_is_split_alike_whatever_it_came_from() -> None:
     assert (whole.name, whole.first_name, whole.last_name) == ("Nguyễn Văn An", "Văn An", "Nguyễn")
     header = make_person(email="Nguyễn Văn An <a@b.example>", region="VN")
     assert header == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        *((text, "") for text in ("#NV", "#N/A", "#NAME?", "#REF!", "#DIV/0!", "#WERT!", "#¡VALOR!", "#ЗНАЧ!", "####")),
+        *((text, "") for text in ("NULL", "null", "NaN", "nan", "N/A", "n/a", "None", "undefined", "(null)", "<NA>")),
+        *((text, "") for text in ("-", "--", ".", "?", "=HYPERLINK(1)", '=HYPERLINK("https://k.example")', "=A1&B1")),
+        ('=HYPERLINK("https://k.example";"Ann Kern")', "Ann Kern"),
+        ("@Ann", "Ann"),
+        ("'Ann", "Ann"),
+        ("'t Hooft", "'t Hooft"),
+        ("<b>Ann</b>", "Ann"),
+        ("<b>Ann</b> <i>Kern</i>", "Ann Kern"),
+        ('["Ann", "Kern"]', "Ann Kern"),
+        ("Nan Kern", "Nan Kern"),
+        ("Nan", "Nan"),
+        ("Na", "Na"),
+        ("Ann-Null Kern", "Ann-Null Kern"),
+        ("X Æ A-12", "X Æ A-12"),
+        ("🎉", "🎉"),
+        ("#1 Tuning", "#1 Tuning"),
+    ],
+)
+def test_what_fills_a_field_is_no_name(text: str, name: str) -> None:
+    person = make_person(name=text, email="ann@k.example")
+    assert person.name == name
+    assert make_person(first_name=text, email="ann@k.example").first_name == name
+    if not name:
+        assert make_person(company=text, email="ann@k.example").company == ""

@@ -14,6 +14,7 @@ from syncd.connector import Context
 from syncd.connectors.files.headers import Columns, folded, name_parts
 from syncd.errors import Malformed
 from syncd.identity.emails import unguarded
+from syncd.identity.names import is_filler
 from syncd.identity.phones import LOST_DIGITS, read_phone
 from syncd.signals import Signal, derive_id, frame, make_person
 
@@ -36,8 +37,9 @@ def signal_of(
 ) -> Signal:
     """Raises Malformed naming the column. `faults`: what in the row is damaged, and was read nevertheless."""
     texts = [unguarded(cell) for cell in cells]
-    said = {what: text for what, places in found.places.items() if (text := _first(texts, places, what))}
-    phone, lost = _phone(headers, texts, found, context.region)
+    given = ["" if is_filler(text) else text for text in texts]
+    said = {what: text for what, places in found.places.items() if (text := _first(given, places, what))}
+    phone, lost = _phone(headers, given, found, context.region)
     name, first_name, last_name = name_parts(headers, found.places, said)
     email, company = said.get("email", ""), said.get("company", "")
     person = make_person(
@@ -52,7 +54,7 @@ def signal_of(
     if kind == "contact":
         if said.get("email") and not person.email:
             raise Malformed(
-                f"{_header(headers, texts, found, 'email')}: {said['email'][:80]!r} is not an email address"
+                f"{_header(headers, given, found, 'email')}: {said['email'][:80]!r} is not an email address"
             )
         if not person.identity:
             hint = "" if context.region else "; a number without +… needs region: in the configuration"
