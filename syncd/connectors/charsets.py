@@ -21,7 +21,7 @@ from syncd.errors import Malformed
 MARGIN = 7.5
 """The logarithm of how much more probable the best reading must be than any other that differs."""
 HINT = 1.5
-"""What the region is worth: far less than MARGIN, so that a wrong one misleads nobody."""
+"""What the region is worth: far less than MARGIN, so that a wrong one does not mislead."""
 STRANGE = 0.34
 """The share of characters that no language of the encoding explains, from which on nothing is believed."""
 

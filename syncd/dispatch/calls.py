@@ -295,8 +295,8 @@ class DestinationClient:
     ) -> None:
         """Sends all writes in as few calls as the vendor allows, in order per key and group.
 
-        `before(call)` commits that they leave now; `after(call, outcomes)` commits what became of them, and may return
-        groups of writes to send once more, each packed by itself; `refused(call, failure)` hears of a call that is taken
+        `before(call)` commits that they leave now; `after(call, outcomes)` commits their outcomes, and may return
+        groups of writes to send again, each packed by itself; `refused(call, failure)` hears of a call that is taken
         apart: nothing of it was done. Writes that are done at most `once` are not sent after a failed call to their object:
         they stay as they are. Raises Paused with the rest unsent, never in between: each call that has left has been
         settled.

@@ -1,6 +1,6 @@
 """What needs a person: dead, unconfirmed and held writes are listed, retried, discarded.
 
-The commands call it, beside a running daemon or without one. Promise: the books stay balanced; a delivery that a lane is
+The commands call it, beside a running daemon or without one. Promise: the balance sheet stays balanced; a delivery that a lane is
 working on is left alone and counted as busy.
 """
 
@@ -123,7 +123,7 @@ def retry(
 
 
 def discard(store: Store, wanted: Filter, *, states: Sequence[str] = ("dead",), now: int | None = None) -> Changed:
-    """Gives these writes up for good; they stay in the books as discarded."""
+    """Discards these writes permanently; the balance sheet counts them as discarded."""
     at = store.now() if now is None else now
     _check(states)
 
@@ -258,7 +258,7 @@ def reopen(
 ) -> int:
     """Settled deliveries are pending again, inside the caller's transaction; how many.
 
-    `live_within` None: as the past, which calls nobody to action."""
+    `live_within` None: as the past, which does not call for action."""
     if not ids:
         return 0
     there = (settled.c.destination == destination) & settled.c.signal_id.in_(list(ids))

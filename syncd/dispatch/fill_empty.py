@@ -91,7 +91,7 @@ class Filling:
 
     def _not_there(self, works: Sequence[Work], now: int) -> None:
         """A record that was made a moment ago may not be shown yet. Else it was deleted, merged or converted, and their
-        people are resolved once more."""
+        people are resolved again."""
         lag = round(self._client.destination.search_lag * SECOND)
         rows, stale = [], set()
         for work in works:

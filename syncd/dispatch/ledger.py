@@ -80,7 +80,7 @@ class Ledger:
         people: Sequence[PersonRow] = (),
         stale: Iterable[str] = (),
     ) -> None:
-        """Commits what became of them, and with it every delivery that is done. `stale`: people to be resolved afresh;
+        """Commits their outcomes, and with them every delivery that is done. `stale`: people to be resolved afresh;
         whenever `people` have a record now, so are all who were nobody. Raises Paused when some came too late."""
         what = Settlement(attempts=list(attempts))
         for taken, row in rows:

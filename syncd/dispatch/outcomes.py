@@ -66,7 +66,7 @@ def attempt(signal_id: str, rule: str, outcome: Outcome, now: int) -> Attempt:
 
 
 def stops_lane(failure: Failure) -> bool:
-    """Whether it speaks of everything behind the destination."""
+    """Whether it concerns everything behind the destination."""
     return isinstance(failure, AuthExpired) or (
         isinstance(failure, Misconfigured) and failure.scope is Scope.DESTINATION
     )
@@ -76,7 +76,7 @@ def stops_lane(failure: Failure) -> bool:
 
 
 def of_call(outcome: Outcome) -> bool:
-    """Whether it speaks of the request that carried the row, not of the row itself."""
+    """Whether it concerns the request that carried the row, not the row itself."""
     return isinstance(outcome, (Transient, Ambiguous)) and outcome.of_call
 
 
@@ -262,7 +262,7 @@ def person_safe_at(sent_at: int, keying: Idempotency, policy: RetryPolicy) -> in
 
 
 def next_pace(pace: Pace, failure: Failure | None, now: int, random: pacing.Random) -> Pace:
-    """The lane's pace after a call: `failure` speaks of the whole call, or is what a row said of more than itself."""
+    """The lane's pace after a call: `failure` concerns the whole call, or is what a row said of more than itself."""
     match failure:
         case Transient() | Ambiguous():
             return pacing.failed(pace, now, describe(failure))

@@ -393,7 +393,7 @@ class PersonCreator:
 
     def _recognise(self) -> None:
         """Whom the CRM refused as a duplicate is the record it named, if that was read and agrees; else a dead letter. Raises
-        Paused: they are then created, and refused, once more."""
+        Paused: they are then created, and refused, again."""
         duplicates, self._duplicates = self._duplicates, []
         if not duplicates:
             return

@@ -1,7 +1,7 @@
 """Mends what a verification found between the store and a CRM: written again by its own key, settled, or its id corrected.
 
 `syncd.dispatch.verification` calls it for `verify --fix`. Promise: nothing is doubled (what is made again goes the normal way
-and is looked up first), the books stay balanced, and a delivery that a lane is working on is left alone.
+and is looked up first), the balance sheet stays balanced, and a delivery that a lane is working on is left alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stored signals mapped again: after a mapping was corrected, or for a destination that came later.
 
-`syncd replay` calls it, beside a running daemon or without one; the lane does the writing. Promise: the books stay balanced,
-the past calls nobody to action, and what is there already is updated, not doubled.
+`syncd replay` calls it, beside a running daemon or without one; the lane does the writing. Promise: the balance
+sheet stays balanced, the past does not call for action, and what is there already is updated, not doubled.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def run_replay(
     job: Job, claim: Claim, store: Store, wanted: Filter, *, only: Sequence[str] = ("*",), stop: threading.Event
 ) -> Replayed:
     """Does a claimed job of a replay (`replay`), from its cursor on. Afterwards it is done, and its caller delivers; or, when
-    `stop` is set, stopped. Killed at any instant, at most one bite is mapped once more. Raises StoreUnavailable."""
+    `stop` is set, stopped. Killed at any instant, at most one bite is mapped again. Raises StoreUnavailable."""
     total = Replayed.of(job.progress)
     found = _wanted(store, wanted, job.subject, only, _after(job.cursor))
     total = replace(total, unwanted=total.unwanted + found.unwanted)
@@ -80,7 +80,7 @@ def replay(
     now: int | None = None,
 ) -> Replayed:
     """Maps stored signals again: each becomes a delivery again, behind the live ones, looked up before it is written, and
-    calling nobody to action. `again` had one already, `new` get their first (they came before the destination did).
+    not calling for action. `again` had one already, `new` get their first (they came before the destination did).
     `only`: the patterns of types that the destination asks for; others stay as they are.
 
     What was written is written again under its id; what cannot be written twice (at most once) is left as it is. Raises

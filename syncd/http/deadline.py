@@ -19,7 +19,7 @@ _current = threading.local()
 
 
 class Exchange:
-    """Covers the exchange that this thread makes within the `with`. `connecting`: a connection was begun. `sending`: it
+    """Covers the exchange that this thread makes within the `with`. `connecting`: a connection was started. `sending`: it
     stood and the request began to leave. `expired`: the deadline came first, and the socket was shut down."""
 
     def __init__(self, seconds: float) -> None:

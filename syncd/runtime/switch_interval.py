@@ -1,7 +1,7 @@
 """Taking turns at the interpreter, of which one thread at a time can have the use.
 
 A thread that wants it asks for it when it has waited for `sys.setswitchinterval`, one figure for all threads. Whoever waits is
-also woken, in vain, each time the event loop lets go of it for the moment of a system call, and then begins to wait anew: with
+also woken, in vain, each time the event loop lets go of it for the moment of a system call, and then begins to wait again: with
 turns longer than a request takes it is woken ten times before it gets in, and each time costs both of them. The journal's
 writer, for whom the doors wait, keeps turns short while it has work; the lanes do well with long ones.
 """

@@ -124,7 +124,7 @@ _STYLES = (
     ),
     Style("calendly", "header:calendly-webhook-signature", signed="{timestamp}.{body}", pairs=Pairs(timestamp="t")),
     Style(
-        "paddle",  # retries are signed anew; Paddle's libraries allow 5 s, which clocks that differ a little would fail
+        "paddle",  # retries are signed again; Paddle's libraries allow 5 s, which clocks that differ a little would fail
         "header:paddle-signature",
         signed="{timestamp}:{body}",
         tolerance=timedelta(minutes=5),

@@ -19,7 +19,7 @@ from syncd.testing.progress import STEPS, ProgressGuard
 
 @dataclass
 class SourceLedger:
-    """`connect` builds the source afresh, as after a restart; `clock` is ours, moved by hand."""
+    """`connect` builds the source afresh, as after a restart; `clock` is ours, set manually."""
 
     connect: Callable[[], Any]
     now: datetime = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)

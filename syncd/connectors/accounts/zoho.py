@@ -201,7 +201,7 @@ def _ask(accounts_url: str, auth: ZohoAuth, refresh: str) -> Response:
     client = HttpClient(accounts_url, deadlines=_DEADLINES)
     try:
         return client.request("POST", "/oauth/v2/token", form=form)
-    except Ambiguous as error:  # a token that was made and lost harms nobody: the caller's own request never left
+    except Ambiguous as error:  # a token that was made and lost does no harm: the caller's own request never left
         raise Transient(error.message, code=error.code) from None
     finally:
         client.close()

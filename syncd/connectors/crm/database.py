@@ -1,6 +1,6 @@
 """A database as a destination: each object is a table, each record a row, upserted by its key. SQLite and PostgreSQL.
 
-The embedded default: with `create_tables` it makes the tables and columns a mapping writes to. Nobody is looked up here.
+The embedded default: with `create_tables` it makes the tables and columns a mapping writes to. It does not look up people.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`type: file`: rows of files in a folder become contact.changed or account.changed. The registry builds it; the intake polls it.
 
 A file is read when it has been still for `settle`, and again when it changes. How far it was read is kept by its stamp
-(time, size, inode): a replaced file begins anew. Ids make rows that were seen before repeats.
+(time, size, inode): a replaced file begins again. Ids make rows that were seen before repeats.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class FileSource:
                 yield Batch(step.signals, state=_encode(done), misfits=step.misfits, dropped=step.dropped)
 
     def reparse(self, request: Request) -> Batch:
-        """A wrong row from quarantine once more, with the keys and the region as they are now. Raises Malformed."""
+        """A wrong row from quarantine again, with the keys and the region as they are now. Raises Malformed."""
         try:
             row = orjson.loads(request.body)
             headers, cells = list(row["row"]), [str(cell) for cell in row["row"].values()]

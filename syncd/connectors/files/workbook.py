@@ -29,7 +29,7 @@ MEMORY = 512 * 2**20
 SECONDS = 300
 """Of processor time."""
 UNPACKED = 200_000_000
-"""Bytes of a workbook when unpacked: what declares more is not begun with. All three are cautious bounds of ours."""
+"""Bytes of a workbook when unpacked: what declares more is not opened. All three are cautious bounds of ours."""
 ROW = 1_000_000
 """Bytes of one row."""
 ADVICE = "save the sheet as CSV"

@@ -262,7 +262,7 @@ def find_failures(prose: Prose, skip: Collection[str], sent_to: Collection[str])
 
 
 def plain_failures(prose: Prose, skip: Collection[str]) -> list[FailedRecipient]:
-    """As `find_failures`, for a sender who also writes about other things, such as parcels: the text speaks of mail, and
+    """As `find_failures`, for a sender who also writes about other things, such as parcels: the text mentions mail, and
     right before each address, of a failure."""
     lines = _lines(prose)
     if not _ABOUT_MAIL.search(prose.said):

@@ -86,7 +86,7 @@ class Bounce:
 
 @dataclass(frozen=True)
 class BounceReport:
-    """What a mail reports. `is_report`: it speaks of other mails' fate, so it is never `email.received`. `bounces` may be
+    """What a mail reports. `is_report`: it reports on other mails, so it is never `email.received`. `bounces` may be
     empty (a delay, a receipt). `original_*`: of the mail that was sent, as far as the report quotes it."""
 
     is_report: bool = False

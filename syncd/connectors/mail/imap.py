@@ -171,7 +171,7 @@ class ImapSource:
 
 
 def _for_all(error: Failure) -> bool:
-    """It speaks of the connection, not of one folder."""
+    """It concerns the connection, not one folder."""
     return error.code in CONNECTION_GONE or isinstance(error, RateLimited)
 
 

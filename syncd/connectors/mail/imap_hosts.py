@@ -15,7 +15,7 @@ WAITING = 3
 """Connections that wait for news at a host we know nothing of: Dovecot allows ten by default, shared with people's phones."""
 
 IDLE_LIFE = 540.0
-"""Seconds after which IDLE is begun anew. RFC 2177 allows 29 minutes, Gmail drops it earlier, and firewalls forget a silent
+"""Seconds after which IDLE is restarted. RFC 2177 allows 29 minutes, Gmail drops it earlier, and firewalls forget a silent
 connection after some ten minutes."""
 
 

@@ -25,7 +25,7 @@ Open = Callable[[], AbstractContextManager[ImapSession]]
 
 
 def news(open_one: Open, folders: Sequence[str], host: MailHost, stop: threading.Event) -> Iterator[None]:
-    """Yields when waiting has begun (something may have come before) and whenever mail may have come. Ends with `stop`, or at
+    """Yields when waiting has started (something may have come before) and whenever mail may have come. Ends with `stop`, or at
     once where the server cannot do it. Folders beyond what the host bears are left to the polls."""
     with ExitStack() as stack:
         sessions: list[ImapSession] = []
@@ -59,7 +59,7 @@ def _readable(sessions: Sequence[ImapSession], seconds: float) -> list[ImapSessi
 
 
 def _again(session: ImapSession, stop: threading.Event) -> bool:
-    """Begins IDLE anew; whether mail came meanwhile. A server that does not answer is gone, whatever TCP thinks."""
+    """Begins IDLE again; whether mail came meanwhile. A server that does not answer is gone, whatever TCP thinks."""
     session.rest()
     until = time.monotonic() + ANSWER
     while not _readable([session], TURN):

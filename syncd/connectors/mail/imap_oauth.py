@@ -120,7 +120,7 @@ def _ask(url: str, form: dict[str, str]) -> Response:
     client = HttpClient(url, deadlines=_DEADLINES)
     try:
         return client.request("POST", "", form=form)
-    except Ambiguous as error:  # a token that was made and lost harms nobody
+    except Ambiguous as error:  # a token that was made and lost does no harm
         raise Transient(error.message, code=error.code) from None
     finally:
         client.close()

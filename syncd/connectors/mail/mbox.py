@@ -177,7 +177,7 @@ class MboxSource:
         return None
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
-        """Every mail of the range, in the order of the files; one that was rewritten meanwhile is begun again."""
+        """Every mail of the range, in the order of the files; one that was rewritten meanwhile is read again."""
         progress = msgspec.msgpack.decode(state, type=MboxBackfillState) if state else None
         names = list(self._paths)
         if progress and progress.path in names:

@@ -25,7 +25,7 @@ from syncd.connectors.mail.message import HEAD_BYTES
 from syncd.connectors.text import MIME_FAULTS
 
 STALE_LOCK = 300.0
-"""Seconds after which a dot lock is nobody's any more: delivery agents break them after five minutes too."""
+"""Seconds after which a dot lock is stale: delivery agents break them after five minutes too."""
 MARK_BYTES = 1024
 _LINE = 64 * 1024
 

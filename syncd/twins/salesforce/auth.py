@@ -139,7 +139,7 @@ class Tokens:
         return TwinResponse(200, body)
 
     def authorize(self, call: TwinCall) -> TwinResponse:
-        """The page that asks a person, and what became of it."""
+        """The page that asks a person, and its outcome."""
         form = call.form()
         if self.client_id not in (None, form.get("client_id") or None) or not form.get("client_id"):
             return page_of_error("error=invalid_client_id&error_description=client identifier invalid")

@@ -124,7 +124,7 @@ class Accounts:
         return refresh == self.refresh_token if self.refresh_token or self.refreshable else bool(refresh)
 
     def authorize(self, call: TwinCall, url: str) -> TwinResponse:
-        """The page that asks a person, and what became of it."""
+        """The page that asks a person, and its outcome."""
         form = call.form()
         if not form.get("client_id") or self.client_id not in (None, form["client_id"]):
             return page_of_error("ERROR_invalid_client: Invalid Client Id")

@@ -1,6 +1,6 @@
 """Thin client of Salesforce's REST API on HttpClient: queries and collections, wrapped five to a composite call.
 
-Used by the destination. A call raises a Failure that speaks of the whole; a refused part is handed back with its status.
+Used by the destination. A call raises a Failure that concerns the whole; a refused part is handed back with its status.
 """
 
 from __future__ import annotations

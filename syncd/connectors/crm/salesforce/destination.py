@@ -137,7 +137,7 @@ class Salesforce(DestinationDefaults):
         outcomes: dict[int, Outcome] = {}
         try:
             answers = self._client.send([c.part(self._headers) for c in now])
-        except Failure as failed:  # what the first call settled stays settled: this speaks of these rows alone
+        except Failure as failed:  # what the first call settled stays settled: this concerns these rows alone
             failed.about_call()
             return {row: failed for c in now for row in c.rows}
         for collection, answer in zip(now, answers, strict=True):
@@ -285,7 +285,7 @@ def _by_shape(collection: Collection, meant: Misconfigured, suspects: list[Colle
 
 
 def _raise_if_all(outcomes: Mapping[int, Outcome]) -> None:
-    """A limit that struck every row speaks of the whole call."""
+    """A limit that struck every row concerns the whole call."""
     kinds = {type(outcome) for outcome in outcomes.values()}
     if len(kinds) == 1 and kinds <= {RateLimited, QuotaExhausted}:
         worst = next(iter(outcomes.values()))

@@ -1,6 +1,6 @@
 """Thin client of Zoho CRM's REST API on HttpClient: COQL and writes, with what they cost.
 
-Used by the destination. A call raises a Failure that speaks of the whole; rows are handed back as they came.
+Used by the destination. A call raises a Failure that concerns the whole; rows are handed back as they came.
 """
 
 from __future__ import annotations
