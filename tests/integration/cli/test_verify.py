@@ -101,7 +101,7 @@ def test_a_mail_that_never_came_in_is_taken_in(crm: UserFolder, twin: Twin) -> N
     ran = crm.syncd("verify", *RANGE)
     assert (ran.code, "source inbox: 4 read, 1 missing" in ran.err) == (1, True)
     assert len(crm.ids()) == 3
-    assert "source inbox: 1 missing in the store when verified last" in crm.done("status").err
+    assert "source inbox: 1 missing in the store when last verified" in crm.done("status").err
     assert "source inbox: 4 read, 0 missing, 1 fixed" in crm.done("verify", *RANGE, "--fix", "--yes").err
     assert len(crm.ids()) == 4
     assert subjects(twin)[-1] == "Question 4"
