@@ -229,6 +229,20 @@ def read_as(data: bytes, codec: str, region: str | None = None) -> tuple[str, tu
     return _composed("".join(text), codec), tuple(found)
 
 
+def undoubled(text: str) -> str:
+    """`JÃ¶rg` as `Jörg`: UTF-8 that was read as Windows-1252 and written as UTF-8. Only a text whose every character goes back
+    to UTF-8; any other stays as it is."""
+    try:
+        return b"".join(_byte(c) for c in text).decode()
+    except UnicodeError:
+        return text
+
+
+def _byte(char: str) -> bytes:
+    """The byte of a character in Windows-1252; the five bytes that it leaves open are control characters, as in browsers."""
+    return bytes([ord(char)]) if "\x80" <= char < "\xa0" else char.encode("cp1252")
+
+
 def by_evidence(data: bytes, region: str | None = None) -> str:
     """The codec of one or two bytes a character in which the bytes read best. Raises InDoubt."""
     raw = pieces(data)
@@ -312,7 +326,10 @@ def _is_utf8(data: bytes) -> bool:
         return len(good) >= 3 and len(good) > 2 * bad and (len(good) > 9 or not _BESIDE_GOOD.search(rest))
     if len(good) > 6 or any(len(one) > 2 for one in good):
         return True
-    words = re.findall(r"[^\W\d_]+", data.decode("utf-8", "replace"))
+    text = data.decode("utf-8", "replace")
+    if any(undoubled(word) != word for word in text.split()):
+        return True
+    words = re.findall(r"[^\W\d_]+", text)
     return all(len({_script(c) for c in word if not c.isascii()}) < 2 and _plain(word) for word in words)
 
 

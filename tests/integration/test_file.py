@@ -231,6 +231,31 @@ def test_a_damaged_row_is_read_and_reported(tmp_path: Path) -> None:
     assert "faults" not in found["a@x.example"].data
 
 
+@pytest.mark.parametrize(
+    "name", ["Jörg Müller", "Nguyễn Thị Ngọc Ánh", "Łucja Żak", "Ágnes Őze", "José Peña", "王小明ö"]
+)
+def test_a_list_that_was_encoded_twice_is_read_back(tmp_path: Path, name: str) -> None:
+    twice = "".join(_as_windows_1252(byte) for byte in name.encode())
+    (tmp_path / "list.csv").write_text(f"Email,Name\na@x.example,{twice}\nb@x.example,Ann Kern\n", "utf-8")
+    found = {one.person.email: one for one in signals(tmp_path / "list.csv")}
+    assert found["a@x.example"].data["row"]["Name"] == name
+    assert "was encoded twice: read as" in found["a@x.example"].data["faults"][0]
+    assert "faults" not in found["b@x.example"].data
+
+
+def _as_windows_1252(byte: int) -> str:
+    try:
+        return bytes([byte]).decode("cp1252")
+    except UnicodeDecodeError:
+        return chr(byte)
+
+
+@pytest.mark.parametrize("name", ["Ägnes Ös", "CAFÉ™", "SÃO “JOÃO”", "“ÜBER”", "Ângela Åse", "Dvořák"])
+def test_a_list_that_was_encoded_once_stays_as_it_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / "list.csv").write_text(f"Email,City\na@x.example,{name}\n", "utf-8")
+    assert signals(tmp_path / "list.csv")[0].data["city"] == name
+
+
 def test_an_open_quote_is_a_wrong_row_and_the_others_come_in(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text('sep=;\nEmail;Name\na@x.example;"Never\nb@x.example;B\nc@x.example;"C"\n')

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from syncd.connectors.charsets import codec_of, detect, put_for
+from syncd.connectors.charsets import codec_of, detect, put_for, undoubled
 from syncd.errors import Malformed
 
 LINE = 1_000_000
 SAMPLE = 200_000
 """Bytes of lines beyond ASCII that the encoding is judged by."""
+TWICE = "looks encoded twice, and cannot be read back: save the list as UTF-8 again from where it is right"
+_TWICE = re.compile(r"[ÂÃÄÅ][\x80-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|á[º»][\x80-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]")
+"""What the first byte of a European or Vietnamese letter in UTF-8 becomes when it is read as Windows-1252, with a second one."""
 _ESCAPED = re.compile("[\udc80-\udcff]+")
 
 
@@ -75,6 +78,9 @@ def repaired(text: str, codec: str, region: str | None) -> tuple[str, str]:
     """(the text, what was damaged in it: ``""`` when nothing was). Vietnamese tones become part of their letters."""
     if codec == "cp1258":
         text = unicodedata.normalize("NFC", text)
+    if codec == "utf-8" and _TWICE.search(text):
+        once = undoubled(text)
+        return (once, f"was encoded twice: read as {_differs(text, once)!r}") if once != text else (text, TWICE)
     if not _ESCAPED.search(text):
         return text, ""
     notes: list[str] = []
@@ -87,3 +93,9 @@ def repaired(text: str, codec: str, region: str | None) -> tuple[str, str]:
         return char
 
     return _ESCAPED.sub(put, text), "; ".join(notes)
+
+
+def _differs(before: str, after: str) -> str:
+    """The first word of a text that is not in the text before."""
+    known = set(before.split())
+    return next((word for word in after.split() if word not in known), after)[:40]
