@@ -57,7 +57,7 @@ def _gzip(body: bytes, limit: int) -> bytes:
         member = zlib.decompressobj(16 + zlib.MAX_WBITS)
         out += _inflated(member, rest, limit - len(out), "gzip")
         rest = member.unused_data
-    if rest.strip(b"\0"):
+    if rest.strip(b"\0\r\n\t "):
         raise Malformed("the body is damaged: something follows its gzip data")
     return out
 

@@ -114,9 +114,13 @@ _ANSWER = re.compile(
 
 
 def role_of(line: str) -> str:
-    """The role of a line such as `Von: Ann` in a header block (a key of LABELS), ``""`` for any other line."""
+    """The role of a line such as `Von: Ann` in a header block (a key of LABELS), ``""`` for any other line. Chinese programs
+    spread a label with a wide blank (`日　期`)."""
     found = _LABEL.match(line)
-    return _ROLES.get(unicodedata.normalize("NFC", " ".join(found[1].lower().split())), "") if found else ""
+    if not found:
+        return ""
+    words = unicodedata.normalize("NFC", found[1].lower()).split()
+    return _ROLES.get(" ".join(words), "") or ("" if words[0].isascii() else _ROLES.get("".join(words), ""))
 
 
 def is_answer(subject: str) -> bool:

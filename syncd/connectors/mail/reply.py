@@ -130,7 +130,7 @@ def _boundary(lines: list[str], answer: bool) -> _Boundary:
         below = at if _is_quoted(line) else end  # own words may follow only lines that are marked one by one
         if _separates(lines, at, answer):
             return _Boundary(at, below)
-        if role_of(bare) and (answer or _ruled(lines, at)) and _is_header_block(lines, at):
+        if role_of(bare) and (answer or _ruled(lines, at)) and _is_header_block(lines, at, answer):
             return _Boundary(at - 1 if _ruled(lines, at) else at, below)
         for joined in range(1, _JOINED_CAP + 1):
             if introduced := _introduction(lines, at, joined, answer):
@@ -153,11 +153,12 @@ def _ruled(lines: list[str], at: int) -> bool:
     return at > 0 and _RULE.fullmatch(lines[at - 1].strip(f" >{_MARKS}")) is not None
 
 
-def _is_header_block(lines: list[str], at: int) -> bool:
+def _is_header_block(lines: list[str], at: int, answer: bool) -> bool:
     """Whether the header of a mail stands here: sender, and when or about what, with an address, in bold or below a rule. A
-    list of a route (From, To, Date) has neither a subject nor the word that only mails have for the day."""
+    list of a route (From, To, Date) has neither a subject nor the word that only mails have for the day. Where nothing is
+    answered (`answer`), an address or a day must stand in it: people fill in forms with such labels."""
     roles: set[str] = set()
-    addressed = bold = False
+    addressed = bold = dated = False
     strange = 0
     for line in lines[at : at + _BLOCK_CAP]:
         bare = _bare(line)
@@ -170,8 +171,9 @@ def _is_header_block(lines: list[str], at: int) -> bool:
         if role:
             roles.add(role)
             addressed = addressed or _ADDRESS.search(bare) is not None
+            dated = dated or (role in {"sent", "date"} and _DATE.search(bare) is not None)
             bold = bold or line.lstrip(f"> {_MARKS}").startswith("*")
-    if len(roles) < 3 or "from" not in roles:
+    if len(roles) < 3 or "from" not in roles or not (answer or addressed or dated):
         return False
     when = bool({"sent", "date"} & roles)
     if "subject" in roles and when:

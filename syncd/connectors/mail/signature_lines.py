@@ -39,14 +39,14 @@ _THINGS = (
     r"|pixel|nokia|blackberry|htc|sony|xperia|lg|motorola|moto|smartphone\w*|mobile|mobil\w*|móvil"
     r"|celular|telefon\w*|téléphone"
     r"|telefono|telefoon|handy|tablet\w*|tablette|mobiltelefon\w*|điện thoại|outlook|mail|e-?mail|gmail"
-    r"|yahoo|proton\w*|gmx|web\.de|aol"
+    r"|yahoo|proton\w*|superhuman|gmx|web\.de|aol"
     r"|thunderbird|spark|tutanota|tuta|zoho|windows|почт\w*|яндекс\w*|mail\.ru|смартфон\w*|телефон\w*"
     r"|courrier|correo|correio|posta"
     r"|poczt\w*|thư|zalo|ios|ไอโฟน"
 )
 _FILLERS = (
     r"my|e|t|galaxys?|the|a|an|our|for|on|from|by|to|via|using|and|app|apps|application|new|device|secure|free|email"
-    r"|online|cloud|pro|max|plus|mini|ultra"
+    r"|search|organi[sz]e|conquer|ios|auf|online|cloud|pro|max|plus|mini|ultra"
     r"|note|edge|lite|fold|flip|se|air|xl|phone|powered|wireless|network|verizon|t-mobile|at&t|vodafone"
     r"|o2|telekom|orange|desktop|lte"
     r"|meinem|meiner|gerät|gesendet|der|die|das|dem|für|von|mit|aus|sie|herunter|beziehen|kostenlos\w*"
@@ -80,7 +80,8 @@ _WHOLE = re.compile(
     rf"|[\w\s]{{0,8}}용 outlook ?(?:다운로드|받기|가져오기|얻기)"
     r"|[a-z]{2,12}['’]?(?:um|ım|im|m)?(?:dan|den) gönderildi|i(?:phone|pad)['’]umdan gönderildi"
     r"|[\w\s]{0,12}için outlook['’]u (?:edinin|indirin)"
-    r"|i(?:phone|pad)-?(?:omról|ról) küldve|lähetetty i(?:phone|pad)\w*|von meinem [\w .-]{2,40} gesendet)",
+    r"|i(?:phone|pad)-?(?:omról|ról) küldve|lähetetty i(?:phone|pad)\w*|von meinem(?:/meiner)? [\w .-]{2,40} gesendet"
+    r"|yahoo mail\s?: search, organize, conquer)",
     re.IGNORECASE,
 )
 _DASHES = re.compile(r"[-_=*—–\s]{2,}")
@@ -122,7 +123,7 @@ def is_automatic(line: str) -> bool:
         return False
     things = 0
     for word in bare[begun.end() :].replace(",", " ").replace("-", " ").split():
-        known = _WORDS.fullmatch(word.strip(".:;()\"'“”"))
+        known = _WORDS.fullmatch(word.strip(".:;()[]\"'“”"))
         if not known:
             return False
         things += known["thing"] is not None

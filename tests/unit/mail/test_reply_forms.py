@@ -442,3 +442,38 @@ def test_the_quotation_of_the_html_shows_where_the_plain_text_has_no_mark() -> N
     raw = mail(body=body, content_type="multipart/alternative; boundary=b", subject="Re: x")
     assert _reply(raw) == "Yes."
     assert _reply(raw.replace(b"<p>Yes.</p>", b"<p>Something else.</p>")) == parse(raw).text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Von meinem/meiner Galaxy gesendet",
+        "Sent with Proton Mail secure email.",
+        "Sent with [Proton Mail](https://proton.me/) secure email.",
+        "Sent via Superhuman iOS",
+        "Sent via Superhuman ( https://sprh.example/?vip=x )",
+        "Yahoo Mail: Search, Organize, Conquer",
+        "Gesendet von Yahoo Mail auf Android",
+    ],
+)
+def test_more_lines_that_programs_append(line: str) -> None:
+    assert latest_reply(f"Monday is fine.\n\n{line}\n") == "Monday is fine."
+
+
+@pytest.mark.parametrize("line", ["Sent from my warehouse", "Von meiner Firma gesendet", "Search, organize, conquer"])
+def test_lines_of_persons_stay(line: str) -> None:
+    assert line in latest_reply(f"Monday is fine.\n\n{line}\n")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u3000", "\u3000\u3000"])
+def test_a_header_block_with_spread_labels(blank: str) -> None:
+    block = f"发件人：Tom <tom@ourcompany.example>\n日{blank}期：2026年11月26日 15:04\n收件人：ann\n主{blank}题：报价\n\n感谢您"
+    assert latest_reply(f"可以。\n\n{block}") == "可以。"
+
+
+def test_a_form_between_rules_is_the_persons() -> None:
+    rule = "_" * 32
+    form = f"Order:\n\n{rule}\nFrom: Lager 3\nSent: yes\nTo: Lager 5\nSubject: pallets\n{rule}\n\nIs this form right?"
+    assert latest_reply(form, answer=False) == form
+    quoted = f"Yes.\n\n{rule}\nFrom: Tom\nSent: 26.11.2026 15:04\nTo: Ann\nSubject: Offer\n\nDear Ann"
+    assert latest_reply(quoted, answer=False) == "Yes."
