@@ -16,11 +16,11 @@ from typing import Literal
 
 import msgspec
 import orjson
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from syncd.capabilities import TablePreview
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Request, SignalSpec, UnparsedItem
-from syncd.connectors.files.headers import columns, guess
+from syncd.connectors.files.headers import columns, guess, misspelled
 from syncd.connectors.files.reading import RowContext, misfit, pages
 from syncd.connectors.files.rows import TYPES, signal_of
 from syncd.connectors.files.tables import Table, TableOptions, open_table
@@ -50,6 +50,24 @@ class FileSettings(ConnectorSettings):
     settle: Duration = Field(
         default=timedelta(seconds=5), description="How long a file must be unchanged before it is read."
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, name: str) -> str:
+        if name:
+            from syncd.connectors.charsets import codec_of  # large tables: only where a file says its encoding
+
+            if not codec_of(name):
+                raise ValueError(f"{name!r} is not a known encoding; examples: utf-8, windows-1258, gb18030, shift_jis")
+        return name
+
+    @field_validator("map")
+    @classmethod
+    def _map_is_spelled(cls, wanted: dict[str, str | None]) -> dict[str, str | None]:
+        for name in wanted:
+            if meant := misspelled(name):
+                raise ValueError(f"{name!r} is not a field of a person or company; did you mean {meant}?")
+        return wanted
 
 
 class _Mark(msgspec.Struct):

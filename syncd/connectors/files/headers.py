@@ -347,3 +347,18 @@ def names_for_ids(headers: Sequence[str], kind: str, wanted: Mapping[str, str | 
             made[place] = what
             done.add(what)
     return {place: made.get(place, f"={folded(header)}") for place, header in enumerate(headers)}
+
+
+def misspelled(name: str) -> str:
+    """The known field that a key of `map:` misspells (letters swapped, one left out or doubled), "" for any other name: those
+    are the user's own and are kept in the data."""
+    letters = name.strip().lower().replace("-", "_").replace(" ", "_")
+    if letters in ID_NAMES:
+        return letters if letters != name else ""
+    for known in ID_NAMES:
+        swapped = len(known) > 3 and sorted(letters) == sorted(known)
+        left_out = len(known) > 4 and any(known[:at] + known[at + 1 :] == letters for at in range(1, len(known)))
+        doubled = any(known[:at] + known[at] + known[at:] == letters for at in range(len(known)))
+        if swapped or left_out or doubled:
+            return known
+    return ""

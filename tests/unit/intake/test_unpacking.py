@@ -40,6 +40,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "GZIP": gzip.compress,
     "x-gzip": gzip.compress,
     "gzip ": lambda data: gzip.compress(data[:5]) + gzip.compress(data[5:]) + b"\0\0",
+    " gzip": lambda data: gzip.compress(data) + b"\0\0\r\n",
     "deflate": zlib.compress,
     " Deflate": bare_deflate,
     "identity": bytes,
