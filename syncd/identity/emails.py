@@ -45,11 +45,15 @@ def tidy(text: str) -> str:
     """One line of text without invisible marks, HTML entities and tags, and the guard of a spreadsheet (`="x"`, `'=x`)."""
     if text.isascii() and _SIMPLE.fullmatch(text):
         return " ".join(text.split())
-    if "&" in text:
-        text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+    text = without_entities(text)
     if any(unicodedata.category(c) == "Cf" for c in text):
         text = "".join(c for c in text if unicodedata.category(c) != "Cf" or c in _JOINERS)
     return unguarded(" ".join(text.split()))
+
+
+def without_entities(text: str) -> str:
+    """`M&uuml;nchen` as `München`; a sign that is no entity stays."""
+    return _ENTITY.sub(lambda found: html.unescape(found[0]), text) if "&" in text else text
 
 
 def unguarded(text: str) -> str:

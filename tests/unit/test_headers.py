@@ -380,6 +380,11 @@ def test_a_cell_that_only_fills_its_column_is_empty() -> None:
     assert not {"city", "faults"} & signal.data.keys()
 
 
+def test_an_entity_is_read_in_any_column() -> None:
+    signal = made(["E-mail", "Name", "City"], ["eva@k.example", "J&ouml;rg", "K&ouml;ln"])
+    assert (signal.person.name, signal.data["city"]) == ("Jörg", "Köln")
+
+
 def made(headers: list[str], cells: list[str]) -> Signal:
     context = Context(name="files", tokens=MemoryTokens(), region="DE")
     found = columns(headers, "contact")

@@ -13,7 +13,7 @@ from hashlib import sha256
 from syncd.connector import Context
 from syncd.connectors.files.headers import Columns, folded, name_parts
 from syncd.errors import Malformed
-from syncd.identity.emails import unguarded
+from syncd.identity.emails import unguarded, without_entities
 from syncd.identity.names import is_filler
 from syncd.identity.phones import LOST_DIGITS, read_phone
 from syncd.signals import Signal, derive_id, frame, make_person
@@ -70,7 +70,7 @@ def signal_of(
     digest = sha256(frame(*(part for pair in content for part in pair)).encode("utf-8", "replace")).hexdigest()
     faults = [*faults, *([f"{file}:{line}: {lost}" if line else f"{file}: {lost}"] if lost else [])]
     row = {headers[place]: text for place, text in enumerate(texts) if text}
-    known = {what: text for what, text in said.items() if what not in (*PERSON, "phone")}
+    known = {what: without_entities(text) for what, text in said.items() if what not in (*PERSON, "phone")}
     return Signal(
         id=derive_id("file", kind, TYPES[kind], frame(identity, digest)),
         type=TYPES[kind],
