@@ -23,8 +23,21 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option("--until", metavar="D", help="before this time")]
 Channel = Annotated[str, typer.Option("--channel", help="email, calls, desk, ...")]
 Type = Annotated[str, typer.Option("--type", autocompletion=signal_types, help="signal type, with * for any: ticket.*")]
+
+
+def _somebody(context: typer.Context, parameter: typer.CallbackParam, typed: str) -> str:
+    """Refuses an empty `--person`: it would choose everybody."""
+    given = getattr(context.get_parameter_source(parameter.name or ""), "name", "") == "COMMANDLINE"
+    if given and not typed.strip():
+        raise typer.BadParameter("it is empty and would choose everybody; leave the option out for that")
+    return typed
+
+
 Person = Annotated[
-    str, typer.Option("--person", help="name, e-mail address, handle or phone number, in any form, or a part")
+    str,
+    typer.Option(
+        "--person", callback=_somebody, help="name, e-mail address, handle or phone number, in any form, or a part"
+    ),
 ]
 State = Annotated[str, typer.Option("--state", help="pending, held, delivered, skipped, dead, discarded, unconfirmed")]
 Source = Annotated[str, typer.Option("--source", autocompletion=sources, help="the name of a source")]

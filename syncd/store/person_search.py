@@ -23,6 +23,11 @@ PAGE = 2000
 FEWEST_DIGITS = 4
 """A shorter number is taken as a part of a name or address only."""
 _NUMBER = re.compile(r"[\d\s()+./\u2010-\u2015-]+|tel:[\d\s()+./-]+", re.IGNORECASE)
+_EXTENSION = re.compile(
+    r"(?<=\d)[\s,;]*(?:extension|ext|x|poste|durchwahl|dw|máy lẻ|nội bộ|доб|вн"
+    r"|内线|內線|分机|分機|内線|내선|#)[.:=\s]*\d{1,8}\s*$",
+    re.IGNORECASE,
+)
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL")
 _PLAIN = str.maketrans({"đ": "d", "ø": "o", "ł": "l", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe"})
 """Letters that Unicode does not take apart into a letter and a mark."""
@@ -38,7 +43,7 @@ def fold(text: str) -> str:
 def digits_of(text: str) -> str:
     """The digits of what was typed as a phone number, without the prefixes that depend on where one calls from ("" if it
     is not usable)."""
-    text = unicodedata.normalize("NFKC", text).strip()
+    text = _EXTENSION.sub("", unicodedata.normalize("NFKC", text).strip())
     if not _NUMBER.fullmatch(text):
         return ""
     bare = re.sub(r"\(0\)", "", text)

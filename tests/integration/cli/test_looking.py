@@ -91,6 +91,9 @@ def test_signals(filled: UserFolder) -> None:
     assert [r["email"] for r in filled.done("--json", "signals", "list", "--person", "an1@").lines] == [
         "an1@example.org"
     ]
+    nobody = filled.syncd("signals", "list", "--person", " ")
+    assert nobody.code == 2
+    assert "it is empty and would choose everybody" in " ".join(nobody.err.split())
     none = filled.done("signals", "list", "--type", "call.*")
     assert (none.out, none.err) == ("", "no signals\n")
     third = next(row["id"] for row in rows if row["title"] == "Question 3")

@@ -55,3 +55,11 @@ def test_folding_is_final_and_finds_the_name_itself(name: str) -> None:
     assert fold(fold(name)) == fold(name)
     if fold(name) and matcher(name)(Person(name=name)) is False:
         assert any(char.isdigit() for char in name)  # taken as a number
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["415.555.0101 ext 3", "415.555.0101 x3", "+1 415 555 0101;ext=3", "415-555-0101 #3", "415 555 0101 máy lẻ 12"],
+)
+def test_a_number_is_found_without_its_extension(typed: str) -> None:
+    assert matcher(typed)(Person(phone="+14155550101"))
