@@ -19,15 +19,17 @@ import structlog
 
 from syncd.capabilities import FindsAll, ReadsFields, Recognises
 from syncd.config.models import Quota
-from syncd.connector import Call, Destination, Link, Outcome, PersonMatch, PersonQuery, Write, Written
+from syncd.connector import Call, Destination, Link, Outcome, PersonMatch, PersonQuery, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing
 from syncd.dispatch.endpoints import Endpoints
 from syncd.dispatch.pacing import Pace
-from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
+from syncd.dispatch.sent_writes import judge_sent, speaks_of_row
+from syncd.dispatch.spending import Spending
+from syncd.errors import Ambiguous, Failure, Misconfigured, Scope, Transient
 from syncd.observability import traces
 from syncd.observability.call_stats import CallStats
-from syncd.store.lanes import put_pace, spend, spending
+from syncd.store.lanes import put_pace
 from syncd.store.store import Store
 
 log = structlog.get_logger(__name__)
@@ -65,16 +67,15 @@ class DestinationClient:
         self.endpoints = Endpoints()
         self.clock = clock
         self._store = store
-        self._quota = quota
+        self._spending = Spending(name, store, quota)
         self._random = random
         self._stopping = stopping
         self.before_call: Callable[[], object] = lambda: None
         self._person_cost = 0.0
         self._key_cost = 0.0
         self._kept = pace
-        self._hours: list[tuple[int, float]] | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._spared: dict[str, int] = {}
+        self._spared: Mapping[str, int] = {}
         self._look_up_again: int | None = None
 
     def close(self) -> None:
@@ -108,21 +109,13 @@ class DestinationClient:
 
     def budget(self, now: int) -> pacing.Budget:
         """What may still be spent."""
-        if self._hours is None:
-            with self._store.read() as connection:
-                self._hours = spending(connection, self.name)
-        return pacing.budget(self._quota, self.destination.allowance(), self._hours, now)
+        return self._spending.budget(self.destination.allowance(), now)
 
     def _book_cost(self, expected: float) -> None:
         """Books what was really spent, beyond what was booked before the call; keeps the pace."""
         cost = self.destination.spend()
         self.made += cost.calls
-        now = self.clock()
-        more = cost.units - expected
-
-        if more or cost.calls:
-            self._store.apply(lambda connection: spend(connection, self.name, pacing.hour_of(now), more, cost.calls))
-            self._hours = None
+        self._spending.book(self.clock(), cost.units - expected, cost.calls)
 
     def keep_pace(self) -> None:
         """Writes the pace down when it changed."""
@@ -272,13 +265,9 @@ class DestinationClient:
 
     def _look_up_paid(self, answer: object) -> float:
         self._judge(answer if isinstance(answer, Failure) else None)
-        before = self.made
         cost = self.destination.spend()
-        self.made = before + cost.calls
-        if cost.units or cost.calls:
-            hour = pacing.hour_of(self.clock())
-            self._store.apply(lambda connection: spend(connection, self.name, hour, cost.units, cost.calls))
-            self._hours = None
+        self.made += cost.calls
+        self._spending.book(self.clock(), cost.units, cost.calls)
         return cost.units
 
     # ------------------------------------------------------------------------------------------------------- sending
@@ -342,9 +331,7 @@ class DestinationClient:
         self.check(call.cost)
         begun = self.clock()
         before(call)
-        hour = pacing.hour_of(self.clock())
-        self._store.apply(lambda connection: spend(connection, self.name, hour, call.cost, 0))
-        self._hours = None
+        self._spending.book(self.clock(), call.cost)
         if self.clock() - begun > STALLED:
             # We were stopped meanwhile: another worker may own the lane, and the doubt of these writes is running out.
             raise Paused
@@ -387,12 +374,9 @@ class DestinationClient:
         failed = next((one for one in answer if isinstance(one, Failure)), None)
         self._judge(failed if not blamed and all(map(rules.of_call, answer)) else None)
         self.meter.wrote(self.name, map(rules.outcome_name, answer))
-        for outcome in answer:
-            if isinstance(outcome, (RateLimited, QuotaExhausted)) or (
-                not isinstance(outcome, Written) and rules.stops_lane(outcome)
-            ):
-                self._judge(outcome)
-                break
+        limit = next((one for one in answer if isinstance(one, Failure) and not speaks_of_row(one)), None)
+        if limit is not None:
+            self._judge(limit)
         self._book_cost(call.cost)
         return after(call, answer)
 
@@ -403,35 +387,13 @@ class DestinationClient:
 
     def _note_sent(self, writes: Sequence[Write], outcomes: Sequence[Outcome]) -> bool:
         """Notes which endpoints answered and which failed; whether a single write is to blame for the failure of its call."""
-        now, blamed = self.clock(), False
-        self._spared = {}
-        keys: dict[tuple[str, bool], list[str]] = {}
-        why: dict[str, str] = {}
-        for write, outcome in zip(writes, outcomes, strict=True):
-            failed = rules.of_call(outcome)
-            if not failed and isinstance(outcome, Failure) and not _answers(outcome):
-                continue
-            keys.setdefault((write.object, failed), []).append(write.key)
-            if failed and isinstance(outcome, Failure):
-                why.setdefault(write.object, rules.describe(outcome))
-        for (object_, failed), mine in sorted(keys.items(), key=lambda item: item[0][1]):
-            if not failed:
-                self.endpoints.answered(object_, mine)
-                continue
-            again_at = self.endpoints.failed(object_, mine, now, why[object_])
-            blamed = blamed or again_at is None
-            if again_at is not None:
-                self._spared.update(dict.fromkeys(mine, again_at))
-        return blamed
+        judged = judge_sent(self.endpoints, writes, outcomes, self.clock())
+        self._spared = judged.spared
+        return judged.blamed
 
 
 def _shown(at: int) -> str:
     return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _answers(failure: Failure) -> bool:
-    """Whether the vendor looked at the row; a limit or a refused sign-in says nothing of the endpoint."""
-    return not (isinstance(failure, (RateLimited, QuotaExhausted)) or rules.stops_lane(failure))
 
 
 def _marks(call: Call) -> set[str]:

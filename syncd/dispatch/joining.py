@@ -1,6 +1,6 @@
 """Which strangers of one batch are the same person: pure.
 
-`people.newcomers` asks here. Strangers with different email addresses are never joined by a phone number.
+`new_people` asks here. Strangers with different email addresses are never joined by a phone number.
 """
 
 from __future__ import annotations

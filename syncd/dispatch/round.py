@@ -19,8 +19,10 @@ from syncd.dispatch import pacing, plan
 from syncd.dispatch.calls import DestinationClient, Paused
 from syncd.dispatch.fill_empty import Filling
 from syncd.dispatch.ledger import Ledger
+from syncd.dispatch.new_people import NewPerson, new_people
 from syncd.dispatch.outcomes import RetryPolicy
-from syncd.dispatch.people import NewPerson, PersonCreator, PersonLookup, creates, look_up, new_people, settle_creation
+from syncd.dispatch.people import PersonLookup, creates, look_up
+from syncd.dispatch.person_creation import PersonCreator, settle_creation
 from syncd.dispatch.plan import PEOPLE_CREATE, Work
 from syncd.dispatch.sender import Sender
 from syncd.errors import Ambiguous, Failure, Transient

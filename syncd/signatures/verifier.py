@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-import hmac
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,12 +21,12 @@ import orjson
 
 from syncd.connector import Request, Verifier
 from syncd.errors import NotAuthentic
+from syncd.signatures.checks import DIGESTS, Check, checks_of
 from syncd.signatures.shared_secret import as_bytes, same, unbase64
 from syncd.signatures.styles import STYLES, Encoding, Style, Unit
 
 __all__ = ["FORM", "STYLES", "Encoding", "Style", "Unit", "check_secrets", "check_style", "verifier"]
 
-_DIGESTS: dict[str, int] = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 _PART = re.compile(r"\{(\w+)\}")
 _NAMES = ("body", "timestamp", "id", "method", "url", "form")
 _MOST_SIGNATURES = 16
@@ -37,8 +36,6 @@ _MOST_FIELDS = 1000
 _BOUND_IDS = 10_000
 FORM = "application/x-www-form-urlencoded"
 
-Check = Callable[[bytes, bytes], bool]
-
 
 # ------------------------------------------------------------------------------------------------------ signatures
 
@@ -47,7 +44,7 @@ def verifier(style: Style | str, secrets: Sequence[str]) -> Verifier:
     """The verifier of one style; a request is authentic under any of the `secrets` (rotation). Raises ValueError for a
     style that cannot work or a secret that is not a key of its kind."""
     row = STYLES[style] if isinstance(style, str) else style
-    checks = _checks(row, secrets)
+    checks = checks_of(row, secrets)
     signed_parts = _compile(row)
     if _covers_the_body_alone(row, signed_parts):
         return _of_the_body(row, checks[row.algorithm])
@@ -104,100 +101,12 @@ def _of_the_body(row: Style, checks: Sequence[Check]) -> Verifier:
 
 def check_secrets(style: Style | str, secrets: Sequence[str]) -> None:
     """Raises ValueError, without showing it, for a secret that is not a key of this style."""
-    _checks(STYLES[style] if isinstance(style, str) else style, secrets)
+    checks_of(STYLES[style] if isinstance(style, str) else style, secrets)
 
 
 def check_style(style: Style) -> None:
     """Raises ValueError for an adapted style that names parts it cannot fill or does not cover the body."""
     _compile(style)
-
-
-def _checks(row: Style, secrets: Sequence[str]) -> dict[str, list[Check]]:
-    """Algorithm -> one check per secret that is a key for it."""
-    if not secrets or not all(secret.strip() for secret in secrets):
-        raise ValueError(f"{row.name} needs a secret that is not empty")
-    made: dict[str, list[Check]] = {}
-    for secret in secrets:
-        algorithm, key = _key(row, secret.strip())
-        made.setdefault(algorithm, []).append(_check(algorithm, key))
-    return made
-
-
-def _key(row: Style, secret: str) -> tuple[str, bytes]:
-    if row.key == "text":
-        return row.algorithm, secret.encode()
-    if row.key == "public_key":
-        return row.algorithm, _pem_or_base64(secret)
-    if secret.startswith("whsk_"):
-        raise ValueError("a whsk_ key is the sender's private key; put its public half (whpk_…) here")
-    algorithm = "ed25519" if secret.startswith("whpk_") else row.algorithm
-    try:
-        key = unbase64(secret.removeprefix("whsec_").removeprefix("whpk_"), padded=False)
-    except ValueError:
-        key = b""
-    if not key:
-        raise ValueError("a Standard Webhooks secret is whsec_ (or whpk_) followed by base64")
-    return algorithm, key
-
-
-def _pem_or_base64(secret: str) -> bytes:
-    lines = [line.strip() for line in secret.splitlines()]
-    text = "".join(line for line in lines if not line.startswith("-----"))
-    try:
-        return unbase64(text)
-    except ValueError:
-        raise ValueError("the public key is neither PEM nor base64 of DER") from None
-
-
-def _check(algorithm: str, key: bytes) -> Check:
-    if algorithm in _DIGESTS:
-        return _digest_check(algorithm, key)
-    return _public_key_check(algorithm, key)
-
-
-def _digest_check(algorithm: str, key: bytes) -> Check:
-    """HMAC with the key hashed once, for all requests."""
-    keyed = hmac.new(key, digestmod=algorithm)
-
-    def check(signed: bytes, sent: bytes) -> bool:
-        mac = keyed.copy()
-        mac.update(signed)
-        return hmac.compare_digest(mac.digest(), sent)
-
-    return check
-
-
-def _public_key_check(algorithm: str, key: bytes) -> Check:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-
-    try:
-        public = ed25519.Ed25519PublicKey.from_public_bytes(key) if algorithm == "ed25519" else load_der_public_key(key)
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(f"the key is not a public key for {algorithm}") from None
-    attempt: Callable[[bytes, bytes], None]
-    if isinstance(public, ed25519.Ed25519PublicKey):
-        one = public
-        attempt = lambda signed, sent: one.verify(sent, signed)  # noqa: E731
-    elif isinstance(public, ec.EllipticCurvePublicKey) and algorithm == "ecdsa-sha256":
-        curve = public
-        attempt = lambda signed, sent: curve.verify(sent, signed, ec.ECDSA(hashes.SHA256()))  # noqa: E731
-    elif isinstance(public, rsa.RSAPublicKey) and algorithm == "rsa-sha256":
-        modulus = public
-        attempt = lambda signed, sent: modulus.verify(sent, signed, padding.PKCS1v15(), hashes.SHA256())  # noqa: E731
-    else:
-        raise ValueError(f"the key is not a public key for {algorithm}")
-
-    def check(signed: bytes, sent: bytes) -> bool:
-        try:
-            attempt(signed, sent)
-        except InvalidSignature:
-            return False
-        return True
-
-    return check
 
 
 def _candidates(row: Style, text: str) -> list[tuple[str, bytes]]:
@@ -263,7 +172,7 @@ def _decode(row: Style, algorithm: str, text: str) -> bytes:
         raw = _DECODERS[row.encoding](text)
     except ValueError:
         raise NotAuthentic(f"{row.name}: the signature is not {row.encoding}") from None
-    wanted = _DIGESTS.get(algorithm)
+    wanted = DIGESTS.get(algorithm)
     if wanted is not None and len(raw) != wanted:
         raise NotAuthentic(f"{row.name}: the signature has {len(raw)} bytes, {algorithm} has {wanted}")
     return raw

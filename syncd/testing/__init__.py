@@ -15,9 +15,9 @@ from syncd.testing.source_kit import (
     BackfillConformance,
     HintConformance,
     PollingConformance,
-    Vendor,
     WebhookConformance,
 )
+from syncd.testing.vendor import Vendor
 
 __all__ = [
     "BackfillConformance",

@@ -8,11 +8,9 @@ authentic requests let in, and no input that breaks a parser.
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -31,62 +29,8 @@ from syncd.connector import (
 from syncd.errors import Malformed, NotAuthentic, RateLimited, Transient
 from syncd.signals import Signal, place_of
 from syncd.testing.ledger import SourceLedger
-
-HUGE = 5_000_000
-
-
-class Vendor:
-    """What a suite asks of the stand-in. Events are numbered; number n is the same event on every route. Override what the
-    vendor can do; the defaults say that it cannot.
-
-    `signals_per_event`: how many signals one event makes. `many`: events enough for three pages. `covers_body`: the
-    signature covers the body. `signs_time`: an old request is refused. `auth_headers`: what proves authenticity.
-    """
-
-    signals_per_event: ClassVar[int] = 1
-    many: ClassVar[int] = 7
-    covers_body: ClassVar[bool] = True
-    signs_time: ClassVar[bool] = False
-    auth_headers: ClassVar[tuple[str, ...]] = ()
-    first_moment: ClassVar[datetime] = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
-
-    def moment(self, number: int) -> datetime:
-        """When event `number` happens: a minute after the one before."""
-        return self.first_moment + timedelta(minutes=number)
-
-    def happen(self, number: int) -> None:
-        """The event takes place: from now on polls, fetches and backfills can see it."""
-
-    def request(self, number: int) -> Request:
-        """The vendor's authentic webhook call of the event."""
-        raise AssertionError("this vendor sends no webhooks; do not inherit WebhookConformance")
-
-    def sign(self, body: bytes) -> Request:
-        """An authentic request with any body."""
-        raise AssertionError("this vendor sends no webhooks; do not inherit WebhookConformance")
-
-    def several(self, numbers: Sequence[int], wrong: Sequence[Any] = ()) -> Request | None:
-        """One authentic request with these events and, after the first of them, the items `wrong`. None: this vendor sends one
-        event a body. The default puts the items of `request(number)` into one JSON list."""
-        items: list[Any] = []
-        for number in numbers:
-            body = _json(self.request(number).body)
-            if body is None:
-                return None
-            items += body if isinstance(body, list) else [body]
-        return self.sign(json.dumps([*items[:1], *wrong, *items[1:]]).encode())
-
-    def throttle(self) -> bool:
-        """The next call to the vendor is throttled. False: this stand-in cannot."""
-        return False
-
-    def expire_token(self) -> bool:
-        """The access token in use is refused from now on, a new one can be had. False: the source has no token."""
-        return False
-
-    def break_once(self) -> bool:
-        """The next call (or the connection now open) fails on the wire. False: this stand-in cannot."""
-        return False
+from syncd.testing.vendor import Vendor, json_or_none
+from syncd.testing.wrong_requests import WRONG_ITEMS, bodies, forgeries, spoilt_events
 
 
 class _Suite:
@@ -175,7 +119,7 @@ class WebhookConformance(_Suite):
 
     @pytest.mark.parametrize("body", list(range(12)))
     def test_no_body_breaks_the_parser(self, ledger: SourceLedger, vendor: Vendor, body: int) -> None:
-        request = vendor.sign(list(_bodies())[body])
+        request = vendor.sign(list(bodies())[body])
         source = ledger.connect()
         source.verifier()(request, ledger.now)
         try:
@@ -195,7 +139,7 @@ class WebhookConformance(_Suite):
         plain = vendor.several((0, 1))
         if plain is None or not self.takes_several(source, vendor, plain, good):
             return
-        for wrong in (*WRONG_ITEMS, *_spoilt(plain)):
+        for wrong in (*WRONG_ITEMS, *spoilt_events(plain)):
             request = vendor.several((0, 1), [wrong])
             assert request is not None
             try:
@@ -218,7 +162,9 @@ class WebhookConformance(_Suite):
                 return True
         except Malformed:
             pass
-        sends_lists = isinstance(_json(vendor.request(0).body), list) or type(vendor).several is not Vendor.several
+        sends_lists = (
+            isinstance(json_or_none(vendor.request(0).body), list) or type(vendor).several is not Vendor.several
+        )
         assert not sends_lists, "two events in one body do not bring what each brings alone"
         return False
 
@@ -237,78 +183,8 @@ def _refused(verifier: Verifier, request: Request, now: datetime) -> bool:
     return False
 
 
-WRONG_ITEMS: tuple[Any, ...] = (None, True, 5, -1.5, 10**300, "text", "\ud83d", [], [[]], {}, {"": None}, {"id": "\0"})
-"""Values that are not an event of any vendor."""
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _brought(batch: Batch) -> set[str]:
     return {str(signal.id) for signal in batch.signals} | {f"hint {hint.key}" for hint in batch.hints}
-
-
-def _spoilt(plain: Request) -> Iterator[Any]:
-    """The first event with each of its members, at two levels, left out or of a wrong type."""
-    items = _json(plain.body)
-    event = items[0] if isinstance(items, list) and items else None
-    if not isinstance(event, dict):
-        return
-    places: list[tuple[str, ...]] = [(name,) for name in event]
-    places += [(name, inner) for name, value in event.items() if isinstance(value, dict) for inner in value]
-    for place in places:
-        outer, last = place[:-1], place[-1]
-        for value in (_ABSENT, None, [], {}, 10**300, "\ud83d\0", ["x"], {"x": {"x": []}}):
-            spoilt = deepcopy(event)
-            inner = spoilt[outer[0]] if outer else spoilt
-            if value is _ABSENT:
-                del inner[last]
-            else:
-                inner[last] = value
-            yield spoilt
-
-
-_ABSENT = object()
-
-
-def _bodies() -> Iterator[bytes]:
-    yield b""
-    yield b"{"
-    yield b"null"
-    yield b"[]"
-    yield b"{}"
-    yield b'"text"'
-    yield b"\x00\x01\x02"
-    yield b"\xff\xfe\xfa"
-    yield b"[" * 100_000
-    yield b'{"a":' * 50_000
-    yield b'{"id": "\\u0000", "type": 5, "data": [null]}'
-    yield b'{"pad": "' + b"x" * HUGE + b'"}'
-
-
-def forgeries(request: Request, vendor: Vendor) -> Iterator[tuple[str, Request]]:
-    """The request, spoilt in every way that must be noticed."""
-    headers = dict(request.headers)
-    for name in vendor.auth_headers:
-        value = headers[name]
-        without = {key: kept for key, kept in headers.items() if key != name}
-        yield f"{name} missing", replace(request, headers=without)
-        for what, wrong in (
-            ("empty", ""),
-            ("cut", value[:-3]),
-            ("garbage", "garbage"),
-            ("not ASCII", "ä\udcff"),
-            ("huge", value * 2000),
-            ("reversed", value[::-1]),
-        ):
-            yield f"{name} {what}", replace(request, headers={**headers, name: wrong})
-    if vendor.covers_body:
-        yield "body longer", replace(request, body=request.body + b" ")
-        yield "body empty", replace(request, body=b"")
 
 
 class PollingConformance(_Suite):

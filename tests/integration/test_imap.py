@@ -19,8 +19,8 @@ from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.connectors.mail.maildir import MaildirSettings, MaildirSource
 from syncd.connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.errors import Misconfigured, Transient
+from syncd.testing import BackfillConformance, PollingConformance, Vendor
 from syncd.testing.ledger import SourceLedger
-from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor
 from tests.dovecot_server import CuttingProxy, Dovecot
 from tests.mails import BROKEN, MOMENT, mail
 

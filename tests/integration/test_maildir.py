@@ -13,8 +13,8 @@ import pytest
 from syncd.connector import Context
 from syncd.connectors.mail.maildir import CONNECTOR, MaildirSettings, MaildirSource
 from syncd.errors import Misconfigured
+from syncd.testing import BackfillConformance, PollingConformance, Vendor
 from syncd.testing.ledger import SourceLedger
-from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor
 from tests.mails import MOMENT, mail
 
 

@@ -20,8 +20,8 @@ from syncd.connectors.mail.mbox import CONNECTOR, PAGE, MboxSettings, MboxSource
 from syncd.connectors.mail.mbox_file import open_file, pieces
 from syncd.connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.errors import Misconfigured, Transient
+from syncd.testing import BackfillConformance, PollingConformance, Vendor
 from syncd.testing.ledger import SourceLedger
-from syncd.testing.source_kit import BackfillConformance, PollingConformance, Vendor
 from tests.mails import BROKEN, MOMENT, mail
 
 

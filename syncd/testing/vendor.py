@@ -1,0 +1,72 @@
+"""The stand-in of a vendor that the conformance suites of sources drive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+from syncd.connector import Request
+
+
+class Vendor:
+    """What a suite asks of the stand-in. Events are numbered; number n is the same event on every route. Override what the
+    vendor can do; the defaults say that it cannot.
+
+    `signals_per_event`: how many signals one event makes. `many`: events enough for three pages. `covers_body`: the
+    signature covers the body. `signs_time`: an old request is refused. `auth_headers`: what proves authenticity.
+    """
+
+    signals_per_event: ClassVar[int] = 1
+    many: ClassVar[int] = 7
+    covers_body: ClassVar[bool] = True
+    signs_time: ClassVar[bool] = False
+    auth_headers: ClassVar[tuple[str, ...]] = ()
+    first_moment: ClassVar[datetime] = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+    def moment(self, number: int) -> datetime:
+        """When event `number` happens: a minute after the one before."""
+        return self.first_moment + timedelta(minutes=number)
+
+    def happen(self, number: int) -> None:
+        """The event takes place: from now on polls, fetches and backfills can see it."""
+
+    def request(self, number: int) -> Request:
+        """The vendor's authentic webhook call of the event."""
+        raise AssertionError("this vendor sends no webhooks; do not inherit WebhookConformance")
+
+    def sign(self, body: bytes) -> Request:
+        """An authentic request with any body."""
+        raise AssertionError("this vendor sends no webhooks; do not inherit WebhookConformance")
+
+    def several(self, numbers: Sequence[int], wrong: Sequence[Any] = ()) -> Request | None:
+        """One authentic request with these events and, after the first of them, the items `wrong`. None: this vendor sends one
+        event a body. The default puts the items of `request(number)` into one JSON list."""
+        items: list[Any] = []
+        for number in numbers:
+            body = json_or_none(self.request(number).body)
+            if body is None:
+                return None
+            items += body if isinstance(body, list) else [body]
+        return self.sign(json.dumps([*items[:1], *wrong, *items[1:]]).encode())
+
+    def throttle(self) -> bool:
+        """The next call to the vendor is throttled. False: this stand-in cannot."""
+        return False
+
+    def expire_token(self) -> bool:
+        """The access token in use is refused from now on, a new one can be had. False: the source has no token."""
+        return False
+
+    def break_once(self) -> bool:
+        """The next call (or the connection now open) fails on the wire. False: this stand-in cannot."""
+        return False
+
+
+def json_or_none(body: bytes) -> Any:
+    """The value of a JSON body, None for anything else."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
