@@ -300,7 +300,7 @@ def test_sendgrid() -> None:
     }
     verifier("sendgrid", [public])(request(b"[]", headers), NOW)
     refused("sendgrid", public, request(b"[{}]", headers))
-    with pytest.raises(ValueError, match="no rsa-sha256 public key"):
+    with pytest.raises(ValueError, match="not a public key for rsa-sha256"):
         verifier("salesiq", [public])
 
 
