@@ -76,8 +76,8 @@ def test_it_is_found_once_it_is_installed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "kinds", "says"),
     [
-        ("Acme", ["webhook"], "no name of a connector"),
-        ("../acme", ["webhook"], "no name of a connector"),
+        ("Acme", ["webhook"], "not a name for a connector"),
+        ("../acme", ["webhook"], "not a name for a connector"),
         ("acme", [], "say what it can do"),
         ("acme", ["push"], "there are polling"),
         ("acme", ["webhook", "destination"], "a source or a destination"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from syncd.connectors.mail.reading import Envelope, MailReading, Rules, read_mail
@@ -11,7 +13,7 @@ from tests.mails import MOMENT, mail
 OWN = Rules("inbox", own=frozenset({"sales@ourcompany.example"}))
 
 
-def read(body: str, rules: Rules = OWN, **headers: str | None) -> MailReading:
+def read(body: str, rules: Rules = OWN, /, **headers: Any) -> MailReading:
     raw = mail(1, body=body, **headers)
     return read_mail(raw, Envelope(MOMENT, len(raw)), rules, MOMENT, Route.POLL)
 
