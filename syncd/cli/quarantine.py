@@ -43,7 +43,7 @@ def quarantine_list(context: typer.Context, source: filters.Source = "", limit: 
 def quarantine_show(
     context: typer.Context, id: Annotated[str, typer.Argument(metavar="ID", help="its id, or the beginning of it")]
 ) -> None:
-    """One of them in full: the body as it was received, without credentials."""
+    """Show one in full: the body as received, no credentials."""
     here = session(context)
     with here.store() as store:
         found = store.receipts.get(_one(store, id))

@@ -138,7 +138,7 @@ def dead_discard(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Discards them permanently; they stay in the balance sheet as discarded.
+    """Discard permanently (still counted in the balance sheet).
 
     With --all it asks first.
     """

@@ -131,7 +131,7 @@ def test_what_was_granted_is_withdrawn(folder: Path, crm: ZohoTwin) -> None:
 def test_check_says_that_somebody_must_sign_in(folder: Path) -> None:
     report = check_configuration(folder / "config.yaml")
     assert report.faults == ()
-    assert [(gap.key, gap.hint.rpartition(": ")[2]) for gap in report.missing] == [
+    assert [(gap.key, gap.hint.split("`")[1]) for gap in report.missing] == [
         ("sources.desk", "syncd auth desk"),
         ("destinations.crm", "syncd auth crm"),
     ]

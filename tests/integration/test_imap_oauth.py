@@ -143,7 +143,12 @@ def test_grants_are_shared_where_the_token_is_and_else_apart(endpoint: TokenEndp
             Misconfigured,
             "has expired",
         ),
-        (400, {"error": "invalid_grant", "error_description": "AADSTS65001: no consent"}, Misconfigured, "consented"),
+        (
+            400,
+            {"error": "invalid_grant", "error_description": "AADSTS65001: no consent"},
+            Misconfigured,
+            "consent for the app",
+        ),
         (429, {}, RateLimited, "pause"),
         (400, {"error": "slow_down"}, RateLimited, "pause"),
         (503, {"error": "temporarily_unavailable"}, Transient, "no token"),

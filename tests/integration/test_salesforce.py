@@ -418,7 +418,7 @@ def test_a_wrong_lookup_is_a_fault_of_the_destination(connect: Connect) -> None:
     with pytest.raises(Misconfigured, match=r"people\.match: .*Nonsense__c") as caught:
         connect().resolve([wanted])
     assert caught.value.scope is Scope.DESTINATION
-    with pytest.raises(Misconfigured, match="no name"):
+    with pytest.raises(Misconfigured, match="not the name"):
         connect().resolve([PersonQuery("x", (Lookup("Contact WHERE", (MatchField("Email", "x"),)),))])
 
 

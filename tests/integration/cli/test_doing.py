@@ -105,7 +105,7 @@ def test_dead_letters_are_retried(refusing: UserFolder) -> None:
 
 
 def test_dead_letters_are_discarded(refusing: UserFolder) -> None:
-    assert "there is nobody to ask" in refusing.syncd("dead", "discard", "--all").err
+    assert "cannot ask without a terminal" in refusing.syncd("dead", "discard", "--all").err
     would = refusing.done("dead", "discard", "--all", "--dry-run")
     assert "1 writes would be discarded" in would.err
     assert "1 writes would be tried again" in refusing.done("dead", "retry", "--all", "--dry-run").err
@@ -199,7 +199,7 @@ def test_what_only_a_removed_source_can_read_stays_in_quarantine(quarantined: Us
 
 
 def test_quarantine_is_thrown_away(quarantined: UserFolder) -> None:
-    assert "there is nobody to ask" in quarantined.syncd("quarantine", "discard", "--all").err
+    assert "cannot ask without a terminal" in quarantined.syncd("quarantine", "discard", "--all").err
     assert "1 would be tried again" in quarantined.done("quarantine", "retry", "--all", "--dry-run").err
     assert "1 would be thrown away" in quarantined.done("quarantine", "discard", "--all", "--dry-run").err
     assert quarantined.done("quarantine", "discard", "--all", "--yes").err == "1 discarded\n"

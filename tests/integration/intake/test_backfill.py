@@ -126,7 +126,7 @@ def test_short_pauses_are_sat_out_and_long_ones_end_the_run(store: Store) -> Non
     assert (job.state, pauses, source.read) == ("done", [7.0], [0, 1, 2, 3])
     source = HostileSource([[9]], failures={0: RateLimited("slow", retry_after=4000)})
     failed, job = run(store, source)
-    assert (job.state, "go on after" in failed.error) == ("failed", True)
+    assert (job.state, "continue after" in failed.error) == ("failed", True)
 
 
 def test_what_passes_is_sat_out_and_reading_goes_on_from_the_cursor(store: Store) -> None:
@@ -185,7 +185,7 @@ def test_a_wait_is_bounded_and_no_shorter_than_what_was_asked_for(failures: int,
     except Failure:
         if failures + 1 < TRIES:  # then the vendor asks for too long a wait
             assert isinstance(error, RateLimited | QuotaExhausted)
-            with pytest.raises(Failure, match="go on after"):
+            with pytest.raises(Failure, match="continue after"):
                 rest_of(error, now)
         return
     assert failures + 1 < TRIES

@@ -99,7 +99,7 @@ def test_a_short_pause_is_sat_out_and_read_on(store: Store) -> None:
     ("failure", "said"),
     [
         (Misconfigured("scope"), "Misconfigured: scope"),
-        (RateLimited("slow", retry_after=4000), "go on after"),
+        (RateLimited("slow", retry_after=4000), "continue after"),
         (ZeroDivisionError("bug"), "bug in the connector"),
     ],
 )

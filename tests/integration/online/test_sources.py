@@ -156,7 +156,7 @@ def test_an_address_that_is_something_else() -> None:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         (one,) = reach(f"http://127.0.0.1:{other.server_address[1]}", "forms")
         other.shutdown()
-    assert (one.level, "something else than syncd" in one.message) == (Level.WARNING, True)
+    assert (one.level, "something other than syncd" in one.message) == (Level.WARNING, True)
 
 
 def test_addresses_that_lead_nowhere() -> None:

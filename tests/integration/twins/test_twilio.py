@@ -85,7 +85,7 @@ def test_refusals(twilio: TwilioTwin) -> None:
     assert (refused.status_code, refused.json()["code"]) == (401, 20003)
     missing = ask(twilio, "Calls/CA0.json")
     assert (missing.status_code, missing.json()["code"], missing.json()["status"]) == (404, 20404, 404)
-    with pytest.raises(ValueError, match="none of busy"):
+    with pytest.raises(ValueError, match="not one of busy"):
         twilio.add("calls", status="lost")
     twilio.plan.add(
         [{"on": "list", "do": "too_many", "retry_after": 2, "nth": 1}, {"on": "list", "do": "unavailable", "nth": 1}]
