@@ -30,10 +30,10 @@ demo: $(STAMP)
 
 # Fewer Hypothesis examples, no servers, no processes: for the edit-run loop.
 quick: $(STAMP)
-	SYNCD_QUICK=1 $(BIN)/pytest -q -n $(JOBS) tests/unit tests/properties
+	SYNCD_QUICK=1 $(BIN)/pytest -q -n $(JOBS) $(PYTEST) tests/unit tests/properties
 
 test: $(STAMP)
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST) $(TESTS)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
