@@ -84,7 +84,7 @@ def test_both_ways_leave_the_same(written: list[list[JournalEntry]], purged: set
                     connection.execute(insert(tombstones).values(id=str(a_signal(native).id), at=0))
         for group in written:
             mine = commit(short, group)
-            with patch.object(group_commit, "arrive", lambda store, group: False):
+            with patch.object(group_commit, "insert_new", lambda store, group: False):
                 theirs = commit(general, group)
             assert mine == theirs
         assert everything(short) == everything(general)
@@ -127,7 +127,7 @@ def test_while_repeats_are_about_nothing_is_tried_in_vain() -> None:
         asked.append(insert_new(store, group))
         return asked[-1]
 
-    with a_store() as store, patch.object(group_commit, "arrive", watched):
+    with a_store() as store, patch.object(group_commit, "insert_new", watched):
         for start, tried, repeats in ((0, [True], 0), (0, [False], 3), (1, [], 2), (100, [], 0), (200, [True], 0)):
             asked.clear()
             outcomes = commit_group(store, some(3, start=start)).outcomes
