@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import signal
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+from syncd.runtime import known_secrets
 from syncd.store import Store
 from tests.servers import NoBouncer, NoPostgres, Server, execute, postgres_server, transaction_pooler
 
@@ -23,6 +26,19 @@ settings.load_profile("quick" if os.environ.get("SYNCD_QUICK") else "syncd")
 
 _serial = itertools.count(1)
 TEMPLATE = "template_syncd"
+
+
+@pytest.fixture(autouse=True)
+def _as_a_new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Logging and the masked secrets belong to a process: a test must not hand them on to the next."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    monkeypatch.setattr(known_secrets, "_kept", {})
+    monkeypatch.setattr(known_secrets, "_passing", type(known_secrets._passing)())
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def pytest_configure() -> None:

@@ -35,7 +35,7 @@ _PLAIN = str.maketrans({"đ": "d", "ø": "o", "ł": "l", "ħ": "h", "ı": "i", "
 
 def fold(text: str) -> str:
     """Text without case, accents, signs and doubled blanks: `Nguyễn Văn Ân` is `nguyen van an`."""
-    apart = unicodedata.normalize("NFKD", text.casefold())
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text.casefold()).casefold())
     plain = "".join(char for char in apart if not unicodedata.combining(char)).translate(_PLAIN)
     return " ".join(re.sub(r"[^\w@+.]+", " ", unicodedata.normalize("NFC", plain)).split())
 

@@ -5,14 +5,12 @@ No signal is lost, no record doubled, and no fault makes a hot loop: calls are c
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from syncd.store.balance import balance
 from tests.chaos.harness import Cluster
@@ -125,17 +123,6 @@ ZOHO_CRM = [
     Case("wrong data centre", {"do": "wrong_dc"}, times=1000, rests=True, crms=ZOHO),
 ]
 CASES = [(crm, case) for case in [*BOTH, *SALESFORCE, *ZOHO_CRM] for crm in case.crms]
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """The daemon in this process sets up logging: put back what was there."""
-    root = logging.getLogger()
-    before, handlers, level = structlog.get_config(), list(root.handlers), root.level
-    yield
-    structlog.configure(**before)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def settled_or_resting(cluster: Cluster, signals: int) -> str:

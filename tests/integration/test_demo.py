@@ -43,7 +43,7 @@ def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
     said = ""
     for line in demo.stdout:
         said += line
-        if re.search(r"once more in", line):
+        if re.search(r"again in", line):
             demo.send_signal(signal.SIGINT)
     assert demo.wait(60) == 0, said
     assert "stopped cleanly" in said

@@ -32,8 +32,8 @@ TOO_MUCH = f"the workbook needs more than {MEMORY >> 20} MB of memory to read; s
 
 
 def readers() -> list[psutil.Process]:
-    """Processes of this one that read workbooks; the database of other tests is none."""
-    return [child for child in psutil.Process().children() if child.name() != "postgres"]
+    """Processes of this one that read workbooks; other tests keep database servers."""
+    return [child for child in psutil.Process().children() if child.name() not in ("postgres", "pgbouncer")]
 
 
 def source(path: Path, **keys: Any) -> FileSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncd.signals import Person
@@ -50,6 +50,13 @@ def test_any_text_can_be_typed(typed: str) -> None:
     matcher(typed)(AN)
 
 
+@pytest.mark.parametrize("name", ["𝐀𝐧", "Ⓐn", "Ａｎ"])
+def test_letters_of_another_style_have_no_case_either(name: str) -> None:
+    """Compatibility characters become capitals only when Unicode takes them apart."""
+    assert fold(name) == "an"
+
+
+@example("𝐀")
 @given(st.text(min_size=1))
 def test_folding_is_final_and_finds_the_name_itself(name: str) -> None:
     assert fold(fold(name)) == fold(name)
