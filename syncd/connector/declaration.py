@@ -1,0 +1,90 @@
+"""What a connector declares about itself, its settings, and what the daemon lends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict
+
+from syncd.http.lockout import LoginBackoff
+from syncd.runtime.known_secrets import learn_settings
+
+if TYPE_CHECKING:
+    from syncd.http.oauth import TokenStore
+
+
+class ConnectorSettings(BaseModel):
+    """Base of a connector's typed keys (all but the common ones: `type`, `poll`/`cron`, `mapping`, `only`, `quota`,
+    `doubt`, which syncd reads itself). Unknown keys are faults; field descriptions become the docs. Secrets are
+    `pydantic.SecretStr`; durations `syncd.durations.Duration` (accepts `30s 5m 2h 7d`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, hide_input_in_errors=True)
+
+    def model_post_init(self, context: Any, /) -> None:
+        learn_settings(self)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Marks an optional key that `syncd init` asks for all the same, in `Annotated`; required keys are asked for anyway.
+    `when`/`unless`: only with these values of keys beside it. `suggest`: what Enter means."""
+
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unless: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    suggest: str = ""
+
+
+S = TypeVar("S", bound=ConnectorSettings)
+
+
+@dataclass(frozen=True)
+class SignalSpec:
+    """What a source makes, for the docs and for `syncd connectors`: the signal type, what its id is made of by each
+    route ("webhook: CallSid; poll: sid"), and whether a backfill can fetch it."""
+
+    type: str
+    key: str
+    backfill: bool
+
+
+@dataclass(frozen=True)
+class Connector(Generic[S]):
+    """The declaration of one connector; `name` is its `type:` in YAML. `build(settings, context)` must do no I/O."""
+
+    name: str
+    summary: str
+    settings: type[S]
+    build: Callable[[S, Context], Any]
+    signals: tuple[SignalSpec, ...] = ()
+    secrets_note: str = ""
+
+
+def _no_memory(keys: Sequence[str]) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the daemon lends a connector. `recall(keys)` reads the connector's own committed `Batch.remember` values
+    (absent keys are absent in the answer). `webhook_url` is the public URL of this source's endpoint, "" if none is
+    configured. `region` is ISO 3166 alpha-2 or None. `directory`: where the configuration file is; `beside` anchors the paths in
+    its keys there. `refusals`: whoever signs in with a secret that hosts lock accounts over asks it around each try."""
+
+    name: str
+    tokens: TokenStore
+    region: str | None = None
+    timezone: ZoneInfo = ZoneInfo("UTC")
+    webhook_url: str = ""
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    directory: Path = Path()
+    recall: Callable[[Sequence[str]], dict[str, str]] = _no_memory
+    refusals: LoginBackoff = field(default_factory=LoginBackoff)
+
+    def beside(self, path: Path) -> Path:
+        """A path of the settings, made absolute from where the configuration file is; `~` is the user's home."""
+        return (self.directory / path.expanduser()).absolute()

@@ -1,0 +1,153 @@
+"""What a source is asked for and hands back: batches of signals and hints, webhook requests, the protocols it is read by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
+
+import msgspec
+
+from syncd.signals import Signal
+
+
+class Hint(msgspec.Struct, frozen=True, kw_only=True):
+    """Something happened: look it up. `key` names what to look up: a hint waiting under the same key of the source is
+    merged into one (the latest `data`, the earliest `not_before`)."""
+
+    key: str
+    data: dict[str, Any] = {}
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of a source saw, committed as one: signals, hints, the new cursor (`state`, None: unchanged) and
+    what to `remember` (value None forgets the key). `dropped` counts, by reason, items that were read but are not signals;
+    `misfits` are pieces that could not be understood: each goes into quarantine alone, its neighbours pass. `formerly`: id of a
+    signal -> the one that an earlier version gave it."""
+
+    signals: Sequence[Signal] = ()
+    hints: Sequence[Hint] = ()
+    state: bytes | None = None
+    remember: Mapping[str, str | None] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    misfits: Sequence[UnparsedItem] = ()
+    formerly: Mapping[UUID, FormerId] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FormerId:
+    """The id that an earlier version of a connector derived for an event, and when the event happened (None where that depends
+    on who reads it). A stored signal of that id and time is the same event: its id stays."""
+
+    id: UUID
+    occurred_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """A hint cannot be judged before `at` (UTC): it waits, and that does not count as a failed attempt."""
+
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request at /webhooks/{source}. `headers` have lower-case names; `url` is the full public URL as the
+    vendor called it, query included; `query` and `form` keep repeats and order; `tail` is the path after the source's
+    name ("" or "secret")."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+    query: Sequence[tuple[str, str]] = ()
+    tail: str = ""
+
+    @property
+    def content_type(self) -> str:
+        """The media type alone, lower-case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer to a vendor's handshake."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UnparsedItem:
+    """One piece (a row, an event) that cannot be understood. `request` carries it alone, in its body, so that a
+    WebhookSource's `parse` or a Reparsing source's `reparse` can try it again; `reason` says where it stood and what is wrong."""
+
+    request: Request
+    reason: str
+
+
+@runtime_checkable
+class Reparsing(Protocol):
+    """A source without webhooks whose misfits can be tried again from quarantine. Pure; raises Malformed."""
+
+    def reparse(self, request: Request) -> Batch: ...
+
+
+@runtime_checkable
+class PollingSource(Protocol):
+    """Reads a vendor on schedule. `start` gives the cursor of "now" (history is backfill's; it may do I/O). `poll`
+    yields batches, each with its `state`; it reads at most about one page beyond what it has yielded, and may be
+    stopped between any two batches. Errors: a raised `Failure` ends this poll; nothing yielded before it is lost."""
+
+    def start(self, now: datetime) -> bytes: ...
+
+    def poll(self, state: bytes, now: datetime) -> Iterator[Batch]: ...
+
+
+class Verifier(Protocol):
+    """Raises NotAuthentic (401) or KeyUnavailable (503); any other exception is a 401 too, and logged as our bug."""
+
+    def __call__(self, request: Request, now: datetime) -> None: ...
+
+
+@runtime_checkable
+class WebhookSource(Protocol):
+    """Receives a vendor's calls. `handshake` answers probes that carry no event (it is asked first, before
+    verification; for a POST too) or returns None. `verifier` is built once. `parse` is pure: no I/O, no clock but
+    `request.received_at`; it raises `Malformed` for what it cannot understand."""
+
+    def handshake(self, request: Request) -> Reply | None: ...
+
+    def verifier(self) -> Verifier: ...
+
+    def parse(self, request: Request) -> Batch: ...
+
+
+@runtime_checkable
+class KeyFetchingSource(Protocol):
+    """A webhook source whose verifier needs keys from the vendor (JWKS): called outside the request path when a
+    verifier raised KeyUnavailable, and at start. What it returns is shown in `status`: a line for each key that
+    cannot be used."""
+
+    def fetch_keys(self, now: datetime) -> Sequence[str] | None: ...
+
+
+@runtime_checkable
+class HintSource(Protocol):
+    """Turns a durable hint into signals by asking the vendor. May yield hints again (timed ones)."""
+
+    def fetch(self, hint: Hint, now: datetime) -> Batch | NotYet: ...
+
+
+@runtime_checkable
+class Backfillable(Protocol):
+    """Reads history: every event with since <= occurred_at < until, each batch with a `state` from which a stopped run
+    resumes (`state` None: from the beginning). Signals carry Route.BACKFILL."""
+
+    def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]: ...
