@@ -12,16 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.connector import Call, Link, Write
+from syncd.connectors.crm.packing import Packed
+from syncd.connectors.crm.record import Method, Target, Unsendable
 from syncd.connectors.crm.salesforce import pack
 from syncd.connectors.crm.salesforce.client import HEAVY
-from syncd.connectors.crm.salesforce.pack import (
-    ROWS,
-    SalesforceMethod,
-    SalesforcePayload,
-    formatted,
-    record_of,
-)
-from syncd.connectors.crm.unsendable import Unsendable
+from syncd.connectors.crm.salesforce.pack import ROWS, formatted, record_of
 from syncd.errors import Rejected
 
 writes = st.builds(
@@ -43,7 +38,7 @@ def mark(write: Write) -> int:
 @given(st.lists(writes, max_size=120), st.booleans())
 def test_every_write_once_in_order_and_within_the_limits(listed: list[Write], composite: bool) -> None:
     marked = [msgspec.structs.replace(w, links={"N": Link("X", str(n))}) for n, w in enumerate(listed)]
-    calls = pack.pack(marked, composite=composite)
+    calls = pack.packer(composite=composite).pack(marked)
     packed = [w for call in calls for w in call.writes]
     assert sorted(map(mark, packed)) == list(range(len(marked)))
     for name in ("key", "group", "id"):
@@ -59,18 +54,20 @@ def check(call: Call, composite: bool) -> None:
     ids = [w.id for w in call.writes if w.id]
     assert len(set(keys)) == len(keys)
     assert len(set(ids)) == len(ids)
-    payload: SalesforcePayload = call.payload
-    assert len(payload.collections) <= (HEAVY if composite else 1)
-    sent = [row for c in payload.collections for row in c.rows]
+    payload: Packed = call.payload
+    assert len(payload.bundles) <= (HEAVY if composite else 1)
+    sent = [row for c in payload.bundles for row in c.rows]
     assert sorted([*sent, *payload.refused]) == list(range(len(call.writes)))
-    for collection in payload.collections:
+    for collection in payload.bundles:
         assert 0 < len(collection.rows) <= ROWS
         assert len(collection.rows) == len(collection.records)
         for row, record in zip(collection.rows, collection.records, strict=True):
             write = call.writes[row]
-            assert record["attributes"] == {"type": write.object} == {"type": collection.object}
-            assert ("id" in record) is bool(write.id) is (collection.way is SalesforceMethod.UPDATE)
-            assert record.get(collection.key_field or "-") == (write.key if collection.key_field else None)
+            assert record["attributes"] == {"type": write.object} == {"type": collection.target.object}
+            assert ("id" in record) is bool(write.id) is (collection.target.method is Method.UPDATE)
+            assert record.get(collection.target.key_field or "-") == (
+                write.key if collection.target.key_field else None
+            )
     assert all(isinstance(failure, Rejected) and failure.field for failure in payload.refused.values())
 
 
@@ -82,24 +79,24 @@ def many(count: int) -> list[Write]:
     ("count", "composite", "calls"), [(0, True, 0), (1000, True, 1), (1001, True, 2), (1000, False, 5)]
 )
 def test_call_counts(count: int, composite: bool, calls: int) -> None:
-    assert len(pack.pack(many(count), composite=composite)) == calls
+    assert len(pack.packer(composite=composite).pack(many(count))) == calls
 
 
 def test_leads_and_their_tasks_share_a_call() -> None:
     leads = [Write(key=f"l{n}", object="Lead", key_field="K__c") for n in range(50)]
-    [call] = pack.pack([*leads, *many(800)])
+    [call] = pack.packer().pack([*leads, *many(800)])
     assert call.operation == "upsert 50 Lead+upsert 200 Task+upsert 200 Task+upsert 200 Task+upsert 200 Task"
 
 
 def test_rows_of_one_parent_stand_together() -> None:
     mixed = [Write(key=str(n), object="Task", key_field="K__c", group=f"g{n % 3}") for n in range(9)]
-    [call] = pack.pack(mixed)
+    [call] = pack.packer().pack(mixed)
     assert [w.group for w in call.writes] == ["g0"] * 3 + ["g1"] * 3 + ["g2"] * 3
 
 
 def test_large_texts_make_more_calls() -> None:
     large = [Write(key=str(n), object="Task", key_field="K__c", fields={"D": "x" * 32_000}) for n in range(400)]
-    calls = pack.pack(large)
+    calls = pack.packer().pack(large)
     assert len(calls) == 3
     assert all(len(c.writes) * 32_000 < pack.CALL_BYTES for c in calls)
 
@@ -145,5 +142,5 @@ def test_a_record() -> None:
         links={"WhoId": Link("Contact", "003"), "WhatId": Link("Account", "")},
     )
     common = {"attributes": {"type": "Task"}, "Subject": "s", "Old": None, "Kept": "stays", "WhoId": "003"}
-    assert record_of(write, SalesforceMethod.UPSERT) == {**common, "K__c": "k", "Status": "Done"}
-    assert record_of(msgspec.structs.replace(write, id="00T"), SalesforceMethod.UPDATE) == {**common, "id": "00T"}
+    assert record_of(write, Target("Task", Method.UPSERT)) == {**common, "K__c": "k", "Status": "Done"}
+    assert record_of(msgspec.structs.replace(write, id="00T"), Target("Task", Method.UPDATE)) == {**common, "id": "00T"}

@@ -15,11 +15,12 @@ from syncd.capabilities import FieldDescription
 from syncd.connector import MatchField, PersonMatch, Written
 from syncd.connectors.accounts.zoho import _read_token
 from syncd.connectors.crm.directory import Directory, column
+from syncd.connectors.crm.packing import Bundle
+from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.salesforce import describe as sf_describe
 from syncd.connectors.crm.salesforce.auth import _token
 from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse, _composite_answers
 from syncd.connectors.crm.salesforce.destination import _row
-from syncd.connectors.crm.salesforce.pack import Collection, SalesforceMethod
 from syncd.connectors.crm.salesforce.people import _found as sf_found
 from syncd.connectors.crm.zoho import describe as zoho_describe
 from syncd.connectors.crm.zoho.client import _page
@@ -146,7 +147,7 @@ def test_people(rows: list[dict[str, Any]]) -> None:
 @given(anything)
 def test_pages_rows_and_parts(body: Any) -> None:
     reads(lambda: _page(body))
-    collection = Collection("Task", SalesforceMethod.UPSERT, "K__c", [0], [{}])
+    collection = Bundle(Target("Task", Method.UPSERT, "K__c"), [0], [{}])
     assert isinstance(_row(collection, body), Written | Failure)
     reads(lambda: _composite_answers(response(body), 1))
     client = SalesforceClient.__new__(SalesforceClient)

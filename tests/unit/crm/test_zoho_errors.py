@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from syncd.connector import Context, Link, Write, WriteKind, Written
+from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.connectors.crm.zoho.destination import outcome
 from syncd.connectors.crm.zoho.errors import CODES, answer_failure, failure, read_error, refuses_token
-from syncd.connectors.crm.zoho.pack import CallTarget, ZohoMethod
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -36,8 +36,8 @@ from syncd.http.oauth import MemoryTokens
 
 NOW = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 AUTH = {"client_id": "1000.APP", "client_secret": "hush-hush", "refresh_token": "1000.top.secret"}
-CREATE = CallTarget("Tasks", ZohoMethod.CREATE, "Syncd_Key")
-UPSERT = CallTarget("Leads", ZohoMethod.UPSERT, "Syncd_Key")
+CREATE = Target("Tasks", Method.CREATE, "Syncd_Key")
+UPSERT = Target("Leads", Method.UPSERT, "Syncd_Key")
 TASK = Write(key="k", object="Tasks", key_field="Syncd_Key", links={"Who_Id": Link("Leads", "2")})
 
 
@@ -143,11 +143,11 @@ def test_a_link_that_leads_nowhere_names_the_mappings_field(api_name: str) -> No
 
 def test_a_link_of_the_mappings_own() -> None:
     write = Write(key="k", object="Contacts", links={"Account_Name": Link("Accounts", "9")})
-    meant = outcome(CallTarget("Contacts", ZohoMethod.CREATE), write, error("INVALID_DATA", api_name="Account_Name"))
+    meant = outcome(Target("Contacts", Method.CREATE), write, error("INVALID_DATA", api_name="Account_Name"))
     assert isinstance(meant, StaleReference)
     assert meant.field == "Account_Name"
     gone = outcome(
-        CallTarget("Tasks", ZohoMethod.UPDATE),
+        Target("Tasks", Method.UPDATE),
         TASK,
         error("INVALID_DATA", "the id given seems to be invalid", api_name="id"),
     )
@@ -163,7 +163,7 @@ def test_duplicates(details: dict[str, Any]) -> None:
     assert outcome(CREATE, TASK, error("DUPLICATE_DATA", api_name="Syncd_Key")) == Written("", created=False)
     lead = Write(key="k", object="Leads", key_field="Syncd_Key")
     assert isinstance(outcome(UPSERT, lead, ours), StaleReference)
-    assert isinstance(outcome(CallTarget("Accounts", ZohoMethod.UPSERT, "Syncd_Key"), lead, ours), Transient)
+    assert isinstance(outcome(Target("Accounts", Method.UPSERT, "Syncd_Key"), lead, ours), Transient)
     rejected = outcome(UPSERT, lead, other)
     assert isinstance(rejected, Rejected)
     assert (rejected.field, rejected.existing_id) == ("Email", "77")
@@ -188,15 +188,13 @@ def test_every_record_that_holds_the_value_is_named_with_its_module() -> None:
 def test_successes() -> None:
     row = {"code": "SUCCESS", "details": {"id": "7"}, "message": "record added", "status": "success"}
     assert outcome(CREATE, TASK, row) == Written("7", created=True)
-    assert outcome(CallTarget("Tasks", ZohoMethod.UPDATE), TASK, row) == Written("7", created=False)
+    assert outcome(Target("Tasks", Method.UPDATE), TASK, row) == Written("7", created=False)
     assert outcome(UPSERT, TASK, row | {"action": "insert"}) == Written("7", created=True)
     assert outcome(UPSERT, TASK, row | {"action": "update"}) == Written("7", created=False)
     assert outcome(UPSERT, TASK, row) == Written("7", created=None)
     assert isinstance(outcome(CREATE, TASK, row | {"details": {}}), Ambiguous)
     known = Write(key="k", object="Tasks", id="7")
-    assert outcome(CallTarget("Tasks", ZohoMethod.UPDATE), known, error("ALREADY_MODIFIED")) == Written(
-        "7", created=False
-    )
+    assert outcome(Target("Tasks", Method.UPDATE), known, error("ALREADY_MODIFIED")) == Written("7", created=False)
 
 
 json = st.recursive(
@@ -217,7 +215,7 @@ json = st.recursive(
 
 @given(json)
 def test_no_row_makes_us_stumble(row: Any) -> None:
-    for lane in (CREATE, UPSERT, CallTarget("Tasks", ZohoMethod.UPDATE)):
+    for lane in (CREATE, UPSERT, Target("Tasks", Method.UPDATE)):
         assert isinstance(outcome(lane, TASK, row), Written | Failure)
 
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.connector import Call, Link, Write
-from syncd.connectors.crm.unsendable import Unsendable
+from syncd.connectors.crm.packing import Packed
+from syncd.connectors.crm.record import Method, Target, Unsendable
 from syncd.connectors.crm.zoho import pack
-from syncd.connectors.crm.zoho.pack import ROWS, ZohoMethod, ZohoPayload, formatted, record_of
+from syncd.connectors.crm.zoho.pack import PACKER, ROWS, formatted, record_of
 from syncd.errors import Rejected
 
 emails = st.sampled_from(["a@x.example", "A@x.example ", "b@x.example", "", None])
@@ -41,7 +42,7 @@ def mark(write: Write) -> int:
 @given(st.lists(writes, max_size=120))
 def test_every_write_once_in_order_and_within_the_limits(listed: list[Write]) -> None:
     marked = [msgspec.structs.replace(w, links={"N": Link("X", str(n))}) for n, w in enumerate(listed)]
-    calls = pack.pack(marked)
+    calls = PACKER.pack(marked)
     packed = [w for call in calls for w in call.writes]
     assert sorted(map(mark, packed)) == list(range(len(marked)))
     for name in ("key", "group", "id"):
@@ -53,61 +54,65 @@ def test_every_write_once_in_order_and_within_the_limits(listed: list[Write]) ->
 
 
 def check(call: Call) -> None:
-    packed: ZohoPayload = call.payload
+    packed: Packed = call.payload
     assert 0 < len(call.writes) <= ROWS
     assert len({w.key for w in call.writes}) == len(call.writes)
     ids = [w.id for w in call.writes if w.id]
     assert len(set(ids)) == len(ids)
-    assert {pack.lane_of(w) for w in call.writes} == {packed.lane}
-    assert sorted([*packed.rows, *packed.refused]) == list(range(len(call.writes)))
+    [target] = {pack.target_of(w) for w in call.writes}
+    assert {bundle.target for bundle in packed.bundles} <= {target}
+    assert len(packed.bundles) <= 1
+    rows = [row for bundle in packed.bundles for row in bundle.rows]
+    records = [record for bundle in packed.bundles for record in bundle.records]
+    assert sorted([*rows, *packed.refused]) == list(range(len(call.writes)))
     assert all(isinstance(f, Rejected) and f.field for f in packed.refused.values())
-    for place, record in zip(packed.rows, packed.records, strict=True):
+    for place, record in zip(rows, records, strict=True):
         orjson.dumps(record)
         write = call.writes[place]
         assert (record.get("id") == write.id) if write.id else ("id" not in record)
         assert ("C" in record) == ("C" in write.on_create and not write.id)
         if write.key_field and not write.id:
             assert record[write.key_field] == write.key
-    if packed.lane.way is ZohoMethod.UPSERT:
+    if target.method is Method.UPSERT:
         met = [str(w.fields["Email"]).strip().lower() for w in call.writes if w.fields.get("Email")]
-        assert packed.lane.module == "Own" or len(set(met)) == len(met), "two people of one e-mail in one upsert"
-    assert call.cost == pack.cost(len(packed.records))
+        assert target.object == "Own" or len(set(met)) == len(met), "two people of one e-mail in one upsert"
+    assert call.cost == pack.cost(len(records))
 
 
 @given(st.integers(0, 450), st.sampled_from(["Tasks", "Leads"]))
 def test_as_few_calls_as_there_can_be(count: int, module: str) -> None:
     listed = [Write(key=str(n), object=module, key_field="K", fields={"Email": f"{n}@x.example"}) for n in range(count)]
-    assert len(pack.pack(listed)) == -(-count // ROWS)
+    assert len(PACKER.pack(listed)) == -(-count // ROWS)
 
 
 def test_lanes_that_alternate_fill_their_calls() -> None:
     listed = [Write(key=str(n), object=("Tasks", "Calls")[n % 2], key_field="K", group=str(n)) for n in range(400)]
-    assert len(pack.pack(listed)) == 4
+    assert len(PACKER.pack(listed)) == 4
 
 
 def test_large_records_are_spread() -> None:
     listed = [Write(key=str(n), object="Tasks", key_field="K", fields={"D": "ü" * 32_000}) for n in range(100)]
-    calls = pack.pack(listed)
+    calls = PACKER.pack(listed)
     assert len(calls) == 2
-    assert all(len(orjson.dumps(call.payload.records)) <= pack.CALL_BYTES + 200 for call in calls)
+    assert all(len(orjson.dumps(call.payload.bundles[0].records)) <= pack.CALL_BYTES + 200 for call in calls)
 
 
 def test_the_ways_of_writing() -> None:
-    def way(object: str, key_field: str = "", id: str = "") -> tuple[ZohoMethod, str, str]:
-        lane = pack.lane_of(Write(key="k", object=object, key_field=key_field, id=id))
-        return lane.way, lane.method, lane.path
+    def way(object: str, key_field: str = "", id: str = "") -> tuple[Method, str, str]:
+        target = pack.target_of(Write(key="k", object=object, key_field=key_field, id=id))
+        return target.method, *pack.request_of(target)
 
-    assert way(object="Leads", key_field="K") == (ZohoMethod.UPSERT, "POST", "/Leads/upsert")
-    assert way(object="Leads") == (ZohoMethod.CREATE, "POST", "/Leads")
-    assert way(object="Tasks", key_field="K") == (ZohoMethod.CREATE, "POST", "/Tasks")
-    assert way(object="Notes") == (ZohoMethod.CREATE, "POST", "/Notes")
-    assert way(object="Tasks", key_field="K", id="7") == (ZohoMethod.UPDATE, "PUT", "/Tasks")
+    assert way(object="Leads", key_field="K") == (Method.UPSERT, "POST", "/Leads/upsert")
+    assert way(object="Leads") == (Method.CREATE, "POST", "/Leads")
+    assert way(object="Tasks", key_field="K") == (Method.CREATE, "POST", "/Tasks")
+    assert way(object="Notes") == (Method.CREATE, "POST", "/Notes")
+    assert way(object="Tasks", key_field="K", id="7") == (Method.UPDATE, "PUT", "/Tasks")
 
 
 def test_check_fields_begin_with_our_key() -> None:
     def fields(module: str, **values: str) -> list[str]:
-        call = pack.pack([Write(key="k", object=module, key_field="K", fields=dict(values))])[0]
-        return list(call.payload.check_fields)
+        call = PACKER.pack([Write(key="k", object=module, key_field="K", fields=dict(values))])[0]
+        return pack.check_fields(call.payload.bundles[0])
 
     assert fields("Leads", Email="a@x.example") == ["K", "Email"]
     assert fields("Leads", Last_Name="L") == ["K"]
@@ -117,7 +122,7 @@ def test_check_fields_begin_with_our_key() -> None:
 
 def test_links() -> None:
     def record(module: str, **links: Link) -> dict[str, object]:
-        return record_of(Write(key="k", object=module, links=links), ZohoMethod.CREATE)
+        return record_of(Write(key="k", object=module, links=links), Target(module, Method.CREATE))
 
     contact, lead, deal = Link("Contacts", "1"), Link("Leads", "2"), Link("Deals", "3")
     assert record("Tasks", Who_Id=contact) == {"Who_Id": {"id": "1"}}

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.connector import Link, Write, Written
+from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.zoho.destination import LookUp, outcome
 from syncd.connectors.crm.zoho.errors import CODES, MULTIPLE, answer_failure, parts
-from syncd.connectors.crm.zoho.pack import CallTarget, ZohoMethod
 from syncd.errors import Failure, Misconfigured, QuotaExhausted, Rejected, StaleReference, Transient
 from tests.unit.crm.test_zoho_errors import CREATE, NOW, TASK, UPSERT, error, response
 
 LEAD = Write(key="k", object="Leads", key_field="Syncd_Key")
-UPDATE = CallTarget("Tasks", ZohoMethod.UPDATE)
+UPDATE = Target("Tasks", Method.UPDATE)
 
 
 def several(*errors: Any, code: str = MULTIPLE) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_two_people_are_both_listed_and_read_before_one_of_them_counts() -> None
 
 
 @pytest.mark.parametrize("lane", [CREATE, UPSERT, UPDATE])
-def test_every_wrong_field_is_named(lane: CallTarget) -> None:
+def test_every_wrong_field_is_named(lane: Target) -> None:
     meant = outcome(lane, LEAD, several(TOO_LONG, MISSING))
     assert isinstance(meant, Rejected)
     for word in ("Subject", "255", "Call_Type"):

@@ -30,11 +30,12 @@ from syncd.connector import (
     Written,
 )
 from syncd.connectors.crm.directory import everybody, with_deals
+from syncd.connectors.crm.packing import Bundle, Packed
+from syncd.connectors.crm.record import Method
 from syncd.connectors.crm.salesforce import describe, pack, soql
 from syncd.connectors.crm.salesforce.auth import is_pem, sign_in_of
-from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
+from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subrequest, Subresponse
 from syncd.connectors.crm.salesforce.errors import WHOLE, answer_failure, failure
-from syncd.connectors.crm.salesforce.pack import Collection, SalesforceMethod, SalesforcePayload
 from syncd.connectors.crm.salesforce.people import SalesforceDirectory, ask, ask_deals, ask_named, open_deals
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.setup import Setup
@@ -64,6 +65,7 @@ class Salesforce(DestinationDefaults):
         self._name = context.name
         self._region = context.region
         self._composite = settings.composite
+        self._packer = pack.packer(composite=settings.composite)
         self._headers = _headers(settings)
 
     def sign_in(self) -> SignIn:
@@ -112,31 +114,31 @@ class Salesforce(DestinationDefaults):
         return LINKS.get(field, ())
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
-        return pack.pack(writes, composite=self._composite)
+        return self._packer.pack(writes)
 
     def send(self, call: Call) -> list[Outcome]:
         """Performs the call. A collection that is refused as a whole because of some of its records is sent again without
         them (a few extra calls), so that a bad row harms only itself."""
-        packed: SalesforcePayload = call.payload
+        packed: Packed = call.payload
         outcomes: dict[int, Outcome] = dict(packed.refused)
-        if packed.collections:
-            answers = self._client.send([c.part(self._headers) for c in packed.collections])
-            suspects: list[Collection] = []
-            for collection, answer in zip(packed.collections, answers, strict=True):
+        if packed.bundles:
+            answers = self._client.send([_part(c, self._headers) for c in packed.bundles])
+            suspects: list[Bundle] = []
+            for collection, answer in zip(packed.bundles, answers, strict=True):
                 outcomes.update(_outcomes(collection, answer, suspects))
             while suspects:
                 outcomes.update(self._again(suspects))
         _raise_if_all(outcomes)
         return [outcomes[place] for place in range(len(call.writes))]
 
-    def _again(self, suspects: list[Collection]) -> dict[int, Outcome]:
+    def _again(self, suspects: list[Bundle]) -> dict[int, Outcome]:
         """Sends as many suspects as a call takes, taking them off the list and putting smaller ones on it."""
         size = HEAVY if self._composite else 1
         now = suspects[:size]
         del suspects[:size]
         outcomes: dict[int, Outcome] = {}
         try:
-            answers = self._client.send([c.part(self._headers) for c in now])
+            answers = self._client.send([_part(c, self._headers) for c in now])
         except Failure as failed:  # what the first call settled stays settled: this concerns these rows alone
             failed.about_call()
             return {row: failed for c in now for row in c.rows}
@@ -215,40 +217,48 @@ def _headers(settings: SalesforceSettings) -> dict[str, str]:
     }
 
 
-def _outcomes(collection: Collection, answer: Subresponse, suspects: list[Collection]) -> dict[int, Outcome]:
+def _part(bundle: Bundle, headers: Mapping[str, str]) -> Subrequest:
+    path = "/composite/sobjects"
+    if bundle.target.method is Method.UPSERT:
+        path += f"/{bundle.target.object}/{bundle.target.key_field}"
+    method = "POST" if bundle.target.method is Method.CREATE else "PATCH"
+    return Subrequest(method, path, {"allOrNone": False, "records": bundle.records}, headers)
+
+
+def _outcomes(collection: Bundle, answer: Subresponse, suspects: list[Bundle]) -> dict[int, Outcome]:
     """What an answer means for each record; records to send again, in smaller collections, go to `suspects`."""
     if not answer.ok:
         return _refused(collection, answer, suspects)
     rows = answer.body
     if not isinstance(rows, list) or len(rows) != len(collection.rows):
         lost = Ambiguous(
-            f"{len(collection.rows)} {collection.object} records were answered with other than so many rows"
+            f"{len(collection.rows)} {collection.target.object} records were answered with other than so many rows"
         ).about_call()
         return dict.fromkeys(collection.rows, lost)
     return {place: _row(collection, row) for place, row in zip(collection.rows, rows, strict=True)}
 
 
-def _row(collection: Collection, row: Any) -> Outcome:
+def _row(collection: Bundle, row: Any) -> Outcome:
     if not isinstance(row, Mapping):
         return Ambiguous("a row was answered with something that is not an object", code="row")
     if row.get("success") is True and row.get("id"):
-        known = {SalesforceMethod.CREATE: True, SalesforceMethod.UPDATE: False}.get(collection.way)
+        known = {Method.CREATE: True, Method.UPDATE: False}.get(collection.target.method)
         created = row.get("created")
         return Written(str(row["id"]), created if isinstance(created, bool) else known)
     if row.get("errors"):
-        return failure(row["errors"], key_field=collection.key_field)
+        return failure(row["errors"], key_field=collection.target.key_field)
     return Ambiguous("a row was answered without an id and without an error", code="row")
 
 
-def _refused(collection: Collection, answer: Subresponse, suspects: list[Collection]) -> dict[int, Outcome]:
+def _refused(collection: Bundle, answer: Subresponse, suspects: list[Bundle]) -> dict[int, Outcome]:
     """A collection refused as a whole wrote nothing. Where records can be to blame, those that have the field named are
     blamed and the others sent again; where no field is named, halves are tried."""
-    meant = answer_failure(answer.status, answer.body, write=True, key_field=collection.key_field)
+    meant = answer_failure(answer.status, answer.body, write=True, key_field=collection.target.key_field)
     blameable = isinstance(meant, Rejected | Misconfigured) and getattr(meant, "scope", Scope.RULE) is Scope.RULE
     if not blameable or len(collection.rows) == 1:
         return dict.fromkeys(collection.rows, meant)
     name = str(getattr(meant, "field", ""))
-    if name and name.lower() != collection.key_field.lower():
+    if name and name.lower() != collection.target.key_field.lower():
         having = [any(k.lower() == name.lower() for k in record) for record in collection.records]
         if any(having):
             rest = [place for place, has in enumerate(having) if not has]
@@ -263,16 +273,16 @@ def _refused(collection: Collection, answer: Subresponse, suspects: list[Collect
     return {}
 
 
-def _with_place(collection: Collection, meant: Misconfigured) -> Misconfigured:
+def _with_place(collection: Bundle, meant: Misconfigured) -> Misconfigured:
     """The failure with what only we know of it: which object and key field the address of the call names."""
-    if meant.code not in WHOLE or not collection.key_field:
+    if meant.code not in WHOLE or not collection.target.key_field:
         return meant
-    place = f"{collection.object}.{collection.key_field}"
+    place = f"{collection.target.object}.{collection.target.key_field}"
     text = f"{meant.message} (is {place} there, an External ID, and visible to syncd's user?)"
-    return Misconfigured(text, code=meant.code, scope=meant.scope, field=collection.key_field)
+    return Misconfigured(text, code=meant.code, scope=meant.scope, field=collection.target.key_field)
 
 
-def _by_shape(collection: Collection, meant: Misconfigured, suspects: list[Collection]) -> dict[int, Outcome]:
+def _by_shape(collection: Bundle, meant: Misconfigured, suspects: list[Bundle]) -> dict[int, Outcome]:
     """A fault of a rule whose field is not named: records of other rules have other fields, so those with the same fields are
     tried together. One set of fields alone is to blame."""
     shapes: dict[frozenset[str], list[int]] = {}

@@ -31,10 +31,11 @@ from syncd.connector import (
 )
 from syncd.connectors.accounts.zoho import sign_in_of
 from syncd.connectors.crm.directory import everybody, with_deals
+from syncd.connectors.crm.packing import Bundle, Packed
+from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.zoho import coql, describe, pack, setup
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import ZohoError, ZohoMeaning, failure, parts, together
-from syncd.connectors.crm.zoho.pack import CallTarget, ZohoMethod, ZohoPayload
 from syncd.connectors.crm.zoho.people import Search, ask_deals, ask_named, directory_of, open_deals
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
@@ -130,45 +131,45 @@ class Zoho(DestinationDefaults):
         return LINKS.get(field, ())
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
-        return pack.pack(writes)
+        return pack.PACKER.pack(writes)
 
     def send(self, call: Call) -> list[Outcome]:
         """Performs the call. Records that are there already under our key are looked up when Zoho does not tell their id."""
-        packed: ZohoPayload = call.payload
+        packed: Packed = call.payload
         outcomes: dict[int, Outcome] = dict(packed.refused)
-        if packed.records:
-            lane = packed.lane
-            rows = self._write(packed, call.cost)
-            for place, row in zip(packed.rows, rows, strict=True):
-                outcomes[place] = outcome(lane, call.writes[place], row)
-            _narrow(lane, outcomes)
-            self._name(lane, call.writes, outcomes)
+        for bundle in packed.bundles:
+            rows = self._write(bundle, call.cost)
+            for place, row in zip(bundle.rows, rows, strict=True):
+                outcomes[place] = outcome(bundle.target, call.writes[place], row)
+            _narrow(bundle.target, outcomes)
+            self._name(bundle.target, call.writes, outcomes)
         return [outcomes[place] for place in range(len(call.writes))]
 
-    def _write(self, packed: ZohoPayload, cost: float) -> list[Any]:
-        lane = packed.lane
+    def _write(self, bundle: Bundle, cost: float) -> list[Any]:
+        target = bundle.target
+        method, path = pack.request_of(target)
         try:
-            return self._client.write(lane.method, lane.path, self._body(packed), cost)
+            return self._client.write(method, path, self._body(bundle), cost)
         except Misconfigured as wrong:
             if wrong.scope is not Scope.RULE:
                 raise
-            field, text = wrong.field, f"{lane.module}: {wrong.message}"
+            field, text = wrong.field, f"{target.object}: {wrong.message}"
             if field == CHECK_FIELDS:
-                field = lane.key_field
-                text = f'{field} must be a field of {lane.module} with "Do not allow duplicate values"'
+                field = target.key_field
+                text = f'{field} must be a field of {target.object} with "Do not allow duplicate values"'
             raise Misconfigured(text, code=wrong.code, scope=Scope.RULE, field=field) from None
 
-    def _body(self, packed: ZohoPayload) -> dict[str, Any]:
-        body: dict[str, Any] = {"data": packed.records}
-        if packed.check_fields:
-            body[CHECK_FIELDS] = packed.check_fields
+    def _body(self, bundle: Bundle) -> dict[str, Any]:
+        body: dict[str, Any] = {"data": bundle.records}
+        if by := pack.check_fields(bundle):
+            body[CHECK_FIELDS] = by
         if self._settings.trigger is not None:
             body["trigger"] = list(self._settings.trigger)
-        if self._settings.lar_id and packed.lane.module == "Leads" and packed.lane.way is not ZohoMethod.UPDATE:
+        if self._settings.lar_id and bundle.target.object == "Leads" and bundle.target.method is not Method.UPDATE:
             body["lar_id"] = self._settings.lar_id
         return body
 
-    def _name(self, lane: CallTarget, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
+    def _name(self, target: Target, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
         """Looks up, by our key, records that are written without knowing their id, and those that may be; where the
         look-up fails, they are sent again."""
         nameless = [
@@ -177,9 +178,9 @@ class Zoho(DestinationDefaults):
         if not nameless:
             return
         ids: dict[str, str] = {}
-        why = f"it is there already, but is not found by {lane.key_field}"
+        why = f"it is there already, but is not found by {target.key_field}"
         try:
-            ids = self.find(lane.module, lane.key_field, [writes[place].key for place in nameless])
+            ids = self.find(target.object, target.key_field, [writes[place].key for place in nameless])
         except Failure as failed:
             why = f"it is there already; its id could not be looked up: {failed}"
             outcomes.update((place, Transient(why, code="DUPLICATE_DATA")) for place in nameless)
@@ -267,30 +268,30 @@ def _about_people() -> Iterator[None]:
         raise Misconfigured(text, code=wrong.code, scope=Scope.DESTINATION, field=wrong.field) from None
 
 
-def outcome(lane: CallTarget, write: Write, row: Any) -> Outcome:
+def outcome(target: Target, write: Write, row: Any) -> Outcome:
     """What one `data[i]` means. Written without an id: the record is there under our key, and has to be looked up."""
     if not isinstance(row, Mapping):
         return Ambiguous("a record was answered with something that is not an object", code="rows")
     if row.get("status") == "success":
         details = row.get("details")
         id_ = str(details.get("id") or "") if isinstance(details, Mapping) else ""
-        return Written(id_, _created(lane, row)) if id_ else Ambiguous("a success without an id", code="rows")
-    meant = [_meaning(lane, write, one) for one in parts(row)]
+        return Written(id_, _created(target, row)) if id_ else Ambiguous("a success without an id", code="rows")
+    meant = [_meaning(target, write, one) for one in parts(row)]
     there = [one for one in meant if isinstance(one, Written)]
     return there[0] if there else together([one for one in meant if isinstance(one, Failure)])
 
 
-def _meaning(lane: CallTarget, write: Write, one: ZohoError) -> Outcome:
+def _meaning(target: Target, write: Write, one: ZohoError) -> Outcome:
     """What one error of a row means."""
     if write.id and one.code.startswith("ALREADY_"):
         return Written(write.id, created=False)
     if one.meaning is ZohoMeaning.DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
-        return _duplicate_key(lane, one)
-    if one.meaning is ZohoMeaning.DUPLICATE and write.key_field and not one.field and lane.way is ZohoMethod.CREATE:
+        return _duplicate_key(target, one)
+    if one.meaning is ZohoMeaning.DUPLICATE and write.key_field and not one.field and target.method is Method.CREATE:
         return LookUp(one.text, code=one.code, otherwise=failure(one))
     if one.meaning is ZohoMeaning.DUPLICATE and one.existing:
         # An account may keep email addresses unique across Leads and Contacts: the record may be in another module.
-        holders = tuple((module or lane.module, id_) for module, id_ in one.existing)
+        holders = tuple((module or target.object, id_) for module, id_ in one.existing)
         named = ", ".join(f"{module} {id_}" for module, id_ in holders)
         return Rejected(f"{one.text}: {named} has this {one.field}", code=one.code, field=one.field, existing=holders)
     if one.code == "INVALID_DATA" and _link_of(write, one.field):
@@ -301,28 +302,28 @@ def _meaning(lane: CallTarget, write: Write, one: ZohoError) -> Outcome:
     return failure(one)
 
 
-def _narrow(lane: CallTarget, outcomes: dict[int, Outcome]) -> None:
+def _narrow(target: Target, outcomes: dict[int, Outcome]) -> None:
     """A right that is missing for some records must not stop the others: when it is one record's (an update, or others of
     the call were written) that record is refused, else the rule is held."""
-    single = lane.way is ZohoMethod.UPDATE or any(isinstance(o, Written) for o in outcomes.values())
+    single = target.method is Method.UPDATE or any(isinstance(o, Written) for o in outcomes.values())
     for place, one in outcomes.items():
         if isinstance(one, Misconfigured) and one.code in ROW_RIGHTS:
             held = Misconfigured(one.message, code=one.code, scope=Scope.RULE)
             outcomes[place] = Rejected(one.message, code=one.code) if single else held
 
 
-def _created(lane: CallTarget, row: Mapping[str, Any]) -> bool | None:
-    if lane.way is ZohoMethod.UPSERT:
+def _created(target: Target, row: Mapping[str, Any]) -> bool | None:
+    if target.method is Method.UPSERT:
         return {"insert": True, "update": False}.get(str(row.get("action")))
-    return lane.way is ZohoMethod.CREATE
+    return target.method is Method.CREATE
 
 
-def _duplicate_key(lane: CallTarget, one: ZohoError) -> Outcome:
+def _duplicate_key(target: Target, one: ZohoError) -> Outcome:
     """Our own key is taken. By an insert: done before. By an upsert: Zoho found the record and will not update it, since it
     was converted meanwhile (or changed at this very moment): the person has another record now."""
-    if lane.way is ZohoMethod.CREATE:
+    if target.method is Method.CREATE:
         return Written(one.existing[0][1] if one.existing else "", created=False)
-    if lane.module == "Leads":
+    if target.object == "Leads":
         return StaleReference(f"{one.text}: a lead with this key was converted or deleted", code=one.code)
     return Transient(one.text, code=one.code)
 
