@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import inspect
 import typing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from syncd import capabilities as can
 from syncd import connector as contract
 from syncd.connector import Connector
+
+if TYPE_CHECKING:
+    from syncd.mapping.model import Verb
 
 ABILITIES: tuple[tuple[str, str, str, type[Any]], ...] = (
     ("source", "poll", "read on schedule", contract.PollingSource),
@@ -65,8 +68,8 @@ def kinds_of_write(connector: Connector[Any]) -> list[dict[str, Any]]:
     bare = object.__new__(built)  # `keying` is pure and of the object alone
     rows = []
     for name, key, verb in _written(connector.name):
-        if verb == "update":
-            rows.append({"object": name, "kind": verb, "enforced": True})
+        if verb.own_record:
+            rows.append({"object": name, "kind": verb.word, "enforced": True})
             continue
         try:
             keying = bare.keying(name, key)
@@ -76,18 +79,19 @@ def kinds_of_write(connector: Connector[Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _written(name: str) -> list[tuple[str, str, str]]:
+def _written(name: str) -> list[tuple[str, str, Verb]]:
     """(object, key field, verb) of the shipped mapping, each once; without one, anything with a key."""
     from syncd.mapping import load_mapping
     from syncd.mapping.shipped import shipped_mappings
+    from syncd.mapping.verbs import UPSERT
 
     shipped = shipped_mappings().get(name)
     if shipped is None:
-        return [("(any)", "key", "upsert")]
+        return [("(any)", "key", UPSERT)]
     parts = load_mapping(shipped).parts
-    made = [(rule.object, rule.key, rule.verb) for rule in parts.rules]
+    made: list[tuple[str, str, Verb]] = [(rule.object, rule.key, rule.verb) for rule in parts.rules]
     if parts.create is not None:
-        made.append((parts.create.object, parts.create.key, "upsert"))
+        made.append((parts.create.object, parts.create.key, UPSERT))
     return list(dict.fromkeys(made))
 
 

@@ -59,7 +59,7 @@ class Filling:
                 kept = write
             if kept is not None:
                 made[id(work)] = kept
-                if work.draft.update:
+                if work.draft.own_record:
                     brought[kept.id].update(kept.fields, **dict.fromkeys(kept.clear))
         return [(work, made[id(work)]) for work, _ in ready if id(work) in made]
 

@@ -14,15 +14,14 @@ import msgspec
 
 from syncd.config.models import Switch
 from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
+from syncd.dispatch.person_names import PEOPLE_NAME
 from syncd.mapping.model import About, CompiledMapping, Draft, Skipped
-from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY, not_taken, not_theirs
-from syncd.signals import NAMESPACE, Person, Signal, frame, split_name
+from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY
+from syncd.signals import NAMESPACE, Signal, frame
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
 
 PEOPLE_CREATE = "people.create"
-PEOPLE_NAME = "people.name"
-"""The rule that gives a record which syncd made of an address or a number alone the name that a later signal tells."""
 ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "skipped")
 """A delivery's state is the first of these that any of its writes has."""
 _AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"}
@@ -189,71 +188,15 @@ def no_link_is_known(object: str, field: str) -> Sequence[str]:
     return ()
 
 
-def needs_name(person: Person) -> bool:
-    """Whether a signal tells no name of the person, or only their address or number."""
-    return person.name in ("", person.email, person.phone)
-
-
-def lacks_name(name: str, person: Person) -> bool:
-    """Whether a record's name is only the address or number that syncd made it of."""
-    return not any(sign.isalpha() for sign in name) or name.casefold() == person.email
-
-
-def named_draft(mapping: CompiledMapping, signal: Signal) -> Draft | None:
-    """What gives the record of a new person, made of their address or number alone, the name that this signal tells: written
-    only if the address or number still stands in the field. None when the mapping makes no such record."""
-    person = signal.person
-    marks = tuple(mark for mark in (person.email, person.phone) if mark)
-    if needs_name(person) or PEOPLE_CREATE not in mapping.key_fields():
-        return None
-    new = mapping.stranger(signal)
-    bare = [
-        mapping.stranger(msgspec.structs.replace(signal, person=Person(email=email, phone=phone))).fields
-        for email, phone in ((person.email, ""), ("", person.phone), (person.email, person.phone))
-        if email or phone
-    ]
-    names = {
-        field: value
-        for field, value in new.fields.items()
-        if value not in marks and all(fields.get(field) in marks for fields in bare)
-    }
-    if new.faults or not names:
-        return None
-    fill = {
-        field: value
-        for field, value in new.fields.items()
-        if field not in names and not all(field in fields for fields in bare)
-    }
-    stands: dict[str, object] = dict.fromkeys(names, marks)
-    return replace(
-        new,
-        rule=PEOPLE_NAME,
-        key_field="",
-        fields=names,
-        on_create={},
-        owners=(),
-        update=True,
-        fill=fill,
-        only_if=stands,
-    )
-
-
-def with_name(signal: Signal, name: str) -> Signal:
-    """The signal with the name that the CRM has of the person."""
-    first, last = split_name(name)
-    person = msgspec.structs.replace(signal.person, name=name, first_name=first, last_name=last)
-    return msgspec.structs.replace(signal, person=person)
-
-
 def link_up(
     work: Work, person: PersonMatch | None, takes: Takes = no_link_is_known, account_object: str = "Account"
 ) -> Write | str | None:
     """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record. `takes`: which
     objects a link field of an object takes, () where the CRM says nothing of it; `account_object`: its companies."""
     draft, links = work.draft, {}
-    if draft.update and (why := not_theirs(draft, person.object) if person else NOBODY):
-        return why
-    if person and (why := not_taken(draft, person.object)):
+    if draft.own_record and person is None:
+        return NOBODY
+    if person and (why := draft.verb.unwanted(draft, person.object)):
         return why
     account = person.account if person else ""
     group = account or (person.id if person else "")
@@ -283,6 +226,7 @@ def link_up(
         if not about:
             return NO_ACCOUNT if draft.about is About.ACCOUNT else NOBODY
         key = write_key(about, draft.rule)
+    theirs = draft.verb.written_to(draft, person)
     return Write(
         key=key,
         object=draft.object,
@@ -291,7 +235,7 @@ def link_up(
         on_create=draft.on_create,
         clear=draft.clear,
         links=links,
-        id=person.id if draft.update and person else work.row.crm_id,
+        id=theirs.id if theirs else work.row.crm_id,
         group=group or key,
     )
 
@@ -335,25 +279,34 @@ def in_order(works: Sequence[Work], siblings: Sequence[Sibling], now: int) -> li
     crm_id = next((one.crm_id for one in reversed(written) if one.crm_id), "")
     ready: list[Work] = []
     for work in sorted(works, key=lambda one: one.rank):
-        row = work.row
-        if (
-            work.draft.overwrites and written and written[-1].rank > work.rank
-        ):  # also when in doubt: whatever became of it, newer data is there
-            in_doubt = row.state in ("sending", "doubt")
-            work.row = skip(msgspec.structs.replace(row, state="pending") if in_doubt else row, SUPERSEDED)
-            continue
-        if row.due_at > now:
-            continue
-        due = [other.due_at for other in open_ones if _waits_for(work, other)]
-        if due:
-            reason = row.reason or "waits for another write of its record"
-            work.row = msgspec.structs.replace(row, due_at=max(now + 1000, *due), reason=reason)
-            open_ones.append(_as_sibling(work))
-            continue
-        if crm_id and not row.crm_id and not row.stale_once and not work.draft.update:
-            work.row = msgspec.structs.replace(row, crm_id=crm_id)
-        ready.append(work)
+        if _came_too_late(work, written):
+            work.row = _superseded(work.row)
+        elif work.row.due_at <= now:
+            if due := [other.due_at for other in open_ones if _waits_for(work, other)]:
+                reason = work.row.reason or "waits for another write of its record"
+                work.row = msgspec.structs.replace(work.row, due_at=max(now + 1000, *due), reason=reason)
+                open_ones.append(_as_sibling(work))
+                continue
+            if crm_id and _takes_id(work):
+                work.row = msgspec.structs.replace(work.row, crm_id=crm_id)
+            ready.append(work)
     return ready
+
+
+def _came_too_late(work: Work, written: Sequence[Sibling]) -> bool:
+    """Whether a later write of the record is there, which this one would undo."""
+    return work.draft.overwrites and bool(written) and written[-1].rank > work.rank
+
+
+def _superseded(row: WriteRow) -> WriteRow:
+    """Also when it is in doubt: whatever became of it, newer data is there."""
+    in_doubt = row.state in ("sending", "doubt")
+    return skip(msgspec.structs.replace(row, state="pending") if in_doubt else row, SUPERSEDED)
+
+
+def _takes_id(work: Work) -> bool:
+    """Whether the record's id, known from another write of it, is what this one lacks."""
+    return not work.row.crm_id and not work.row.stale_once and not work.draft.own_record
 
 
 def _waits_for(work: Work, other: Sibling) -> bool:

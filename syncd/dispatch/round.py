@@ -15,7 +15,7 @@ from syncd.capabilities import KnowsLinks, ReadsFields
 from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Destination, Idempotency, Write, WriteKind
 from syncd.dispatch import outcomes as rules
-from syncd.dispatch import pacing, plan
+from syncd.dispatch import pacing, person_names, plan
 from syncd.dispatch.calls import DestinationClient, Paused
 from syncd.dispatch.fill_empty import Filling
 from syncd.dispatch.ledger import Ledger
@@ -50,8 +50,8 @@ class LaneContext:
 
     def keying(self, draft: Draft) -> Idempotency:
         """What writes of this draft are: as the mapping says, else the settings, else the connector."""
-        if draft.update:  # by its id: as good a second time
-            return Idempotency(WriteKind.UPSERT)
+        if (own := draft.verb.idempotency()) is not None:
+            return own
         mark = (draft.object, draft.key_field, draft.kind)
         if mark not in self._kept:
             kept = self.destination.keying(draft.object, draft.key_field)
@@ -148,16 +148,16 @@ class Round:
         needing = {work.taken.signal_id for work in self._works}
         for need in self._needs.values():
             for taken, signal in need.asked:
-                row, found = taken.writes.get(plan.PEOPLE_NAME), need.found
+                row, found = taken.writes.get(person_names.PEOPLE_NAME), need.found
                 begun = row is not None and not row.finished
-                lacks = found is not None and plan.lacks_name(found.name, signal.person)
+                lacks = found is not None and person_names.lacks_name(found.name, signal.person)
                 if (
                     found is None
                     or (row is not None and row.finished)
                     or not (begun or (lacks and taken.signal_id in needing))
                 ):
                     continue
-                draft = plan.named_draft(self._route.mapping, signal)
+                draft = person_names.named_draft(self._route.mapping, signal)
                 if draft is not None and draft.object == found.object and not (found.by_number and signal.person.email):
                     self._give_name(need, taken, signal, draft, now)
                 elif row is not None:
@@ -180,10 +180,10 @@ class Round:
         for work in self._works:
             need = self._needs.get(work.signal.person.identity)
             name = need.row.name if need is not None and need.row is not None else ""
-            if not name or not plan.needs_name(work.signal.person):
+            if not name or not person_names.needs_name(work.signal.person):
                 continue
             if (id_ := work.taken.signal_id) not in drafts:
-                made = self._route.mapping.drafts(plan.with_name(work.signal, name), live=work.taken.live)
+                made = self._route.mapping.drafts(person_names.with_name(work.signal, name), live=work.taken.live)
                 drafts[id_] = {one.rule: one for one in made if isinstance(one, Draft) and not one.faults}
             work.draft = drafts[id_].get(work.draft.rule, work.draft)
 

@@ -210,7 +210,7 @@ class Sender:
                 attempts.append(rules.attempt(work.taken.signal_id, work.row.rule, outcome, now))
                 if isinstance(outcome, StaleReference):
                     stale.add(work.signal.person.identity)
-                    if work.draft.update and not work.row.finished:
+                    if work.draft.own_record and not work.row.finished:
                         rows += [(work.taken, row) for row in plan.reopened(work.taken, now)]
             if write.key in self._chains:
                 again.extend(self._next_of_chain(works[-1], write))
@@ -254,4 +254,4 @@ class Sender:
 
 def _of_sibling(work: Work, write: Write) -> Write:
     """The write with the id that the record has by now; a person's own record is known by theirs."""
-    return write if work.draft.update else msgspec.structs.replace(write, id=work.row.crm_id)
+    return write if work.draft.own_record else msgspec.structs.replace(write, id=work.row.crm_id)

@@ -17,7 +17,8 @@ from syncd.connector import Idempotency, WriteKind
 from syncd.errors import Fault
 from syncd.mapping.bounds import literal, longest, shortens, type_of
 from syncd.mapping.loading import Mapping as LoadedMapping
-from syncd.mapping.uses import MappedRecord, Role, Use, lookups_of, people_objects, records_of
+from syncd.mapping.mapped_records import MappedRecord, Role, Use
+from syncd.mapping.uses import lookups_of, people_objects, records_of
 
 KEY_LENGTH = 36
 """Characters of syncd's key, a UUID as text."""
@@ -131,7 +132,7 @@ def _record(mapping: LoadedMapping, record: MappedRecord, crm: CrmDescription) -
             continue
         for level, message, hint in (*_rights(use, known), *_value(use, known), *_points(use, known, mapping)):
             yield say(level, use.place, message, hint)
-    if record.update:
+    if record.own:
         yield say(Level.OK, record.place, f"{record.object}: updated by its id")
         return
     filled = {use.field.casefold() for use in record.uses if use.role is not Role.CLEAR}
@@ -239,25 +240,35 @@ def _kind(record: MappedRecord, crm: CrmDescription, say: Callable[..., Remark])
     own = crm.keying(record.object, record.key)
     stated = record.kind or crm.kinds.get(record.object, "")
     kind = WriteKind(stated) if stated else own.kind
+    by = f" (stated: {stated})" if stated else ""
     key = crm.find(record.object, record.key) if record.key else None
-    place = record.key_place
     if record.key and key is None:
         return  # said already
-    by = f" (stated: {stated})" if stated else ""
-    if key is not None and kind is WriteKind.UPSERT and not key.key:
+    if key is not None and (remark := _key_fault(record, key, Idempotency(kind, own.enforced), by)):
+        level, message, hint = remark
+        yield say(level, record.key_place, message, hint)
+        return
+    words = KINDS[kind].format(key=key.name if key else record.key)
+    if kind is WriteKind.UPSERT and key is not None and not key.unique:
+        words += ", which is not enforced as unique: what is in doubt waits before it is sent again"
+    yield say(Level.OK, record.key_place, f"{record.object}: {words}{by}")
+
+
+def _key_fault(
+    record: MappedRecord, key: FieldDescription, keying: Idempotency, by: str
+) -> tuple[Level, str, str] | None:
+    """What is wrong with the field of the key for writes of this kind. `by`: who says that they are of this kind."""
+    upsert = keying.kind is WriteKind.UPSERT
+    if upsert and not key.key:
         message = f"{record.object} cannot be upserted by {key.name}{by}: it is not marked as a key of records"
-        yield say(Level.FAULT, place, message, "make it an external id or unique, or state another kind: findable")
-    elif key is not None and kind is WriteKind.UNIQUE and not key.unique:
+        return Level.FAULT, message, "make it an external id or unique, or state another kind: findable"
+    if keying.kind is WriteKind.UNIQUE and not key.unique:
         message = f"{record.object}.{key.name} is not unique{by}: a write in doubt would be there twice"
-        yield say(Level.FAULT, place, message, f"make it unique, or say kinds: {{{record.object}: findable}}")
-    elif key is not None and kind is WriteKind.UPSERT and own.enforced and not key.unique:
+        return Level.FAULT, message, f"make it unique, or say kinds: {{{record.object}: findable}}"
+    if upsert and keying.enforced and not key.unique:
         message = f"{record.object}.{key.name} is not unique: two writers at once would both make a record"
-        yield say(Level.WARNING, place, message, "make it unique")
-    else:
-        words = KINDS[kind].format(key=key.name if key else record.key)
-        if kind is WriteKind.UPSERT and key is not None and not key.unique:
-            words += ", which is not enforced as unique: what is in doubt waits before it is sent again"
-        yield say(Level.OK, place, f"{record.object}: {words}{by}")
+        return Level.WARNING, message, "make it unique"
+    return None
 
 
 # --------------------------------------------------------------------------------------------------------- look-ups

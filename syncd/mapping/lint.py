@@ -79,9 +79,8 @@ def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
     place = mapping.document.fault
     for index, pattern in enumerate(rule.signals):
         yield from _fits_nothing(mapping, (*rule.place, "signals", index), pattern)
-    if rule.verb == "create" and not rule.key:
-        message = f"has no key: its {rule.object} cannot be found again, so an attempt in doubt is never repeated"
-        yield place(rule.place, message, "name the field that holds syncd's key")
+    for path, message, hint in rule.verb.warnings(rule):
+        yield place(path, message, hint)
     for name, target in rule.link.items():
         if target == "deal":
             yield place((*rule.place, "link", name), "is always skipped: no CRM tells a person's open deal yet")

@@ -25,6 +25,7 @@ from syncd.mapping.language import PEOPLE_CREATE, read_mapping
 from syncd.mapping.model import About, Draft, FieldFault, OnConflict, Skipped, Stranger, StrangerPolicy
 from syncd.mapping.parts import MappingParts, RulePart
 from syncd.mapping.values import clean, to_text
+from syncd.mapping.verbs import UPSERT
 from syncd.signals import Person, Signal
 
 Evaluate = Callable[[Signal | None, Person], Any]
@@ -64,11 +65,11 @@ class Rule:
             part.about,
             fields,
             on_create,
+            part.verb,
             tuple(name for name in part.clear if name not in fields),
             part.link,
             part.kind,
             tuple(faults),
-            part.verb == "update",
             fill,
             only_if,
             takes=part.takes,
@@ -138,6 +139,7 @@ class Mapping:
             about=About.PERSON,
             fields=fields,
             on_create=on_create,
+            verb=UPSERT,
             faults=tuple(faults),
             owner_field=create.owner_field if owners else "",
             owners=owners,
@@ -215,11 +217,8 @@ def _compiled(
 
 
 def _rule(part: RulePart, sandbox: Sandbox) -> Rule:
-    # `create` writes once: what it fills is sent while the record is new, and never again
-    once = part.verb == "create"
-    always, first = ({}, {**part.fields, **part.on_create}) if once else (part.fields, part.on_create)
     when = None if part.when is None else compile_value(part.when, sandbox)
-    return Rule(part, compile_groups([always, first, part.fill, part.only_if], sandbox), when, _pattern(part.signals))
+    return Rule(part, compile_groups(part.verb.groups(part), sandbox), when, _pattern(part.signals))
 
 
 def _fingerprint(document: Document, timezone: tzinfo, region: str | None) -> str:

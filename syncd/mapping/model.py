@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from syncd.connector import Lookup
+from syncd.connector import Idempotency, Link, Lookup, PersonMatch
 from syncd.signals import Person, Signal
 
 
@@ -61,12 +61,35 @@ class LinkTakes:
     skip: bool = False
 
 
+class Verb(Protocol):
+    """What a draft's rule does, as far as dispatch and preview ask. `word`: its key in the YAML. `own_record`: it writes a
+    record that the CRM has already, the person's own, by its id."""
+
+    @property
+    def word(self) -> str: ...
+
+    @property
+    def own_record(self) -> bool: ...
+
+    def idempotency(self) -> Idempotency | None:
+        """What its writes are whatever the destination says; None: as the destination says."""
+        ...
+
+    def unwanted(self, draft: Draft, object: str) -> str:
+        """Why it makes nothing of a person whose record is an `object`, "" when it does."""
+        ...
+
+    def written_to(self, draft: Draft, person: PersonMatch | None) -> Link | None:
+        """The record it writes, when that is one which the CRM has of the person; None when it is one of its own."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """One record, before the CRM is asked anything. `links`: field -> what it points at ("person", "account", or another
-    rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person. `update`: it is the
-    person's own record, if that is a record of this object; `fill`: what goes only into fields that are empty there; `only_if`:
-    what must stand there already, for any of it to be written. `owners`: who take turns in `owner_field` of a new
+    rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person. `verb`: what
+    the rule does; `fill`: what goes only into fields that are empty there; `only_if`: what must stand there already, for any
+    of it to be written. `owners`: who take turns in `owner_field` of a new
     person. `takes`: of links that only some people can be put into."""
 
     rule: str
@@ -75,11 +98,11 @@ class Draft:
     about: About
     fields: dict[str, Any]
     on_create: dict[str, Any]
+    verb: Verb
     clear: tuple[str, ...] = ()
     links: dict[str, str] = field(default_factory=dict)
     kind: str = ""
     faults: tuple[FieldFault, ...] = ()
-    update: bool = False
     fill: dict[str, Any] = field(default_factory=dict)
     only_if: dict[str, Any] = field(default_factory=dict)
     owner_field: str = ""
@@ -90,12 +113,17 @@ class Draft:
     def needs_person(self) -> bool:
         """Whether the record cannot be made while the person is not known to the CRM."""
         to_them = any(to in ("person", "account", "deal") for to in self.links.values())
-        return self.update or self.about is About.ACCOUNT or to_them
+        return self.own_record or self.about is About.ACCOUNT or to_them
+
+    @property
+    def own_record(self) -> bool:
+        """Whether it is written into a record that the CRM has already, the person's own."""
+        return self.verb.own_record
 
     @property
     def overwrites(self) -> bool:
         """Whether it writes over what is there, so that an older one may not follow a newer one."""
-        return not self.update or bool(self.fields or self.clear)
+        return not self.own_record or bool(self.fields or self.clear)
 
     @property
     def sent(self) -> dict[str, Any]:

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from syncd.config.yaml_positions import KeyPath
+from syncd.connector import Idempotency, Link, PersonMatch
 from syncd.mapping.compiler import Tree
-from syncd.mapping.model import About, LinkTakes, OnConflict, StrangerPolicy
+from syncd.mapping.mapped_records import MappedRecord
+from syncd.mapping.model import About, Draft, LinkTakes, OnConflict, StrangerPolicy
+from syncd.mapping.reader import MappingReader
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,25 @@ class CreatePart:
 
 
 @dataclass(frozen=True)
+class PeoplePart:
+    """The part `people:`."""
+
+    match: tuple[MatchPart, ...]
+    strangers: tuple[tuple[str, StrangerPolicy], ...]
+    create: CreatePart | None
+    conflict: OnConflict
+
+
+@dataclass(frozen=True)
 class RulePart:
-    """One entry of `rules`; `place` is its path in the YAML. Of a rule that updates: `fill` only fills empty fields, and
-    it writes `only_if` these fields stand in the record already. `takes`: of links that only some people can be put into."""
+    """One entry of `rules`; `place` is its path in the YAML. Of a rule that writes a record which is there: `fill` only fills
+    empty fields, and it writes `only_if` these fields stand in the record already. `takes`: of links that only some people can
+    be put into."""
 
     id: str
     name: str
     signals: tuple[str, ...]
-    verb: str
+    verb: RuleVerb
     object: str
     key: str
     about: About
@@ -56,6 +72,63 @@ class RulePart:
     fill: dict[str, Tree] = field(default_factory=dict)
     only_if: dict[str, Tree] = field(default_factory=dict)
     takes: dict[str, LinkTakes] = field(default_factory=dict)
+
+
+Groups = tuple[dict[str, Tree], dict[str, Tree], dict[str, Tree], dict[str, Tree]]
+"""The fields of a rule as they are compiled: of every write, while the record is new, to fill, only if."""
+
+
+class RuleVerb(ABC):
+    """What a kind of rule does: it reads its part of the YAML, checks and compiles it, tells lint, `check` and preview of it,
+    and dispatch how its record is written. One object each, in `syncd.mapping.verbs`; it keeps nothing."""
+
+    word: ClassVar[str]
+    """Its key in the YAML."""
+    own_record: ClassVar[bool] = False
+    """It writes a record that is in the CRM already, the person's own, known by its id."""
+    refuses: ClassVar[Mapping[str, str]] = {}
+    """Keys that other rules have and this one cannot have, and why."""
+
+    def about(self, reader: MappingReader, parts: Mapping[str, Any], path: KeyPath) -> About:
+        """What its record is about, as the YAML says."""
+        return About(reader.choice(parts, path, "about", list(About), About.SIGNAL))
+
+    @abstractmethod
+    def check(self, reader: MappingReader, rule: RulePart) -> None:
+        """Notes what is wrong with a rule."""
+
+    def check_people(self, reader: MappingReader, rule: RulePart, objects: Collection[str] | None) -> None:
+        """Notes what the rule needs of the people part. `objects`: what people are found or made as; None without one."""
+        if objects is None:
+            for name in rule.link:
+                message = "links people, but the mapping has no people part to find them"
+                reader.fault((*rule.place, "link", name), message)
+            if rule.about in (About.PERSON, About.ACCOUNT):
+                reader.fault((*rule.place, "about"), f"is about a {rule.about}, but the mapping has no people part")
+
+    def groups(self, rule: RulePart) -> Groups:
+        """Its fields, as they are to be compiled."""
+        return rule.fields, rule.on_create, rule.fill, rule.only_if
+
+    @abstractmethod
+    def record(self, rule: RulePart) -> MappedRecord:
+        """What it touches in the CRM."""
+
+    def warnings(self, rule: RulePart) -> Iterator[tuple[KeyPath, str, str]]:
+        """(place, message, hint) of what is probably not meant."""
+        return iter(())
+
+    def idempotency(self) -> Idempotency | None:
+        """What its writes are whatever the destination says; None: as the destination says."""
+        return None
+
+    @abstractmethod
+    def unwanted(self, draft: Draft, object: str) -> str:
+        """Why it makes nothing of a person whose record is an `object`, "" when it does."""
+
+    def written_to(self, draft: Draft, person: PersonMatch | None) -> Link | None:
+        """The record it writes, when that is one which the CRM has of the person; None when it is one of its own."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from syncd.durations import format_duration
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping
 from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger
-from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_taken, not_theirs
+from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER
 from syncd.signals import Signal
 
 
@@ -93,8 +93,8 @@ def _skipped(draft: Draft, signal: Signal, found: PersonMatch | None, why_not: s
 
 
 def _not_theirs(mapping: Mapping, draft: Draft, found: PersonMatch | None) -> str:
-    """Why a rule that updates has nothing to do with this person's record, "" when it has."""
-    return not_theirs(draft, _object(mapping, found)) if draft.update else not_taken(draft, _object(mapping, found))
+    """Why a rule makes nothing of a person with this record, "" when it does."""
+    return draft.verb.unwanted(draft, _object(mapping, found))
 
 
 def _person(mapping: Mapping, signal: Signal, found: PersonMatch | None) -> tuple[str | None, str]:
@@ -132,7 +132,7 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
         about=draft.about.value,
         fields=tuple(each for each in (*links, *fields, *new, *cleared) if each.note != "link" or each.value),
         faults=draft.faults,
-        update=draft.update,
+        update=draft.own_record,
     )
 
 

@@ -29,6 +29,7 @@ from syncd.errors import (
     StaleReference,
     Transient,
 )
+from syncd.mapping import verbs
 from syncd.mapping.model import About, Draft
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
@@ -52,7 +53,7 @@ def work(number: int = 1, *, seconds: int = 0, keying: Idempotency = UPSERT, old
     one = signal(number, at=T0 + timedelta(seconds=seconds))
     taken = Taken(str(one.id), one, "email", True, old, 0, NOW, NOW)
     draft: dict[str, Any] = {
-        name: more.pop(name) for name in ("update", "links", "key_field", "about", "on_create") if name in more
+        name: more.pop(name) for name in ("verb", "links", "key_field", "about", "on_create") if name in more
     }
     keys = {
         "rule": "rule",
@@ -61,6 +62,7 @@ def work(number: int = 1, *, seconds: int = 0, keying: Idempotency = UPSERT, old
         "fields": {"A": 1},
         "on_create": {},
         "about": About.THREAD,
+        "verb": verbs.UPSERT,
     }
     made = Draft(**(keys | draft))
     return Work(taken, one, made, row(**{"state": "pending", "sent_at": 0, **more}), keying)
@@ -95,7 +97,7 @@ def test_an_unfinished_later_one_supersedes_nothing() -> None:
 
 
 def test_a_rule_that_overwrites_nothing_is_not_superseded() -> None:
-    one = work(update=True)
+    one = work(verb=verbs.UPDATE)
     one.draft = replace(one.draft, fields={}, fill={"A": 1})
     assert plan.in_order([one], [sibling(work(2, seconds=1))], NOW) == [one]
 
@@ -116,7 +118,7 @@ def test_the_id_of_the_record_is_taken_from_the_latest_written_one() -> None:
 
 @pytest.mark.parametrize(
     ("more", "crm_id"),
-    [({}, "a"), ({"crm_id": "own"}, "own"), ({"stale_once": True}, ""), ({"update": True}, "")],
+    [({}, "a"), ({"crm_id": "own"}, "own"), ({"stale_once": True}, ""), ({"verb": verbs.UPDATE}, "")],
     ids=["none", "its own", "its record was gone", "the person's record"],
 )
 def test_who_takes_no_id_of_a_sibling(more: dict[str, Any], crm_id: str) -> None:
@@ -228,7 +230,7 @@ def test_a_link_to_a_rule_waits_for_its_record_or_ends_with_it() -> None:
 
 def test_an_update_writes_the_persons_record_and_any_other_rule_its_own() -> None:
     ann = PersonMatch(object="Case", id="p1", role="contact")
-    updated = plan.link_up(work(update=True, crm_id="old"), ann)
+    updated = plan.link_up(work(verb=verbs.UPDATE, crm_id="old"), ann)
     own = plan.link_up(work(crm_id="old"), ann)
     assert isinstance(updated, Write)
     assert isinstance(own, Write)

@@ -12,8 +12,9 @@ import pytest
 from syncd.config.yaml_positions import read_yaml
 from syncd.mapping import load_mapping
 from syncd.mapping.filters import make_filters
-from syncd.mapping.language import CREATE_KEYS, LATER, RULE_KEYS
 from syncd.mapping.lint import warnings_of
+from syncd.mapping.people_reader import CREATE_KEYS
+from syncd.mapping.rules_reader import LATER, RULE_KEYS
 from syncd.mapping.testing import run_tests
 from syncd.mapping.values import PERSON_PARTS, SIGNAL_PARTS, TESTS
 from syncd.signals import Signal

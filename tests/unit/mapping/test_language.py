@@ -15,6 +15,7 @@ from syncd.connector import Lookup, MatchField
 from syncd.errors import ConfigError, UsageError
 from syncd.mapping import Mapping, load_mapping
 from syncd.mapping.model import About, CompiledMapping, Draft, FieldFault, OnConflict, Skipped, Stranger, StrangerPolicy
+from syncd.mapping.verbs import UPSERT
 from syncd.signals import Signal, make_person
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -247,6 +248,7 @@ def test_a_draft() -> None:
             "Layout": {"id": "17"},
         },
         on_create={"Status": "Open"},
+        verb=UPSERT,
         clear=("Old", "Emptied"),
         links={"WhoId": "person", "WhatId": "account"},
         kind="findable",

@@ -38,7 +38,7 @@ def known(object_: str) -> PersonMatch:
 def test_a_draft_of_the_persons_own_record() -> None:
     (draft,) = mapping(f"{RULE}, fields: {{A: 1}}, clear: [B]").drafts(changed(), live=True)
     assert isinstance(draft, Draft)
-    assert (draft.update, draft.about, draft.key_field) == (True, About.PERSON, "")
+    assert (draft.own_record, draft.about, draft.key_field) == (True, About.PERSON, "")
     assert (draft.fields, draft.fill, draft.on_create, draft.clear) == ({"A": 1}, {"Title": "signal 1"}, {}, ("B",))
 
 

@@ -1,0 +1,74 @@
+"""Names of people whose record syncd made of an address or a number alone, and of signals that tell no name. Pure.
+
+The round asks here before it sends: a later signal may give the record its name, and the CRM's name goes into other records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from syncd.mapping.language import PEOPLE_CREATE
+from syncd.mapping.model import CompiledMapping, Draft
+from syncd.mapping.verbs import UPDATE
+from syncd.signals import Person, Signal, split_name
+
+PEOPLE_NAME = "people.name"
+"""The rule that gives a record which syncd made of an address or a number alone the name that a later signal tells."""
+
+
+def needs_name(person: Person) -> bool:
+    """Whether a signal tells no name of the person, or only their address or number."""
+    return person.name in ("", person.email, person.phone)
+
+
+def lacks_name(name: str, person: Person) -> bool:
+    """Whether a record's name is only the address or number that syncd made it of."""
+    return not any(sign.isalpha() for sign in name) or name.casefold() == person.email
+
+
+def named_draft(mapping: CompiledMapping, signal: Signal) -> Draft | None:
+    """What gives the record of a new person, made of their address or number alone, the name that this signal tells: written
+    only if the address or number still stands in the field. None when the mapping makes no such record."""
+    person = signal.person
+    marks = tuple(mark for mark in (person.email, person.phone) if mark)
+    if needs_name(person) or PEOPLE_CREATE not in mapping.key_fields():
+        return None
+    new = mapping.stranger(signal)
+    bare = [
+        mapping.stranger(msgspec.structs.replace(signal, person=Person(email=email, phone=phone))).fields
+        for email, phone in ((person.email, ""), ("", person.phone), (person.email, person.phone))
+        if email or phone
+    ]
+    names = {
+        field: value
+        for field, value in new.fields.items()
+        if value not in marks and all(fields.get(field) in marks for fields in bare)
+    }
+    if new.faults or not names:
+        return None
+    fill = {
+        field: value
+        for field, value in new.fields.items()
+        if field not in names and not all(field in fields for fields in bare)
+    }
+    stands: dict[str, object] = dict.fromkeys(names, marks)
+    return replace(
+        new,
+        rule=PEOPLE_NAME,
+        key_field="",
+        fields=names,
+        on_create={},
+        owners=(),
+        verb=UPDATE,
+        fill=fill,
+        only_if=stands,
+    )
+
+
+def with_name(signal: Signal, name: str) -> Signal:
+    """The signal with the name that the CRM has of the person."""
+    first, last = split_name(name)
+    person = msgspec.structs.replace(signal.person, name=name, first_name=first, last_name=last)
+    return msgspec.structs.replace(signal, person=person)

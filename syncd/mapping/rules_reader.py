@@ -1,0 +1,109 @@
+"""Reads one entry of `rules:`; what only some kinds of rule have, their verb reads and checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from syncd.config.yaml_positions import KeyPath
+from syncd.connector import WriteKind
+from syncd.mapping.model import LinkTakes
+from syncd.mapping.parts import RulePart
+from syncd.mapping.reader import MappingReader
+from syncd.mapping.verbs import UPSERT, VERBS
+
+LATER = {"notify": "notifications", "convert": "conversion of leads"}
+RULE_KEYS = (
+    *("id", "name", "signals", *VERBS, *LATER, "key", "about", "kind", "link", "fields", "fill", "on_create", "clear"),
+    *("live_only", "when", "only_if"),
+)
+LINK_KEYS = ("person", "otherwise")
+LINK_TARGETS = ("person", "account", "deal")
+_RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | None:
+    """A rule as it could be understood; None where there is none."""
+    parts = reader.keys(node, path, RULE_KEYS, ("id", "signals"))
+    if not parts:
+        return None
+    for later, what in LATER.items():
+        if later in parts:
+            reader.fault((*path, later), f"{what}: not supported yet", "use upsert")
+    named = [word for word in VERBS if word in parts]
+    if len(named) != 1 and not any(word in parts for word in LATER):
+        reader.fault(path, f"needs one of {' or '.join(VERBS)}, with the name of the object to write")
+    verb = VERBS[named[0]] if named else UPSERT
+    links = parts.get("link", {})
+    rule = RulePart(
+        id=_rule_id(reader, parts, path),
+        name=reader.word(parts, path, "name"),
+        signals=reader.patterns(parts["signals"], (*path, "signals")) if "signals" in parts else (),
+        verb=verb,
+        object=reader.word(parts, path, verb.word),
+        key=reader.word(parts, path, "key"),
+        about=verb.about(reader, parts, path),
+        kind=reader.choice(parts, path, "kind", list(WriteKind), ""),
+        link=_links(reader, links, (*path, "link")),
+        takes=_takes(reader, links, (*path, "link")),
+        fields=reader.fields(parts.get("fields"), (*path, "fields")),
+        on_create=reader.fields(parts.get("on_create"), (*path, "on_create")),
+        clear=_clear(reader, parts.get("clear"), (*path, "clear")),
+        live_only=reader.switch(parts, path, "live_only"),
+        when=reader.condition(parts.get("when"), (*path, "when")),
+        place=path,
+        fill=reader.fields(parts.get("fill"), (*path, "fill")),
+        only_if=reader.fields(parts.get("only_if"), (*path, "only_if")),
+    )
+    for key, why in verb.refuses.items():
+        if key in parts:
+            reader.fault((*path, key), f"{key} cannot stand here: {why}")
+    verb.check(reader, rule)
+    return rule
+
+
+def _rule_id(reader: MappingReader, parts: Mapping[str, Any], path: KeyPath) -> str:
+    given = parts.get("id", "")
+    if isinstance(given, str) and (_RULE_ID.fullmatch(given) or "id" not in parts):
+        return given
+    reader.fault((*path, "id"), "must be letters, digits, - and _ (it is part of the records' keys: keep it)")
+    return ""
+
+
+def _links(reader: MappingReader, node: Any, path: KeyPath) -> dict[str, str]:
+    if not isinstance(node, dict):
+        reader.fault(path, "must be fields and what they point at, such as {WhoId: person}")
+        return {}
+    node = {name: "person" if isinstance(target, dict) else target for name, target in node.items()}
+    for name, target in node.items():
+        if target not in LINK_TARGETS:
+            hint = f"use {', '.join(LINK_TARGETS)}"
+            reader.fault((*path, name), f"a link to {target!r}: another rule's record is not supported yet", hint)
+    return {name: str(target) for name, target in node.items() if target in LINK_TARGETS}
+
+
+def _takes(reader: MappingReader, node: Any, path: KeyPath) -> dict[str, LinkTakes]:
+    """Links written as `{person: Contact}` or `{person: [Contact, Lead], otherwise: skip}`."""
+    found = {}
+    for name, target in node.items() if isinstance(node, dict) else ():
+        if isinstance(target, dict):
+            place = (*path, name)
+            parts = reader.keys(target, place, LINK_KEYS, ("person",))
+            given = parts.get("person")
+            objects = [str(one or "").strip() for one in (given if isinstance(given, list) else [given])]
+            if not objects or not all(objects):
+                reader.fault((*place, "person"), "must be the object it takes, or a list of them, such as Contact")
+                continue
+            skip = reader.choice(parts, place, "otherwise", ("skip", "leave out"), "leave out") == "skip"
+            found[name] = LinkTakes(tuple(objects), skip)
+    return found
+
+
+def _clear(reader: MappingReader, node: Any, path: KeyPath) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    if isinstance(node, list) and all(isinstance(name, str) and name for name in node):
+        return tuple(dict.fromkeys(node))
+    reader.fault(path, "must be a list of field names")
+    return ()

@@ -1,0 +1,13 @@
+"""The kinds of rule, one class each. A new one is a module here and an entry of `VERBS`."""
+
+from __future__ import annotations
+
+from syncd.mapping.parts import RuleVerb
+from syncd.mapping.verbs.create import CREATE
+from syncd.mapping.verbs.update import UPDATE
+from syncd.mapping.verbs.upsert import UPSERT
+
+VERBS: dict[str, RuleVerb] = {verb.word: verb for verb in (UPSERT, CREATE, UPDATE)}
+"""By the key that names it in the YAML."""
+
+__all__ = ["CREATE", "UPDATE", "UPSERT", "VERBS"]

@@ -1,0 +1,63 @@
+"""`update:` the person's own record, the one they were found as or have just been made as."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
+
+from syncd.config.yaml_positions import KeyPath
+from syncd.connector import Idempotency, Link, PersonMatch, WriteKind
+from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses
+from syncd.mapping.model import About, Draft
+from syncd.mapping.parts import RulePart, RuleVerb
+from syncd.mapping.reader import MappingReader
+from syncd.mapping.reasons import not_theirs
+
+OWN = "a rule that updates writes the person's own record"
+
+
+class Update(RuleVerb):
+    word: ClassVar[str] = "update"
+    own_record: ClassVar[bool] = True
+    refuses: ClassVar[Mapping[str, str]] = dict.fromkeys(("key", "about", "kind", "link", "on_create"), OWN)
+
+    def about(self, reader: MappingReader, parts: Mapping[str, Any], path: KeyPath) -> About:
+        return About.PERSON
+
+    def check(self, reader: MappingReader, rule: RulePart) -> None:
+        if not (rule.fields or rule.fill or rule.clear):
+            reader.fault(rule.place, "writes nothing: it has no fields")
+        reader.filled_twice(rule.place, "", {"fields": rule.fields, "fill": rule.fill})
+        for name in rule.clear:
+            if name in rule.fill:
+                message = f"{name} is filled by this rule too"
+                reader.fault((*rule.place, "clear"), message, "clear it or fill it, not both")
+
+    def check_people(self, reader: MappingReader, rule: RulePart, objects: Collection[str] | None) -> None:
+        place = (*rule.place, self.word)
+        if objects is None:
+            reader.fault(place, "updates people, but the mapping has no people part to find them")
+        elif rule.object and rule.object not in objects:
+            hint = f"people are: {', '.join(sorted(objects))}"
+            reader.fault(place, f"people.match and people.create have no {rule.object}", hint)
+
+    def record(self, rule: RulePart) -> MappedRecord:
+        uses = (
+            *field_uses(rule.object, rule.fields, Role.WRITE, (*rule.place, "fields")),
+            *field_uses(rule.object, rule.fill, Role.WRITE, (*rule.place, "fill")),
+            *field_uses(rule.object, rule.only_if, Role.LOOK_UP, (*rule.place, "only_if")),
+            *(Use(rule.object, name, Role.CLEAR, (*rule.place, "clear", at)) for at, name in enumerate(rule.clear)),
+        )
+        return MappedRecord(rule.id, rule.object, "", "", (*rule.place, self.word), uses, own=True)
+
+    def idempotency(self) -> Idempotency:
+        return Idempotency(WriteKind.UPSERT)  # by its id: as good a second time
+
+    def unwanted(self, draft: Draft, object: str) -> str:
+        return not_theirs(draft, object)
+
+    def written_to(self, draft: Draft, person: PersonMatch | None) -> Link | None:
+        return Link(person.object, person.id) if person else None
+
+
+UPDATE = Update()
