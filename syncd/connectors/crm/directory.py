@@ -32,7 +32,7 @@ class Facts:
     """What an object knows of a person. `account`: its field with the company's id ("" none; `company`: it is the company).
     `name`: its field with the whole name ("" none). `emails`: its standard fields with an address; `extra`: more columns."""
 
-    role: str
+    role: str = "contact"
     account: str = ""
     name: str = ""
     emails: tuple[str, ...] = ()
@@ -45,6 +45,32 @@ class Facts:
         return tuple(name for name in (self.account, *self.extra, self.name, *self.emails) if name)
 
 
+@dataclass(frozen=True)
+class PersonObjects:
+    """A CRM's records of people and companies. `id_field`: the column of a record's id; `read`: the person a row is; `facts`:
+    what is known of the standard objects; `folds_case`: names are the same whatever their case."""
+
+    id_field: str
+    read: Reading
+    facts: Mapping[str, Facts]
+    folds_case: bool
+
+    def known(self, object: str) -> Facts:
+        """Of an object of the account's own that is looked up as a person: nothing."""
+        return self.facts.get(object, Facts())
+
+    def columns(self, object: str, fields: Iterable[str]) -> list[str]:
+        """What is read of a record: the id, what is known of the object, and these fields, each once."""
+        columns: dict[str, str] = {}
+        for name in (self.id_field, *self.known(object).columns, *fields):
+            columns.setdefault(name.lower() if self.folds_case else name, name)
+        return list(columns.values())
+
+    def directory(self, region: str | None) -> Directory:
+        """An empty directory."""
+        return Directory(self.read, region, id_field=self.id_field, facts=self.known)
+
+
 class Directory:
     """`region` helps to read numbers written without a country; `id_field` is the column of a row's id; `facts`: what is known
     of an object."""
@@ -55,7 +81,7 @@ class Directory:
         region: str | None,
         *,
         id_field: str,
-        facts: Callable[[str], Facts] = lambda _: Facts("contact"),
+        facts: Callable[[str], Facts] = lambda _: Facts(),
     ) -> None:
         self._read = read
         self._facts = facts
@@ -74,7 +100,7 @@ class Directory:
 
     def hit(self, object: str, term: MatchField) -> PersonMatch | None:
         """The record of this object that the term names."""
-        ids = sorted(self._matching(object, term), key=_age)
+        ids = sorted(self._matching(object, term), key=age)
         found = [f for id_ in ids if (f := self._read(object, self._rows[object][id_]))]
         if len(found) > 1 and (object, term.field, *ids) not in self._named:
             self._named.add((object, term.field, *ids))
@@ -97,7 +123,7 @@ class Directory:
         emails = self._email_fields(wanted)
         agreeing = []
         for lookup in wanted.lookups:
-            for id_, row in sorted(self._rows.get(lookup.object, {}).items(), key=lambda pair: _age(pair[0])):
+            for id_, row in sorted(self._rows.get(lookup.object, {}).items(), key=lambda pair: age(pair[0])):
                 found = self._read(lookup.object, row)
                 number = any(id_ in self._matching(lookup.object, term) for term in lookup.terms if term.phone)
                 addresses = _addresses(row, emails[lookup.object])
@@ -113,7 +139,7 @@ class Directory:
         for lookup, term in steps(wanted):
             if not term.phone:
                 continue
-            for id_ in sorted(self._matching(lookup.object, term), key=_age):
+            for id_ in sorted(self._matching(lookup.object, term), key=age):
                 row = self._rows[lookup.object][id_]
                 one = self._read(lookup.object, row)
                 if one is not None and (one.object, one.id) not in found:
@@ -173,7 +199,7 @@ def _addresses(row: Row, fields: Iterable[str]) -> frozenset[str]:
     return frozenset(address for name in fields if (address := folded(str(column(row, name) or ""))))
 
 
-def _age(id_: str) -> tuple[int, str]:
+def age(id_: str) -> tuple[int, str]:
     """Ids grow with time: numbers of any length, or letters and digits of one length."""
     return len(id_), id_
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,10 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.connector import Lookup, MatchField, PersonMatch, PersonQuery
-from syncd.connectors.crm.directory import e164
+from syncd.connectors.crm.directory import Directory, Row, e164
 from syncd.connectors.crm.salesforce import soql
-from syncd.connectors.crm.salesforce.people import SalesforceDirectory, ask, ask_deals, open_deals
+from syncd.connectors.crm.salesforce.people import PEOPLE, ask, ask_deals, open_deals
 from syncd.errors import Misconfigured
+
+
+def directory(objects: Sequence[str], answers: Sequence[Sequence[Row]], region: str | None) -> Directory:
+    """The rows that came back (parallel to `objects`), findable by term."""
+    held = PEOPLE.directory(region)
+    for object_, rows in zip(objects, answers, strict=True):
+        held.add(object_, rows)
+    return held
+
 
 LITERALS = re.compile(r"'((?:[^'\\]|\\.)*)'")
 UNESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
@@ -96,7 +106,7 @@ def test_statements() -> None:
 def found(
     rows: list[dict[str, Any]], *lookups: Lookup, object_: str = "Contact", region: str | None = "VN"
 ) -> PersonMatch | None:
-    return SalesforceDirectory([object_], [rows], region).find(wanted(*lookups))
+    return directory([object_], [rows], region).find(wanted(*lookups))
 
 
 def test_an_address_counts_before_a_number_in_whatever_object() -> None:
@@ -113,7 +123,7 @@ def test_an_address_counts_before_a_number_in_whatever_object() -> None:
     assert found(rows, Lookup("Lead", (MAIL,))) is None
     assert found(rows, Lookup("Contact", (PHONE,))) is not None
     lead = {"Id": "00Q1", "Email": "a@example.com"}
-    both = SalesforceDirectory(["Contact", "Lead"], [rows[:1], [lead]], "VN")
+    both = directory(["Contact", "Lead"], [rows[:1], [lead]], "VN")
     assert both.find(wanted(by_mail_first, Lookup("Lead", (MAIL, PHONE)))) == PersonMatch(
         object="Lead", id="00Q1", role="lead"
     )
@@ -126,9 +136,9 @@ def test_whoever_has_another_address_is_not_found_by_number() -> None:
     ]
     look = Lookup("Contact", (MAIL, PHONE, MOBILE))
     assert found(office[:1], look) is None
-    by_number = SalesforceDirectory(["Contact"], [office], "VN").find(wanted(look))
+    by_number = directory(["Contact"], [office], "VN").find(wanted(look))
     assert by_number == PersonMatch(object="Contact", id="0032", role="contact", name="A", by_number=True)
-    caller = SalesforceDirectory(["Contact"], [office], "VN").find(wanted(Lookup("Contact", (PHONE, MOBILE))))
+    caller = directory(["Contact"], [office], "VN").find(wanted(Lookup("Contact", (PHONE, MOBILE))))
     assert caller is not None
     assert (caller.id, [one.id for one in caller.rivals]) == ("0031", ["0032"])
 

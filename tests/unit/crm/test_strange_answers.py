@@ -21,10 +21,10 @@ from syncd.connectors.crm.salesforce import describe as sf_describe
 from syncd.connectors.crm.salesforce.auth import _token
 from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse, _composite_answers
 from syncd.connectors.crm.salesforce.destination import _row
-from syncd.connectors.crm.salesforce.people import _found as sf_found
+from syncd.connectors.crm.salesforce.people import _person as sf_found
 from syncd.connectors.crm.zoho import describe as zoho_describe
 from syncd.connectors.crm.zoho.client import _page
-from syncd.connectors.crm.zoho.people import _found as zoho_found
+from syncd.connectors.crm.zoho.people import _person as zoho_found
 from syncd.errors import Failure
 from syncd.http.client import LONGEST_WAIT, Response, parse_retry_after
 from tests.unit.crm.test_zoho_errors import NOW
@@ -147,8 +147,8 @@ def test_people(rows: list[dict[str, Any]]) -> None:
 @given(anything)
 def test_pages_rows_and_parts(body: Any) -> None:
     reads(lambda: _page(body))
-    collection = Bundle(Target("Task", Method.UPSERT, "K__c"), [0], [{}])
-    assert isinstance(_row(collection, body), Written | Failure)
+    bundle = Bundle(Target("Task", Method.UPSERT, "K__c"), [0], [{}])
+    assert isinstance(_row(bundle, body), Written | Failure)
     reads(lambda: _composite_answers(response(body), 1))
     client = SalesforceClient.__new__(SalesforceClient)
     client._call = lambda *_: response(body)  # type: ignore[method-assign]

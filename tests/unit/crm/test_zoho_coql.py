@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.connector import Lookup, MatchField, PersonMatch, PersonQuery
+from syncd.connectors.crm.queried import is_name
 from syncd.connectors.crm.zoho import coql
 from syncd.connectors.crm.zoho.people import Search, ask_deals, linked_id, open_deals
 
@@ -87,7 +88,7 @@ def test_pages() -> None:
     ("text", "fine"), [("Email", True), ("Owner.Email", True), ("a b", False), ("x)", False), ("", False)]
 )
 def test_names(text: str, fine: bool) -> None:
-    assert coql.is_name(text) is fine
+    assert is_name(text) is fine
 
 
 # people

@@ -10,6 +10,7 @@ from typing import Any
 
 from syncd.capabilities import FieldDescription, Finding, Level
 from syncd.connectors.crm.directory import listed, whole
+from syncd.connectors.crm.queried import is_name
 from syncd.connectors.crm.salesforce import soql
 from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse
 from syncd.connectors.crm.salesforce.errors import answer_failure
@@ -30,7 +31,7 @@ def describe(
     client: SalesforceClient, objects: Sequence[str], *, composite: bool
 ) -> dict[str, tuple[FieldDescription, ...]]:
     """The fields of these objects as our user sees them, without those that do not exist or are hidden."""
-    names = [name for name in objects if soql.is_name(name)]
+    names = [name for name in objects if is_name(name)]
     found: dict[str, tuple[FieldDescription, ...]] = {}
     size = LIGHT if composite else 1
     for start in range(0, len(names), size):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from syncd.connector import Link, Write
-from syncd.connectors.crm.packing import Packer
+from syncd.connectors.crm.packing import Bundle, Packer
 from syncd.connectors.crm.record import Formatter, Method, Target
-from syncd.connectors.crm.salesforce.client import HEAVY
+from syncd.connectors.crm.salesforce.client import HEAVY, Subrequest
 
 ROWS = 200
 """Records in one collection (salesforce.md, sObject Collections)."""
@@ -38,6 +39,15 @@ def record_of(write: Write, target: Target) -> dict[str, Any]:
 
 def _link(record: dict[str, Any], name: str, link: Link) -> None:
     record[name] = link.id
+
+
+def collection(bundle: Bundle, headers: Mapping[str, str]) -> Subrequest:
+    """The request that writes these records."""
+    target, path = bundle.target, "/composite/sobjects"
+    if target.method is Method.UPSERT:
+        path += f"/{target.object}/{target.key_field}"
+    method = "POST" if target.method is Method.CREATE else "PATCH"
+    return Subrequest(method, path, {"allOrNone": False, "records": bundle.records}, headers)
 
 
 def packer(*, composite: bool = True) -> Packer:

@@ -5,14 +5,13 @@ The destination's `resolve` runs the queries in between. Rows are joined on lowe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from syncd.connector import Link, Lookup, PersonMatch, PersonQuery
-from syncd.connectors.crm import directory
-from syncd.connectors.crm.directory import Facts, Row
+from syncd.connector import PersonMatch, PersonQuery
+from syncd.connectors.crm.directory import Facts, PersonObjects, Row
+from syncd.connectors.crm.queried import check_names
 from syncd.connectors.crm.salesforce import soql
-from syncd.errors import Misconfigured
 
 OBJECTS: dict[str, Facts] = {
     "Contact": Facts("contact", "AccountId", "Name", ("Email",)),
@@ -21,13 +20,6 @@ OBJECTS: dict[str, Facts] = {
     ),
     "Account": Facts("contact", "Id", "Name", company=True),
 }
-OTHER = Facts("contact")
-"""An object of the org's own that is looked up as a person."""
-
-
-def facts_of(object_: str) -> Facts:
-    """What is known of an object of the org."""
-    return OBJECTS.get(object_, OTHER)
 
 
 @dataclass
@@ -37,6 +29,11 @@ class Asked:
     statements: list[str] = field(default_factory=list)
     objects: list[str] = field(default_factory=list)
 
+    def add(self, object: str, statements: Iterable[str]) -> None:
+        for statement in statements:
+            self.statements.append(statement)
+            self.objects.append(object)
+
 
 def ask(people: Sequence[PersonQuery], *, get: bool = False) -> Asked:
     """Statements that find all these people: per object one for each text field and one for phones, in the order in which
@@ -44,84 +41,32 @@ def ask(people: Sequence[PersonQuery], *, get: bool = False) -> Asked:
     texts: dict[str, dict[str, dict[str, None]]] = {}
     phones: dict[str, dict[str, dict[str, None]]] = {}
     fields: dict[str, dict[str, None]] = {}
-    for lookup in _lookups(people):
-        _checked(lookup)
+    for lookup in (lookup for person in people for lookup in person.lookups):
+        names = (lookup.object, *(term.field for term in lookup.terms))
+        check_names(names, code="people.match", section="people.match")
         for term in lookup.terms:
             fields.setdefault(lookup.object, {})[term.field] = None
             kind = phones if term.phone else texts
             kind.setdefault(lookup.object, {}).setdefault(term.field, {})[term.value] = None
     asked = Asked()
-    for object_ in fields:
-        head = _head(object_, fields[object_])
+    for object_, read in fields.items():
+        head = soql.select(PEOPLE.columns(object_, read), object_)
         for name, values in texts.get(object_, {}).items():
-            _add(asked, object_, soql.selects(head, name, values, get=get))
-        for names, numbers in _by_values(phones.get(object_, {})):
+            asked.add(object_, soql.selects(head, name, values, get=get))
+        shared: dict[
+            tuple[str, ...], list[str]
+        ] = {}  # phone fields that are asked for the same numbers share a statement
+        for name, values in phones.get(object_, {}).items():
+            shared.setdefault(tuple(values), []).append(name)
+        for numbers, names_ in shared.items():
             patterns = [p for p in map(soql.phone_pattern, numbers) if p]
-            _add(asked, object_, soql.likes(head, names, patterns, get=get))
+            asked.add(object_, soql.likes(head, names_, patterns, get=get))
     return asked
 
 
-def _lookups(people: Iterable[PersonQuery]) -> Iterator[Lookup]:
-    return (lookup for person in people for lookup in person.lookups)
-
-
-def _checked(lookup: Lookup) -> None:
-    for name in (lookup.object, *(term.field for term in lookup.terms)):
-        if not soql.is_name(name):
-            raise Misconfigured(f"people.match: {name!r} is not the name of an object or field", code="people.match")
-
-
-def _by_values(fields: Mapping[str, Mapping[str, None]]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Phone fields that are asked for the same numbers share a statement."""
-    grouped: dict[tuple[str, ...], list[str]] = {}
-    for name, values in fields.items():
-        grouped.setdefault(tuple(values), []).append(name)
-    return [(tuple(names), values) for values, names in grouped.items()]
-
-
-def _head(object_: str, fields: Iterable[str]) -> str:
-    columns: dict[str, str] = {}
-    for name in ("Id", *facts_of(object_).columns, *fields):
-        columns.setdefault(name.lower(), name)
-    return soql.select(columns.values(), object_)
-
-
-def ask_named(people: Sequence[PersonQuery], among: Sequence[Sequence[Link]], *, get: bool = False) -> Asked:
-    """Statements that read the records which the org itself named as these people (parallel to them), with the fields that
-    the people are looked up by."""
-    ids: dict[str, dict[str, None]] = {}
-    for links in among:
-        for link in links:
-            ids.setdefault(link.object, {})[link.id] = None
-    fields: dict[str, dict[str, None]] = {}
-    for lookup in _lookups(people):
-        _checked(lookup)
-        fields.setdefault(lookup.object, {}).update(dict.fromkeys(term.field for term in lookup.terms))
-    asked = Asked()
-    for object_, wanted in ids.items():
-        _checked(Lookup(object_, ()))
-        _add(asked, object_, soql.selects(_head(object_, fields.get(object_, ())), "Id", wanted, get=get))
-    return asked
-
-
-def _add(asked: Asked, object_: str, statements: Iterator[str]) -> None:
-    for statement in statements:
-        asked.statements.append(statement)
-        asked.objects.append(object_)
-
-
-class SalesforceDirectory(directory.Directory):
-    """The rows that came back (parallel to `objects`), findable by term."""
-
-    def __init__(self, objects: Sequence[str], answers: Sequence[Sequence[Row]], region: str | None) -> None:
-        super().__init__(_found, region, id_field="Id", facts=facts_of)
-        for object_, rows in zip(objects, answers, strict=True):
-            self.add(object_, rows)
-
-
-def _found(object_: str, row: Row) -> PersonMatch | None:
+def _person(object_: str, row: Row) -> PersonMatch | None:
     """The person a row is; a converted lead is the contact it became. None: converted into nobody (contact deleted)."""
-    facts = facts_of(object_)
+    facts = OBJECTS.get(object_, Facts())
     name = str(row.get(facts.name) or "") if facts.name else ""
     if row.get("IsConverted"):
         if not row.get("ConvertedContactId"):
@@ -133,6 +78,8 @@ def _found(object_: str, row: Row) -> PersonMatch | None:
     account = str(row.get(facts.account) or "") if facts.account else ""
     return PersonMatch(object=object_, id=str(row["Id"]), role=facts.role, account=account, name=name)
 
+
+PEOPLE = PersonObjects("Id", _person, OBJECTS, folds_case=True)
 
 CONTACT_DEALS = soql.select(("ContactId",), "OpportunityContactRole")
 ACCOUNT_DEALS = soql.select(("AccountId",), "Opportunity")

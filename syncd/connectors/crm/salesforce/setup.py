@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.capabilities import FieldDescription, MissingField, PrepareResult
+from syncd.connectors.crm.queried import is_name
 from syncd.connectors.crm.salesforce import soql
 from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse
 from syncd.connectors.crm.salesforce.describe import describe, user_of
@@ -172,7 +173,7 @@ def _not_ours(need: MissingField, known: Mapping[str, Sequence[FieldDescription]
         return PrepareResult(
             need, False, f"there is no {need.object}, or our user may not see it: correct the mapping", by_hand=True
         )
-    if bare == need.field or not soql.is_name(bare):
+    if bare == need.field or not is_name(bare):
         text = f"{need.object}.{need.field} cannot be made: a field of your own ends in {SUFFIX}; correct the mapping"
         return PrepareResult(need, False, text, by_hand=True)
     if "__" in bare:

@@ -20,18 +20,12 @@ LONGEST = 255
 TAIL = 4
 """Last digits that every way to write a phone number leaves together, but for those that `phone_forms` lists."""
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
 _SEPARATORS = re.compile(r"[ .\-]+")
 
 
 def literal(value: str) -> str:
     """A quoted string literal of any text that is `askable`."""
     return "'" + value.replace("'", "''") + "'"
-
-
-def is_name(text: str) -> bool:
-    """Whether this can stand as a module or field name: anything else never reaches a statement."""
-    return _NAME.fullmatch(text) is not None
 
 
 def askable(value: str) -> bool:

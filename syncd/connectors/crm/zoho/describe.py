@@ -11,7 +11,8 @@ from typing import Any
 
 from syncd.capabilities import FieldDescription, Finding, Level
 from syncd.connectors.crm.directory import listed, whole
-from syncd.connectors.crm.zoho import coql, pack
+from syncd.connectors.crm.queried import is_name
+from syncd.connectors.crm.zoho import pack
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import NO_SCOPE, SCOPES
 from syncd.connectors.crm.zoho.settings import ZohoSettings
@@ -34,7 +35,7 @@ def describe(client: ZohoClient, modules: Sequence[str]) -> dict[str, tuple[Fiel
     """The fields of these modules as our user sees them, one call each, without modules that do not exist."""
     found: dict[str, tuple[FieldDescription, ...]] = {}
     for module in modules:
-        if not coql.is_name(module):
+        if not is_name(module):
             continue
         try:
             answer = client.read(f"/settings/fields?module={module}")

@@ -6,41 +6,35 @@ being refused as a duplicate of it means that they are there.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from syncd.capabilities import FieldDescription, Finding, MissingField, PrepareResult, SignIn
 from syncd.connector import (
-    Allowance,
     Call,
     Connector,
     Context,
-    DestinationDefaults,
     Idempotency,
-    Link,
     Outcome,
     PersonMatch,
     PersonQuery,
-    Usage,
     Write,
     WriteKind,
     Written,
 )
 from syncd.connectors.accounts.zoho import sign_in_of
 from syncd.connectors.crm.directory import everybody, with_deals
-from syncd.connectors.crm.packing import Bundle, Packed
+from syncd.connectors.crm.packing import Bundle
+from syncd.connectors.crm.queried import QueriedCrm, about_people
 from syncd.connectors.crm.record import Method, Target
+from syncd.connectors.crm.sending import Answered, Settled, send_bundles
 from syncd.connectors.crm.zoho import coql, describe, pack, setup
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import ZohoError, ZohoMeaning, failure, parts, together
-from syncd.connectors.crm.zoho.people import Search, ask_deals, ask_named, directory_of, open_deals
+from syncd.connectors.crm.zoho.people import PEOPLE, Search, ask_deals, open_deals
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
-
-log = logging.getLogger(__name__)
 
 TABS: Mapping[str, str] = {
     "Leads": "Leads",
@@ -54,14 +48,14 @@ TABS: Mapping[str, str] = {
 """Module -> its tab in the web pages, for those whose tab is known."""
 
 LINKS: Mapping[str, tuple[str, ...]] = {"Contact_Name": ("Contacts",), "Who_Id": ("Contacts", "Leads")}
-"""Standard link field -> the modules it takes."""
+"""Standard link field -> the modules it takes. Who_Id takes a lead too: it is then sent as What_Id."""
 
 CHECK_FIELDS = "duplicate_check_fields"
 ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
 """Codes of a refused right that, said of a row, speak of its record or module only."""
 
 
-class Zoho(DestinationDefaults):
+class Zoho(QueriedCrm):
     """One account.
 
     `concurrency`: writes of more than ten records share ten places with COQL of everybody in the account, and the free edition
@@ -72,13 +66,14 @@ class Zoho(DestinationDefaults):
     capacity: ClassVar[int] = 10 * pack.ROWS
     concurrency: ClassVar[int] = 3
     search_lag: ClassVar[float] = 15.0
-    folds_case = False
-    widens = False
+    people = PEOPLE
+    links = LINKS
+    folds_case = PEOPLE.folds_case
     account_object = "Accounts"
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._client = ZohoClient(settings, context)
-        self._region = context.region
+        super().__init__(self._client, context.region)
         self._settings = settings
         self._called = context.name
 
@@ -97,7 +92,7 @@ class Zoho(DestinationDefaults):
     def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
         """One call for 50 people and field they are looked up by; a later field is asked only for those not found yet."""
         search = Search(people, self._region)
-        with _about_people():
+        with about_people():
             for stage in search.stages:
                 for rows in self._ask(search.statements(stage)):
                     search.learn(stage, rows)
@@ -105,17 +100,11 @@ class Zoho(DestinationDefaults):
         found = search.found()
         return self._with_deals(found) if deals else found
 
-    def recognise(self, people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[PersonMatch | None]:
-        """By COQL, 50 records a call."""
-        directory = directory_of(self._region)
-        with _about_people():
-            asked = ask_named(people, among)
-            for (module, _), rows in zip(asked, self._ask([statement for _, statement in asked]), strict=True):
-                directory.add(module, rows)
-        return [directory.named(one, links) for one, links in zip(people, among, strict=True)]
+    def _statements(self, object: str, columns: Iterable[str], field: str, values: Iterable[str]) -> Iterator[str]:
+        return coql.selects(coql.select(columns, object), field, values)
 
     def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
-        """The rows of each statement, a few asked at a time. Raises the first failure."""
+        """A statement a call, each with 50 values; a few calls at a time. Raises the first failure."""
         if len(statements) < 2:
             return [self._client.query(statement) for statement in statements]
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="zoho look-ups") as pool:
@@ -126,23 +115,24 @@ class Zoho(DestinationDefaults):
         held = open_deals(row for rows in self._ask(statements) for row in rows)
         return with_deals(found, lambda f: f.id in held or f.account in held)
 
-    def link_takes(self, object: str, field: str) -> tuple[str, ...]:
-        """Of the standard fields that people are linked by. Who_Id takes a lead too: it is then sent as What_Id."""
-        return LINKS.get(field, ())
-
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         return pack.PACKER.pack(writes)
 
     def send(self, call: Call) -> list[Outcome]:
         """Performs the call. Records that are there already under our key are looked up when Zoho does not tell their id."""
-        packed: Packed = call.payload
-        outcomes: dict[int, Outcome] = dict(packed.refused)
-        for bundle in packed.bundles:
-            rows = self._write(bundle, call.cost)
-            for place, row in zip(bundle.rows, rows, strict=True):
-                outcomes[place] = outcome(bundle.target, call.writes[place], row)
-            _narrow(bundle.target, outcomes)
-            self._name(bundle.target, call.writes, outcomes)
+
+        def perform(bundles: Sequence[Bundle]) -> Iterator[Answered]:
+            for bundle in bundles:
+                rows = self._write(bundle, call.cost)
+                settled: Settled = {
+                    place: outcome(bundle.target, call.writes[place], row)
+                    for place, row in zip(bundle.rows, rows, strict=True)
+                }
+                _narrow(bundle.target, settled)
+                self._name(bundle.target, call.writes, settled)
+                yield settled, ()
+
+        outcomes = send_bundles(call.payload, perform)
         return [outcomes[place] for place in range(len(call.writes))]
 
     def _write(self, bundle: Bundle, cost: float) -> list[Any]:
@@ -190,26 +180,6 @@ class Zoho(DestinationDefaults):
             unknown = before.otherwise if isinstance(before, LookUp) else Transient(why, code="DUPLICATE_DATA")
             outcomes[place] = Written(id_, created=False) if id_ else unknown
 
-    def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
-        """By COQL, 50 keys a call. Of several records with one key (possible where it is not unique) the oldest counts."""
-        return {key: ids[0] for key, ids in self.find_all(object, key_field, keys).items()}
-
-    def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, list[str]]:
-        """`find` with every record of each key, the oldest first."""
-        if not (coql.is_name(object) and coql.is_name(key_field)):
-            raise Misconfigured(
-                f"{object}.{key_field} is not a field name", code="key", scope=Scope.RULE, field=key_field
-            )
-        held: dict[str, list[str]] = {}
-        for rows in self._ask(list(coql.selects(coql.select(("id", key_field), object), key_field, keys))):
-            for row in sorted(rows, key=lambda row: (len(str(row["id"])), str(row["id"]))):
-                key, id_ = str(row.get(key_field, "")).lower(), str(row["id"])
-                ids = held.setdefault(key, [])
-                if ids:
-                    log.warning("two %s records share the key %s: %s and %s", object, key, ids[0], id_)
-                ids.append(id_)
-        return {key: held[key.lower()] for key in keys if key.lower() in held}
-
     def check_online(self) -> Iterator[Finding]:
         """Three calls at most, and one for each module described."""
         return describe.check(self._client, self._settings)
@@ -221,30 +191,12 @@ class Zoho(DestinationDefaults):
         """Two calls a field, and one for each module."""
         return setup.prepare(self._client, needs, dry=dry)
 
-    def values(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """By COQL, 50 records a call. A lead that was converted is not there any more."""
-        for name in (object, *fields):
-            if not coql.is_name(name):
-                raise Misconfigured(f"{name} is not a field name", code="fill", scope=Scope.RULE, field=name)
-        statements = list(coql.selects(coql.select(("id", *fields), object), "id", ids))
-        rows = {str(row["id"]): row for found in self._ask(statements) for row in found}
-        return {id_: {name: rows[id_].get(name) for name in fields} for id_ in ids if id_ in rows}
-
-    def allowance(self) -> Allowance | None:
-        return self._client.allowance()
-
-    def spend(self) -> Usage:
-        return self._client.spend()
-
     def url(self, object: str, id: str) -> str:
         """The record in the web pages; "" for modules whose tab is not known, and for a stand-in."""
         if object not in TABS or self._settings.accounts_url or self._settings.base_url:
             return ""
         host = self._settings.centre.accounts.replace("//accounts.", "//crm.", 1)
         return f"{host}/crm/tab/{TABS[object]}/{id}"
-
-    def close(self) -> None:
-        self._client.close()
 
 
 class LookUp(Transient):
@@ -253,19 +205,6 @@ class LookUp(Transient):
     def __init__(self, message: str, *, code: str, otherwise: Failure) -> None:
         super().__init__(message, code=code)
         self.otherwise = otherwise
-
-
-@contextlib.contextmanager
-def _about_people() -> Iterator[None]:
-    """Nobody can be found with a wrong look-up: that concerns every rule, not one. A sign-in, a scope or an address that is
-    wrong is not a fault of the look-ups."""
-    try:
-        yield
-    except Misconfigured as wrong:
-        if wrong.scope is Scope.DESTINATION:
-            raise
-        text = f"people.match: {wrong.message} {wrong.field}".strip()
-        raise Misconfigured(text, code=wrong.code, scope=Scope.DESTINATION, field=wrong.field) from None
 
 
 def outcome(target: Target, write: Write, row: Any) -> Outcome:

@@ -9,23 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from syncd.connector import Link, Lookup, MatchField, PersonMatch, PersonQuery
-from syncd.connectors.crm.directory import Directory, Facts, Row, steps
+from syncd.connector import Lookup, MatchField, PersonMatch, PersonQuery
+from syncd.connectors.crm.directory import Facts, PersonObjects, Row, steps
+from syncd.connectors.crm.queried import check_names
 from syncd.connectors.crm.zoho import coql
-from syncd.errors import Misconfigured
 
 MODULES: Mapping[str, Facts] = {
     "Contacts": Facts("contact", "Account_Name", "Full_Name", ("Email",)),
     "Leads": Facts("lead", name="Full_Name", emails=("Email",)),
     "Accounts": Facts("contact", "id", "Account_Name", company=True),
 }
-OTHER = Facts("contact")
-"""A module of the account's own that is looked up as a person."""
-
-
-def facts_of(module: str) -> Facts:
-    """What is known of a module of the account."""
-    return MODULES.get(module, OTHER)
 
 
 @dataclass(frozen=True)
@@ -44,13 +37,13 @@ class Search:
         self._people = people
         self._open = list(people)
         self._asked: set[Stage] = set()
-        self._directory = directory_of(region)
-        self._columns: dict[str, dict[str, None]] = {}
+        self._directory = PEOPLE.directory(region)
+        self._read: dict[str, dict[str, None]] = {}
         self.stages = _stages(people)
         self._stage_of = {(stage.module, field, stage.phone): stage for stage in self.stages for field in stage.fields}
         for stage in self.stages:
-            _checked(stage.module, *stage.fields)
-            self._columns.setdefault(stage.module, {}).update(dict.fromkeys(stage.fields))
+            check_names((stage.module, *stage.fields), code="people.match", section="people.match")
+            self._read.setdefault(stage.module, {}).update(dict.fromkeys(stage.fields))
 
     def statements(self, stage: Stage) -> list[str]:
         """What to ask: of people who are still unknown, the values of these fields."""
@@ -59,7 +52,7 @@ class Search:
         for lookup, term in (step for person in self._open for step in steps(person)):
             if self._of(lookup, term) == stage:
                 values[term.field].append(term.value)
-        head = coql.select(("id", *facts_of(stage.module).columns, *self._columns[stage.module]), stage.module)
+        head = coql.select(PEOPLE.columns(stage.module, self._read[stage.module]), stage.module)
         if stage.phone:
             return [text for field, numbers in values.items() for text in coql.phones(head, field, numbers)]
         return list(coql.selects_any(head, values))
@@ -100,43 +93,11 @@ def _stages(people: Sequence[PersonQuery]) -> list[Stage]:
     return [*(Stage(module, tuple(fields), phone=False) for module, fields in exact.items()), *phones]
 
 
-def ask_named(people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[tuple[str, str]]:
-    """(module, statement) that read the records which Zoho itself named as these people (parallel to them), with the fields
-    that the people are looked up by."""
-    ids: dict[str, dict[str, None]] = {}
-    fields: dict[str, dict[str, None]] = {}
-    for links in among:
-        for link in links:
-            ids.setdefault(link.object, {})[link.id] = None
-    for lookup, term in (step for person in people for step in steps(person)):
-        _checked(lookup.object, term.field)
-        fields.setdefault(lookup.object, {})[term.field] = None
-    heads = {
-        module: coql.select(("id", *facts_of(module).columns, *fields.get(module, ())), module)
-        for module in ids
-        if coql.is_name(module)
-    }
-    return [
-        (module, statement) for module, head in heads.items() for statement in coql.selects(head, "id", ids[module])
-    ]
-
-
-def directory_of(region: str | None) -> Directory:
-    """An empty directory of this account's records."""
-    return Directory(_found, region, id_field="id", facts=facts_of)
-
-
-def _checked(*names: str) -> None:
-    for name in names:
-        if not coql.is_name(name):
-            raise Misconfigured(f"people.match: {name!r} is not the name of a module or field", code="people.match")
-
-
-def _found(module: str, row: Row) -> PersonMatch | None:
+def _person(module: str, row: Row) -> PersonMatch | None:
     """The person a row is. COQL shows neither deleted records nor converted leads; a row that says it is one is nobody."""
     if row.get("$converted") is True or row.get("Converted__s") is True:
         return None
-    facts = facts_of(module)
+    facts = MODULES.get(module, Facts())
     account = linked_id(row, facts.account) if facts.account else ""
     name = str(row.get(facts.name) or "") if facts.name else ""
     return PersonMatch(object=module, id=str(row["id"]), role=facts.role, account=account, name=name)
@@ -148,6 +109,9 @@ def linked_id(row: Row, name: str) -> str:
     if isinstance(value, Mapping):
         value = value.get("id")
     return str(value) if value else ""
+
+
+PEOPLE = PersonObjects("id", _person, MODULES, folds_case=False)
 
 
 def ask_deals(found: Sequence[PersonMatch | None], closed: Sequence[str]) -> list[str]:
