@@ -4,12 +4,15 @@ when it is asked for. A third party's wheel adds a connector the way ours do."""
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from syncd.connector import Connector
 from syncd.errors import UsageError
+from syncd.signal_types import CUSTOM_PREFIX, SignalType, catalogue, declare, is_declared, known_types
 
 GROUP = "syncd.connectors"
 Role = Literal["source", "destination"]
@@ -46,4 +49,59 @@ def load(role: Role, type_name: str) -> Connector[Any]:
         raise UsageError(f"{role} connector {type_name!r} does not load: {error}; install what it needs") from error
     if not isinstance(found, Connector):
         raise UsageError(f"{role} connector {type_name!r} ({entry.value}) is not a syncd Connector")
+    try:
+        declare_types(found)
+    except ValueError as error:
+        raise UsageError(
+            f"{role} connector {type_name!r} declares a signal type that cannot be used: {error}"
+        ) from error
     return found
+
+
+def declare_types(connector: Connector[Any]) -> None:
+    """Makes a connector's own signal types known. Raises ValueError for one that cannot be, or means something else already."""
+    for spec in connector.signals:
+        if spec.type == "*" or spec.type.startswith(CUSTOM_PREFIX) or (is_declared(spec.type) and not spec.channel):
+            continue
+        declare(SignalType(spec.type, spec.channel, spec.switch, spec.title or spec.type, spec.direction))
+        _DECLARED_BY.setdefault(spec.type, connector.name)
+
+
+_DECLARED_BY: dict[str, str] = {}
+
+
+def declared_by(signal_type: str) -> str:
+    """The connector that declared a type of its own, "" for shipped types."""
+    return _DECLARED_BY.get(signal_type, "")
+
+
+@cache
+def load_every_source() -> None:
+    """All installed sources, for the types that they declare; whichever does not load declares none."""
+    for type_name in names("source"):
+        with suppress(UsageError):
+            load("source", type_name)
+
+
+def fitting_types(pattern: str) -> tuple[str, ...]:
+    """The signal types that a pattern (`call.*`) fits. Connectors that nothing has loaded yet are loaded only when the types
+    known so far do not fit."""
+    found = _fitting(pattern)
+    if not found:
+        load_every_source()
+        found = _fitting(pattern)
+    return found
+
+
+def _fitting(pattern: str) -> tuple[str, ...]:
+    return tuple(kind for kind in known_types() if fnmatchcase(kind, pattern))
+
+
+def catalogue_for(channel: str, switch: str = "") -> dict[str, dict[str, str]]:
+    """channel -> switch -> signal type. If this channel (and switch) is not in it so far, installed connectors that nothing
+    has loaded yet are loaded, for the types that they declare."""
+    known = catalogue()
+    if channel not in known or (switch and switch not in known[channel]):
+        load_every_source()
+        known = catalogue()
+    return known

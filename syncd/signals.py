@@ -1,6 +1,6 @@
-"""What a customer did, normalised: Signal and Person, the catalogue of types, and ids derived from the vendor's own.
+"""What a customer did (or we did for them), normalised: Signal and Person, and ids derived from the vendor's own.
 
-Everybody imports this; of syncd it imports what reads names, addresses and numbers. All values
+Everybody imports this; of syncd it imports the catalogue of types and what reads names, addresses and numbers. All values
 are immutable and serialise with msgspec.
 """
 
@@ -19,15 +19,27 @@ import msgspec
 from syncd.identity.emails import ReadAddress, normal_email, read_email, tidy
 from syncd.identity.names import clean_name, in_order, is_filler, joined, split_name
 from syncd.identity.phones import Phone, normal_phone, read_phone
+from syncd.signal_types import (
+    ANSWERS,
+    CATALOGUE,
+    CUSTOM_PREFIX,
+    Direction,
+    channel_of,
+    goes_out,
+    known_types,
+    place_of,
+)
 
 __all__ = [
     "CATALOGUE",
     "CUSTOM_PREFIX",
     "NAMESPACE",
+    "Direction",
     "Exclusions",
     "Person",
     "Route",
     "Signal",
+    "answered_by",
     "decode_signal",
     "derive_id",
     "encode",
@@ -43,51 +55,6 @@ __all__ = [
 
 NAMESPACE = uuid.UUID("6d1f6c1e-53f5-5c0b-9a8e-0f2f3b7a9c51")
 """Root of every derived id. Changing it would double every record of every user."""
-
-CATALOGUE: dict[str, dict[str, str]] = {
-    "email": {"received": "email.received"},
-    "email_insights": {"opened": "email.opened", "clicked": "email.clicked", "bounced": "email.bounced"},
-    "calls": {"missed": "call.missed"},
-    "survey": {"responded": "survey.responded"},
-    "campaigns": {"opened": "campaign.opened", "clicked": "campaign.clicked", "bounced": "campaign.bounced"},
-    "chat": {"missed": "chat.missed"},
-    "desk": {
-        "created": "ticket.created",
-        "commented": "ticket.commented",
-        "replied": "ticket.replied",
-        "overdue": "ticket.overdue",
-        "escalated": "ticket.escalated",
-        "rated": "ticket.rated",
-    },
-    "facebook": {
-        "posted": "facebook.posted",
-        "commented": "facebook.commented",
-        "liked": "facebook.liked",
-        "messaged": "facebook.messaged",
-    },
-    "x": {"mentioned": "x.mentioned", "messaged": "x.messaged"},
-    "contacts": {"contact_changed": "contact.changed", "account_changed": "account.changed"},
-}
-"""channel -> switch -> signal type. The channel `custom` takes any `custom.NAME`; its switch is NAME."""
-
-_PLACE = {kind: (channel, switch) for channel, switches in CATALOGUE.items() for switch, kind in switches.items()}
-CUSTOM_PREFIX = "custom."
-
-
-@lru_cache(maxsize=1000)
-def place_of(signal_type: str) -> tuple[str, str]:
-    """(channel, switch) of a signal type. Raises ValueError for a type that is neither catalogued nor `custom.NAME`."""
-    place = _PLACE.get(signal_type)
-    if place is not None:
-        return place
-    if signal_type.startswith(CUSTOM_PREFIX) and len(signal_type) > len(CUSTOM_PREFIX):
-        return "custom", signal_type[len(CUSTOM_PREFIX) :]
-    raise ValueError(f"unknown signal type {signal_type!r}: neither in the catalogue nor custom.NAME")
-
-
-def known_types() -> tuple[str, ...]:
-    """Every catalogued signal type, in catalogue order."""
-    return tuple(_PLACE)
 
 
 class Route(StrEnum):
@@ -121,10 +88,13 @@ class Person(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One thing a customer did. `id` comes from `derive_id`; times are aware UTC; `title` is one line for a reader.
+    """One thing a customer did, or we did for them. `id` comes from `derive_id`; times are aware UTC; `title` is one
+    line for a reader.
 
     `data` holds JSON-able values, normalised per type and documented by the connector. `thread` names what belongs
     together (a ticket, a mail thread), unique across accounts. `source` is the YAML name and never part of the id.
+    `direction`: out for what we did. Types that are always ours (`call.placed`) have it on their own; it stands in the JSON
+    only when it is out.
     """
 
     id: uuid.UUID
@@ -140,14 +110,36 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     data: dict[str, Any] = {}
     thread: str = ""
     route: Route = Route.WEBHOOK
+    direction: Direction = Direction.IN
+
+    def __post_init__(self) -> None:
+        if goes_out(self.type):
+            msgspec.structs.force_setattr(self, "direction", Direction.OUT)
 
     @property
     def channel(self) -> str:
-        return place_of(self.type)[0]
+        return channel_of(self.type)
 
 
 encode = msgspec.json.Encoder().encode
 decode_signal = msgspec.json.Decoder(Signal).decode
+
+
+def answered_by(asked: Signal, ours: Iterable[Signal]) -> Signal | None:
+    """The first of `ours` that answers `asked`: what we did afterwards, for the same person or in the same thread, of a type
+    that answers this one (`syncd.signal_types.ANSWERS`, or the same type). None: it waits, or needs no answer."""
+    found = [one for one in ours if _answers(one, asked)]
+    return min(found, key=lambda one: (one.occurred_at, one.id), default=None)
+
+
+def _answers(ours: Signal, asked: Signal) -> bool:
+    if ours.direction is not Direction.OUT or asked.direction is Direction.OUT or ours.occurred_at < asked.occurred_at:
+        return False
+    if asked.type != ours.type and asked.type not in ANSWERS.get(ours.type, ()):
+        return False
+    if asked.thread and asked.thread == ours.thread:
+        return True
+    return bool(asked.person.identity) and asked.person.identity == ours.person.identity
 
 
 def derive_id(family: str, account: str, signal_type: str, native: str) -> uuid.UUID:

@@ -187,12 +187,15 @@ def _show_connector(out: Output, role: registry.Role, name: str) -> None:
     """Keys, signals, kinds of write and abilities of one connector: a record in JSON, else tables."""
     from syncd.cli.abilities import capabilities_of, kinds_of_write
     from syncd.config.schema import key_rows
+    from syncd.signal_types import title_of
 
     connector = registry.load(role, name)
     keys = list(key_rows(connector.settings))
     writes, can = kinds_of_write(connector), capabilities_of(connector)
     if out.as_json:
-        made = [{"type": s.type, "key": s.key, "backfill": s.backfill} for s in connector.signals]
+        made = [
+            {"type": s.type, "title": title_of(s.type), "key": s.key, "backfill": s.backfill} for s in connector.signals
+        ]
         about: dict[str, Any] = {"type": name, "role": role, "summary": connector.summary, "keys": keys}
         out.record(about | {"signals": made, "writes": writes, "abilities": can})
         return
@@ -242,7 +245,7 @@ def channels(
 
     here = session(context)
     if action is None:
-        here.out.rows(switch_rows(here.settings), ["channel", "switch", "type", "wanted"])
+        here.out.rows(switch_rows(here.settings), ["channel", "switch", "type", "title", "wanted"])
         return
     if action not in ("enable", "disable") or not patterns:
         raise UsageError("write `syncd channels enable PATTERN...` or `syncd channels disable PATTERN...`")

@@ -80,14 +80,16 @@ class Chosen:
 
     def filter(self, here: Session, *, destination: str = "", states: tuple[str, ...] = STATES) -> Filter:
         """For the queries. UsageError for a state that does not exist or an invalid date."""
-        from syncd.signals import CATALOGUE, CUSTOM_PREFIX, known_types, normal_email
+        from syncd import registry
+        from syncd.signal_types import CUSTOM, CUSTOM_PREFIX, catalogue, known_types
+        from syncd.signals import normal_email
         from syncd.store.queries import Filter
 
         if self.state and self.state not in states:
             raise UsageError(f"--state {self.state!r}: {near_or_all(self.state, states)}")
-        if self.channel and not _names(self.channel, (*CATALOGUE, "custom")):
-            raise UsageError(f"--channel {self.channel!r}: {near_or_all(self.channel, (*CATALOGUE, 'custom'))}")
-        if self.type and not self.type.startswith(CUSTOM_PREFIX) and not _names(self.type, known_types()):
+        if self.channel and not _names(self.channel, (CUSTOM, *registry.catalogue_for(self.channel))):
+            raise UsageError(f"--channel {self.channel!r}: {near_or_all(self.channel, (*catalogue(), CUSTOM))}")
+        if self.type and not self.type.startswith(CUSTOM_PREFIX) and not registry.fitting_types(self.type):
             near = near_or_all(self.type, known_types(), otherwise="`syncd channels` lists them")
             raise UsageError(f"--type {self.type!r}: no such signal type; {near}")
         self.check_source(here)

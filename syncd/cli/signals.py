@@ -13,6 +13,7 @@ from syncd.cli.filters import Chosen, one_signal
 from syncd.cli.session import session
 
 if TYPE_CHECKING:
+    from syncd.signals import Signal
     from syncd.store.queries import Explained, StoredSignal
 
 signals_app = typer.Typer(no_args_is_help=True, help="The signals that were stored.")
@@ -36,15 +37,21 @@ def list_(
     person: filters.Person = "",
     state: filters.State = "",
     source: filters.Source = "",
+    unanswered: Annotated[
+        bool,
+        typer.Option("--unanswered", help="only those that wait for an answer: nothing went out to the person since"),
+    ] = False,
     limit: filters.Limit = 50,
 ) -> None:
     """The signals received last, the newest first."""
+    from syncd.store.answers import newest_unanswered
     from syncd.store.queries import newest
 
     here = session(context)
     chosen = Chosen(since, until, channel, type, person, state, source).filter(here)
     with here.store() as store:
-        here.out.rows([row(found) for found in newest(store, chosen, limit)], COLUMNS, empty="no signals")
+        found = newest_unanswered(store, chosen, limit) if unanswered else newest(store, chosen, limit)
+        here.out.rows([row(each) for each in found], COLUMNS, empty="no signals")
 
 
 @signals_app.command("show")
@@ -94,6 +101,7 @@ def row(found: StoredSignal) -> dict[str, Any]:
     return {
         "id": str(signal.id),
         "type": signal.type,
+        "direction": signal.direction.value,
         "source": signal.source,
         "occurred_at": signal.occurred_at,
         "received_at": signal.received_at,
@@ -113,11 +121,13 @@ def explain(
     import msgspec
 
     from syncd.store import queries
+    from syncd.store.answers import answers_to
 
     here = session(context)
     with here.store() as store:
         signal = one_signal(store, id)
         known = queries.explain(store, str(signal.id))
+        answer = answers_to(store, [signal]).get(signal.id)
     assert known is not None
     writes = [write | {"url": _url(here, write)} for write in _timed(known.writes)]
     deliveries = [
@@ -127,6 +137,7 @@ def explain(
     if here.as_json:
         parts: dict[str, Any] = {
             "signal": msgspec.to_builtins(signal, builtin_types=(datetime,)),
+            "answered_by": None if answer is None else _brief(answer),
             "deliveries": deliveries,
             "people": _timed(known.people),
             "writes": writes,
@@ -134,21 +145,31 @@ def explain(
         }
         here.out.record(parts)
         return
+    _show_signal(here.out, signal, answer)
     _show(here.out, known, deliveries, writes)
 
 
+def _brief(answer: Signal) -> dict[str, Any]:
+    return {"id": str(answer.id), "type": answer.type, "occurred_at": answer.occurred_at, "title": answer.title}
+
+
+def _show_signal(out: Any, signal: Signal, answer: Signal | None) -> None:
+    about: dict[str, Any] = {
+        "signal": f"{signal.type}: {signal.title}",
+        "id": str(signal.id),
+        "came by": f"{signal.route.value} of {signal.source}",
+        "direction": "out: what we did" if signal.direction == "out" else "in",
+        "occurred": signal.occurred_at,
+        "received": signal.received_at,
+        "person": f"{signal.person.name} <{signal.person.email or signal.person.phone or 'unknown'}>".strip(),
+    }
+    if answer is not None:
+        about["answered by"] = f"{answer.type}: {answer.title} ({answer.id})"
+        about["answered"] = answer.occurred_at
+    out.record(about)
+
+
 def _show(out: Any, known: Explained, deliveries: list[dict[str, Any]], writes: list[dict[str, Any]]) -> None:
-    signal = known.signal
-    out.record(
-        {
-            "signal": f"{signal.type}: {signal.title}",
-            "id": str(signal.id),
-            "came by": f"{signal.route.value} of {signal.source}",
-            "occurred": signal.occurred_at,
-            "received": signal.received_at,
-            "person": f"{signal.person.name} <{signal.person.email or signal.person.phone or 'unknown'}>".strip(),
-        }
-    )
     out.rows(deliveries, ["destination", "state", "reason"], title="\ndeliveries", empty="no destination took it")
     if known.people:
         out.rows(

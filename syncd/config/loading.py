@@ -21,7 +21,7 @@ from syncd.config.schema import keys_of
 from syncd.config.secret_refs import resolve
 from syncd.config.yaml_positions import Document, read_yaml
 from syncd.errors import ConfigError, Fault, UsageError
-from syncd.signals import CATALOGUE
+from syncd.signal_types import CUSTOM
 
 Path_ = tuple[str | int, ...]
 PLACEHOLDER = "unset"
@@ -124,9 +124,9 @@ class _SettingsReader:
 
     def validate(self, data: dict[str, Any]) -> Settings | None:
         parts = dict(data)
-        self._channels(parts.get("channels"))
         sources = self._entries(parts, "sources", "source", SOURCE_KEYS)
         destinations = self._entries(parts, "destinations", "destination", DESTINATION_KEYS)
+        self._channels(parts.get("channels"))  # after the sources, whose connectors declare types
         settings: Settings | None = None
         try:
             settings = Settings(**parts)
@@ -151,15 +151,16 @@ class _SettingsReader:
     def _channels(self, channels: Any) -> None:
         """Unknown channels and switches, each where it stands."""
         for channel, switches in channels.items() if isinstance(channels, dict) else ():
-            if channel == "custom":
+            if channel == CUSTOM:
                 continue
-            known = CATALOGUE.get(channel, {})
-            if not known:
-                self.faults.append(self._stranger(("channels", channel), "no such channel", (*CATALOGUE, "custom")))
+            known = registry.catalogue_for(str(channel))
+            if channel not in known:
+                self.faults.append(self._stranger(("channels", channel), "no such channel", (*known, CUSTOM)))
                 continue
             for switch in switches if isinstance(switches, dict) else ():
-                if switch not in known:
-                    self.faults.append(self._stranger(("channels", channel, switch), "no such switch", tuple(known)))
+                there = tuple(registry.catalogue_for(channel, str(switch))[channel])
+                if switch not in there:
+                    self.faults.append(self._stranger(("channels", channel, switch), "no such switch", there))
 
     def _stranger(self, path: Path_, message: str, known: tuple[str, ...]) -> Fault:
         near = registry.closest(str(path[-1]), known)

@@ -9,7 +9,6 @@ import difflib
 import re
 from contextlib import suppress
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -25,11 +24,13 @@ from pydantic import (
     model_validator,
 )
 
+from syncd import registry
 from syncd.config.cron import parse_cron
 from syncd.durations import Duration, format_duration
 from syncd.http.client import check_base_url
 from syncd.runtime.known_secrets import learn_settings
-from syncd.signals import CATALOGUE, CUSTOM_PREFIX, Exclusions, known_types, place_of
+from syncd.signal_types import CUSTOM, CUSTOM_PREFIX, known_types, place_of
+from syncd.signals import Exclusions
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 NAMING = "names are lower-case letters, digits, '.', '_' and '-'"
@@ -271,7 +272,7 @@ class DestinationSettings(BaseModel):
     @classmethod
     def _only(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in value:
-            if not pattern.startswith(CUSTOM_PREFIX) and not any(fnmatchcase(kind, pattern) for kind in known_types()):
+            if not pattern.startswith(CUSTOM_PREFIX) and not registry.fitting_types(pattern):
                 near = difflib.get_close_matches(pattern, known_types(), n=1)
                 raise ValueError(f"{pattern} fits no signal type" + (f"; did you mean {near[0]}?" if near else ""))
         return value
@@ -334,11 +335,12 @@ class Settings(BaseModel):
     @classmethod
     def _channels(cls, value: dict[str, dict[str, Switch]]) -> dict[str, dict[str, Switch]]:
         for channel, switches in value.items():
-            known = CATALOGUE.get(channel)
-            if known is None and channel != "custom":
+            if channel == CUSTOM:
+                continue
+            if channel not in registry.catalogue_for(channel):
                 raise ValueError(f"there is no channel {channel!r}")
             for switch in switches:
-                if known is not None and switch not in known:
+                if switch not in registry.catalogue_for(channel, switch)[channel]:
                     raise ValueError(f"channel {channel!r} has no switch {switch!r}")
         return value
 

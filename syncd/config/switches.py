@@ -9,19 +9,22 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from syncd import registry
 from syncd.config.loading import parse_settings, read_text
 from syncd.config.models import Settings
 from syncd.errors import UsageError
-from syncd.signals import CATALOGUE, known_types, place_of
+from syncd.signal_types import catalogue, known_types, place_of, title_of
 
 
 def switch_rows(settings: Settings) -> Iterator[dict[str, Any]]:
-    """One row a switch: channel, switch, signal type, and yes, no or from whom."""
-    for channel, switches in CATALOGUE.items():
+    """One row a switch: channel, switch, signal type and what it is, and yes, no or from whom."""
+    for channel, switches in catalogue().items():
         for switch, kind in switches.items():
-            yield {"channel": channel, "switch": switch, "type": kind, "wanted": _words(settings.switch(kind))}
-    for switch, wanted in settings.channels.get("custom", {}).items():
-        yield {"channel": "custom", "switch": switch, "type": f"custom.{switch}", "wanted": _words(wanted)}
+            wanted = _words(settings.switch(kind))
+            yield {"channel": channel, "switch": switch, "type": kind, "title": title_of(kind), "wanted": wanted}
+    for switch, choice in settings.channels.get("custom", {}).items():
+        kind = f"custom.{switch}"
+        yield {"channel": "custom", "switch": switch, "type": kind, "title": "", "wanted": _words(choice)}
 
 
 def _words(wanted: bool | tuple[str, ...]) -> str:
@@ -32,13 +35,20 @@ def matching_switches(patterns: Sequence[str]) -> list[tuple[str, str]]:
     """(channel, switch) of every signal type, channel.switch or channel that a pattern names. UsageError if none does."""
     found: list[tuple[str, str]] = []
     for pattern in patterns:
-        hits = [place_of(kind) for kind in known_types() if _names(pattern, kind)]
+        hits = _hits(pattern)
         if not hits and (pattern.startswith("custom.") or pattern == "custom"):
             hits = [("custom", pattern.partition(".")[2] or "*")]
+        if not hits:
+            registry.load_every_source()  # it may be of a connector that is installed and not configured yet
+            hits = _hits(pattern)
         if not hits:
             raise UsageError(f"no signal type matches {pattern!r}; `syncd channels` lists them")
         found += [hit for hit in hits if hit not in found]
     return found
+
+
+def _hits(pattern: str) -> list[tuple[str, str]]:
+    return [place_of(kind) for kind in known_types() if _names(pattern, kind)]
 
 
 def _names(pattern: str, kind: str) -> bool:

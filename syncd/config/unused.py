@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from syncd import registry
 from syncd.config.models import Settings
 from syncd.errors import UsageError
-from syncd.signals import CATALOGUE, CUSTOM_PREFIX, known_types
+from syncd.signal_types import CUSTOM_PREFIX, catalogue, known_types
 
 IMPORTED = frozenset({"contact.changed", "account.changed"})
 """`syncd import` makes these without a source."""
@@ -44,12 +44,15 @@ def loose_ends(settings: Settings) -> Found:
 
 def _switches(settings: Settings, made: dict[str, tuple[str, ...]]) -> Found:
     patterns = {pattern for kinds in made.values() for pattern in kinds}
+    known = catalogue()
     for channel, switches in settings.channels.items() if settings.sources else ():
         for switch, wanted in switches.items():
-            kind = CATALOGUE.get(channel, {}).get(switch, f"{CUSTOM_PREFIX}{switch}")
+            kind = known.get(channel, {}).get(switch, f"{CUSTOM_PREFIX}{switch}")
             if not wanted or kind in IMPORTED or any(_meet(kind, pattern) for pattern in patterns):
                 continue
-            hint = "add a source that does (`syncd connectors` says which), or take the switch out"
+            maker = registry.declared_by(kind)
+            which = f"of type {maker}" if maker else "that does (`syncd connectors` says which)"
+            hint = f"add a source {which}, or take the switch out"
             yield ("channels", channel, switch), f"is on, and no source makes {kind}", hint
 
 

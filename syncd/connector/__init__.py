@@ -51,6 +51,7 @@ from syncd.connector.source import (
     Verifier,
     WebhookSource,
 )
+from syncd.signal_types import Direction
 
 __all__ = [
     "Allowance",
@@ -62,6 +63,7 @@ __all__ = [
     "Context",
     "Destination",
     "DestinationDefaults",
+    "Direction",
     "FormerId",
     "Hint",
     "HintSource",

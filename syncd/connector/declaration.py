@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from syncd.http.lockout import LoginBackoff
 from syncd.runtime.known_secrets import learn_settings
+from syncd.signal_types import Direction
 
 if TYPE_CHECKING:
     from syncd.http.oauth import TokenStore
@@ -45,11 +46,19 @@ S = TypeVar("S", bound=ConnectorSettings)
 @dataclass(frozen=True)
 class SignalSpec:
     """What a source makes, for the docs and for `syncd connectors`: the signal type, what its id is made of by each
-    route ("webhook: CallSid; poll: sid"), and whether a backfill can fetch it."""
+    route ("webhook: CallSid; poll: sid"), and whether a backfill can fetch it.
+
+    A type of the connector's own (neither shipped with syncd nor `custom.NAME`) also names its `channel`, its `switch` there
+    and its `title` for users ("Ping received"); `direction` is out for what we do. It is known in `channels:`, mappings and
+    commands as soon as a source of this connector is configured."""
 
     type: str
     key: str
     backfill: bool
+    channel: str = ""
+    switch: str = ""
+    title: str = ""
+    direction: Direction = Direction.IN
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,15 @@ from typing import Any
 
 from jinja2 import nodes
 
+from syncd import registry
 from syncd.config.yaml_positions import KeyPath
 from syncd.errors import ConfigError, Fault
 from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression
-from syncd.mapping.loading import Mapping, load_mapping, matches
+from syncd.mapping.loading import Mapping, load_mapping
 from syncd.mapping.model import Stranger
 from syncd.mapping.parts import RulePart
-from syncd.signals import CUSTOM_PREFIX, known_types
+from syncd.signal_types import CUSTOM_PREFIX, known_types
 
 OPEN_STATES = frozenset({"not started", "open", "in progress", "waiting on someone else", "deferred", "new"})
 """Task states that require action (Salesforce's and Zoho's standard picklists)."""
@@ -97,7 +98,7 @@ def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
 
 
 def _fits_nothing(mapping: Mapping, path: KeyPath, pattern: str) -> Iterator[Fault]:
-    if pattern.startswith(CUSTOM_PREFIX) or any(matches(pattern, known) for known in known_types()):
+    if pattern.startswith(CUSTOM_PREFIX) or registry.fitting_types(pattern):
         return
     near = difflib.get_close_matches(pattern, known_types(), n=1)
     hint = f"did you mean {near[0]}?" if near else "types of your own are called custom.NAME"

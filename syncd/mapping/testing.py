@@ -25,6 +25,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from syncd import registry
 from syncd.config.yaml_positions import Document, KeyPath, read_yaml
 from syncd.connector import PersonMatch
 from syncd.errors import ConfigError, Fault
@@ -34,12 +35,12 @@ from syncd.mapping.loading import Mapping, read_source
 from syncd.mapping.preview import Previewed, preview
 from syncd.mapping.shipped import tests_beside
 from syncd.mapping.values import ValueFault
-from syncd.signals import NAMESPACE, Person, Route, Signal, make_person, place_of
+from syncd.signals import NAMESPACE, Direction, Person, Route, Signal, make_person, place_of
 
 CASE_KEYS = ("name", "signal", "known", "live", "expect")
 SIGNAL_KEYS = (
     *("type", "source", "occurred_at", "received_at", "title", "text", "url", "reply", "person", "data", "thread"),
-    *("id", "route"),
+    *("id", "route", "direction"),
 )
 PERSON_KEYS = ("name", "first_name", "last_name", "email", "phone", "company", "handles", "raw")
 KNOWN_KEYS = ("object", "id", "role", "account")
@@ -151,6 +152,9 @@ class _TestFileReader:
         parts = self.keys(node, path, SIGNAL_KEYS, ("type",))
         kind = parts.get("type", "")
         try:
+            registry.fitting_types(
+                str(kind)
+            )  # a type that an installed connector declares is known once that is loaded
             place_of(str(kind))
         except ValueError as error:
             if "type" in parts:
@@ -168,6 +172,10 @@ class _TestFileReader:
         if route not in tuple(Route):
             self.fault((*path, "route"), f"must be one of {', '.join(Route)}")
             return None
+        direction = parts.get("direction", Direction.IN)
+        if direction not in tuple(Direction):
+            self.fault((*path, "direction"), f"must be one of {', '.join(Direction)}")
+            return None
         return Signal(
             id=self.identifier(parts, path),
             type=str(kind),
@@ -178,6 +186,7 @@ class _TestFileReader:
             person=self.person(parts.get("person") or {}, (*path, "person")),
             data=data,
             route=Route(route),
+            direction=Direction(direction),
             **words,
         )
 

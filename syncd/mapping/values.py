@@ -21,7 +21,7 @@ LONGEST = 1_000_000
 DEEPEST = 32
 
 SIGNAL_PARTS = frozenset(
-    "id type channel source occurred_at received_at title text url reply thread route person data".split()  # noqa: SIM905
+    "id type channel source occurred_at received_at title text url reply thread route direction person data".split()  # noqa: SIM905
 )
 PERSON_PARTS = frozenset("name first_name last_name email phone company identity handles raw".split())  # noqa: SIM905
 OPEN_PARTS = frozenset({"data", "handles", "raw"})

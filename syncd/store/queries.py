@@ -87,6 +87,23 @@ def every(store: Store, wanted: Filter) -> Iterator[StoredSignal]:
         after = (rows[-1].received_at, rows[-1].id)
 
 
+def latest_pages(store: Store, wanted: Filter) -> Iterator[list[StoredSignal]]:
+    """All of them, the newest received first, page by page."""
+    before: tuple[int, str] | None = None
+    while True:
+        query = _query(wanted).add_columns(signals.c.received_at, signals.c.id)
+        if before is not None:
+            query = query.where(tuple_(signals.c.received_at, signals.c.id) < before)
+        with store.read() as connection:
+            order = (signals.c.received_at.desc(), signals.c.id.desc())
+            rows = connection.execute(query.order_by(*order).limit(PAGE)).all()
+            page = _with_states(connection, [decode_signal(row.body) for row in rows])
+        yield page
+        if len(rows) < PAGE:
+            return
+        before = (rows[-1].received_at, rows[-1].id)
+
+
 def count(store: Store, wanted: Filter) -> int:
     with store.read() as connection:
         return int(connection.execute(select(func.count()).select_from(_query(wanted).subquery())).scalar_one())

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import pytest
 
+from syncd import registry
 from syncd.connector import (
     Backfillable,
     Batch,
@@ -54,6 +55,7 @@ class _Suite:
             )
 
     def well_formed(self, signals: Sequence[Signal]) -> None:
+        registry.declare_types(self.connector)
         declared = {spec.type for spec in self.connector.signals}
         for signal in signals:
             place_of(signal.type)

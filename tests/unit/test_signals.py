@@ -54,7 +54,7 @@ def test_every_type_knows_its_place() -> None:
         (channel, switch) for channel, switches in CATALOGUE.items() for switch in switches
     ]
     assert place_of("custom.order") == ("custom", "order")
-    for wrong in ("order", "custom.", "email.sent", ""):
+    for wrong in ("order", "custom.", "email.written", ""):
         with pytest.raises(ValueError, match="unknown signal type"):
             place_of(wrong)
 

@@ -75,6 +75,7 @@ class SignalMap(ConnectorSettings):
     url: Expression = Field("", description="URL to view it")
     thread: Expression = Field("", description="id of the conversation")
     reply: Expression = Field("", description="URL to reply to; default: mailto: or tel: of the person")
+    direction: Expression = Field("", description="in: the customer acted, or out: we did; default: by the type")
     person: PersonMap = Field(PersonMap(), description="who did it")
     data: dict[str, Expression] | Whole = Field(
         "{{ item or body }}", description="further data to keep; default: the whole item or body"
@@ -123,7 +124,7 @@ def _scope(request: Request, body: Any) -> dict[str, Any]:
     return {"body": body, "headers": request.headers, "query": dict(request.query)}
 
 
-_TEXTS = ("type", "title", "text", "url", "thread", "reply")
+_TEXTS = ("type", "title", "text", "url", "thread", "reply", "direction")
 
 
 def _readers(texts: dict[str, str]) -> dict[str, Callable[[Scope], Any]]:
