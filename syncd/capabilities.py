@@ -118,6 +118,14 @@ class ReadsFields(Protocol):
     def values(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Mapping[str, Any]]: ...
 
 
+@runtime_checkable
+class KeepsLists(Protocol):
+    """A destination whose fields may hold several values (multi-select picklists), for rules that add and remove some.
+    `items`: the values of such a field as `ReadsFields.values` returned it; a list of them is what `send` takes. Pure."""
+
+    def items(self, value: Any) -> list[Any]: ...
+
+
 # ------------------------------------------------------------------------------------------------------------ links
 
 

@@ -28,6 +28,7 @@ ABILITIES: tuple[tuple[str, str, str, type[Any]], ...] = (
     ("destination", "describe", "compares a mapping with the fields that exist", can.Describes),
     ("destination", "prepare", "`syncd prepare`: makes the fields that are missing", can.Preparable),
     ("destination", "read fields", "`fill:` and `only_if:` of a mapping", can.ReadsFields),
+    ("destination", "lists", "`add:` and `remove:` of a mapping", can.KeepsLists),
 )
 """(role or "" for both, name, what for, protocol)."""
 

@@ -31,6 +31,7 @@ Takes = Callable[[str, str], Sequence[str]]
 
 SUPERSEDED = "superseded by a later signal"
 NOTHING_EMPTY = "the fields it would fill are filled"
+NOTHING_CHANGES = "the values are there already, or gone already"
 EMPTY: tuple[object, ...] = (None, "", [], {})
 """A field of a CRM without a value. False and 0 are values."""
 

@@ -17,13 +17,13 @@ from syncd.connector import Destination, Idempotency, Write, WriteKind
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing, person_names, plan
 from syncd.dispatch.calls import DestinationClient, Paused
-from syncd.dispatch.fill_empty import Filling
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.new_people import NewPerson, new_people
 from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.people import PersonLookup, creates, look_up
 from syncd.dispatch.person_creation import PersonCreator, settle_creation
 from syncd.dispatch.plan import PEOPLE_CREATE, Work
+from syncd.dispatch.read_first import ReadFirst
 from syncd.dispatch.sender import Sender
 from syncd.errors import Ambiguous, Failure, Transient
 from syncd.mapping import reasons
@@ -303,7 +303,7 @@ class Round:
     def _send(self) -> None:
         """Wave after wave: a record that another rule's record is linked to goes before it."""
         sender = Sender(self._route.policy, self._store, self._client, self.ledger)
-        filling = Filling(self._route.policy, self._client, self.ledger, self._known_since)
+        read_first = ReadFirst(self._route.policy, self._client, self.ledger, self._known_since)
         waiting = self._works
         while waiting:
             ready: list[tuple[Work, Write]] = []
@@ -313,7 +313,7 @@ class Round:
             if not ready:
                 self._wait_for_rules(later)
                 return
-            sender.send(filling.filled(sender.admitted(ready)))
+            sender.send(read_first.read(sender.admitted(ready)))
             waiting = later
 
     def _known_since(self, work: Work) -> int:

@@ -93,6 +93,8 @@ def needs(mapping: LoadedMapping, crm: CrmDescription) -> tuple[MissingField, ..
     uses = [use for record in records_of(mapping.parts) for use in record.uses]
     for use in sorted((*uses, *lookups_of(mapping.parts)), key=lambda use: use.role is not Role.KEY):
         absent = crm.fields(use.object) is None
+        if use.role is Role.LIST and not crm.widens:
+            continue  # a field with several values is made by hand, with its values
         if (absent and not crm.widens) or crm.find(use.object, use.field) is not None:
             continue
         mark = (use.object.casefold(), use.field.casefold())
@@ -163,7 +165,7 @@ def _rights(use: Use, known: FieldDescription) -> Iterator[tuple[Level, str, str
         return
     if use.role is not Role.CLEAR and not known.creatable:
         yield Level.FAULT, f"{use.object}.{known.name} cannot be written by our user", give
-    elif use.role in (Role.WRITE, Role.CLEAR) and not known.updatable:
+    elif use.role in (Role.WRITE, Role.CLEAR, Role.LIST) and not known.updatable:
         hint = "move it to on_create" if use.role is Role.WRITE and known.creatable else give
         yield Level.FAULT, f"{use.object}.{known.name} cannot be changed on a record that exists", hint
     elif use.role is Role.FIRST and not known.updatable:
@@ -180,12 +182,12 @@ def _value(use: Use, known: FieldDescription) -> Iterator[tuple[Level, str, str]
             message = f"{use.object}.{known.name} takes {known.length} characters; syncd's key has {KEY_LENGTH}"
             yield Level.FAULT, message, f"lengthen it to {KEY_ROOM}"
         return
-    if use.role not in (Role.WRITE, Role.FIRST):
+    if use.role not in (Role.WRITE, Role.FIRST, Role.LIST):
         return
     same = literal(use.tree)
     if known.values is not None and isinstance(same, str):
         yield from _picked(use, known, same, known.values)
-    elif known.length is not None and known.values is None and not known.references:
+    elif use.role is not Role.LIST and known.length is not None and known.values is None and not known.references:
         yield from _fits(use, known, known.length, same)
 
 

@@ -93,7 +93,12 @@ def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
         yield place(rule.place, message, "add live_only: true")
     if not rule.name:
         yield place(rule.place, f"the rule {rule.id} has no name", "say in a line what it is for")
-    for part, fields in (("fields", rule.fields), ("fill", rule.fill), ("on_create", rule.on_create)):
+    for part, fields in (
+        ("fields", rule.fields),
+        ("fill", rule.fill),
+        ("on_create", rule.on_create),
+        ("add", rule.add),
+    ):
         yield from _loose_shortening(mapping, (*rule.place, part), fields)
 
 

@@ -23,7 +23,7 @@ from syncd.mapping.expressions import Sandbox
 from syncd.mapping.filters import make_filters
 from syncd.mapping.language import PEOPLE_CREATE, read_mapping
 from syncd.mapping.model import About, Draft, FieldFault, OnConflict, Skipped, Stranger, StrangerPolicy
-from syncd.mapping.parts import MappingParts, RulePart
+from syncd.mapping.parts import Group, MappingParts, RulePart
 from syncd.mapping.values import clean, to_text
 from syncd.mapping.verbs import UPSERT
 from syncd.signals import Person, Signal
@@ -38,6 +38,7 @@ class Rule:
     """A compiled rule."""
 
     part: RulePart
+    groups: tuple[Group, ...]
     make: FieldMaker
     when: Evaluate | None
     fits: Callable[[str], object]
@@ -55,23 +56,27 @@ class Rule:
                     return Skipped(part.id, "when")
             except Exception as error:  # noqa: BLE001 - a condition that fails is a dead letter that says so
                 unsure = FieldFault("when", explain(error))
-        (fields, on_create, fill, only_if), faults = self.make(signal, person)
+        made, faults = self.make(signal, person)
         if unsure:
             faults.insert(0, unsure)
+        groups = dict(zip(self.groups, made, strict=True))
+        fields = groups.get("fields", {})
         return Draft(
-            part.id,
-            part.object,
-            part.key,
-            part.about,
-            fields,
-            on_create,
-            part.verb,
-            tuple(name for name in part.clear if name not in fields),
-            part.link,
-            part.kind,
-            tuple(faults),
-            fill,
-            only_if,
+            rule=part.id,
+            object=part.object,
+            key_field=part.key,
+            about=part.about,
+            fields=fields,
+            on_create=groups.get("on_create", {}),
+            verb=part.verb,
+            clear=tuple(name for name in part.clear if name not in fields),
+            links=part.link,
+            kind=part.kind,
+            faults=tuple(faults),
+            fill=groups.get("fill", {}),
+            only_if=groups.get("only_if", {}),
+            add=groups.get("add", {}),
+            remove=groups.get("remove", {}),
             takes=part.takes,
         )
 
@@ -218,7 +223,9 @@ def _compiled(
 
 def _rule(part: RulePart, sandbox: Sandbox) -> Rule:
     when = None if part.when is None else compile_value(part.when, sandbox)
-    return Rule(part, compile_groups(part.verb.groups(part), sandbox), when, _pattern(part.signals))
+    groups = part.verb.groups(part)
+    make = compile_groups(list(groups.values()), sandbox)
+    return Rule(part, tuple(groups), make, when, _pattern(part.signals))
 
 
 def _fingerprint(document: Document, timezone: tzinfo, region: str | None) -> str:

@@ -22,6 +22,7 @@ class Role(Enum):
     KEY = auto()
     LINK = auto()
     LOOK_UP = auto()
+    LIST = auto()  # some of its values are added or removed
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,10 @@ def key_use(object_: str, key: str, place: KeyPath) -> Iterator[Use]:
 def field_uses(object_: str, trees: Mapping[str, Tree], role: Role, place: KeyPath) -> Iterator[Use]:
     """One use for each field of a group."""
     return (Use(object_, name, role, (*place, name), tree) for name, tree in trees.items())
+
+
+def list_uses(object_: str, trees: Mapping[str, Tree], place: KeyPath) -> Iterator[Use]:
+    """One use for each value that is added to a field, or removed."""
+    for name, tree in trees.items():
+        for each in tree if isinstance(tree, list) else [tree]:
+            yield Use(object_, name, Role.LIST, (*place, name), each)

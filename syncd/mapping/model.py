@@ -89,7 +89,7 @@ class Draft:
     """One record, before the CRM is asked anything. `links`: field -> what it points at ("person", "account", or another
     rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person. `verb`: what
     the rule does; `fill`: what goes only into fields that are empty there; `only_if`: what must stand there already, for any
-    of it to be written. `owners`: who take turns in `owner_field` of a new
+    of it to be written; `add`, `remove`: values of fields that have several. `owners`: who take turns in `owner_field` of a new
     person. `takes`: of links that only some people can be put into."""
 
     rule: str
@@ -105,6 +105,8 @@ class Draft:
     faults: tuple[FieldFault, ...] = ()
     fill: dict[str, Any] = field(default_factory=dict)
     only_if: dict[str, Any] = field(default_factory=dict)
+    add: dict[str, Any] = field(default_factory=dict)
+    remove: dict[str, Any] = field(default_factory=dict)
     owner_field: str = ""
     owners: tuple[Any, ...] = ()
     takes: dict[str, LinkTakes] = field(default_factory=dict)
@@ -122,7 +124,8 @@ class Draft:
 
     @property
     def overwrites(self) -> bool:
-        """Whether it writes over what is there, so that an older one may not follow a newer one."""
+        """Whether it writes over what is there, so that an older one may not follow a newer one. Filling what is empty, adding
+        to a list and removing from it do not."""
         return not self.own_record or bool(self.fields or self.clear)
 
     @property
@@ -133,7 +136,7 @@ class Draft:
     @property
     def reads(self) -> tuple[str, ...]:
         """The fields that must be read before it is written, each once."""
-        return tuple(dict.fromkeys((*self.fill, *self.only_if)))
+        return tuple(dict.fromkeys((*self.fill, *self.only_if, *self.add, *self.remove)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import Idempotency, Link, PersonMatch
@@ -49,9 +49,20 @@ class PeoplePart:
 
 
 @dataclass(frozen=True)
+class Ability:
+    """Something that a rule needs of a connector: an optional protocol of `syncd.capabilities`. `place`: the key that needs it;
+    `cannot`: what is missing where it does not have it."""
+
+    place: KeyPath
+    protocol: type[Any]
+    cannot: str
+
+
+@dataclass(frozen=True)
 class RulePart:
     """One entry of `rules`; `place` is its path in the YAML. Of a rule that writes a record which is there: `fill` only fills
-    empty fields, and it writes `only_if` these fields stand in the record already. `takes`: of links that only some people can
+    empty fields, it writes `only_if` these fields stand in the record already, and `add` and `remove` are values of fields with
+    several. `takes`: of links that only some people can
     be put into."""
 
     id: str
@@ -71,11 +82,14 @@ class RulePart:
     place: KeyPath = ()
     fill: dict[str, Tree] = field(default_factory=dict)
     only_if: dict[str, Tree] = field(default_factory=dict)
+    add: dict[str, Tree] = field(default_factory=dict)
+    remove: dict[str, Tree] = field(default_factory=dict)
     takes: dict[str, LinkTakes] = field(default_factory=dict)
 
 
-Groups = tuple[dict[str, Tree], dict[str, Tree], dict[str, Tree], dict[str, Tree]]
-"""The fields of a rule as they are compiled: of every write, while the record is new, to fill, only if."""
+Group = Literal["fields", "on_create", "fill", "only_if", "add", "remove"]
+Groups = dict[Group, dict[str, Tree]]
+"""The fields of a rule as they are compiled, by the field of its draft that they become."""
 
 
 class RuleVerb(ABC):
@@ -108,7 +122,7 @@ class RuleVerb(ABC):
 
     def groups(self, rule: RulePart) -> Groups:
         """Its fields, as they are to be compiled."""
-        return rule.fields, rule.on_create, rule.fill, rule.only_if
+        return {"fields": rule.fields, "on_create": rule.on_create}
 
     @abstractmethod
     def record(self, rule: RulePart) -> MappedRecord:
@@ -116,6 +130,10 @@ class RuleVerb(ABC):
 
     def warnings(self, rule: RulePart) -> Iterator[tuple[KeyPath, str, str]]:
         """(place, message, hint) of what is probably not meant."""
+        return iter(())
+
+    def abilities(self, rule: RulePart) -> Iterator[Ability]:
+        """What it needs of its destination's connector beyond writing records."""
         return iter(())
 
     def idempotency(self) -> Idempotency | None:

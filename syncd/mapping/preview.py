@@ -19,7 +19,8 @@ from syncd.signals import Signal
 
 @dataclass(frozen=True)
 class Shown:
-    """One field of a record: `note` is "" (always sent), `on create`, `if empty`, `link`, `cleared`, or `must be` (nothing
+    """One field of a record: `note` is "" (always sent), `on create`, `if empty`, `added` or
+    `removed` (a value of several), `link`, `cleared`, or `must be` (nothing
     is sent unless it stands there)."""
 
     name: str
@@ -122,6 +123,8 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
     if draft.owners:
         new.append(Shown(draft.owner_field, list(draft.owners), "in turn"))
     new += [Shown(name, value, "if empty") for name, value in draft.fill.items()]
+    new += [Shown(name, value, "added") for name, value in draft.add.items()]
+    new += [Shown(name, value, "removed") for name, value in draft.remove.items()]
     new += [Shown(name, value, "must be") for name, value in draft.only_if.items()]
     cleared = [Shown(name, None, "cleared") for name in draft.clear]
     return Previewed(

@@ -27,4 +27,5 @@ def not_theirs(draft: Draft, object: str) -> str:
     """Why a rule that updates leaves a person alone whose record is an `object`, "" when it does not."""
     if object != draft.object:
         return f"{ANOTHER}{object}, not a {draft.object}"
-    return "" if draft.fields or draft.fill or draft.clear else NOTHING_TO_SAY
+    says = draft.fields or draft.fill or draft.clear or draft.add or draft.remove
+    return "" if says else NOTHING_TO_SAY

@@ -16,7 +16,7 @@ from syncd.mapping.verbs import UPSERT, VERBS
 LATER = {"notify": "notifications", "convert": "conversion of leads"}
 RULE_KEYS = (
     *("id", "name", "signals", *VERBS, *LATER, "key", "about", "kind", "link", "fields", "fill", "on_create", "clear"),
-    *("live_only", "when", "only_if"),
+    *("live_only", "when", "only_if", "add", "remove"),
 )
 LINK_KEYS = ("person", "otherwise")
 LINK_TARGETS = ("person", "account", "deal")
@@ -55,6 +55,8 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         place=path,
         fill=reader.fields(parts.get("fill"), (*path, "fill")),
         only_if=reader.fields(parts.get("only_if"), (*path, "only_if")),
+        add=reader.fields(parts.get("add"), (*path, "add")),
+        remove=reader.fields(parts.get("remove"), (*path, "remove")),
     )
     for key, why in verb.refuses.items():
         if key in parts:

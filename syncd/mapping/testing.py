@@ -44,9 +44,17 @@ SIGNAL_KEYS = (
 )
 PERSON_KEYS = ("name", "first_name", "last_name", "email", "phone", "company", "handles", "raw")
 KNOWN_KEYS = ("object", "id", "role", "account")
-RECORD_KEYS = ("object", "fields", "fill", "only_if", "on_create", "links", "clear", "faults", "skipped", "exact")
-NOTES = {"fields": "", "fill": "if empty", "only_if": "must be", "on_create": "on create", "links": "link"}
+NOTES = {
+    "fields": "",
+    "fill": "if empty",
+    "add": "added",
+    "remove": "removed",
+    "only_if": "must be",
+    "on_create": "on create",
+    "links": "link",
+}
 """What a case calls a group of fields: the note that preview gives them."""
+RECORD_KEYS = ("object", *NOTES, "clear", "faults", "skipped", "exact")
 STRANGER, NOTHING, CONTAINS = "stranger", "nothing", "contains"
 LONG = 60
 """Characters from which on the place where two texts differ is shown."""

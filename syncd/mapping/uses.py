@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, key_use
-from syncd.mapping.parts import CreatePart, MappingParts
+from syncd.mapping.parts import Ability, CreatePart, MappingParts
 
 
 def records_of(parts: MappingParts) -> tuple[MappedRecord, ...]:
@@ -36,6 +36,11 @@ def people_objects(parts: MappingParts) -> tuple[str, ...]:
 def objects_of(parts: MappingParts) -> tuple[str, ...]:
     """Every object the mapping names, once."""
     return tuple(dict.fromkeys((*(record.object for record in records_of(parts)), *people_objects(parts))))
+
+
+def abilities_of(parts: MappingParts) -> tuple[Ability, ...]:
+    """What the mapping needs of its destination's connector beyond writing records."""
+    return tuple(ability for rule in parts.rules for ability in rule.verb.abilities(rule))
 
 
 def names_of(parts: MappingParts) -> Iterator[tuple[str, KeyPath]]:

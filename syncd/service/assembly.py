@@ -26,7 +26,7 @@ from syncd.http.lockout import LoginBackoff
 from syncd.http.oauth import MemoryTokens, TokenStore
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
-from syncd.mapping.uses import names_of
+from syncd.mapping.uses import abilities_of, names_of
 from syncd.signatures.verifier import covers_url
 
 if TYPE_CHECKING:
@@ -211,6 +211,9 @@ class _Building:
         if isinstance(destination, LimitsNames) and (refused := _refused_names(destination, mapping)):
             self.faults += refused
             return None
+        if missing := _missing_abilities(entry, destination, mapping):
+            self.faults += missing
+            return None
         return BuiltDestination(entry, destination, mapping)
 
     def _own_tables(self, destination: WritesDatabase, mapping: CompiledMapping) -> str:
@@ -255,6 +258,15 @@ class _Building:
     def _placed(self, path: tuple[str, ...], message: str, hint: str) -> Fault:
         line, column = self.loaded.document.place(path)
         return Fault(str(self.loaded.path), line, column, ".".join(path), message, hint)
+
+
+def _missing_abilities(entry: DestinationSettings, destination: object, mapping: CompiledMapping) -> list[Fault]:
+    """A fault for every rule that needs what the destination's connector cannot do."""
+    return [
+        mapping.document.fault(one.place, f"destination {entry.name}: {entry.type} {one.cannot}", "leave it out")
+        for one in abilities_of(mapping.parts)
+        if not isinstance(destination, one.protocol)
+    ]
 
 
 def _refused_names(destination: LimitsNames, mapping: CompiledMapping) -> list[Fault]:

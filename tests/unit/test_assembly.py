@@ -145,3 +145,26 @@ def test_a_relative_database_lies_beside_the_configuration(tmp_path: Path) -> No
     assert anchored("sqlite:///./x.db", tmp_path) == f"sqlite:///{tmp_path}/x.db"
     assert anchored("sqlite:////var/x.db", tmp_path) == "sqlite:////var/x.db"
     assert anchored("postgresql+psycopg://u@h/d", tmp_path) == "postgresql+psycopg://u@h/d"
+
+
+UPDATES = """people:
+  match: [{object: people, by: {email: "{{ person.email }}"}}]
+rules:
+  - {id: tags, name: Tags, signals: ["*"], update: people, RULE}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("add: {tags: [a]}", "does not tell the values of a field apart, so none can be added or removed"),
+        ("remove: {tags: [a]}", "does not tell the values of a field apart, so none can be added or removed"),
+    ],
+)
+def test_a_rule_that_its_destination_cannot_follow(tmp_path: Path, rule: str, said: str) -> None:
+    (tmp_path / "own.yaml").write_text(UPDATES.replace("RULE", rule), encoding="utf-8")
+    text = "destinations: {archive: {type: database, url: 'sqlite:///x.db', mapping: own.yaml}}"
+    (fault,) = check(tmp_path, text)
+    key = rule.partition(":")[0]
+    assert fault.startswith(f"{tmp_path}/own.yaml:4:")
+    assert f"rules[0].{key}: destination archive: database {said}" in fault

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from syncd.connector import Allowance, DestinationDefaults, Link, PersonMatch, PersonQuery, Usage
+from syncd.connectors.crm import lists
 from syncd.connectors.crm.directory import PersonObjects, Row, age, steps
 from syncd.errors import Misconfigured, Scope
 
@@ -140,6 +141,10 @@ class QueriedCrm(DestinationDefaults, ABC):
         return {
             id_: {name: rows[self._short(id_)].get(name) for name in fields} for id_ in ids if self._short(id_) in rows
         }
+
+    def items(self, value: Any) -> list[str]:
+        """The values of a field that holds several (a multi-select picklist)."""
+        return lists.items(value)
 
     def _has_id(self, row: Row) -> bool:
         return bool(row.get(self.people.id_field))

@@ -16,7 +16,7 @@ class Create(OwnKey):
     sends: ClassVar[Role] = Role.FIRST
 
     def groups(self, rule: RulePart) -> Groups:
-        return {}, {**rule.fields, **rule.on_create}, rule.fill, rule.only_if
+        return {"on_create": {**rule.fields, **rule.on_create}}
 
     def warnings(self, rule: RulePart) -> Iterator[tuple[KeyPath, str, str]]:
         if not rule.key:

@@ -17,7 +17,7 @@ READS_NOTHING = "only a rule that updates reads its record first"
 class OwnKey(RuleVerb):
     """A rule whose records are its own: it makes them, and knows them by their key."""
 
-    refuses: ClassVar[Mapping[str, str]] = dict.fromkeys(("fill", "only_if"), READS_NOTHING)
+    refuses: ClassVar[Mapping[str, str]] = dict.fromkeys(("fill", "only_if", "add", "remove"), READS_NOTHING)
     sends: ClassVar[Role] = Role.WRITE
     """When its `fields:` are sent."""
 

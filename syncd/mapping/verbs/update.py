@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
+from syncd.capabilities import KeepsLists
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import Idempotency, Link, PersonMatch, WriteKind
-from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses
+from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, list_uses
 from syncd.mapping.model import About, Draft
-from syncd.mapping.parts import RulePart, RuleVerb
+from syncd.mapping.parts import Ability, Groups, RulePart, RuleVerb
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.reasons import not_theirs
 
@@ -25,11 +26,12 @@ class Update(RuleVerb):
         return About.PERSON
 
     def check(self, reader: MappingReader, rule: RulePart) -> None:
-        if not (rule.fields or rule.fill or rule.clear):
+        if not (rule.fields or rule.fill or rule.clear or rule.add or rule.remove):
             reader.fault(rule.place, "writes nothing: it has no fields")
-        reader.filled_twice(rule.place, "", {"fields": rule.fields, "fill": rule.fill})
+        lists = {"add": rule.add, "remove": {name: tree for name, tree in rule.remove.items() if name not in rule.add}}
+        reader.filled_twice(rule.place, "", {"fields": rule.fields, "fill": rule.fill, **lists})
         for name in rule.clear:
-            if name in rule.fill:
+            if name in rule.fill or name in rule.add or name in rule.remove:
                 message = f"{name} is filled by this rule too"
                 reader.fault((*rule.place, "clear"), message, "clear it or fill it, not both")
 
@@ -45,10 +47,27 @@ class Update(RuleVerb):
         uses = (
             *field_uses(rule.object, rule.fields, Role.WRITE, (*rule.place, "fields")),
             *field_uses(rule.object, rule.fill, Role.WRITE, (*rule.place, "fill")),
+            *list_uses(rule.object, rule.add, (*rule.place, "add")),
+            *list_uses(rule.object, rule.remove, (*rule.place, "remove")),
             *field_uses(rule.object, rule.only_if, Role.LOOK_UP, (*rule.place, "only_if")),
             *(Use(rule.object, name, Role.CLEAR, (*rule.place, "clear", at)) for at, name in enumerate(rule.clear)),
         )
         return MappedRecord(rule.id, rule.object, "", "", (*rule.place, self.word), uses, own=True)
+
+    def groups(self, rule: RulePart) -> Groups:
+        return {
+            "fields": rule.fields,
+            "fill": rule.fill,
+            "only_if": rule.only_if,
+            "add": rule.add,
+            "remove": rule.remove,
+        }
+
+    def abilities(self, rule: RulePart) -> Iterator[Ability]:
+        for key in ("add", "remove"):
+            if getattr(rule, key):
+                cannot = "does not tell the values of a field apart, so none can be added or removed"
+                yield Ability((*rule.place, key), KeepsLists, cannot)
 
     def idempotency(self) -> Idempotency:
         return Idempotency(WriteKind.UPSERT)  # by its id: as good a second time

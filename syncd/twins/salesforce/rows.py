@@ -23,7 +23,7 @@ _EMAIL = re.compile(
 )
 _DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_TEXT = frozenset({"string", "email", "phone", "url", "textarea", "picklist", "combobox"})
+_TEXT = frozenset({"string", "email", "phone", "url", "textarea", "picklist", "multipicklist", "combobox"})
 _NUMBER = frozenset({"int", "double", "currency", "percent"})
 POLYMORPHIC = "Nested object for polymorphic foreign key must have an attributes field before any other fields."  # [R]
 
@@ -232,7 +232,8 @@ class SalesforceRows:
             raise SalesforceRowError("STRING_TOO_LONG", text, [one.name])
         if one.type == "email" and not _EMAIL.fullmatch(text):
             raise SalesforceRowError("INVALID_EMAIL_ADDRESS", f"{one.label}: invalid email address: {text}", [one.name])
-        if one.restricted and text not in one.values:
+        picked = text.split(";") if one.type == "multipicklist" else [text]
+        if one.restricted and not set(picked) <= set(one.values):
             message = f"{one.label}: bad value for restricted picklist field: {text}"
             raise SalesforceRowError("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message, [one.name])
         return text.rstrip() if one.type != "textarea" else text

@@ -176,6 +176,8 @@ class ZohoRows:
             return value
         if one.type == "list" and isinstance(value, list):
             return value
+        if one.type == "multiselectpicklist" and isinstance(value, list) and _known_values(one, value):
+            return value
         if one.type in _INTEGER and isinstance(value, int) and not isinstance(value, bool):
             return value
         if one.type == "currency" and isinstance(value, int | float) and not isinstance(value, bool):
@@ -293,6 +295,11 @@ def _parent_module(given: Mapping[str, Any]) -> str:
     if isinstance(parent, dict) and isinstance(parent.get("module"), dict):
         return str(parent["module"].get("api_name", ""))
     return str(given.get("se_module") or given.get("$se_module") or "")
+
+
+def _known_values(one: ZohoField, values: list[Any]) -> bool:
+    """Whether each is a text, and one of the picklist's if it takes no others."""
+    return all(isinstance(each, str) and (not one.restricted or each in one.values) for each in values)
 
 
 def _is_date(value: str) -> bool:

@@ -19,7 +19,9 @@ from syncd.dispatch.lane import Lane
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal, make_person
 from syncd.testing.hostile_destination import HostileDestination
+from syncd.twins.salesforce.schema import SalesforceField
 from syncd.twins.salesforce.twin import SalesforceTwin
+from syncd.twins.zoho.schema import ZohoField
 from syncd.twins.zoho.twin import ZohoTwin
 from tests.lane_rig import T0, Rig, signal, sqlite
 
@@ -158,6 +160,46 @@ def test_two_rules_of_one_record_see_each_other(rig: TwinRig) -> None:
     )
     rig.listed(row(1))
     assert (rig.title("contact"), rig.record("contact")["Department"]) == ("Director", "a")
+
+
+def topics(rig: TwinRig, *values: str) -> None:
+    """Ann with values in a field that takes several, in each CRM's own form."""
+    known, name = ("News", "Offers", "Events"), rig.names["contact"]
+    if isinstance(rig.twin, ZohoTwin):
+        rig.twin.schema[name].add(
+            ZohoField("Topics__c", "multiselectpicklist", values=known, restricted=True, custom=True)
+        )
+        rig.person("contact", **({"Topics__c": list(values)} if values else {}))  # type: ignore[arg-type]
+    else:
+        field = SalesforceField("Topics__c", "multipicklist", 4099, values=known, restricted=True)
+        rig.twin.schema[name].add(field)
+        rig.person("contact", **({"Topics__c": ";".join(values)} if values else {}))
+
+
+def held(rig: TwinRig) -> list[str]:
+    return list(rig.client.items(rig.record("contact").get("Topics__c")))
+
+
+LISTS = (
+    "  - {{id: lists, name: A, signals: [contact.changed], update: {contact}, "
+    "add: {{Topics__c: Events}}, remove: {{Topics__c: offers}}}}\n"
+)
+
+
+def test_values_are_added_and_removed_once(rig: TwinRig) -> None:
+    topics(rig, "Offers", "News")
+    rig.with_rules(LISTS)
+    rig.listed(row(1))
+    assert held(rig) == ["News", "Events"]
+    rig.listed(row(2, minutes=1))
+    assert rig.of_rule("lists") == [("written", ""), ("skipped", "the values are there already, or gone already")]
+
+
+def test_what_a_user_added_stays(rig: TwinRig) -> None:
+    topics(rig)
+    rig.with_rules(LISTS)
+    rig.listed(row(1), row(2, minutes=1))
+    assert held(rig) == ["Events"]
 
 
 def test_whoever_shares_a_phone_number_is_a_person_of_their_own(rig: TwinRig) -> None:

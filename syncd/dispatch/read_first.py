@@ -1,4 +1,4 @@
-"""Rules that read before they write: what fills only empty fields, or writes only if something stands there already.
+"""Rules that read before they write: to fill only empty fields, to add to a list, to write only if something stands there.
 
 The round asks before each wave of writes. Promise: a field that had a value when it was read is never overwritten by
 `fill:`; a record whose fields cannot be read is not written; of several writes of one record in a wave, each sees the earlier.
@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
+from syncd.capabilities import KeepsLists
 from syncd.connector import Write
+from syncd.dispatch import lists, plan
 from syncd.dispatch import outcomes as rules
-from syncd.dispatch import plan
 from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.outcomes import RetryPolicy
@@ -29,7 +30,7 @@ GONE = StaleReference("their record is not there any more")
 NOT_SEEN = "the CRM does not show their new record yet"
 
 
-class Filling:
+class ReadFirst:
     """The reading of one round. `known_since(work)`: when the CRM last returned the record of this work's person (ms)."""
 
     def __init__(
@@ -40,7 +41,7 @@ class Filling:
         self._ledger = ledger
         self._known_since = known_since
 
-    def filled(self, ready: Sequence[Pair]) -> list[Pair]:
+    def read(self, ready: Sequence[Pair]) -> list[Pair]:
         """Those that may go now, with what they have to write; the others are noted in their rows. Raises Paused."""
         asking: dict[str, list[Pair]] = {}
         now = self._client.clock()
@@ -82,8 +83,14 @@ class Filling:
     def _with(self, work: Work, write: Write, there: Fields) -> Write | None:
         reason = plan.disagrees(work.draft, there)
         if not reason:
+            edits = bool(work.draft.add or work.draft.remove)
             work.draft = plan.filled(work.draft, there)
-            reason = "" if work.draft.sent or work.draft.clear else plan.NOTHING_EMPTY
+            if edits:
+                crm = self._client.destination
+                assert isinstance(crm, KeepsLists)  # such a mapping is refused for any other
+                work.draft = lists.with_lists(work.draft, there, crm.items)
+            nothing = plan.NOTHING_CHANGES if edits else plan.NOTHING_EMPTY
+            reason = "" if work.draft.sent or work.draft.clear else nothing
         if reason:
             self._put(work, plan.skip(work.row, reason))
             return None
