@@ -129,7 +129,7 @@ def read(source: str, settings: dict[str, object], expected: int) -> dict[str, f
     from syncd.connectors.mail.imap import CONNECTOR as IMAP
     from syncd.connectors.mail.maildir import CONNECTOR as MAILDIR
 
-    connector: Connector[Any] = IMAP if source == "imap" else MAILDIR
+    connector: Connector[Any, Any] = IMAP if source == "imap" else MAILDIR
     built = connector.build(connector.settings.model_validate(settings), Context(name="bench", tokens=None))  # type: ignore[arg-type]
     before, began = peak_mb(), time.perf_counter()
     mails = batches = 0

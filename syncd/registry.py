@@ -4,18 +4,20 @@ when it is asked for. A third party's wheel adds a connector the way ours do."""
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from typing import Any
 
-from syncd.connector import Connector
+from syncd.connector import CHANGES, CONTRACT, Ability, Connector
+from syncd.connector import Role as Role
 from syncd.errors import UsageError
 from syncd.signal_types import CUSTOM_PREFIX, SignalType, catalogue, declare, is_declared, known_types
 
 GROUP = "syncd.connectors"
-Role = Literal["source", "destination"]
+GUIDE = "docs/writing-a-connector.md"
 ROLES: tuple[Role, ...] = ("source", "destination")
 
 
@@ -36,7 +38,7 @@ def closest(word: str, known: tuple[str, ...]) -> str:
     return near[0] if near else ""
 
 
-def load(role: Role, type_name: str) -> Connector[Any]:
+def load(role: Role, type_name: str) -> Connector[Any, Any]:
     """The connector behind `type:`. Raises UsageError for an unknown type or one whose package does not import."""
     entry = _entries().get(f"{role}.{type_name}")
     if entry is None:
@@ -49,6 +51,8 @@ def load(role: Role, type_name: str) -> Connector[Any]:
         raise UsageError(f"{role} connector {type_name!r} does not load: {error}; install what it needs") from error
     if not isinstance(found, Connector):
         raise UsageError(f"{role} connector {type_name!r} ({entry.value}) is not a syncd Connector")
+    if refused := refusal(found, role):
+        raise UsageError(f"{role} connector {type_name!r} ({entry.value}) {refused}")
     try:
         declare_types(found)
     except ValueError as error:
@@ -58,7 +62,7 @@ def load(role: Role, type_name: str) -> Connector[Any]:
     return found
 
 
-def declare_types(connector: Connector[Any]) -> None:
+def declare_types(connector: Connector[Any, Any]) -> None:
     """Makes a connector's own signal types known. Raises ValueError for one that cannot be, or means something else already."""
     for spec in connector.signals:
         if spec.type == "*" or spec.type.startswith(CUSTOM_PREFIX) or (is_declared(spec.type) and not spec.channel):
@@ -105,3 +109,27 @@ def catalogue_for(channel: str, switch: str = "") -> dict[str, dict[str, str]]:
         load_every_source()
         known = catalogue()
     return known
+
+
+def refusal(connector: Connector[Any, Any], role: Role) -> str:
+    """Why this connector cannot be used as `role`, as the end of a sentence; "" when it can."""
+    if connector.contract > CONTRACT:
+        return f"was written for version {connector.contract} of the contract, this syncd has {CONTRACT}: upgrade syncd"
+    if connector.contract < CONTRACT:
+        changed = "; ".join(
+            CHANGES[version] for version in range(max(connector.contract, 0) + 1, CONTRACT + 1) if version in CHANGES
+        )
+        return (
+            f"was written for version {connector.contract} of the contract, this syncd has {CONTRACT}: {changed}; "
+            f"see {GUIDE}, adapt it, then set contract={CONTRACT}"
+        )
+    if connector.role != role:
+        declared = f"declares role={connector.role!r}" if connector.role else "declares no role"
+        return f"{declared} but is registered as {role}.{connector.name}; correct the one or the other ({GUIDE})"
+    return ""
+
+
+def unable(role: Role, type_name: str, settings: Any) -> Mapping[Ability, str]:
+    """Ability -> why these settings of a connector lack it; {} when they allow all that it can do."""
+    reasons = load(role, type_name).unable
+    return {} if reasons is None else reasons(settings)

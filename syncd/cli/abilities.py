@@ -1,72 +1,82 @@
 """What a connector can do, read from its class: for `syncd connectors NAME` and for the pages of docs/connectors.
 
 A connector implements optional protocols (`syncd.connector`, `syncd.capabilities`); nothing is built and no vendor is called.
+What the settings of one entry do not allow, its connector says itself (`Connector.unable`).
 """
 
 from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from syncd import capabilities as can
 from syncd import connector as contract
-from syncd.connector import Connector
+from syncd import registry
+from syncd.connector import Ability, Connector, Role
 
 if TYPE_CHECKING:
+    from syncd.config.models import Settings
     from syncd.mapping.model import Verb
 
-ABILITIES: tuple[tuple[str, str, str, type[Any]], ...] = (
-    ("source", "poll", "read on schedule", contract.PollingSource),
-    ("source", "webhook", "notified at /webhooks/NAME", contract.WebhookSource),
-    ("source", "fetch", "looks up what a webhook or poll only names", contract.HintSource),
-    ("source", "backfill", "`syncd backfill`: the past", contract.Backfillable),
-    ("source", "wait", "notified of new items between two polls", can.Waiting),
-    ("source", "subscribe", "`syncd webhooks`: the vendor's subscription", can.Subscribable),
-    ("", "online check", "`syncd check --online`", can.OnlineCheck),
-    ("", "sign-in", "`syncd auth`", can.SignsIn),
-    ("destination", "describe", "compares a mapping with the fields that exist", can.Describes),
-    ("destination", "prepare", "`syncd prepare`: makes the fields that are missing", can.Preparable),
-    ("destination", "read fields", "`fill:` and `only_if:` of a mapping", can.ReadsFields),
-    ("destination", "lists", "`add:` and `remove:` of a mapping", can.KeepsLists),
+ABILITIES: tuple[tuple[str, Ability, str, type[Any]], ...] = (
+    ("source", Ability.POLL, "read on schedule", contract.PollingSource),
+    ("source", Ability.WEBHOOK, "notified at /webhooks/NAME", contract.WebhookSource),
+    ("source", Ability.FETCH, "looks up what a webhook or poll only names", contract.HintSource),
+    ("source", Ability.BACKFILL, "`syncd backfill`: the past", contract.Backfillable),
+    ("source", Ability.WAIT, "notified of new items between two polls", can.Waiting),
+    ("source", Ability.SUBSCRIBE, "`syncd webhooks`: the vendor's subscription", can.Subscribable),
+    ("", Ability.ONLINE_CHECK, "`syncd check --online`", can.OnlineCheck),
+    ("", Ability.SIGN_IN, "`syncd auth`", can.SignsIn),
+    ("destination", Ability.DESCRIBE, "compares a mapping with the fields that exist", can.Describes),
+    ("destination", Ability.PREPARE, "`syncd prepare`: makes the fields that are missing", can.Preparable),
+    ("destination", Ability.READ_FIELDS, "`fill:` and `only_if:` of a mapping", can.ReadsFields),
+    ("destination", Ability.LISTS, "`add:` and `remove:` of a mapping", can.KeepsLists),
 )
 """(role or "" for both, name, what for, protocol)."""
 
 
-def built_class(connector: Connector[Any]) -> type[Any] | None:
-    """The class that `build` makes: itself, or what it says it returns. None when it does not say."""
+def built_classes(connector: Connector[Any, Any]) -> tuple[type[Any], ...]:
+    """The classes that `build` makes: itself, or what it says it returns, several where that depends on the settings. ()
+    when it does not say."""
     if inspect.isclass(connector.build):
-        return connector.build
+        return (connector.build,)
     try:
         made = typing.get_type_hints(connector.build).get("return")
     except NameError:  # its annotation is imported for type checkers alone
-        return None
-    return made if inspect.isclass(made) else None
+        return ()
+    return tuple(each for each in typing.get_args(made) or (made,) if inspect.isclass(each))
 
 
-def role_of(connector: Connector[Any]) -> str:
-    """Which of the two it is, by its class."""
-    built = built_class(connector)
-    return "destination" if built is not None and hasattr(built, "keying") else "source"
-
-
-def capabilities_of(connector: Connector[Any]) -> list[dict[str, Any]]:
-    """A row an ability: its name, what it is for, whether it is there."""
-    built, own = built_class(connector), role_of(connector)
+def capabilities_of(connector: Connector[Any, Any]) -> list[dict[str, Any]]:
+    """A row an ability: its name, what it is for, whether it is there with the settings that allow most."""
+    built = built_classes(connector)
     return [
-        {"ability": name, "what_for": what_for, "there": built is not None and _has(built, protocol)}
-        for role, name, what_for, protocol in ABILITIES
-        if role in ("", own)
+        {"ability": str(ability), "what_for": what_for, "there": any(_has(each, protocol) for each in built)}
+        for role, ability, what_for, protocol in ABILITIES
+        if role in ("", connector.role)
     ]
 
 
-def kinds_of_write(connector: Connector[Any]) -> list[dict[str, Any]]:
+def unable_here(settings: Settings, role: Role, type_name: str) -> list[dict[str, Any]]:
+    """A row for each ability that an entry of this configuration lacks by its settings: the entry, the ability, why."""
+    entries: Mapping[str, Any] = settings.sources if role == "source" else settings.destinations
+    return [
+        {"name": name, "ability": str(ability), "why": why}
+        for name, entry in entries.items()
+        if entry.type == type_name
+        for ability, why in registry.unable(role, type_name, entry.connector).items()
+    ]
+
+
+def kinds_of_write(connector: Connector[Any, Any]) -> list[dict[str, Any]]:
     """For a destination: the kind of each object that the mapping which comes with it writes (`update`: the person's
     own record, by its id), [] for a source."""
-    built = built_class(connector)
-    if built is None or not hasattr(built, "keying"):
+    built = built_classes(connector)
+    if not built or connector.role != "destination":
         return []
-    bare = object.__new__(built)  # `keying` is pure and of the object alone
+    bare = object.__new__(built[0])  # `keying` is pure and of the object alone
     rows = []
     for name, key, verb in _written(connector.name):
         if verb.own_record:

@@ -17,7 +17,6 @@ from syncd.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from syncd.cli.output import Output
 
 config_app = typer.Typer(no_args_is_help=True, help="The configuration in force; schema and example of it.")
 
@@ -57,11 +56,14 @@ def check(
     if online:
         with_secrets(here, names or ())
     if here.as_json:
-        rows = [("warning", fault) for fault in report.warnings] + [("needed", fault) for fault in report.missing]
+        levels = {"warning": report.warnings, "note": report.notes, "needed": report.missing}
+        rows = [(level, fault) for level, faults in levels.items() for fault in faults]
         here.out.rows([{"level": level, **_fault(fault)} for level, fault in rows], [])
         return ask_vendors(here, names or ()) if online else 0
     for warning in report.warnings:
         here.out.say(f"warning: {warning}")
+    for note in report.notes:
+        here.out.say(f"note: {note}")
     for missing in report.missing:
         here.out.say(f"needed by run: {missing}")
     here.out.say(f"{here.config_path}: {report.summary}")
@@ -163,8 +165,9 @@ def connectors(
         rows = [{"type": kind, "role": role, "summary": _summary(role, kind)} for role, kind in _all_connectors()]
         out.rows(rows, ["type", "role", "summary"])
         return
+    here = session(context)
     for role in _roles_of(name):
-        _show_connector(out, role, name)
+        _show_connector(here, role, name)
 
 
 def _all_connectors() -> list[tuple[registry.Role, str]]:
@@ -183,21 +186,25 @@ def _roles_of(name: str) -> list[registry.Role]:
     return found
 
 
-def _show_connector(out: Output, role: registry.Role, name: str) -> None:
-    """Keys, signals, kinds of write and abilities of one connector: a record in JSON, else tables."""
-    from syncd.cli.abilities import capabilities_of, kinds_of_write
+def _show_connector(here: Session, role: registry.Role, name: str) -> None:
+    """Keys, signals, kinds of write and abilities of one connector: a record in JSON, else tables. Where there is a
+    configuration, also what its entries of this type lack."""
+    from syncd.cli.abilities import capabilities_of, kinds_of_write, unable_here
     from syncd.config.schema import key_rows
     from syncd.signal_types import title_of
 
+    out = here.out
     connector = registry.load(role, name)
     keys = list(key_rows(connector.settings))
     writes, can = kinds_of_write(connector), capabilities_of(connector)
+    configured = here.configured()
+    lacking = unable_here(configured, role, name) if configured is not None else []
     if out.as_json:
         made = [
             {"type": s.type, "title": title_of(s.type), "key": s.key, "backfill": s.backfill} for s in connector.signals
         ]
         about: dict[str, Any] = {"type": name, "role": role, "summary": connector.summary, "keys": keys}
-        out.record(about | {"signals": made, "writes": writes, "abilities": can})
+        out.record(about | {"signals": made, "writes": writes, "abilities": can, "unable": lacking})
         return
     out.text(f"{name} ({role}): {connector.summary}")
     for row in keys:
@@ -209,6 +216,8 @@ def _show_connector(out: Output, role: registry.Role, name: str) -> None:
     if writes:
         out.rows(writes, ["object", "kind", "enforced"], title="kinds of write")
     out.rows(can, ["ability", "what_for", "there"], title="what it can do")
+    if lacking:
+        out.rows(lacking, ["name", "ability", "why"], title="what your configuration does not allow")
 
 
 def _new_connector(context: typer.Context, name: str | None, kinds: list[str], into: Path | None) -> None:

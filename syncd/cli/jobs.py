@@ -71,13 +71,16 @@ def _required(here: Session, text: str, option: str) -> datetime:
 
 
 def _backfillable(here: Session, name: str) -> None:
-    from syncd.connector import Backfillable
+    from syncd import registry
+    from syncd.connector import Ability, Backfillable
     from syncd.service.assembly import assemble
 
     known_name("source", name, list(here.settings.sources))
     if not isinstance(assemble(here.loaded, only_sources=(name,)).sources[name], Backfillable):
-        kind = here.settings.sources[name].type
-        raise UsageError(f"source {name} ({kind}) cannot fetch the past; `syncd connectors {kind}` says what can")
+        entry = here.settings.sources[name]
+        why = registry.unable("source", entry.type, entry.connector).get(Ability.BACKFILL, "")
+        reason = f": {why}" if why else f"; `syncd connectors {entry.type}` says what can"
+        raise UsageError(f"source {name} ({entry.type}) cannot fetch the past{reason}")
 
 
 def _dry(here: Session, store: Store, name: str, wanted: Range) -> BackfillProgress:

@@ -9,7 +9,7 @@ import sys
 import threading
 from _thread import start_new_thread
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from syncd.cli.output import Format, Output
-from syncd.errors import ConfigError, UsageError
+from syncd.errors import ConfigError, SyncdError, UsageError
 
 if TYPE_CHECKING:
     from syncd.config.loading import Loaded
@@ -74,6 +74,12 @@ class Session:
         if settings is None:
             raise UsageError(f"{self.config_path}: incomplete; `syncd check` says what is missing")
         return settings
+
+    def configured(self) -> Settings | None:
+        """The settings for commands that also work without a configuration; None where there is none that can be read."""
+        with suppress(SyncdError):
+            return self.seen.settings
+        return None
 
     @property
     def out(self) -> Output:

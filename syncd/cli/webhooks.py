@@ -130,11 +130,17 @@ def _vendor(here: Session, name: str) -> Iterator[tuple[Store, Any]]:
 
 def _by_hand(here: Session, name: str) -> None:
     """The address is data; where it goes is talk."""
-    url, kind = here.settings.webhook_url(name), here.settings.sources[name].type
+    from syncd import registry
+    from syncd.connector import Ability
+
+    url, entry = here.settings.webhook_url(name), here.settings.sources[name]
+    why = registry.unable("source", entry.type, entry.connector).get(
+        Ability.SUBSCRIBE, "its vendor has no API for this"
+    )
     here.out.record({"url": url, "by_hand": True}) if here.as_json else here.out.text(url)
     here.out.say(
-        f"{name}: its vendor has no API for this: paste the address where the sender asks for a webhook's or callback's URL "
-        f"(method POST; with `verify: {{scheme: path}}` the secret follows after a slash); see the page of `{kind}` in the docs"
+        f"{name}: {why}: paste the address where the sender asks for a webhook's or callback's URL "
+        f"(method POST; with `verify: {{scheme: path}}` the secret follows after a slash); see docs/connectors/{entry.type}.md"
     )
 
 

@@ -12,11 +12,16 @@ object is a `Connector`. Its module is imported only when the configuration name
 from __future__ import annotations
 
 from syncd.connector.declaration import (
+    CHANGES,
+    CONTRACT,
+    Ability,
     Connector,
     ConnectorSettings,
     Context,
     Prompt,
+    Role,
     SignalSpec,
+    Source,
 )
 from syncd.connector.destination import (
     Allowance,
@@ -54,6 +59,9 @@ from syncd.connector.source import (
 from syncd.signal_types import Direction
 
 __all__ = [
+    "CHANGES",
+    "CONTRACT",
+    "Ability",
     "Allowance",
     "Backfillable",
     "Batch",
@@ -81,7 +89,9 @@ __all__ = [
     "Reparsing",
     "Reply",
     "Request",
+    "Role",
     "SignalSpec",
+    "Source",
     "UnparsedItem",
     "Usage",
     "Verifier",

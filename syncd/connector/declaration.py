@@ -5,18 +5,51 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
+from syncd.connector.destination import Destination
+from syncd.connector.source import PollingSource, WebhookSource
 from syncd.http.lockout import LoginBackoff
 from syncd.runtime.known_secrets import learn_settings
 from syncd.signal_types import Direction
 
 if TYPE_CHECKING:
     from syncd.http.oauth import TokenStore
+
+CONTRACT = 2
+"""The version of this contract. A connector states the one that it was written for; another one is refused at load."""
+
+CHANGES: Mapping[int, str] = {
+    2: "a connector declares `contract` and `role`, and `build` returns an object with exactly the methods that its "
+    "settings allow (`unable` says why one is missing)",
+}
+"""What each version of the contract changed for the author of a connector."""
+
+Role = Literal["source", "destination"]
+Source = PollingSource | WebhookSource
+"""What `build` of a source returns: it is read on schedule, or called, or both; the other protocols are optional."""
+
+
+class Ability(StrEnum):
+    """What a connector can do, by the names that `syncd connectors NAME` shows."""
+
+    POLL = "poll"
+    WEBHOOK = "webhook"
+    FETCH = "fetch"
+    BACKFILL = "backfill"
+    WAIT = "wait"
+    SUBSCRIBE = "subscribe"
+    ONLINE_CHECK = "online check"
+    SIGN_IN = "sign-in"
+    DESCRIBE = "describe"
+    PREPARE = "prepare"
+    READ_FIELDS = "read fields"
+    LISTS = "lists"
 
 
 class ConnectorSettings(BaseModel):
@@ -41,6 +74,7 @@ class Prompt:
 
 
 S = TypeVar("S", bound=ConnectorSettings)
+Built_co = TypeVar("Built_co", bound=Source | Destination, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -62,15 +96,22 @@ class SignalSpec:
 
 
 @dataclass(frozen=True)
-class Connector(Generic[S]):
-    """The declaration of one connector; `name` is its `type:` in YAML. `build(settings, context)` must do no I/O."""
+class Connector(Generic[S, Built_co]):
+    """The declaration of one connector; `name` is its `type:` in YAML. `build(settings, context)` must do no I/O; what it
+    returns has the methods of exactly those protocols that these settings allow.
+
+    `contract`: the version of this contract that it was written for, as a number. `role`: as its entry point says.
+    `unable(settings)`: ability -> why these settings lack it and which key gives it, in one line. Pure."""
 
     name: str
     summary: str
     settings: type[S]
-    build: Callable[[S, Context], Any]
+    build: Callable[[S, Context], Built_co]
     signals: tuple[SignalSpec, ...] = ()
     secrets_note: str = ""
+    contract: int = 1
+    role: Role | None = None
+    unable: Callable[[S], Mapping[Ability, str]] | None = None
 
 
 def _no_memory(keys: Sequence[str]) -> dict[str, str]:

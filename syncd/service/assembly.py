@@ -20,7 +20,7 @@ from syncd.config.loading import Loaded, load_settings, read_text
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.config.unused import loose_ends
 from syncd.config.yaml_positions import read_yaml
-from syncd.connector import Context, Destination, PollingSource, WebhookSource
+from syncd.connector import Ability, Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.http.lockout import LoginBackoff
 from syncd.http.oauth import MemoryTokens, TokenStore
@@ -60,12 +60,13 @@ class Assembly:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check` found."""
+    """What `check` found. `notes`: what the settings of an entry do not allow, which may be what is wanted."""
 
     faults: tuple[Fault, ...]
     warnings: tuple[Fault, ...]
     missing: tuple[Fault, ...]
     summary: str
+    notes: tuple[Fault, ...] = ()
 
 
 def _no_recall(source: str, keys: Sequence[str]) -> dict[str, str]:
@@ -129,6 +130,14 @@ class _Building:
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
         self.needed: list[Fault] = []
+        self.notes: list[Fault] = []
+
+    def note_unable(self, role: registry.Role, entry: SourceSettings | DestinationSettings) -> None:
+        """Notes what an entry cannot do with its settings, and why."""
+        if entry.connector is not None:
+            path = (f"{role}s", entry.name)
+            for ability, why in registry.unable(role, entry.type, entry.connector).items():
+                self.notes.append(self._placed(path, f"no {ability}: {why}", ""))
 
     def signs_in(self, path: tuple[str, ...], connector: Any) -> None:
         """Notes a connector that needs an interactive sign-in."""
@@ -188,9 +197,8 @@ class _Building:
         polls = isinstance(source, PollingSource)
         for key in ("poll", "cron"):
             if getattr(entry, key) is not None and not polls:
-                self._fault(
-                    (*path, key), f"a {entry.type} source is not polled", "it receives webhooks; leave the key out"
-                )
+                why = registry.unable("source", entry.type, entry.connector).get(Ability.POLL, "it receives webhooks")
+                self._fault((*path, key), f"a {entry.type} source is not polled", f"{why}; leave the key out")
         if entry.poll is not None and entry.cron is not None:
             self._fault((*path, "cron"), "either poll: or cron:, not both")
         if over_url and not self.settings.server.public_url and not polls:
@@ -299,14 +307,17 @@ def check_configuration(path: Path) -> CheckReport:
         building._warn(place, message, hint)
     for source in settings.sources.values():
         building.signs_in(("sources", source.name), building.source(source))
+        building.note_unable("source", source)
     for destination in settings.destinations.values():
         outlet = building.outlet(destination)
         building.signs_in(("destinations", destination.name), outlet and outlet.destination)
+        building.note_unable("destination", destination)
     count = f"{len(settings.sources)} sources, {len(settings.destinations)} destinations"
     unset = [fault for fault in building.faults if loaded.missing and _beside(fault, loaded.missing)]
     faults = tuple(fault for fault in building.faults if fault not in unset)
     needed = (*loaded.missing, *building.needed)
-    return CheckReport(faults, (*loaded.warnings, *building.warnings), needed, f"ok: {count}")
+    warnings = (*loaded.warnings, *building.warnings)
+    return CheckReport(faults, warnings, needed, f"ok: {count}", tuple(building.notes))
 
 
 def _faults_of_mappings(path: Path) -> list[Fault]:

@@ -37,7 +37,7 @@ from syncd.testing.wrong_requests import WRONG_ITEMS, bodies, forgeries, spoilt_
 class _Suite:
     """What all suites share. `connector` is the declaration under test."""
 
-    connector: ClassVar[Connector[Any]]
+    connector: ClassVar[Connector[Any, Any]]
 
     @pytest.fixture
     def ledger(self, connect: Callable[..., Any], vendor: Vendor) -> SourceLedger:

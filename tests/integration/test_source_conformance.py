@@ -17,12 +17,13 @@ import pytest
 import standardwebhooks
 from twilio.request_validator import RequestValidator
 
-from syncd.connector import Context, Request
+from syncd.connector import Batch, Context, Request
 from syncd.connectors.desk import zoho
 from syncd.connectors.desk.zoho_api import PAGE
 from syncd.connectors.generic import webhook
 from syncd.connectors.phone import twilio
 from syncd.http.oauth import MemoryTokens
+from syncd.signals import derive_id
 from syncd.signatures.verifier import FORM
 from syncd.testing import BackfillConformance, HintConformance, PollingConformance, Vendor, WebhookConformance
 from syncd.twins.server import Twin
@@ -240,3 +241,87 @@ class TestZohoDesk(WebhookConformance, PollingConformance, HintConformance, Back
             return source
 
         return build
+
+
+class CallbacksAlone(TwilioAccount):
+    """Events are calls that nobody took: what a callback says by itself."""
+
+    def request(self, number: int) -> Request:
+        return super().request(2 * number)
+
+
+class TestTwilioWithoutApi(WebhookConformance):
+    connector = twilio.CONNECTOR
+
+    @pytest.fixture
+    def vendor(self, twilio_twin: TwilioTwin) -> CallbacksAlone:
+        twilio_twin.reset()
+        return CallbacksAlone(twilio_twin)
+
+    @pytest.fixture
+    def connect(self, twilio_twin: TwilioTwin) -> Connect:
+        keys = {"account_sid": twilio_twin.account_sid, "auth_token": twilio_twin.auth_token, "api": False}
+        settings = twilio.TwilioSettings.model_validate(keys)
+        return lambda: twilio.CONNECTOR.build(settings, Context(name="phones", tokens=MemoryTokens(), region="VN"))
+
+    def test_the_dial_tells_and_a_leg_does_not(self, connect: Connect, vendor: CallbacksAlone) -> None:
+        source, whole = connect(), vendor.request(0)
+        call = dict(parse_qsl(whole.body.decode()))
+
+        def parsed(**more: str) -> Batch:
+            batch: Batch = source.parse(replace(whole, body=urlencode({**call, **more}).encode()))
+            return batch
+
+        missed = parsed(CallStatus="completed", DialCallStatus="busy")
+        taken, leg = parsed(DialCallStatus="completed"), parsed(ParentCallSid=_sid(9))
+        assert [signal.id for signal in missed.signals] == [parsed().signals[0].id]
+        assert (taken.signals, leg.signals, leg.hints, leg.dropped) == ((), (), (), {"needs the API": 1})
+
+
+class DeskDeliveries(DeskOrganisation):
+    def request(self, number: int) -> Request:
+        payload = {"id": _ticket(number), "subject": f"No. {number}", "email": "jane@x.example"}
+        headers, body = self.twin.webhook({"eventType": "Ticket_Add", "payload": payload})
+        return arrived(body, headers, self.first_moment)
+
+
+class TestZohoDeskWithoutApi(WebhookConformance):
+    connector = zoho.CONNECTOR
+
+    @pytest.fixture
+    def vendor(self, desk_twin: ZohoDeskTwin) -> DeskDeliveries:
+        desk_twin.reset()
+        return DeskDeliveries(desk_twin)
+
+    @pytest.fixture
+    def connect(self, desk_twin: ZohoDeskTwin) -> Connect:
+        settings = zoho.ZohoDeskSettings.model_validate({"org_id": desk_twin.org_id, "base_url": desk_twin.url})
+
+        def build() -> Any:
+            source = zoho.CONNECTOR.build(settings, Context(name="desk", tokens=MemoryTokens(), region="VN"))
+            source.fetch_keys(datetime.now(UTC))
+            return source
+
+        return build
+
+    def test_what_customers_say_has_the_ids_of_the_other_routes(self, connect: Connect, vendor: DeskDeliveries) -> None:
+        said = {"ticketId": _ticket(1), "id": "77", "createdTime": "2026-11-22T08:00:00.000Z", "content": "<p>hi</p>"}
+        thread = {**said, "direction": "in", "fromEmailAddress": '"Jane" <jane@x.example>', "contentType": "text/html"}
+        note = {**said, "id": "78", "commenter": {"type": "END_USER", "email": "jo@x.example", "name": "Jo"}}
+        ours = {**said, "id": "79", "commenter": {"type": "AGENT", "email": "we@x.example"}}
+        batches = [
+            connect().parse(
+                arrived(msgspec.json.encode([{"eventType": kind, "payload": payload}]), {}, vendor.first_moment)
+            )
+            for kind, payload in (
+                ("Ticket_Thread_Add", thread),
+                ("Ticket_Comment_Add", note),
+                ("Ticket_Comment_Add", ours),
+                ("Ticket_Update", {"id": _ticket(1)}),
+            )
+        ]
+        reply, comment = batches[0].signals[0], batches[1].signals[0]
+        assert (reply.type, reply.person.email, reply.text) == ("ticket.replied", "jane@x.example", "hi")
+        assert (comment.type, comment.person.email) == ("ticket.commented", "jo@x.example")
+        assert reply.id == derive_id("zoho_desk", vendor.twin.org_id, "ticket.replied", "77")
+        assert [dict(batch.dropped) for batch in batches[2:]] == [{"not a customer's": 1}, {"needs the API": 1}]

@@ -255,6 +255,8 @@ def _build(settings: DatabaseSettings, context: Context) -> DatabaseDestination:
 
 CONNECTOR = Connector(
     name="database",
+    contract=2,
+    role="destination",
     summary="SQLite or PostgreSQL: a table for each object, rows upserted by their key",
     settings=DatabaseSettings,
     build=_build,

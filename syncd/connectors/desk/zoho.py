@@ -25,15 +25,14 @@ from syncd.connector import (
     Hint,
     NotYet,
     Prompt,
-    Reply,
     Request,
     SignalSpec,
-    Verifier,
 )
 from syncd.connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
 from syncd.connectors.desk.zoho_api import FARTHEST, PAGE, DeskApi
 from syncd.connectors.desk.zoho_check import check
 from syncd.connectors.desk.zoho_cursor import LAG, TicketCursor, advance, mark, read_cursor
+from syncd.connectors.desk.zoho_receiver import LACKS, DeskReceiver, ZohoDeskWebhooksOnly
 from syncd.connectors.desk.zoho_tickets import (
     Desk,
     Record,
@@ -47,12 +46,8 @@ from syncd.connectors.desk.zoho_tickets import (
     standing,
 )
 from syncd.connectors.desk.zoho_webhooks import DeskWebhooks
-from syncd.errors import Malformed, Transient
-from syncd.http.json_text import parse
-from syncd.items import each_item
+from syncd.errors import Transient
 from syncd.signals import Route, Signal
-from syncd.signatures.jwks import JwksKeys
-from syncd.signatures.jwt import jwt
 
 SCOPES = {
     "Desk.tickets.READ": "to read tickets, replies and comments",
@@ -78,7 +73,10 @@ class ZohoDeskSettings(ConnectorSettings):
     )
     base_url: BaseUrl | None = Field(None, description="Zoho Desk's API URL; default: the data centre's")
     accounts_url: BaseUrl | None = Field(None, description="Zoho's accounts server; default: the data centre's")
-    auth: ZohoAuth = Field(description="OAuth client; scopes Desk.tickets.READ, Desk.search.READ, Desk.contacts.READ")
+    auth: Annotated[ZohoAuth | None, Prompt()] = Field(
+        None,
+        description="OAuth client; scopes Desk.tickets.READ, Desk.search.READ, Desk.contacts.READ; without it, webhooks alone",
+    )
     departments: list[str] = Field([], description="only tickets of these department ids; empty: of all")
     webhook_ids: list[str] = Field([], description="only webhooks with these ids; empty: any of this organisation")
     keep_credits: int = Field(100, ge=0, description="API credits a day that are reserved for other clients")
@@ -86,34 +84,28 @@ class ZohoDeskSettings(ConnectorSettings):
 
 _encode = msgspec.json.Encoder().encode
 _read_standing = msgspec.json.Decoder(Standing).decode
-_EVENTS = {
-    "Ticket_Add": "created",
-    "Ticket_Update": "state",
-    "Ticket_Thread_Add": "thread",
-    "Ticket_Comment_Add": "comment",
-}
 
 
-class ZohoDesk:
+class ZohoDesk(DeskReceiver):
     """WebhookSource, KeyFetchingSource, HintSource, PollingSource, Backfillable and Subscribable."""
 
     def __init__(self, settings: ZohoDeskSettings, context: Context) -> None:
-        centre = DATA_CENTRES[settings.data_center]
-        base = settings.base_url or centre.desk
-        self._accounts = settings.accounts_url or centre.accounts
-        auth = settings.auth
+        base, auth = _base_url(settings), settings.auth
+        assert auth is not None, "without auth: it is a ZohoDeskWebhooksOnly"
+        super().__init__(base, settings.org_id, settings.webhook_ids)
+        self._accounts = settings.accounts_url or DATA_CENTRES[settings.data_center].accounts
         held = bearer(context, self._accounts, auth, kind="zoho_desk")
+        self._auth = auth
         self._settings = settings
         self._context = context
         self._desk = Desk(context, settings.org_id)
         self._api = DeskApi(base, held, settings.org_id, context.clock, settings.keep_credits)
         url, accepted = context.webhook_url, settings.webhook_ids
         self._webhooks = DeskWebhooks(self._api, context.name, url, settings.departments, accepted)
-        self._jwks = JwksKeys(f"{base}/.well-known/jwks.json")
 
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
-        centre, auth = DATA_CENTRES[self._settings.data_center], self._settings.auth
+        centre, auth = DATA_CENTRES[self._settings.data_center], self._auth
         scopes = SCOPES | (DEPARTMENT_SCOPES if self._settings.departments else {})
         scopes |= WEBHOOK_SCOPES if self._context.webhook_url else {}
         return sign_in_of(self._accounts, centre, auth, scopes, kind="zoho_desk", name=self._context.name)
@@ -125,11 +117,6 @@ class ZohoDesk:
 
     # ---- webhook
 
-    def handshake(self, request: Request) -> Reply | None:
-        """Desk tries a new address by GET and then by a POST without events: both must be answered 200."""
-        probe = request.method == "POST" and request.body.strip() in (b"", b"[]", b"{}")
-        return Reply() if probe or request.method in ("GET", "HEAD") else None
-
     def subscriptions(self) -> list[Subscription]:
         return self._webhooks.all()
 
@@ -140,48 +127,11 @@ class ZohoDesk:
     def unsubscribe(self, id: str) -> None:
         self._webhooks.unsubscribe(id)
 
-    def verifier(self) -> Verifier:
-        audiences = [f"webhookId:{id_}" for id_ in self._settings.webhook_ids]
-        issuer = f"orgId:{self._settings.org_id}"
-        return jwt(self._jwks.keys, header="x-zdesk-jwt", issuer=issuer, audiences=audiences)
-
-    def fetch_keys(self, now: datetime) -> Sequence[str]:
-        return self._jwks.fetch(now)
-
     def parse(self, request: Request) -> Batch:
-        try:
-            events = parse(request.body).value
-        except ValueError as error:
-            raise Malformed(f"the body is not JSON: {error}") from None
-        if not isinstance(events, list):
-            raise Malformed(f"the body is not a JSON array of events but {type(events).__name__}")
+        def make(kind: str, payload: Record, ids: tuple[str, ...], where: str) -> Batch:
+            return Batch(hints=[Hint(key=":".join((kind, *ids)), data={"route": str(Route.WEBHOOK)})])
 
-        def make(event: Any, where: str) -> Batch:
-            found = self._hint(event, where)
-            return Batch(hints=[found]) if isinstance(found, Hint) else Batch(dropped={found: 1})
-
-        return each_item(request, events, make)
-
-    def _hint(self, event: Any, where: str) -> Hint | str:
-        """The hint in one event, or why there is not one. Raises Malformed."""
-        payload = event.get("payload") if isinstance(event, dict) else None
-        if not isinstance(payload, dict):
-            raise Malformed(f"{where}, payload: missing or not an object")
-        kind = _EVENTS.get(str(event.get("eventType")))
-        if kind is None:
-            return f"event {str(event.get('eventType'))[:40]}"
-        if str(event.get("orgId") or self._settings.org_id) != self._settings.org_id:
-            return "another organisation"
-        if kind == "thread" and not (
-            payload.get("direction") == "in" and payload.get("isDescriptionThread") is not True
-        ):
-            return "not a customer's reply"
-        names = ("ticketId", "id") if kind in ("thread", "comment") else ("id",)
-        ids = [str(payload.get(name) or "") for name in names]
-        for name, id_ in zip(names, ids, strict=True):
-            if not _ID.fullmatch(id_):
-                raise Malformed(f"{where}, payload.{name}: {id_[:40]!r} is not an id")
-        return Hint(key=":".join((kind, *ids)), data={"route": str(Route.WEBHOOK)})
+        return self.events(request, make)
 
     # ---- hints
 
@@ -369,11 +319,25 @@ def _memory(ticket: Record) -> str:
     return f"ticket:{ticket['id']}"
 
 
+def _base_url(settings: ZohoDeskSettings) -> str:
+    return settings.base_url or DATA_CENTRES[settings.data_center].desk
+
+
+def _build(settings: ZohoDeskSettings, context: Context) -> ZohoDesk | ZohoDeskWebhooksOnly:
+    if settings.auth is not None:
+        return ZohoDesk(settings, context)
+    base, org_id = _base_url(settings), settings.org_id
+    return ZohoDeskWebhooksOnly(base, org_id, settings.webhook_ids, settings.departments, context)
+
+
 CONNECTOR = Connector(
     name="zoho_desk",
+    contract=2,
+    role="source",
     summary="tickets of Zoho Desk: created, answered, commented, overdue, escalated",
     settings=ZohoDeskSettings,
-    build=ZohoDesk,
+    build=_build,
+    unable=lambda settings: {} if settings.auth is not None else LACKS,
     signals=(
         SignalSpec("ticket.created", "webhook, poll and backfill: ticket id", backfill=True),
         SignalSpec("ticket.replied", "webhook, poll and backfill: thread id", backfill=True),

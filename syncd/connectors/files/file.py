@@ -268,6 +268,8 @@ def _encode(marks: dict[str, _Mark]) -> bytes:
 
 CONNECTOR = Connector(
     name="file",
+    contract=2,
+    role="source",
     summary="rows of CSV, XLSX, XLS, ODS and JSON lines files as people or companies that changed",
     settings=FileSettings,
     build=FileSource,

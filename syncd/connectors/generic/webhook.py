@@ -130,6 +130,8 @@ class Webhook:
 
 CONNECTOR = Connector(
     name="webhook",
+    contract=2,
+    role="source",
     summary="any sender's signed POST: CloudEvents, or JSON and forms with a field map",
     settings=WebhookSettings,
     build=Webhook,

@@ -196,6 +196,8 @@ def _between(since: datetime, until: datetime) -> list[Any]:
 
 CONNECTOR = Connector(
     name="imap",
+    contract=2,
+    role="source",
     summary="Mail received and bounces, from a mailbox over IMAP",
     settings=ImapSettings,
     build=ImapSource,

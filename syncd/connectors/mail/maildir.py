@@ -292,6 +292,8 @@ def _pages(files: list[_File]) -> Iterator[list[_File]]:
 
 CONNECTOR = Connector(
     name="maildir",
+    contract=2,
+    role="source",
     summary="Mail received and bounces, from the files of a maildir",
     settings=MaildirSettings,
     build=MaildirSource,

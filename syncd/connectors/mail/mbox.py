@@ -293,6 +293,8 @@ def _changed(path: Path) -> float:
 
 CONNECTOR = Connector(
     name="mbox",
+    contract=2,
+    role="source",
     summary="Mail received and bounces, from mbox files",
     settings=MboxSettings,
     build=MboxSource,

@@ -22,15 +22,11 @@ from syncd.connector import (
     Context,
     Hint,
     NotYet,
-    Reply,
     Request,
     SignalSpec,
-    Verifier,
 )
-from syncd.connectors.forms import read_form
 from syncd.connectors.phone.twilio_calls import (
     MISSED,
-    SID,
     TYPE,
     CallVerdict,
     PhoneCall,
@@ -40,18 +36,14 @@ from syncd.connectors.phone.twilio_calls import (
 )
 from syncd.connectors.phone.twilio_check import check
 from syncd.connectors.phone.twilio_numbers import TwilioNumbers
-from syncd.connectors.times import read_time
-from syncd.errors import Malformed
+from syncd.connectors.phone.twilio_receiver import LACKS, TwilioReceiver, TwilioWebhooksOnly
 from syncd.http.client import HttpClient, check_base_url
-from syncd.identity.phones import told_phone
-from syncd.signals import Route, Signal, normal_phone
-from syncd.signatures.verifier import FORM, verifier
+from syncd.signals import Route, Signal
 
 LAG = timedelta(minutes=10)  # a call may show in the list this long after it began
 SETTLING = timedelta(minutes=1)  # legs of a call that ended so long ago are all in the list
 WINDOW = timedelta(days=1)
 _SOONEST, _LATEST = timedelta(seconds=15), timedelta(minutes=5)
-_MOST_FIELDS = 500
 
 
 class TwilioSettings(ConnectorSettings):
@@ -59,6 +51,9 @@ class TwilioSettings(ConnectorSettings):
 
     account_sid: str = Field(pattern=r"^AC[0-9a-fA-F]{32}$", description="Account SID, AC and 32 hex digits")
     auth_token: SecretStr = Field(description="auth token: reads calls and verifies callbacks")
+    api: bool = Field(
+        True, description="false: Twilio's API is never called: callbacks alone, without poll, backfill and ring groups"
+    )
     base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
         "https://api.twilio.com", description="Twilio's API"
     )
@@ -84,16 +79,14 @@ def advance(cursor: CallCursor, calls: Sequence[PhoneCall]) -> CallCursor:
     return CallCursor(since, tuple(sorted(kept | {sid for sid, start in starts.items() if start >= since})))
 
 
-class Twilio:
+class Twilio(TwilioReceiver):
     """WebhookSource, HintSource, PollingSource, Backfillable and Subscribable."""
 
     def __init__(self, settings: TwilioSettings, context: Context) -> None:
-        self._account = settings.account_sid
-        self._token = settings.auth_token.get_secret_value()
-        self._context = context
-        self._numbers = frozenset(told_phone(number, context.region) or number for number in settings.numbers)
-        self._calls = TwilioCalls(settings.base_url, self._account, self._token, context)
-        client = HttpClient(settings.base_url, basic=(self._account, self._token))
+        token = settings.auth_token.get_secret_value()
+        super().__init__(settings.account_sid, token, settings.numbers, context)
+        self._calls = TwilioCalls(settings.base_url, self._account, token, context)
+        client = HttpClient(settings.base_url, basic=(self._account, token))
         self._callbacks = TwilioNumbers(client, self._account, context.webhook_url, self._is_wanted, context.clock)
 
     # ---- webhook
@@ -107,19 +100,8 @@ class Twilio:
     def unsubscribe(self, id: str) -> None:
         self._callbacks.unsubscribe(id)
 
-    def handshake(self, request: Request) -> Reply | None:
-        return None
-
-    def verifier(self) -> Verifier:
-        return verifier("twilio", [self._token])
-
     def parse(self, request: Request) -> Batch:
-        form, replaced = _form(request)
-        call = _callback(form, replaced, request.received_at)
-        if form.get("AccountSid") != self._account:
-            raise Malformed(f"AccountSid is {form.get('AccountSid', 'missing')!r:.60}, not {self._account}")
-        if not SID.fullmatch(call.sid):
-            raise Malformed(f"CallSid is {call.sid!r:.60}, which is not a call id")
+        call, form = self._callback(request)
         about = call.parent or call.sid
         leg_status = call.status if call.parent else form.get("DialCallStatus", "")
         if leg_status == "completed":  # taken: whatever the other legs say
@@ -228,12 +210,6 @@ class Twilio:
                 signals.append(self._signal(call, route, legs.get(call.sid, ()), now))
         return signals, hints
 
-    def _wanted(self, call: PhoneCall) -> bool:
-        return self._is_wanted(call.to)
-
-    def _is_wanted(self, number: str) -> bool:
-        return not self._numbers or (normal_phone(number, self._context.region) or number) in self._numbers
-
     def _signal(
         self, call: PhoneCall, route: Route, legs: Sequence[PhoneCall], at: datetime, recording: str = ""
     ) -> Signal:
@@ -252,50 +228,21 @@ def _recording(sid: str) -> str:
     return f"recording:{sid}"
 
 
-def _form(request: Request) -> tuple[dict[str, str], dict[str, str]]:
-    if request.content_type != FORM:
-        raise Malformed(f"a callback of Twilio is a form, not {request.content_type or 'without a content type'}")
-    form = read_form(request, most=_MOST_FIELDS)
-    return dict(form.pairs), form.replaced
+def _build(settings: TwilioSettings, context: Context) -> Twilio | TwilioWebhooksOnly:
+    if settings.api:
+        return Twilio(settings, context)
+    token = settings.auth_token.get_secret_value()
+    return TwilioWebhooksOnly(settings.account_sid, token, settings.numbers, context)
 
-
-def _callback(form: dict[str, str], replaced: dict[str, str], received_at: datetime) -> PhoneCall:
-    try:
-        at = read_time(form.get("Timestamp", ""), UTC) or received_at
-    except ValueError as error:
-        raise Malformed(f"Timestamp: {error}") from None
-    clean = {name: value.replace("\0", "") for name, value in form.items()}
-    told: dict[str, object] = {name: clean[key] for name, key in _TOLD.items() if clean.get(key)}
-    if replaced:
-        told["replaced"] = replaced
-    return PhoneCall(
-        sid=form.get("CallSid", ""),
-        parent=form.get("ParentCallSid", ""),
-        direction=clean.get("Direction", ""),
-        status=clean.get("CallStatus", ""),
-        from_=clean.get("From", ""),
-        to=clean.get("To", ""),
-        started_at=at,
-        ended_at=None,
-        caller_name=clean.get("CallerName", ""),
-        forwarded_from=clean.get("ForwardedFrom", ""),
-        said=told,
-    )
-
-
-_TOLD = {
-    "city": "FromCity",
-    "state": "FromState",
-    "zip": "FromZip",
-    "country": "FromCountry",
-    "caller_name": "CallerName",
-}
 
 CONNECTOR = Connector(
     name="twilio",
+    contract=2,
+    role="source",
     summary="missed calls of a Twilio account",
     settings=TwilioSettings,
-    build=Twilio,
+    build=_build,
+    unable=lambda settings: {} if settings.api else LACKS,
     signals=(SignalSpec(TYPE, "webhook, poll and backfill: CallSid of the parent call", backfill=True),),
     secrets_note="callbacks are verified with the public URL of this source: server.public_url must be what Twilio calls",
 )

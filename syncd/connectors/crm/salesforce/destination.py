@@ -189,6 +189,8 @@ def _build(settings: SalesforceSettings, context: Context) -> Salesforce:
 
 CONNECTOR = Connector(
     name="salesforce",
+    contract=2,
+    role="destination",
     summary="Salesforce: people by SOQL, every record upserted by external id, up to 1,000 records a call",
     settings=SalesforceSettings,
     build=_build,

@@ -282,6 +282,8 @@ def _build(settings: ZohoSettings, context: Context) -> Zoho:
 
 CONNECTOR = Connector(
     name="zoho",
+    contract=2,
+    role="destination",
     summary="Zoho CRM: people by COQL, records upserted and activities inserted by a unique key, 100 records a call",
     settings=ZohoSettings,
     build=_build,
