@@ -196,8 +196,9 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     `prompt=consent`). `extra`: names in the token answer that are kept in `Token.extra` (`instance_url`, `api_domain`).
     `lifetime`: seconds a token lives when the vendor does not say. `remedies`: what to do about an OAuth error, by the
     vendor's word for it, and by `no_refresh_token` and `elsewhere` for what is found here. `server_parameter`: the
-    redirect's parameter that tells which server holds the person's account (Zoho's `accounts-server`); another one than
-    `token_url` and `servers` (where `token_url` is a proxy) is `elsewhere`."""
+    redirect's parameter that tells which server holds the person's account; another one than `token_url` and `servers` (where
+    `token_url` is a proxy) is `elsewhere`. `revoke_url`: where the grant is withdrawn (POST token=…, RFC 7009), "" where the
+    vendor has no such place."""
 
     grant: str
     authorize_url: str
@@ -213,6 +214,7 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     account: str = ""
     remedies: dict[str, str] = {}
     server_parameter: str = ""
+    revoke_url: str = ""
     servers: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

@@ -1,7 +1,5 @@
-"""How vendors sign their webhooks: one row each, from their own pages. Data only; `syncd.signatures.verifier` makes
-verifiers of the rows.
-
-Sources name a row (`scheme: zendesk`) or adapt `hmac`. A new vendor is a new row.
+"""How a webhook can be signed, as data, and the two styles that belong to no vendor. `syncd.signatures.verifier` makes verifiers
+of them; the vendors' own styles are rows of `syncd.connectors.signature_styles`.
 """
 
 from __future__ import annotations
@@ -57,7 +55,7 @@ class Style:
     also: Mapping[str, str] = field(default_factory=dict)
 
 
-_STYLES = (
+_GENERAL = (
     Style(
         "standard_webhooks",  # spec/standard-webhooks.md; the timestamp's limit is the spec's
         "header:webhook-signature",
@@ -75,72 +73,6 @@ _STYLES = (
         },
     ),
     Style("hmac", "header:x-signature"),
-    Style("twilio", "header:x-twilio-signature", algorithm="sha1", encoding="base64", signed="{url}{form}"),
-    Style("mandrill", "header:x-mandrill-signature", algorithm="sha1", encoding="base64", signed="{url}{form}"),
-    Style("facebook", "header:x-hub-signature-256", prefix="sha256="),
-    Style("intercom", "header:x-hub-signature", algorithm="sha1", prefix="sha1="),
-    Style("x", "header:x-twitter-webhooks-signature", encoding="base64", prefix="sha256="),
-    Style("typeform", "header:typeform-signature", encoding="base64", prefix="sha256="),
-    Style("surveymonkey", "header:sm-signature", algorithm="sha1", encoding="base64"),  # secret: api_key&api_secret
-    Style(
-        "zendesk",  # the order of today's docs; an older page's worked example has it the other way round
-        "header:x-zendesk-webhook-signature",
-        encoding="base64",
-        signed="{timestamp}{body}",
-        timestamp="header:x-zendesk-webhook-signature-timestamp",
-        unit="iso",
-    ),
-    Style(
-        "crisp",  # unverified: the bracket form is from docs.crisp.chat
-        "header:x-crisp-signature",
-        signed="[{timestamp};{body}]",
-        timestamp="header:x-crisp-request-timestamp",
-        unit="ms",
-    ),
-    Style(
-        "sendgrid",
-        "header:x-twilio-email-event-webhook-signature",
-        algorithm="ecdsa-sha256",
-        encoding="base64",
-        signed="{timestamp}{body}",
-        timestamp="header:x-twilio-email-event-webhook-timestamp",
-        key="public_key",
-    ),
-    Style(
-        "mailgun",  # retries continue for 8 h; whether they are signed again is not documented
-        "json:signature.signature",
-        signed="{timestamp}{id}",
-        timestamp="json:signature.timestamp",
-        id="json:signature.token",
-        tolerance=timedelta(hours=12),
-        binds=True,
-    ),
-    Style(
-        "stripe",  # the limit is that of Stripe's own libraries; while a secret is rotated, there is a v1 for each
-        "header:stripe-signature",
-        signed="{timestamp}.{body}",
-        tolerance=timedelta(minutes=5),
-        pairs=Pairs(timestamp="t"),
-    ),
-    Style("calendly", "header:calendly-webhook-signature", signed="{timestamp}.{body}", pairs=Pairs(timestamp="t")),
-    Style(
-        "paddle",  # retries are signed again; Paddle's libraries allow 5 s, which clocks that differ a little would fail
-        "header:paddle-signature",
-        signed="{timestamp}:{body}",
-        tolerance=timedelta(minutes=5),
-        pairs=Pairs(signature="h1", timestamp="ts", separator=";"),
-    ),
-    Style(
-        "slack",
-        "header:x-slack-signature",
-        signed="v0:{timestamp}:{body}",
-        prefix="v0=",
-        timestamp="header:x-slack-request-timestamp",
-        tolerance=timedelta(minutes=5),
-    ),
-    Style("shopify", "header:x-shopify-hmac-sha256", encoding="base64"),
-    Style("github", "header:x-hub-signature-256", prefix="sha256="),
-    Style("salesiq", "header:x-siqsignature", algorithm="rsa-sha256", encoding="base64", key="public_key"),
 )
-STYLES: dict[str, Style] = {style.name: style for style in _STYLES}
-"""Every signature style by name, from the vendors' own pages. `hmac` is the one to be adapted (`dataclasses.replace`)."""
+STYLES: dict[str, Style] = {style.name: style for style in _GENERAL}
+"""`standard_webhooks`, and `hmac`, which is the one to be adapted (`dataclasses.replace`)."""

@@ -1,4 +1,4 @@
-"""Was it really the vendor? The verifiers made from the rows of one table of signature styles (`syncd.signatures.styles`).
+"""Was it really the vendor? The verifiers made from signature styles (`syncd.signatures.styles`).
 
 Webhook sources call `verifier(style, secrets)` once (`syncd.signatures.shared_secret` and `syncd.signatures.jwt` make
 the other kinds); the
@@ -240,7 +240,7 @@ def _form(request: Request) -> bytes:
 
 
 def _spellings(url: str) -> tuple[str, ...]:
-    """The URL with and without its port: Twilio signs either."""
+    """The URL with and without its port: vendors sign either."""
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.netloc

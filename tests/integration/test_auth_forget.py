@@ -7,15 +7,17 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
+from syncd import registry
 from syncd.capabilities import SignsIn
 from syncd.config.loading import load_settings
-from syncd.http.oauth import Token
+from syncd.connector import Context
+from syncd.http.oauth import MemoryTokens, Token
 from syncd.service.assembly import connector_of
-from syncd.signin.revocation import revocation_url
 from syncd.store import Store
 from tests.browser import signing_in
 
@@ -138,17 +140,44 @@ def test_a_vendor_that_is_down_hinders_nobody(tmp_path: Path, vendor: Vendor) ->
 
 
 @pytest.mark.parametrize(
-    ("token_url", "url"),
+    ("role", "type_name", "keys", "url"),
     [
-        ("https://oauth2.googleapis.com/token", "https://oauth2.googleapis.com/revoke"),
-        ("https://accounts.zoho.eu/oauth/v2/token", "https://accounts.zoho.eu/oauth/v2/token/revoke"),
+        ("source", "imap", {"preset": "gmail"}, "https://oauth2.googleapis.com/revoke"),
+        ("source", "imap", {"preset": "microsoft365"}, ""),
         (
-            "https://x.my.salesforce.com/services/oauth2/token?a=b",
+            "source",
+            "imap",
+            {
+                "host": "imap.example.com",
+                "auth": {
+                    "token_url": "https://elsewhere.example/token",
+                    "authorize_url": "https://elsewhere.example/a",
+                    "scopes": ["mail"],
+                },
+            },
+            "",
+        ),
+        ("destination", "zoho", {"data_center": "eu"}, "https://accounts.zoho.eu/oauth/v2/token/revoke"),
+        (
+            "source",
+            "zoho_desk",
+            {"data_center": "in", "org_id": "1"},
+            "https://accounts.zoho.in/oauth/v2/token/revoke",
+        ),
+        (
+            "destination",
+            "salesforce",
+            {"login_url": "https://x.my.salesforce.com", "auth": {"flow": "refresh_token"}},
             "https://x.my.salesforce.com/services/oauth2/revoke",
         ),
-        ("https://login.microsoftonline.com/common/oauth2/v2.0/token", ""),
-        ("https://elsewhere.example/token", ""),
     ],
 )
-def test_where_each_vendor_revokes(token_url: str, url: str) -> None:
-    assert revocation_url(token_url) == url
+def test_where_each_vendor_revokes(role: registry.Role, type_name: str, keys: dict[str, Any], url: str) -> None:
+    connector = registry.load(role, type_name)
+    auth = {"client_id": "app", "client_secret": "s", **keys.get("auth", {})}
+    user = {"username": "a@example.com"} if type_name == "imap" else {}
+    made = connector.build(
+        connector.settings.model_validate(user | keys | {"auth": auth}), Context(name="it", tokens=MemoryTokens())
+    )
+    assert isinstance(made, SignsIn)
+    assert made.sign_in().revoke_url == url

@@ -31,7 +31,8 @@ from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal, decode_signal, encode
 from syncd.signatures.jwt import KeySet, jwt
 from syncd.signatures.shared_secret import basic, bearer, path
-from syncd.signatures.verifier import FORM, STYLES, verifier
+from syncd.signatures.verifier import FORM
+from tests.named_styles import STYLES, verifier
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 CONTEXT = Context(name="door", tokens=MemoryTokens(), region="VN", clock=lambda: NOW)

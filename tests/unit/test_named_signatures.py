@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from syncd.connector import Request
 from syncd.connectors.generic.auth import Verify
 from syncd.errors import NotAuthentic
-from syncd.signatures.verifier import verifier
+from tests.named_styles import verifier
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 T = f"{NOW.timestamp():.0f}"

@@ -21,7 +21,9 @@ from twilio.request_validator import RequestValidator
 from syncd.connector import Request
 from syncd.errors import NotAuthentic
 from syncd.signatures.shared_secret import basic, bearer, path
-from syncd.signatures.verifier import FORM, STYLES, Style, verifier
+from syncd.signatures.styles import Style
+from syncd.signatures.verifier import FORM
+from tests.named_styles import STYLES, verifier
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 URL = "https://syncd.example.com/webhooks/x"

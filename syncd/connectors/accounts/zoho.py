@@ -119,13 +119,16 @@ def sign_in_of(
     refresh token.
 
     Zoho gives a refresh token only for access_type=offline, and a second time only with prompt=consent. Its answer tells
-    where the account lives: a code of another data centre is good there alone (accounts docs, Multi DC)."""
+    where the account lives: a code of another data centre is good there alone (accounts docs, Multi DC). Revocation answers
+    {"status": "success"} or 400; its page shows the token in the query, a form as in other OAuth calls keeps it out of
+    the logs of proxies [U]."""
     if auth.configured:
         raise UsageError(f"{name} ({kind}) has auth.refresh_token; for `syncd auth` leave it out")
     return SignIn(
         grant=_grant(accounts_url, auth, kind, name),
         authorize_url=f"{accounts_url}/oauth/v2/auth",
         token_url=f"{accounts_url}/oauth/v2/token",
+        revoke_url=f"{accounts_url}/oauth/v2/token/revoke",
         client_id=auth.client_id,
         client_secret=auth.client_secret.get_secret_value(),
         scopes=tuple(scopes),

@@ -1,6 +1,6 @@
 """The `verify:` keys of the generic webhook, and the verifier they describe.
 
-`scheme` is a row of `syncd.signatures.verifier.STYLES` (`standard_webhooks`, `hmac`, `zendesk`, …), or `bearer`,
+`scheme` is a row of `syncd.connectors.signature_styles.STYLES` (`standard_webhooks`, `hmac`, `zendesk`, …), or `bearer`,
 `basic`, `path`, `jwt`, or `none` with `insecure: true`. Every fault of the keys is a ValueError at load.
 """
 
@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from syncd.connector import ConnectorSettings, Prompt, Verifier
+from syncd.connectors.signature_styles import STYLES
 from syncd.durations import Duration
 from syncd.http.client import check_base_url
 from syncd.signatures.jwt import KeySet, jwt
 from syncd.signatures.shared_secret import anybody, basic, bearer, path
 from syncd.signatures.styles import Pairs
-from syncd.signatures.verifier import STYLES, Encoding, Style, Unit, check_secrets, check_style, verifier
+from syncd.signatures.verifier import Encoding, Style, Unit, check_secrets, check_style, verifier
 
 PLAIN = ("bearer", "basic", "path", "jwt", "none")
 SCHEMES = (*STYLES, *PLAIN)
@@ -96,7 +97,7 @@ class Verify(ConnectorSettings):
     def _usable(cls, value: _Secrets, info: ValidationInfo) -> _Secrets:
         scheme = info.data.get("scheme", "")
         if value is not None and scheme in STYLES:
-            check_secrets(scheme, _texts(value))
+            check_secrets(STYLES[scheme], _texts(value))
         elif value is not None and scheme == "path":
             path(_texts(value))
         elif value is not None and scheme in ("bearer", "basic") and not all(text.strip() for text in _texts(value)):

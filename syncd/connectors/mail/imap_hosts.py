@@ -21,15 +21,17 @@ connection after some ten minutes."""
 
 @dataclass(frozen=True)
 class MailHost:
-    """One host. `authorize_url` and `token_url` may hold `{tenant}`; `tenant` is what it is without the key. `app_scopes`: for
-    client_credentials. `passwords` and `tokens`: why the host takes none of these, "" when it does. `waiting`: connections that
-    may wait for news, well below what the host allows one mailbox. `sign_in`: parameters that make it give a refresh token."""
+    """One host. `authorize_url` and `token_url` may hold `{tenant}`; `tenant` is what it is without the key. `revoke_url`: "" if
+    the host has none. `app_scopes`: for client_credentials. `passwords` and `tokens`: why the host takes none of these, "" when
+    it does. `waiting`: connections that may wait for news, well below what the host allows one mailbox. `sign_in`: parameters
+    that make it give a refresh token."""
 
     host: str
     port: int = 993
     tls: Literal["implicit", "starttls"] = "implicit"
     authorize_url: str = ""
     token_url: str = ""
+    revoke_url: str = ""
     tenant: str = ""
     scopes: tuple[str, ...] = ()
     app_scopes: tuple[str, ...] = ()
@@ -48,10 +50,13 @@ HOSTS: dict[Preset, MailHost] = {
         host="imap.gmail.com",
         authorize_url="https://accounts.google.com/o/oauth2/v2/auth",
         token_url="https://oauth2.googleapis.com/token",  # noqa: S106  an address
+        revoke_url="https://oauth2.googleapis.com/revoke",  # "Using OAuth 2.0 for Web Server Applications": a refresh token
+        # takes its grant along
         scopes=("https://mail.google.com/",),
         sign_in={"access_type": "offline", "prompt": "consent"},
         waiting=5,
     ),
+    # No revoke_url: Graph's revokeSignInSessions ends every app's sessions.
     # learn.microsoft.com: "Authenticate an IMAP, POP or SMTP connection using OAuth"; 16 to 20 connections a mailbox
     "microsoft365": MailHost(
         host="outlook.office365.com",

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.capabilities import SignIn, own_grant
+from syncd.connectors.mail.imap_hosts import HOSTS
 from syncd.connectors.mail.imap_settings import ImapAuth, ImapSettings
 from syncd.connectors.text import one_line, shorten
 from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
@@ -80,6 +81,7 @@ def sign_in_of(settings: ImapSettings, name: str) -> SignIn:
         grant=grant_of(settings, name),
         authorize_url=settings.authorize_url,
         token_url=settings.token_url,
+        revoke_url=next((host.revoke_url for host in HOSTS.values() if host.token_url == settings.token_url), ""),
         client_id=auth.client_id,
         client_secret=auth.client_secret.get_secret_value() if auth.client_secret else "",
         scopes=settings.scopes,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from syncd.connector import Ability, Batch, Context, Reply, Request, Verifier
 from syncd.connectors.forms import read_form
 from syncd.connectors.phone.twilio_calls import MISSED, SID, PhoneCall, missed_call
+from syncd.connectors.signature_styles import STYLES
 from syncd.connectors.times import read_time
 from syncd.errors import Malformed
 from syncd.identity.phones import told_phone
@@ -39,7 +40,7 @@ class TwilioReceiver:
         return None
 
     def verifier(self) -> Verifier:
-        return verifier("twilio", [self._token])
+        return verifier(STYLES["twilio"], [self._token])
 
     def _callback(self, request: Request) -> tuple[PhoneCall, dict[str, str]]:
         """The call of a callback, and its form. Raises Malformed."""

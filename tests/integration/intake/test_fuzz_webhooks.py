@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.intake.webhooks import Endpoint
-from syncd.signatures.verifier import STYLES, verifier
 from syncd.testing.hostile import HostileWebhook
 from tests.integration.intake.conftest import POLICY
+from tests.named_styles import STYLES, verifier
 
 if TYPE_CHECKING:
     from tests.integration.intake.conftest import House

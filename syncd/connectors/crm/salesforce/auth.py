@@ -18,6 +18,8 @@ from syncd.http.oauth import Mint, Token, grant_id
 
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 a path, no secret
 AUTHORIZE_PATH = "/services/oauth2/authorize"
+REVOKE_PATH = "/services/oauth2/revoke"
+"""As RFC 7009 has it: 200, else 400 with unsupported_token_type or invalid_token."""
 SCOPES = {
     "api": "to read and write records, and to make missing key fields (prepare)",
     "refresh_token": "to stay signed in",
@@ -59,6 +61,7 @@ def sign_in_of(settings: SalesforceSettings, name: str) -> SignIn:
         grant=grant_of(settings, name),
         authorize_url=settings.login_url + AUTHORIZE_PATH,
         token_url=settings.login_url + TOKEN_PATH,
+        revoke_url=settings.login_url + REVOKE_PATH,
         client_id=auth.client_id,
         client_secret=auth.client_secret.get_secret_value() if auth.client_secret else "",
         scopes=tuple(SCOPES),
