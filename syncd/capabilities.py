@@ -131,10 +131,8 @@ class KeepsLists(Protocol):
 
 @runtime_checkable
 class KnowsLinks(Protocol):
-    """A destination that knows its CRM's links. `account_object`: what companies are called there. `link_takes(object, field)`:
-    the objects that a standard link field takes, () where it takes any or is not known. Pure."""
-
-    account_object: str
+    """A destination that knows its CRM's links. `link_takes(object, field)`: the objects that a standard link field takes, ()
+    where it takes any or is not known. Pure."""
 
     def link_takes(self, object: str, field: str) -> Sequence[str]: ...
 

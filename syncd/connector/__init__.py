@@ -26,6 +26,7 @@ from syncd.connector.declaration import (
 from syncd.connector.destination import (
     Allowance,
     Call,
+    DealPick,
     Destination,
     DestinationDefaults,
     Idempotency,
@@ -69,6 +70,7 @@ __all__ = [
     "Connector",
     "ConnectorSettings",
     "Context",
+    "DealPick",
     "Destination",
     "DestinationDefaults",
     "Direction",

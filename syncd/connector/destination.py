@@ -57,9 +57,26 @@ class PersonQuery(msgspec.Struct, frozen=True):
     name: str = ""
 
 
+class Link(msgspec.Struct, frozen=True):
+    """A record of the CRM: what a link field points at, a person's company, their deal."""
+
+    object: str
+    id: str
+
+
+class DealPick(StrEnum):
+    """Which of several open deals is meant: by when it was created or last changed, or by its amount."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    CHANGED = "changed"
+    LARGEST = "largest"
+
+
 class PersonMatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A record of the CRM that is a person. `role`: "lead" or "contact" (from whom a signal is wanted). `account`: id of
-    the company it belongs to, "" if none. `open_deal`: None unless asked for. `name`: as the record has it. `by_number`: only
+    """A record of the CRM that is a person. `role`: "lead" or "contact" (from whom a signal is wanted). `account`: the
+    company it belongs to, None if none. `open_deal`: whether there is an open deal of the person or the company, None unless
+    asked for; `deal`: the one that was asked for. `name`: as the record has it. `by_number`: only
     a phone number ties it to the person, so it is asked for again each time. `rivals`: other records with that number, when
     nothing tells which of them the person is: the signals are held, or this one counts, as `people.conflict` of the mapping
     says. Two records of one email address: the one created first (lowest id), and the others are named in the log."""
@@ -67,18 +84,12 @@ class PersonMatch(msgspec.Struct, frozen=True, kw_only=True):
     object: str
     id: str
     role: str
-    account: str = ""
+    account: Link | None = None
     open_deal: bool | None = None
+    deal: Link | None = None
     name: str = ""
     by_number: bool = False
     rivals: tuple[PersonMatch, ...] = ()
-
-
-class Link(msgspec.Struct, frozen=True):
-    """The record a link field points at."""
-
-    object: str
-    id: str
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,8 +173,9 @@ class Destination(Protocol):
         """What writes of this object by this key are. Pure."""
         ...
 
-    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> Sequence[PersonMatch | None]:
-        """The records of these people, parallel to them, in as few calls as the API allows. `deals`: fill `open_deal`."""
+    def resolve(self, people: Sequence[PersonQuery], *, deals: DealPick | None = None) -> Sequence[PersonMatch | None]:
+        """The records of these people, parallel to them, in as few calls as the API allows. `deals`: fill `open_deal`
+        and, of several open deals, the one picked: of those that name the person first, then of their company's."""
         ...
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:

@@ -19,7 +19,7 @@ import structlog
 
 from syncd.capabilities import FindsAll, ReadsFields, Recognises
 from syncd.config.models import Quota
-from syncd.connector import Call, Destination, Link, Outcome, PersonMatch, PersonQuery, Write
+from syncd.connector import Call, DealPick, Destination, Link, Outcome, PersonMatch, PersonQuery, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing
 from syncd.dispatch.endpoints import Endpoints
@@ -171,7 +171,7 @@ class DestinationClient:
 
     # ------------------------------------------------------------------------------------------------------ look-ups
 
-    def resolve(self, people: Sequence[PersonQuery], *, deals: bool) -> list[PersonMatch | Failure | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: DealPick | None) -> list[PersonMatch | Failure | None]:
         """The records of these people, parallel to them; a Failure for whom the look-up failed. Raises Paused."""
         if not people:
             return []

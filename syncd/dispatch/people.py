@@ -97,7 +97,11 @@ def look_up(
     ask = [need for need in needs if not _believed(need, mapping, now)]
     client.meter.looked_up(client.name, len(needs) - len(ask), len(ask))
     wanted = [person_query(need, mapping) for need in ask]
-    answers = list(client.resolve(wanted, deals=any(need.deals for need in ask))) if ask else []
+    answers = (
+        list(client.resolve(wanted, deals=mapping.deal_pick if any(need.deals for need in ask) else None))
+        if ask
+        else []
+    )
     if mapping.conflict is OnConflict.FIRST:
         answers = [msgspec.structs.replace(one, rivals=()) if isinstance(one, PersonMatch) else one for one in answers]
     answers = _unshared(ask, answers, client.name, store)
@@ -188,6 +192,7 @@ def known_as(identity: str, found: PersonMatch, now: int) -> PersonRow:
         found.role,
         found.account,
         found.open_deal,
+        found.deal,
         checked_at=now,
         name=found.name,
         by_number=found.by_number,

@@ -15,7 +15,7 @@ import msgspec
 from syncd.config.models import Switch
 from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
 from syncd.dispatch.person_names import PEOPLE_NAME
-from syncd.mapping.model import About, CompiledMapping, Draft, Skipped
+from syncd.mapping.model import About, CompiledMapping, Draft, Skipped, Targets
 from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY
 from syncd.signals import NAMESPACE, Signal, frame
 from syncd.store.lanes import PersonRow
@@ -72,13 +72,15 @@ def person_key(identity: str) -> str:
     return str(uuid5(NAMESPACE, frame("person", identity)))
 
 
-def about_value(about: About, signal: Signal, account: str) -> str:
+def about_value(about: About, signal: Signal, targets: Targets | None = None) -> str:
     """What a record is about, as text that no two things share; "" when the signal has no such thing. A signal without a
     thread is one of its own."""
     if about is About.PERSON:
         return f"person:{signal.person.identity}" if signal.person.identity else ""
     if about is About.ACCOUNT:
-        return f"account:{account}" if account else ""
+        return f"account:{targets.account.id}" if targets and targets.account else ""
+    if about is About.DEAL:
+        return f"deal:{targets.deal.id}" if targets and targets.deal else ""
     if about is About.THREAD and signal.thread:
         return f"thread:{signal.thread}"
     return f"signal:{signal.id}"
@@ -108,6 +110,7 @@ def as_found(person: PersonRow | None) -> PersonMatch | None:
         role=person.role,
         account=person.account,
         open_deal=person.open_deal,
+        deal=person.deal,
         name=person.name,
         by_number=person.by_number,
     )
@@ -163,7 +166,7 @@ def skip(row: WriteRow, reason: str) -> WriteRow:
 
 
 def _any_key(signal: Signal, draft: Draft) -> str:
-    return write_key(about_value(draft.about, signal, "") or f"signal:{signal.id}", draft.rule)
+    return write_key(about_value(draft.about, signal) or f"signal:{signal.id}", draft.rule)
 
 
 def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
@@ -189,45 +192,23 @@ def no_link_is_known(object: str, field: str) -> Sequence[str]:
     return ()
 
 
-def link_up(
-    work: Work, person: PersonMatch | None, takes: Takes = no_link_is_known, account_object: str = "Account"
-) -> Write | str | None:
+def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Write | str | None:
     """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record. `takes`: which
-    objects a link field of an object takes, () where the CRM says nothing of it; `account_object`: its companies."""
-    draft, links = work.draft, {}
-    if draft.own_record and person is None:
-        return NOBODY
-    if person and (why := draft.verb.unwanted(draft, person.object)):
-        return why
-    account = person.account if person else ""
-    group = account or (person.id if person else "")
-    for field, to in draft.links.items():
-        if to == "person":
-            if person is None:
-                return NOBODY
-            stated = draft.takes.get(field)
-            able = stated.objects if stated else takes(draft.object, field)
-            if not able or person.object in able:
-                links[field] = Link(person.object, person.id)
-        elif to == "account":
-            if account:
-                links[field] = Link(account_object, account)
-        elif to == "deal":
-            return NO_DEAL  # no CRM client tells a deal's id yet
-        else:
-            other = work.taken.writes.get(to)
-            if other is None or (other.finished and not other.crm_id):
-                return f"there is no record of rule {to} to link to"
-            if not other.crm_id:
-                return None
-            links[field] = Link(other.object, other.crm_id)
+    objects a link field of an object takes, () where the CRM says nothing of it."""
+    draft = work.draft
+    own = _own_record(draft, targets)
+    if isinstance(own, str):
+        return own
+    links = _linked(work, targets, takes)
+    if links is None or isinstance(links, str):
+        return links
+    account = targets.account.id if targets.account else ""
     key = work.row.key
     if not key:
-        about = about_value(draft.about, work.signal, account)
+        about = about_value(draft.about, work.signal, targets)
         if not about:
-            return NO_ACCOUNT if draft.about is About.ACCOUNT else NOBODY
+            return _LACKS.get(draft.about, NOBODY)
         key = write_key(about, draft.rule)
-    theirs = draft.verb.written_to(draft, person)
     return Write(
         key=key,
         object=draft.object,
@@ -236,9 +217,59 @@ def link_up(
         on_create=draft.on_create,
         clear=draft.clear,
         links=links,
-        id=theirs.id if theirs else work.row.crm_id,
-        group=group or key,
+        id=own.id if own else work.row.crm_id,
+        group=account or (targets.person.id if targets.person else "") or key,
     )
+
+
+_LACKS = {About.ACCOUNT: NO_ACCOUNT, About.DEAL: NO_DEAL}
+
+
+def _own_record(draft: Draft, targets: Targets) -> Link | str | None:
+    """The record which the CRM has that a rule writes; None when it writes one of its own; a text: why it writes none."""
+    person = targets.person
+    if not draft.own_record:
+        return (draft.verb.unwanted(draft, person.object) or None) if person else None
+    own = draft.verb.written_to(draft, targets)
+    return (draft.verb.unwanted(draft, own.object) or own) if own else _LACKS.get(draft.about, NOBODY)
+
+
+def _linked(work: Work, targets: Targets, takes: Takes) -> dict[str, Link] | str | None:
+    """The links of a write; a text: it is skipped, for this reason; None: another rule's record is not there yet."""
+    links: dict[str, Link] = {}
+    for field, to in work.draft.links.items():
+        if to == "person":
+            found = _to_person(work.draft, field, targets.person, takes)
+        elif to == "account":
+            found = targets.account
+        elif to == "deal":
+            found = targets.deal or NO_DEAL
+        else:
+            found = _to_rule(work.taken, to)
+            if found is None:
+                return None
+        if isinstance(found, str):
+            return found
+        if found is not None:
+            links[field] = found
+    return links
+
+
+def _to_person(draft: Draft, field: str, person: PersonMatch | None, takes: Takes) -> Link | str | None:
+    """The person's record; None when the field does not take one of its kind."""
+    if person is None:
+        return NOBODY
+    stated = draft.takes.get(field)
+    able = stated.objects if stated else takes(draft.object, field)
+    return Link(person.object, person.id) if not able or person.object in able else None
+
+
+def _to_rule(taken: Taken, rule: str) -> Link | str | None:
+    """The record that another rule made of the same signal; None while it is on its way."""
+    other = taken.writes.get(rule)
+    if other is None or (other.finished and not other.crm_id):
+        return f"there is no record of rule {rule} to link to"
+    return Link(other.object, other.crm_id) if other.crm_id else None
 
 
 def reopened(taken: Taken, now: int) -> list[WriteRow]:

@@ -27,7 +27,7 @@ from syncd.dispatch.read_first import ReadFirst
 from syncd.dispatch.sender import Sender
 from syncd.errors import Ambiguous, Failure, Transient
 from syncd.mapping import reasons
-from syncd.mapping.model import About, CompiledMapping, Draft, Stranger
+from syncd.mapping.model import About, CompiledMapping, Draft, Stranger, Targets
 from syncd.signals import Signal
 from syncd.store.lanes import put_people
 from syncd.store.queue import ClaimedBatch, Taken, WriteRow
@@ -112,7 +112,7 @@ class Round:
             self._put(work, rules.in_doubt(work.row, DIED, keying, self._route.policy, now))
             if work.row.finished:
                 return False
-        about = plan.about_value(work.draft.about, work.signal, "")
+        about = plan.about_value(work.draft.about, work.signal)
         if about and not work.row.key:
             work.row = msgspec.structs.replace(work.row, key=plan.write_key(about, work.draft.rule))
             work.taken.writes[work.draft.rule] = work.row
@@ -189,6 +189,7 @@ class Round:
 
     def _gather(self) -> None:
         needing = {work.taken.signal_id for work in self._works if work.draft.needs_person}
+        of_deals = {work.taken.signal_id for work in self._works if work.draft.needs_deal}
         for taken in self.ledger.taken:
             signal = taken.signal
             if signal is None or not signal.person.identity:
@@ -200,7 +201,8 @@ class Round:
             need = self._needs.setdefault(signal.person.identity, PersonLookup(signal.person.identity))
             need.asked.append((taken, signal))
             switch = self._route.settings.switch(signal.type) if asks else True
-            need.deals = need.deals or (isinstance(switch, tuple) and "deal" in switch)
+            filters = isinstance(switch, tuple) and "deal" in switch
+            need.deals = need.deals or filters or taken.signal_id in of_deals
 
     def _filter(self, now: int) -> None:
         """From whom a signal is wanted is decided once, before any stranger is created."""
@@ -327,8 +329,8 @@ class Round:
             self._unmatched(work, need)
             return
         crm = self._route.destination
-        known = (crm.link_takes, crm.account_object) if isinstance(crm, KnowsLinks) else ()
-        made = plan.link_up(work, person, *known)
+        takes = crm.link_takes if isinstance(crm, KnowsLinks) else plan.no_link_is_known
+        made = plan.link_up(work, Targets.of(person), takes)
         if made is None:
             later.append(work)
         elif isinstance(made, str):

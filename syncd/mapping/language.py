@@ -10,14 +10,16 @@ from typing import Any
 
 from syncd.config.yaml_positions import Document
 from syncd.errors import Fault
+from syncd.mapping.accounts_reader import read_deals
 from syncd.mapping.expressions import Sandbox
 from syncd.mapping.model import OnConflict
-from syncd.mapping.parts import MappingParts, PeoplePart, RulePart
+from syncd.mapping.parts import DealsPart, MappingParts, PeoplePart, RulePart
 from syncd.mapping.people_reader import read_people
 from syncd.mapping.reader import MappingReader
+from syncd.mapping.rule_links import wrong_links
 from syncd.mapping.rules_reader import read_rule
 
-MAPPING_KEYS = ("people", "rules")
+MAPPING_KEYS = ("people", "deals", "rules")
 PEOPLE_CREATE = "people.create"
 
 
@@ -34,11 +36,14 @@ def _mapping(reader: MappingReader, node: Any) -> MappingParts:
     if "rules" in parts:
         rules = reader.entries(parts["rules"], ("rules",), lambda one, path: read_rule(reader, one, path), "rules")
     _each_once(reader, rules)
+    for place, message, hint in wrong_links(rules):
+        reader.fault(place, message, hint)
     for rule in rules:
         rule.verb.check_people(reader, rule, None if people is None else _objects(people))
+    deals = read_deals(reader, parts["deals"]) if "deals" in parts else DealsPart()
     if people is None:
-        return MappingParts(None, (), None, rules, OnConflict.HOLD)
-    return MappingParts(people.match, people.strangers, people.create, rules, people.conflict)
+        return MappingParts(None, (), None, rules, OnConflict.HOLD, deals)
+    return MappingParts(people.match, people.strangers, people.create, rules, people.conflict, deals)
 
 
 def _objects(people: PeoplePart) -> set[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd.config.yaml_positions import Document, read_yaml
-from syncd.connector import Lookup, MatchField
+from syncd.connector import DealPick, Lookup, MatchField
 from syncd.errors import ConfigError, Fault, UsageError
 from syncd.mapping.compiler import FieldMaker, as_condition, compile_groups, compile_value, explain
 from syncd.mapping.expressions import Sandbox
@@ -105,6 +105,11 @@ class Mapping:
     def conflict(self) -> OnConflict:
         """What to do with a person whose number several records have."""
         return self.parts.conflict
+
+    @property
+    def deal_pick(self) -> DealPick:
+        """Which of several open deals is meant."""
+        return self.parts.deals.pick
 
     def key_fields(self) -> dict[str, tuple[str, str]]:
         """rule -> (object, key field, "" for none) of every rule, and of "people.create" when people are created."""

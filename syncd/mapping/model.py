@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from syncd.connector import Idempotency, Link, Lookup, PersonMatch
+from syncd.connector import DealPick, Idempotency, Link, Lookup, PersonMatch
 from syncd.signals import Person, Signal
 
 
@@ -22,6 +22,7 @@ class About(StrEnum):
     THREAD = "thread"
     PERSON = "person"
     ACCOUNT = "account"
+    DEAL = "deal"
 
 
 class Stranger(StrEnum):
@@ -61,9 +62,22 @@ class LinkTakes:
     skip: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The records of the CRM that a write may be about, or link to: the signal's person, their company, their deal."""
+
+    person: PersonMatch | None = None
+    account: Link | None = None
+    deal: Link | None = None
+
+    @classmethod
+    def of(cls, person: PersonMatch | None) -> Targets:
+        return cls(person, person.account, person.deal) if person else cls()
+
+
 class Verb(Protocol):
     """What a draft's rule does, as far as dispatch and preview ask. `word`: its key in the YAML. `own_record`: it writes a
-    record that the CRM has already, the person's own, by its id."""
+    record that the CRM has already, that of the person, company or deal itself, by its id."""
 
     @property
     def word(self) -> str: ...
@@ -76,11 +90,11 @@ class Verb(Protocol):
         ...
 
     def unwanted(self, draft: Draft, object: str) -> str:
-        """Why it makes nothing of a person whose record is an `object`, "" when it does."""
+        """Why it makes nothing of a person (if it writes an own record: of one) whose record is an `object`, "" when it does."""
         ...
 
-    def written_to(self, draft: Draft, person: PersonMatch | None) -> Link | None:
-        """The record it writes, when that is one which the CRM has of the person; None when it is one of its own."""
+    def written_to(self, draft: Draft, targets: Targets) -> Link | None:
+        """The record it writes, when that is one of these which the CRM has; None when it is one of its own."""
         ...
 
 
@@ -115,11 +129,16 @@ class Draft:
     def needs_person(self) -> bool:
         """Whether the record cannot be made while the person is not known to the CRM."""
         to_them = any(to in ("person", "account", "deal") for to in self.links.values())
-        return self.own_record or self.about is About.ACCOUNT or to_them
+        return self.own_record or self.about in (About.ACCOUNT, About.DEAL) or to_them
+
+    @property
+    def needs_deal(self) -> bool:
+        """Whether it is about the person's deal, or linked to it."""
+        return self.about is About.DEAL or "deal" in self.links.values()
 
     @property
     def own_record(self) -> bool:
-        """Whether it is written into a record that the CRM has already, the person's own."""
+        """Whether it is written into a record that the CRM has already: `about` says whose."""
         return self.verb.own_record
 
     @property
@@ -161,6 +180,11 @@ class CompiledMapping(Protocol):
     @property
     def conflict(self) -> OnConflict:
         """What to do with a person whose number several records have."""
+        ...
+
+    @property
+    def deal_pick(self) -> DealPick:
+        """Which of several open deals is meant."""
         ...
 
     def key_fields(self) -> dict[str, tuple[str, str]]:

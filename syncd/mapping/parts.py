@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from syncd.config.yaml_positions import KeyPath
-from syncd.connector import Idempotency, Link, PersonMatch
+from syncd.connector import DealPick, Idempotency, Link
 from syncd.mapping.compiler import Tree
 from syncd.mapping.mapped_records import MappedRecord
-from syncd.mapping.model import About, Draft, LinkTakes, OnConflict, StrangerPolicy
+from syncd.mapping.model import About, Draft, LinkTakes, OnConflict, StrangerPolicy, Targets
 from syncd.mapping.reader import MappingReader
+
+LINK_TARGETS = ("person", "account", "deal")
+"""What a link may point at beside another rule's record."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,10 @@ class RuleVerb(ABC):
     def check_people(self, reader: MappingReader, rule: RulePart, objects: Collection[str] | None) -> None:
         """Notes what the rule needs of the people part. `objects`: what people are found or made as; None without one."""
         if objects is None:
-            for name in rule.link:
+            for name in (name for name, to in rule.link.items() if to in LINK_TARGETS):
                 message = "links people, but the mapping has no people part to find them"
                 reader.fault((*rule.place, "link", name), message)
-            if rule.about in (About.PERSON, About.ACCOUNT):
+            if rule.about in (About.PERSON, About.ACCOUNT, About.DEAL):
                 reader.fault((*rule.place, "about"), f"is about a {rule.about}, but the mapping has no people part")
 
     def groups(self, rule: RulePart) -> Groups:
@@ -142,11 +145,18 @@ class RuleVerb(ABC):
 
     @abstractmethod
     def unwanted(self, draft: Draft, object: str) -> str:
-        """Why it makes nothing of a person whose record is an `object`, "" when it does."""
+        """Why it makes nothing of a person (if it writes an own record: of one) whose record is an `object`, "" when it does."""
 
-    def written_to(self, draft: Draft, person: PersonMatch | None) -> Link | None:
-        """The record it writes, when that is one which the CRM has of the person; None when it is one of its own."""
+    def written_to(self, draft: Draft, targets: Targets) -> Link | None:
+        """The record it writes, when that is one of these which the CRM has; None when it is one of its own."""
         return None
+
+
+@dataclass(frozen=True)
+class DealsPart:
+    """The part `deals:`. `pick`: which of several open deals is meant."""
+
+    pick: DealPick = DealPick.NEWEST
 
 
 @dataclass(frozen=True)
@@ -158,3 +168,4 @@ class MappingParts:
     create: CreatePart | None
     rules: tuple[RulePart, ...]
     conflict: OnConflict = OnConflict.HOLD
+    deals: DealsPart = DealsPart()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from syncd.connector import PersonMatch
+from syncd.connector import Link, PersonMatch
 from syncd.durations import format_duration
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping
@@ -56,7 +56,11 @@ def preview(
         new = mapping.stranger(signal)
         records.append(_record(new, "A new person, unless the CRM knows them", {}))
         person = f"the new {new.object}"
-    targets = {"person": person or "", "account": _account(found)}
+    targets = {
+        "person": person or "",
+        "account": _shown_link(found.account if found else None),
+        "deal": _shown_link(found.deal if found else None),
+    }
     for made in mapping.drafts(signal, live=live):
         title = titles.get(made.rule, "")
         if isinstance(made, Skipped):
@@ -86,9 +90,9 @@ def _skipped(draft: Draft, signal: Signal, found: PersonMatch | None, why_not: s
     """Why dispatch would not write this record, "" when it would."""
     if why_not and draft.needs_person:
         return why_not
-    if "deal" in draft.links.values():
+    if draft.needs_deal and not (found and found.deal):
         return NO_DEAL
-    if draft.about is About.ACCOUNT and not _account(found):
+    if draft.about is About.ACCOUNT and not (found and found.account):
         return NO_ACCOUNT
     return NOBODY if draft.about is About.PERSON and not signal.person.identity else ""
 
@@ -112,8 +116,8 @@ def _person(mapping: Mapping, signal: Signal, found: PersonMatch | None) -> tupl
     return None, "" if policy.action is Stranger.CREATE else STRANGER
 
 
-def _account(found: PersonMatch | None) -> str:
-    return found.account if found else ""
+def _shown_link(link: Link | None) -> str:
+    return f"{link.object} {link.id}" if link else ""
 
 
 def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:

@@ -19,7 +19,6 @@ RULE_KEYS = (
     *("live_only", "when", "only_if", "add", "remove"),
 )
 LINK_KEYS = ("person", "otherwise")
-LINK_TARGETS = ("person", "account", "deal")
 _RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -79,10 +78,9 @@ def _links(reader: MappingReader, node: Any, path: KeyPath) -> dict[str, str]:
         return {}
     node = {name: "person" if isinstance(target, dict) else target for name, target in node.items()}
     for name, target in node.items():
-        if target not in LINK_TARGETS:
-            hint = f"use {', '.join(LINK_TARGETS)}"
-            reader.fault((*path, name), f"a link to {target!r}: another rule's record is not supported yet", hint)
-    return {name: str(target) for name, target in node.items() if target in LINK_TARGETS}
+        if not isinstance(target, str) or not target.strip():
+            reader.fault((*path, name), "must be person, account, deal or the id of a rule")
+    return {name: target.strip() for name, target in node.items() if isinstance(target, str) and target.strip()}
 
 
 def _takes(reader: MappingReader, node: Any, path: KeyPath) -> dict[str, LinkTakes]:

@@ -27,7 +27,7 @@ from typing import Any
 
 from syncd import registry
 from syncd.config.yaml_positions import Document, KeyPath, read_yaml
-from syncd.connector import PersonMatch
+from syncd.connector import Link, PersonMatch
 from syncd.errors import ConfigError, Fault
 from syncd.mapping.filters import moment
 from syncd.mapping.language import PEOPLE_CREATE
@@ -43,7 +43,8 @@ SIGNAL_KEYS = (
     *("id", "route", "direction"),
 )
 PERSON_KEYS = ("name", "first_name", "last_name", "email", "phone", "company", "handles", "raw")
-KNOWN_KEYS = ("object", "id", "role", "account")
+KNOWN_KEYS = ("object", "id", "role", "account", "deal")
+LINK_KEYS = ("object", "id")
 NOTES = {
     "fields": "",
     "fill": "if empty",
@@ -227,11 +228,23 @@ class _TestFileReader:
         if node in (STRANGER, None):
             return None
         parts = self.keys(node, path, KNOWN_KEYS, ("object",))
-        texts = {key: str(value) for key, value in parts.items() if key in KNOWN_KEYS}
-        role = texts.pop("role", "lead" if "lead" in texts.get("object", "").lower() else "contact")
+        object_ = str(parts.get("object", ""))
+        deal = self.link(parts.get("deal"), (*path, "deal"), "Deal")
         return PersonMatch(
-            object=texts.get("object", ""), id=texts.get("id", "1"), role=role, account=texts.get("account", "")
+            object=object_,
+            id=str(parts.get("id", "1")),
+            role=str(parts.get("role", "lead" if "lead" in object_.lower() else "contact")),
+            account=self.link(parts.get("account"), (*path, "account"), "Account"),
+            open_deal=deal is not None,
+            deal=deal,
         )
+
+    def link(self, node: Any, path: KeyPath, object_: str) -> Link | None:
+        """A record as `{object: Account, id: "1"}`, or its id alone."""
+        if not isinstance(node, dict):
+            return Link(object_, str(node)) if node else None
+        parts = self.keys(node, path, LINK_KEYS, ("object",))
+        return Link(str(parts.get("object", "")), str(parts.get("id", "1")))
 
     def expect(self, node: Any, path: KeyPath) -> dict[str, Any]:
         parts = self.keys(node, path, self.rules)

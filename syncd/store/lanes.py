@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
+from syncd.connector import Link
 from syncd.store.journal.encoding import plain
 from syncd.store.queue import LONGEST_ID, among, sql
 
@@ -22,15 +23,16 @@ HOURS_KEPT = 30 * 3_600_000
 class PersonRow(msgspec.Struct, frozen=True):
     """A row of `people`. States: known; creating (sent, or to be sent again; `checked_at` is then when it may be looked
     at again, `reason` may name the identity it is created as); rejected (the CRM refuses the record: see `reason`); conflict
-    (several records have their number: see `reason`). `name`: as the record has it. `by_number`: only a phone number ties
-    them to it. `owner`: whose turn the new record is, as JSON, "" while unassigned."""
+    (several records have their number: see `reason`). `account`, `deal`: as the connector gave them. `name`: as the record has
+    it. `by_number`: only a phone number ties them to it. `owner`: whose turn the new record is, as JSON, "" while unassigned."""
 
     identity: str
     object: str = ""
     crm_id: str = ""
     role: str = ""
-    account: str = ""
+    account: Link | None = None
     open_deal: bool | None = None
+    deal: Link | None = None
     state: str = "known"
     reason: str = ""
     attempts: int = 0
@@ -41,11 +43,12 @@ class PersonRow(msgspec.Struct, frozen=True):
     owner: str = ""
 
 
-_COLUMNS = """identity, object, crm_id, role, account, open_deal, state, reason, attempts, sent_at, checked_at,
-    name, by_number, owner"""
-_PUT = f"""INSERT INTO people (destination, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_COLUMNS = """identity, object, crm_id, role, account, account_object, open_deal, deal, deal_object, state, reason, attempts,
+    sent_at, checked_at, name, by_number, owner"""
+_PUT = f"""INSERT INTO people (destination, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (destination, identity) DO UPDATE SET object = excluded.object, crm_id = excluded.crm_id,
-    role = excluded.role, account = excluded.account, open_deal = excluded.open_deal, state = excluded.state,
+    role = excluded.role, account = excluded.account, account_object = excluded.account_object,
+    open_deal = excluded.open_deal, deal = excluded.deal, deal_object = excluded.deal_object, state = excluded.state,
     reason = excluded.reason, attempts = excluded.attempts, sent_at = excluded.sent_at, checked_at = excluded.checked_at,
     name = excluded.name, by_number = excluded.by_number, owner = excluded.owner"""  # noqa: S608  no value is in the text
 
@@ -59,11 +62,34 @@ def people(connection: Connection, destination: str, identities: Iterable[str]) 
 
 
 def _person(row: Sequence[Any]) -> PersonRow:
-    *start, deal, state, reason, attempts, sent_at, checked_at, name, by_number, owner = row
-    identity, object_, crm_id, role, account = start
-    told = None if deal is None else bool(deal)
-    more = {"checked_at": checked_at, "name": name, "by_number": bool(by_number), "owner": owner}
-    return PersonRow(identity, object_, crm_id, role, account, told, state, reason, attempts, sent_at, **more)
+    identity, object_, crm_id, role, account, account_object, open_deal, deal, deal_object, *rest = row
+    state, reason, attempts, sent_at, checked_at, name, by_number, owner = rest
+    return PersonRow(
+        identity,
+        object_,
+        crm_id,
+        role,
+        _link(account_object, account),
+        None if open_deal is None else bool(open_deal),
+        _link(deal_object, deal),
+        state,
+        reason,
+        attempts,
+        sent_at,
+        checked_at,
+        name,
+        bool(by_number),
+        owner,
+    )
+
+
+def _link(object_: str, id_: str) -> Link | None:
+    return Link(object_, id_) if object_ and id_ else None
+
+
+def _stored(link: Link | None) -> tuple[str, str]:
+    """(id, object) as the columns have them."""
+    return (link.id[:LONGEST_ID], link.object) if link else ("", "")
 
 
 def put_people(connection: Connection, destination: str, rows: Iterable[PersonRow]) -> None:
@@ -75,8 +101,9 @@ def put_people(connection: Connection, destination: str, rows: Iterable[PersonRo
             p.object,
             p.crm_id[:LONGEST_ID],
             p.role,
-            p.account[:LONGEST_ID],
+            *_stored(p.account),
             p.open_deal,
+            *_stored(p.deal),
             p.state,
             plain(p.reason) if p.reason else "",
             p.attempts,

@@ -152,8 +152,11 @@ people = Table(
     Column("object", Name, nullable=False, default=""),
     Column("crm_id", String(100), nullable=False, default=""),
     Column("role", String(10), nullable=False, default=""),
-    Column("account", String(100), nullable=False, default=""),
+    Column("account", String(100), nullable=False, default=""),  # the id of their company, and what it is:
+    Column("account_object", Name, nullable=False, default="", server_default=""),
     Column("open_deal", Boolean),
+    Column("deal", String(100), nullable=False, default="", server_default=""),  # the one that was picked
+    Column("deal_object", Name, nullable=False, default="", server_default=""),
     # known | creating (sent, no answer yet) | rejected (the CRM refuses the record: see reason) | conflict (several
     # records have their phone number: see reason)
     Column("state", String(10), nullable=False, default="known"),

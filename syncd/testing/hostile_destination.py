@@ -16,6 +16,7 @@ from syncd import matching
 from syncd.connector import (
     Allowance,
     Call,
+    DealPick,
     Idempotency,
     Link,
     Outcome,
@@ -142,18 +143,18 @@ class HostileDestination:
     def keying(self, object: str, key_field: str) -> Idempotency:
         return self.crm.keying(object)
 
-    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: DealPick | None = None) -> list[PersonMatch | None]:
         self._count("resolve")
         fault = self.crm.look_up_faults.pop(0) if self.crm.look_up_faults else None
         if fault is not None:
             raise fault
         return [self._match(person, deals) for person in people]
 
-    def _match(self, person: PersonQuery, deals: bool) -> PersonMatch | None:
+    def _match(self, person: PersonQuery, deals: DealPick | None) -> PersonMatch | None:
         exact = next(self._having(person, deals, phone=False), None)
         return exact.found if exact else matching.by_number(person, list(self._having(person, deals, phone=True)))
 
-    def _having(self, person: PersonQuery, deals: bool, *, phone: bool) -> Iterator[Candidate]:
+    def _having(self, person: PersonQuery, deals: DealPick | None, *, phone: bool) -> Iterator[Candidate]:
         """The records that an exact term (or a phone term) of the person names, in the order of the look-ups."""
         for look in person.lookups:
             for term in (one for one in look.terms if one.phone is phone):
@@ -161,13 +162,14 @@ class HostileDestination:
                     if str(record.get(term.field, "")).lower() == term.value.lower():
                         yield self._candidate(look.object, crm_id, record, deals)
 
-    def _candidate(self, object: str, crm_id: str, record: dict[str, Any], deals: bool) -> Candidate:
+    def _candidate(self, object: str, crm_id: str, record: dict[str, Any], deals: DealPick | None) -> Candidate:
         found = PersonMatch(
             object=object,
             id=crm_id,
             role="contact" if object == "Contact" else "lead",
-            account=str(record.get("AccountId", "")),
+            account=Link("Account", str(record["AccountId"])) if record.get("AccountId") else None,
             open_deal=bool(record.get("deal")) if deals else None,
+            deal=Link("Opportunity", str(record["deal"])) if deals and record.get("deal") else None,
             name=" ".join(str(record[part]) for part in ("FirstName", "LastName") if record.get(part)),
         )
         email = str(record.get("Email") or "").lower()
@@ -184,7 +186,7 @@ class HostileDestination:
             record = self.crm.records.get(link.object, {}).get(link.id)
             if record is None:
                 continue
-            one = self._candidate(link.object, link.id, record, deals=False)
+            one = self._candidate(link.object, link.id, record, deals=None)
             if matching.agrees(person, one.emails, one.found.name, number=record.get("Phone") in numbers):
                 return one.found
         return None

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from syncd.connector import Context, Link, Lookup, MatchField, PersonQuery, Write, Written
+from syncd.connector import Context, DealPick, Link, Lookup, MatchField, PersonQuery, Write, Written
 from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.errors import (
     Ambiguous,
@@ -150,7 +150,7 @@ def test_of_several_the_oldest_and_the_contact_before_the_lead(
     second = twin.add("Contact", LastName="2", Email="a@EXAMPLE.com")
     found = crm.resolve([person("a@example.com")])[0]
     assert found is not None
-    assert (found.id, found.role, found.account, found.open_deal) == (first, "contact", account, None)
+    assert (found.id, found.role, found.account, found.open_deal) == (first, "contact", Link("Account", account), None)
     assert second in caplog.text
     twin.delete(first)
     found = crm.resolve([person("a@example.com")])[0]
@@ -165,7 +165,7 @@ def test_a_converted_lead_is_its_contact(twin: SalesforceTwin, connect: Connect)
     assert found is not None
     assert (found.object, found.role) == ("Contact", "contact")
     assert found.id in made.values()
-    assert found.account in made.values()
+    assert found.account == Link("Account", made["AccountId"])
 
 
 def test_open_deals_are_asked_for_only_when_wanted(twin: SalesforceTwin, connect: Connect) -> None:
@@ -181,7 +181,7 @@ def test_open_deals_are_asked_for_only_when_wanted(twin: SalesforceTwin, connect
     people = [person(f"{name}@example.com") for name in ("company", "own", "none", "nobody")]
     assert [f and f.open_deal for f in crm.resolve(people)] == [None] * 4
     assert crm.spend().calls == 1
-    assert [f and f.open_deal for f in crm.resolve(people, deals=True)] == [True, True, False, None]
+    assert [f and f.open_deal for f in crm.resolve(people, deals=DealPick.NEWEST)] == [True, True, False, None]
     assert crm.spend().calls == 2
 
 

@@ -309,7 +309,7 @@ def test_a_task_of_an_account_names_its_module(twin: ZohoTwin, connect: Connect)
     """As `link: {What_Id: account}` writes it: `$se_module` is the module's own name."""
     company = twin.add("Accounts", Account_Name="Customer")
     crm = connect()
-    assert isinstance(push(crm, task(1, links={"What_Id": Link(crm.account_object, company)}))[0], Written)
+    assert isinstance(push(crm, task(1, links={"What_Id": Link("Accounts", company)}))[0], Written)
     (wrong,) = push(crm, task(2, links={"What_Id": Link("Account", company)}))
     assert isinstance(wrong, Rejected)
     assert "module" in str(wrong)

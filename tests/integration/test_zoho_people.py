@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from syncd.connector import Lookup, MatchField, PersonQuery
+from syncd.connector import DealPick, Link, Lookup, MatchField, PersonQuery
 from syncd.errors import (
     Misconfigured,
     Scope,
@@ -79,12 +79,12 @@ def test_of_several_the_oldest_and_the_contact_before_the_lead(
     with caplog.at_level(logging.WARNING):
         found = crm.resolve([person("a@example.com")])[0]
     assert found is not None
-    assert (found.id, found.role, found.account, found.open_deal) == (first, "contact", account, None)
+    assert (found.id, found.role, found.account, found.open_deal) == (first, "contact", Link("Accounts", account), None)
     assert second in caplog.text
     twin.delete(first)
     found = crm.resolve([person("a@example.com")])[0]
     assert found is not None
-    assert (found.id, found.account) == (second, "")
+    assert (found.id, found.account) == (second, None)
 
 
 def test_a_converted_lead_is_its_contact(twin: ZohoTwin, connect: Connect) -> None:
@@ -93,7 +93,7 @@ def test_a_converted_lead_is_its_contact(twin: ZohoTwin, connect: Connect) -> No
     assert crm.resolve([person("x@example.com", objects=("Leads",))]) == [None]
     found = crm.resolve([person("x@example.com")])[0]
     assert found is not None
-    assert (found.object, found.id, found.account) == ("Contacts", made["Contacts"], made["Accounts"])
+    assert (found.object, found.id, found.account) == ("Contacts", made["Contacts"], Link("Accounts", made["Accounts"]))
 
 
 def test_open_deals_are_asked_for_only_when_wanted(twin: ZohoTwin, connect: Connect) -> None:
@@ -108,7 +108,7 @@ def test_open_deals_are_asked_for_only_when_wanted(twin: ZohoTwin, connect: Conn
     people = [person(f"{name}@example.com") for name in ("company", "own", "lost", "nobody")]
     assert [f and f.open_deal for f in crm.resolve(people)] == [None] * 4
     assert len(operations(twin)) == 2
-    assert [f and f.open_deal for f in crm.resolve(people, deals=True)] == [True, True, False, None]
+    assert [f and f.open_deal for f in crm.resolve(people, deals=DealPick.NEWEST)] == [True, True, False, None]
     assert len(operations(twin)) == 2 + 4
 
 

@@ -20,6 +20,7 @@ from syncd.connector import (
     Connector,
     ConnectorSettings,
     Context,
+    DealPick,
     DestinationDefaults,
     Idempotency,
     Outcome,
@@ -93,7 +94,7 @@ class DatabaseDestination(DestinationDefaults):
         """An upsert that the unique index on the key column enforces; rows without a key cannot be found again."""
         return Idempotency(WriteKind.UPSERT) if key_field else Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
 
-    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: DealPick | None = None) -> list[PersonMatch | None]:
         """Nobody: tables hold records, not people."""
         return [None] * len(people)
 

@@ -178,14 +178,15 @@ def everybody(found: Iterable[PersonMatch | None]) -> list[PersonMatch]:
 
 
 def with_deals(
-    found: Iterable[PersonMatch | None], has_deal: Callable[[PersonMatch], bool]
+    found: Iterable[PersonMatch | None], deal_of: Callable[[PersonMatch], Link | None]
 ) -> list[PersonMatch | None]:
-    """The answer with `open_deal` filled in."""
+    """The answer with `open_deal` and `deal` filled in."""
 
-    def told(one: PersonMatch) -> PersonMatch:
-        return msgspec.structs.replace(one, open_deal=has_deal(one), rivals=tuple(map(told, one.rivals)))
+    def completed(one: PersonMatch) -> PersonMatch:
+        deal, rivals = deal_of(one), tuple(map(completed, one.rivals))
+        return msgspec.structs.replace(one, open_deal=deal is not None, deal=deal, rivals=rivals)
 
-    return [one and told(one) for one in found]
+    return [one and completed(one) for one in found]
 
 
 def steps(wanted: PersonQuery) -> Iterator[tuple[Lookup, MatchField]]:

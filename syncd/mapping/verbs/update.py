@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from syncd.capabilities import KeepsLists
 from syncd.config.yaml_positions import KeyPath
-from syncd.connector import Idempotency, Link, PersonMatch, WriteKind
+from syncd.connector import Idempotency, Link, WriteKind
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, list_uses
-from syncd.mapping.model import About, Draft
+from syncd.mapping.model import About, Draft, Targets
 from syncd.mapping.parts import Ability, Groups, RulePart, RuleVerb
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.reasons import not_theirs
@@ -75,7 +75,8 @@ class Update(RuleVerb):
     def unwanted(self, draft: Draft, object: str) -> str:
         return not_theirs(draft, object)
 
-    def written_to(self, draft: Draft, person: PersonMatch | None) -> Link | None:
+    def written_to(self, draft: Draft, targets: Targets) -> Link | None:
+        person = targets.person
         return Link(person.object, person.id) if person else None
 
 

@@ -209,6 +209,12 @@ _LABELS = {"WhoId": "Name", "WhatId": "Related To", "OwnerId": "Assigned To", "I
 
 # The fields syncd's set-up adds to an org. On Activity "Unique" is believed to be unavailable [M], so the key there is not.
 CUSTOM_FIELDS: dict[str, tuple[SalesforceField, ...]] = {
+    "Account": (
+        SalesforceField("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),
+    ),
+    "Opportunity": (
+        SalesforceField("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),
+    ),
     "Lead": (SalesforceField("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),),
     "Contact": (
         SalesforceField("Syncd_Key__c", length=64, label="Syncd Key", external=True, unique=True, lookup=True),

@@ -260,7 +260,7 @@ def test_a_poisonous_person_is_cornered(tmp_path: Path) -> None:
 
     real = hostile.HostileDestination.resolve
 
-    def resolve(self: hostile.HostileDestination, people: object, *, deals: bool = False) -> object:
+    def resolve(self: hostile.HostileDestination, people: object, *, deals: object = None) -> object:
         if any(person.identity == "email:p7@example.com" for person in people):  # type: ignore[attr-defined]
             self._count("resolve")
             raise Ambiguous("500", code="INTERNAL")

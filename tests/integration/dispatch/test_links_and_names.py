@@ -37,17 +37,13 @@ def test_a_link_is_left_out_or_the_rule_skipped_for_whom_it_does_not_take(tmp_pa
     assert taken.records("Case")[0]["ContactId"] == "Lead-1"
 
 
-def test_the_crm_may_know_what_a_link_takes_and_what_companies_are_called(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(HostileDestination, "account_object", "Accounts", raising=False)
+def test_the_crm_may_know_what_a_link_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     takes = {"ContactId": ("Contact",)}
     monkeypatch.setattr(HostileDestination, "link_takes", lambda _, object, field: takes.get(field, ()), raising=False)
     assert "ContactId" not in case_rig(tmp_path / "1", "person").records("Case")[0]
 
 
 def test_what_the_two_crms_say_of_their_links() -> None:
-    assert (Salesforce.account_object, Zoho.account_object) == ("Account", "Accounts")
     assert Salesforce.link_takes(None, "Case", "ContactId") == ("Contact",)  # type: ignore[arg-type]
     assert Salesforce.link_takes(None, "Task", "WhatId") == ()  # type: ignore[arg-type]
     assert Zoho.link_takes(None, "Tasks", "Who_Id") == ("Contacts", "Leads")  # type: ignore[arg-type]

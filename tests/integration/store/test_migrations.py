@@ -87,7 +87,7 @@ def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(e
         operations.drop_table("refusals")
         operations.drop_table("turns")
         operations.drop_index("people_record", "people")
-        for name in ("name", "by_number", "owner"):
+        for name in ("name", "by_number", "owner", "account_object", "deal", "deal_object"):
             operations.drop_column("people", name)
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connector import Lookup, MatchField, PersonMatch, PersonQuery
+from syncd.connector import DealPick, Link, Lookup, MatchField, PersonMatch, PersonQuery
+from syncd.connectors.crm.deals import deal_of
 from syncd.connectors.crm.directory import Directory, Row, e164
 from syncd.connectors.crm.salesforce import soql
-from syncd.connectors.crm.salesforce.people import PEOPLE, ask, ask_deals, open_deals
+from syncd.connectors.crm.salesforce.deals import ask_deals, open_deals
+from syncd.connectors.crm.salesforce.people import PEOPLE, ask
 from syncd.errors import Misconfigured
 
 
@@ -167,17 +169,28 @@ def test_a_lead_converted_into_nobody_is_passed_over() -> None:
 
 def test_deals() -> None:
     people = [
-        PersonMatch(object="Contact", id="003A", role="contact", account="001A"),
+        PersonMatch(object="Contact", id="003A", role="contact", account=Link("Account", "001A")),
         PersonMatch(object="Lead", id="00QB", role="lead"),
         None,
     ]
     assert ask_deals(people) == [
-        "SELECT ContactId FROM OpportunityContactRole WHERE ContactId IN ('003A') AND Opportunity.IsClosed = false",
-        "SELECT AccountId FROM Opportunity WHERE AccountId IN ('001A') AND IsClosed = false",
+        "SELECT OpportunityId, ContactId, Opportunity.CreatedDate, Opportunity.LastModifiedDate, Opportunity.Amount"
+        " FROM OpportunityContactRole WHERE ContactId IN ('003A') AND Opportunity.IsClosed = false",
+        "SELECT Id, AccountId, CreatedDate, LastModifiedDate, Amount FROM Opportunity"
+        " WHERE AccountId IN ('001A') AND IsClosed = false",
     ]
     assert ask_deals([None]) == []
     rows: list[list[dict[str, Any]]] = [
-        [{"ContactId": "003000000000001AAA"}],
-        [{"AccountId": "001000000000001AAA"}, {"AccountId": None}],
+        [{"OpportunityId": "006A", "ContactId": "003000000000001AAA", "Opportunity": {"Amount": 7}}],
+        [
+            {"Id": "006B", "AccountId": "001000000000001AAA", "CreatedDate": "2026-01-02T03:04:05.000+0000"},
+            {"AccountId": None},
+        ],
     ]
-    assert open_deals(rows) == {"003000000000001", "001000000000001"}
+    deals = open_deals(rows, lambda id_: id_[:15])
+    assert deals.keys() == {"003000000000001", "001000000000001"}
+    theirs = PersonMatch(object="Contact", id="003000000000001AAA", role="contact")
+    account = Link("Account", "001000000000001AAA")
+    other = PersonMatch(object="Contact", id="003000000000002AAA", role="contact", account=account)
+    picked = [deal_of(one, deals, DealPick.NEWEST, lambda id_: id_[:15]) for one in (theirs, other)]
+    assert picked == [Link("Opportunity", "006A"), Link("Opportunity", "006B")]

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connector import Lookup, MatchField, PersonMatch, PersonQuery
+from syncd.connector import Link, Lookup, MatchField, PersonMatch, PersonQuery
 from syncd.connectors.crm.queried import is_name
 from syncd.connectors.crm.zoho import coql
-from syncd.connectors.crm.zoho.people import Search, ask_deals, linked_id, open_deals
+from syncd.connectors.crm.zoho import deals as zoho_deals
+from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
+from syncd.connectors.crm.zoho.people import Search, linked_id
 
 LITERALS = re.compile(r"'((?:[^']|'')*)'")
 HEAD = "select id from Contacts"
@@ -112,7 +114,10 @@ def test_a_later_field_is_asked_only_for_the_unknown() -> None:
     search.learn(contacts, [there])
     assert search.statements(leads) == ["select id, Full_Name, Email from Leads where Email in ('b@x')"]
     search.learn(leads, [])
-    assert search.found() == [PersonMatch(object="Contacts", id="1", role="contact", account="9", name="A X"), None]
+    assert search.found() == [
+        PersonMatch(object="Contacts", id="1", role="contact", account=Link("Accounts", "9"), name="A X"),
+        None,
+    ]
 
 
 def test_numbers_are_asked_for_last_and_the_mappings_order_is_kept() -> None:
@@ -163,14 +168,19 @@ def test_a_row_that_says_it_was_converted_is_nobody() -> None:
 
 def test_deals() -> None:
     found = [
-        PersonMatch(object="Contacts", id="1", role="contact", account="9"),
+        PersonMatch(object="Contacts", id="1", role="contact", account=Link("Accounts", "9")),
         PersonMatch(object="Leads", id="2", role="lead"),
         None,
     ]
     assert ask_deals(found, ("Closed Won", "Lost")) == [
-        "select id, Contact_Name, Account_Name from Deals where (Contact_Name in ('1') and Stage not in ('Closed Won', 'Lost'))",
-        "select id, Contact_Name, Account_Name from Deals where (Account_Name in ('9') and Stage not in ('Closed Won', 'Lost'))",
+        f"{zoho_deals.HEAD} where (Contact_Name in ('1') and Stage not in ('Closed Won', 'Lost'))",
+        f"{zoho_deals.HEAD} where (Account_Name in ('9') and Stage not in ('Closed Won', 'Lost'))",
     ]
     assert ask_deals([None], ("x",)) == []
-    assert open_deals([{"Contact_Name": {"id": 1}, "Account_Name": None}, {"Account_Name.id": "9"}]) == {"1", "9"}
+    rows: list[dict[str, object]] = [
+        {"id": "5", "Contact_Name": {"id": 1}, "Account_Name": None},
+        {"id": "6", "Account_Name.id": "9"},
+    ]
+    owners = {owner: [deal.link for deal in deals] for owner, deals in open_deals(rows).items()}
+    assert owners == {"1": [Link("Deals", "5")], "9": [Link("Deals", "6")]}
     assert linked_id({"Account_Name": "9"}, "Account_Name") == "9"

@@ -30,7 +30,7 @@ from syncd.errors import (
     Transient,
 )
 from syncd.mapping import verbs
-from syncd.mapping.model import About, Draft
+from syncd.mapping.model import About, Draft, Targets
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
 from tests.lane_rig import T0, signal
@@ -218,7 +218,7 @@ def test_a_link_to_a_rule_waits_for_its_record_or_ends_with_it() -> None:
     ]:
         one = work(links={"What": "other"})
         one.taken.writes["other"] = WriteRow("other", "k", "Deal", "upsert", state, crm_id=crm_id)
-        linked = plan.link_up(one, None)
+        linked = plan.link_up(one, Targets())
         if made is None:
             assert linked is None
         elif made is str:
@@ -230,25 +230,25 @@ def test_a_link_to_a_rule_waits_for_its_record_or_ends_with_it() -> None:
 
 def test_an_update_writes_the_persons_record_and_any_other_rule_its_own() -> None:
     ann = PersonMatch(object="Case", id="p1", role="contact")
-    updated = plan.link_up(work(verb=verbs.UPDATE, crm_id="old"), ann)
-    own = plan.link_up(work(crm_id="old"), ann)
+    updated = plan.link_up(work(verb=verbs.UPDATE, crm_id="old"), Targets.of(ann))
+    own = plan.link_up(work(crm_id="old"), Targets.of(ann))
     assert isinstance(updated, Write)
     assert isinstance(own, Write)
     assert (updated.id, own.id) == ("p1", "old")
     assert own.group == "p1"
-    alone = plan.link_up(work(), None)
+    alone = plan.link_up(work(), Targets())
     assert isinstance(alone, Write)
     assert alone.group == alone.key
 
 
 def test_a_record_of_an_account_is_grouped_by_it_and_skipped_without() -> None:
-    ann = PersonMatch(object="Contact", id="p1", role="contact", account="a1")
-    made = plan.link_up(work(about=About.ACCOUNT), ann)
+    ann = PersonMatch(object="Contact", id="p1", role="contact", account=Link("Account", "a1"))
+    made = plan.link_up(work(about=About.ACCOUNT), Targets.of(ann))
     assert isinstance(made, Write)
     assert made.group == "a1"
     named = work(about=About.ACCOUNT)
     named.row = msgspec.structs.replace(named.row, key="")
-    assert isinstance(plan.link_up(named, None), str)
+    assert isinstance(plan.link_up(named, Targets()), str)
 
 
 # --------------------------------------------------------------------------------------------------------- outcomes
@@ -432,7 +432,13 @@ DUPLICATE = Rejected("a duplicate", existing=(("Lead", "1"),))
 @pytest.mark.parametrize(
     ("answer", "lag", "attempts", "state", "due"),
     [
-        (PersonMatch(object="Contact", id="c1", role="contact", name="Ann", account="a1"), 0.0, 1, "known", NOW),
+        (
+            PersonMatch(object="Contact", id="c1", role="contact", name="Ann", account=Link("Account", "a1")),
+            0.0,
+            1,
+            "known",
+            NOW,
+        ),
         (None, 0.0, 1, "rejected", NOW),
         (None, 15.0, 2, "rejected", NOW),
         (None, 15.0, 1, "creating", NOW + 15_000),
@@ -454,7 +460,7 @@ def test_who_a_person_refused_as_a_duplicate_is(
             "c1",
             "contact",
             "Ann",
-            "a1",
+            Link("Account", "a1"),
         )
     else:
         assert after.crm_id == ""

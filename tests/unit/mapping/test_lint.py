@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncd.config.yaml_positions import read_yaml
-from syncd.connector import PersonMatch
+from syncd.connector import Link, PersonMatch
 from syncd.errors import ConfigError, UsageError
 from syncd.mapping import load_mapping, shipped
 from syncd.mapping.lint import lint_mapping
@@ -79,11 +79,11 @@ rules:
 
 
 def test_preview_of_somebody_known() -> None:
-    found = PersonMatch(object="Contact", id="003", role="contact", account="001")
+    found = PersonMatch(object="Contact", id="003", role="contact", account=Link("Account", "001"))
     log, call, row = preview(load_mapping(MAPPING), signal(), found)
     assert log.fields == (
         Shown("WhoId", "Contact 003", "link"),
-        Shown("WhatId", "001", "link"),
+        Shown("WhatId", "Account 001", "link"),
         Shown("Subject", "T"),
         Shown("Status", "Completed", "on create"),
         Shown("Old", None, "cleared"),
@@ -96,7 +96,7 @@ def test_preview_of_somebody_known() -> None:
 def test_preview_skips_what_dispatch_skips() -> None:
     text = MAPPING.replace("W: person", "W: deal").replace("upsert: Row", "about: account, upsert: Row")
     linted = lint_mapping(text.replace("[call.missed]", '["*"]'))
-    assert [warning.key for warning in linted.warnings] == ["rules[1].link.W"]
+    assert linted.warnings == ()
     found = PersonMatch(object="Contact", id="003", role="contact")
     assert [record.skipped for record in preview(load_mapping(text), signal(), found)] == ["", "no deal", "no account"]
     person = load_mapping(MAPPING.replace("upsert: Row", "about: person, upsert: Row"))

@@ -16,6 +16,7 @@ from syncd.connector import (
     Call,
     Connector,
     Context,
+    DealPick,
     Idempotency,
     Outcome,
     PersonMatch,
@@ -24,6 +25,7 @@ from syncd.connector import (
     WriteKind,
     Written,
 )
+from syncd.connectors.crm.deals import deal_of
 from syncd.connectors.crm.directory import everybody, with_deals
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm, about_people
@@ -31,8 +33,9 @@ from syncd.connectors.crm.record import Method
 from syncd.connectors.crm.salesforce import describe, pack, soql
 from syncd.connectors.crm.salesforce.auth import is_pem, sign_in_of
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
+from syncd.connectors.crm.salesforce.deals import ask_deals, open_deals
 from syncd.connectors.crm.salesforce.errors import WHOLE, answer_failure, failure
-from syncd.connectors.crm.salesforce.people import PEOPLE, ask, ask_deals, open_deals
+from syncd.connectors.crm.salesforce.people import PEOPLE, ask
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.setup import Setup
 from syncd.connectors.crm.sending import Answered, blame, raise_if_all, send_bundles
@@ -53,7 +56,6 @@ class Salesforce(QueriedCrm):
     people = PEOPLE
     links = LINKS
     folds_case = PEOPLE.folds_case
-    account_object = "Account"
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._client = SalesforceClient(settings, context)
@@ -75,7 +77,7 @@ class Salesforce(QueriedCrm):
             return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
         return Idempotency(WriteKind.UPSERT, enforced=object not in ACTIVITIES)
 
-    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: DealPick | None = None) -> list[PersonMatch | None]:
         """One call for a thousand people (objects x (e-mail, phone) queries, five to a call); `deals` costs one more."""
         asked = ask(people, get=not self._composite)
         directory = PEOPLE.directory(self._region)
@@ -83,7 +85,7 @@ class Salesforce(QueriedCrm):
             for object_, rows in zip(asked.objects, self._ask(asked.statements), strict=True):
                 directory.add(object_, rows)
         found = [directory.find(person) for person in people]
-        return self._with_deals(found) if deals else found
+        return self._with_deals(found, deals) if deals else found
 
     def _statements(self, object: str, columns: Iterable[str], field: str, values: Iterable[str]) -> Iterator[str]:
         return soql.selects(soql.select(columns, object), field, values, get=not self._composite)
@@ -103,10 +105,10 @@ class Salesforce(QueriedCrm):
         statements = soql.selects(head, key_field, keys, live, get=not self._composite)
         return self._client.query(list(statements), archived=True)
 
-    def _with_deals(self, found: list[PersonMatch | None]) -> list[PersonMatch | None]:
+    def _with_deals(self, found: list[PersonMatch | None], pick: DealPick) -> list[PersonMatch | None]:
         statements = ask_deals(everybody(found), get=not self._composite)
-        held = open_deals(self._client.query(statements)) if statements else frozenset()
-        return with_deals(found, lambda f: f.id[:15] in held or (f.account[:15] or "-") in held)
+        deals = open_deals(self._client.query(statements), self._short) if statements else {}
+        return with_deals(found, lambda one: deal_of(one, deals, pick, self._short))
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         return self._packer.pack(writes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from syncd.connector import PersonMatch, PersonQuery
+from syncd.connector import Link, PersonMatch, PersonQuery
 from syncd.connectors.crm.directory import Facts, PersonObjects, Row
 from syncd.connectors.crm.queried import check_names
 from syncd.connectors.crm.salesforce import soql
@@ -71,32 +71,16 @@ def _person(object_: str, row: Row) -> PersonMatch | None:
     if row.get("IsConverted"):
         if not row.get("ConvertedContactId"):
             return None
-        account = str(row.get("ConvertedAccountId") or "")
+        account = _account(row.get("ConvertedAccountId"))
         return PersonMatch(
             object="Contact", id=str(row["ConvertedContactId"]), role="contact", account=account, name=name
         )
-    account = str(row.get(facts.account) or "") if facts.account else ""
+    account = _account(row.get(facts.account)) if facts.account else None
     return PersonMatch(object=object_, id=str(row["Id"]), role=facts.role, account=account, name=name)
 
 
+def _account(id_: object) -> Link | None:
+    return Link("Account", str(id_)) if id_ else None
+
+
 PEOPLE = PersonObjects("Id", _person, OBJECTS, folds_case=True)
-
-CONTACT_DEALS = soql.select(("ContactId",), "OpportunityContactRole")
-ACCOUNT_DEALS = soql.select(("AccountId",), "Opportunity")
-
-
-def ask_deals(found: Sequence[PersonMatch | None], *, get: bool = False) -> list[str]:
-    """Statements for the open opportunities of these people and of the companies they belong to."""
-    contacts = [f.id for f in found if f is not None and f.object == "Contact"]
-    accounts = [f.account for f in found if f is not None and f.account]
-    return [
-        *soql.selects(CONTACT_DEALS, "ContactId", contacts, " AND Opportunity.IsClosed = false", get=get),
-        *soql.selects(ACCOUNT_DEALS, "AccountId", accounts, " AND IsClosed = false", get=get),
-    ]
-
-
-def open_deals(answers: Iterable[Sequence[Row]]) -> frozenset[str]:
-    """Ids (15 characters) of the contacts and accounts that have one."""
-    return frozenset(
-        str(row.get("ContactId") or row.get("AccountId") or "")[:15] for rows in answers for row in rows
-    ) - {""}

@@ -15,6 +15,7 @@ from syncd.connector import (
     Call,
     Connector,
     Context,
+    DealPick,
     Idempotency,
     Outcome,
     PersonMatch,
@@ -24,6 +25,7 @@ from syncd.connector import (
     Written,
 )
 from syncd.connectors.accounts.zoho import sign_in_of
+from syncd.connectors.crm.deals import deal_of
 from syncd.connectors.crm.directory import everybody, with_deals
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm, about_people
@@ -31,8 +33,9 @@ from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, send_bundles
 from syncd.connectors.crm.zoho import coql, describe, pack, setup
 from syncd.connectors.crm.zoho.client import ZohoClient
+from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
 from syncd.connectors.crm.zoho.errors import ZohoError, ZohoMeaning, failure, parts, together
-from syncd.connectors.crm.zoho.people import PEOPLE, Search, ask_deals, open_deals
+from syncd.connectors.crm.zoho.people import PEOPLE, Search
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
 
@@ -69,7 +72,6 @@ class Zoho(QueriedCrm):
     people = PEOPLE
     links = LINKS
     folds_case = PEOPLE.folds_case
-    account_object = "Accounts"
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._client = ZohoClient(settings, context)
@@ -89,7 +91,7 @@ class Zoho(QueriedCrm):
             return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
         return Idempotency(WriteKind.UNIQUE if object in pack.ACTIVITIES else WriteKind.UPSERT)
 
-    def resolve(self, people: Sequence[PersonQuery], *, deals: bool = False) -> list[PersonMatch | None]:
+    def resolve(self, people: Sequence[PersonQuery], *, deals: DealPick | None = None) -> list[PersonMatch | None]:
         """One call for 50 people and field they are looked up by; a later field is asked only for those not found yet."""
         search = Search(people, self._region)
         with about_people():
@@ -98,7 +100,7 @@ class Zoho(QueriedCrm):
                     search.learn(stage, rows)
                 search.learn(stage, ())
         found = search.found()
-        return self._with_deals(found) if deals else found
+        return self._with_deals(found, deals) if deals else found
 
     def _statements(self, object: str, columns: Iterable[str], field: str, values: Iterable[str]) -> Iterator[str]:
         return coql.selects(coql.select(columns, object), field, values)
@@ -110,10 +112,10 @@ class Zoho(QueriedCrm):
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="zoho look-ups") as pool:
             return list(pool.map(self._client.query, statements))
 
-    def _with_deals(self, found: list[PersonMatch | None]) -> list[PersonMatch | None]:
+    def _with_deals(self, found: list[PersonMatch | None], pick: DealPick) -> list[PersonMatch | None]:
         statements = ask_deals(everybody(found), self._settings.closed_stages)
-        held = open_deals(row for rows in self._ask(statements) for row in rows)
-        return with_deals(found, lambda f: f.id in held or f.account in held)
+        deals = open_deals(row for rows in self._ask(statements) for row in rows)
+        return with_deals(found, lambda one: deal_of(one, deals, pick))
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         return pack.PACKER.pack(writes)

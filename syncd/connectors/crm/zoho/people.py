@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from syncd.connector import Lookup, MatchField, PersonMatch, PersonQuery
+from syncd.connector import Link, Lookup, MatchField, PersonMatch, PersonQuery
 from syncd.connectors.crm.directory import Facts, PersonObjects, Row, steps
 from syncd.connectors.crm.queried import check_names
 from syncd.connectors.crm.zoho import coql
@@ -98,7 +98,8 @@ def _person(module: str, row: Row) -> PersonMatch | None:
     if row.get("$converted") is True or row.get("Converted__s") is True:
         return None
     facts = MODULES.get(module, Facts())
-    account = linked_id(row, facts.account) if facts.account else ""
+    company = linked_id(row, facts.account) if facts.account else ""
+    account = Link("Accounts", company) if company else None
     name = str(row.get(facts.name) or "") if facts.name else ""
     return PersonMatch(object=module, id=str(row["id"]), role=facts.role, account=account, name=name)
 
@@ -112,20 +113,3 @@ def linked_id(row: Row, name: str) -> str:
 
 
 PEOPLE = PersonObjects("id", _person, MODULES, folds_case=False)
-
-
-def ask_deals(found: Sequence[PersonMatch | None], closed: Sequence[str]) -> list[str]:
-    """Statements for the open deals of these people and of the companies they belong to."""
-    contacts = [f.id for f in found if f is not None and f.object == "Contacts"]
-    accounts = [f.account for f in found if f is not None and f.account]
-    still = f"Stage not {coql.isin('', closed).strip()}"
-    head = coql.select(("id", "Contact_Name", "Account_Name"), "Deals")
-    return [
-        *coql.selects(head, "Contact_Name", contacts, still),
-        *coql.selects(head, "Account_Name", accounts, still),
-    ]
-
-
-def open_deals(rows: Iterable[Row]) -> frozenset[str]:
-    """Ids of the contacts and accounts that have one."""
-    return frozenset(linked_id(row, name) for row in rows for name in ("Contact_Name", "Account_Name")) - {""}

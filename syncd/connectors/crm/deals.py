@@ -1,0 +1,58 @@
+"""Which of several open deals is meant. Pure; used by the CRMs that are asked in a query language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from syncd.connector import DealPick, Link, PersonMatch
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class OpenDeal:
+    """One open deal. `created`, `changed`: when, as far back as can be where the CRM does not say; `amount`: 0 for none."""
+
+    link: Link
+    created: datetime
+    changed: datetime
+    amount: float
+
+
+def open_deal(link: Link, created: Any, changed: Any, amount: Any) -> OpenDeal:
+    """A deal made of the values of a CRM's answer."""
+    size = float(amount) if isinstance(amount, int | float) and not isinstance(amount, bool) else 0.0
+    return OpenDeal(link, _moment(created), _moment(changed), size)
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return LONG_AGO
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_ORDERS: Mapping[DealPick, Callable[[OpenDeal], float]] = {
+    DealPick.NEWEST: lambda deal: (deal.created - LONG_AGO).total_seconds(),
+    DealPick.OLDEST: lambda deal: -(deal.created - LONG_AGO).total_seconds(),
+    DealPick.CHANGED: lambda deal: (deal.changed - LONG_AGO).total_seconds(),
+    DealPick.LARGEST: lambda deal: deal.amount,
+}
+
+
+def picked(deals: Iterable[OpenDeal], pick: DealPick) -> Link | None:
+    """The deal that is meant; of equals the one with the lowest id, so that the answer does not change between look-ups."""
+    ordered = sorted(deals, key=lambda deal: (len(deal.link.id), deal.link.id))
+    return max(ordered, key=_ORDERS[pick]).link if ordered else None
+
+
+def deal_of(
+    person: PersonMatch, deals: Mapping[str, Sequence[OpenDeal]], pick: DealPick, key: Callable[[str], str] = str
+) -> Link | None:
+    """The deal meant of a person: of those that name them, else of their company's. `deals`: by the `key` of either's id."""
+    theirs = picked(deals.get(key(person.id), ()), pick)
+    return theirs or (picked(deals.get(key(person.account.id), ()), pick) if person.account else None)
