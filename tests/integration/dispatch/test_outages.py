@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,7 +163,7 @@ def test_look_ups_that_fail_while_writes_succeed_are_not_repeated_without_a_paus
 def look_ups(rig: Rig, fault: Callable[[list[PersonQuery]], Failure | None]) -> None:
     real = hostile.HostileDestination.resolve
 
-    def resolve(self: hostile.HostileDestination, people: list[PersonQuery], *, deals: object = None) -> object:
+    def resolve(self: hostile.HostileDestination, people: list[PersonQuery], *, deals: Any = None) -> object:
         failure = fault(people)
         if failure is not None:
             self._count("resolve")

@@ -55,7 +55,7 @@ def work(number: int = 1, *, seconds: int = 0, keying: Idempotency = UPSERT, old
     draft: dict[str, Any] = {
         name: more.pop(name) for name in ("verb", "links", "key_field", "about", "on_create") if name in more
     }
-    keys = {
+    keys: dict[str, Any] = {
         "rule": "rule",
         "object": "Case",
         "key_field": "Key",
