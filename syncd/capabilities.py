@@ -126,6 +126,17 @@ class KeepsLists(Protocol):
     def items(self, value: Any) -> list[Any]: ...
 
 
+# ---------------------------------------------------------------------------------------------------- notifications
+
+
+@runtime_checkable
+class Notifies(Protocol):
+    """A destination that sends the CRM's own notifications to users: it takes writes with `Write.notification`. `notifications`:
+    the kinds that exist (the name after `notify:` in a mapping), None when the CRM does not tell; it asks the CRM."""
+
+    def notifications(self) -> Sequence[str] | None: ...
+
+
 # ------------------------------------------------------------------------------------------------------------ links
 
 

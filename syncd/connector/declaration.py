@@ -50,6 +50,7 @@ class Ability(StrEnum):
     PREPARE = "prepare"
     READ_FIELDS = "read fields"
     LISTS = "lists"
+    NOTIFY = "notify"
 
 
 class ConnectorSettings(BaseModel):

@@ -96,7 +96,8 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One record to make, ready to send. `key` (UUID text) goes into `key_field` when the mapping names one. `id` is the
     record's CRM id when known: then it is updated and `on_create` is not sent. `links`: field -> record. `group`: what
     must not be in flight twice (the person's or account's CRM id, else the key). `fields` values are JSON-able, dates
-    as `datetime.date`/aware `datetime` for the destination to format."""
+    as `datetime.date`/aware `datetime` for the destination to format. `notification`: it is one of the CRM's own notifications,
+    of the kind `object`, about the record in `links["person"]`: only a destination that `Notifies` gets one."""
 
     key: str
     object: str
@@ -107,6 +108,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     links: dict[str, Link] = {}
     id: str = ""
     group: str = ""
+    notification: bool = False
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,7 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
         links=links,
         id=own.id if own else work.row.crm_id,
         group=account or (targets.person.id if targets.person else "") or key,
+        notification=draft.verb.notification,
     )
 
 

@@ -18,7 +18,7 @@ from syncd.errors import Fault
 from syncd.mapping.bounds import literal, longest, shortens, type_of
 from syncd.mapping.loading import Mapping as LoadedMapping
 from syncd.mapping.mapped_records import MappedRecord, Role, Use
-from syncd.mapping.uses import lookups_of, people_objects, records_of
+from syncd.mapping.uses import lookups_of, notifications_of, people_objects, records_of
 
 KEY_LENGTH = 36
 """Characters of syncd's key, a UUID as text."""
@@ -47,7 +47,8 @@ class Remark:
 @dataclass(frozen=True)
 class CrmDescription:
     """What is known of the CRM. `objects`: as `Describes.describe` tells them. `kinds`: object -> kind as the configuration
-    states it. `prepare`: the command that makes missing fields, "" when no command does."""
+    states it. `prepare`: the command that makes missing fields, "" when no command does.
+    `notifications`: the kinds that it has, None when it does not tell."""
 
     objects: Mapping[str, Sequence[FieldDescription]]
     folds_case: bool
@@ -55,6 +56,7 @@ class CrmDescription:
     kinds: Mapping[str, str] = field(default_factory=dict)
     widens: bool = False
     prepare: str = ""
+    notifications: Sequence[str] | None = None
 
     @cached_property
     def _fields(self) -> dict[str, dict[str, FieldDescription]]:
@@ -84,6 +86,7 @@ def compare(mapping: LoadedMapping, crm: CrmDescription) -> tuple[Remark, ...]:
     """Everything found, in the order of the file; what is well is one remark a record, saying how it is written."""
     found = [remark for record in records_of(mapping.parts) for remark in _record(mapping, record, crm)]
     found += _lookups(mapping, crm)
+    found += _notifications(mapping, crm)
     return tuple(sorted(found, key=lambda remark: (remark.fault.line, remark.fault.column)))
 
 
@@ -285,3 +288,15 @@ def _lookups(mapping: LoadedMapping, crm: CrmDescription) -> Iterator[Remark]:
     for use in lookups_of(mapping.parts):
         if crm.fields(use.object) is not None and crm.find(use.object, use.field) is None:
             yield Remark(Level.FAULT, place(use.place, *_no_field(use, crm)))
+
+
+def _notifications(mapping: LoadedMapping, crm: CrmDescription) -> Iterator[Remark]:
+    for name, place in notifications_of(mapping.parts).items():
+        if crm.notifications is None or name in crm.notifications:
+            continue
+        near = difflib.get_close_matches(name, crm.notifications, n=1, cutoff=0.6)
+        hint = (
+            f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(crm.notifications)[:10]) or 'none'}"
+        )
+        fault = mapping.document.fault(place, f"there is no notification {name}", hint)
+        yield Remark(Level.FAULT, fault)

@@ -77,13 +77,17 @@ class Targets:
 
 class Verb(Protocol):
     """What a draft's rule does, as far as dispatch and preview ask. `word`: its key in the YAML. `own_record`: it writes a
-    record that the CRM has already, that of the person, company or deal itself, by its id."""
+    record that the CRM has already, that of the person, company or deal itself, by its id. `notification`: it writes no record,
+    but sends the CRM's own notification."""
 
     @property
     def word(self) -> str: ...
 
     @property
     def own_record(self) -> bool: ...
+
+    @property
+    def notification(self) -> bool: ...
 
     def idempotency(self) -> Idempotency | None:
         """What its writes are whatever the destination says; None: as the destination says."""

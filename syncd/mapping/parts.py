@@ -52,7 +52,7 @@ class PeoplePart:
 
 
 @dataclass(frozen=True)
-class Ability:
+class RuleNeed:
     """Something that a rule needs of a connector: an optional protocol of `syncd.capabilities`. `place`: the key that needs it;
     `cannot`: what is missing where it does not have it."""
 
@@ -103,6 +103,12 @@ class RuleVerb(ABC):
     """Its key in the YAML."""
     own_record: ClassVar[bool] = False
     """It writes a record that is in the CRM already, the person's own, known by its id."""
+    live_only: ClassVar[bool] = False
+    """Whether past signals are left out unless the rule says otherwise: it calls users to action."""
+    notification: ClassVar[bool] = False
+    """It sends the CRM's own notification instead of writing a record."""
+    implied_links: ClassVar[Mapping[str, str]] = {}
+    """Links that every rule of the kind has."""
     refuses: ClassVar[Mapping[str, str]] = {}
     """Keys that other rules have and this one cannot have, and why."""
 
@@ -128,14 +134,14 @@ class RuleVerb(ABC):
         return {"fields": rule.fields, "on_create": rule.on_create}
 
     @abstractmethod
-    def record(self, rule: RulePart) -> MappedRecord:
-        """What it touches in the CRM."""
+    def record(self, rule: RulePart) -> MappedRecord | None:
+        """What it touches in the CRM; None when that is not a record."""
 
     def warnings(self, rule: RulePart) -> Iterator[tuple[KeyPath, str, str]]:
         """(place, message, hint) of what is probably not meant."""
         return iter(())
 
-    def abilities(self, rule: RulePart) -> Iterator[Ability]:
+    def abilities(self, rule: RulePart) -> Iterator[RuleNeed]:
         """What it needs of its destination's connector beyond writing records."""
         return iter(())
 

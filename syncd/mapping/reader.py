@@ -126,12 +126,12 @@ class MappingReader:
             self.fault(path, "must be one expression, not text around one")
         return found
 
-    def switch(self, parts: Mapping[str, Any], path: KeyPath, key: str) -> bool:
-        value = parts.get(key, False)
+    def switch(self, parts: Mapping[str, Any], path: KeyPath, key: str, *, default: bool = False) -> bool:
+        value = parts.get(key, default)
         if isinstance(value, bool):
             return value
         self.fault((*path, key), "must be true or false")
-        return False
+        return default
 
     def filled_twice(
         self, path: KeyPath, key: str, parts: Mapping[str, Mapping[str, Any]], also: Iterable[str] = ()

@@ -13,7 +13,7 @@ from syncd.mapping.parts import RulePart
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.verbs import UPSERT, VERBS
 
-LATER = {"notify": "notifications", "convert": "conversion of leads"}
+LATER = {"convert": "conversion of leads"}
 RULE_KEYS = (
     *("id", "name", "signals", *VERBS, *LATER, "key", "about", "kind", "link", "fields", "fill", "on_create", "clear"),
     *("live_only", "when", "only_if", "add", "remove"),
@@ -44,12 +44,12 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         key=reader.word(parts, path, "key"),
         about=verb.about(reader, parts, path),
         kind=reader.choice(parts, path, "kind", list(WriteKind), ""),
-        link=_links(reader, links, (*path, "link")),
+        link={**verb.implied_links, **_links(reader, links, (*path, "link"))},
         takes=_takes(reader, links, (*path, "link")),
         fields=reader.fields(parts.get("fields"), (*path, "fields")),
         on_create=reader.fields(parts.get("on_create"), (*path, "on_create")),
         clear=_clear(reader, parts.get("clear"), (*path, "clear")),
-        live_only=reader.switch(parts, path, "live_only"),
+        live_only=reader.switch(parts, path, "live_only", default=verb.live_only),
         when=reader.condition(parts.get("when"), (*path, "when")),
         place=path,
         fill=reader.fields(parts.get("fill"), (*path, "fill")),

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 
 from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, key_use
-from syncd.mapping.parts import Ability, CreatePart, MappingParts
+from syncd.mapping.parts import CreatePart, MappingParts, RuleNeed
 
 
 def records_of(parts: MappingParts) -> tuple[MappedRecord, ...]:
     """Every record the mapping can write, people.create first."""
     made = [_newcomer(parts.create)] if parts.create is not None else []
-    return (*made, *(rule.verb.record(rule) for rule in parts.rules))
+    written = (rule.verb.record(rule) for rule in parts.rules)
+    return (*made, *(record for record in written if record is not None))
 
 
 def lookups_of(parts: MappingParts) -> tuple[Use, ...]:
@@ -38,9 +39,18 @@ def objects_of(parts: MappingParts) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(record.object for record in records_of(parts)), *people_objects(parts))))
 
 
-def abilities_of(parts: MappingParts) -> tuple[Ability, ...]:
+def abilities_of(parts: MappingParts) -> tuple[RuleNeed, ...]:
     """What the mapping needs of its destination's connector beyond writing records."""
     return tuple(ability for rule in parts.rules for ability in rule.verb.abilities(rule))
+
+
+def notifications_of(parts: MappingParts) -> dict[str, KeyPath]:
+    """The kinds of notification that the mapping names, each with its first place."""
+    found: dict[str, KeyPath] = {}
+    for rule in parts.rules:
+        if rule.verb.notification:
+            found.setdefault(rule.object, (*rule.place, rule.verb.word))
+    return found
 
 
 def names_of(parts: MappingParts) -> Iterator[tuple[str, KeyPath]]:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from syncd.capabilities import Describes, Finding, Level, OnlineCheck, Preparable
+from syncd.capabilities import Describes, Finding, Level, Notifies, OnlineCheck, Preparable
 from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
 from syncd.dispatch import pacing
 from syncd.errors import Failure
 from syncd.mapping.against import CrmDescription, compare
-from syncd.mapping.uses import objects_of
+from syncd.mapping.uses import notifications_of, objects_of
 from syncd.preflight.lines import CheckLine
 from syncd.preflight.reach import reach
 from syncd.service.assembly import BuiltDestination
@@ -69,6 +69,7 @@ def compared(outlet: BuiltDestination, crm: Describes) -> Iterator[CheckLine]:
 def described(outlet: BuiltDestination, crm: Describes) -> CrmDescription:
     """The CRM as the comparison wants it: one `describe`."""
     prepares = isinstance(outlet.destination, Preparable)
+    tells = outlet.destination if notifications_of(outlet.mapping.parts) else None
     return CrmDescription(
         crm.describe(objects_of(outlet.mapping.parts)),
         folds_case=crm.folds_case,
@@ -76,6 +77,7 @@ def described(outlet: BuiltDestination, crm: Describes) -> CrmDescription:
         kinds=outlet.settings.kinds,
         widens=crm.widens,
         prepare=f"syncd prepare {outlet.settings.name}" if prepares else "",
+        notifications=tells.notifications() if isinstance(tells, Notifies) else None,
     )
 
 

@@ -31,6 +31,7 @@ class Method(Enum):
     UPSERT = "upsert"
     UPDATE = "update"
     CREATE = "create"
+    NOTIFY = "notify"  # the CRM's own notification, of the kind `Target.object`
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from syncd.mapping.parts import RuleVerb
 from syncd.mapping.verbs.create import CREATE
+from syncd.mapping.verbs.notify import NOTIFY
 from syncd.mapping.verbs.update import UPDATE
 from syncd.mapping.verbs.upsert import UPSERT
 
-VERBS: dict[str, RuleVerb] = {verb.word: verb for verb in (UPSERT, CREATE, UPDATE)}
+VERBS: dict[str, RuleVerb] = {verb.word: verb for verb in (UPSERT, CREATE, UPDATE, NOTIFY)}
 """By the key that names it in the YAML."""
 
-__all__ = ["CREATE", "UPDATE", "UPSERT", "VERBS"]
+__all__ = ["CREATE", "NOTIFY", "UPDATE", "UPSERT", "VERBS"]

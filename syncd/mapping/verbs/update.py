@@ -10,7 +10,7 @@ from syncd.config.yaml_positions import KeyPath
 from syncd.connector import Idempotency, Link, WriteKind
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, list_uses
 from syncd.mapping.model import About, Draft, Targets
-from syncd.mapping.parts import Ability, Groups, RulePart, RuleVerb
+from syncd.mapping.parts import Groups, RuleNeed, RulePart, RuleVerb
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.reasons import not_theirs
 
@@ -63,11 +63,11 @@ class Update(RuleVerb):
             "remove": rule.remove,
         }
 
-    def abilities(self, rule: RulePart) -> Iterator[Ability]:
+    def abilities(self, rule: RulePart) -> Iterator[RuleNeed]:
         for key in ("add", "remove"):
             if getattr(rule, key):
                 cannot = "does not tell the values of a field apart, so none can be added or removed"
-                yield Ability((*rule.place, key), KeepsLists, cannot)
+                yield RuleNeed((*rule.place, key), KeepsLists, cannot)
 
     def idempotency(self) -> Idempotency:
         return Idempotency(WriteKind.UPSERT)  # by its id: as good a second time

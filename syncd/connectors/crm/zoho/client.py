@@ -101,7 +101,8 @@ class ZohoClient:
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None, *, write: bool, cost: float) -> Response:
         try:
-            response = self._http.request(method, self._path + path, json=body, write=write)
+            place = path if path.startswith("/crm/") else self._path + path
+            response = self._http.request(method, place, json=body, write=write)
         except AuthExpired as refused:
             hint = "; a token of another data centre is refused like this: is data_center right?"
             raise AuthExpired(refused.message + hint, code=refused.code) from None

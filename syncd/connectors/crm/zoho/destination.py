@@ -31,7 +31,7 @@ from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm, about_people
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, send_bundles
-from syncd.connectors.crm.zoho import coql, describe, pack, setup
+from syncd.connectors.crm.zoho import coql, describe, notifications, pack, setup
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
 from syncd.connectors.crm.zoho.errors import ZohoError, ZohoMeaning, failure, parts, together
@@ -118,12 +118,17 @@ class Zoho(QueriedCrm):
         return with_deals(found, lambda one: deal_of(one, deals, pick))
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
-        return pack.PACKER.pack(writes)
+        records = [write for write in writes if not write.notification]
+        notifications_ = [write for write in writes if write.notification]
+        return [*pack.PACKER.pack(records), *notifications.PACKER.pack(notifications_)]
 
     def send(self, call: Call) -> list[Outcome]:
         """Performs the call. Records that are there already under our key are looked up when Zoho does not tell their id."""
 
         def perform(bundles: Sequence[Bundle]) -> Iterator[Answered]:
+            if call.writes[0].notification:
+                yield from notifications.perform(self._client, bundles)
+                return
             for bundle in bundles:
                 rows = self._write(bundle, call.cost)
                 settled: Settled = {
@@ -188,6 +193,10 @@ class Zoho(QueriedCrm):
 
     def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
         return describe.describe(self._client, objects)
+
+    def notifications(self) -> list[str] | None:
+        """The namespaces of SalesSignals: one call."""
+        return notifications.kinds(self._client)
 
     def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]:
         """Two calls a field, and one for each module."""

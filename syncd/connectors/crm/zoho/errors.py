@@ -89,22 +89,33 @@ FIELDS: Mapping[tuple[str, str], ZohoMeaning] = {
 }
 """(code, field) -> meaning, before CODES: a link whose record is gone, or a check field that is not unique."""
 
-RECORDS, QUERIES, FIELDS_READ, FIELDS_CREATE, ORG = (
+RECORDS, QUERIES, FIELDS_READ, FIELDS_CREATE, ORG, SIGNALS_SEND, SIGNALS_READ = (
     "ZohoCRM.modules.ALL",
     "ZohoCRM.coql.READ",
     "ZohoCRM.settings.fields.READ",
     "ZohoCRM.settings.fields.CREATE",
     "ZohoCRM.org.READ",
+    "ZohoCRM.signals.CREATE",
+    "ZohoCRM.settings.signals.READ",
 )
 SCOPES = f"{RECORDS}, {QUERIES} and {FIELDS_READ}"
 NO_SCOPE = "OAUTH_SCOPE_MISMATCH"
+
+
+_SCOPES = {
+    "/coql": f"{QUERIES} (and {RECORDS})",
+    "/org": ORG,
+    "/settings/signals": SIGNALS_READ,
+    "/crm/v2/signals/notifications": SIGNALS_SEND,
+}
+"""Path -> the scope that it takes; any other one is about records."""
 
 
 def scope_of(method: str, path: str) -> str:
     """The scope that a call takes, below /crm/vN."""
     if path.startswith("/settings/fields"):
         return FIELDS_CREATE if method == "POST" else FIELDS_READ
-    return {"/coql": f"{QUERIES} (and {RECORDS})", "/org": ORG}.get(path, RECORDS)
+    return _SCOPES.get(path, RECORDS)
 
 
 _VALUES_SHOWN = 12

@@ -12,7 +12,15 @@ from pydantic import Field, field_validator
 
 from syncd.connector import ConnectorSettings, Prompt
 from syncd.connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentre, DataCentreName, ZohoAuth
-from syncd.connectors.crm.zoho.errors import FIELDS_CREATE, FIELDS_READ, ORG, QUERIES, RECORDS
+from syncd.connectors.crm.zoho.errors import (
+    FIELDS_CREATE,
+    FIELDS_READ,
+    ORG,
+    QUERIES,
+    RECORDS,
+    SIGNALS_READ,
+    SIGNALS_SEND,
+)
 
 Automation = Literal["workflow", "approval", "blueprint"]
 CLOSED_STAGES = ("Closed Won", "Closed Lost", "Closed Lost to Competition", "Closed-Lost to Competition")
@@ -52,6 +60,11 @@ class ZohoSettings(ConnectorSettings):
         ),
     ] = None
 
+    needs: Annotated[
+        tuple[Literal["notify"], ...],
+        Field(description="kinds of rule for which `syncd auth` asks for scopes of their own"),
+    ] = ()
+
     @field_validator("api_version", mode="before")
     @classmethod
     def _version(cls, value: object) -> str:
@@ -83,4 +96,7 @@ class ZohoSettings(ConnectorSettings):
         }
         if self.daily_credits is None:
             needed[ORG] = "to read the edition, which tells the day's credits (check --online)"
+        if "notify" in self.needs:
+            needed[SIGNALS_SEND] = "to send SalesSignals (notify rules)"
+            needed[SIGNALS_READ] = "to compare notify rules with the signals there are (check --online)"
         return needed

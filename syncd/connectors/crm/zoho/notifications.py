@@ -1,0 +1,88 @@
+"""SalesSignals, Zoho CRM's own notifications: how they are packed, sent and answered (zoho.md, SalesSignals).
+
+The call has no key: a repeat notifies twice, so a write is sent at most once. What a success looks like and how many go into one
+call are not documented [UNVERIFIED]: ten a call, and a 2xx without an error counts as sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from syncd.connector import Outcome, Write, Written
+from syncd.connectors.crm.packing import Bundle, Packer
+from syncd.connectors.crm.record import Method, Target
+from syncd.connectors.crm.sending import Answered
+from syncd.connectors.crm.zoho.client import ZohoClient
+from syncd.connectors.crm.zoho.errors import NO_SCOPE, failure, parts, together
+from syncd.connectors.crm.zoho.pack import CALL_BYTES, formatted
+from syncd.errors import Misconfigured, Scope, StaleReference
+
+ROWS = 10
+PERSON = "person"
+PATH = "/crm/v2/signals/notifications"
+"""Version 2, whatever version the records are written with."""
+LIST = "/settings/signals"
+NAMESPACE, ACTIONS = "signal_namespace", "actions"
+PERSON_FIELDS = frozenset({"id", "email"})
+
+
+def record_of(write: Write, target: Target) -> dict[str, Any]:
+    """The notification as sent. An action whose link is empty is left out. Raises Unsendable."""
+    record = {name: formatted(name, value) for name, value in write.fields.items()}
+    record[NAMESPACE] = write.object
+    record["id"] = write.links[PERSON].id
+    actions = record.get(ACTIONS)
+    if isinstance(actions, list):
+        record[ACTIONS] = [one for one in actions if not isinstance(one, Mapping) or one.get("url")]
+        if not record[ACTIONS]:
+            del record[ACTIONS]
+    return record
+
+
+def _target(write: Write) -> Target:
+    return Target(write.object, Method.NOTIFY)
+
+
+PACKER = Packer(target=_target, record=record_of, rows=ROWS, size=CALL_BYTES, cost=lambda rows: 1.0 if rows else 0.0)
+
+
+def perform(client: ZohoClient, bundles: Sequence[Bundle]) -> Iterator[Answered]:
+    """Sends each bundle in a call of its own."""
+    for bundle in bundles:
+        try:
+            answer = client.ask("POST", PATH, {"signals": bundle.records}, write=True)
+        except Misconfigured as wrong:
+            if wrong.code != NO_SCOPE:
+                raise
+            raise Misconfigured(wrong.message, code=wrong.code, scope=Scope.RULE) from None
+        told = answer.get("signals") if isinstance(answer, Mapping) else None
+        rows = told if isinstance(told, list) and len(told) == len(bundle.rows) else [None] * len(bundle.rows)
+        yield {place: _outcome(row) for place, row in zip(bundle.rows, rows, strict=True)}, ()
+
+
+def _outcome(row: Any) -> Outcome:
+    """What is said of one notification."""
+    if not isinstance(row, Mapping) or row.get("status") != "error":
+        return Written("", created=True)
+    told = parts(row)
+    fields = {one.field for one in told}
+    text = "; ".join(one.text for one in told)
+    if NAMESPACE in fields:
+        message = f"{text}; is there such a signal in Setup, SalesSignals?"
+        return Misconfigured(message, code=told[0].code, scope=Scope.RULE, field=NAMESPACE)
+    if fields & PERSON_FIELDS:
+        return StaleReference(text, code=told[0].code, field=PERSON)
+    return together([failure(one) for one in told])
+
+
+def kinds(client: ZohoClient) -> list[str] | None:
+    """The namespaces there are; None where our sign-in may not read them."""
+    try:
+        answer = client.read(LIST)
+    except Misconfigured as wrong:
+        if wrong.code == NO_SCOPE:
+            return None
+        raise
+    told = answer.get("signals") if isinstance(answer, Mapping) else None
+    return [str(one["namespace"]) for one in told or () if isinstance(one, Mapping) and one.get("namespace")]
