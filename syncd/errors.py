@@ -99,11 +99,16 @@ class TooLarge(Transient):
 
 
 class RateLimited(Failure):
-    """Slow down: the lane pauses at least `retry_after` seconds (None: the vendor did not say); no attempt is counted."""
+    """Slow down: the lane pauses at least `retry_after` seconds (None: the vendor did not say); no attempt is counted.
 
-    def __init__(self, message: str = "", *, code: str = "", retry_after: float | None = None) -> None:
+    `scope`: the operation (method, module) that alone is limited, as the connector names it; "" is the whole account. Calls of
+    other operations continue.
+    """
+
+    def __init__(self, message: str = "", *, code: str = "", retry_after: float | None = None, scope: str = "") -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
+        self.scope = scope
 
 
 class QuotaExhausted(Failure):

@@ -65,7 +65,9 @@ def demo(
 
 def twin(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="salesforce, zoho, zoho_desk or twilio")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="salesforce, zoho, zoho_desk, twilio, or one that a package adds")
+    ],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port")] = 0,
     faults: Annotated[Path | None, typer.Option("--faults", metavar="FILE", help="a plan of faults (YAML)")] = None,
     journal: Annotated[
@@ -80,11 +82,11 @@ def twin(
 
     Prints its address, and on standard error what to put into a config.yaml.
     """
-    from syncd.twins import TWINS, serve
+    from syncd.twins import names, serve
     from syncd.twins.server import Twin
 
-    if name not in TWINS:
-        raise UsageError(f"there is no twin called {name!r}; {near_or_all(name, sorted(TWINS))}")
+    if name not in (known := names()):
+        raise UsageError(f"there is no twin called {name!r}; {near_or_all(name, known)}")
     if bare and name not in list(DemoCrm):
         raise UsageError(f"--bare: the twin {name} has no fields to leave out; it is for {' and '.join(DemoCrm)}")
     out = session(context).out

@@ -24,6 +24,7 @@ from syncd import __version__
 from syncd.errors import Ambiguous, AuthExpired, Failure, Misconfigured, RateLimited, Transient
 from syncd.http.deadline import Exchange, TimedAdapter
 from syncd.http.json_text import parse
+from syncd.http.limits import Bucket, CallGate
 from syncd.http.oauth import Mint, Token, TokenStore
 from syncd.runtime.known_secrets import learn, learn_named
 
@@ -140,10 +141,12 @@ class HttpClient:
     client, safe for a few threads; it keeps no cookies and reads no ~/.netrc. `headers` are sent with every request.
     `exchanges` counts the requests made so far, replays and those without an answer included. The token counts as
     refused when the status is one of `refused_statuses` and `refuses_token` agrees (some say 401 to a missing scope too).
+    `rate`: the bucket that every request takes its `units` from, shared by everything with the same account and store.
 
-    `request` raises: Transient (never left; or a read that failed), Ambiguous (a write whose answer is missing),
-    AuthExpired (401 again after one refresh), Misconfigured (TLS that cannot work), and whatever `mint` raises. Every
-    answer else is returned, whatever its status. Reads are tried up to 3 times on wire trouble; a write is sent once.
+    `request` raises: RateLimited without a call (the bucket is empty, or its `operation` is limited), Transient (never left; or
+    a read that failed), Ambiguous (a write whose answer is missing), AuthExpired (401 again after one refresh), Misconfigured
+    (TLS that cannot work), and whatever `mint` raises. Every answer else is returned, whatever its status. Reads are tried up
+    to 3 times on wire trouble; a write is sent once.
     No message shows a query string, a header, or the part of a URL that stands in the base URL.
     """
 
@@ -158,6 +161,8 @@ class HttpClient:
         pool: int = 8,
         refused_statuses: frozenset[int] = frozenset({401}),
         refuses_token: Callable[[Response], bool] = lambda response: True,
+        rate: Bucket | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._base_url = base_url
         self._bearer = bearer
@@ -177,6 +182,7 @@ class HttpClient:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._counting = threading.Lock()
+        self._gate = CallGate(rate, clock)
         self.exchanges = 0
 
     def request(
@@ -190,9 +196,13 @@ class HttpClient:
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         write: bool | None = None,
+        operation: str = "",
+        units: float = 1.0,
     ) -> Response:
         """One exchange. `path` is appended to the base URL (or is a whole URL on the same host). `write` tells whether it
-        may change something; default: by the method (a POSTed query says `write=False`)."""
+        may change something; default: by the method (a POSTed query says `write=False`). `operation`: its name where the
+        vendor limits it by itself; `units`: what it takes from the bucket."""
+        self._gate.admit(operation, units)
         sent_headers = dict(headers or {})
         learn_named([*sent_headers.items(), *(params or {}).items(), *(form or {}).items()])
         if json is not None:
@@ -207,6 +217,10 @@ class HttpClient:
             return once() if writes else self._persistently(once)
         except _NoToken as no_token:
             raise no_token.failure from None
+
+    def limited(self, failure: RateLimited) -> None:
+        """Notes a limit of one operation (`failure.scope`): `request` refuses that operation until its time."""
+        self._gate.note(failure)
 
     def _persistently(self, once: Callable[[], Response]) -> Response:
         """A read, again on wire trouble. Never because no token could be had: logins are rationed by the vendors."""

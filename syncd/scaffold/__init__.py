@@ -34,7 +34,9 @@ class Plan:
     def files(self) -> dict[str, str]:
         """Path in the package -> template."""
         role = self.role
+        fetches = role == "source" and not {"polling", "hint"}.isdisjoint(self.kinds)
         return {
+            **({f"syncd_{self.name}/twin.py": "twin.py"} if fetches else {}),
             "pyproject.toml": "pyproject.toml",
             "README.md": "README.md",
             f"syncd_{self.name}/__init__.py": f"{role}.py",
@@ -62,6 +64,7 @@ class Plan:
             "name": self.name,
             "slug": self.name.replace("_", "-"),
             "klass": klass,
+            "vendor": " ".join(word.capitalize() for word in words),
             "role": self.role,
             "summary": f"{thing} of {' '.join(word.capitalize() for word in words)}",
             "polling": polling,
@@ -72,7 +75,8 @@ class Plan:
             "typing_names": ", ".join(name for name, on in (("Any", fetching), ("TypeVar", posts)) if on),
             "suites": [suite for suite, on in suites.items() if on],
             "fake_names": ", ".join(
-                [name for name, on in (("SECRET", posts), ("TOKEN", fetching)) if on] + [f"Fake{klass}"]
+                [name for name, on in (("SECRET", posts), ("TOKEN", self.role == "destination")) if on]
+                + [f"Fake{klass}"]
             ),
         }
 

@@ -17,15 +17,18 @@ from syncd.testing.source_kit import (
     PollingConformance,
     WebhookConformance,
 )
-from syncd.testing.vendor import Vendor
+from syncd.testing.vendor import TwinVendor, Vendor
+from syncd.twins.fake_vendor import FakeVendor
 
 __all__ = [
     "BackfillConformance",
     "Crm",
     "DestinationConformance",
+    "FakeVendor",
     "HintConformance",
     "SourceLedger",
     "PollingConformance",
+    "TwinVendor",
     "Vendor",
     "WebhookConformance",
 ]

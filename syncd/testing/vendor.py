@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from syncd.connector import Request
+from syncd.twins.server import Twin
 
 
 class Vendor:
@@ -62,6 +63,28 @@ class Vendor:
     def break_once(self) -> bool:
         """The next call (or the connection now open) fails on the wire. False: this stand-in cannot."""
         return False
+
+
+class TwinVendor(Vendor):
+    """A stand-in that is a running twin (`syncd.twins`, a `FakeVendor`): what the suites do to it is a planned fault. Its events
+    happen around the real time, since a twin's Date header is that.
+
+    `throttling`, `breaking`: the faults, such as {"on": "list", "do": "too_many"}."""
+
+    throttling: ClassVar[Mapping[str, Any]] = {"do": "too_many"}
+    breaking: ClassVar[Mapping[str, Any]] = {"do": "cut"}
+
+    def __init__(self, twin: Twin) -> None:
+        self.twin = twin
+        self.first_moment = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=30)  # type: ignore[misc]
+
+    def throttle(self) -> bool:
+        self.twin.plan.add([{"times": 1, **self.throttling}])
+        return True
+
+    def break_once(self) -> bool:
+        self.twin.plan.add([{"times": 1, **self.breaking}])
+        return True
 
 
 def json_or_none(body: bytes) -> Any:

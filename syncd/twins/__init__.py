@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,30 @@ TWINS = {
     "twilio": "syncd.twins.twilio:TwilioTwin",
 }
 
+GROUP = "syncd.twins"
+"""The entry point group in which a third party's package names its twins, as ours are named in TWINS."""
+
+
+def names() -> list[str]:
+    """Every twin that `syncd twin` can start, sorted."""
+    return sorted({*TWINS, *(entry.name for entry in entry_points(group=GROUP))})
+
 
 def create(name: str, **options: Any) -> Twin:
     """A twin by name, not yet started; `options` are those of its class. Raises ValueError for a name that does not exist."""
-    if name not in TWINS:
-        raise ValueError(f"there is no twin called {name!r}; there are: {', '.join(sorted(TWINS))}")
-    module, _, cls = TWINS[name].partition(":")
-    twin: Twin = getattr(import_module(module), cls)(**options)
-    return twin
+    if name in TWINS:
+        module, _, cls = TWINS[name].partition(":")
+        made: Callable[..., Twin] = getattr(import_module(module), cls)
+        return made(**options)
+    for entry in entry_points(group=GROUP, name=name):
+        try:
+            made = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                f"the twin {name} ({entry.value}) does not load: {error}; install what it needs"
+            ) from error
+        return made(**options)
+    raise ValueError(f"there is no twin called {name!r}; there are: {', '.join(names())}")
 
 
 def serve(

@@ -59,12 +59,17 @@ def test_the_command_makes_it_and_says_what_is_next(
 def test_it_is_found_once_it_is_installed(tmp_path: Path) -> None:
     """An installation in short: the package and its entry point on the path."""
     folder = tmp_path / "made"
-    scaffold.write(scaffold.plan("acme", ["webhook"]), folder)
+    scaffold.write(scaffold.plan("acme", ["webhook", "polling"]), folder)
     info = folder / "syncd_acme-0.1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: syncd-acme\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[syncd.connectors]\nsource.acme = syncd_acme:CONNECTOR\n")
-    code = "import sys; from syncd.cli import run; sys.exit(run(['--json', 'connectors', 'acme']))"
+    (info / "entry_points.txt").write_text(
+        "[syncd.connectors]\nsource.acme = syncd_acme:CONNECTOR\n[syncd.twins]\nacme = syncd_acme.twin:AcmeTwin\n"
+    )
+    code = (
+        "import sys; from syncd.twins import create, names; assert 'acme' in names(); print(create('acme').name); "
+        "from syncd.cli import run; sys.exit(run(['--json', 'connectors', 'acme']))"
+    )
     env = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False

@@ -8,7 +8,7 @@ import hmac
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -25,8 +25,14 @@ from syncd.connectors.phone import twilio
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import derive_id
 from syncd.signatures.verifier import FORM
-from syncd.testing import BackfillConformance, HintConformance, PollingConformance, Vendor, WebhookConformance
-from syncd.twins.server import Twin
+from syncd.testing import (
+    BackfillConformance,
+    HintConformance,
+    PollingConformance,
+    TwinVendor,
+    Vendor,
+    WebhookConformance,
+)
 from syncd.twins.twilio import TwilioTwin
 from syncd.twins.zoho_desk.twin import ZohoDeskTwin
 
@@ -90,23 +96,13 @@ class TestGenericWebhook(WebhookConformance):
         return lambda: webhook.CONNECTOR.build(settings, Context(name="door", tokens=MemoryTokens()))
 
 
-class TwinVendor(Vendor):
-    """Events around the real time, since a twin's Date header is that."""
-
-    def __init__(self, twin: Twin) -> None:
-        self.twin = twin
-        self.first_moment = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=30)  # type: ignore[misc]
-
-    def strike(self, **fault: Any) -> bool:
-        self.twin.plan.add([{"times": 1, **fault}])
-        return True
-
-
 class TwilioAccount(TwinVendor):
     """Even events are calls nobody took, odd ones ring groups."""
 
     twin: TwilioTwin
     many = 20
+    throttling = {"on": "list", "do": "too_many"}
+    breaking = {"on": "list", "do": "cut"}
     auth_headers = ("x-twilio-signature",)
 
     def happen(self, number: int) -> None:
@@ -139,12 +135,6 @@ class TwilioAccount(TwinVendor):
         signature = RequestValidator(self.twin.auth_token).compute_signature(url, {})
         headers = {"content-type": "application/json", "x-twilio-signature": signature}
         return arrived(body, headers, self.first_moment, url)
-
-    def throttle(self) -> bool:
-        return self.strike(on="list", do="too_many")
-
-    def break_once(self) -> bool:
-        return self.strike(on="list", do="cut")
 
 
 def _sid(number: int) -> str:
@@ -189,6 +179,8 @@ class DeskOrganisation(TwinVendor):
 
     twin: ZohoDeskTwin
     many = 2 * PAGE + 20
+    throttling = {"on": "search_tickets", "do": "concurrency"}
+    breaking = {"on": "search_tickets", "do": "cut"}
     covers_body = False
     signs_time = True
     auth_headers = ("x-zdesk-jwt",)
@@ -204,12 +196,6 @@ class DeskOrganisation(TwinVendor):
 
     def sign(self, body: bytes) -> Request:
         return arrived(body, {"X-ZDesk-JWT": self.twin.signer.token("1")}, self.first_moment)
-
-    def throttle(self) -> bool:
-        return self.strike(on="search_tickets", do="concurrency")
-
-    def break_once(self) -> bool:
-        return self.strike(on="search_tickets", do="cut")
 
     def expire_token(self) -> bool:
         self.twin.expire_tokens()

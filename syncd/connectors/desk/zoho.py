@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field
 
-from syncd.capabilities import Finding, SignIn, Subscription
+from syncd.capabilities import Finding, Level, SignIn, Subscription
 from syncd.connector import (
     Batch,
     Connector,
@@ -29,9 +29,7 @@ from syncd.connector import (
     SignalSpec,
 )
 from syncd.connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
-from syncd.connectors.desk.zoho_api import FARTHEST, PAGE, DeskApi
-from syncd.connectors.desk.zoho_check import check
-from syncd.connectors.desk.zoho_cursor import LAG, TicketCursor, advance, mark, read_cursor
+from syncd.connectors.desk.zoho_api import FARTHEST, PAGE, DeskApi, DeskWebhooks
 from syncd.connectors.desk.zoho_receiver import LACKS, DeskReceiver, ZohoDeskWebhooksOnly
 from syncd.connectors.desk.zoho_tickets import (
     Desk,
@@ -45,9 +43,9 @@ from syncd.connectors.desk.zoho_tickets import (
     moment,
     standing,
 )
-from syncd.connectors.desk.zoho_webhooks import DeskWebhooks
-from syncd.errors import Transient
+from syncd.errors import Misconfigured, Transient
 from syncd.signals import Route, Signal
+from syncd.time_cursor import ItemMark, Step, TimeCursor, encode, forward, mark_of
 
 SCOPES = {
     "Desk.tickets.READ": "to read tickets, replies and comments",
@@ -59,6 +57,7 @@ WEBHOOK_SCOPES = {
     f"Desk.webhooks.{operation}": "to manage the webhook (webhooks)"
     for operation in ("READ", "CREATE", "UPDATE", "DELETE")
 }
+LAG = timedelta(minutes=5)  # a ticket may be found by search this long after it changed
 DUE_GRACE = timedelta(hours=1)  # Desk may raise isOverDue this long after the due date
 AHEAD = timedelta(days=1)  # the search's end lies so far ahead that our clock does not matter
 _ID = re.compile(r"\d{1,25}")
@@ -82,8 +81,20 @@ class ZohoDeskSettings(ConnectorSettings):
     keep_credits: int = Field(100, ge=0, description="API credits a day that are reserved for other clients")
 
 
-_encode = msgspec.json.Encoder().encode
+class TicketCursor(TimeCursor, frozen=True, kw_only=True):
+    """`floor`: tickets made since then are new to this pass. `began`: when the source did."""
+
+    floor: datetime
+    began: datetime
+
+
+read_cursor = msgspec.json.Decoder(TicketCursor).decode
 _read_standing = msgspec.json.Decoder(Standing).decode
+_SAID = {
+    "thread": ("threads", "replied", is_customers_reply),
+    "comment": ("comments", "commented", is_customers_comment),
+}
+"""Kind of hint -> the API's list, the signal, and whether a row of it is a customer's."""
 
 
 class ZohoDesk(DeskReceiver):
@@ -101,7 +112,7 @@ class ZohoDesk(DeskReceiver):
         self._desk = Desk(context, settings.org_id)
         self._api = DeskApi(base, held, settings.org_id, context.clock, settings.keep_credits)
         url, accepted = context.webhook_url, settings.webhook_ids
-        self._webhooks = DeskWebhooks(self._api, context.name, url, settings.departments, accepted)
+        self._webhooks = DeskWebhooks(self._api.hooks, context.name, url, settings.departments, accepted)
 
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
@@ -113,12 +124,34 @@ class ZohoDesk(DeskReceiver):
     # ---- check --online
 
     def check_online(self) -> Iterator[Finding]:
-        return check(self._api, self._settings.org_id, self._settings.departments, self._context.clock())
+        """The token, the organisation, each scope by trying it, the departments: three calls at most, seven credits. Raises the
+        Failure of whatever is refused: it names what is missing."""
+        now = self._context.clock()
+        self._api.search(now - timedelta(minutes=1), now, 0)
+        yield Finding(Level.OK, "sign-in", f"organisation {self._settings.org_id}: its tickets may be searched")
+        self._api.listed("/contacts", 1)
+        yield Finding(Level.OK, "contacts", "contacts may be read")
+        if not self._settings.departments:
+            return
+        try:
+            rows = self._api.listed("/departments", 200)
+        except Misconfigured as refused:
+            text = f"cannot check whether the departments exist: {refused}"
+            advice = "for this alone the token would need Desk.settings.READ"
+            yield Finding(Level.WARNING, "departments", text, advice)
+            return
+        known = {str(row.get("id")): str(row.get("name") or "") for row in rows}
+        there = ", ".join(f"{name} {one}" for one, name in list(known.items())[:10])
+        for id_ in self._settings.departments:
+            if id_ in known:
+                yield Finding(Level.OK, f"department {id_}", known[id_])
+            else:
+                yield Finding(Level.FAULT, f"department {id_}", "there is no such department", f"there are: {there}")
 
     # ---- webhook
 
     def subscriptions(self) -> list[Subscription]:
-        return self._webhooks.all()
+        return self._webhooks.subscriptions()
 
     def subscribe(self, *, force: bool = False) -> list[Subscription]:
         """Nothing of others is in the way: Desk takes several webhooks."""
@@ -159,31 +192,25 @@ class ZohoDesk(DeskReceiver):
 
     def _said(self, kind: str, ticket: Record, id_: str, now: datetime, route: Route) -> list[Signal]:
         """The reply or comment that a webhook announced, if it is a customer's."""
-        if kind == "thread":
-            thread = self._api.thread(str(ticket["id"]), id_)
-            wanted = thread is not None and is_customers_reply(thread)
-            return [self._desk.replied(ticket, self._contact(ticket), thread, now, route)] if thread and wanted else []
-        comment = self._api.comment(str(ticket["id"]), id_)
-        wanted = comment is not None and is_customers_comment(comment)
-        return [self._desk.commented(ticket, self._contact(ticket), comment, now, route)] if comment and wanted else []
+        what, made, wanted = _SAID[kind]
+        said = self._api.said(str(ticket["id"]), what, id_)
+        if said is None or not wanted(said):
+            return []
+        return [self._desk.made(made, ticket, self._contact(ticket), now, route, said=said)]
 
     def _talk(
         self, ticket: Record, since: datetime, until: datetime | None, now: datetime, route: Route
     ) -> Iterator[Signal]:
         """What customers said on a ticket in [since, until), as far as its counts tell that there is something."""
-
-        def within(value: Any) -> bool:
-            at = moment(value)
-            return at is not None and since <= at and (until is None or at < until)
-
         id_, counts = str(ticket["id"]), standing(ticket, None, now)
-        for row in self._api.threads(id_) if counts.threads else ():
-            if is_customers_reply(row) and within(row.get("createdTime")) and _ID.fullmatch(str(row.get("id"))):
-                whole = self._api.thread(id_, str(row["id"])) or {}
-                yield self._desk.replied(ticket, self._contact(ticket), {**row, **whole}, now, route)
-        for comment in self._api.comments(id_) if counts.comments else ():
-            if is_customers_comment(comment) and within(comment.get("commentedTime")):
-                yield self._desk.commented(ticket, self._contact(ticket), comment, now, route)
+        for what, made, wanted in _SAID.values():
+            for row in self._api.all_said(id_, what) if getattr(counts, what) else ():
+                at = moment(row.get("createdTime" if what == "threads" else "commentedTime"))
+                within = at is not None and since <= at and (until is None or at < until)
+                if not (wanted(row) and within and _ID.fullmatch(str(row.get("id")))):
+                    continue
+                whole = (self._api.said(id_, what, str(row["id"])) or {}) if what == "threads" else {}
+                yield self._desk.made(made, ticket, self._contact(ticket), now, route, said={**row, **whole})
 
     def _began(self, now: datetime) -> datetime:
         """Since when this source looks; a day ago while no poll has said."""
@@ -207,14 +234,14 @@ class ZohoDesk(DeskReceiver):
     # ---- poll and backfill
 
     def start(self, now: datetime) -> bytes:
-        at = self._api.vendor_now()
-        return _encode(TicketCursor(at, at, at))
+        at = self._api.now()
+        return encode(TicketCursor(at, floor=at, began=at))
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
         cursor = read_cursor(state)
         fresh_from = cursor.floor
         for rows, after, last in self._walk(cursor, max(now, cursor.since) + AHEAD):
-            reached = _encode(msgspec.structs.replace(after, floor=after.since) if last else after)
+            reached = encode(msgspec.structs.replace(after, floor=after.since) if last else after)
             new = {str(row["id"]) for row in rows if (moment(row.get("createdTime")) or fresh_from) >= fresh_from}
             batch = self._look(rows, now, Route.POLL, new, cursor.began)
             if not self._context.recall(["began"]):
@@ -225,7 +252,7 @@ class ZohoDesk(DeskReceiver):
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         """Created, replied and commented; whatever was said in the range, its ticket was modified since."""
-        cursor = read_cursor(state) if state is not None else TicketCursor(since, since, since)
+        cursor = read_cursor(state) if state is not None else TicketCursor(since, floor=since, began=since)
         for rows, after, _ in self._walk(cursor, self._context.clock() + AHEAD):
             now = self._context.clock()
             signals: list[Signal] = []
@@ -234,30 +261,23 @@ class ZohoDesk(DeskReceiver):
                 if self._unwanted(ticket) or (made is not None and made >= until):
                     continue
                 if made is not None and since <= made:
-                    signals.append(self._desk.created(ticket, self._contact(ticket), now, Route.BACKFILL))
+                    signals.append(self._desk.made("created", ticket, self._contact(ticket), now, Route.BACKFILL))
                 signals += self._talk(ticket, since, until, now, Route.BACKFILL)
             if signals or after != cursor:
                 cursor = after
-                yield Batch(signals=signals, state=_encode(cursor))
+                yield Batch(signals=signals, state=encode(cursor))
 
-    def _walk(self, cursor: TicketCursor, until: datetime) -> Iterator[tuple[list[dict[str, Any]], TicketCursor, bool]]:
-        """Pages of tickets not seen yet, the cursor after each, and whether it is the last. A page begins where the last
-        one ended, by time and not by count: a ticket that is modified meanwhile shifts nothing."""
-        at, start, last = cursor.since, 0, False
-        while not last:
-            rows = self._api.search(at, until, start)
-            if any((moment(row.get("modifiedTime")) or at) < at - AHEAD for row in rows):
+    def _walk(self, cursor: TicketCursor, until: datetime) -> Iterator[Step]:
+        """The tickets that changed, page by page."""
+
+        def page(since: datetime, offset: int) -> list[dict[str, Any]]:
+            rows = self._api.search(since, until, offset)
+            if any((moment(row.get("modifiedTime")) or since) < since - AHEAD for row in rows):
                 raise Transient("Zoho Desk's search does not keep to modifiedTimeRange", code="shape", known=False)
-            last = len(rows) < PAGE
-            known = frozenset(cursor.seen)
-            fresh = [row for row in rows if _ID.fullmatch(str(row.get("id"))) and mark(row) not in known]
-            cursor = advance(cursor, rows)
-            yield fresh, cursor, last
-            newest = max(filter(None, (moment(row.get("modifiedTime")) for row in rows)), default=at)
-            if newest > at:
-                at, start = newest, 0
-            elif (start := start + PAGE) > FARTHEST:  # 5,000 changes in one millisecond: what is behind cannot be read
-                at, start = at + timedelta(milliseconds=1), 0
+            return rows
+
+        for step in forward(page, cursor, _mark, lag=LAG, size=PAGE, farthest=FARTHEST):
+            yield step._replace(items=[row for row in step.items if _ID.fullmatch(str(row.get("id")))])
 
     def _look(self, tickets: Sequence[Record], now: datetime, route: Route, new: set[str], began: datetime) -> Batch:
         """What is new about tickets: that they are there (`new`), that they became overdue or escalated, that something
@@ -274,13 +294,18 @@ class ZohoDesk(DeskReceiver):
             held = memory.get(_memory(ticket))
             before = _read_standing(held) if held else None
             after = standing(ticket, before, now)
-            signals += self._changes(ticket, before, after, now, route, str(ticket["id"]) in new, began)
+            new_one = str(ticket["id"]) in new
+            overdue, escalated = became_overdue(ticket, before, began, now), became_escalated(ticket, before, began)
+            kinds = {"created": new_one, "overdue": overdue, "escalated": escalated}
+            contact = self._contact(ticket) if any(kinds.values()) else None
+            for kind in (kind for kind, is_so in kinds.items() if is_so):
+                signals.append(self._desk.made(kind, ticket, contact, now, route, times=after.escalations))
             heard = (before.threads, before.comments) if before else (0, 0)
             if route is not Route.POLL:  # the poll alone has what was said read: only it may note the counts
                 after = msgspec.structs.replace(after, threads=heard[0], comments=heard[1])
             elif (after.threads, after.comments) != heard:
                 hints.append(Hint(key=f"talk:{ticket['id']}", data={"route": str(route)}))
-            noted = _encode(after).decode() if is_open(ticket) or after.escalations else None
+            noted = encode(after).decode() if is_open(ticket) or after.escalations else None
             if noted != held:
                 remember[_memory(ticket)] = noted
             due = moment(ticket.get("dueDate"))
@@ -289,30 +314,15 @@ class ZohoDesk(DeskReceiver):
                 hints.append(Hint(key=f"due:{ticket['id']}", data={"route": str(route)}, not_before=max(due, now)))
         return Batch(tuple(signals), tuple(hints), None, remember, dropped)
 
-    def _changes(
-        self,
-        ticket: Record,
-        before: Standing | None,
-        after: Standing,
-        now: datetime,
-        route: Route,
-        new: bool,
-        began: datetime,
-    ) -> Iterator[Signal]:
-        overdue, escalated = became_overdue(ticket, before, began, now), became_escalated(ticket, before, began)
-        contact = self._contact(ticket) if new or overdue or escalated else None
-        if new:
-            yield self._desk.created(ticket, contact, now, route)
-        if overdue:
-            yield self._desk.overdue(ticket, contact, now, route)
-        if escalated:
-            yield self._desk.escalated(ticket, contact, after.escalations, now, route)
-
 
 def _may_still_turn(ticket: Mapping[str, Any], now: datetime) -> bool:
     """Open, just past its due date, and Desk has not called it overdue yet."""
     due = moment(ticket.get("dueDate"))
     return is_open(ticket) and ticket.get("isOverDue") is not True and due is not None and due <= now < due + DUE_GRACE
+
+
+def _mark(row: Record) -> ItemMark | None:
+    return mark_of(row.get("id"), moment(row.get("modifiedTime")))
 
 
 def _memory(ticket: Record) -> str:

@@ -126,9 +126,8 @@ class ZohoDeskWebhooksOnly(DeskReceiver):
         contact = contact if isinstance(contact, dict) else None
         at, route = request.received_at, Route.WEBHOOK
         if kind == "created":
-            return self._desk.created(payload, contact, at, route)
+            return self._desk.made("created", payload, contact, at, route)
         writer = parseaddr(str(payload.get("fromEmailAddress") or ""))[1]
         ticket = {"id": ticket_id, "departmentId": payload.get("departmentId"), "email": writer}
-        if kind == "thread":
-            return self._desk.replied(ticket, contact, payload, at, route)
-        return self._desk.commented(ticket, contact, payload, at, route)
+        made = {"thread": "replied", "comment": "commented"}[kind]
+        return self._desk.made(made, ticket, contact, at, route, said=payload)

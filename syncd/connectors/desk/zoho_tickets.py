@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -123,87 +123,79 @@ class Desk:
     context: Context
     org: str
 
-    def created(self, ticket: Record, contact: Record | None, at: datetime, route: Route) -> Signal:
-        text = _text(ticket.get("description"), "text/html")
-        return self._signal(
-            "ticket.created", str(ticket["id"]), "", ticket, contact, at, route, "createdTime", text=text
-        )
-
-    def replied(self, ticket: Record, contact: Record | None, thread: Record, at: datetime, route: Route) -> Signal:
-        told = thread.get("content") or thread.get("summary")
-        return self._signal(
-            "ticket.replied",
-            str(thread["id"]),
-            "Reply to ",
-            ticket,
-            _writer(contact, thread.get("author")),
-            at,
-            route,
-            moment(thread.get("createdTime")),
-            text=_text(told, str(thread.get("contentType"))),
-            more={"thread_id": str(thread["id"]), "thread_channel": thread.get("channel")},
-        )
-
-    def commented(self, ticket: Record, contact: Record | None, comment: Record, at: datetime, route: Route) -> Signal:
-        return self._signal(
-            "ticket.commented",
-            str(comment["id"]),
-            "Comment on ",
-            ticket,
-            _writer(contact, comment.get("commenter")),
-            at,
-            route,
-            moment(comment.get("commentedTime")),
-            text=_text(comment.get("content"), str(comment.get("contentType"))),
-            more={"comment_id": str(comment["id"]), "is_public": comment.get("isPublic")},
-        )
-
-    def overdue(self, ticket: Record, contact: Record | None, at: datetime, route: Route) -> Signal:
-        due = moment(ticket.get("dueDate"))
-        native = f"{ticket['id']}:{due.isoformat() if due else ''}"
-        return self._signal("ticket.overdue", native, "Overdue: ", ticket, contact, at, route, due)
-
-    def escalated(self, ticket: Record, contact: Record | None, times: int, at: datetime, route: Route) -> Signal:
-        native = f"{ticket['id']}:{times}"
-        more = {"escalations": times}
-        return self._signal(
-            "ticket.escalated", native, "Escalated: ", ticket, contact, at, route, "modifiedTime", more=more
-        )
-
-    def _signal(
+    def made(
         self,
-        signal_type: str,
-        native: str,
-        lead: str,
+        kind: str,
         ticket: Record,
         contact: Record | None,
         at: datetime,
         route: Route,
-        when: datetime | str | None,
         *,
-        text: str = "",
-        more: Record | None = None,
+        said: Record | None = None,
+        times: int = 0,
     ) -> Signal:
-        happened = moment(ticket.get(when)) if isinstance(when, str) else when
+        """The signal ticket.`kind`. `said`: the thread or comment; `times`: how often it was escalated."""
+        facts = _facts(kind, ticket, said or {}, times)
         url = str(ticket.get("webUrl") or "")
+        url = url if url.startswith("https://") else ""
         subject = " ".join(clean(str(ticket.get("subject") or "")).split())
         named = f"ticket #{ticket.get('ticketNumber') or ticket['id']}" + (f": {subject}" if subject else "")
-        data = {name: ticket.get(key) for name, key in _KEPT.items()} | dict(more or {})
+        title = LEADS[kind] + named
+        data = {name: ticket.get(key) for name, key in _KEPT.items()} | dict(facts.data)
         return Signal(
-            id=derive_id("zoho_desk", self.org, signal_type, native),
-            type=signal_type,
+            id=derive_id("zoho_desk", self.org, f"ticket.{kind}", facts.native),
+            type=f"ticket.{kind}",
             source=self.context.name,
-            occurred_at=happened or at,
+            occurred_at=facts.when or at,
             received_at=at,
-            title=(lead + named)[:1].upper() + (lead + named)[1:],
-            text=text,
-            url=url if url.startswith("https://") else "",
-            reply=url if url.startswith("https://") else "",
-            person=person(contact, ticket, self.context.region),
+            title=title[:1].upper() + title[1:],
+            text=facts.text,
+            url=url,
+            reply=url,
+            person=person(_writer(contact, facts.writer), ticket, self.context.region),
             data={name: value for name, value in data.items() if value is not None and value != ""},
             thread=f"zoho_desk:{self.org}:{ticket['id']}",
             route=route,
         )
+
+
+LEADS = {
+    "created": "",
+    "replied": "Reply to ",
+    "commented": "Comment on ",
+    "overdue": "Overdue: ",
+    "escalated": "Escalated: ",
+}
+
+
+class _Facts(NamedTuple):
+    """What differs between the kinds: the vendor's id of the event, its time, its text, more data, who wrote it."""
+
+    native: str
+    when: datetime | None
+    text: str = ""
+    data: Record = {}
+    writer: Any = None
+
+
+def _facts(kind: str, ticket: Record, said: Record, times: int) -> _Facts:
+    id_ = str(ticket["id"])
+    if kind == "created":
+        return _Facts(id_, moment(ticket.get("createdTime")), _text(ticket.get("description"), "text/html"))
+    if kind == "overdue":
+        due = moment(ticket.get("dueDate"))
+        return _Facts(f"{id_}:{due.isoformat() if due else ''}", due)
+    if kind == "escalated":
+        return _Facts(f"{id_}:{times}", moment(ticket.get("modifiedTime")), data={"escalations": times})
+    own, form = str(said["id"]), str(said.get("contentType"))
+    if kind == "replied":
+        text, data = (
+            said.get("content") or said.get("summary"),
+            {"thread_id": own, "thread_channel": said.get("channel")},
+        )
+        return _Facts(own, moment(said.get("createdTime")), _text(text, form), data, said.get("author"))
+    data = {"comment_id": own, "is_public": said.get("isPublic")}
+    return _Facts(own, moment(said.get("commentedTime")), _text(said.get("content"), form), data, said.get("commenter"))
 
 
 _KEPT = {
