@@ -12,16 +12,18 @@ from itertools import pairwise
 import msgspec
 
 from syncd.connector import PersonMatch, PersonQuery
+from syncd.identity.identities import is_role
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A record that has one of the person's phone numbers. `emails`: the addresses that stand in it, lower-cased.
-    `company`: it is a company, whose number its people share."""
+    """A record that has one of the person's phone numbers or handles. `emails`: the addresses that stand in it, lower-cased.
+    `company`: it is a company, whose number its people share. `handle`: a handle of the person stands in it."""
 
     found: PersonMatch
     emails: frozenset[str] = frozenset()
     company: bool = False
+    handle: bool = False
 
     @property
     def bare(self) -> bool:
@@ -52,11 +54,37 @@ def by_number(wanted: PersonQuery, candidates: Sequence[Candidate]) -> PersonMat
     return msgspec.structs.replace(left[0].found, by_number=True, rivals=rivals)
 
 
-def agrees(wanted: PersonQuery, emails: Collection[str], name: str, *, number: bool) -> bool:
+def with_rivals(wanted: PersonQuery, found: PersonMatch, others: Sequence[Candidate]) -> PersonMatch:
+    """The record that an address or handle of the person names, with those of the `others` as rivals that are the same person's
+    too: `others` have an identity of the person that `found` does not have.
+
+    A record with their handle is theirs. One with their number only is theirs if nothing says that the number is shared: it has
+    no email address, and no name but the number or the person's own. A role's address (info@) ties nothing to anything.
+    """
+    mine = email_of(wanted)
+    if is_role(f"email:{mine}"):
+        return found
+    names = [name for name in (found.name, wanted.name) if name]
+    rivals = {
+        (one.found.object, one.found.id): one.found
+        for one in others
+        if mine not in one.emails
+        and (one.handle or not (one.emails or one.company))
+        and (one.handle or one.bare or any(same_name(one.found.name, name) for name in names))
+    }
+    rivals.pop((found.object, found.id), None)
+    return msgspec.structs.replace(found, rivals=tuple(rivals.values())) if rivals else found
+
+
+def agrees(
+    wanted: PersonQuery, emails: Collection[str], name: str, *, number: bool = False, handle: bool = False
+) -> bool:
     """Whether a record that the CRM itself named as a duplicate is the person: by the email address, or, where the two do
-    not have different ones, by number (`number`: it has theirs) and name together."""
+    not have different ones, by a handle, or by number and name together (`handle`, `number`: it has theirs)."""
     mine = email_of(wanted)
     if mine and mine in emails:
+        return True
+    if handle and not (mine and emails):
         return True
     return not (mine and emails) and number and same_name(name, wanted.name)
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from syncd.identity.emails import ReadAddress, normal_email, read_email, tidy
+from syncd.identity.identities import handle_identities
 from syncd.identity.names import clean_name, in_order, is_filler, joined, split_name
 from syncd.identity.phones import Phone, normal_phone, read_phone
 from syncd.signal_types import (
@@ -81,10 +82,19 @@ class Person(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def identity(self) -> str:
-        """The normalised identity people are cached, merged and keyed by: `email:…`, else `phone:…`, else ``""``."""
+        """The normalised identity people are cached, merged and keyed by, the first of `identities`; ``""`` without one."""
         if self.email:
             return f"email:{self.email}"
-        return f"phone:{self.phone}" if self.phone else ""
+        if self.phone:
+            return f"phone:{self.phone}"
+        return next(handle_identities(self.handles), "") if self.handles else ""
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """Everything that identifies the person: `email:…`, `phone:…`, then `handle:NETWORK:ID` by network."""
+        mail = (f"email:{self.email}",) if self.email else ()
+        phone = (f"phone:{self.phone}",) if self.phone else ()
+        return (*mail, *phone, *(handle_identities(self.handles) if self.handles else ()))
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -233,20 +243,27 @@ def _one_line(text: str) -> str:
 
 
 class Exclusions(msgspec.Struct, frozen=True):
-    """Who is never a customer: whole domains (and their subdomains) and single addresses, lower-cased."""
+    """Who is never a customer: whole domains (and their subdomains) and single addresses, lower-cased, and any other
+    `identities` as `Person.identities` has them."""
 
     domains: frozenset[str] = frozenset()
     addresses: frozenset[str] = frozenset()
+    identities: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, domains: Iterable[str] = (), addresses: Iterable[str] = ()) -> Exclusions:
+    def of(
+        cls, domains: Iterable[str] = (), addresses: Iterable[str] = (), identities: Iterable[str] = ()
+    ) -> Exclusions:
         return cls(
             frozenset(domain.strip().lower().lstrip("@") for domain in domains),
             frozenset(address.strip().lower() for address in addresses),
+            frozenset(identities),
         )
 
     def covers(self, person: Person) -> bool:
         """True when this person is one of us, a robot, or otherwise not a customer."""
+        if self.identities and not self.identities.isdisjoint(person.identities):
+            return True
         if not person.email or not (self.domains or self.addresses):
             return False
         if person.email in self.addresses:

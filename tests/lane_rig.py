@@ -67,6 +67,8 @@ def signal(
     *,
     email: str = "ann@example.com",
     phone: str = "",
+    name: str = "",
+    handles: dict[str, str] | None = None,
     type: str = "email.received",
     thread: str = "",
     at: datetime = T0,
@@ -83,7 +85,7 @@ def signal(
         received_at=at,
         title=title or f"signal {number}",
         text=text,
-        person=make_person(email=email, phone=phone),
+        person=make_person(name=name, email=email, phone=phone, handles=handles),
         thread=thread,
         route=route,
     )

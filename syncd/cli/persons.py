@@ -13,7 +13,9 @@ from syncd.cli.session import Session, session
 if TYPE_CHECKING:
     from syncd.store.privacy import PersonData
 
-Person = Annotated[str, typer.Argument(metavar="PERSON", help="e-mail address or phone number, whole")]
+Person = Annotated[
+    str, typer.Argument(metavar="PERSON", help="e-mail address, phone number or handle:NETWORK:ID, whole")
+]
 
 BEYOND = (
     "the records in the CRM above: delete them there",
@@ -98,6 +100,7 @@ def _told(
         "signals": len(found.signals) + (len(found.others) if mentions else 0),
         "receipts": len(found.receipts),
         "people_known": found.people,
+        "identity_ties": found.ties,
         "memory": len(found.memory),
         "jobs": len(found.jobs),
         "mentions_in_messages": found.mentions,
@@ -107,7 +110,8 @@ def _told(
     out = here.out
     if out.as_json:
         beyond = list(BEYOND) if not found.empty else []
-        out.record({"erased": erased, **counts, "crm_records": records, "file_wiped": wiped, "beyond_reach": beyond})
+        also = {"also_known_as": list(found.also), "crm_records": records}
+        out.record({"erased": erased, **counts, **also, "file_wiped": wiped, "beyond_reach": beyond})
         return
     if found.empty:
         out.say("nothing is held of this person")
@@ -115,6 +119,8 @@ def _told(
     out.record(counts, title="erased" if erased else "would be erased")
     if records:
         out.rows(records, ["destination", "object", "id", "url"], title="\nrecords in the CRM, not touched")
+    if found.also:
+        out.say(f"the same person is also {', '.join(found.also)}: what is held under those is not counted here")
     if counts["signals_of_others_left"]:
         out.say(f"{len(found.others)} signals of other people mention the person; --mentions erases them too")
     if erased:

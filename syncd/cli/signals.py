@@ -13,7 +13,7 @@ from syncd.cli.filters import Chosen, one_signal
 from syncd.cli.session import session
 
 if TYPE_CHECKING:
-    from syncd.signals import Signal
+    from syncd.signals import Person, Signal
     from syncd.store.queries import Explained, StoredSignal
 
 signals_app = typer.Typer(no_args_is_help=True, help="The signals that were stored.")
@@ -105,7 +105,7 @@ def row(found: StoredSignal) -> dict[str, Any]:
         "source": signal.source,
         "occurred_at": signal.occurred_at,
         "received_at": signal.received_at,
-        "person": signal.person.name or signal.person.email or signal.person.phone,
+        "person": signal.person.name or signal.person.email or signal.person.phone or signal.person.identity,
         "email": signal.person.email,
         "phone": signal.person.phone,
         "title": signal.title,
@@ -161,7 +161,7 @@ def _show_signal(out: Any, signal: Signal, answer: Signal | None) -> None:
         "direction": "out: what we did" if signal.direction == "out" else "in",
         "occurred": signal.occurred_at,
         "received": signal.received_at,
-        "person": f"{signal.person.name} <{signal.person.email or signal.person.phone or 'unknown'}>".strip(),
+        "person": f"{signal.person.name} <{_whole_identity(signal.person)}>".strip(),
     }
     if answer is not None:
         about["answered by"] = f"{answer.type}: {answer.title} ({answer.id})"
@@ -181,6 +181,10 @@ def _show(out: Any, known: Explained, deliveries: list[dict[str, Any]], writes: 
     if known.attempts:
         columns = ["at", "destination", "rule", "outcome", "code", "message"]
         out.rows(_timed(known.attempts), columns, title="\nattempts")
+
+
+def _whole_identity(person: Person) -> str:
+    return person.email or person.phone or person.identity or "unknown"
 
 
 def _timed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from syncd import registry
 from syncd.config.cron import parse_cron
 from syncd.durations import Duration, format_duration
 from syncd.http.client import check_base_url
+from syncd.identity.identities import normal_identity
 from syncd.runtime.known_secrets import learn_settings
 from syncd.signal_types import CUSTOM, CUSTOM_PREFIX, known_types, place_of
 from syncd.signals import Exclusions
@@ -128,6 +129,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _identity(text: str) -> str:
+    if not (found := normal_identity(text)):
+        raise ValueError(f"{text!r} is not an identity; write it like phone:+84912345678 or handle:facebook:22334")
+    return found
+
+
 class Exclude(Model):
     domains: Annotated[
         tuple[Annotated[str, AfterValidator(_domain)], ...],
@@ -137,8 +144,13 @@ class Exclude(Model):
         tuple[Annotated[str, AfterValidator(_address)], ...], Field(description="addresses that are never customers")
     ] = ()
 
+    identities: Annotated[
+        tuple[Annotated[str, AfterValidator(_identity)], ...],
+        Field(description="other identities that are never customers: phone:+84912345678, handle:facebook:22334"),
+    ] = ()
+
     def exclusions(self) -> Exclusions:
-        return Exclusions.of(self.domains, self.addresses)
+        return Exclusions.of(self.domains, self.addresses, self.identities)
 
 
 class Retry(Model):

@@ -32,11 +32,13 @@ class Idempotency:
 
 
 class MatchField(msgspec.Struct, frozen=True):
-    """One way to find a person: `field` equals `value`. `phone`: compare as E.164, query by the last digits."""
+    """One way to find a person: `field` equals `value`. `phone`: compare as E.164, query by the last digits. `handle`: the
+    value is the person's id in a network, so a record that has it is theirs."""
 
     field: str
     value: str
     phone: bool = False
+    handle: bool = False
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -49,12 +51,14 @@ class Lookup(msgspec.Struct, frozen=True):
 class PersonQuery(msgspec.Struct, frozen=True):
     """A person to find: `identity` (Person.identity) and the look-ups in order. Exact terms count over all look-ups before
     any phone term does; `syncd.matching` says who of the records with a number is the person. `email`, `name`: what is
-    known of them, to tell records apart."""
+    known of them, to tell records apart. `every`: ask for their number also where an exact term finds a record: it is known
+    as the number of a record, perhaps of another one. (Asking for numbers may cost a vendor's credits.)"""
 
     identity: str
     lookups: tuple[Lookup, ...]
     email: str = ""
     name: str = ""
+    every: bool = False
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -77,9 +81,10 @@ class PersonMatch(msgspec.Struct, frozen=True, kw_only=True):
     """A record of the CRM that is a person. `role`: "lead" or "contact" (from whom a signal is wanted). `account`: the
     company it belongs to, None if none. `open_deal`: whether there is an open deal of the person or the company, None unless
     asked for; `deal`: the one that was asked for. `name`: as the record has it. `by_number`: only
-    a phone number ties it to the person, so it is asked for again each time. `rivals`: other records with that number, when
-    nothing tells which of them the person is: the signals are held, or this one counts, as `people.conflict` of the mapping
-    says. Two records of one email address: the one created first (lowest id), and the others are named in the log."""
+    a phone number ties it to the person, so it is asked for again each time. `rivals`: other records that may be the person: with
+    `by_number` those with the same number, else those that another of their identities names. Their signals are held, or
+    this one counts, as `people.conflict` of the mapping says. Two records of one email address: the one created first
+    (lowest id), and the others are named in the log."""
 
     object: str
     id: str

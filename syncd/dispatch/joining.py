@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MatchKeys:
-    """What a look-up of the new record would find it by. `exact`: identity and exact terms; `numbers`: phone numbers; `email`:
-    whether the stranger has an email address. `first`, `last`: when their signals of the batch happened."""
+    """What a look-up of the new record would find it by. `exact`: identities and exact terms; `numbers`: phone numbers; `email`:
+    whether the stranger has an email address or a handle. `first`, `last`: when their signals of the batch happened."""
 
     exact: frozenset[object]
     numbers: frozenset[str]

@@ -13,13 +13,12 @@ import msgspec
 from syncd.connector import PersonQuery, Write
 from syncd.dispatch import joining
 from syncd.dispatch.joining import MatchKeys
-from syncd.dispatch.people import PersonLookup, creates, person_query
+from syncd.dispatch.people import PersonLookup, creates, person_query, tied_query
 from syncd.dispatch.plan import person_key
+from syncd.dispatch.tied_people import ALIAS_OF
+from syncd.identity.identities import HANDLE
 from syncd.mapping.model import CompiledMapping, Draft
 from syncd.store.queue import Taken
-
-ALIAS_OF = "as "
-"""`reason` of a person who is created under another of their identities starts so."""
 
 
 @dataclass(slots=True)
@@ -45,19 +44,21 @@ def new_people(
     made: list[tuple[PersonLookup, Taken, Draft]] = []
     for need in strangers:
         taken, signal = next(one for one in need.asked if one[0].signal_id in needing and creates(mapping, one[1]))
-        made.append((need, taken, mapping.stranger(msgspec.structs.replace(signal, person=need.person))))
+        made.append((need, taken, mapping.stranger(msgspec.structs.replace(signal, person=need.whole))))
     groups, unsure = joining.joined([_match_keys(need, draft, mapping) for need, _, draft in made])
     found = [_new_person([made[place] for place in members], mapping) for members in groups]
     return found, [made[place][0] for place in unsure]
 
 
 def _match_keys(need: PersonLookup, draft: Draft, mapping: CompiledMapping) -> MatchKeys:
-    terms = [term for look in mapping.lookups(need.person) if look.object == draft.object for term in look.terms]
-    exact = {("identity", need.identity), ("identity", _leader(need))}
+    person = need.whole
+    terms = [term for look in mapping.lookups(person) if look.object == draft.object for term in look.terms]
+    theirs = [one for one in person.identities if one.startswith(HANDLE)]  # numbers are weighed by `joining`
+    exact = {("identity", one) for one in (need.identity, _leader(need), *need.others, *theirs)}
     exact |= {(term.field, term.value) for term in terms if not term.phone}
     numbers = frozenset(term.value for term in terms if term.phone)
     moments = [(signal.occurred_at.timestamp(), signal.received_at.timestamp()) for _, signal in need.asked]
-    return MatchKeys(frozenset(exact), numbers, bool(need.person.email), min(moments), max(moments))
+    return MatchKeys(frozenset(exact), numbers, bool(person.email or theirs), min(moments), max(moments))
 
 
 def _leader(need: PersonLookup) -> str:
@@ -73,7 +74,7 @@ def _new_person(members: list[tuple[PersonLookup, Taken, Draft]], mapping: Compi
     begun = [need for need, _, _ in members if need.row is not None and need.row.state == "creating"]
     leader = _leader(begun[0]) if begun else members[0][0].identity
     brought = members[0][1]
-    draft = next((draft for need, _, draft in members if need.person.email), members[0][2])
+    draft = next((draft for need, _, draft in members if need.whole.email), members[0][2])
     key = person_key(leader)
     write = Write(
         key=key,
@@ -84,7 +85,7 @@ def _new_person(members: list[tuple[PersonLookup, Taken, Draft]], mapping: Compi
         clear=draft.clear,
         group=key,
     )
-    wanted = [person_query(need, mapping) for need, _, _ in members]
+    wanted = [query(need, mapping) for need, _, _ in members for query in (person_query, tied_query)]
     merged = PersonQuery(
         leader,
         tuple(dict.fromkeys(look for one in wanted for look in one.lookups)),

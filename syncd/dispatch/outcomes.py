@@ -226,11 +226,15 @@ NAMED = 5
 """So many records are named in a reason."""
 
 
-def several(records: Sequence[PersonMatch]) -> str:
-    """Why it is unclear which of these records is the person's."""
-    shown = [f"{one.object} {one.id}{f' ({one.name})' if one.name else ''}" for one in records[:NAMED]]
+def several(records: Sequence[PersonMatch], url: Callable[[str, str], str] = lambda object, id: "") -> str:
+    """Why it is unclear which of these records is the person's. `url`: where a record is looked at, "" if nowhere."""
+    shown = [
+        " ".join(part for part in (one.object, one.id, one.name and f"({one.name})", url(one.object, one.id)) if part)
+        for one in records[:NAMED]
+    ]
     more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
-    return f"several records have this phone number: {', '.join(shown)}{more}"
+    what = "have this phone number" if records[0].by_number else "have identities of this person"
+    return f"several records {what}: {', '.join(shown)}{more}"
 
 
 def recognised(

@@ -1,23 +1,30 @@
-"""Who is who in the CRM: the cache, and one bulk look-up for all who are not in it.
+"""Who is who in the CRM: the cache, and one bulk look-up for all who are not in it; a second one, by the identities that are tied
+to theirs, for those whom the CRM does not know by their own.
 
 A round of a lane asks once for all people of its batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from syncd.connector import PersonMatch, PersonQuery
 from syncd.dispatch import outcomes as rules
+from syncd.dispatch import tied_people as tied
 from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.pacing import HOUR, SECOND
 from syncd.dispatch.plan import as_found
 from syncd.errors import Failure, Rejected
+from syncd.identity.identities import HANDLE
+from syncd.identity.ties import Tie, TieGraph
 from syncd.mapping.model import CompiledMapping, OnConflict, Stranger
 from syncd.signals import Person, Signal
+from syncd.store.identity_ties import put_ties, ties_around
 from syncd.store.lanes import PersonRow, holders, put_people
 from syncd.store.lanes import people as kept_people
 from syncd.store.queue import Taken
@@ -36,7 +43,8 @@ REJECTED_FOR = HOUR
 
 @dataclass(slots=True)
 class PersonLookup:
-    """One person of a batch, with the deliveries that need them (and their signals), in order."""
+    """One person of a batch, with the deliveries that need them (and their signals), in order. `apart`: identities of these
+    signals that an operator says are another person's; `others`: identities that are theirs, too."""
 
     identity: str
     asked: list[tuple[Taken, Signal]] = field(default_factory=list)
@@ -44,21 +52,31 @@ class PersonLookup:
     row: PersonRow | None = None
     failure: Failure | None = None
     fresh: bool = False  # asked of the CRM in this round
-    several: tuple[PersonMatch, ...] = ()  # records with their number, when nothing tells which of them they are
+    several: tuple[PersonMatch, ...] = ()  # records of theirs, when nothing tells which of them they are
     later: int = 0  # until when it is undecided which newcomer they are
+    apart: frozenset[str] = frozenset()
+    others: tuple[str, ...] = ()
+    unfindable: bool = False  # people.match has no field for the only identity that is known of them
 
     @property
     def person(self) -> Person:
         """What all their signals say of them: an address, a number or a name counts from whichever signal has it first."""
         first, *others = (signal.person for _, signal in self.asked)
         for other in others:
-            more = {} if first.phone else {"phone": other.phone}
+            more: dict[str, Any] = {} if first.phone else {"phone": other.phone}
             if not first.name:
                 more |= {"name": other.name, "first_name": other.first_name, "last_name": other.last_name}
             if not first.company:
                 more["company"] = other.company
+            if other.handles and other.handles != first.handles:
+                more["handles"] = {**other.handles, **first.handles}
             first = msgspec.structs.replace(first, **more) if any(more.values()) else first
-        return first
+        return tied.without(first, self.apart) if self.apart else first
+
+    @property
+    def whole(self) -> Person:
+        """The person with the identities that are tied to theirs."""
+        return tied.completed(self.person, self.others)
 
     @property
     def found(self) -> PersonMatch | None:
@@ -75,7 +93,8 @@ class PersonLookup:
     def nobody(self) -> bool:
         """Whether the CRM said, now or shortly before, that it has no record of them: one may be created."""
         told = self.fresh or (self.row is not None and self.row.state == "known")
-        return told and self.failure is None and self.found is None and not self.refused and not self.several
+        known = self.failure is not None or self.found is not None or self.refused or self.several
+        return told and not known and not self.unfindable
 
     @property
     def refused(self) -> str:
@@ -90,30 +109,133 @@ def look_up(
     Paused; a look-up that failed is at `PersonLookup.failure`."""
     if not needs:
         return
-    with store.read() as connection:
-        cached = kept_people(connection, client.name, [need.identity for need in needs])
-    for need in needs:
-        need.row = cached.get(need.identity)
-    ask = [need for need in needs if not _believed(need, mapping, now)]
+    memory = _remembered(needs, mapping, client.name, store, now)
+    ask = [need for need in needs if not need.unfindable and (memory.doubts(need) or not _believed(need, mapping, now))]
     client.meter.looked_up(client.name, len(needs) - len(ask), len(ask))
-    wanted = [person_query(need, mapping) for need in ask]
-    answers = (
-        list(client.resolve(wanted, deals=mapping.deal_pick if any(need.deals for need in ask) else None))
-        if ask
-        else []
-    )
-    if mapping.conflict is OnConflict.FIRST:
-        answers = [msgspec.structs.replace(one, rivals=()) if isinstance(one, PersonMatch) else one for one in answers]
+    wanted = [msgspec.structs.replace(person_query(need, mapping), every=memory.doubts(need)) for need in ask]
+    answers = _asked(ask, wanted, mapping, client)
+    answers = [_decided(need, answer, mapping, memory.graph) for need, answer in zip(ask, answers, strict=True)]
     answers = _unshared(ask, answers, client.name, store)
-    learnt: list[PersonRow] = []
+    learnt = [row for need, answer in zip(ask, answers, strict=True) if (row := _take(need, answer, client, now))]
+    learnt += _by_ties(needs, memory.rows, mapping, client, now)
+    if learnt or memory.seen:
+
+        def keep(connection: Connection) -> None:
+            put_people(connection, client.name, {row.identity: row for row in learnt}.values())
+            put_ties(connection, memory.seen)
+
+        store.apply(keep)
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What the store knows before the CRM is asked: `rows` by identity, the ties, and those that this batch adds (`seen`)."""
+
+    rows: Mapping[str, PersonRow]
+    graph: TieGraph
+    seen: Sequence[Tie]
+
+    def doubts(self, need: PersonLookup) -> bool:
+        """Whether another identity of their own signals is kept as a record that is not known to be theirs."""
+        if not need.others:
+            return False
+        theirs = [one for one in need.person.identities if one in need.others]
+        mine = need.row and (need.row.object, need.row.crm_id)
+        return any(record != mine for record in tied.known_records(theirs, self.rows))
+
+
+def _remembered(
+    needs: Sequence[PersonLookup], mapping: CompiledMapping, destination: str, store: Store, now: int
+) -> _Memory:
+    """What is kept of everybody and of the identities tied to theirs: one query where all are known by one identity, two
+    where some are not or have several, a few more where some are tied to others."""
+    own = {need.identity: need.person.identities for need in needs}
+    with store.read() as connection:
+        rows = kept_people(connection, destination, {one for each in own.values() for one in each})
+        for need in needs:
+            need.row = rows.get(need.identity)
+        unsure = [
+            need
+            for need in needs
+            if len(own[need.identity]) > 1 or need.found is None or not _believed(need, mapping, now)
+        ]
+        known = ties_around(connection, [one for need in unsure for one in own[need.identity]])
+        seen = [one for need in unsure for one in _seen_together(need, known, now)]
+        graph = known.plus(seen)
+        for need in unsure:
+            need.apart = tied.apart_from(need.identity, own[need.identity], graph)
+            need.others = graph.group([need.identity])[1:]
+            need.unfindable = need.identity.startswith(HANDLE) and not mapping.lookups(need.person)
+        more = {one for need in unsure for one in need.others} - set(rows)
+        if more:
+            rows |= kept_people(connection, destination, more)
+    return _Memory(rows, graph, seen)
+
+
+def _seen_together(need: PersonLookup, graph: TieGraph, now: int) -> Iterator[Tie]:
+    """The ties that their signals make."""
+    for taken, signal in need.asked:
+        yield from graph.news(signal.person.identities, "signal", taken.signal_id, now)
+
+
+def _decided(need: PersonLookup, answer: Answer, mapping: CompiledMapping, graph: TieGraph) -> Answer:
+    """The answer without its rivals where the first record counts: the mapping says so, an operator linked the identities, or
+    the other records are those of a number that several people use."""
+    if not isinstance(answer, PersonMatch) or not answer.rivals:
+        return answer
+    theirs = [one for one in need.person.identities if one in need.others]
+    linked = not answer.by_number and all(graph.linked(need.identity, one) for one in theirs)
+    return msgspec.structs.replace(answer, rivals=()) if linked or mapping.conflict is OnConflict.FIRST else answer
+
+
+def _asked(
+    needs: Sequence[PersonLookup], wanted: Sequence[PersonQuery], mapping: CompiledMapping, client: DestinationClient
+) -> list[Answer]:
+    """The CRM's answers to these queries, parallel to them. Raises Paused."""
+    deals = mapping.deal_pick if any(need.deals for need in needs) else None
+    return list(client.resolve(wanted, deals=deals)) if wanted else []
+
+
+def _take(need: PersonLookup, answer: Answer, client: DestinationClient, now: int) -> PersonRow | None:
+    """Keeps an answer of the CRM in the need; the row to store, if any."""
+    need.fresh = not isinstance(answer, Failure)
+    row = _learnt(need, answer, now, client.destination.url)
+    need.row = row or need.row
+    return row
+
+
+def _by_ties(
+    needs: Sequence[PersonLookup],
+    rows: Mapping[str, PersonRow],
+    mapping: CompiledMapping,
+    client: DestinationClient,
+    now: int,
+) -> Iterator[PersonRow]:
+    """Looks for those whom the CRM does not know by their own identities under the others that are theirs: first in the cache,
+    then in the CRM. Yields the rows to store. Raises Paused."""
+    ask: list[PersonLookup] = []
+    for need in needs:
+        if not need.others or not (need.nobody or need.unfindable):
+            continue
+        row = tied.followed(need.identity, need.others, rows)
+        several = list(tied.known_records(need.others, rows).values())
+        if len(several) > 1 and mapping.conflict is OnConflict.HOLD:
+            need.unfindable, need.several = False, tied.as_matches(several)
+            need.row = _conflict(need, now, client.destination.url)
+            yield need.row
+        elif row is not None:
+            need.unfindable, need.row, need.fresh = False, row, row.state == "creating" and row.checked_at <= now
+            yield row
+        elif tied.lookups_by(need.others, mapping):
+            need.unfindable = False
+            ask.append(need)
+    wanted = [tied_query(need, mapping) for need in ask]
+    answers = _asked(ask, wanted, mapping, client)
     for need, answer in zip(ask, answers, strict=True):
-        need.fresh = not isinstance(answer, Failure)
-        row = _learnt(need, answer, now)
-        if row is not None:
-            need.row = row
-            learnt.append(row)
-    if learnt:
-        store.apply(lambda connection: put_people(connection, client.name, learnt))
+        if isinstance(answer, PersonMatch) and not answer.rivals:  # the tie says more than the number
+            answer = msgspec.structs.replace(answer, by_number=False)
+        if row := _take(need, answer, client, now):
+            yield row
 
 
 Answer = PersonMatch | Failure | None
@@ -123,6 +245,12 @@ def person_query(need: PersonLookup, mapping: CompiledMapping) -> PersonQuery:
     """What the CRM is asked to find them by."""
     person = need.person
     return PersonQuery(need.identity, mapping.lookups(person), person.email, person.name)
+
+
+def tied_query(need: PersonLookup, mapping: CompiledMapping) -> PersonQuery:
+    """What it is asked to find them by under the identities that are tied to theirs."""
+    person = need.whole
+    return PersonQuery(need.identity, tied.lookups_by(need.others, mapping), person.email, person.name)
 
 
 def _unshared(asked: Sequence[PersonLookup], answers: Sequence[Answer], destination: str, store: Store) -> list[Answer]:
@@ -165,7 +293,7 @@ def creates(mapping: CompiledMapping, signal: Signal) -> bool:
     return mapping.strangers(signal.type).action is Stranger.CREATE
 
 
-def _learnt(need: PersonLookup, answer: Answer, now: int) -> PersonRow | None:
+def _learnt(need: PersonLookup, answer: Answer, now: int, url: Callable[[str, str], str]) -> PersonRow | None:
     """The row to keep, None when nothing was learnt."""
     if isinstance(answer, Rejected):
         reason = f"cannot be looked up: {rules.describe(answer)}"
@@ -175,12 +303,16 @@ def _learnt(need: PersonLookup, answer: Answer, now: int) -> PersonRow | None:
         return None
     if isinstance(answer, PersonMatch) and answer.rivals:
         need.several = (answer, *answer.rivals)
-        return PersonRow(need.identity, state="conflict", reason=rules.several(need.several), checked_at=now)
+        return _conflict(need, now, url)
     if answer is not None:
         return known_as(need.identity, answer, now)
     if need.row is not None and need.row.state == "creating":
         return None  # still nobody: to be created again, with the attempts it has had
     return PersonRow(need.identity, checked_at=now)
+
+
+def _conflict(need: PersonLookup, now: int, url: Callable[[str, str], str]) -> PersonRow:
+    return PersonRow(need.identity, state="conflict", reason=rules.several(need.several, url), checked_at=now)
 
 
 def known_as(identity: str, found: PersonMatch, now: int) -> PersonRow:

@@ -15,10 +15,11 @@ from syncd.connector import Call, Link, Outcome, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.ledger import Ledger
-from syncd.dispatch.new_people import ALIAS_OF, NewPerson
+from syncd.dispatch.new_people import NewPerson
 from syncd.dispatch.pacing import HOUR
 from syncd.dispatch.people import PersonLookup
 from syncd.dispatch.plan import PEOPLE_CREATE
+from syncd.dispatch.tied_people import ALIAS_OF
 from syncd.errors import Failure, Misconfigured, Rejected, Scope
 from syncd.mapping.model import Draft
 from syncd.runtime import crashpoints

@@ -19,28 +19,31 @@ PEOPLE_NAME = "people.name"
 
 
 def needs_name(person: Person) -> bool:
-    """Whether a signal tells no name of the person, or only their address or number."""
-    return person.name in ("", person.email, person.phone)
+    """Whether a signal tells no name of the person, or only their address, number or handle."""
+    return person.name in ("", *_marks(person))
 
 
 def lacks_name(name: str, person: Person) -> bool:
-    """Whether a record's name is only the address or number that syncd made it of."""
-    return not any(sign.isalpha() for sign in name) or name.casefold() == person.email
+    """Whether a record's name is only the address, number or handle that syncd made it of."""
+    return not any(sign.isalpha() for sign in name) or name.casefold() in map(str.casefold, _marks(person))
+
+
+def _marks(person: Person) -> tuple[str, ...]:
+    """What may stand in place of a name."""
+    return tuple(mark for mark in (person.email, person.phone, *person.handles.values()) if mark)
 
 
 def named_draft(mapping: CompiledMapping, signal: Signal) -> Draft | None:
-    """What gives the record of a new person, made of their address or number alone, the name that this signal tells: written
-    only if the address or number still stands in the field. None when the mapping makes no such record."""
+    """What gives the record of a new person, made of an identity alone, the name that this signal tells: written only if the
+    identity still stands in the field. None when the mapping makes no such record."""
     person = signal.person
-    marks = tuple(mark for mark in (person.email, person.phone) if mark)
+    marks = _marks(person)
     if needs_name(person) or PEOPLE_CREATE not in mapping.key_fields():
         return None
     new = mapping.stranger(signal)
-    bare = [
-        mapping.stranger(msgspec.structs.replace(signal, person=Person(email=email, phone=phone))).fields
-        for email, phone in ((person.email, ""), ("", person.phone), (person.email, person.phone))
-        if email or phone
-    ]
+    known = [Person(email=person.email), Person(phone=person.phone), Person(email=person.email, phone=person.phone)]
+    known += [Person(handles={network: id_}) for network, id_ in person.handles.items()]
+    bare = [mapping.stranger(msgspec.structs.replace(signal, person=one)).fields for one in known if one.identity]
     names = {
         field: value
         for field, value in new.fields.items()

@@ -347,6 +347,8 @@ class Round:
         policy = self._route.mapping.strangers(work.signal.type)
         if need is None:
             self._put(work, plan.skip(work.row, reasons.NOBODY))
+        elif need.unfindable:
+            self._put(work, plan.skip(work.row, reasons.not_findable(need.identity)))
         elif need.refused:
             reason = f"the record of this person was refused: {need.refused}"
             self._change(work, state="dead", reason=reason, due_at=0)

@@ -120,8 +120,13 @@ class Mapping:
     def lookups(self, person: Person) -> tuple[Lookup, ...]:
         """How to find this person, in order; look-ups without a value are left out."""
         found = []
+        handles = {id_.strip() for id_ in person.handles.values()}
         for object_name, terms in self.terms:
-            asked = [MatchField(name, value, phone) for name, make, phone in terms if (value := _wanted(make, person))]
+            asked = [
+                MatchField(name, value, phone, handle=not phone and value in handles)
+                for name, make, phone in terms
+                if (value := _wanted(make, person))
+            ]
             if asked:
                 found.append(Lookup(object_name, tuple(asked)))
         return tuple(found)

@@ -10,10 +10,11 @@ from typing import Any
 
 from syncd.connector import Link, PersonMatch
 from syncd.durations import format_duration
+from syncd.identity.identities import split_handle
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping
 from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger
-from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER
+from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_findable
 from syncd.signals import Signal
 
 
@@ -110,6 +111,8 @@ def _person(mapping: Mapping, signal: Signal, found: PersonMatch | None) -> tupl
         return None, NOBODY
     if found is not None:
         return f"{found.object} {found.id}", ""
+    if split_handle(signal.person.identity)[0] and not mapping.lookups(signal.person):
+        return None, not_findable(signal.person.identity)
     policy = mapping.strangers(signal.type)
     if policy.action is Stranger.HOLD and policy.hold is not None:
         return None, f"{STRANGER}: held for {format_duration(policy.hold)}"

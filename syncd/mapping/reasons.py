@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from syncd.identity.identities import split_handle
 from syncd.mapping.model import Draft
 
 NOBODY = "nobody"
@@ -13,6 +14,12 @@ NO_ACCOUNT = "no account"
 NO_DEAL = "no deal"
 ANOTHER = "their record is a "
 NOTHING_TO_SAY = "there is nothing to write into their record"
+
+
+def not_findable(identity: str) -> str:
+    """Why a rule is skipped for a person of whom only a handle is known that the mapping does not look people up by."""
+    network, _ = split_handle(identity)
+    return f"people.match has no field for a {network} handle, and nothing else is known of this person"
 
 
 def not_taken(draft: Draft, object: str) -> str:

@@ -120,12 +120,12 @@ def put_people(connection: Connection, destination: str, rows: Iterable[PersonRo
 
 
 def holders(connection: Connection, destination: str, ids: Iterable[str]) -> dict[str, set[str]]:
-    """CRM id -> the identities with an email address that are known as that record."""
+    """CRM id -> the identities of one person alone (email addresses, handles) that are known as that record."""
     where, wanted = among(connection, "crm_id", ids)
     text = f"""SELECT crm_id, identity FROM people
-        WHERE destination = ? AND state = 'known' AND identity LIKE ? AND {where}"""  # noqa: S608  no value is in the text
+        WHERE destination = ? AND state = 'known' AND identity NOT LIKE ? AND {where}"""  # noqa: S608  no value is in the text
     found: dict[str, set[str]] = {}
-    for crm_id, identity in connection.exec_driver_sql(sql(connection, text), (destination, "email:%", wanted)):
+    for crm_id, identity in connection.exec_driver_sql(sql(connection, text), (destination, "phone:%", wanted)):
         found.setdefault(crm_id, set()).add(identity)
     return found
 
@@ -144,10 +144,12 @@ def take_turns(connection: Connection, destination: str, rule: str, count: int) 
 
 
 def drop_people(connection: Connection, destination: str, identities: Iterable[str]) -> None:
-    """Forgets what is known of these people; a record being created is not forgotten."""
+    """Forgets what is known of these people and of whoever else is known as their records; a record being created is not
+    forgotten."""
     where, wanted = among(connection, "identity", identities)
-    text = f"DELETE FROM people WHERE destination = ? AND state <> 'creating' AND {where}"  # noqa: S608
-    connection.exec_driver_sql(sql(connection, text), (destination, wanted))
+    text = f"""DELETE FROM people WHERE destination = ? AND state <> 'creating' AND ({where} OR crm_id IN
+        (SELECT crm_id FROM people WHERE destination = ? AND crm_id <> '' AND {where}))"""  # noqa: S608
+    connection.exec_driver_sql(sql(connection, text), (destination, wanted, destination, wanted))
 
 
 def drop_nobodies(connection: Connection, destination: str) -> None:

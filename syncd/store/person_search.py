@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from syncd.identity.identities import HANDLE, normal_identity
 from syncd.signals import Person, decode_signal
 from syncd.store.schema import signals
 
@@ -53,6 +54,8 @@ def digits_of(text: str) -> str:
 
 def matcher(typed: str) -> Callable[[Person], bool]:
     """Whether a person is meant by what was typed. Pure."""
+    if handle := normal_identity(typed) if typed.strip().lower().startswith(HANDLE) else "":
+        return lambda person: handle in person.identities
     typed = re.sub(r"^(email|phone|mailto|tel):", "", typed.strip(), flags=re.IGNORECASE)
     words, digits, part = fold(typed).split(), digits_of(typed), typed.casefold()
 

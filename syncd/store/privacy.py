@@ -19,11 +19,13 @@ import msgspec
 from sqlalchemy import Column, Connection, Table, delete, func, insert, or_, select, text, tuple_, update
 
 from syncd.errors import UsageError
-from syncd.signals import normal_email, normal_phone
+from syncd.identity.identities import HANDLE, PHONE, handle_identities, normal_identity, split_handle
 from syncd.store.engine import PURGE_LOCK
+from syncd.store.identity_ties import ties_around
 from syncd.store.schema import (
     attempts,
     deliveries,
+    identity_ties,
     jobs,
     lanes,
     memory,
@@ -65,28 +67,36 @@ class PersonMarks:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """Matches the whole address or number only: not another that ends or begins like it."""
-        if self.identity.startswith("phone:"):
+        """Matches the whole address or number only: not another that ends or begins like it. A handle may be any number or
+        word: in running text only the whole identity means the person."""
+        if self.identity.startswith(HANDLE):
+            return re.compile(rf"(?<!\w){re.escape(self.identity)}(?!\w)", re.IGNORECASE)
+        if self.identity.startswith(PHONE):
             return re.compile(rf"(?<!\d)\+?{re.escape(self.needle.lstrip('+'))}(?!\d)")
         return re.compile(rf"(?<![\w.%+-]){re.escape(self.needle)}(?![\w-]|\.\w)", re.IGNORECASE)
 
+    @property
+    def alone(self) -> str:
+        """What means the person where it is a whole value: the id of a handle, "" for other identities."""
+        return self.needle if self.identity.startswith(HANDLE) else ""
+
 
 def marks_of(person: str, region: str | None) -> PersonMarks:
-    """From an e-mail address, a phone number, or `email:…`/`phone:…` as `explain` shows it. Raises UsageError."""
-    bare = re.sub(r"^(email|phone):", "", person.strip())
-    if email := normal_email(bare):
-        return PersonMarks(f"email:{email}", email)
-    if phone := normal_phone(bare, region):
-        return PersonMarks(f"phone:{phone}", phone)
-    raise UsageError(
-        f"{person!r} is neither an e-mail address nor a phone number; give one whole, for example +84912345678"
-    )
+    """From an e-mail address, a phone number, or an identity as `explain` shows it. Raises UsageError."""
+    identity = normal_identity(person, region)
+    if not identity:
+        raise UsageError(
+            f"{person!r} is neither an e-mail address nor a phone number nor handle:NETWORK:ID; give one whole, for example "
+            "+84912345678"
+        )
+    return PersonMarks(identity, split_handle(identity)[1] or identity.partition(":")[2])
 
 
 @dataclass
 class PersonData:
     """What is held. `records`: (destination, object, id) in the CRMs; `others`: signals of other people that mention the
-    person; `sending`: deliveries that a lane has in its hands now."""
+    person; `sending`: deliveries that a lane has in its hands now; `ties`: pairs of identities that theirs is one of, and
+    `also`: the other identities of the same person, which are not looked for."""
 
     signals: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -96,26 +106,27 @@ class PersonData:
     jobs: list[str] = field(default_factory=list)
     mentions: int = 0
     sending: int = 0
+    ties: int = 0
+    also: tuple[str, ...] = ()
     records: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
-        return not (
-            self.signals or self.others or self.receipts or self.memory or self.people or self.jobs or self.mentions
-        )
+        held = (self.signals, self.others, self.receipts, self.memory, self.jobs)
+        return not (any(held) or self.people or self.mentions or self.ties)
 
 
 def look(store: Store, marks: PersonMarks) -> PersonData:
     """Everything of this person, without changing anything. Reads the whole store once, page by page."""
     found, pattern = PersonData(), marks.pattern
-    quick = marks.needle.lstrip("+").encode()
+    quick = marks.needle.lstrip("+").lower().encode()
     for id, identity, body in _pages(store, signals, signals.c.id, signals.c.identity, signals.c.body):
         if identity == marks.identity or _is_person(body, marks, quick):
             found.signals.append(id)
-        elif quick in body.lower() and _says(_json(body), pattern):
+        elif quick in body.lower() and _says(_json(body), pattern, marks.alone):
             found.others.append(id)
     for id, key, payload in _pages(store, receipts, receipts.c.id, receipts.c.key, receipts.c.payload):
-        if pattern.search(key) or any(pattern.search(said) for said in _texts_of(bytes(payload))):
+        if pattern.search(key) or any(_means(said, pattern, marks.alone) for said in _texts_of(bytes(payload))):
             found.receipts.append(id)
     for source, key, value in _pages(store, memory, memory.c.source, memory.c.key, memory.c.value):
         if pattern.search(key) or pattern.search(value):
@@ -131,6 +142,9 @@ def look(store: Store, marks: PersonMarks) -> PersonData:
                 at.get("signal_id") not in mine and at.get("id") not in waste and pattern.search(said)
             )
     _records(store, marks, found)
+    with store.read() as connection:
+        graph = ties_around(connection, [marks.identity])
+    found.ties, found.also = len(graph.of([marks.identity])), graph.group([marks.identity])[1:]
     return found
 
 
@@ -157,6 +171,10 @@ def _theirs(marks: PersonMarks) -> Any:
     return or_(people.c.identity == marks.identity, people.c.reason == f"as {marks.identity}")
 
 
+def _tied(marks: PersonMarks) -> Any:
+    return or_(identity_ties.c.identity == marks.identity, identity_ties.c.other == marks.identity)
+
+
 def everything(store: Store, found: PersonData, marks: PersonMarks) -> Iterator[dict[str, Any]]:
     """What `look` found, row by row, `table` naming where it is; bodies decoded. No transaction stays open."""
     for id in found.signals:
@@ -172,7 +190,9 @@ def everything(store: Store, found: PersonData, marks: PersonMarks) -> Iterator[
         yield from beside
     with store.read() as connection:
         rows = [dict(row) for row in connection.execute(select(people).where(_theirs(marks))).mappings()]
+        tied = [dict(row) for row in connection.execute(select(identity_ties).where(_tied(marks))).mappings()]
     yield from ({"table": "people", **row} for row in rows)
+    yield from ({"table": "identity_ties", **row} for row in tied)
     for id in found.receipts:
         receipt = store.receipts.get(id)
         if receipt is not None:
@@ -208,6 +228,7 @@ def erase(store: Store, marks: PersonMarks, found: PersonData, *, others: bool =
 def _rest(store: Store, connection: Connection, marks: PersonMarks, found: PersonData) -> None:
     _overwrite(store, connection)
     connection.execute(delete(people).where(_theirs(marks)))
+    connection.execute(delete(identity_ties).where(_tied(marks)))
     for source, key in found.memory:
         connection.execute(delete(memory).where(memory.c.source == source, memory.c.key == key))
     if found.jobs:
@@ -272,6 +293,8 @@ def _is_person(body: bytes, marks: PersonMarks, quick: bytes) -> bool:
     if quick not in body.lower():
         return False
     person = _json(body).get("person", {})
+    if marks.alone:
+        return marks.identity in handle_identities(person.get("handles", {}))
     return marks.needle in (str(person.get("email", "")).lower(), person.get("phone", ""))
 
 
@@ -282,8 +305,12 @@ def _json(body: bytes) -> Any:
         return body.decode("utf-8", "replace")
 
 
-def _says(document: Any, pattern: re.Pattern[str]) -> bool:
-    return any(pattern.search(said) for said in _strings(document))
+def _says(document: Any, pattern: re.Pattern[str], alone: str) -> bool:
+    return any(_means(said, pattern, alone) for said in _strings(document))
+
+
+def _means(said: str, pattern: re.Pattern[str], alone: str) -> bool:
+    return bool(pattern.search(said)) or bool(alone and said == alone)
 
 
 def _strings(document: Any) -> Iterator[str]:

@@ -35,6 +35,7 @@ from syncd.store.schema import (
     anywhere,
     attempts,
     deliveries,
+    identity_ties,
     jobs,
     leases,
     people,
@@ -157,6 +158,7 @@ def _rest(store: Store, connection: Connection, limit: int) -> int:
     connection.execute(delete(spending).where(spending.c.hour < old))
     connection.execute(delete(refusals).where(refusals.c.at < old))
     connection.execute(delete(leases).where(leases.c.expires_at < min(limit, old)))
+    connection.execute(delete(identity_ties).where(identity_ties.c.via != "operator", identity_ties.c.seen_at < limit))
     silent = and_(source_health.c.last_ok_at < limit, source_health.c.last_signal_at < limit)
     connection.execute(delete(source_health).where(silent, source_health.c.next_at < limit))
     ended = jobs.c.state.in_(("done", "failed", "stopped"))

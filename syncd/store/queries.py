@@ -136,8 +136,8 @@ def explain(store: Store, id: str) -> Explained | None:
             return [dict(row) for row in connection.execute(query).mappings()]
 
         known: list[dict[str, Any]] = []
-        if signal.person.identity:
-            query = select(people).where(people.c.identity == signal.person.identity).order_by(people.c.destination)
+        if identities := signal.person.identities:
+            query = select(people).where(people.c.identity.in_(identities)).order_by(people.c.destination)
             known = [dict(row) for row in connection.execute(query).mappings()]
         return Explained(
             signal,

@@ -173,6 +173,20 @@ people = Table(
     Index("people_record", "destination", "crm_id"),
 )
 
+identity_ties = Table(
+    "identity_ties",  # two identities of one person (or, by an operator's word, of two), and what showed it
+    metadata,
+    Column("identity", String(330), nullable=False),  # the alphabetically first of the two
+    Column("other", String(330), nullable=False),
+    Column("via", String(10), nullable=False),  # signal | record | operator
+    Column("evidence", String(330), nullable=False, default="", server_default=""),  # signal id, or the CRM's record
+    Column("at", Millis, nullable=False),
+    Column("seen_at", Millis, nullable=False),
+    Column("apart", Boolean, nullable=False, default=False, server_default=false()),
+    PrimaryKeyConstraint("identity", "other"),
+    Index("identity_ties_other", "other"),
+)
+
 turns = Table(
     "turns",  # how many new records were given to the owners that take turns
     metadata,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from syncd import matching
@@ -152,15 +152,23 @@ class HostileDestination:
 
     def _match(self, person: PersonQuery, deals: DealPick | None) -> PersonMatch | None:
         exact = next(self._having(person, deals, phone=False), None)
-        return exact.found if exact else matching.by_number(person, list(self._having(person, deals, phone=True)))
+        if exact is None:
+            return matching.by_number(person, list(self._having(person, deals, phone=True)))
+        record = self.crm.records[exact.found.object][exact.found.id]
+        mine = {str(value).lower() for value in record.values()}
+        others = [one for phone in (False, True) for one in self._having(person, deals, phone=phone, beside=mine)]
+        return matching.with_rivals(person, exact.found, others)
 
-    def _having(self, person: PersonQuery, deals: DealPick | None, *, phone: bool) -> Iterator[Candidate]:
-        """The records that an exact term (or a phone term) of the person names, in the order of the look-ups."""
+    def _having(
+        self, person: PersonQuery, deals: DealPick | None, *, phone: bool, beside: Collection[str] = ()
+    ) -> Iterator[Candidate]:
+        """The records that an exact term (or a phone term) of the person names, in the order of the look-ups. `beside`: values
+        that are not looked for."""
         for look in person.lookups:
-            for term in (one for one in look.terms if one.phone is phone):
+            for term in (one for one in look.terms if one.phone is phone and one.value.lower() not in beside):
                 for crm_id, record in self.crm.records.get(look.object, {}).items():
                     if str(record.get(term.field, "")).lower() == term.value.lower():
-                        yield self._candidate(look.object, crm_id, record, deals)
+                        yield replace(self._candidate(look.object, crm_id, record, deals), handle=term.handle)
 
     def _candidate(self, object: str, crm_id: str, record: dict[str, Any], deals: DealPick | None) -> Candidate:
         found = PersonMatch(
@@ -187,7 +195,9 @@ class HostileDestination:
             if record is None:
                 continue
             one = self._candidate(link.object, link.id, record, deals=None)
-            if matching.agrees(person, one.emails, one.found.name, number=record.get("Phone") in numbers):
+            handle = any(record.get(t.field) == t.value for look in person.lookups for t in look.terms if t.handle)
+            number = record.get("Phone") in numbers
+            if matching.agrees(person, one.emails, one.found.name, number=number, handle=handle):
                 return one.found
         return None
 

@@ -112,7 +112,21 @@ class Directory:
         """The first exact term that hits, in whatever object; else whoever the phone numbers leave."""
         exact = (self.hit(lookup.object, term) for lookup, term in steps(wanted) if not term.phone)
         found = next((one for one in exact if one), None)
-        return found or matching.by_number(wanted, self._with_number(wanted))
+        if found is None:
+            return matching.by_number(wanted, self._candidates(wanted, (one for one in steps(wanted) if one[1].phone)))
+        return matching.with_rivals(wanted, found, self._candidates(wanted, self.lacking(wanted, found)))
+
+    def lacking(self, wanted: PersonQuery, found: PersonMatch) -> list[tuple[Lookup, MatchField]]:
+        """The terms, of every object, of those identities of a person that the record found does not have, where that is known:
+        it was looked up by them."""
+        terms = [(lookup, term) for lookup, term in steps(wanted) if _identifies(term)]
+        asked = {(term.value, term.phone) for lookup, term in terms if lookup.object == found.object}
+        had = {
+            (term.value, term.phone)
+            for lookup, term in terms
+            if lookup.object == found.object and found.id in self._matching(lookup.object, term)
+        }
+        return [step for step in terms if (step[1].value, step[1].phone) in asked - had]
 
     def named(self, wanted: PersonQuery, among: Sequence[Link]) -> PersonMatch | None:
         """The record that agrees with the person, of those that the CRM itself named as a duplicate of them."""
@@ -125,27 +139,28 @@ class Directory:
         for lookup in wanted.lookups:
             for id_, row in sorted(self._rows.get(lookup.object, {}).items(), key=lambda pair: age(pair[0])):
                 found = self._read(lookup.object, row)
-                number = any(id_ in self._matching(lookup.object, term) for term in lookup.terms if term.phone)
+                number, handle = (
+                    any(id_ in self._matching(lookup.object, term) for term in lookup.terms if getattr(term, kind))
+                    for kind in ("phone", "handle")
+                )
                 addresses = _addresses(row, emails[lookup.object])
-                if found and matching.agrees(wanted, addresses, found.name, number=number):
+                if found and matching.agrees(wanted, addresses, found.name, number=number, handle=handle):
                     agreeing.append((matching.email_of(wanted) not in addresses, found))
         agreeing.sort(key=lambda pair: pair[0])  # an email address before number and name
         return agreeing[0][1] if agreeing else None
 
-    def _with_number(self, wanted: PersonQuery) -> list[Candidate]:
-        """Every record that has one of the person's numbers, each once, in the order of the look-ups."""
+    def _candidates(self, wanted: PersonQuery, terms: Iterable[tuple[Lookup, MatchField]]) -> list[Candidate]:
+        """Every record that one of these terms names, each once, in their order."""
         emails = self._email_fields(wanted)
         found: dict[tuple[str, str], Candidate] = {}
-        for lookup, term in steps(wanted):
-            if not term.phone:
-                continue
+        for lookup, term in terms:
             for id_ in sorted(self._matching(lookup.object, term), key=age):
                 row = self._rows[lookup.object][id_]
                 one = self._read(lookup.object, row)
                 if one is not None and (one.object, one.id) not in found:
                     company = self._facts(lookup.object).company
                     addresses = _addresses(row, emails[lookup.object])
-                    found[one.object, one.id] = Candidate(one, addresses, company)
+                    found[one.object, one.id] = Candidate(one, addresses, company, term.handle)
         return list(found.values())
 
     def _email_fields(self, wanted: PersonQuery) -> dict[str, tuple[str, ...]]:
@@ -194,6 +209,11 @@ def steps(wanted: PersonQuery) -> Iterator[tuple[Lookup, MatchField]]:
     every = [(lookup, term) for lookup in wanted.lookups for term in lookup.terms]
     yield from (step for step in every if not step[1].phone)
     yield from (step for step in every if step[1].phone)
+
+
+def _identifies(term: MatchField) -> bool:
+    """Whether the value is one of the person's identities: a number, a handle or an address; a customer number is none."""
+    return term.phone or term.handle or "@" in term.value
 
 
 def _addresses(row: Row, fields: Iterable[str]) -> frozenset[str]:

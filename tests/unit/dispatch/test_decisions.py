@@ -467,7 +467,9 @@ def test_who_a_person_refused_as_a_duplicate_is(
 
 
 def test_how_several_records_are_named() -> None:
-    five = [PersonMatch(object="Lead", id=str(n), role="lead", name="" if n else "Ann") for n in range(5)]
+    five = [
+        PersonMatch(object="Lead", id=str(n), role="lead", name="" if n else "Ann", by_number=not n) for n in range(5)
+    ]
     named = "several records have this phone number: Lead 0 (Ann), Lead 1, Lead 2, Lead 3, Lead 4"
     assert rules.several(five) == named
     assert rules.several([*five, five[1]]) == f"{named} and 1 more"

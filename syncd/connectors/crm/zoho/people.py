@@ -74,8 +74,10 @@ class Search:
         for lookup, term in steps(person):
             if self._of(lookup, term) not in self._asked:
                 return False
-            if not term.phone and self._directory.hit(lookup.object, term) is not None:
-                return True
+            if term.phone or (hit := self._directory.hit(lookup.object, term)) is None:
+                continue
+            lacking = self._directory.lacking(person, hit)  # another record may have those
+            return all(self._of(*step) in self._asked for step in lacking if person.every or not step[1].phone)
         return True
 
 
