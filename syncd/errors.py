@@ -126,7 +126,7 @@ class AuthExpired(Failure):
 
 class Misconfigured(Failure):
     """Credentials, an unknown object or field, a disabled API: held and shown; tried again on reload or hourly. `until`: when
-    it is worth a try again (UTC), where that is known better."""
+    it is worth a try again (UTC), where that is known better. `sign_in`: an operator must sign in first (`syncd auth`)."""
 
     def __init__(
         self,
@@ -136,11 +136,13 @@ class Misconfigured(Failure):
         scope: Scope = Scope.DESTINATION,
         field: str = "",
         until: datetime | None = None,
+        sign_in: bool = False,
     ) -> None:
         super().__init__(message, code=code)
         self.scope = scope
         self.field = mask(field)
         self.until = until
+        self.sign_in = sign_in
 
 
 class Rejected(Failure):

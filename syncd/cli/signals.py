@@ -131,8 +131,8 @@ def explain(
     assert known is not None
     writes = [write | {"url": _url(here, write)} for write in _timed(known.writes)]
     deliveries = [
-        {"destination": part["destination"], "state": part["state"], "reason": part["reason"]}
-        for part in (*known.deliveries, *known.settled)
+        {name: part[name] for name in ("destination", "state", "reason", "code", "parameters")}
+        for part in _timed([*known.deliveries, *known.settled])
     ]
     if here.as_json:
         parts: dict[str, Any] = {
@@ -188,13 +188,14 @@ def _whole_identity(person: Person) -> str:
 
 
 def _timed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the store with their milliseconds as times."""
+    """Rows of the store with their milliseconds as times, and the parameters of their reasons as values."""
     from syncd.store.engine import moment
+    from syncd.texts.reasons import parameters_of
 
     def value(key: str, raw: Any) -> Any:
         if key == "at" or key.endswith("_at"):
             return moment(raw) if raw else None
-        return raw
+        return parameters_of(raw) if key == "parameters" else raw
 
     return [{key: value(key, raw) for key, raw in row.items()} for row in rows]
 

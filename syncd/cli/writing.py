@@ -335,9 +335,11 @@ def _states(state: str) -> tuple[str, ...]:
 
 def _row(letter: Any) -> dict[str, Any]:
     from syncd.store.engine import moment
+    from syncd.texts.reasons import parameters_of
 
     row = asdict(letter)
     times = {name: moment(row[name]) for name in ("updated_at", "occurred_at")}
+    row["parameters"] = parameters_of(row["parameters"])
     return row | times | {"person": row["identity"].partition(":")[2]}
 
 

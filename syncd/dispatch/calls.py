@@ -126,9 +126,10 @@ class DestinationClient:
             put_pace(
                 connection,
                 self.name,
-                msgspec.json.encode(pace),
+                msgspec.json.encode(pace, enc_hook=str),  # a Reason is kept as its text
                 paused_until=pace.paused_until,
                 reason=pace.reason,
+                code=pace.code,
                 failures=pace.failures,
                 now=now,
             )

@@ -19,8 +19,9 @@ from syncd.errors import UsageError
 from syncd.signals import Route
 from syncd.store import queries
 from syncd.store.lanes import drop_rejected, drop_unknown
-from syncd.store.queue import WriteRow, put_writes
+from syncd.store.queue import WRITE_COLUMNS, WriteRow, put_writes, why, write_row
 from syncd.store.schema import anywhere, deliveries, settled, signals, writes
+from syncd.texts.reasons import Reason
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -44,6 +45,8 @@ class Letter:
     key: str
     state: str
     reason: str
+    code: str
+    parameters: str
     crm_id: str
     attempts: int
     updated_at: int
@@ -78,6 +81,8 @@ def letters(
             writes.c.key,
             writes.c.state,
             writes.c.reason,
+            writes.c.code,
+            writes.c.parameters,
             writes.c.crm_id,
             writes.c.attempts,
             writes.c.updated_at,
@@ -131,7 +136,7 @@ def discard(store: Store, wanted: Filter, *, states: Sequence[str] = ("dead",), 
         if row.state not in states:
             return None
         return msgspec.structs.replace(
-            row, state="discarded", reason=f"discarded; it was {row.state}: {row.reason}", due_at=0
+            row, state="discarded", reason=Reason("discarded", state=row.state, cause=row.reason), due_at=0
         )
 
     changed = Changed()
@@ -180,13 +185,14 @@ def rework(
     def work(connection: Connection) -> Changed:
         busy, waiting = _busy(connection, destination, ids, now)
         rows: dict[str, dict[str, WriteRow]] = {}
-        columns = [writes.c[name] for name in WriteRow.__struct_fields__]
+        columns = [writes.c[name] for name in WRITE_COLUMNS.split(", ")]
         query = select(writes.c.signal_id, *columns).where(
             writes.c.destination == destination, writes.c.signal_id.in_(list(ids))
         )
         for signal_id, *values in connection.execute(query):
             if signal_id not in busy:
-                rows.setdefault(signal_id, {})[values[0]] = WriteRow(*values)
+                row = write_row(values)
+                rows.setdefault(signal_id, {})[row.rule] = row
         put: list[tuple[str, WriteRow]] = []
         for signal_id, theirs in rows.items():
             for row in list(theirs.values()):
@@ -235,7 +241,8 @@ def _place(
                 connection.execute(update(deliveries).where(here).values(state="pending", due_at=now, claim=None))
             continue
         state, reason = delivery_state(theirs.values())
-        values = {"state": state, "reason": reason, "settled_at": now}
+        text, code, parameters = why(reason)
+        values = {"state": state, "reason": text, "code": code, "parameters": parameters, "settled_at": now}
         if signal_id in waiting:
             channel = connection.execute(select(deliveries.c.channel).where(here)).scalar_one()
             connection.execute(delete(deliveries).where(here))

@@ -35,6 +35,7 @@ from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.lanes import drop_rejected, due_at_once, move_times, pace_of
 from syncd.store.leases import TERM
 from syncd.store.store import Store
+from syncd.texts.reasons import Reason
 
 log = structlog.get_logger(__name__)
 
@@ -183,7 +184,7 @@ class Lane:
             log.exception("a round failed unexpectedly", destination=self.name, deliveries=len(batch.taken))
             client.pace = pacing.shrunk(client.pace, len(batch.taken))
             if len(batch.taken) == 1:
-                work.ledger.poison(batch.taken[0], f"syncd tripped over it: {type(bug).__name__}: {bug}")
+                work.ledger.poison(batch.taken[0], Reason("stumbled", cause=f"{type(bug).__name__}: {bug}"))
             work.ledger.close()
 
     def _clock(self) -> int:

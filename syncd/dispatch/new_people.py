@@ -15,7 +15,7 @@ from syncd.dispatch import joining
 from syncd.dispatch.joining import MatchKeys
 from syncd.dispatch.people import PersonLookup, creates, person_query, tied_query
 from syncd.dispatch.plan import person_key
-from syncd.dispatch.tied_people import ALIAS_OF
+from syncd.dispatch.tied_people import leader_of
 from syncd.identity.identities import HANDLE
 from syncd.mapping.model import CompiledMapping, Draft
 from syncd.store.queue import Taken
@@ -64,8 +64,8 @@ def _match_keys(need: PersonLookup, draft: Draft, mapping: CompiledMapping) -> M
 def _leader(need: PersonLookup) -> str:
     """The identity they are created as."""
     row = need.row
-    if row is not None and row.state == "creating" and row.reason.startswith(ALIAS_OF):
-        return row.reason.removeprefix(ALIAS_OF)
+    if row is not None and row.state == "creating":
+        return leader_of(row) or need.identity
     return need.identity
 
 

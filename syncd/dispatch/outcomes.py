@@ -32,6 +32,7 @@ from syncd.errors import (
 )
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Attempt, WriteRow
+from syncd.texts.reasons import Reason, failure_code
 
 T = TypeVar("T")
 
@@ -51,11 +52,14 @@ def outcome_name(outcome: Outcome) -> str:
     return "written" if isinstance(outcome, Written) else type(outcome).__name__.lower()
 
 
-def describe(failure: Failure) -> str:
-    """The failure as a person reads it: the field, if one is named, then code and message."""
+def describe(failure: Failure) -> Reason:
+    """The failure as a person reads it: the field, if one is named, then code and message. Its code is the failure class, or
+    `sign_in` for whoever must be signed in first; the parameter `code` is the vendor's own."""
     field = getattr(failure, "field", "")
     text = str(failure) or type(failure).__name__
-    return f"{field}: {text}" if field and field not in text else text
+    shown = f"{field}: {text}" if field and field not in text else text
+    named = {"field": field} if field else {}
+    return Reason.worded(shown, failure_code(failure), code=failure.code, message=failure.message, **named)
 
 
 def attempt(signal_id: str, rule: str, outcome: Outcome, now: int) -> Attempt:
@@ -114,7 +118,7 @@ def _again(
     due = pacing.next_try(policy.retry, attempts, now, policy.random, known=known)
     if due is not None:
         return msgspec.structs.replace(row, state="pending", reason=describe(failure), attempts=attempts, due_at=due)
-    reason = f"given up after {attempts} tries: {describe(failure)}"
+    reason = Reason("given_up", tries=attempts, cause=describe(failure))
     # Its last answer is missing: that it was not written would be a guess.
     state = "unconfirmed" if isinstance(failure, Ambiguous) else "dead"
     return msgspec.structs.replace(row, state=state, reason=reason, attempts=attempts, due_at=0)
@@ -127,13 +131,13 @@ def in_doubt(
     `again_at` as in `decide`."""
     kind = keying.kind
     if kind is WriteKind.AT_MOST_ONCE:
-        reason = f"it may have been done, and cannot be looked up: {describe(failure)}"
+        reason = Reason("maybe_done", cause=describe(failure))
         return msgspec.structs.replace(row, state="unconfirmed", reason=reason, attempts=row.attempts + 1, due_at=0)
     if kind is WriteKind.UNIQUE or (kind is WriteKind.UPSERT and keying.enforced):
         return _again(row, failure, policy, now, again_at=again_at)
     due, attempts = max(now, row.sent_at + policy.doubt), row.attempts + (again_at is None)
     return msgspec.structs.replace(
-        row, state="doubt", reason=f"in doubt: {describe(failure)}", attempts=attempts, due_at=due
+        row, state="doubt", reason=Reason("in_doubt", cause=describe(failure)), attempts=attempts, due_at=due
     )
 
 
@@ -159,7 +163,7 @@ def doubt_over(row: WriteRow, found: str | None, policy: RetryPolicy, now: int) 
     if row.attempts >= len(policy.retry.schedule):
         state = "dead" if found == "" else "unconfirmed"
         return msgspec.structs.replace(
-            row, state=state, reason=f"given up after {row.attempts} tries: {row.reason}", due_at=0
+            row, state=state, reason=Reason("given_up", tries=row.attempts, cause=row.reason), due_at=0
         )
     # The doubt itself may have been longer than the schedule's wait; it is empty before a first counted try.
     due = pacing.next_try(policy.retry, row.attempts, row.sent_at, policy.random) if row.attempts else None
@@ -168,7 +172,7 @@ def doubt_over(row: WriteRow, found: str | None, policy: RetryPolicy, now: int) 
 
 def _stale(row: WriteRow, failure: StaleReference, keying: Idempotency, now: int) -> WriteRow:
     if row.stale_once:
-        reason = f"the CRM refuses the record it links to, although the person was looked up again: {describe(failure)}"
+        reason = Reason("link_refused", cause=describe(failure))
         return msgspec.structs.replace(row, state="dead", reason=reason, attempts=row.attempts + 1, due_at=0)
     again = msgspec.structs.replace(row, state="pending", stale_once=True, reason=describe(failure), due_at=now)
     if not row.crm_id or failure.field:
@@ -205,7 +209,7 @@ def decide_person(
             if due is None:
                 due = pacing.next_try(policy.retry, attempts, now, policy.random, known=getattr(outcome, "known", True))
             if due is None:
-                reason = f"given up after {attempts} tries: {describe(outcome)}"
+                reason = Reason("given_up", tries=attempts, cause=describe(outcome))
                 return put(row, state="rejected", reason=reason, attempts=attempts, checked_at=now)
             if isinstance(outcome, Ambiguous):
                 due = max(due, person_safe_at(row.sent_at, keying, policy))
@@ -233,8 +237,8 @@ def several(records: Sequence[PersonMatch], url: Callable[[str, str], str] = lam
         for one in records[:NAMED]
     ]
     more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
-    what = "have this phone number" if records[0].by_number else "have identities of this person"
-    return f"several records {what}: {', '.join(shown)}{more}"
+    code = "several_by_number" if records[0].by_number else "several_records"
+    return Reason(code, records=f"{', '.join(shown)}{more}")
 
 
 def recognised(
@@ -252,7 +256,7 @@ def recognised(
         due = pacing.next_try(policy.retry, row.attempts, now, policy.random)
         if due is not None:
             return put(row, checked_at=max(due, now + round(lag * 1000)))
-    reason = f"{describe(why)}; none of them has this person's email address, or number and name"
+    reason = Reason("existing_not_theirs", cause=describe(why))
     return put(row, state="rejected", reason=reason, checked_at=now)
 
 
@@ -275,7 +279,7 @@ def next_pace(pace: Pace, failure: Failure | None, now: int, random: pacing.Rand
         case QuotaExhausted():
             resets = round(failure.resets_at.timestamp() * 1000) if failure.resets_at else 0
             until = resets if resets > now else now + pacing.ASK_AGAIN
-            return pacing.pause(pace, until, f"the allowance is used up: {describe(failure)}")
+            return pacing.pause(pace, until, Reason("allowance_used", cause=describe(failure)))
         case Misconfigured(until=datetime() as again) if stops_lane(failure):
             return pacing.pause(pace, round(again.timestamp() * 1000), describe(failure), stopped=True)
         case Failure() if stops_lane(failure):

@@ -15,6 +15,7 @@ import msgspec
 
 from syncd.config.models import Quota, Retry
 from syncd.connector import Allowance
+from syncd.texts.reasons import Reason, code_of
 
 SECOND = 1000
 HOUR = 3_600_000
@@ -74,10 +75,10 @@ class Pace(msgspec.Struct, frozen=True):
     """How a lane is doing: the breaker's and the pauses' state, kept in the table `lanes` over restarts.
 
     `failures`: consecutive failed calls. `opened`: how often the breaker opened since the last success. `throttled`:
-    "slow down"s in a row. `paused_until`, `reason`: nothing is sent before. `stopped`: the pause is a Misconfigured's,
-    which a reload ends. `size`: at most so many deliveries a round (0: the destination's capacity). `held`: rule ->
-    (until, reason) of rules that name something the CRM does not know. `short_of`: the pause is the budget's, which had less
-    left than so many units; 0 for any other pause.
+    "slow down"s in a row. `paused_until`, `reason` and its `code`: nothing is sent before. `stopped`: the pause is a
+    Misconfigured's, which a reload ends. `size`: at most so many deliveries a round (0: the destination's capacity). `held`:
+    rule -> (until, reason) of rules that name something the CRM does not know. `short_of`: the pause is the budget's, which
+    had less left than so many units; 0 for any other pause.
     """
 
     failures: int = 0
@@ -85,6 +86,7 @@ class Pace(msgspec.Struct, frozen=True):
     throttled: int = 0
     paused_until: int = 0
     reason: str = ""
+    code: str = ""
     stopped: bool = False
     size: int = 0
     held: dict[str, tuple[int, str]] = {}
@@ -129,7 +131,7 @@ def failed(pace: Pace, now: int, why: str) -> Pace:
         return msgspec.structs.replace(pace, failures=failures)
     rest = BREAKER_RESTS[min(pace.opened, len(BREAKER_RESTS) - 1)]
     opened = msgspec.structs.replace(pace, failures=failures, opened=pace.opened + 1)
-    return pause(opened, now + rest, f"{failures} calls failed in a row: {why}")
+    return pause(opened, now + rest, Reason("calls_failed", failures=failures, cause=why))
 
 
 def throttled(pace: Pace, now: int, retry_after: float | None, random: Random, why: str) -> Pace:
@@ -139,27 +141,32 @@ def throttled(pace: Pace, now: int, retry_after: float | None, random: Random, w
     else:
         wait = THROTTLE_PAUSES[min(pace.throttled, len(THROTTLE_PAUSES) - 1)]
     until = now + wait + round(wait * 0.1 * random())
-    return pause(msgspec.structs.replace(pace, throttled=pace.throttled + 1), until, f"throttled: {why}")
+    return pause(msgspec.structs.replace(pace, throttled=pace.throttled + 1), until, Reason("throttled", cause=why))
 
 
 def pause(pace: Pace, until: int, reason: str, *, stopped: bool = False, short_of: float = 0.0) -> Pace:
     """The later of this pause and the one in force; the reason is the later one's."""
     if until <= pace.paused_until:
         return pace
-    return msgspec.structs.replace(pace, paused_until=until, reason=reason, stopped=stopped, short_of=short_of)
+    paused = {"paused_until": until, "reason": str(reason), "code": code_of(reason)}
+    return msgspec.structs.replace(pace, **paused, stopped=stopped, short_of=short_of)
 
 
 def afforded(pace: Pace, left: float) -> Pace:
     """Ends a pause of the budget as soon as the budget has enough left: the quota was raised or removed."""
     if not pace.short_of or left < pace.short_of:
         return pace
-    return msgspec.structs.replace(pace, paused_until=0, reason="", short_of=0.0)
+    return msgspec.structs.replace(pace, paused_until=0, reason="", code="", short_of=0.0)
 
 
 def resumed(pace: Pace) -> Pace:
     """After a reload of the configuration: what was misconfigured is tried at once; other pauses stay in force."""
     open_again = msgspec.structs.replace(pace, held={})
-    return msgspec.structs.replace(open_again, paused_until=0, reason="", stopped=False) if pace.stopped else open_again
+    return (
+        msgspec.structs.replace(open_again, paused_until=0, reason="", code="", stopped=False)
+        if pace.stopped
+        else open_again
+    )
 
 
 def moved(pace: Pace, by: int, now: int) -> Pace:
@@ -207,7 +214,7 @@ def budget(quota: Quota | None, allowance: Allowance | None, rows: Iterable[tupl
     most = cap(quota, allowance)
     if most is not None:
         best = Budget(
-            max(0.0, most - used), _frees(rows, now), f"our share of the daily allowance is used: {used:g} of {most:g}"
+            max(0.0, most - used), _frees(rows, now), Reason("our_share_used", used=f"{used:g}", most=f"{most:g}")
         )
     if allowance is not None and allowance.maximum > 0:
         as_of = round(allowance.as_of.timestamp() * 1000)
@@ -216,7 +223,12 @@ def budget(quota: Quota | None, allowance: Allowance | None, rows: Iterable[tupl
             best = Budget(
                 max(0.0, left),
                 as_of + ASK_AGAIN,
-                f"the account has used {allowance.used:g} of its {allowance.maximum:g} {allowance.unit}",
+                Reason(
+                    "account_used",
+                    used=f"{allowance.used:g}",
+                    maximum=f"{allowance.maximum:g}",
+                    unit=allowance.unit,
+                ),
             )
     return best
 

@@ -29,6 +29,7 @@ from syncd.store.lanes import PersonRow, holders, put_people
 from syncd.store.lanes import people as kept_people
 from syncd.store.queue import Taken
 from syncd.store.store import Store
+from syncd.texts.reasons import Reason
 
 KNOWN_FOR = 7 * 24 * HOUR
 """A person found is believed this long; that they were deleted, merged or converted shows earlier, as a StaleReference."""
@@ -296,7 +297,7 @@ def creates(mapping: CompiledMapping, signal: Signal) -> bool:
 def _learnt(need: PersonLookup, answer: Answer, now: int, url: Callable[[str, str], str]) -> PersonRow | None:
     """The row to keep, None when nothing was learnt."""
     if isinstance(answer, Rejected):
-        reason = f"cannot be looked up: {rules.describe(answer)}"
+        reason = Reason("cannot_look_up", cause=rules.describe(answer))
         return PersonRow(need.identity, state="rejected", reason=reason, checked_at=now)
     if isinstance(answer, Failure):
         need.failure = answer

@@ -18,14 +18,15 @@ from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.new_people import NewPerson
 from syncd.dispatch.pacing import HOUR
 from syncd.dispatch.people import PersonLookup
-from syncd.dispatch.plan import PEOPLE_CREATE
-from syncd.dispatch.tied_people import ALIAS_OF
+from syncd.dispatch.plan import PEOPLE_CREATE, field_faults
+from syncd.dispatch.tied_people import alias_of
 from syncd.errors import Failure, Misconfigured, Rejected, Scope
 from syncd.mapping.model import Draft
 from syncd.runtime import crashpoints
 from syncd.store.lanes import PersonRow, turns_taken
 from syncd.store.queue import WriteRow
 from syncd.store.store import Store
+from syncd.texts.reasons import Reason
 
 if TYPE_CHECKING:
     from syncd.connector import Idempotency
@@ -81,7 +82,7 @@ class PersonCreator:
             one.write = msgspec.structs.replace(one.write, on_create=on_create)
 
     def _refuse(self, one: NewPerson) -> None:
-        reason = "; ".join(f"{fault.field}: {fault.message}" for fault in one.draft.faults)
+        reason = field_faults(one.draft.faults)
         now = self._client.clock()
         for need in one.needs:
             need.row = PersonRow(need.identity, state="rejected", reason=reason, checked_at=now)
@@ -96,7 +97,7 @@ class PersonCreator:
             safe = rules.person_safe_at(now, self._keying(one.draft), self._policy)
             for need in one.needs:
                 attempts = need.row.attempts if need.row is not None and need.row.state == "creating" else 0
-                alias = "" if need.identity == one.leader else f"{ALIAS_OF}{one.leader}"
+                alias = "" if need.identity == one.leader else alias_of(one.leader)
                 need.row = PersonRow(
                     need.identity,
                     state="creating",
@@ -191,4 +192,4 @@ def settle_creation(
             return put(row, state="held", reason=held[1], attempts=person.attempts, due_at=held[0])
         reason = rules.describe(failure) if failure else row.reason
         return put(row, state="pending", reason=reason, attempts=person.attempts, due_at=max(now, person.checked_at))
-    return put(row, state="skipped", reason="they are not created any more", due_at=0)
+    return put(row, state="skipped", reason=Reason("not_created_any_more"), due_at=0)

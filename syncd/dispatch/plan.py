@@ -15,11 +15,12 @@ import msgspec
 from syncd.config.models import Switch
 from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
 from syncd.dispatch.person_names import PEOPLE_NAME
-from syncd.mapping.model import About, CompiledMapping, Draft, Skipped, Targets
+from syncd.mapping.model import About, CompiledMapping, Draft, FieldFault, Skipped, Targets
 from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY
 from syncd.signals import NAMESPACE, Signal, frame
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
+from syncd.texts.reasons import Reason, code_of
 
 PEOPLE_CREATE = "people.create"
 ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "skipped")
@@ -29,8 +30,8 @@ _AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"
 Takes = Callable[[str, str], Sequence[str]]
 """(object, link field) -> the objects that it takes."""
 
-SUPERSEDED = "superseded by a later signal"
-NOTHING_EMPTY = "the fields it would fill are filled"
+SUPERSEDED = Reason("superseded")
+NOTHING_EMPTY = Reason("nothing_empty")
 NOTHING_CHANGES = "the values are there already, or gone already"
 EMPTY: tuple[object, ...] = (None, "", [], {})
 """A field of a CRM without a value. False and 0 are values."""
@@ -97,7 +98,7 @@ def filtered(switch: Switch, found: PersonMatch | None) -> str:
         theirs = {found.role, "deal" if found.open_deal else "", "account" if found.account else ""}
         if theirs.intersection(switch):
             return ""
-    return f"not from {' or '.join(switch)}"
+    return Reason("not_from", groups=" or ".join(switch))
 
 
 def as_found(person: PersonRow | None) -> PersonMatch | None:
@@ -146,7 +147,7 @@ def open_work(
         elif row.object != made.object or row.kind != kept.kind.value:
             row = msgspec.structs.replace(row, object=made.object, kind=kept.kind.value)
         if made.faults:
-            reason = "; ".join(f"{fault.field}: {fault.message}" for fault in made.faults)
+            reason = field_faults(made.faults)
             changed.append(
                 msgspec.structs.replace(row, state="dead", reason=reason, key=row.key or _any_key(signal, made))
             )
@@ -154,8 +155,18 @@ def open_work(
         works.append(Work(taken, signal, made, row, kept))
     for rule, row in taken.writes.items():
         if rule not in rules and rule not in (PEOPLE_CREATE, PEOPLE_NAME) and not row.finished:
-            changed.append(skip(row, "its rule is gone from the mapping"))
+            changed.append(skip(row, Reason("rule_gone")))
     return works, changed
+
+
+def field_faults(faults: Iterable[FieldFault]) -> Reason:
+    """Why a record whose fields cannot be made is dead."""
+    return Reason("field_faults", faults="; ".join(f"{fault.field}: {fault.message}" for fault in faults))
+
+
+def of_rule(rule: str, reason: str) -> str:
+    """The reason of a write as its delivery says it."""
+    return reason.of_rule(rule) if isinstance(reason, Reason) else f"{rule}: {reason}"
 
 
 def skip(row: WriteRow, reason: str) -> WriteRow:
@@ -177,11 +188,12 @@ def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
         place = ORDER.index(_AS_DELIVERY.get(row.state, row.state))
         best = min(best, place)
         if row.reason:
-            reasons.setdefault(place, f"{row.rule}: {row.reason}" if place < ORDER.index("delivered") else row.reason)
+            named = of_rule(row.rule, row.reason) if place < ORDER.index("delivered") else row.reason
+            reasons.setdefault(place, named)
     state = ORDER[best]
     if state == "delivered":
         return state, ""
-    return state, reasons.get(best, "no rule makes a record of it" if state == "skipped" else "")
+    return state, reasons.get(best, Reason("no_rule") if state == "skipped" else "")
 
 
 # ------------------------------------------------------------------------------------------------------------ writes
@@ -269,7 +281,7 @@ def _to_rule(taken: Taken, rule: str) -> Link | str | None:
     """The record that another rule made of the same signal; None while it is on its way."""
     other = taken.writes.get(rule)
     if other is None or (other.finished and not other.crm_id):
-        return f"there is no record of rule {rule} to link to"
+        return Reason("no_linked_record", rule=rule)
     return Link(other.object, other.crm_id) if other.crm_id else None
 
 
@@ -279,7 +291,7 @@ def reopened(taken: Taken, now: int) -> list[WriteRow]:
     return [
         msgspec.structs.replace(row, state="pending", reason="", due_at=now)
         for row in taken.writes.values()
-        if row.state == "skipped" and row.reason.startswith(ANOTHER)
+        if row.state == "skipped" and code_of(row.reason) in ANOTHER
     ]
 
 
@@ -288,7 +300,7 @@ def disagrees(draft: Draft, there: Mapping[str, object]) -> str:
     for name, wanted in draft.only_if.items():
         either = wanted if isinstance(wanted, tuple) else (wanted,)
         if str(there.get(name) or "").strip().casefold() not in [str(one).strip().casefold() for one in either]:
-            return f"their record has another {name}" if there.get(name) else f"their record has no {name}"
+            return Reason("other_value" if there.get(name) else "no_value", field=name)
     return ""
 
 
@@ -316,7 +328,7 @@ def in_order(works: Sequence[Work], siblings: Sequence[Sibling], now: int) -> li
             work.row = _superseded(work.row)
         elif work.row.due_at <= now:
             if due := [other.due_at for other in open_ones if _waits_for(work, other)]:
-                reason = work.row.reason or "waits for another write of its record"
+                reason = work.row.reason or Reason("waits_for_write")
                 work.row = msgspec.structs.replace(work.row, due_at=max(now + 1000, *due), reason=reason)
                 open_ones.append(_as_sibling(work))
                 continue

@@ -23,11 +23,12 @@ from syncd.dispatch.pacing import SECOND
 from syncd.dispatch.plan import Work
 from syncd.errors import Failure, Misconfigured, Scope, StaleReference
 from syncd.store.queue import WriteRow
+from syncd.texts.reasons import Reason
 
 Pair = tuple[Work, Write]
 Fields = Mapping[str, Any]
 GONE = StaleReference("their record is not there any more")
-NOT_SEEN = "the CRM does not show their new record yet"
+NOT_SEEN = Reason("not_seen_yet")
 
 
 class ReadFirst:

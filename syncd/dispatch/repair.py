@@ -18,8 +18,9 @@ from syncd.dispatch.pacing import span
 from syncd.store.queue import WriteRow, among, sql
 from syncd.store.schema import writes
 from syncd.store.store import Store
+from syncd.texts.reasons import Reason
 
-AGAIN = "missing in the CRM: made again by verify"
+AGAIN = Reason("missing_in_crm")
 
 
 @dataclass

@@ -155,7 +155,16 @@ def _replay_bite(store: Store, destination: str, ids: Sequence[str], now: int) -
         connection.execute(
             update(writes)
             .where(mine, idle, ~fixed, writes.c.rule != PEOPLE_CREATE)
-            .values(state="pending", reason="", attempts=0, due_at=now, stale_once=False, updated_at=now)
+            .values(
+                state="pending",
+                reason="",
+                code="",
+                parameters="",
+                attempts=0,
+                due_at=now,
+                stale_once=False,
+                updated_at=now,
+            )
         )
         refused = writes.c.state.in_(("dead", "skipped", "discarded")) & (writes.c.rule == PEOPLE_CREATE)
         connection.execute(delete(writes).where(mine, idle, refused))

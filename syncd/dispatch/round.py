@@ -32,9 +32,10 @@ from syncd.signals import Signal
 from syncd.store.lanes import put_people
 from syncd.store.queue import ClaimedBatch, Taken, WriteRow
 from syncd.store.store import Store
+from syncd.texts.reasons import Reason
 
 DIED = Ambiguous("syncd was stopped before the answer came", code="interrupted")
-WAITS_FOR_PERSON = "waits for the person's record"
+WAITS_FOR_PERSON = Reason("waits_for_person")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Round:
         for taken in self._batch.taken:
             signal = taken.signal
             if signal is None:
-                self.ledger.unwanted(taken, "the signal was purged or forgotten")
+                self.ledger.unwanted(taken, Reason("signal_gone"))
                 continue
             if filters and not taken.writes and isinstance(self._route.settings.switch(signal.type), tuple):
                 self.ledger.undecided.add(taken.signal_id)
@@ -255,7 +256,7 @@ class Round:
             if need is None or need.failure is None or not work.draft.needs_person:
                 kept.append(work)
             elif again := self._asked_again_at(need.failure, now):
-                reason = f"cannot be looked up: {rules.describe(need.failure)}"
+                reason = Reason("cannot_look_up", cause=rules.describe(need.failure))
                 self._change(work, reason=reason, due_at=max(again, work.row.due_at))
             elif alone and work.row.state != "doubt":
                 self._put(work, rules.not_looked_up(work.row, need.failure, self._route.policy, now))
@@ -350,11 +351,11 @@ class Round:
         elif need.unfindable:
             self._put(work, plan.skip(work.row, reasons.not_findable(need.identity)))
         elif need.refused:
-            reason = f"the record of this person was refused: {need.refused}"
+            reason = Reason("person_refused", cause=need.refused)
             self._change(work, state="dead", reason=reason, due_at=0)
         elif need.several:
-            reason = need.row.reason if need.row is not None else ""
-            self._change(work, state="held", reason=reason, due_at=now + pacing.HOUR)
+            several = need.row.reason if need.row is not None else ""
+            self._change(work, state="held", reason=several, due_at=now + pacing.HOUR)
         elif held is not None and policy.action is Stranger.CREATE:
             self._change(work, state="held", reason=held[1], due_at=held[0])
         elif need.waits(now) or policy.action is Stranger.CREATE:
@@ -371,7 +372,7 @@ class Round:
         for work in works:
             others = [row for to, row in work.taken.writes.items() if to in work.draft.links.values()]
             due = max((row.due_at for row in others if not row.finished), default=0)
-            self._change(work, reason="waits for the record it is linked to", due_at=max(due, now + pacing.SECOND))
+            self._change(work, reason=Reason("waits_for_link"), due_at=max(due, now + pacing.SECOND))
 
     def _put(self, work: Work, row: WriteRow) -> None:
         work.row = row

@@ -24,6 +24,7 @@ from syncd.runtime import crashpoints
 from syncd.store import queue
 from syncd.store.queue import WriteRow
 from syncd.store.store import Store
+from syncd.texts.reasons import Reason
 
 Pair = tuple[Work, Write]
 LOOK_AGAIN = 30 * SECOND
@@ -70,7 +71,7 @@ class Sender:
         for work, write in ready:
             until = endpoints.rests_until(write.object, now)
             if until:
-                due, reason = max(work.row.due_at, until), f"calls fail: {endpoints.reason(write.object)}"
+                due, reason = max(work.row.due_at, until), Reason("calls_fail", cause=endpoints.reason(write.object))
                 self._put(work, msgspec.structs.replace(work.row, due_at=due, reason=reason))
                 continue
             one_by_one = endpoints.probing(write.object) or (
@@ -150,14 +151,14 @@ class Sender:
 
     def _doubt_over(self, work: Work, write: Write, found: str | None, now: int) -> WriteRow:
         if found is None and not write.id and work.keying.kind is WriteKind.FINDABLE:
-            reason = f"it may have been done, and its rule names no key to look it up by: {work.row.reason}"
+            reason = Reason("maybe_done_without_key", cause=work.row.reason)
             return msgspec.structs.replace(work.row, state="unconfirmed", reason=reason, due_at=0)
         return rules.doubt_over(work.row, found, self._policy, now)
 
     def _not_looked_up(self, works: Sequence[Work], failure: Failure, now: int) -> None:
         due = max(now + LOOK_AGAIN, self._client.endpoints.rests_until("find", now))
         for work in works:
-            reason = f"cannot be looked up: {rules.describe(failure)}"
+            reason = Reason("cannot_look_up", cause=rules.describe(failure))
             self._put(work, msgspec.structs.replace(work.row, reason=reason, due_at=due))
 
     # ---------------------------------------------------------------------------------------------- before and after

@@ -15,9 +15,21 @@ from syncd.identity.ties import TieGraph
 from syncd.mapping.model import CompiledMapping
 from syncd.signals import Person
 from syncd.store.lanes import PersonRow
+from syncd.texts.reasons import Reason
 
-ALIAS_OF = "as "
-"""`reason` of a person who is created under another of their identities starts so."""
+ALIAS = "alias"
+"""Code of the reason of a person who is created under another of their identities."""
+
+
+def alias_of(identity: str) -> Reason:
+    """The reason of a person who is created as this identity."""
+    return Reason(ALIAS, identity=identity)
+
+
+def leader_of(row: PersonRow) -> str:
+    """The other identity that a person is created as, "" for none."""
+    reason = row.reason
+    return str(reason.parameters["identity"]) if isinstance(reason, Reason) and reason.code == ALIAS else ""
 
 
 def without(person: Person, identities: Collection[str]) -> Person:
@@ -83,8 +95,7 @@ def followed(identity: str, others: Sequence[str], cached: Mapping[str, PersonRo
     if not begun:
         return None
     first = begun[0]
-    leader = first.reason if first.reason.startswith(ALIAS_OF) else f"{ALIAS_OF}{first.identity}"
-    return msgspec.structs.replace(first, identity=identity, reason=leader)
+    return msgspec.structs.replace(first, identity=identity, reason=alias_of(leader_of(first) or first.identity))
 
 
 def as_matches(records: Iterable[PersonRow]) -> tuple[PersonMatch, ...]:

@@ -171,7 +171,7 @@ class Verification:
         self._failed += 1
         passing = isinstance(failure, (Transient, Ambiguous)) and self._failed < TRIES
         if passing or isinstance(failure, (RateLimited, QuotaExhausted)):
-            self._store.jobs.step(job.id, claim, progress=replace(before, waits=describe(failure)).document())
+            self._store.jobs.step(job.id, claim, progress=replace(before, waits=str(describe(failure))).document())
             return False
         self._failed = 0
         self._end(job, claim, replace(before, error=f"{type(failure).__name__}: {describe(failure)}", waits=""))

@@ -19,10 +19,11 @@ from syncd.connector import Batch
 from syncd.intake.quarantine import quarantined_request, quarantined_signal
 from syncd.signals import Exclusions, Route, Signal, place_of
 from syncd.store.journal.entries import Fence, Fetched, InitialDelivery, JobStep, JournalEntry, NewSignal
+from syncd.texts.reasons import Reason
 
 OFF_SWITCH = "switch"
 OFF_EXCLUDED = "exclude"
-NOT_ASKED_FOR = "its type is not in `only:` of this destination"
+NOT_ASKED_FOR = Reason("not_asked_for")
 _LONGEST_REASON = 20  # the column's width
 _REMEMBERED_TYPES = 500  # custom.* names come from outside: the memory of them is bounded
 

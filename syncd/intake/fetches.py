@@ -28,6 +28,7 @@ from syncd.signals import Route, Signal
 from syncd.store import Store
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.receipts import Due
+from syncd.texts.reasons import SIGN_IN, failure_code
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +37,8 @@ AT_ONCE = 20
 PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not how long
 HOUR = timedelta(hours=1)
 MOST_UNPACKED = 64 * 1024 * 1024  # of a packed body that is retried
-MENDABLE = (Misconfigured.__name__, AuthExpired.__name__)
-"""How the reasons begin that a changed configuration, or an operator at the vendor, may have fixed."""
+MENDABLE = ("misconfigured", "authexpired", SIGN_IN)
+"""Codes of what a changed configuration, or an operator at the vendor, may have fixed."""
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -121,7 +122,7 @@ class Fetches:
         self._claim = claim
         self._chance = chance
         self._paused_until: datetime | None = None
-        self._paused_by = ""
+        self._paused_by = self._paused_code = ""
 
     def run(self, stop: threading.Event) -> datetime | None:
         """Works until nothing is due, the source must pause, or `stop`. Returns when to come again, None: at its times."""
@@ -155,7 +156,7 @@ class Fetches:
     def _give_back(self, rest: Sequence[Due]) -> None:
         at = self._paused_until or self._clock()
         for due in rest:
-            self._store.receipts.postpone(due, at, error=self._paused_by)
+            self._store.receipts.postpone(due, at, error=self._paused_by, code=self._paused_code)
 
     def _one(self, due: Due) -> None:
         """Fetches or parses one receipt and settles it. Raises StoreUnavailable."""
@@ -194,7 +195,7 @@ class Fetches:
         return _parse(self._source, kept)
 
     def _failed(self, due: Due, error: Exception) -> None:
-        now = self._clock()
+        now, code = self._clock(), failure_code(error)
         if due.kind == "body" and not isinstance(error, Failure):
             verdict: Again | GiveUp = GiveUp(short(str(error)))  # parsing is pure: trying again gives the same
         else:
@@ -211,11 +212,11 @@ class Fetches:
             self._store.receipts.quarantine(due, verdict.error)
             return
         if verdict.pause:
-            self._paused_until, self._paused_by = verdict.at, verdict.error
+            self._paused_until, self._paused_by, self._paused_code = verdict.at, verdict.error, code
         if verdict.counts:
-            self._store.receipts.fail(due, verdict.error, verdict.at)
+            self._store.receipts.fail(due, verdict.error, verdict.at, code=code)
         else:
-            self._store.receipts.postpone(due, verdict.at, error=verdict.error)
+            self._store.receipts.postpone(due, verdict.at, error=verdict.error, code=code)
 
 
 def _parse(source: object, request: Request) -> Batch:

@@ -26,6 +26,7 @@ from syncd.signals import Route
 from syncd.store import Store
 from syncd.store.journal.entries import Fence, FenceLost, JournalEntry, StoreUnavailable
 from syncd.store.leases import TERM
+from syncd.texts.reasons import SIGN_IN, failure_code
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +35,8 @@ FIRST_PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not h
 LONGEST_PAUSE = timedelta(minutes=30)
 
 
-NEEDS_OPERATOR = ("Misconfigured: ", "AuthExpired: ")
-"""How the error of a source begins that fails until an operator fixes it."""
+NEEDS_OPERATOR = ("misconfigured", "authexpired", SIGN_IN)
+"""Codes of a source that fails until an operator fixes it."""
 
 
 STARTED = "syncd.started"
@@ -137,7 +138,7 @@ class Poll:
             forced = True
         try:
             health = self._store.sources.health(self.name)
-            forced |= self._restarted and health.error.startswith(NEEDS_OPERATOR)
+            forced |= self._restarted and health.code in NEEDS_OPERATOR
             self._restarted = False
             if not forced and health.next_at is not None and health.next_at > self._clock():
                 return Polled(PollResult.TOO_EARLY, error=health.error, not_before=health.next_at)
@@ -171,7 +172,7 @@ class Poll:
         now = self._clock()
         health = self._store.sources.health(self.name)
         back = setback(error, health.failures, now)
-        self._store.sources.failed(self.name, back.error, now + back.pause, count=back.counts)
+        self._store.sources.failed(self.name, back.error, now + back.pause, code=failure_code(error), count=back.counts)
         log.warning(
             "poll failed",
             source=self.name,

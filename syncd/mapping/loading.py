@@ -27,6 +27,7 @@ from syncd.mapping.parts import Group, MappingParts, RulePart
 from syncd.mapping.values import clean, to_text
 from syncd.mapping.verbs import UPSERT
 from syncd.signals import Person, Signal
+from syncd.texts.reasons import Reason
 
 Evaluate = Callable[[Signal | None, Person], Any]
 SKIP = StrangerPolicy(Stranger.SKIP)
@@ -47,13 +48,13 @@ class Rule:
         """What this rule makes of a signal of a type it fits."""
         part = self.part
         if part.live_only and not live:
-            return Skipped(part.id, "live_only")
+            return Skipped(part.id, Reason("live_only"))
         person = signal.person
         unsure: FieldFault | None = None
         if self.when is not None:
             try:
                 if not as_condition(self.when(signal, person)):
-                    return Skipped(part.id, "when")
+                    return Skipped(part.id, Reason("when"))
             except Exception as error:  # noqa: BLE001 - a condition that fails is a dead letter that says so
                 unsure = FieldFault("when", explain(error))
         made, faults = self.make(signal, person)

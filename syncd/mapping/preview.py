@@ -16,6 +16,7 @@ from syncd.mapping.loading import Mapping
 from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger
 from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_findable
 from syncd.signals import Signal
+from syncd.texts.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _person(mapping: Mapping, signal: Signal, found: PersonMatch | None) -> tupl
         return None, not_findable(signal.person.identity)
     policy = mapping.strangers(signal.type)
     if policy.action is Stranger.HOLD and policy.hold is not None:
-        return None, f"{STRANGER}: held for {format_duration(policy.hold)}"
+        return None, Reason("stranger_held", span=format_duration(policy.hold))
     return None, "" if policy.action is Stranger.CREATE else STRANGER
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from syncd.dispatch.pacing import BREAKER_OPENS_AT
 from syncd.intake.polls import NEEDS_OPERATOR
+from syncd.texts.reasons import SIGN_IN
 
 QUIET_FAILURES = 3
 """A source that failed fewer times in a row is not reported, unless only an operator can fix it."""
@@ -24,9 +25,8 @@ LITTLE_ROOM = 512 * 1024 * 1024
 LITTLE_SHARE = 0.02
 PURGE_GRACE = timedelta(days=2)
 AHEAD = timedelta(minutes=10)
-SIGN_IN = "run: syncd auth"
-OUR_SHARE = "our share of the daily allowance"
-QUOTA_SAYS = ("the account has used", "the allowance is used up")
+OUR_SHARE = "our_share_used"
+QUOTA_SAYS = ("account_used", "allowance_used")
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ def low_on_room(free: int | None, whole: int | None) -> bool:
 
 
 def _source(row: Mapping[str, Any], facts: StatusFacts) -> Iterator[str]:
-    name, error = row["source"], str(row["error"])
-    failing = f"source {name}: failing ({row['failures']} times in a row): {error}"
-    if error.startswith(NEEDS_OPERATOR) and SIGN_IN in error:
+    name, code = row["source"], row["code"]
+    failing = f"source {name}: failing ({row['failures']} times in a row): {row['error']}"
+    if code == SIGN_IN:
         yield failing  # the error ends with the command; pending work resumes automatically after it
-    elif error.startswith(NEEDS_OPERATOR):
+    elif code in NEEDS_OPERATOR:
         yield f"{failing}; fix it at the vendor or in the configuration, then `systemctl reload syncd`"
     elif row["failures"] >= QUIET_FAILURES:
         yield f"{failing}; it is retried automatically; if it persists, see `journalctl -u syncd`"
@@ -127,13 +127,13 @@ def _destination(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _after_a_pause(row: Mapping[str, Any]) -> str:
-    if row["stopped"] and SIGN_IN in str(row["reason"]):
+    if row["code"] == SIGN_IN:
         return "pending work resumes automatically after that"
     if row["stopped"]:
         return "fix it, then `systemctl reload syncd`"
-    if str(row["reason"]).startswith(OUR_SHARE):
+    if row["code"] == OUR_SHARE:
         return "raise `quota:` or remove it, then `systemctl reload syncd`: it resumes at once, otherwise automatically then"
-    if str(row["reason"]).startswith(QUOTA_SAYS):
+    if row["code"] in QUOTA_SAYS:
         return "it resumes automatically when the account has quota left; a backfill in `syncd status` may use it"
     if row["failures"] >= BREAKER_OPENS_AT:
         return "it is retried then; if it persists, check the vendor's status page"

@@ -165,6 +165,7 @@ def _sources(store: Store, settings: ConfigurationView) -> list[dict[str, Any]]:
                 "failures": known.failures if known else 0,
                 "next_try": known.next_at if known and known.failures else None,
                 "error": known.error if known else "",
+                "code": known.code if known else "",
             }
         )
     return rows
@@ -189,7 +190,7 @@ def _destinations(store: Store, settings: ConfigurationView, now: datetime) -> l
         )
         counts = {(name, state): count for name, state, count in letters}
         wrong = connection.execute(
-            faulty.where(writes.c.state == "held", writes.c.reason != STRANGER).group_by(writes.c.destination)
+            faulty.where(writes.c.state == "held", writes.c.code != STRANGER.code).group_by(writes.c.destination)
         ).all()
         used = dict(connection.execute(spent.group_by(spending.c.destination)).all())
         lane: dict[str, Mapping[str, Any]] = {
@@ -218,6 +219,7 @@ def _destinations(store: Store, settings: ConfigurationView, now: datetime) -> l
             "stopped": paces[name].stopped if name in paces else False,
             "failures": paces[name].failures if name in paces else 0,
             "reason": lane[name]["reason"] if paused.get(name) else reasons.get(name, ""),
+            "code": lane[name]["code"] if paused.get(name) else "",
         }
         for name in names
     ]

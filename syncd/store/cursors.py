@@ -57,6 +57,7 @@ class Health:
     failures: int = 0
     next_at: datetime | None = None
     error: str = ""
+    code: str = ""  # the failure class of `error`, lower-case
 
 
 class Sources:
@@ -78,11 +79,11 @@ class Sources:
 
     def succeeded(self, source: str, at: datetime) -> None:
         """It answered: failures and pause are over."""
-        self._put(source, {"last_ok_at": millis(at), "failures": 0, "next_at": 0, "error": ""})
+        self._put(source, {"last_ok_at": millis(at), "failures": 0, "next_at": 0, "error": "", "code": ""})
 
-    def failed(self, source: str, error: str, next_at: datetime, *, count: bool = True) -> None:
-        """It did not. `count` False: throttled, which is not a failure."""
-        self._put(source, {"next_at": millis(next_at), "error": plain(error)}, failures=int(count))
+    def failed(self, source: str, error: str, next_at: datetime, *, code: str = "", count: bool = True) -> None:
+        """It did not. `code`: the failure class, lower-case; `count` False: throttled, which is not a failure."""
+        self._put(source, {"next_at": millis(next_at), "error": plain(error), "code": code}, failures=int(count))
 
     def _put(self, source: str, values: dict[str, Any], failures: int | None = None) -> None:
         changes: dict[str, Any] = dict(values)
@@ -102,4 +103,5 @@ def _health(row: Any) -> Health:
         row.failures,
         moment(row.next_at) if row.next_at else None,
         row.error,
+        row.code,
     )

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from syncd.connector import Link
 from syncd.store.journal.encoding import plain
 from syncd.store.queue import LONGEST_ID, among, sql
+from syncd.texts.reasons import Reason, code_of, packed
 
 LONGEST_NAME = 300
 HOURS_KEPT = 30 * 3_600_000
@@ -44,13 +45,14 @@ class PersonRow(msgspec.Struct, frozen=True):
 
 
 _COLUMNS = """identity, object, crm_id, role, account, account_object, open_deal, deal, deal_object, state, reason, attempts,
-    sent_at, checked_at, name, by_number, owner"""
-_PUT = f"""INSERT INTO people (destination, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    sent_at, checked_at, name, by_number, owner, code, parameters"""
+_PUT = f"""INSERT INTO people (destination, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (destination, identity) DO UPDATE SET object = excluded.object, crm_id = excluded.crm_id,
     role = excluded.role, account = excluded.account, account_object = excluded.account_object,
     open_deal = excluded.open_deal, deal = excluded.deal, deal_object = excluded.deal_object, state = excluded.state,
     reason = excluded.reason, attempts = excluded.attempts, sent_at = excluded.sent_at, checked_at = excluded.checked_at,
-    name = excluded.name, by_number = excluded.by_number, owner = excluded.owner"""  # noqa: S608  no value is in the text
+    name = excluded.name, by_number = excluded.by_number, owner = excluded.owner, code = excluded.code,
+    parameters = excluded.parameters"""  # noqa: S608  no value is in the text
 
 
 def people(connection: Connection, destination: str, identities: Iterable[str]) -> dict[str, PersonRow]:
@@ -63,7 +65,7 @@ def people(connection: Connection, destination: str, identities: Iterable[str]) 
 
 def _person(row: Sequence[Any]) -> PersonRow:
     identity, object_, crm_id, role, account, account_object, open_deal, deal, deal_object, *rest = row
-    state, reason, attempts, sent_at, checked_at, name, by_number, owner = rest
+    state, text, attempts, sent_at, checked_at, name, by_number, owner, code, parameters = rest
     return PersonRow(
         identity,
         object_,
@@ -73,7 +75,7 @@ def _person(row: Sequence[Any]) -> PersonRow:
         None if open_deal is None else bool(open_deal),
         _link(deal_object, deal),
         state,
-        reason,
+        Reason.stored(text, code, parameters),
         attempts,
         sent_at,
         checked_at,
@@ -112,6 +114,8 @@ def put_people(connection: Connection, destination: str, rows: Iterable[PersonRo
             plain(p.name[:LONGEST_NAME]) if p.name else "",
             p.by_number,
             p.owner,
+            code_of(p.reason),
+            packed(p.reason),
         )
         for p in rows
     ]
@@ -182,13 +186,22 @@ def pace_of(connection: Connection, destination: str) -> bytes:
 
 
 def put_pace(
-    connection: Connection, destination: str, state: bytes, *, paused_until: int, reason: str, failures: int, now: int
+    connection: Connection,
+    destination: str,
+    state: bytes,
+    *,
+    paused_until: int,
+    reason: str,
+    code: str,
+    failures: int,
+    now: int,
 ) -> None:
     """Keeps pacing's document, with what `status` shows of it in columns."""
-    text = """INSERT INTO lanes (destination, paused_until, reason, failures, state, updated_at) VALUES (?, ?, ?, ?, ?, ?)
+    text = """INSERT INTO lanes (destination, paused_until, reason, code, failures, state, updated_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (destination) DO UPDATE SET paused_until = excluded.paused_until, reason = excluded.reason,
-            failures = excluded.failures, state = excluded.state, updated_at = excluded.updated_at"""
-    values = (destination, paused_until, plain(reason), failures, state, now)
+            code = excluded.code, failures = excluded.failures, state = excluded.state, updated_at = excluded.updated_at"""
+    values = (destination, paused_until, plain(reason), code, failures, state, now)
     connection.exec_driver_sql(sql(connection, text), values)
 
 

@@ -38,6 +38,7 @@ from syncd.store.schema import (
     tombstones,
     writes,
 )
+from syncd.texts.reasons import Reason, packed
 
 if TYPE_CHECKING:
     from syncd.store.store import Store
@@ -52,6 +53,9 @@ MENTIONS: tuple[tuple[Table, tuple[Column[Any], ...], Column[Any]], ...] = (
     (settled, (settled.c.destination, settled.c.signal_id), settled.c.reason),
     (deliveries, (deliveries.c.destination, deliveries.c.signal_id), deliveries.c.reason),
     (source_health, (source_health.c.source,), source_health.c.error),
+    (writes, (writes.c.destination, writes.c.signal_id, writes.c.rule), writes.c.parameters),
+    (settled, (settled.c.destination, settled.c.signal_id), settled.c.parameters),
+    (deliveries, (deliveries.c.destination, deliveries.c.signal_id), deliveries.c.parameters),
     (lanes, (lanes.c.destination,), lanes.c.reason),
     (receipts, (receipts.c.id,), receipts.c.error),
 )
@@ -168,7 +172,10 @@ def _records(store: Store, marks: PersonMarks, found: PersonData) -> None:
 
 
 def _theirs(marks: PersonMarks) -> Any:
-    return or_(people.c.identity == marks.identity, people.c.reason == f"as {marks.identity}")
+    alias = Reason("alias", identity=marks.identity)
+    return or_(
+        people.c.identity == marks.identity, (people.c.code == alias.code) & (people.c.parameters == packed(alias))
+    )
 
 
 def _tied(marks: PersonMarks) -> Any:

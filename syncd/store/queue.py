@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from syncd.signals import Signal, decode_signal
 from syncd.store.journal.encoding import plain
+from syncd.texts.reasons import Reason, code_of, packed
 
 UNFINISHED = ("pending", "sending", "doubt", "held")
 """States of a write that still has work, or waits."""
@@ -41,6 +42,18 @@ class WriteRow(msgspec.Struct, frozen=True):
     @property
     def finished(self) -> bool:
         return self.state not in UNFINISHED
+
+
+WRITE_COLUMNS = (
+    "rule, key, object, kind, state, reason, crm_id, attempts, sent_at, due_at, stale_once, code, parameters"
+)
+
+
+def write_row(values: Sequence[Any]) -> WriteRow:
+    """A row from the values of WRITE_COLUMNS."""
+    rule, key, object_, kind, state, text, crm_id, attempts, sent_at, due_at, stale_once, code, parameters = values
+    reason = Reason.stored(text, code, parameters)
+    return WriteRow(rule, key, object_, kind, state, reason, crm_id, attempts, sent_at, due_at, bool(stale_once))
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -178,11 +191,11 @@ def _load(connection: Connection, destination: str, taken: list[Taken]) -> None:
     for signal_id, body in connection.exec_driver_sql(sql(connection, text), (ids,)).all():
         by_id[signal_id].signal = decode_signal(body)
     where, ids = among(connection, "signal_id", by_id)
-    text = f"""SELECT signal_id, rule, key, object, kind, state, reason, crm_id, attempts, sent_at, due_at, stale_once
-        FROM writes WHERE destination = ? AND {where}"""  # noqa: S608
+    text = f"""SELECT signal_id, {WRITE_COLUMNS} FROM writes
+        WHERE destination = ? AND {where}"""  # noqa: S608
     for signal_id, *values in connection.exec_driver_sql(sql(connection, text), (destination, ids)).all():
-        values[-1] = bool(values[-1])
-        by_id[signal_id].writes[values[0]] = WriteRow(*values)
+        row = write_row(values)
+        by_id[signal_id].writes[row.rule] = row
 
 
 def extend(connection: Connection, batch: ClaimedBatch, until: int) -> int:
@@ -236,23 +249,24 @@ def next_due(connection: Connection, destination: str) -> int | None:
 
 _WRITE = """
 INSERT INTO writes (destination, signal_id, rule, key, object, kind, state, reason, crm_id, attempts, sent_at, due_at,
-    stale_once, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    stale_once, updated_at, code, parameters) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (destination, signal_id, rule) DO UPDATE SET key = excluded.key, object = excluded.object,
     kind = excluded.kind, state = excluded.state, reason = excluded.reason, crm_id = excluded.crm_id,
     attempts = excluded.attempts, sent_at = excluded.sent_at, due_at = excluded.due_at, stale_once = excluded.stale_once,
-    updated_at = excluded.updated_at"""
+    updated_at = excluded.updated_at, code = excluded.code, parameters = excluded.parameters"""
 
 _ATTEMPT = (
     "INSERT INTO attempts (destination, signal_id, rule, at, outcome, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 
-_END = """INSERT INTO settled (destination, signal_id, channel, state, reason, settled_at) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (destination, signal_id) DO UPDATE SET state = excluded.state, reason = excluded.reason,
-    settled_at = excluded.settled_at"""
+_END = """INSERT INTO settled (destination, signal_id, channel, state, reason, code, parameters, settled_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (destination, signal_id) DO UPDATE SET state = excluded.state, reason = excluded.reason, code = excluded.code,
+    parameters = excluded.parameters, settled_at = excluded.settled_at"""
 
 _GONE = "DELETE FROM deliveries WHERE destination = ? AND signal_id = ? AND claim = ?"
 
-_RELEASE = """UPDATE deliveries SET state = ?, reason = ?, due_at = ?, claim = NULL, claimed_until = 0
+_RELEASE = """UPDATE deliveries SET state = ?, reason = ?, code = ?, parameters = ?, due_at = ?, claim = NULL, claimed_until = 0
 WHERE destination = ? AND signal_id = ? AND claim = ?"""
 
 
@@ -277,13 +291,18 @@ def settle(connection: Connection, batch: ClaimedBatch, what: Settlement, now: i
     )
     ends = [one for one in what.endings if one.signal_id in ours]
     _many(connection, _GONE, [(to, one.signal_id, by) for one in ends])
-    _many(connection, _END, [(to, e.signal_id, e.channel, e.state, plain(e.reason), now) for e in ends])
+    _many(connection, _END, [(to, e.signal_id, e.channel, e.state, *why(e.reason), now) for e in ends])
     _many(
         connection,
         _RELEASE,
-        [(r.state, plain(r.reason), r.due_at, to, r.signal_id, by) for r in what.releases if r.signal_id in ours],
+        [(r.state, *why(r.reason), r.due_at, to, r.signal_id, by) for r in what.releases if r.signal_id in ours],
     )
     return len(ends), len(touched) - len(ours)
+
+
+def why(reason: str) -> tuple[str, str, str]:
+    """The columns of a reason: its text, code and parameters."""
+    return (plain(reason), code_of(reason), packed(reason)) if reason else ("", "", "")
 
 
 def put_writes(connection: Connection, destination: str, rows: Iterable[tuple[str, WriteRow]], now: int) -> None:
@@ -307,6 +326,8 @@ def put_writes(connection: Connection, destination: str, rows: Iterable[tuple[st
                 row.due_at,
                 row.stale_once,
                 now,
+                code_of(row.reason),
+                packed(row.reason),
             )
             for signal_id, row in rows
         ],

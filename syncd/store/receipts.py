@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, select, update
 
 from syncd.store.engine import millis, moment
 from syncd.store.journal.encoding import plain
@@ -97,21 +97,22 @@ class Receipts:
         """Another `ttl` from now for a slow fetch; False when the claim is gone."""
         return self._change(due, {"claimed_until": now_of(self._store) + round(ttl.total_seconds() * 1000)})
 
-    def postpone(self, due: Due, at: datetime, *, error: str = "") -> bool:
+    def postpone(self, due: Due, at: datetime, *, error: str = "", code: str = "") -> bool:
         """Not yet, or not now (throttled): due again at `at`, and no attempt is counted. A hint merged meanwhile stays due
-        at its own time. False when the claim is gone."""
-        return self._give_back(due, at, {"error": plain(error)})
+        at its own time. `code`: the failure class, lower-case. False when the claim is gone."""
+        return self._give_back(due, at, {"error": plain(error), "code": code})
 
-    def hurry(self, source: str, reasons: Sequence[str]) -> int:
-        """Makes what waits for a reason that begins so due at once; how many."""
-        waiting = or_(*(receipts.c.error.startswith(f"{reason}:", autoescape=True) for reason in reasons))
+    def hurry(self, source: str, codes: Sequence[str]) -> int:
+        """Makes what waits after failures of these classes due at once; how many."""
+        waiting = receipts.c.code.in_(codes)
         where = (receipts.c.source == source, receipts.c.state == "pending", receipts.c.not_before > 0, waiting)
         statement = update(receipts).where(*where).values(not_before=0)
         return self._store.apply(lambda connection: connection.execute(statement).rowcount)
 
-    def fail(self, due: Due, error: str, next_at: datetime) -> bool:
+    def fail(self, due: Due, error: str, next_at: datetime, *, code: str = "") -> bool:
         """A failed attempt: due again at `next_at`."""
-        return self._give_back(due, next_at, {"error": plain(error), "attempts": receipts.c.attempts + 1})
+        values = {"error": plain(error), "code": code, "attempts": receipts.c.attempts + 1}
+        return self._give_back(due, next_at, values)
 
     def quarantine(self, due: Due, error: str) -> bool:
         """It cannot be understood, or has failed too often: kept for an operator. A hint merged meanwhile is tried first."""

@@ -43,6 +43,7 @@ receipts = Table(
     Column("not_before", Millis, nullable=False),  # when it is due (0: at once)
     Column("attempts", Integer, nullable=False, default=0),
     Column("error", Text, nullable=False, default=""),
+    Column("code", String(60), nullable=False, default="", server_default=""),  # the failure class, lower-case
     Column("version", Integer, nullable=False, default=0),  # a hint merged while being fetched is fetched again
     Column("claim", Id),  # claim id of the worker that is fetching it
     Column("claimed_until", Millis, nullable=False, default=0),
@@ -82,6 +83,8 @@ deliveries = Table(
     Column("channel", Name, nullable=False),
     Column("state", String(8), nullable=False),  # pending | held
     Column("reason", Text, nullable=False, default=""),
+    Column("code", String(60), nullable=False, default="", server_default=""),  # of the reason: syncd.texts.reasons
+    Column("parameters", Text, nullable=False, default="", server_default=""),  # of the reason, as JSON
     Column("live", Boolean, nullable=False),  # by webhook or scheduled poll, and within live_within
     Column("old", Boolean, nullable=False, default=False),  # may be older than our store (backfill, replay): look first
     Column("priority", Integer, nullable=False),  # 0 live, 1 backfill/import/replay: live goes first
@@ -102,6 +105,8 @@ settled = Table(
     Column("channel", Name, nullable=False),
     Column("state", String(12), nullable=False),  # delivered | skipped | dead | discarded | unconfirmed
     Column("reason", Text, nullable=False, default=""),
+    Column("code", String(60), nullable=False, default="", server_default=""),  # of the reason: syncd.texts.reasons
+    Column("parameters", Text, nullable=False, default="", server_default=""),  # of the reason, as JSON
     Column("settled_at", Millis, nullable=False),
     PrimaryKeyConstraint("signal_id", "destination"),
     Index("settled_state", "destination", "state", "channel"),
@@ -120,6 +125,8 @@ writes = Table(
     # pending | sending | doubt | held | written | skipped | dead | discarded | unconfirmed
     Column("state", String(12), nullable=False),
     Column("reason", Text, nullable=False, default=""),
+    Column("code", String(60), nullable=False, default="", server_default=""),  # of the reason: syncd.texts.reasons
+    Column("parameters", Text, nullable=False, default="", server_default=""),  # of the reason, as JSON
     Column("crm_id", String(100), nullable=False, default=""),
     Column("attempts", Integer, nullable=False, default=0),
     Column("sent_at", Millis, nullable=False, default=0),  # when the last try left, committed before it leaves
@@ -161,6 +168,8 @@ people = Table(
     # records have their phone number: see reason)
     Column("state", String(10), nullable=False, default="known"),
     Column("reason", Text, nullable=False, default=""),
+    Column("code", String(60), nullable=False, default="", server_default=""),  # of the reason: syncd.texts.reasons
+    Column("parameters", Text, nullable=False, default="", server_default=""),  # of the reason, as JSON
     Column("attempts", Integer, nullable=False, default=0),
     Column("sent_at", Millis, nullable=False, default=0),
     Column("checked_at", Millis, nullable=False),
@@ -245,6 +254,7 @@ lanes = Table(
     Column("destination", Name, primary_key=True),
     Column("paused_until", Millis, nullable=False, default=0),
     Column("reason", Text, nullable=False, default=""),
+    Column("code", String(60), nullable=False, default="", server_default=""),  # of the reason: syncd.texts.reasons
     Column("failures", Integer, nullable=False, default=0),  # consecutive failed calls, for the breaker
     Column("state", LargeBinary, nullable=False, default=b""),  # pacing's own document
     Column("updated_at", Millis, nullable=False),
@@ -307,6 +317,7 @@ source_health = Table(
     Column("failures", Integer, nullable=False, default=0),
     Column("next_at", Millis, nullable=False, default=0),
     Column("error", Text, nullable=False, default=""),
+    Column("code", String(60), nullable=False, default="", server_default=""),  # the failure class, lower-case
 )
 
 notices = Table(

@@ -15,12 +15,12 @@ MINUTE = timedelta(minutes=1)
 
 
 def source(**values: Any) -> dict[str, Any]:
-    return {"source": "inbox", "error": "", "failures": 0, "last_ok": NOW, **values}
+    return {"source": "inbox", "error": "", "code": "", "failures": 0, "last_ok": NOW, **values}
 
 
 def destination(**values: Any) -> dict[str, Any]:
     well = {"destination": "crm", "configured": True, "pending": 0, "held": 0, "dead": 0, "unconfirmed": 0, "fault": ""}
-    return {**well, "paused_until": None, "reason": "", "stopped": False, "failures": 0, **values}
+    return {**well, "paused_until": None, "reason": "", "code": "", "stopped": False, "failures": 0, **values}
 
 
 WELL = StatusFacts(
@@ -39,13 +39,15 @@ SOON = NOW + 5 * MINUTE
 STATES: dict[str, tuple[dict[str, Any], str, str]] = {
     "source failing": ({"sources": [source(failures=3, error="Transient: no route")]}, "failing (3", "journalctl -u syncd"),
     "source misconfigured": (
-        {"sources": [source(failures=1, error="Misconfigured: password")]}, "password", "systemctl reload syncd"),
-    "source signed out": ({"sources": [source(failures=1, error="AuthExpired: x")]}, "AuthExpired", "reload syncd"),
+        {"sources": [source(failures=1, code="misconfigured", error="Misconfigured: password")]},
+        "password", "systemctl reload syncd"),
+    "source signed out": (
+        {"sources": [source(failures=1, code="authexpired", error="AuthExpired: x")]}, "AuthExpired", "reload syncd"),
     "source needs a sign-in": (
-        {"sources": [source(failures=1, error="Misconfigured: sign_in: nobody has; run: syncd auth inbox")]},
+        {"sources": [source(failures=1, code="sign_in", error="Misconfigured: sign_in: nobody has; run: syncd auth inbox")]},
         "nobody has", "run: syncd auth inbox"),
     "destination needs a sign-in": (
-        {"destinations": [destination(paused_until=SOON, reason="nobody has; run: syncd auth crm", stopped=True)]},
+        {"destinations": [destination(paused_until=SOON, reason="no; run: syncd auth crm", code="sign_in", stopped=True)]},
         "run: syncd auth crm", "resumes automatically after that"),
     "webhook dropped": ({"dropped": {"desk": "its webhook is gone"}}, "source desk", "its webhook is gone"),
     "verified amiss": (
@@ -63,7 +65,7 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
         {"destinations": [destination(paused_until=SOON, reason="INVALID_LOGIN", stopped=True)]},
         "INVALID_LOGIN", "systemctl reload syncd"),
     "quota": (
-        {"destinations": [destination(paused_until=SOON, reason="our share of the daily allowance is used: 5 of 5")]},
+        {"destinations": [destination(paused_until=SOON, reason="our share is used: 5 of 5", code="our_share_used")]},
         "5 of 5", "raise `quota:`"),
     "rule held": ({"destinations": [destination(fault="3 held: No such field X")]}, "No such field X", "fix the mapping"),
     "dead": ({"destinations": [destination(dead=2)]}, "2 dead", "syncd dead retry --all"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "syncd"
-MOST_TOP_LEVEL = 30
+MOST_TOP_LEVEL = 31
 
 
 def module_name(path: Path) -> str:

@@ -161,7 +161,7 @@ def _minter(grant: str, accounts_url: str, auth: ZohoAuth, context: Context) -> 
         now = clock()
         refresh = auth.configured or (held.refresh if held else "")
         if not refresh:
-            raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code=NOBODY)
+            raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code=NOBODY, sign_in=True)
         spent = _spent(held, now)
         blocked_until = _BLOCKED.get(grant, now)
         if len(spent) >= MOST_TOKENS:
@@ -176,7 +176,7 @@ def _minter(grant: str, accounts_url: str, auth: ZohoAuth, context: Context) -> 
             raise
         except Misconfigured as error:
             if error.code in _ENDED and not auth.configured:
-                raise Misconfigured(f"{error.message}; run: syncd auth {name}", code=error.code) from None
+                raise Misconfigured(f"{error.message}; run: syncd auth {name}", code=error.code, sign_in=True) from None
             raise
         minted = ",".join(f"{moment.timestamp():.0f}" for moment in [*spent, now])
         extra = {**token.extra, "minted": minted}

@@ -68,8 +68,8 @@ class ByToken:
         self._tokens = context.tokens
         self._grant = grant_of(settings, context.name)
         self._mint = minter(settings, context.name, context.clock, context.refusals)
-        by_app = settings.auth is not None and settings.auth.flow == "client_credentials"
-        self._remedy = _REMEDY[by_app].format(name=context.name)
+        self._by_app = settings.auth is not None and settings.auth.flow == "client_credentials"
+        self._remedy = _REMEDY[self._by_app].format(name=context.name)
 
     def prepare(self, refused: str) -> str:
         return self._tokens.token(self._grant, self._mint, refused=refused).access
@@ -92,6 +92,7 @@ class ByToken:
                 f"{where}: the server refuses a fresh token too ({reply.error or failure.code or 'no reason given'}); "
                 f"{self._remedy}",
                 code="token_refused",
+                sign_in=not self._by_app,
             ) from None
         return True
 

@@ -48,6 +48,7 @@ _REMEDIES = {
     "interaction_required": _AGAIN,
     "consent_required": _AGAIN,
 }
+_SIGN_IN = frozenset(word for word, remedy in _REMEDIES.items() if remedy.endswith(_AGAIN))
 _LATER = frozenset({"temporarily_unavailable", "server_error"})
 _SLOWER = frozenset({"slow_down", "AADSTS50196", "AADSTS90055", "rate_limit_exceeded"})
 _PAUSE = 300.0
@@ -114,7 +115,7 @@ def _refresh_token(auth: ImapAuth, held: Token | None, name: str) -> str:
     first = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
     newest = (held.refresh if held else "") or first
     if not newest:
-        raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code="sign_in")
+        raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code="sign_in", sign_in=True)
     return newest
 
 
@@ -153,10 +154,11 @@ def _refusal(said: dict[str, Any], status: int, name: str) -> Failure:
     words = [each for each in (number, word) if each]
     if _SLOWER.intersection(words):
         return RateLimited("the token endpoint asks for a pause", code=words[0], retry_after=_PAUSE)
-    remedy = next((_REMEDIES[each] for each in words if each in _REMEDIES), "")
-    if remedy and word not in _LATER:
+    word_known = next((each for each in words if each in _REMEDIES), "")
+    if word_known and word not in _LATER:
         said_text = f" ({shorten(one_line(text.partition('Trace ID')[0]), 160)})" if text else ""
-        return Misconfigured(f"no access token: {remedy.format(name=name)}{said_text}", code=words[0])
+        remedy = _REMEDIES[word_known].format(name=name)
+        return Misconfigured(f"no access token: {remedy}{said_text}", code=words[0], sign_in=word_known in _SIGN_IN)
     return Transient(
         f"the token endpoint gave no token (HTTP {status})",
         code=words[0] if words else str(status),

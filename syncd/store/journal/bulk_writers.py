@@ -38,6 +38,7 @@ HOT = {
         "channel": "text",
         "state": "text",
         "reason": "text",
+        "code": "text",
         "settled_at": "bigint",
     },
 }

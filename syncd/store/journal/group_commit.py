@@ -19,6 +19,7 @@ from syncd.store.journal.encoding import EntryPart, NewSignalRows, Prepared, onl
 from syncd.store.journal.entries import Committed, FenceLost, Outcome, StoreUnavailable
 from syncd.store.journal.sqlite_fast_path import insert_new
 from syncd.store.leases import still_held
+from syncd.texts.reasons import code_of
 
 if TYPE_CHECKING:
     from syncd.store.database import Database
@@ -192,7 +193,7 @@ def _write_arrivals(writer: BulkWriter, accepted: Sequence[Prepared]) -> tuple[d
             tally[seed.destination, row.channel] += 1
             head = (seed.destination, row.id, row.channel)
             if seed.skipped:
-                settled.append((*head, "skipped", seed.skipped, row.received_at))
+                settled.append((*head, "skipped", str(seed.skipped), code_of(seed.skipped), row.received_at))
             else:
                 at = row.received_at
                 deliveries.append((*head, "pending", "", seed.live, seed.old, rows.priority, at, at, 0))

@@ -19,6 +19,7 @@ from syncd.store.engine import is_row_fault
 from syncd.store.journal.bulk_writers import HOT, SQLITE_UPSERTS
 from syncd.store.journal.encoding import NewSignalRows, Prepared, SignalRow
 from syncd.store.journal.entries import InitialDelivery
+from syncd.texts.reasons import code_of
 
 if TYPE_CHECKING:
     from syncd.store.database import Database
@@ -45,7 +46,7 @@ def _setup() -> tuple[str, ...]:
         f"{_seed(0)}, NEW.id, NEW.channel, 'pending', '', {_seed(1)}, {_seed(2)}, NEW.priority, "
         "NEW.received_at, NEW.received_at, 0"
     )
-    skipped = f"{_seed(0)}, NEW.id, NEW.channel, 'skipped', {_seed(3)}, NEW.received_at"
+    skipped = f"{_seed(0)}, NEW.id, NEW.channel, 'skipped', {_seed(3)}, {_seed(4)}, NEW.received_at"
     tally = _upsert("tally", f"SELECT {_seed(0)}, NEW.channel, 1 FROM json_each(NEW.seeds)")  # noqa: S608
     heard = _upsert("heard", "SELECT NEW.source, 0, NEW.received_at, 0, 0, ''")
     return (
@@ -108,7 +109,8 @@ def _row(arrival: NewSignalRows, documents: dict[int, str]) -> tuple[Any, ...]:
 
 
 def _document(seeds: tuple[InitialDelivery, ...]) -> str:
-    return msgspec.json.encode([(seed.destination, seed.live, seed.old, seed.skipped) for seed in seeds]).decode()
+    parts = [(one.destination, one.live, one.old, str(one.skipped), code_of(one.skipped)) for one in seeds]
+    return msgspec.json.encode(parts).decode()
 
 
 @cache

@@ -20,9 +20,11 @@ from syncd.signals import Person
 from syncd.store import Store
 from syncd.store.engine import WRITES, make_engine, parse_url
 from syncd.store.journal.entries import JournalEntry, NewSignal
+from syncd.store.lanes import people
 from syncd.store.queries import Filter, newest
 from syncd.store.revisions import HEAD, SCRIPTS, db_info, upgrade
 from syncd.store.schema import metadata
+from syncd.texts.reasons import Reason
 from tests.entries import CRM, a_signal
 
 OPEN = "import sys; from syncd.store import Store; Store.open(sys.argv[1]).close(); print('alembic' in sys.modules)"
@@ -90,6 +92,24 @@ def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(e
         operations.drop_index("people_record", "people")
         for name in ("name", "by_number", "owner", "account_object", "deal", "deal_object"):
             operations.drop_column("people", name)
+        for table in ("writes", "settled", "deliveries", "people"):
+            operations.drop_column(table, "parameters")
+        for table in ("writes", "settled", "deliveries", "people", "lanes", "source_health", "receipts"):
+            operations.drop_column(table, "code")
+        connection.execute(
+            text(
+                "INSERT INTO people (destination, identity, role, account, crm_id, object, state, reason, "
+                "attempts, sent_at, checked_at) VALUES ('crm', 'phone:+84912345678', '', '', '', '', 'creating', "
+                "'as email:jo@example.com', 0, 0, 0)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO writes (destination, signal_id, rule, key, object, kind, state, reason, crm_id, "
+                "attempts, sent_at, due_at, stale_once, updated_at) VALUES ('crm', 's', 'fill', 'k', 'Lead', 'upsert', "
+                "'skipped', 'their record is a Contact, not a Lead', '', 0, 0, 0, FALSE, 0)"
+            )
+        )
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
     with Store.open(empty_url) as store:
@@ -97,6 +117,14 @@ def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(e
         assert [one.signal.id for one in newest(store, Filter(person="jo@example.com"))] == [a_signal("1").id]
         with store.read() as connection:
             assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+            alias = people(connection, "crm", ["phone:+84912345678"])["phone:+84912345678"].reason
+            codes = connection.execute(text("SELECT code FROM writes")).scalars().all()
+        assert isinstance(alias, Reason)
+        assert (alias.code, alias.parameters, codes) == (
+            "alias",
+            {"identity": "email:jo@example.com"},
+            ["another_object"],
+        )
 
 
 def test_a_newer_database_is_refused_in_one_line(store_url: str) -> None:

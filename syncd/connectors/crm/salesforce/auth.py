@@ -79,7 +79,7 @@ def minter(settings: SalesforceSettings, context: Context, http: HttpClient) -> 
 
     def mint(held: Token | None) -> Token:
         if settings.signed_in and not (held and held.refresh):
-            raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code=NOBODY)
+            raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code=NOBODY, sign_in=True)
         form = _form(settings, held, clock())
         try:
             answer = http.request("POST", TOKEN_PATH, form=form, write=True)
@@ -89,7 +89,7 @@ def minter(settings: SalesforceSettings, context: Context, http: HttpClient) -> 
             failure = token_failure(answer, clock())
             if settings.signed_in and failure.code == "invalid_grant" and isinstance(failure, Misconfigured):
                 raise Misconfigured(
-                    f"the sign-in has ended ({failure.message}); run: syncd auth {name}", code="sign_in"
+                    f"the sign-in has ended ({failure.message}); run: syncd auth {name}", code=NOBODY, sign_in=True
                 )
             raise failure
         return _token(answer, held)

@@ -40,7 +40,8 @@ class ZohoClient:
         self._maximum = settings.daily_credits
         accounts = settings.accounts
         again = f"make a refresh token that has it, with {SCOPES}"
-        self._sign_in = again if settings.auth.configured else f"run: syncd auth {context.name}"
+        self._configured = settings.auth.configured
+        self._sign_in = again if self._configured else f"run: syncd auth {context.name}"
         self._http = HttpClient(
             api_base(settings.base_url or "", settings.centre.crm),
             bearer=bearer(context, accounts, settings.auth, kind="zoho"),
@@ -112,7 +113,7 @@ class ZohoClient:
         self._book(cost)
         if response.status in (401, 403) and read_error(parsed(response) or {}).code == NO_SCOPE:
             text = f"the sign-in lacks the scope {scope_of(method, path)}; {self._sign_in}"
-            raise Misconfigured(text, code=NO_SCOPE)
+            raise Misconfigured(text, code=NO_SCOPE, sign_in=not self._configured)
         remaining = response.headers.get(REMAINING, "")
         if self._maximum and remaining.isdecimal():
             used = max(0.0, self._maximum - float(remaining))

@@ -1,0 +1,1 @@
+"""Texts that users read, as codes with parameters: why something is as it is (`reasons`)."""
