@@ -7,7 +7,7 @@ did nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -122,6 +122,11 @@ class ErrorTable:
         except (Ambiguous, Transient):
             return [VendorError(message="an answer that is not JSON")]
 
+    @property
+    def listed(self) -> Collection[str]:
+        """Every code of the table that is not the beginning of others."""
+        return self._listed.keys()
+
     def meaning(self, error: VendorError) -> Means | None:
         """None: a code that the table does not list."""
         found = self.fields.get((error.code, error.field)) or self._listed.get(error.code)
@@ -145,21 +150,37 @@ class ErrorTable:
     def of_answer(self, answer: Response, now: datetime, *, operation: str = "", of_record: bool = False) -> Failure:
         """What an unsuccessful answer means for the whole call. `operation`: the name of the call, for a limit of it alone;
         `of_record`: the call was about a single record."""
-        error, means = self._decisive(self.said(answer))
-        if means is None and answer.status < 500:
-            means = self.statuses.get(answer.status)
-        wait = answer.retry_after(now)
-        error = replace(error, code=error.code or str(answer.status))
+        said, wait = self.said(answer), answer.retry_after(now)
+        return self.of_errors(
+            said, answer.status, write=answer.write, wait=wait, now=now, operation=operation, of_record=of_record
+        )
+
+    def of_errors(
+        self,
+        errors: Sequence[VendorError],
+        status: int,
+        *,
+        write: bool,
+        wait: float | None = None,
+        now: datetime | None = None,
+        operation: str = "",
+        of_record: bool = False,
+    ) -> Failure:
+        """`of_answer`, of errors that were read from an answer (or from a part of one). `wait`: its Retry-After in seconds."""
+        error, means = self._decisive(errors)
+        if means is None and status < 500:
+            means = self.statuses.get(status)
+        error = replace(error, code=error.code or str(status))
         if means is None:
-            return self._by_family(answer, error, wait)
+            return self._by_family(status, error, wait, write=write)
         if of_record and means.of_record is not None:
             means = replace(means, failure=means.of_record)
         if means.failure is Transient:
             if wait is not None:
                 means = replace(means, failure=RateLimited)
-            elif answer.write and answer.status >= 500 and not means.did_nothing:
+            elif write and status >= 500 and not means.did_nothing:
                 means = replace(means, failure=Ambiguous)
-        return self._failure(error, means, write=answer.write, wait=wait, now=now, operation=operation)
+        return self._failure(error, means, write=write, wait=wait, now=now, operation=operation)
 
     def shape(self, where: str, *, write: bool = False) -> Failure:
         """The failure of a successful answer that is not as documented: the one place where that is worded."""
@@ -174,14 +195,14 @@ class ErrorTable:
                 return error, means
         return (errors[0] if errors else VendorError()), None
 
-    def _by_family(self, answer: Response, error: VendorError, wait: float | None) -> Failure:
+    def _by_family(self, status: int, error: VendorError, wait: float | None, *, write: bool) -> Failure:
         """An answer of which neither code nor status is listed."""
-        status, code = answer.status, error.code
+        code = error.code
         text = self._sentence(f"HTTP {status}" if code == str(status) else "", error)
         if status == 429 or (status == 503 and wait is not None):
             return RateLimited(text, code=code, retry_after=wait)
         if status >= 500:
-            return unclear(text, write=answer.write, code=code)
+            return unclear(text, write=write, code=code)
         if 300 <= status < 400:
             return Misconfigured(f"{text}: the API is at another address; check the URL", code=code)
         if status == 401:

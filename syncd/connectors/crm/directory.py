@@ -250,19 +250,6 @@ def e164(text: str, region: str | None) -> str:
     return ""
 
 
-def listed(value: Any) -> Sequence[Any]:
-    """A list of a vendor's answer; whatever else stands there holds nothing."""
-    return value if isinstance(value, list) else ()
-
-
-def whole(value: Any) -> int:
-    """A count or length of a vendor's answer, 0 where it is not a number."""
-    try:
-        return int(value or 0)
-    except (TypeError, ValueError, OverflowError):
-        return 0
-
-
 def column(row: Row, name: str) -> Any:
     """A column by its name as the mapping spells it: flat or nested (`Owner.Email`), whatever case the CRM answers in."""
     if name in row:

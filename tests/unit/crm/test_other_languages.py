@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from syncd.connectors.crm.salesforce.client import Subrequest, Subresponse
-from syncd.connectors.crm.salesforce.errors import CODES, answer_failure, failure, response_failure
+from syncd.connectors.crm.salesforce.errors import ROWS, answer_failure, failure, response_failure
 from syncd.connectors.crm.zoho.destination import outcome
-from syncd.connectors.crm.zoho.errors import CODES as ZOHO_CODES
+from syncd.connectors.crm.zoho.errors import ROWS as ZOHO_ROWS
 from syncd.errors import Misconfigured, QuotaExhausted, RateLimited, Rejected, Scope, StaleReference, Transient
 from syncd.http.client import Response
 from tests.unit.crm.test_salesforce_errors import NOW
@@ -133,11 +133,11 @@ def test_no_wording_changes_what_a_code_means() -> None:
         "the related id given seems to be invalid",
         "already exists",
     ]
-    for code in CODES:
+    for code in ROWS.listed:
         rows = {type(failure([{"statusCode": code, "message": text}])) for text in texts}
         whole = {type(answer_failure(400, [{"errorCode": code, "message": text}], write=True)) for text in texts}
         assert (len(rows), len(whole)) == (1, 1), code
-    for code in ZOHO_CODES:
+    for code in ZOHO_ROWS.listed:
         for details in ({}, {"api_name": "Subject"}, {"api_name": "Who_Id"}, {"api_name": "Syncd_Key"}):
             for lane in (CREATE, UPSERT):
                 assert len({type(outcome(lane, TASK, error(code, text, **details))) for text in texts}) == 1, code

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connectors.crm.salesforce.errors import CODES, answer_failure, failure, response_failure, token_failure
+from syncd.connectors.crm.salesforce.errors import ROWS, answer_failure, failure, response_failure, token_failure
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -160,7 +160,7 @@ def test_token_endpoint(status: int, error: str, text: str, kind: type[Failure])
 
 
 json = st.recursive(
-    st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=5) | st.sampled_from(sorted(CODES)),
+    st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=5) | st.sampled_from(sorted(ROWS.listed)),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(

@@ -18,7 +18,7 @@ from syncd.connector import Context, Link, Write, WriteKind, Written
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.zoho import Zoho, ZohoSettings
 from syncd.connectors.crm.zoho.destination import outcome
-from syncd.connectors.crm.zoho.errors import CODES, answer_failure, failure, read_error, refuses_token
+from syncd.connectors.crm.zoho.errors import ROWS, answer_failure, failure, read_error, refuses_token
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -75,7 +75,7 @@ def test_every_class_of_the_vendor_page(codes: str, expected: type[Failure]) -> 
         assert meant.code == code
 
 
-@pytest.mark.parametrize("code", sorted(CODES))
+@pytest.mark.parametrize("code", sorted(ROWS.listed))
 def test_every_code_of_the_table_has_a_failure(code: str) -> None:
     for write in (True, False):
         meant = failure(read_error(error(code)), write=write)
@@ -205,7 +205,7 @@ json = st.recursive(
             st.sampled_from(
                 ["code", "details", "message", "status", "id", "api_name", "json_path", "duplicate_record"]
             ),
-            inner | st.sampled_from([*CODES, "success", "error", "$.data[0].Who_Id.id"]),
+            inner | st.sampled_from([*ROWS.listed, "success", "error", "$.data[0].Who_Id.id"]),
             max_size=4,
         )
     ),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from syncd.connector import Link, Write, Written
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.zoho.destination import LookUp, outcome
-from syncd.connectors.crm.zoho.errors import CODES, MULTIPLE, answer_failure, parts
+from syncd.connectors.crm.zoho.errors import MULTIPLE, ROWS, answer_failure, parts
 from syncd.errors import Failure, Misconfigured, QuotaExhausted, Rejected, StaleReference, Transient
 from tests.unit.crm.test_zoho_errors import CREATE, NOW, TASK, UPSERT, error, response
 
@@ -120,7 +120,7 @@ anything = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.fixed_dictionaries(
-            {"code": st.sampled_from([MULTIPLE, *CODES])}, optional={"details": inner, "errors": inner}
+            {"code": st.sampled_from([MULTIPLE, *ROWS.listed])}, optional={"details": inner, "errors": inner}
         )
         | st.fixed_dictionaries({"errors": st.lists(inner, max_size=4)})
     ),

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from syncd.connector import Allowance, Context, Usage
+from syncd.connectors.crm.answers import parsed
 from syncd.connectors.crm.salesforce import auth
-from syncd.connectors.crm.salesforce.errors import answer_failure, parsed, response_failure, usage_of
+from syncd.connectors.crm.salesforce.errors import answer_failure, response_failure, usage_of
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.soql import GET_BYTES, encoded
 from syncd.errors import AuthExpired, Failure, Misconfigured, Rejected, Scope, StaleReference

@@ -34,7 +34,7 @@ from syncd.connectors.crm.salesforce import describe, pack, soql
 from syncd.connectors.crm.salesforce.auth import is_pem, sign_in_of
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.deals import ask_deals, open_deals
-from syncd.connectors.crm.salesforce.errors import WHOLE, answer_failure, failure
+from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
 from syncd.connectors.crm.salesforce.people import PEOPLE, ask
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.setup import Setup
@@ -151,7 +151,7 @@ def _answered(bundle: Bundle, answer: Subresponse) -> Answered:
     """What an answer means for each record of a collection, and what of it is to be sent again."""
     if not answer.ok:
         meant = answer_failure(answer.status, answer.body, write=True, key_field=bundle.target.key_field)
-        absent = meant.code in WHOLE
+        absent = meant.code == ABSENT
         return blame(bundle, _with_place(bundle, meant) if absent else meant, parts=HEAVY, sure=absent)
     rows = answer.body
     if not isinstance(rows, list) or len(rows) != len(bundle.rows):

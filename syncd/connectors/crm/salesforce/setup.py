@@ -16,7 +16,7 @@ from syncd.connectors.crm.queried import is_name
 from syncd.connectors.crm.salesforce import soql
 from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse
 from syncd.connectors.crm.salesforce.describe import describe, user_of
-from syncd.connectors.crm.salesforce.errors import read_error
+from syncd.connectors.crm.salesforce.errors import read_errors
 from syncd.errors import Ambiguous, Misconfigured, QuotaExhausted, Rejected, StaleReference, Transient
 
 ACTIVITY = "Activity"
@@ -158,7 +158,7 @@ class Setup:
             return _SetupRefused(str(refused), refused.code in THERE)
         if answer.ok:
             return answer
-        one = read_error(answer.body[0] if isinstance(answer.body, list) and answer.body else answer.body)
+        one = read_errors(answer.body)[0]
         return _SetupRefused(f"{one.code}: {one.message}".strip(": "), one.code in THERE)
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from syncd.connector import Allowance, Context, Usage
 from syncd.connectors.accounts.zoho import api_base, bearer
+from syncd.connectors.crm.answers import parsed
 from syncd.connectors.crm.zoho import coql
 from syncd.connectors.crm.zoho.errors import (
     NO_SCOPE,
     SCOPES,
     answer_failure,
-    parsed,
     read_error,
     refuses_token,
     scope_of,

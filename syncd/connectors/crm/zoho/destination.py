@@ -34,10 +34,11 @@ from syncd.connectors.crm.sending import Answered, Settled, send_bundles
 from syncd.connectors.crm.zoho import coql, describe, notifications, pack, setup
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
-from syncd.connectors.crm.zoho.errors import ZohoError, ZohoMeaning, failure, parts, together
+from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts, together
 from syncd.connectors.crm.zoho.people import PEOPLE, Search
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
+from syncd.http.error_table import VendorError
 
 TABS: Mapping[str, str] = {
     "Leads": "Leads",
@@ -180,11 +181,11 @@ class Zoho(QueriedCrm):
             ids = self.find(target.object, target.key_field, [writes[place].key for place in nameless])
         except Failure as failed:
             why = f"it is there already; its id could not be looked up: {failed}"
-            outcomes.update((place, Transient(why, code="DUPLICATE_DATA")) for place in nameless)
+            outcomes.update((place, Transient(why, code=DUPLICATE)) for place in nameless)
             return
         for place in nameless:
             before, id_ = outcomes[place], ids.get(writes[place].key, "")
-            unknown = before.otherwise if isinstance(before, LookUp) else Transient(why, code="DUPLICATE_DATA")
+            unknown = before.otherwise if isinstance(before, LookUp) else Transient(why, code=DUPLICATE)
             outcomes[place] = Written(id_, created=False) if id_ else unknown
 
     def check_online(self) -> Iterator[Finding]:
@@ -231,24 +232,28 @@ def outcome(target: Target, write: Write, row: Any) -> Outcome:
     return there[0] if there else together([one for one in meant if isinstance(one, Failure)])
 
 
-def _meaning(target: Target, write: Write, one: ZohoError) -> Outcome:
+def _meaning(target: Target, write: Write, one: VendorError) -> Outcome:
     """What one error of a row means."""
     if write.id and one.code.startswith("ALREADY_"):
         return Written(write.id, created=False)
-    if one.meaning is ZohoMeaning.DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
+    if one.code == DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
         return _duplicate_key(target, one)
-    if one.meaning is ZohoMeaning.DUPLICATE and write.key_field and not one.field and target.method is Method.CREATE:
-        return LookUp(one.text, code=one.code, otherwise=failure(one))
-    if one.meaning is ZohoMeaning.DUPLICATE and one.existing:
+    if one.code == DUPLICATE and write.key_field and not one.field and target.method is Method.CREATE:
+        return LookUp(one.message, code=one.code, otherwise=failure(one))
+    if one.code == DUPLICATE and one.existing:
         # An account may keep email addresses unique across Leads and Contacts: the record may be in another module.
         holders = tuple((module or target.object, id_) for module, id_ in one.existing)
         named = ", ".join(f"{module} {id_}" for module, id_ in holders)
-        return Rejected(f"{one.text}: {named} has this {one.field}", code=one.code, field=one.field, existing=holders)
+        return Rejected(
+            f"{one.message}: {named} has this {one.field}", code=one.code, field=one.field, existing=holders
+        )
     if one.code == "INVALID_DATA" and _link_of(write, one.field):
-        return StaleReference(one.text, code=one.code, field=_link_of(write, one.field))
+        return StaleReference(one.message, code=one.code, field=_link_of(write, one.field))
     if one.code == "INVALID_DATA" and not one.field and (write.id or any(link.id for link in write.links.values())):
         # Zoho names the field of a wrong value; without a field it is the id of the record or of its link that is refused.
-        return StaleReference(f"{one.text} (Zoho names no field: the id of the record or of its link)", code=one.code)
+        return StaleReference(
+            f"{one.message} (Zoho names no field: the id of the record or of its link)", code=one.code
+        )
     return failure(one)
 
 
@@ -268,14 +273,14 @@ def _created(target: Target, row: Mapping[str, Any]) -> bool | None:
     return target.method is Method.CREATE
 
 
-def _duplicate_key(target: Target, one: ZohoError) -> Outcome:
+def _duplicate_key(target: Target, one: VendorError) -> Outcome:
     """Our own key is taken. By an insert: done before. By an upsert: Zoho found the record and will not update it, since it
     was converted meanwhile (or changed at this very moment): the person has another record now."""
     if target.method is Method.CREATE:
         return Written(one.existing[0][1] if one.existing else "", created=False)
     if target.object == "Leads":
-        return StaleReference(f"{one.text}: a lead with this key was converted or deleted", code=one.code)
-    return Transient(one.text, code=one.code)
+        return StaleReference(f"{one.message}: a lead with this key was converted or deleted", code=one.code)
+    return Transient(one.message, code=one.code)
 
 
 def _link_of(write: Write, field: str) -> str:

@@ -67,7 +67,7 @@ def _outcome(row: Any) -> Outcome:
         return Written("", created=True)
     told = parts(row)
     fields = {one.field for one in told}
-    text = "; ".join(one.text for one in told)
+    text = "; ".join(one.message for one in told)
     if NAMESPACE in fields:
         message = f"{text}; is there such a signal in Setup, SalesSignals?"
         return Misconfigured(message, code=told[0].code, scope=Scope.RULE, field=NAMESPACE)

@@ -1,0 +1,52 @@
+"""Reading a CRM's answers, which may hold anything: a list, a number, a body that is not JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
+from syncd.http.client import Response
+from syncd.http.error_table import ErrorTable, VendorError
+
+
+def listed(value: Any) -> Sequence[Any]:
+    """A list of a vendor's answer; whatever else stands there holds nothing."""
+    return value if isinstance(value, list) else ()
+
+
+def whole(value: Any) -> int:
+    """A count or length of a vendor's answer, 0 where it is not a number."""
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def parsed(response: Response) -> Any:
+    """The JSON of an answer, None when it has none."""
+    try:
+        return response.json()
+    except (Ambiguous, Transient):
+        return None
+
+
+def refusal(
+    table: ErrorTable,
+    errors: Sequence[VendorError],
+    status: int,
+    *,
+    write: bool,
+    wait: float | None = None,
+    now: datetime | None = None,
+) -> Failure:
+    """What the refusal of a whole request means. A status that is about the request itself (3xx, 429, 5xx) counts before what
+    its body says, unless that is a limit, or that nothing was done: whoever answers so need not have understood the request, or
+    may have carried it out."""
+    means = next((means for one in errors if (means := table.meaning(one))), None)
+    plain = 400 <= status < 500 and status != 429
+    if plain or (means and (means.did_nothing or means.failure in (RateLimited, QuotaExhausted))):
+        return table.of_errors(errors, status, write=write, wait=wait, now=now)
+    said = "; ".join(f"{one.code}: {one.message}".strip(": ") for one in errors)
+    return table.of_errors([VendorError(message=said)], status, write=write, wait=wait, now=now)
