@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -252,7 +253,8 @@ def own_grant(kind: str, name: str, *parts: str) -> tuple[str, ...]:
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """A webhook at the vendor, of any receiver. `ours`: it points at this source's address. `state`: as the vendor says.
-    `active`: the vendor calls it. `note`: what the operator still has to do for it, "" for nothing."""
+    `active`: the vendor calls it. `note`: what the operator still has to do for it, "" for nothing. `expires_at` (UTC): until
+    when, None for one that does not expire."""
 
     id: str
     url: str
@@ -262,6 +264,21 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     active: bool = True
     note: str = ""
     details: dict[str, Any] = {}
+    expires_at: datetime | None = None
+
+
+class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
+    """What `subscribe` leaves: all webhooks that point at this source. `remember`: secrets that belong to them, by keys of the
+    connector's own; they replace those that are kept, encrypted, and `Context.recall` gives them back."""
+
+    there: Sequence[Subscription]
+    remember: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Without the secrets."""
+        return f"Subscribed(there={self.there!r})"
+
+    __str__ = __repr__
 
 
 @runtime_checkable
@@ -273,9 +290,17 @@ class Subscribable(Protocol):
 
     def subscriptions(self) -> Sequence[Subscription]: ...
 
-    def subscribe(self, *, force: bool = False) -> Sequence[Subscription]: ...
+    def subscribe(self, *, force: bool = False) -> Subscribed: ...
 
     def unsubscribe(self, id: str) -> None: ...
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """A Subscribable whose subscriptions expire. `renew` prolongs one and returns it with its new `expires_at`; None: the vendor
+    does not know it any more, and it is made again by `subscribe`. Raises a Failure, and is then asked again before the end."""
+
+    def renew(self, id: str) -> Subscription | None: ...
 
 
 # ------------------------------------------------------------------------------------------------------------- idle

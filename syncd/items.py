@@ -46,6 +46,7 @@ def each_item(
     misfits: list[UnparsedItem] = []
     remember: dict[str, str | None] = {}
     dropped: dict[str, int] = {}
+    poll_now = False
     wrong: list[tuple[T, str]] = []
     for index, item in enumerate(items):
         where = f"{name} {index} of {len(items)}" if len(items) > 1 else f"the {name}"
@@ -61,10 +62,11 @@ def each_item(
             hints += made.hints
             misfits += made.misfits
             remember |= made.remember
+            poll_now = poll_now or made.poll_now
             _add(dropped, made.dropped)
     if wrong:
         misfits += _misfits(request, items, wrong, alone)
-    return Batch(signals, hints, None, remember, dropped, misfits)
+    return Batch(signals, hints, None, remember, dropped, misfits, poll_now=poll_now)
 
 
 def _misfits(

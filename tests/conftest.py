@@ -34,6 +34,7 @@ def _as_a_new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     monkeypatch.setattr(known_secrets, "_kept", {})
+    monkeypatch.setattr(known_secrets, "_from_vendors", {})
     monkeypatch.setattr(known_secrets, "_passing", type(known_secrets._passing)())
     yield
     structlog.reset_defaults()

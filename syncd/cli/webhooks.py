@@ -39,7 +39,7 @@ def webhooks_register(
     For a vendor without an API for it, prints the address to paste there. syncd must be running and reachable: vendors try
     the address.
     """
-    from syncd.store import subscriptions
+    from syncd.intake.subscriptions import keep_subscribed
 
     here = session(context)
     with _vendor(here, source) as (store, made):
@@ -53,9 +53,9 @@ def webhooks_register(
             what = "points at this source already" if ours else "would be pointed at"
             here.out.say(f"{source}: the vendor {what}: {here.settings.webhook_url(source)}")
             return
-        found = made.subscribe(force=force)
-        subscriptions.register(store, source, [one.id for one in found])
-    _show(here, found)
+        subscribed = made.subscribe(force=force)
+        keep_subscribed(store, source, subscribed, store.clock())
+    _show(here, subscribed.there)
     here.out.say(f"{source}: the vendor calls {here.settings.webhook_url(source)}")
 
 
@@ -100,9 +100,26 @@ def webhooks_remove(
             return
         for each in ours:
             made.unsubscribe(each)
-        left = [each for each in subscriptions.registered(store, source) if each not in ours and each != id]
-        subscriptions.register(store, source, left if id else ())
+        kept = [one for one in subscriptions.registrations(store, source) if one.id not in (*ours, id)]
+        subscriptions.register(store, source, kept if id else ())
     here.out.say(f"{len(ours)} removed" if ours else "no webhook points here")
+
+
+@webhooks_app.command("forget")
+def webhooks_forget(context: typer.Context, source: Source) -> None:
+    """Forgets the secret that the vendor sent to verify its webhooks.
+
+    The next one that a handshake brings is kept: for a webhook that was made anew on the vendor's pages. Until then the source's
+    webhooks are refused.
+    """
+    from syncd.store.vendor_secrets import announce
+
+    here = session(context)
+    known_name("source", source, list(here.settings.sources))
+    with here.store() as store:
+        count = store.vendor_secrets.forget(source)
+        announce(store, source)
+    here.out.say(f"{source}: {count} forgotten" if count else f"{source}: the vendor gave no secret")
 
 
 @contextmanager

@@ -121,10 +121,11 @@ def _no_memory(keys: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Context:
-    """What the daemon lends a connector. `recall(keys)` reads the connector's own committed `Batch.remember` values
-    (absent keys are absent in the answer). `webhook_url` is the public URL of this source's endpoint, "" if none is
-    configured. `region` is ISO 3166 alpha-2 or None. `directory`: where the configuration file is; `beside` anchors the paths in
-    its keys there. `refusals`: whoever signs in with a secret that hosts lock accounts over asks it around each try."""
+    """What the daemon lends a connector. `recall(keys)` reads the connector's own committed `Batch.remember`, `Reply.remember`
+    and `Subscribed.remember` values (absent keys are absent in the answer). `webhook_url` is the public URL of this source's
+    endpoint, "" if none is configured. `region` is ISO 3166 alpha-2 or None. `directory`: where the configuration file is;
+    `beside` anchors the paths in its keys there. `refusals`: whoever signs in with a secret that hosts lock accounts over asks
+    it around each try."""
 
     name: str
     tokens: TokenStore

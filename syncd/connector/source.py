@@ -27,7 +27,8 @@ class Batch:
     """What one step of a source saw, committed as one: signals, hints, the new cursor (`state`, None: unchanged) and
     what to `remember` (value None forgets the key). `dropped` counts, by reason, items that were read but are not signals;
     `misfits` are pieces that could not be understood: each goes into quarantine alone, its neighbours pass. `formerly`: id of a
-    signal -> the one that an earlier version gave it."""
+    signal -> the one that an earlier version gave it. `poll_now`: the vendor said that something changed, but not what: the
+    source is polled, on whichever machine reads it, after this batch is durable."""
 
     signals: Sequence[Signal] = ()
     hints: Sequence[Hint] = ()
@@ -36,6 +37,7 @@ class Batch:
     dropped: Mapping[str, int] = field(default_factory=dict)
     misfits: Sequence[UnparsedItem] = ()
     formerly: Mapping[UUID, FormerId] = field(default_factory=dict)
+    poll_now: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer to a vendor's handshake."""
+    """An answer to a vendor's handshake. `remember`: secrets that the vendor gave with it, by keys of the connector's own.
+    They are kept encrypted before the answer is sent, `Context.recall` gives them back, and the verifier is built again. A
+    handshake is not authentic: where another value is kept under one of the keys, this one is refused (401)."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    remember: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ class Verifier(Protocol):
 @runtime_checkable
 class WebhookSource(Protocol):
     """Receives a vendor's calls. `handshake` answers probes that carry no event (it is asked first, before
-    verification; for a POST too) or returns None. `verifier` is built once. `parse` is pure: no I/O, no clock but
+    verification; for a POST too) or returns None. `verifier` is built with the source, and again when secrets that it
+    may recall have changed; it must be buildable without them. `parse` is pure: no I/O, no clock but
     `request.received_at`; it raises `Malformed` for what it cannot understand."""
 
     def handshake(self, request: Request) -> Reply | None: ...

@@ -145,6 +145,7 @@ def admit(
         fence=fence,
         fetched=fetched,
         job=job,
+        poll_now=batch.poll_now,
     )
 
 
@@ -159,6 +160,7 @@ def empty(entry: JournalEntry) -> bool:
         or entry.state is not None
         or entry.fetched
         or entry.job
+        or entry.poll_now
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -229,14 +229,7 @@ def _parse(source: object, request: Request) -> Batch:
     if not isinstance(source, WebhookSource):
         raise Malformed("its source is not a webhook source (any more)")
     batch = source.parse(request)
-    return Batch(
-        [msgspec.structs.replace(signal, route=Route.WEBHOOK) for signal in batch.signals],
-        batch.hints,
-        batch.state,
-        batch.remember,
-        batch.dropped,
-        batch.misfits,
-    )
+    return replace(batch, signals=[msgspec.structs.replace(one, route=Route.WEBHOOK) for one in batch.signals])
 
 
 def retry_quarantined(store: Store, fetches: Fetches, ids: Sequence[str] = ()) -> int:

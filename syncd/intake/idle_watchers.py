@@ -17,15 +17,14 @@ import structlog
 
 from syncd.capabilities import Waiting
 from syncd.errors import Failure
-from syncd.intake.polls import setback
+from syncd.intake.polls import SPACING, setback
+from syncd.intake.spaced_calls import SpacedCalls
 from syncd.store import Store
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.leases import TERM
 
 log = structlog.get_logger(__name__)
 
-SPACING = timedelta(seconds=3)
-"""News within this time of the last wake waits for its end: a poll signs in, and hosts count that."""
 LOOK = timedelta(seconds=1)
 LONGEST_LOOK = timedelta(seconds=30)
 """How often a source that has not been polled well, or is waited on elsewhere, is looked at again: ever less often."""
@@ -54,7 +53,7 @@ class IdleWatcher:
         self._store = store
         self._clock = clock
         self._lease = lease
-        self._news = _Spaced(wake, spacing)
+        self._news = SpacedCalls(wake, spacing)
         self._stop = threading.Event()
         self._hurry = threading.Event()  # ends a pause: by stop and by clear_backoff
         self._failures = 0
@@ -156,42 +155,3 @@ class _Either(threading.Event):
 
     def is_set(self) -> bool:
         return any(event.is_set() for event in self._events)
-
-
-class _Spaced:
-    """Calls `wake` at once, and again not before `spacing` has passed: what comes meanwhile is one call at its end."""
-
-    def __init__(self, wake: Callable[[], Any], spacing: timedelta) -> None:
-        self._wake = wake
-        self._spacing = spacing.total_seconds()
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-        self._timer: threading.Timer | None = None
-        self._ended = False
-
-    def wake(self) -> None:
-        with self._lock:
-            wait = self._free_at - time.monotonic()
-            if self._ended or self._timer is not None:
-                return
-            if wait > 0:
-                self._timer = threading.Timer(wait, self._later)
-                self._timer.daemon = True
-                self._timer.start()
-                return
-            self._free_at = time.monotonic() + self._spacing
-        self._wake()
-
-    def end(self) -> None:
-        with self._lock:
-            self._ended = True
-            if self._timer is not None:
-                self._timer.cancel()
-
-    def _later(self) -> None:
-        with self._lock:
-            self._timer = None
-            self._free_at = time.monotonic() + self._spacing
-            if self._ended:
-                return
-        self._wake()

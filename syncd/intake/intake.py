@@ -6,6 +6,7 @@ endpoints at once and leaves unchanged sources alone.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -23,8 +24,9 @@ from syncd.intake.counts import Counts
 from syncd.intake.fetches import Fetches, RetryLaw
 from syncd.intake.idle_watchers import IdleWatcher
 from syncd.intake.keys import KeyFetch
-from syncd.intake.polls import Poll
+from syncd.intake.polls import SPACING, Poll
 from syncd.intake.schedule import FETCH_EVERY, Schedule, Times
+from syncd.intake.spaced_calls import SpacedCalls
 from syncd.intake.subscriptions import EVERY as LOOK_EVERY
 from syncd.intake.subscriptions import SubscriptionLook
 from syncd.intake.webhooks import BYTES_IN_FLIGHT, Endpoint, WebhookReceiver
@@ -32,12 +34,14 @@ from syncd.store import Store
 from syncd.store.journal.entries import StoreUnavailable
 from syncd.store.journal.group_commit import WakeUp
 from syncd.store.subscriptions import note_keys
+from syncd.store.vendor_secrets import announce, announced
 
 log = structlog.get_logger(__name__)
 
 BIG_BODY_THREADS = 2
 RETRIES_EVERY = timedelta(minutes=1)  # of a source without hints: what an operator released from quarantine
 KEYS_EVERY = timedelta(hours=24)
+LOOK = timedelta(seconds=2)  # for what commands and other machines changed
 LEAVE = 1.0  # seconds in which a wait ends
 
 
@@ -65,6 +69,7 @@ class Intake:
         self._polls: dict[str, Poll] = {}
         self._fetches: dict[str, Fetches] = {}
         self._waits: dict[str, IdleWatcher] = {}
+        self._asked: dict[str, SpacedCalls] = {}  # polls that webhooks ask for
         self._started = False
         self._law = RetryLaw(settings.retry.schedule, parse_share(settings.retry.jitter))
         self.receiver = WebhookReceiver(
@@ -74,9 +79,12 @@ class Intake:
             max_waiting=settings.server.max_waiting,
             threads=self._threads,
             key_wanted=self._key_wanted,
+            keep_secrets=self._keep_secrets,
             counts=self.counts,
             clock=clock,
         )
+        self._announced = announced(store)
+        self.schedule.add("webhooks", self._look_at_webhooks, Times(every=LOOK))
         self._take_up(settings, sources)
         store.journal.listen(self._woken_by_commit)
 
@@ -107,6 +115,8 @@ class Intake:
         """Ends between two batches; what still runs after `seconds` is left, its lease runs out."""
         for wait in self._waits.values():
             wait.stop()
+        for asked in self._asked.values():
+            asked.end()
         left = self.schedule.stop(seconds)
         left += [f"wait:{name}" for name, wait in self._waits.items() if not wait.ended(LEAVE)]
         if left:
@@ -165,6 +175,8 @@ class Intake:
         wait = self._waits.pop(name, None)
         if wait is not None:
             wait.stop()  # its successor waits for its lease
+        if asked := self._asked.pop(name, None):
+            asked.end()
         for table in (self._settings, self._sources, self._endpoints, self._polls, self._fetches):
             table.pop(name, None)
 
@@ -183,6 +195,7 @@ class Intake:
         if isinstance(source, PollingSource):
             self._polls[name] = Poll(name, source, self._store, lambda: self._policy, **common)
             self.schedule.add(f"poll:{name}", self._polls[name].work, Times(entry.poll, entry.cron), zone=zone)
+            self._asked[name] = SpacedCalls(partial(self.wake, name), SPACING)
             if isinstance(source, Waiting) and entry.cron is None:  # with cron: it is read at these times only
                 self._waits[name] = IdleWatcher(name, source, self._store, lambda: self.wake(name), clock=self._clock)
                 if self._started:
@@ -194,6 +207,35 @@ class Intake:
     def _key_wanted(self, source: str) -> None:
         self.schedule.wake(f"keys:{source}")
 
+    def _keep_secrets(self, source: str, secrets: Mapping[str, str]) -> bool:
+        """What a handshake brought, for the receiver. Raises StoreUnavailable, UsageError."""
+        kept = self._store.vendor_secrets.keep_first(source, secrets)
+        if kept:
+            announce(self._store, source)
+            self._verify_afresh(source)
+        return kept
+
+    def _verify_afresh(self, source: str) -> None:
+        """Builds a source's verifier again, of the secrets that are kept now."""
+        if (endpoint := self._endpoints.get(source)) is not None:
+            self._endpoints[source] = Endpoint.of(source, endpoint.source)
+            self.receiver.open(self._policy, self._endpoints)
+
+    def _look_at_webhooks(self, stop: threading.Event) -> None:
+        """Whether a command, or another machine, changed the webhooks of a source or what verifies them."""
+        try:
+            now = announced(self._store)
+            changed = [source for source, mark in now.items() if self._announced.get(source) != mark]
+            for source in changed:
+                self._verify_afresh(source)
+                self.schedule.wake(f"subscriptions:{source}")
+            self._announced = now
+        except StoreUnavailable:  # nothing is missed: the next look compares again
+            return
+
     def _woken_by_commit(self, wake_up: WakeUp) -> None:
         if wake_up.hints:
             self.schedule.wake_all("fetch:")
+        for name in wake_up.polls:
+            if asked := self._asked.get(name):
+                asked.wake()

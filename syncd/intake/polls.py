@@ -23,7 +23,7 @@ from syncd.intake.former_ids import with_former_ids
 from syncd.observability import traces
 from syncd.runtime.crashpoints import point
 from syncd.signals import Route
-from syncd.store import Store
+from syncd.store import Store, poll_requests
 from syncd.store.journal.entries import Fence, FenceLost, JournalEntry, StoreUnavailable
 from syncd.store.leases import TERM
 from syncd.texts.reasons import SIGN_IN, failure_code
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 HOUR = timedelta(hours=1)
 FIRST_PAUSE = timedelta(seconds=30)  # where the vendor says slow down but not how long
 LONGEST_PAUSE = timedelta(minutes=30)
+SPACING = timedelta(seconds=3)
+"""Between two polls that webhooks or the source's own word of news ask for: a poll may sign in, and hosts count that."""
 
 
 NEEDS_OPERATOR = ("misconfigured", "authexpired", SIGN_IN)
@@ -60,7 +62,8 @@ class PollResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What one poll did. `not_before`: when a failed one is worth trying again, be it before its next scheduled time."""
+    """What one poll did. `not_before`: when the next is worth a try, be it before its next scheduled time: after a failure, and
+    where a webhook asked for a poll that was not made yet."""
 
     ended: PollResult
     batches: int = 0
@@ -143,8 +146,9 @@ class Poll:
             if not forced and health.next_at is not None and health.next_at > self._clock():
                 return Polled(PollResult.TOO_EARLY, error=health.error, not_before=health.next_at)
             claim = self._store.leases.acquire(f"poll:{self.name}", self._lease)
-            if claim is None:
-                return Polled(PollResult.ELSEWHERE)
+            if claim is None:  # whoever polls may have begun before a webhook asked for it
+                asked = poll_requests.pending(self._store, self.name)
+                return Polled(PollResult.ELSEWHERE, not_before=self._clock() + SPACING if asked else None)
             with self._store.leases.heartbeat(claim) as beat, traces.span("poll", source=self.name):
                 polled = self._under_lease(Fence(claim.lease, claim.claim), beat.lost, stop)
         except StoreUnavailable as error:
@@ -155,6 +159,7 @@ class Poll:
 
     def _under_lease(self, fence: Fence, lost: threading.Event, stop: threading.Event) -> Polled:
         reading = _PollReading(self, fence)
+        asked = poll_requests.pending(self._store, self.name)
         try:
             ended = reading.all_of_it(lost, stop)
         except FenceLost:
@@ -166,7 +171,10 @@ class Poll:
             back = self._set_back(error)
             return reading.polled(PollResult.FAILED, back.error, self._clock() + back.pause)
         self._store.sources.succeeded(self.name, self._clock())
-        return reading.polled(ended)
+        if asked and ended is PollResult.OK:
+            poll_requests.answered(self._store, self.name, asked)
+        again = poll_requests.pending(self._store, self.name)
+        return reading.polled(ended, not_before=self._clock() + SPACING if again else None)
 
     def _set_back(self, error: Exception) -> Backoff:
         now = self._clock()

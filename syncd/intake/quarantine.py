@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from syncd.connector import Request
+from syncd.runtime.known_secrets import mask_body
 from syncd.signals import NAMESPACE, Signal, encode, frame
 from syncd.store.journal.entries import Quarantined
 
@@ -63,7 +64,7 @@ def without_credentials(request: Request) -> Request:
         method=request.method,
         url=urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=path, query=query)),
         headers={name: value for name, value in request.headers.items() if not _CREDENTIAL.search(name)},
-        body=request.body,
+        body=mask_body(request.body),
         received_at=request.received_at,
         query=[(name, value) for name, value in request.query if not _CREDENTIAL.search(name)],
     )

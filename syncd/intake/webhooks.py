@@ -67,6 +67,13 @@ NO_STORE = WebhookResponse(503, b"cannot be stored now; again later\n", ((b"retr
 
 
 @dataclass(frozen=True)
+class SecretOffer:
+    """A handshake brought secrets: they are kept before its reply is sent, or it is refused."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """The door of one webhook source. `verify` is built once, with the source."""
 
@@ -82,14 +89,12 @@ class Endpoint:
 
 def evaluate(
     endpoint: Endpoint, request: Request, policy: Policy, now: datetime, max_body: int = MAX_BODY
-) -> WebhookResponse | JournalEntry:
-    """What a request deserves: an answer at once, or an entry that must be committed before the 200. No I/O. `max_body`: what
-    a packed body may unpack to."""
+) -> WebhookResponse | JournalEntry | SecretOffer:
+    """What a request deserves: an answer at once, an entry that must be committed before the 200, or secrets that must be kept
+    before the reply. No I/O. `max_body`: what a packed body may unpack to."""
     reply = _handshake(endpoint, request)
     if reply is not None:
-        return WebhookResponse(
-            reply.status, reply.body, tuple((k.lower().encode(), v.encode()) for k, v in reply.headers.items())
-        )
+        return SecretOffer(reply) if reply.remember else _replied(reply)
     if request.method != POST:
         return WRONG_METHOD
     if "content-encoding" in request.headers:
@@ -107,6 +112,11 @@ def evaluate(
         endpoint.seldom(log.error, "parser failed: a bug in syncd", source=endpoint.name, exc_info=True)
         return _quarantine(endpoint, request, f"{type(error).__name__}: {error}", now)
     return STORED if empty(entry) else entry
+
+
+def _replied(reply: Reply) -> WebhookResponse:
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in reply.headers.items())
+    return WebhookResponse(reply.status, reply.body, headers)
 
 
 def _judge_packed(
@@ -170,7 +180,8 @@ class WebhookReceiver:
     """The endpoints of all webhook sources. `receive` belongs to one event loop; `open` may be called from any thread.
 
     `max_waiting`: requests that may wait for a commit at once. `threads` runs what is too big for the loop.
-    `key_wanted(source)` must return at once; it is called when a verifier lacked a key.
+    `key_wanted(source)` must return at once; it is called when a verifier lacked a key. `keep_secrets` stores what a handshake
+    brought, in one of `threads`; False: others are kept already.
     """
 
     def __init__(
@@ -182,6 +193,7 @@ class WebhookReceiver:
         max_waiting: int = 2000,
         threads: Executor | None = None,
         key_wanted: Callable[[str], None] = lambda source: None,
+        keep_secrets: Callable[[str, Mapping[str, str]], bool] = lambda source, secrets: False,
         counts: Counts | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -196,6 +208,7 @@ class WebhookReceiver:
         self._commits = AsyncJournal(journal)
         self._threads = threads
         self._key_wanted = key_wanted
+        self._keep_secrets = keep_secrets
         self._open = _Open(policy, {})
 
     def open(self, policy: Policy, endpoints: Mapping[str, Endpoint]) -> None:
@@ -229,6 +242,8 @@ class WebhookReceiver:
             else:
                 loop = asyncio.get_running_loop()
                 verdict = await loop.run_in_executor(self._threads, self._prepare, endpoint, request, policy)
+            if isinstance(verdict, SecretOffer):
+                return await self._in_a_thread(endpoint, verdict)
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.name)
             return verdict if isinstance(verdict, WebhookResponse) else await self._commit(endpoint, verdict)
@@ -244,6 +259,9 @@ class WebhookReceiver:
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.name)
             answered(verdict)
+            return
+        if isinstance(verdict, SecretOffer):
+            self._in_a_thread(endpoint, verdict).add_done_callback(lambda kept: answered(kept.result()))
             return
         size = len(request.body)
         self.waiting += 1
@@ -267,13 +285,32 @@ class WebhookReceiver:
         and what the body was parsed into does not wait for the commit."""
         now = request.received_at
         verdict = evaluate(endpoint, request, policy, now, self.max_body)
-        if isinstance(verdict, WebhookResponse):
+        if not isinstance(verdict, JournalEntry):
             return verdict
         try:
             return self._journal.prepare(verdict)
         except (ValueError, TypeError) as error:  # a signal that cannot be written down: the body is kept instead
             endpoint.seldom(log.error, "signal cannot be stored: a bug in syncd", source=endpoint.name, exc_info=True)
             return self._journal.prepare(_quarantine(endpoint, request, f"{type(error).__name__}: {error}", now))
+
+    def _in_a_thread(self, endpoint: Endpoint, offer: SecretOffer) -> asyncio.Future[WebhookResponse]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, self._keep, endpoint, offer)
+
+    def _keep(self, endpoint: Endpoint, offer: SecretOffer) -> WebhookResponse:
+        """The reply to a handshake after its secrets are durable. Never raises."""
+        try:
+            if self._keep_secrets(endpoint.name, offer.reply.remember):
+                log.info("the vendor's secret for its webhooks is kept", source=endpoint.name)
+                return _replied(offer.reply)
+        except StoreUnavailable as error:
+            endpoint.seldom(log.error, "secret refused: the store cannot commit", source=endpoint.name, why=str(error))
+            return NO_STORE
+        except Exception as error:  # noqa: BLE001  not kept, so not acknowledged
+            endpoint.seldom(log.error, "secret refused", source=endpoint.name, why=str(error))
+            return NO_STORE
+        why = f"another secret is kept already; if the webhook was made anew: `syncd webhooks forget {endpoint.name}`"
+        endpoint.seldom(log.warning, "webhook not authentic", source=endpoint.name, why=why)
+        return NOT_AUTHENTIC
 
     async def _commit(self, endpoint: Endpoint, entry: Any) -> WebhookResponse:
         try:

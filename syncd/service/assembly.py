@@ -88,7 +88,7 @@ def assemble(
     if store is None:
         building = _Building(loaded, settings, MemoryTokens(clock), _no_recall, clock)
     else:
-        building = _Building(loaded, settings, store.tokens, store.cursors.recall, clock, store.refusals)
+        building = _Building(loaded, settings, store.tokens, store.vendor_secrets.recall, clock, store.refusals)
     chosen = settings.sources if only_sources is None else {name: settings.sources[name] for name in only_sources}
     sources = {name: building.source(entry) for name, entry in chosen.items()}
     outlets = {name: building.outlet(entry) for name, entry in settings.destinations.items()}

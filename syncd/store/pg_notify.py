@@ -60,7 +60,7 @@ class PgNotifier:
 
     def notify(self, wake_up: WakeUp) -> None:
         """There is new work. Quick: a listener of the journal."""
-        if self._threads:
+        if self._threads and (wake_up.destinations or wake_up.hints):
             with self._wake:
                 self._waiting |= wake_up
                 self._wake.notify_all()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from syncd.http.lockout import LoginBackoff
     from syncd.store.journal.journal import Journal
     from syncd.store.tokens import StoredTokens
+    from syncd.store.vendor_secrets import VendorSecrets
 
 __all__ = ["Store", "utc_now"]
 
@@ -72,6 +73,13 @@ class Store(Database):
         from syncd.store.login_refusals import StoredRefusals
 
         return LoginBackoff(StoredRefusals(self, lambda *credentials: self.tokens.mark(*credentials)), clock=self.clock)
+
+    @cached_property
+    def vendor_secrets(self) -> VendorSecrets:
+        """What vendors gave to verify their webhooks by, encrypted like tokens."""
+        from syncd.store.vendor_secrets import VendorSecrets
+
+        return VendorSecrets(self)
 
     @cached_property
     def tokens(self) -> StoredTokens:

@@ -123,6 +123,19 @@ class StoredTokens:
     def _changed(self, claim: Claim, change: Callable[[Connection], bool], connection: Connection) -> bool | None:
         return change(connection) if still_held(self._store, connection, claim.lease, claim.claim) else None
 
+    def seal_text(self, text: str) -> str:
+        """A short text encrypted by the store's key, as ASCII. Raises UsageError when the key is absent."""
+        return self._cipher.encrypt(text.encode("utf-8", "surrogatepass")).decode("ascii")
+
+    def open_text(self, sealed: str) -> str:
+        """What `seal_text` was given. Raises UsageError when the key does not open it."""
+        from cryptography.fernet import InvalidToken
+
+        try:
+            return self._cipher.decrypt(sealed.encode("ascii")).decode("utf-8", "surrogatepass")
+        except (InvalidToken, UnicodeError) as error:
+            raise UsageError(WRONG_KEY) from error
+
     def check_key(self) -> None:
         """Makes sure that there is a key. Raises UsageError with one line."""
         _ = self._cipher
@@ -231,10 +244,7 @@ class StoredTokens:
         try:
             return _decode(self._cipher.decrypt(bytes(sealed)))
         except (InvalidToken, msgspec.DecodeError) as error:
-            raise UsageError(
-                "secret_key: the stored tokens were encrypted with another key; put the former key back "
-                "(on SQLite: the file DATABASE.key); if it is lost, empty the table `tokens`: new ones are asked for"
-            ) from error
+            raise UsageError(WRONG_KEY) from error
 
 
 def _as_failure(error: BaseException) -> BaseException:
@@ -248,6 +258,10 @@ def _put(connection: Connection, grant: str, sealed: bytes, now: int) -> bool:
     return True
 
 
+WRONG_KEY = (
+    "secret_key: the stored tokens were encrypted with another key; put the former key back "
+    "(on SQLite: the file DATABASE.key); if it is lost, empty the table `tokens`: new ones are asked for"
+)
 NO_KEY = (
     "secret_key: tokens are stored encrypted, and PostgreSQL has no place for the key; put 32 or more random "
     "characters into a file on every machine and write secret_key: ${file:/path}"

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field
 
-from syncd.capabilities import Finding, Level, SignIn, Subscription
+from syncd.capabilities import Finding, Level, SignIn, Subscribed, Subscription
 from syncd.connector import (
     Batch,
     Connector,
@@ -153,9 +153,9 @@ class ZohoDesk(DeskReceiver):
     def subscriptions(self) -> list[Subscription]:
         return self._webhooks.subscriptions()
 
-    def subscribe(self, *, force: bool = False) -> list[Subscription]:
+    def subscribe(self, *, force: bool = False) -> Subscribed:
         """Nothing of others is in the way: Desk takes several webhooks."""
-        return self._webhooks.subscribe()
+        return Subscribed(there=self._webhooks.subscribe())
 
     def unsubscribe(self, id: str) -> None:
         self._webhooks.unsubscribe(id)

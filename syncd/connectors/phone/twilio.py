@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
-from syncd.capabilities import Finding, Subscription
+from syncd.capabilities import Finding, Subscribed, Subscription
 from syncd.connector import (
     Batch,
     Connector,
@@ -94,8 +94,8 @@ class Twilio(TwilioReceiver):
     def subscriptions(self) -> list[Subscription]:
         return self._callbacks.all()
 
-    def subscribe(self, *, force: bool = False) -> list[Subscription]:
-        return self._callbacks.subscribe(force=force)
+    def subscribe(self, *, force: bool = False) -> Subscribed:
+        return Subscribed(there=self._callbacks.subscribe(force=force))
 
     def unsubscribe(self, id: str) -> None:
         self._callbacks.unsubscribe(id)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import msgspec
 from msgspec import structs, to_builtins
@@ -18,7 +18,7 @@ from msgspec import structs, to_builtins
 from syncd.connector import Hint
 from syncd.signals import NAMESPACE, Route, encode, frame
 from syncd.store.engine import millis
-from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
+from syncd.store.journal.entries import POLL_REQUEST, InitialDelivery, JournalEntry, NewSignal
 
 LONGEST_ERROR = 2000
 
@@ -105,6 +105,8 @@ def prepare(entry: JournalEntry, now: datetime) -> Prepared:
         size += sum(len(row.payload) for row in (*hints, *receipts))
     rest = structs.replace(entry, arrivals=(), hints=(), quarantined=(), remember={})
     memory = dict(entry.remember)
+    if entry.poll_now:
+        memory[POLL_REQUEST] = uuid4().hex
     bare = bool(good) and not (hints or receipts or memory or _more(entry))
     return Prepared(rest, at, size, tuple(good), tuple(hints), tuple(receipts), memory, len(bad), bare)
 

@@ -16,6 +16,9 @@ from syncd.connector import Hint
 from syncd.errors import SyncdError
 from syncd.signals import Signal
 
+POLL_REQUEST = "syncd:poll now"
+"""Under this key of a source's memory it is noted that a webhook asked for a poll. No connector uses such a prefix."""
+
 
 @dataclass(frozen=True, slots=True)
 class InitialDelivery:
@@ -75,7 +78,8 @@ class JobStep:
 
 
 class JournalEntry(msgspec.Struct, frozen=True):
-    """One unit of intake. `off`: (type, reason) -> how many the switches or exclusions filtered.
+    """One unit of intake. `off`: (type, reason) -> how many the switches or exclusions filtered. `poll_now`: the source is to
+    be polled, which stays noted (`syncd.store.poll_requests`) until it was.
 
     (A Struct, like `NewSignal`: one is made for every request, in a tenth of a frozen dataclass's time.)"""
 
@@ -90,6 +94,7 @@ class JournalEntry(msgspec.Struct, frozen=True):
     fence: Fence | None = None
     fetched: Fetched | None = None
     job: JobStep | None = None
+    poll_now: bool = False
 
 
 class Committed(msgspec.Struct, frozen=True):

@@ -30,16 +30,18 @@ REPEAT = "known"
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """What a commit gave others to do: destinations with new deliveries, and whether hints came."""
+    """What a commit gave others to do: destinations with new deliveries, whether hints came, and sources to poll now. The last
+    is for this process alone: it polls, or waits for whoever polls at the moment."""
 
     destinations: frozenset[str] = frozenset()
     hints: bool = False
+    polls: frozenset[str] = frozenset()
 
     def __or__(self, other: WakeUp) -> WakeUp:
-        return WakeUp(self.destinations | other.destinations, self.hints or other.hints)
+        return WakeUp(self.destinations | other.destinations, self.hints or other.hints, self.polls | other.polls)
 
     def __bool__(self) -> bool:
-        return bool(self.destinations or self.hints)
+        return bool(self.destinations or self.hints or self.polls)
 
 
 @dataclass(slots=True)
@@ -138,7 +140,9 @@ def _write(store: Database, connection: Connection, group: Sequence[Prepared]) -
     _write_receipts(writer, accepted)
     _write_states(writer, accepted, _repeats(accepted, fresh))
     outcomes: list[Outcome] = [lost.get(id(prepared)) or _committed(prepared, fresh) for prepared in group]
-    return GroupResult(outcomes, wake_up | WakeUp(hints=any(prepared.hints for prepared in accepted)))
+    polls = frozenset(prepared.entry.source for prepared in accepted if prepared.entry.poll_now)
+    hints = any(prepared.hints for prepared in accepted)
+    return GroupResult(outcomes, wake_up | WakeUp(hints=hints, polls=polls))
 
 
 def _lost_fences(store: Database, connection: Connection, group: Sequence[Prepared]) -> dict[int, FenceLost]:
