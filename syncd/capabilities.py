@@ -203,7 +203,7 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     """How an operator signs in to this vendor for syncd (OAuth 2.0 authorization code with PKCE): plain vendor data. `grant` is
     where the token is kept in the TokenStore: the same id the connector asks for its tokens with. `reasons`: scope -> what
     it is for, shown to the person. `parameters` are added to the authorisation URL (`access_type=offline`,
-    `prompt=consent`). `extra`: names in the token answer that are kept in `Token.extra` (`instance_url`, `api_domain`).
+    `prompt=consent`). `extra`: names in the token answer that are kept in `Token.extra` (where the API is).
     `lifetime`: seconds a token lives when the vendor does not say. `remedies`: what to do about an OAuth error, by the
     vendor's word for it, and by `no_refresh_token` and `elsewhere` for what is found here. `server_parameter`: the
     redirect's parameter that tells which server holds the person's account; another one than `token_url` and `servers` (where

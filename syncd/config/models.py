@@ -194,8 +194,11 @@ class Quota(Model):
     """At most this much of the vendor's daily allowance: a share, or an absolute number in its own unit."""
 
     share: Annotated[float | None, Field(description="a share of the account's allowance; short: `quota: 60%`")] = None
-    calls: Annotated[int | None, Field(ge=1, description="at most so many API calls in 24 hours (Salesforce)")] = None
-    credits: Annotated[int | None, Field(ge=1, description="at most so many API credits in 24 hours (Zoho)")] = None
+    units: Annotated[
+        int | None, Field(ge=1, description="at most so many in 24 hours of what the vendor counts: API calls, credits")
+    ] = None
+    calls: Annotated[int | None, Field(ge=1, description="the same, where the vendor counts API calls")] = None
+    credits: Annotated[int | None, Field(ge=1, description="the same, where the vendor counts credits")] = None
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -214,13 +217,13 @@ class Quota(Model):
 
     @model_validator(mode="after")
     def _one_unit(self) -> Quota:
-        if self.calls is not None and self.credits is not None:
-            raise ValueError("either calls or credits: an account has one unit")
+        if sum(number is not None for number in (self.units, self.calls, self.credits)) > 1:
+            raise ValueError("either units, calls or credits: an account has one unit")
         return self
 
     @property
     def absolute(self) -> int | None:
-        return self.calls or self.credits
+        return self.units or self.calls or self.credits
 
 
 class SourceSettings(BaseModel):

@@ -27,7 +27,7 @@ from syncd.store.store import Store
 from syncd.store.verifications import DESTINATION_KIND, forget_older, keys, open_or_resume, rows
 
 PAGE = 500
-"""Records of one turn: one call of SOQL, ten of COQL."""
+"""Records of one turn: a few calls of a CRM's queries."""
 MOST_SHOWN = 500
 """Findings that are kept one by one; the rest is counted."""
 TRIES = 5

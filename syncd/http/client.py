@@ -137,8 +137,8 @@ class _NoToken(Exception):
 
 
 class HttpClient:
-    """Calls one vendor. `base_url` may be a function of the newest token (instance_url, api_domain). One session per
-    client, safe for a few threads; it keeps no cookies and reads no ~/.netrc. `headers` are sent with every request.
+    """Calls one vendor. `base_url` may be a function of the newest token (where that names the host). One session per client,
+    safe for a few threads; it keeps no cookies and reads no ~/.netrc. `headers` are sent with every request.
     `exchanges` counts the requests made so far, replays and those without an answer included. The token counts as
     refused when the status is one of `refused_statuses` and `refuses_token` agrees (some say 401 to a missing scope too).
     `rate`: the bucket that every request takes its `units` from, shared by everything with the same account and store.

@@ -22,8 +22,8 @@ EARLY = timedelta(seconds=60)
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """`expires_at` None: good until refused (Salesforce tells no life). `refresh` is the newest refresh token when the
-    vendor rotates them. `extra` holds what came along (instance_url, api_domain)."""
+    """`expires_at` None: good until refused (the vendor tells no life). `refresh` is the newest refresh token when the
+    vendor rotates them. `extra` holds what came along (where the API is)."""
 
     access: str
     expires_at: datetime | None = None

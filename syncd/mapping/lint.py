@@ -26,7 +26,7 @@ from syncd.mapping.parts import RulePart
 from syncd.signal_types import CUSTOM_PREFIX, known_types
 
 OPEN_STATES = frozenset({"not started", "open", "in progress", "waiting on someone else", "deferred", "new"})
-"""Task states that require action (Salesforce's and Zoho's standard picklists)."""
+"""Task states that require action (standard picklists of CRMs)."""
 
 
 @dataclass(frozen=True)

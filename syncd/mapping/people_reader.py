@@ -99,7 +99,7 @@ def _create(reader: MappingReader, node: Any, path: KeyPath) -> CreatePart | Non
 
 
 def _owner(reader: MappingReader, node: Any, path: KeyPath) -> tuple[str, tuple[Any, ...]]:
-    """A fixed owner, or several in turn; by default into OwnerId (Salesforce's name for it)."""
+    """A fixed owner, or several in turn; by default into OwnerId."""
     if isinstance(node, str):
         return "OwnerId", (node,)
     parts = reader.keys(node, path, OWNER_KEYS, ("round_robin",))

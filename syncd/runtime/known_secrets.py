@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,8 @@ RECOGNISED = 16
 """So many first characters of a form are recognised when the rest was cut off."""
 MOST_TOKENS = 500
 """Access tokens are renewed every hour: the oldest are forgotten. Configured secrets are not."""
-SCHEMES = frozenset({"bearer", "basic", "digest", "zoho-oauthtoken"})
+_SCHEME = re.compile(r"bearer|basic|digest|[a-z]+-oauthtoken", re.IGNORECASE)
+"""The name of a way to sign in, which stands before a secret and is none."""
 SECRET_KEYS = (
     "authorization",
     "password",
@@ -49,7 +51,7 @@ def learn(*secrets: str, passing: bool = False) -> None:
     for secret in secrets:
         text = secret.strip()
         wordlike = len(text) < WORDLIKE and text.isalpha() and text.islower()
-        if len(text) < SHORTEST or wordlike or text.lower() in SCHEMES or text in _kept or text in _passing:
+        if len(text) < SHORTEST or wordlike or _SCHEME.fullmatch(text) or text in _kept or text in _passing:
             continue
         with _guard:
             if not passing:

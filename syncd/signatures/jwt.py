@@ -1,6 +1,6 @@
 """JSON Web Tokens in a webhook's header, checked against keys that were fetched beforehand (JWKS).
 
-Sources whose vendor signs so (Zoho Desk) hold one `KeySet` and refill it in `fetch_keys`. Keys and algorithms are PyJWT's; only
+Sources whose vendor signs so hold one `KeySet` and refill it in `fetch_keys`. Keys and algorithms are PyJWT's; only
 asymmetric ones count. Failure policy: closed. What a key that is not fetched yet may have signed is KeyUnavailable (503: the
 vendor may have rotated), and only for a token that names the right issuer and is not out of date; everything else wrong is
 NotAuthentic.

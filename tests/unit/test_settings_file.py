@@ -92,7 +92,10 @@ def test_a_broken_file_is_one_line(text: str, said: str) -> None:
         ("only: [calls.missed]", "destinations.a.only: calls.missed fits no signal type; did you mean call.missed?"),
         ("only: [custom]", "destinations.a.only: custom fits no signal type"),
         ("quota: {share: 2}", "destinations.a.quota.share: 2 is not a share; write it like 20%"),
-        ("quota: {calls: 5, credits: 5}", "destinations.a.quota: either calls or credits: an account has one unit"),
+        (
+            "quota: {calls: 5, credits: 5}",
+            "destinations.a.quota: either units, calls or credits: an account has one unit",
+        ),
     ],
 )
 def test_what_would_quietly_hold_everything_back_or_nothing_is_a_fault(keys: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""`notify:` the CRM's own notification about the person, to the users whom the CRM tells of it (Zoho: a SalesSignal)."""
+"""`notify:` the CRM's own notification about the person, to the users whom the CRM tells of it."""
 
 from __future__ import annotations
 
