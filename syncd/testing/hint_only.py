@@ -1,6 +1,6 @@
 """A vendor that only says "something changed", and the source that reads it: for the kit's own tests and those of the intake.
 
-As with Zoho Mail, Microsoft Graph and Gmail: the vendor gives its signing secret in a handshake, its webhook carries no event,
+As some mail services do: the vendor gives its signing secret in a handshake, its webhook carries no event,
 its list is read by an opaque token that it may forget, and its subscription expires.
 """
 
