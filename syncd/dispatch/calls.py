@@ -26,7 +26,7 @@ from syncd.dispatch.endpoints import Endpoints
 from syncd.dispatch.pacing import Pace
 from syncd.dispatch.sent_writes import judge_sent, speaks_of_row
 from syncd.dispatch.spending import Spending
-from syncd.errors import Ambiguous, Failure, Misconfigured, Scope, Transient
+from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Scope, Transient
 from syncd.observability import traces
 from syncd.observability.call_stats import CallStats
 from syncd.store.lanes import put_pace
@@ -259,7 +259,10 @@ class DestinationClient:
         return Transient(f"look-ups fail: {self.endpoints.reason(operation)}", code="resting")
 
     def _note_look_up(self, operation: str, items: Sequence[str], answer: object) -> None:
-        if isinstance(answer, (Transient, Ambiguous)):
+        if isinstance(answer, RateLimited) and answer.scope:
+            why = rules.describe(answer)
+            self._look_up_again = self.endpoints.limited(operation, self.clock(), answer.retry_after, why)
+        elif isinstance(answer, (Transient, Ambiguous)):
             self._look_up_again = self.endpoints.failed(operation, items, self.clock(), rules.describe(answer))
         elif not isinstance(answer, Failure):
             self.endpoints.answered(operation, items)
@@ -312,6 +315,7 @@ class DestinationClient:
                 call = flying.pop(one)
                 again = self._completed(call, one.result(), after, rule_of, refused)
                 waiting.extendleft(reversed([more for group in again for more in self.destination.plan(group)]))
+                waiting = deque(one for one in waiting if not self.endpoints.limits(one.writes, self.clock()))
                 if any(self.endpoints.failing(write.object) for write in call.writes):
                     waiting = deque(one for one in waiting if not any(once(write) for write in one.writes))
         if paused is not None:
@@ -365,7 +369,7 @@ class DestinationClient:
             if not self._note_sent(call.writes, [answer] * len(call.writes)):
                 self._judge(answer)
             self._book_cost(call.cost)
-            pieces = rules.split(call.writes, answer, rule_of)
+            pieces = rules.split(call.writes, answer, rule_of, lambda write: write.object)
             if pieces is not None:
                 refused(call, answer)
                 return pieces

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from syncd.connector import Write
 from syncd.dispatch import pacing
 
 T = TypeVar("T")
 RETRY_CALL = 5 * pacing.SECOND
 """The items of a failed call are sent again after this, as long as the endpoint is not resting."""
+LIMITED = 60 * pacing.SECOND
+"""How long an endpoint rests that the vendor limits without saying how long."""
 PARTS = 4
 """The items of a failed call are sent again in so many smaller calls: one bad item of n costs about 4·log4(n) calls."""
 MOST_SUSPECTS = 50_000
@@ -23,13 +26,15 @@ MOST_SUSPECTS = 50_000
 
 @dataclass(slots=True)
 class _Endpoint:
-    """`failures`: calls that failed in a row; `failing`: the items they carried; `answered`: when it last answered."""
+    """`failures`: calls that failed in a row; `failing`: the items they carried; `answered`: when it last answered;
+    `limited_until`: the vendor takes no call of it before."""
 
     failures: int = 0
     failing: set[str] = field(default_factory=set)
     rests_until: int = 0
     reason: str = ""
     answered: int = 0
+    limited_until: int = 0
 
 
 @dataclass(slots=True)
@@ -81,6 +86,18 @@ class Endpoints:
         known.rests_until = now + pacing.rest_after(known.failures)
         return known.rests_until
 
+    def limited(self, endpoint: str, now: int, retry_after: float | None, why: str) -> int:
+        """The vendor limits this endpoint alone. Returns until when."""
+        wait = round(max(0.0, retry_after) * pacing.SECOND) if retry_after is not None else LIMITED
+        known = self._endpoints.setdefault(endpoint, _Endpoint())
+        known.limited_until, known.reason = max(known.limited_until, now + wait), why
+        return known.limited_until
+
+    def limits(self, writes: Iterable[Write], now: int) -> bool:
+        """Whether the vendor limits what one of these writes goes to."""
+        known = (self._endpoints.get(write.object) for write in writes)
+        return any(one is not None and one.limited_until > now for one in known)
+
     def _to_blame(self, endpoint: str, item: str, known: _Endpoint) -> bool:
         """Whether it failed before, others were answered since, and nobody else has failed after them."""
         suspect = self._suspects.get((endpoint, item))
@@ -89,7 +106,8 @@ class Endpoints:
     def rests_until(self, endpoint: str, now: int) -> int:
         """Until when nothing is sent to the endpoint; 0 when it is not resting."""
         known = self._endpoints.get(endpoint)
-        return known.rests_until if known is not None and known.rests_until > now else 0
+        until = max(known.rests_until, known.limited_until) if known is not None else 0
+        return until if until > now else 0
 
     def failing(self, endpoint: str) -> bool:
         """Whether its last call failed."""

@@ -274,6 +274,8 @@ def next_pace(pace: Pace, failure: Failure | None, now: int, random: pacing.Rand
     match failure:
         case Transient() | Ambiguous():
             return pacing.failed(pace, now, describe(failure))
+        case RateLimited(scope=scope) if scope:  # one operation alone: its endpoint rests, the lane does not
+            return pace
         case RateLimited():
             return pacing.throttled(pace, now, failure.retry_after, random, describe(failure))
         case QuotaExhausted():
@@ -296,20 +298,26 @@ def hold(pace: Pace, rules: Sequence[str], failure: Failure, now: int) -> Pace:
 
 
 def split(
-    items: Sequence[T], failure: Failure, rule_of: Callable[[T], Hashable] = lambda item: None
+    items: Sequence[T],
+    failure: Failure,
+    rule_of: Callable[[T], Hashable] = lambda item: None,
+    object_of: Callable[[T], Hashable] = lambda item: None,
 ) -> list[Sequence[T]] | None:
     """How a call (or look-up) that was refused whole is taken apart, so that a bad row harms only itself: halves for a
     Rejected (one bad row of n costs at most 2·log2(n) more calls) and for a call that is too large, one call a rule for a
-    rule's fault. None: it stands."""
+    rule's fault, one call an object for a limit of one operation. None: it stands."""
     if isinstance(failure, (Rejected, StaleReference, TooLarge)) and len(items) > 1:
         middle = len(items) // 2
         return [items[:middle], items[middle:]]
+    of: Callable[[T], Hashable] | None = None
     if isinstance(failure, Misconfigured) and failure.scope is Scope.RULE:
-        by_rule: dict[Hashable, list[T]] = {}
-        for item in items:
-            by_rule.setdefault(rule_of(item), []).append(item)
-        return list(by_rule.values()) if len(by_rule) > 1 else None
-    return None
+        of = rule_of
+    elif isinstance(failure, RateLimited) and failure.scope:
+        of = object_of
+    parts: dict[Hashable, list[T]] = {}
+    for item in items if of is not None else ():
+        parts.setdefault(of(item) if of is not None else None, []).append(item)
+    return list(parts.values()) if len(parts) > 1 else None
 
 
 def merged(writes: Sequence[Write]) -> Write:

@@ -71,7 +71,8 @@ class Sender:
         for work, write in ready:
             until = endpoints.rests_until(write.object, now)
             if until:
-                due, reason = max(work.row.due_at, until), Reason("calls_fail", cause=endpoints.reason(write.object))
+                code = "limited" if endpoints.limits([write], now) else "calls_fail"
+                due, reason = max(work.row.due_at, until), Reason(code, cause=endpoints.reason(write.object))
                 self._put(work, msgspec.structs.replace(work.row, due_at=due, reason=reason))
                 continue
             one_by_one = endpoints.probing(write.object) or (

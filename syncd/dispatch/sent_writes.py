@@ -23,10 +23,13 @@ class SentJudgement:
 def judge_sent(endpoints: Endpoints, writes: Sequence[Write], outcomes: Sequence[Outcome], now: int) -> SentJudgement:
     """Notes in `endpoints` which answered and which failed."""
     blamed, spared = False, dict[str, int]()
+    mixed = len({write.object for write in writes}) > 1 and all(one is outcomes[0] for one in outcomes)
     keys: dict[tuple[str, bool], list[str]] = {}
     why: dict[str, str] = {}
     for write, outcome in zip(writes, outcomes, strict=True):
         failed = rules.of_call(outcome)
+        if isinstance(outcome, RateLimited) and outcome.scope and not (mixed and outcome is outcomes[0]):
+            endpoints.limited(write.object, now, outcome.retry_after, rules.describe(outcome))
         if not failed and isinstance(outcome, Failure) and not speaks_of_row(outcome):
             continue
         keys.setdefault((write.object, failed), []).append(write.key)

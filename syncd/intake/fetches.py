@@ -81,7 +81,7 @@ def judge_failure(error: Exception, attempts: int, law: RetryLaw, now: datetime,
     match error:
         case RateLimited():
             told = PAUSE if error.retry_after is None else timedelta(seconds=max(error.retry_after, 0))
-            return Again(now + told * (1 + law.jitter * chance), counts=False, pause=True, error=text)
+            return Again(now + told * (1 + law.jitter * chance), counts=False, pause=not error.scope, error=text)
         case QuotaExhausted():
             return Again(max(error.resets_at or now + HOUR, now), counts=False, pause=True, error=text)
         case Misconfigured(until=datetime() as until):

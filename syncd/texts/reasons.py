@@ -41,6 +41,7 @@ REASONS: dict[str, str] = {
     "waits_for_person": "waits for the person's record",
     "not_seen_yet": "the CRM does not show their new record yet",
     "calls_fail": "calls fail: {cause}",
+    "limited": "limited: {cause}",
     "missing_in_crm": "missing in the CRM: made again by verify",
     "in_doubt": "in doubt: {cause}",
     # why it needs an operator

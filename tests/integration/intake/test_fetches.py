@@ -140,6 +140,18 @@ def test_the_whole_source_pauses_without_counting(
     assert len(stored(store)) == 3
 
 
+def test_a_limit_of_one_operation_holds_back_only_what_needs_it(store: Store, clock: Clock) -> None:
+    hint(store, clock, "a", "b", "c")
+    limited = RateLimited("slow", retry_after=60, scope="GET /a")
+    source = HostileSource(answers={"a": [limited, page([1])], "b": [page([2])], "c": [page([3])]})
+    fetches = worker(store, source, clock)
+    assert fetches.run(STOP) is None
+    assert (len(stored(store)), {attempts for _, _, attempts in states(store)}) == (2, {0})
+    clock.forward(seconds=60)
+    fetches.run(STOP)
+    assert len(stored(store)) == 3
+
+
 @pytest.mark.parametrize("failure", [Misconfigured("scope"), AuthExpired("revoked")])
 def test_after_a_reload_what_was_misconfigured_is_fetched_at_once(
     store: Store, clock: Clock, failure: Exception
