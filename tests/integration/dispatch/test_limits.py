@@ -10,7 +10,7 @@ from syncd.connector import Idempotency, WriteKind
 from syncd.errors import RateLimited
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
-from tests.lane_rig import MAPPING, THREADS, T0, Rig, key_of, signal, sqlite
+from tests.lane_rig import MAPPING, T0, THREADS, Rig, key_of, signal, sqlite
 
 BOTH = MAPPING + THREADS.partition("rules:\n")[2]
 SLOW = RateLimited("too many tasks", code="LIMIT", retry_after=60, scope="task.add")
