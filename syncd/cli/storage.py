@@ -71,8 +71,12 @@ def status(context: typer.Context) -> None:
 
 def _show(here: Session, found: Any) -> None:
     out = here.out
-    sources = [{**row, "error": localised(str(row["error"]), out.zone)} for row in found.sources]
-    out.rows(sources, ["source", "type", "last_ok", "last_signal", "failures", "next_try", "error"], title="sources")
+    sources = [
+        {**row, "error": localised(str(row["error"]), out.zone), "left": _left(row["units_left"], row["unit"])}
+        for row in found.sources
+    ]
+    columns = ["source", "type", "last_ok", "last_signal", "failures", "next_try", *_some(sources, "left"), "error"]
+    out.rows(sources, columns, title="sources")
     rows = [
         {**row, "oldest": _short(out, row["oldest"]), "paused_until": _short(out, row["paused_until"])}
         for row in found.destinations
@@ -97,6 +101,11 @@ def _show(here: Session, found: Any) -> None:
 def _some(rows: Any, *columns: str) -> list[str]:
     """Those columns in which there is something: a terminal is narrow."""
     return [column for column in columns if any(row[column] for row in rows)]
+
+
+def _left(units: float | None, unit: str) -> str:
+    """What the account of a source has left of its day, as the vendor last said."""
+    return "" if units is None else f"{units:,.0f} {unit}"
 
 
 def _short(out: Any, at: Any) -> str:

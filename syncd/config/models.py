@@ -199,6 +199,9 @@ class Quota(Model):
     ] = None
     calls: Annotated[int | None, Field(ge=1, description="the same, where the vendor counts API calls")] = None
     credits: Annotated[int | None, Field(ge=1, description="the same, where the vendor counts credits")] = None
+    keep: Annotated[
+        int | None, Field(ge=0, description="so many of the account's units are left to others; default: 5%")
+    ] = None
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -239,7 +242,17 @@ class SourceSettings(BaseModel):
     cron: Annotated[
         str | None, Field(description="when it is read, as a crontab line in `timezone`, instead of poll:")
     ] = None
+    quota: Annotated[
+        Quota | None, Field(description="how much of the account's daily allowance it may use: {units: N, keep: N}")
+    ] = None
     connector: Any = None
+
+    @field_validator("quota")
+    @classmethod
+    def _quota(cls, value: Quota | None) -> Quota | None:
+        if value is not None and value.share is not None:
+            raise ValueError("a source's quota is a number: quota: {units: 2000} or quota: {keep: 500}")
+        return value
 
     @field_validator("poll")
     @classmethod

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from syncd.connector.destination import Destination
 from syncd.connector.source import PollingSource, WebhookSource
+from syncd.http.limits import SourceLimits
 from syncd.http.lockout import LoginBackoff
 from syncd.runtime.known_secrets import learn_settings
 from syncd.signal_types import Direction
@@ -102,6 +103,7 @@ class Connector(Generic[S, Built_co]):
     returns has the methods of exactly those protocols that these settings allow.
 
     `contract`: the version of this contract that it was written for, as a number. `role`: as its entry point says.
+    `unit`: what the vendor counts its allowance in, if a source keeps within `Context.limits`: it takes `quota:` then.
     `unable(settings)`: ability -> why these settings lack it and which key gives it, in one line. Pure."""
 
     name: str
@@ -110,6 +112,7 @@ class Connector(Generic[S, Built_co]):
     build: Callable[[S, Context], Built_co]
     signals: tuple[SignalSpec, ...] = ()
     secrets_note: str = ""
+    unit: str = ""
     contract: int = 1
     role: Role | None = None
     unable: Callable[[S], Mapping[Ability, str]] | None = None
@@ -125,7 +128,7 @@ class Context:
     and `Subscribed.remember` values (absent keys are absent in the answer). `webhook_url` is the public URL of this source's
     endpoint, "" if none is configured. `region` is ISO 3166 alpha-2 or None. `directory`: where the configuration file is;
     `beside` anchors the paths in its keys there. `refusals`: whoever signs in with a secret that hosts lock accounts over asks
-    it around each try."""
+    it around each try. `limits`: how much a source may call its vendor, by its `quota:`, over all machines."""
 
     name: str
     tokens: TokenStore
@@ -136,6 +139,7 @@ class Context:
     directory: Path = Path()
     recall: Callable[[Sequence[str]], dict[str, str]] = _no_memory
     refusals: LoginBackoff = field(default_factory=LoginBackoff)
+    limits: SourceLimits = field(default_factory=SourceLimits)
 
     def beside(self, path: Path) -> Path:
         """A path of the settings, made absolute from where the configuration file is; `~` is the user's home."""

@@ -218,7 +218,8 @@ def budget(quota: Quota | None, allowance: Allowance | None, rows: Iterable[tupl
         )
     if allowance is not None and allowance.maximum > 0:
         as_of = round(allowance.as_of.timestamp() * 1000)
-        left = allowance.maximum * (1 - LEFT_TO_OTHERS) - allowance.used
+        keep = quota.keep if quota is not None and quota.keep is not None else allowance.maximum * LEFT_TO_OTHERS
+        left = allowance.maximum - keep - allowance.used
         if left < best.left and (left > 0 or now < as_of + ASK_AGAIN):
             best = Budget(
                 max(0.0, left),

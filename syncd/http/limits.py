@@ -1,7 +1,7 @@
-"""How fast a vendor may be called: a bucket of units per vendor account, and limits of single operations.
+"""How much a vendor may be called: a bucket of units per vendor account, units left to others, limits of single operations.
 
-`HttpClient` asks before each request. A `RateBook` keeps the buckets: the store's, shared by all machines, or the one in memory
-here. `refill` is pure; the clock is passed in.
+`HttpClient` and `VendorApi` ask before each request. The books are the store's, shared by all machines, or those in memory here;
+the daemon lends them as `Context.limits` with the source's `quota:`. Decisions are pure; the clock is passed in.
 """
 
 from __future__ import annotations
@@ -9,14 +9,22 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from syncd.errors import RateLimited
+from syncd.errors import QuotaExhausted, RateLimited
 
 UNSAID = 30.0
 """Seconds for which an operation is refused whose limit came without a Retry-After."""
+
+DAY = timedelta(days=1)
+LEAST_BURST = 10.0
+"""Units that a daily quota gives at once at least."""
+ASK_AGAIN = timedelta(hours=1)
+"""After this an account that had too little left is asked again: one call brings a new report."""
+TOLD_EVERY = timedelta(minutes=1)
+"""How often what an account has left is written down and read again, unless it becomes short."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,102 @@ class CallGate:
                 raise RateLimited(text, code=code, retry_after=(until - now).total_seconds(), scope=operation)
             self._limited.pop(operation, None)
         if self._bucket is not None:
-            rate, unit = self._bucket.rate, self._bucket.unit
-            wait = self._bucket.book.take(self._bucket.account, units, rate, now)
+            wait = self._bucket.book.take(self._bucket.account, units, self._bucket.rate, now)
             if wait:
-                text = f"our share of {rate.units:g} {unit} in {rate.per} is used for the moment"
+                text = f"our share of the account's {self._bucket.unit} is used for the moment"
                 raise RateLimited(text, code="rate", retry_after=wait)
+
+
+def daily(units: float) -> Rate:
+    """At most so many in any 24 hours, spread: an hour's share at once, the rest as the day passes."""
+    burst = min(units, max(units / 24, LEAST_BURST))
+    return Rate(max(units - burst, units / 24), DAY, burst)
+
+
+@dataclass(frozen=True)
+class LastAllowance:
+    """What an account had left, in `unit`, when it last said so (`at`); `keep` units are left to others."""
+
+    left: float
+    keep: float
+    unit: str
+    at: datetime
+
+    def short_until(self, now: datetime) -> datetime | None:
+        """Until when nothing may be spent; None: there is enough, or it is time to ask again."""
+        again = self.at + ASK_AGAIN
+        return again if self.left < self.keep and now < again else None
+
+
+class AllowanceBook(Protocol):
+    """What the accounts of sources have left, by the source's name."""
+
+    def note(self, source: str, last: LastAllowance) -> None: ...
+
+    def read(self, source: str) -> LastAllowance | None: ...
+
+
+class MemoryAllowances:
+    """An AllowanceBook of one process."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, LastAllowance] = {}
+
+    def note(self, source: str, last: LastAllowance) -> None:
+        self._last[source] = last
+
+    def read(self, source: str) -> LastAllowance | None:
+        return self._last.get(source)
+
+
+class Reserve:
+    """Leaves `keep` units of an account to others, whichever machine spends. `header`: the response header that says what is
+    left."""
+
+    def __init__(self, book: AllowanceBook, source: str, header: str, unit: str, keep: float) -> None:
+        self.header = header.lower()
+        self._book, self._source, self._unit, self._keep = book, source, unit, keep
+        self._known: LastAllowance | None = None
+        self._looked: datetime | None = None
+        self._written: LastAllowance | None = None
+
+    def check(self, now: datetime) -> None:
+        """Raises QuotaExhausted while the account has too little left."""
+        if self._looked is None or not timedelta(0) <= now - self._looked < TOLD_EVERY:
+            self._looked, told = now, self._book.read(self._source)
+            if told is not None and (self._known is None or told.at > self._known.at):
+                self._known = told
+        until = self._known.short_until(now) if self._known is not None else None
+        if until is not None:
+            text = f"fewer than {self._keep:g} {self._unit} are left today, which are for others"
+            raise QuotaExhausted(text, code="keep", resets_at=until)
+
+    def note(self, told: str, now: datetime) -> None:
+        """The header of an answer; anything but a number is ignored."""
+        if not (told.isascii() and told.isdigit()):
+            return
+        last, before = LastAllowance(float(told), self._keep, self._unit, now), self._written
+        self._known = last
+        turned = before is None or (before.left < self._keep) != (last.left < self._keep)
+        if turned or before is None or now - before.at >= TOLD_EVERY:
+            self._book.note(self._source, last)
+            self._written = last
+
+
+@dataclass(frozen=True)
+class SourceLimits:
+    """What the daemon lends a source to limit itself. `units`, `keep`: its `quota:`, None where it says nothing."""
+
+    rates: RateBook = field(default_factory=MemoryRates)
+    allowances: AllowanceBook = field(default_factory=MemoryAllowances)
+    units: float | None = None
+    keep: float | None = None
+
+    def bucket(self, account: str, unit: str) -> Bucket | None:
+        """For `HttpClient(rate=…)`: the share of an account's day that `quota:` gives this source and all that name the same
+        account; None without a quota."""
+        return Bucket(self.rates, account, daily(self.units), unit) if self.units is not None else None
+
+    def reserve(self, source: str, header: str, unit: str, keep: float = 0.0) -> Reserve:
+        """For `VendorApi(reserve=…)`. `keep`: units left to others where `quota:` does not say."""
+        return Reserve(self.allowances, source, header, unit, keep if self.keep is None else self.keep)

@@ -18,6 +18,7 @@ from requests.utils import parse_header_links
 from syncd.errors import RateLimited
 from syncd.http.client import HttpClient, Response
 from syncd.http.error_table import ErrorTable, dig
+from syncd.http.limits import Reserve
 
 MOST_RESTARTS = 2
 """So often a list is read again from its beginning after its page token has expired; then the failure is raised."""
@@ -104,8 +105,8 @@ class OffsetPaging:
 
 
 class VendorApi:
-    """Calls one vendor account. `cost(method, path)`: what a call takes from the client's bucket. `remaining`: the header that
-    says how many units of the account's allowance are left."""
+    """Calls one vendor account. `cost(method, path)`: what a call takes from the client's bucket. `reserve`: leaves units of the
+    account's allowance to others."""
 
     def __init__(
         self,
@@ -114,15 +115,13 @@ class VendorApi:
         clock: Callable[[], datetime],
         *,
         cost: Callable[[str, str], float] = lambda method, path: 1.0,
-        remaining: str = "",
+        reserve: Reserve | None = None,
     ) -> None:
         self._client = client
         self._errors = errors
         self._clock = clock
         self._cost = cost
-        self._remaining = remaining
-        self.left: tuple[float, datetime] | None = None
-        """Units that the account had left, and when it said so; None where the vendor never said."""
+        self._reserve = reserve
 
     def call(
         self,
@@ -209,12 +208,13 @@ class VendorApi:
     ) -> tuple[Response, Callable[..., Exception]]:
         """The answer, and what makes the failure of it. A limit of one operation is noted for the next call."""
         operation, now = operation_of(method, path), self._clock()
+        if self._reserve is not None:
+            self._reserve.check(now)
         answer = self._client.request(
             method, path, params=params, operation=operation, units=self._cost(method, path), **sent
         )
-        left = answer.headers.get(self._remaining, "") if self._remaining else ""
-        if left.isascii() and left.isdigit():
-            self.left = (float(left), now)
+        if self._reserve is not None:
+            self._reserve.note(answer.headers.get(self._reserve.header, ""), now)
 
         def failed(*, of_record: bool = False) -> Exception:
             failure = self._errors.of_answer(answer, now, operation=operation, of_record=of_record)

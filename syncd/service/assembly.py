@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from syncd.config.unused import loose_ends
 from syncd.config.yaml_positions import read_yaml
 from syncd.connector import Ability, Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
+from syncd.http.limits import SourceLimits
 from syncd.http.lockout import LoginBackoff
 from syncd.http.oauth import MemoryTokens, TokenStore
 from syncd.mapping import find_mapping, load_mapping
@@ -89,6 +90,7 @@ def assemble(
         building = _Building(loaded, settings, MemoryTokens(clock), _no_recall, clock)
     else:
         building = _Building(loaded, settings, store.tokens, store.vendor_secrets.recall, clock, store.refusals)
+        building.limits = SourceLimits(store.rates, store.allowances)
     chosen = settings.sources if only_sources is None else {name: settings.sources[name] for name in only_sources}
     sources = {name: building.source(entry) for name, entry in chosen.items()}
     outlets = {name: building.outlet(entry) for name, entry in settings.destinations.items()}
@@ -125,6 +127,7 @@ class _Building:
     clock: Callable[[], datetime]
     refusals: LoginBackoff = field(default_factory=LoginBackoff)
     lints: bool = False
+    limits: SourceLimits = field(default_factory=SourceLimits)
 
     def __post_init__(self) -> None:
         self.faults: list[Fault] = []
@@ -167,6 +170,9 @@ class _Building:
             self._fault(("secret_key",) if key else ("database",), str(error))
 
     def context(self, name: str) -> Context:
+        entry = self.settings.sources.get(name)
+        quota = entry.quota if entry is not None else None
+        limits = replace(self.limits, units=quota.absolute, keep=quota.keep) if quota is not None else self.limits
         return Context(
             name=name,
             tokens=self.tokens,
@@ -177,6 +183,7 @@ class _Building:
             directory=self.loaded.path.parent,
             recall=partial(self.recall, name),
             refusals=self.refusals,
+            limits=limits,
         )
 
     def source(self, entry: SourceSettings) -> Any:
@@ -194,6 +201,8 @@ class _Building:
             except (SyncdError, ValueError) as error:  # nothing could be verified: an empty secret, say
                 self._fault(path, str(error))
                 return None
+        if entry.quota is not None and not registry.load("source", entry.type).unit:
+            self._fault((*path, "quota"), f"a {entry.type} source counts no allowance", "leave the key out")
         polls = isinstance(source, PollingSource)
         for key in ("poll", "cron"):
             if getattr(entry, key) is not None and not polls:

@@ -152,7 +152,7 @@ def _failed_jobs(store: Store, now: datetime) -> list[tuple[str, str, str]]:
 
 
 def _sources(store: Store, settings: ConfigurationView) -> list[dict[str, Any]]:
-    health = store.sources.all()
+    health, left = store.sources.all(), store.allowances.all()
     rows = []
     for name, entry in settings.sources.items():
         known = health.get(name)
@@ -166,6 +166,8 @@ def _sources(store: Store, settings: ConfigurationView) -> list[dict[str, Any]]:
                 "next_try": known.next_at if known and known.failures else None,
                 "error": known.error if known else "",
                 "code": known.code if known else "",
+                "units_left": left[name].left if name in left else None,
+                "unit": left[name].unit if name in left else "",
             }
         )
     return rows

@@ -270,6 +270,24 @@ spending = Table(
     PrimaryKeyConstraint("destination", "hour"),
 )
 
+rates = Table(
+    "rates",  # the bucket of a vendor account that all machines take from: what was in it, and when
+    metadata,
+    Column("account", Name, primary_key=True),
+    Column("level", Float, nullable=False),
+    Column("at", Millis, nullable=False),
+)
+
+allowances = Table(
+    "allowances",  # what the account of a source had left when it last said so; `keep`: what is left to others
+    metadata,
+    Column("source", Name, primary_key=True),
+    Column("unit", Text, nullable=False),
+    Column("units_left", Float, nullable=False),
+    Column("keep", Float, nullable=False),
+    Column("at", Millis, nullable=False),
+)
+
 tally = Table(
     "tally",  # signals that got a delivery, counted at the intake: the other side of the balance sheet
     metadata,

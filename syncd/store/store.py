@@ -19,6 +19,7 @@ from syncd.store.upsert import upsert
 if TYPE_CHECKING:
     from syncd.http.lockout import LoginBackoff
     from syncd.store.journal.journal import Journal
+    from syncd.store.limits import StoredAllowances, StoredRates
     from syncd.store.tokens import StoredTokens
     from syncd.store.vendor_secrets import VendorSecrets
 
@@ -80,6 +81,20 @@ class Store(Database):
         from syncd.store.vendor_secrets import VendorSecrets
 
         return VendorSecrets(self)
+
+    @cached_property
+    def rates(self) -> StoredRates:
+        """The buckets of vendor accounts, shared by all who share the database."""
+        from syncd.store.limits import StoredRates
+
+        return StoredRates(self)
+
+    @cached_property
+    def allowances(self) -> StoredAllowances:
+        """What the accounts of sources have left."""
+        from syncd.store.limits import StoredAllowances
+
+        return StoredAllowances(self)
 
     @cached_property
     def tokens(self) -> StoredTokens:

@@ -12,7 +12,7 @@ from syncd.connector import Context
 from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, RateLimited, Transient
 from syncd.http.client import Bearer, HttpClient
 from syncd.http.error_table import ErrorTable, Means, error_at
-from syncd.http.limits import Bucket, MemoryRates, Rate
+from syncd.http.limits import Bucket, MemoryAllowances, MemoryRates, Rate, Reserve, SourceLimits
 from syncd.http.oauth import MemoryTokens, Token
 from syncd.http.vendor_api import LinkHeaderPaging, LinkPaging, OffsetPaging, Paging, TokenPaging, VendorApi
 from syncd.twins.fake_vendor import (
@@ -91,7 +91,7 @@ def acme(clock: Clock) -> Iterator[Acme]:
 
 def api(acme: Acme, clock: Clock, **more: Any) -> VendorApi:
     client = HttpClient(acme.url, headers={"Authorization": f"Bearer {acme.token}"}, clock=clock, **more)
-    return VendorApi(client, ERRORS, clock, remaining="x-left")
+    return VendorApi(client, ERRORS, clock, reserve=SourceLimits().reserve("acme", "X-Left", "units", keep=2))
 
 
 def ids(pages: Iterator[Any]) -> list[str]:
@@ -148,7 +148,7 @@ def test_a_record_that_does_not_exist_is_none(acme: Acme, clock: Clock) -> None:
     assert reader.rows("/since", {"since": "2026-11-22T04:05:00+00:00"}, items="data")[0]["id"] == "e6"
 
 
-def test_writes_and_the_clock_and_what_is_left(acme: Acme, clock: Clock) -> None:
+def test_writes_and_the_vendors_clock(acme: Acme, clock: Clock) -> None:
     writer = api(acme, clock)
     made = writer.call("POST", "/events", json={"id": "e8", "at": "2026-11-22T05:00:00Z"})
     assert abs(writer.vendor_now(made) - datetime.now(UTC)) < timedelta(minutes=1), "the twin's Date header"
@@ -157,7 +157,6 @@ def test_writes_and_the_clock_and_what_is_left(acme: Acme, clock: Clock) -> None
     assert writer.one("/events/e8") == {"id": "e8", "at": "2026-11-22T05:00:00Z", "done": True}
     assert writer.call("DELETE", "/events/e8", absent=True) is not None
     assert writer.call("DELETE", "/events/e8", absent=True) is None
-    assert writer.left == (1000 - acme.spent, clock.now)
     with pytest.raises(Transient, match="at is required") as caught:
         writer.call("POST", "/events", json={"id": "e9"})
     assert (caught.value.known, caught.value.code) == (False, "INVALID")
@@ -219,13 +218,33 @@ def test_two_clients_of_one_account_share_a_bucket(acme: Acme, clock: Clock) -> 
 
 
 def test_credits_are_counted_across_two_clients(acme: Acme, clock: Clock) -> None:
+    """One spends what the other may not have any more: what is left for others is known to both by the shared book."""
     acme.credits = 4
-    one, other = api(acme, clock), api(acme, clock)
-    one.one("/events/e1")
-    other.rows("/token", items="data")
-    assert (one.left, other.left) == ((3.0, clock.now), (0.0, clock.now))
+    book = MemoryAllowances()
+    readers = [
+        VendorApi(
+            HttpClient(acme.url, headers={"Authorization": f"Bearer {acme.token}"}),
+            ERRORS,
+            clock,
+            reserve=Reserve(book, "acme", "X-Left", "units", keep=2),
+        )
+        for _ in range(2)
+    ]
+    readers[0].rows("/token", items="data")
+    made = len(acme.calls)
+    with pytest.raises(QuotaExhausted, match="fewer than 2 units are left today, which are for others") as caught:
+        readers[1].one("/events/e1")
+    assert (caught.value.resets_at, len(acme.calls)) == (clock.now + timedelta(hours=1), made)
+    clock.now += timedelta(hours=1)
+    assert readers[1].one("/events/e1") is not None, "one call an hour, to see whether there are more"
     with pytest.raises(QuotaExhausted):
-        one.one("/events/e1")
+        readers[1].one("/events/e1")
+
+
+def test_what_the_vendor_itself_refuses(acme: Acme, clock: Clock) -> None:
+    acme.credits = 0
+    with pytest.raises(QuotaExhausted, match="the day's units are used"):
+        api(acme, clock).one("/events/e1")
 
 
 def test_tokens_of_its_endpoint_expire(acme: Acme, clock: Clock) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import responses
 
+from syncd.connector import Context
 from syncd.connectors.accounts.zoho import SCHEME
 from syncd.connectors.desk.zoho_api import DeskApi
 from syncd.errors import Failure, Misconfigured, Transient
@@ -20,7 +21,7 @@ DESK = "https://desk.zoho.eu"
 def api() -> DeskApi:
     tokens = MemoryTokens(lambda: NOW)
     held = Bearer(tokens, "g", lambda _: Token(access="t", expires_at=NOW + timedelta(hours=1)), scheme=SCHEME)
-    return DeskApi(DESK, held, "1", lambda: NOW)
+    return DeskApi(DESK, held, "1", Context(name="desk", tokens=tokens, clock=lambda: NOW))
 
 
 @responses.activate

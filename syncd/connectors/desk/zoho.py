@@ -29,7 +29,7 @@ from syncd.connector import (
     SignalSpec,
 )
 from syncd.connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth, bearer, sign_in_of
-from syncd.connectors.desk.zoho_api import FARTHEST, PAGE, DeskApi, DeskWebhooks
+from syncd.connectors.desk.zoho_api import FARTHEST, PAGE, UNIT, DeskApi, DeskWebhooks
 from syncd.connectors.desk.zoho_receiver import LACKS, DeskReceiver, ZohoDeskWebhooksOnly
 from syncd.connectors.desk.zoho_tickets import (
     Desk,
@@ -78,7 +78,9 @@ class ZohoDeskSettings(ConnectorSettings):
     )
     departments: list[str] = Field([], description="only tickets of these department ids; empty: of all")
     webhook_ids: list[str] = Field([], description="only webhooks with these ids; empty: any of this organisation")
-    keep_credits: int = Field(100, ge=0, description="API credits a day that are reserved for other clients")
+    keep_credits: int = Field(
+        100, ge=0, description="API credits a day that are left to others; `quota: {keep: N}` wins"
+    )
 
 
 class TicketCursor(TimeCursor, frozen=True, kw_only=True):
@@ -110,7 +112,7 @@ class ZohoDesk(DeskReceiver):
         self._settings = settings
         self._context = context
         self._desk = Desk(context, settings.org_id)
-        self._api = DeskApi(base, held, settings.org_id, context.clock, settings.keep_credits)
+        self._api = DeskApi(base, held, settings.org_id, context, settings.keep_credits)
         url, accepted = context.webhook_url, settings.webhook_ids
         self._webhooks = DeskWebhooks(self._api.hooks, context.name, url, settings.departments, accepted)
 
@@ -342,6 +344,7 @@ def _build(settings: ZohoDeskSettings, context: Context) -> ZohoDesk | ZohoDeskW
 
 CONNECTOR = Connector(
     name="zoho_desk",
+    unit=UNIT,
     contract=2,
     role="source",
     summary="tickets of Zoho Desk: created, answered, commented, overdue, escalated",

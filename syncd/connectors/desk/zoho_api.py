@@ -7,17 +7,19 @@ record 1; zohodesk-oas v1.0/Webhook.json: Desk asks a new address by GET, then b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from syncd.capabilities import Subscription
+from syncd.connector import Context
 from syncd.errors import Misconfigured, QuotaExhausted, RateLimited, Transient
-from syncd.http.client import Bearer, HttpClient, Response
+from syncd.http.client import Bearer, HttpClient
 from syncd.http.error_table import ErrorTable, Means, error_at
 from syncd.http.vendor_api import OffsetPaging, VendorApi
 
+UNIT = "credits"
 PAGE = 100
 FARTHEST = 4_999
 _ROWS = OffsetPaging(
@@ -72,24 +74,15 @@ WEBHOOK_ERRORS = replace(
 
 
 class DeskApi(VendorApi):
-    """One organisation. `keep` credits of the day are left to others: below that, QuotaExhausted without a call (but
-    for one an hour, to see whether there are more)."""
+    """One organisation; all sources of it share the credits that `quota:` gives."""
 
-    def __init__(self, base_url: str, bearer: Bearer, org: str, clock: Callable[[], datetime], keep: int = 0) -> None:
-        client = HttpClient(f"{base_url}/api/v1", bearer=bearer, headers={"orgId": org}, clock=clock)
-        super().__init__(client, ERRORS, clock, cost=_cost, remaining="x-rate-limit-remaining-v3")
+    def __init__(self, base_url: str, bearer: Bearer, org: str, context: Context, keep: int = 0) -> None:
+        rate = context.limits.bucket(f"zoho_desk:{org}", UNIT)
+        reserve = context.limits.reserve(context.name, "X-Rate-Limit-Remaining-v3", UNIT, keep)
+        clock = context.clock
+        client = HttpClient(f"{base_url}/api/v1", bearer=bearer, headers={"orgId": org}, clock=clock, rate=rate)
+        super().__init__(client, ERRORS, clock, cost=_cost, reserve=reserve)
         self.hooks = VendorApi(client, WEBHOOK_ERRORS, clock, cost=_cost)
-        self._keep = keep
-
-    def _exchange(
-        self, method: str, path: str, params: Mapping[str, str] | None = None, **sent: Any
-    ) -> tuple[Response, Callable[..., Exception]]:
-        if self.left is not None and self.left[0] < self._keep:
-            again = self.left[1] + timedelta(hours=1)
-            if self._clock() < again:
-                text = f"fewer than {self._keep} API credits are left today"
-                raise QuotaExhausted(text, code="keep", resets_at=again)
-        return super()._exchange(method, path, params, **sent)
 
     def now(self) -> datetime:
         """Desk's clock."""
