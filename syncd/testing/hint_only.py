@@ -17,7 +17,7 @@ from typing import Any
 from syncd.capabilities import Subscribed, Subscription
 from syncd.connector import Batch, Reply, Request, UnparsedItem, Verifier
 from syncd.errors import Failure, Malformed, NotAuthentic
-from syncd.signals import Route, Signal, derive_id, make_person
+from syncd.signals import Person, Route, Signal, derive_id, make_person
 from syncd.testing.vendor import Vendor
 
 HOOK_SECRET = "x-hook-secret"  # noqa: S105  the header's name
@@ -25,6 +25,7 @@ HOOK_SIGNATURE = "x-hook-signature"
 URL = "https://syncd.example.com/webhooks/feed"
 LIFETIME = timedelta(days=6)
 PAGE = 3
+KNOWN_BY = {"email": "Ann@Example.com", "phone": "(0)912 345 678", "handle": "22334"}
 
 
 class TokenForgotten(Exception):
@@ -48,8 +49,12 @@ class ChangeFeed(Vendor):
     # ---- events and the list
 
     def happen(self, number: int) -> None:
-        at = self.moment(number).isoformat()
-        self.events.append({"id": f"e{number}", "at": at, "email": "Ann@Example.com", "text": f"event {number}"})
+        self.happen_by(number, "email")
+
+    def happen_by(self, number: int, form: str) -> bool:
+        event = {"id": f"e{number}", "at": self.moment(number).isoformat(), "text": f"event {number}"}
+        self.events.append({**event, form: KNOWN_BY[form]})
+        return True
 
     def spoil(self, number: int) -> bool:
         self.events.append({"id": f"e{number}", "at": "not a time"})
@@ -179,9 +184,13 @@ class HintOnlySource:
             occurred_at=datetime.fromisoformat(event["at"]),
             received_at=now,
             title=event["text"],
-            person=make_person(email=event["email"]),
+            person=self.person(event),
             route=Route.POLL,
         )
+
+    def person(self, event: dict[str, Any]) -> Person:
+        handles = {"feed": event["handle"]} if "handle" in event else {}
+        return make_person(email=event.get("email", ""), phone=event.get("phone", ""), handles=handles, region="VN")
 
     # ---- subscription
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from syncd.connector import Batch, Hint, NotYet, Request
+from syncd.connector import Batch, Hint, NotYet, Request, UnparsedItem
 from syncd.signals import Signal
 from syncd.testing.progress import STEPS, ProgressGuard
 
@@ -28,6 +28,9 @@ class SourceLedger:
     memory: dict[str, str] = field(default_factory=dict)
     state: bytes | None = None
     repeats: int = 0
+    misfits: list[UnparsedItem] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+    poll_wanted: bool = False
     states: list[bytes | None] = field(default_factory=list)
 
     def recall(self, keys: Sequence[str]) -> dict[str, str]:
@@ -56,15 +59,26 @@ class SourceLedger:
                 self.memory[key] = value
         if batch.state is not None:
             self.state = batch.state
+        self.misfits += batch.misfits
+        for reason, count in batch.dropped.items():
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+        self.poll_wanted = self.poll_wanted or batch.poll_now
         return new
 
     def start(self) -> None:
         """A new source: its cursor of now."""
         self.state = self.connect().start(self.now)
 
-    def poll(self, *, stop_after: int | None = None, restart: bool = False) -> list[Signal]:
+    def poll(
+        self,
+        *,
+        stop_after: int | None = None,
+        restart: bool = False,
+        between: Callable[[], None] = lambda: None,
+    ) -> list[Signal]:
         """One poll; `stop_after` batches the process dies; `restart`: it dies after every batch and continues from the
-        committed state, until a poll ends by itself."""
+        committed state, until a poll ends by itself. `between` is called after each batch."""
+        self.poll_wanted = False
         new: list[Signal] = []
         progress = ProgressGuard("a poll that is restarted after each batch" if restart else "a poll")
         while True:
@@ -72,6 +86,7 @@ class SourceLedger:
             for count, batch in enumerate(self._batches(), start=1):
                 new += self._absorbed(batch, batch.state, progress)
                 self.states.append(batch.state)
+                between()
                 if restart or count == stop_after:
                     ended = False
                     break
@@ -91,7 +106,10 @@ class SourceLedger:
     def receive(self, request: Request) -> list[Signal]:
         """A webhook: handshake, verification, parsing."""
         source = self.connect()
-        if source.handshake(request) is not None:
+        reply = source.handshake(request)
+        if reply is not None:
+            if all(self.memory.get(key, value) == value for key, value in reply.remember.items()):
+                self.memory.update(reply.remember)
             return []
         verifier = source.verifier()
         verifier(request, self.now)

@@ -29,6 +29,7 @@ from syncd.connector import (
 )
 from syncd.errors import Malformed, NotAuthentic, RateLimited, Transient
 from syncd.signals import Signal, place_of
+from syncd.testing import secret_checks, sweep_checks
 from syncd.testing.ledger import SourceLedger
 from syncd.testing.vendor import Vendor, json_or_none
 from syncd.testing.wrong_requests import WRONG_ITEMS, bodies, forgeries, spoilt_events
@@ -44,6 +45,9 @@ class _Suite:
         """`connect` may take the ledger's `recall` as its only argument."""
         ledger = SourceLedger(connect=lambda: None, now=vendor.first_moment)
         ledger.connect = _with_recall(connect, ledger)
+        introduction = vendor.introduction()
+        if introduction is not None:
+            ledger.receive(introduction)
         return ledger
 
     def test_the_suites_cover_what_the_source_can(self, ledger: SourceLedger) -> None:
@@ -64,6 +68,8 @@ class _Suite:
             assert signal.received_at.utcoffset() == timedelta(0), "received_at must be UTC"
             assert signal.title.strip(), "a signal needs a title"
             assert "\n" not in signal.title, "a title is one line"
+            faults = list(sweep_checks.faults_of(signal.person))
+            assert not faults, "; ".join(faults)
 
 
 def _with_recall(connect: Callable[..., Any], ledger: SourceLedger) -> Callable[[], Any]:
@@ -77,14 +83,48 @@ class WebhookConformance(_Suite):
     """For sources that receive webhooks."""
 
     def test_an_authentic_request_brings_its_event_once(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        self.begin(ledger)
         for number in range(3):
             vendor.happen(number)
         for number in (0, 1, 0, 2, 2):
             ledger.receive(vendor.request(number))
-        if ledger.hints:
-            ledger.fetch()
+        self.settle(ledger)
         assert len(ledger.signals) == 3 * vendor.signals_per_event
         self.well_formed(list(ledger.signals.values()))
+
+    def begin(self, ledger: SourceLedger) -> None:
+        """A source whose webhooks only ask for a poll needs its cursor first."""
+        if isinstance(self, PollingConformance):
+            ledger.start()
+
+    def settle(self, ledger: SourceLedger) -> list[Signal]:
+        """What the intake does after a webhook: the poll that it asked for, and its hints."""
+        new = ledger.poll() if ledger.poll_wanted else []
+        return new + (ledger.fetch() if ledger.hints else [])
+
+    def test_whoever_asks_for_a_poll_can_be_polled(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        vendor.happen(0)
+        source = ledger.connect()
+        if source.parse(vendor.request(0)).poll_now:
+            assert isinstance(source, PollingSource), (
+                "Batch.poll_now of a source without poll: nothing would come of it"
+            )
+
+    def test_the_first_secret_counts(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        secret_checks.first_secret_counts(ledger, vendor)
+
+    def test_no_message_shows_a_secret(
+        self, ledger: SourceLedger, vendor: Vendor, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        secret_checks.no_message_shows_a_secret(ledger, vendor, caplog)
+
+    def test_every_form_of_identity_is_kept(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        self.begin(ledger)
+
+        def brought(number: int) -> list[Signal]:
+            return ledger.receive(vendor.request(number)) + self.settle(ledger)
+
+        sweep_checks.forms_of_identity(ledger, vendor, brought)
 
     def test_parsing_is_pure(self, ledger: SourceLedger, vendor: Vendor) -> None:
         vendor.happen(0)
@@ -186,7 +226,8 @@ def _refused(verifier: Verifier, request: Request, now: datetime) -> bool:
 
 
 def _brought(batch: Batch) -> set[str]:
-    return {str(signal.id) for signal in batch.signals} | {f"hint {hint.key}" for hint in batch.hints}
+    asked = {"poll"} if batch.poll_now else set()
+    return {str(signal.id) for signal in batch.signals} | {f"hint {hint.key}" for hint in batch.hints} | asked
 
 
 class PollingConformance(_Suite):
@@ -246,6 +287,22 @@ class PollingConformance(_Suite):
                     self.polled(ledger)
         self.polled(ledger)
         assert len(ledger.signals) == vendor.many * vendor.signals_per_event
+
+    def test_a_forgotten_page_token_loses_nothing(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        sweep_checks.forgotten_page_token(ledger, vendor, lambda: self.polled(ledger))
+
+    def test_events_that_appear_during_a_sweep_are_read(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        sweep_checks.events_during_a_sweep(ledger, vendor, lambda: self.polled(ledger))
+
+    def test_the_cursor_does_not_grow(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        sweep_checks.bounded_cursor(ledger, vendor, lambda: self.polled(ledger))
+
+    def test_a_wrong_item_of_the_list_harms_no_other(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        sweep_checks.wrong_item(ledger, vendor, lambda: self.polled(ledger))
+
+    def test_every_form_of_identity_is_polled(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        ledger.start()
+        sweep_checks.forms_of_identity(ledger, vendor, lambda number: self.polled(ledger))
 
     def many(self, ledger: SourceLedger, vendor: Vendor) -> None:
         ledger.start()

@@ -15,12 +15,14 @@ class Vendor:
     """What a suite asks of the stand-in. Events are numbered; number n is the same event on every route. Override what the
     vendor can do; the defaults say that it cannot.
 
-    `signals_per_event`: how many signals one event makes. `many`: events enough for three pages. `covers_body`: the
+    `signals_per_event`: how many signals one event makes. `many`: events enough for three pages. `keeps_everything`: the
+    cursor may list what is there (the files of a folder), so it grows with that. `covers_body`: the
     signature covers the body. `signs_time`: an old request is refused. `auth_headers`: what proves authenticity.
     """
 
     signals_per_event: ClassVar[int] = 1
     many: ClassVar[int] = 7
+    keeps_everything: ClassVar[bool] = False
     covers_body: ClassVar[bool] = True
     signs_time: ClassVar[bool] = False
     auth_headers: ClassVar[tuple[str, ...]] = ()
@@ -51,6 +53,28 @@ class Vendor:
                 return None
             items += body if isinstance(body, list) else [body]
         return self.sign(json.dumps([*items[:1], *wrong, *items[1:]]).encode())
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What no message may show: signing secrets, tokens."""
+        return ()
+
+    def introduction(self, secret: str = "") -> Request | None:
+        """The handshake by which the vendor gives the secret that it signs with; `secret`: a stranger's, with this one. None: the
+        secret is in the configuration."""
+        return None
+
+    def happen_by(self, number: int, form: str) -> bool:
+        """As `happen`, by someone who is known by one thing alone: `email`, `phone` or `handle`. False: cannot be."""
+        return False
+
+    def spoil(self, number: int) -> bool:
+        """Event `number` takes place, and the list shows it as something that cannot be understood. False: cannot."""
+        return False
+
+    def forget_page_tokens(self) -> bool:
+        """The vendor does not know the tokens of its list any more that it gave so far. False: it has none."""
+        return False
 
     def throttle(self) -> bool:
         """The next call to the vendor is throttled. False: this stand-in cannot."""

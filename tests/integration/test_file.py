@@ -42,6 +42,8 @@ def signals(path: Path, **keys: Any) -> list[Signal]:
 class Folder(Vendor):
     """Event n is a file of one row."""
 
+    keeps_everything = True  # how far each file in the folder was read
+
     def __init__(self, path: Path) -> None:
         self.path = path
 

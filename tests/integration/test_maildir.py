@@ -36,6 +36,7 @@ def deliver(path: Path, number: int, raw: bytes | None = None, name: str = "") -
 
 class Delivery(Vendor):
     many = 120  # three pages
+    keeps_everything = True  # the names of the files in the folder
 
     def __init__(self, path: Path) -> None:
         self._path = path

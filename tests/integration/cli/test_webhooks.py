@@ -229,6 +229,8 @@ def test_a_look_that_fails_says_nothing_and_comes_again(house: House) -> None:
 
 
 def test_by_hand(house: House) -> None:
+    started = house.daemon.store.cursors.read
+    until(lambda: all(started(name) for name in ("inbox", "desk", "phones")), "the daemon has logged its first polls")
     ran = house.folder.done("webhooks", "register", "forms")
     assert ran.out == house.url("forms") + "\n"
     assert "its vendor has no API for this: paste the address" in ran.err

@@ -1,0 +1,81 @@
+"""The kit passes the hint-only source, and each of its checks fails on the source that makes the mistake it looks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from syncd.connector import CONTRACT, Connector, ConnectorSettings, SignalSpec
+from syncd.testing import PollingConformance, WebhookConformance
+from syncd.testing import hostile_hint_only as hostile
+from syncd.testing.hint_only import ChangeFeed, HintOnlySource
+from syncd.testing.ledger import SourceLedger
+
+CONNECTOR: Connector[ConnectorSettings, Any] = Connector(
+    "feed",
+    "a vendor that only says that something changed",
+    ConnectorSettings,
+    lambda settings, context: HintOnlySource(ChangeFeed(), context.recall),
+    (SignalSpec("custom.event", "poll: id of the event", backfill=False),),
+    contract=CONTRACT,
+    role="source",
+)
+
+
+class TestHintOnly(WebhookConformance, PollingConformance):
+    connector = CONNECTOR
+
+    @pytest.fixture
+    def vendor(self) -> ChangeFeed:
+        return ChangeFeed()
+
+    @pytest.fixture
+    def connect(self, vendor: ChangeFeed) -> Callable[..., HintOnlySource]:
+        return lambda recall: HintOnlySource(vendor, recall)
+
+
+def ledger_of(kind: Callable[..., Any], feed: ChangeFeed) -> SourceLedger:
+    ledger = SourceLedger(connect=lambda: None, now=feed.first_moment)
+    ledger.connect = lambda: kind(feed, ledger.recall)
+    ledger.receive(feed.introduction())
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("kind", "check", "says"),
+    [
+        (hostile.ForgetsSecret, "test_the_first_secret_counts", "is not in Reply.remember"),
+        (hostile.TakesAnySecret, "test_the_first_secret_counts", "a stranger's handshake replaced"),
+        (hostile.TripsOverForgottenToken, "test_a_forgotten_page_token_loses_nothing", "the poll fails"),
+        (hostile.SkipsToNow, "test_a_forgotten_page_token_loses_nothing", "do not start at now again"),
+        (hostile.FollowsTheNewest, "test_events_that_appear_during_a_sweep_are_read", "were never read"),
+        (hostile.ReadsNewestFirst, "test_death_between_any_two_batches_loses_nothing", None),
+        (hostile.KeepsEveryId, "test_the_cursor_does_not_grow", "the cursor grew by"),
+        (hostile.StopsAtWrongItem, "test_a_wrong_item_of_the_list_harms_no_other", "ends the poll"),
+        (hostile.SilentlySkips, "test_a_wrong_item_of_the_list_harms_no_other", "without a trace"),
+        (hostile.KnowsEmailsAlone, "test_every_form_of_identity_is_polled", "known by phone alone is known by nothing"),
+        (hostile.KnowsEmailsAlone, "test_every_form_of_identity_is_kept", "known by phone alone is known by nothing"),
+        (hostile.KeepsEmailsAsWritten, "test_everything_after_the_start_is_seen_once", "not in normal form"),
+    ],
+)
+def test_each_mistake_is_found(kind: Callable[..., Any], check: str, says: str | None) -> None:
+    feed = ChangeFeed()
+    with pytest.raises(AssertionError, match=says):
+        getattr(TestHintOnly(), check)(ledger_of(kind, feed), feed)
+    fresh = ChangeFeed()
+    getattr(TestHintOnly(), check)(ledger_of(HintOnlySource, fresh), fresh)
+
+
+def test_a_message_that_shows_the_right_signature_is_found(caplog: pytest.LogCaptureFixture) -> None:
+    feed = ChangeFeed()
+    with pytest.raises(AssertionError, match="shows a secret or the right signature"):
+        TestHintOnly().test_no_message_shows_a_secret(ledger_of(hostile.ShowsSignature, feed), feed, caplog)
+
+
+def test_asking_for_a_poll_in_vain_is_found() -> None:
+    feed = ChangeFeed()
+    ledger = SourceLedger(connect=hostile.AsksInVain)
+    with pytest.raises(AssertionError, match="of a source without poll"):
+        TestHintOnly().test_whoever_asks_for_a_poll_can_be_polled(ledger, feed)
