@@ -103,8 +103,9 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `data` holds JSON-able values, normalised per type and documented by the connector. `thread` names what belongs
     together (a ticket, a mail thread), unique across accounts. `source` is the YAML name and never part of the id.
-    `direction`: out for what we did. Types that are always ours (`call.placed`) have it on their own; it stands in the JSON
-    only when it is out.
+    `title` is English; `title_code` and its parameters say the same in any language (`syncd.texts.titles.titled` makes all
+    three). `direction`: out for what we did. Types that are always ours (`call.placed`) have it on their own; it stands in
+    the JSON only when it is out.
     """
 
     id: uuid.UUID
@@ -121,6 +122,8 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     thread: str = ""
     route: Route = Route.WEBHOOK
     direction: Direction = Direction.IN
+    title_code: str = ""
+    title_parameters: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if goes_out(self.type):

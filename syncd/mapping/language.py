@@ -18,8 +18,9 @@ from syncd.mapping.people_reader import read_people
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.rule_links import wrong_links
 from syncd.mapping.rules_reader import read_rule
+from syncd.texts.titles import ENGLISH, LANGUAGES
 
-MAPPING_KEYS = ("people", "deals", "rules")
+MAPPING_KEYS = ("language", "people", "deals", "rules")
 PEOPLE_CREATE = "people.create"
 
 
@@ -40,10 +41,19 @@ def _mapping(reader: MappingReader, node: Any) -> MappingParts:
         reader.fault(place, message, hint)
     for rule in rules:
         rule.verb.check_people(reader, rule, None if people is None else _objects(people))
+    language = _language(reader, parts["language"]) if "language" in parts else ENGLISH
     deals = read_deals(reader, parts["deals"]) if "deals" in parts else DealsPart()
     if people is None:
-        return MappingParts(None, (), None, rules, OnConflict.HOLD, deals)
-    return MappingParts(people.match, people.strangers, people.create, rules, people.conflict, deals)
+        return MappingParts(None, (), None, rules, OnConflict.HOLD, deals, language)
+    return MappingParts(people.match, people.strangers, people.create, rules, people.conflict, deals, language)
+
+
+def _language(reader: MappingReader, said: Any) -> str:
+    """The language of titles."""
+    if said in LANGUAGES:
+        return str(said)
+    reader.fault(("language",), f"{said!r} is not a language of titles", f"there are: {', '.join(LANGUAGES)}")
+    return ENGLISH
 
 
 def _objects(people: PeoplePart) -> set[str]:

@@ -15,6 +15,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from syncd.config.yaml_positions import Document, read_yaml
 from syncd.connector import DealPick, Lookup, MatchField
 from syncd.errors import ConfigError, Fault, UsageError
@@ -28,6 +30,7 @@ from syncd.mapping.values import clean, to_text
 from syncd.mapping.verbs import UPSERT
 from syncd.signals import Person, Signal
 from syncd.texts.reasons import Reason
+from syncd.texts.titles import title_in
 
 Evaluate = Callable[[Signal | None, Person], Any]
 SKIP = StrangerPolicy(Stranger.SKIP)
@@ -144,6 +147,7 @@ class Mapping:
         create = self.parts.create
         if create is None or self.newcomer is None:
             raise ValueError(f"the mapping {self.name} has no people.create")
+        signal = self._spoken(signal)
         (fields, on_create), faults = self.newcomer(signal, signal.person)
         owners = create.owners
         if len(owners) == 1:
@@ -163,7 +167,13 @@ class Mapping:
 
     def drafts(self, signal: Signal, *, live: bool) -> Sequence[Draft | Skipped]:
         """What each rule whose `signals:` match makes of it, in the order of the rules."""
+        signal = self._spoken(signal)
         return [rule.draft(signal, live) for rule in self.fitting(signal.type)]
+
+    def _spoken(self, signal: Signal) -> Signal:
+        """The signal with its title in the mapping's language."""
+        title = title_in(self.parts.language, signal.title, signal.title_code, signal.title_parameters)
+        return signal if title is signal.title else msgspec.structs.replace(signal, title=title)
 
     def fitting(self, signal_type: str) -> tuple[Rule, ...]:
         """The rules for signals of this type."""

@@ -16,6 +16,7 @@ from syncd.mapping.compiler import Tree
 from syncd.mapping.mapped_records import MappedRecord
 from syncd.mapping.model import About, Draft, LinkTakes, OnConflict, StrangerPolicy, Targets
 from syncd.mapping.reader import MappingReader
+from syncd.texts.titles import ENGLISH
 
 LINK_TARGETS = ("person", "account", "deal")
 """What a link may point at beside another rule's record."""
@@ -175,3 +176,4 @@ class MappingParts:
     rules: tuple[RulePart, ...]
     conflict: OnConflict = OnConflict.HOLD
     deals: DealsPart = DealsPart()
+    language: str = ENGLISH

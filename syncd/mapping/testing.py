@@ -40,7 +40,7 @@ from syncd.signals import NAMESPACE, Direction, Person, Route, Signal, make_pers
 CASE_KEYS = ("name", "signal", "known", "live", "expect")
 SIGNAL_KEYS = (
     *("type", "source", "occurred_at", "received_at", "title", "text", "url", "reply", "person", "data", "thread"),
-    *("id", "route", "direction"),
+    *("id", "route", "direction", "title_code", "title_parameters"),
 )
 PERSON_KEYS = ("name", "first_name", "last_name", "email", "phone", "company", "handles", "raw")
 KNOWN_KEYS = ("object", "id", "role", "account", "deal")
@@ -175,9 +175,11 @@ class _TestFileReader:
         }
         route = parts.get("route", Route.WEBHOOK)
         data = parts.get("data") or {}
-        if not isinstance(data, dict):
-            self.fault((*path, "data"), "must be keys and values")
-            return None
+        said = parts.get("title_parameters") or {}
+        for key, value in (("data", data), ("title_parameters", said)):
+            if not isinstance(value, dict):
+                self.fault((*path, key), "must be keys and values")
+                return None
         if route not in tuple(Route):
             self.fault((*path, "route"), f"must be one of {', '.join(Route)}")
             return None
@@ -196,6 +198,8 @@ class _TestFileReader:
             data=data,
             route=Route(route),
             direction=Direction(direction),
+            title_code=str(parts.get("title_code") or ""),
+            title_parameters={str(name): str(value) for name, value in said.items()},
             **words,
         )
 

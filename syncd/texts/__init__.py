@@ -1,1 +1,1 @@
-"""Texts that users read, as codes with parameters: why something is as it is (`reasons`)."""
+"""Texts that users read, as codes with parameters: titles of signals (`titles`), why something is as it is (`reasons`)."""

@@ -2,7 +2,7 @@
 
 A Reason *is* its English text, so it can be shown, logged and stored as before; beside it travel the code and the parameters,
 which the store keeps in columns of their own. Code decides by `code_of(reason)` alone, never by the words. A new reason is one
-line in REASONS and `Reason("its_code", name=value)` where it arises.
+line in SENTENCES and `Reason("its_code", name=value)` where it arises.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-REASONS: dict[str, str] = {
+SENTENCES: dict[str, str] = {
     # why a rule makes no record of a signal
     "nobody": "nobody",
     "stranger": "stranger",
@@ -84,7 +84,7 @@ class Reason(str):
     parameters: dict[str, Any]
 
     def __new__(cls, code: str, /, **parameters: Any) -> Reason:
-        return cls.worded(REASONS[code].format(**parameters), code, **parameters)
+        return cls.worded(SENTENCES[code].format(**parameters), code, **parameters)
 
     @classmethod
     def worded(cls, text: str, code: str, /, **parameters: Any) -> Reason:

@@ -13,7 +13,7 @@ from syncd.store import Store
 from syncd.store.lanes import PersonRow, people, put_people
 from syncd.store.queue import WRITE_COLUMNS, WriteRow, put_writes, write_row
 from syncd.store.schema import writes
-from syncd.texts.reasons import REASONS, SIGN_IN, Reason, code_of, packed, parameters_of
+from syncd.texts.reasons import SENTENCES, SIGN_IN, Reason, code_of, packed, parameters_of
 
 SYNCD = Path(__file__).parents[2] / "syncd"
 WORDS = {"reason", "error", "why", "cause"}
@@ -51,7 +51,7 @@ def test_braces_of_a_vendor_are_text() -> None:
 
 
 def test_codes_fit_their_column() -> None:
-    assert all(len(code) <= 60 and code.isidentifier() for code in REASONS)
+    assert all(len(code) <= 60 and code.isidentifier() for code in SENTENCES)
 
 
 def test_rows_keep_text_code_and_parameters(store: Store) -> None:

@@ -17,6 +17,7 @@ from syncd.connector import Context
 from syncd.connectors.text import clean, html_to_text
 from syncd.connectors.times import read_time
 from syncd.signals import Person, Route, Signal, derive_id, make_person
+from syncd.texts.titles import titled
 
 Record = Mapping[str, Any]
 
@@ -139,8 +140,6 @@ class Desk:
         url = str(ticket.get("webUrl") or "")
         url = url if url.startswith("https://") else ""
         subject = " ".join(clean(str(ticket.get("subject") or "")).split())
-        named = f"ticket #{ticket.get('ticketNumber') or ticket['id']}" + (f": {subject}" if subject else "")
-        title = LEADS[kind] + named
         data = {name: ticket.get(key) for name, key in _KEPT.items()} | dict(facts.data)
         return Signal(
             id=derive_id("zoho_desk", self.org, f"ticket.{kind}", facts.native),
@@ -148,7 +147,7 @@ class Desk:
             source=self.context.name,
             occurred_at=facts.when or at,
             received_at=at,
-            title=title[:1].upper() + title[1:],
+            **_title(kind, str(ticket.get("ticketNumber") or ticket["id"]), subject),
             text=facts.text,
             url=url,
             reply=url,
@@ -159,13 +158,9 @@ class Desk:
         )
 
 
-LEADS = {
-    "created": "",
-    "replied": "Reply to ",
-    "commented": "Comment on ",
-    "overdue": "Overdue: ",
-    "escalated": "Escalated: ",
-}
+def _title(kind: str, number: str, subject: str) -> dict[str, Any]:
+    code = f"ticket.{kind}"
+    return titled(code, number=number, subject=subject) if subject else titled(f"{code}.bare", number=number)
 
 
 class _Facts(NamedTuple):

@@ -17,6 +17,7 @@ from syncd.identity.emails import unguarded, without_entities
 from syncd.identity.names import is_filler
 from syncd.identity.phones import LOST_DIGITS, read_phone
 from syncd.signals import Signal, derive_id, frame, make_person
+from syncd.texts.titles import titled
 
 TYPES = {"contact": "contact.changed", "account": "account.changed"}
 PERSON = ("name", "first_name", "last_name", "email", "company")
@@ -77,13 +78,16 @@ def signal_of(
         source=context.name,
         occurred_at=occurred_at,
         received_at=received_at,
-        title=f"{kind.capitalize()} in {file}: {person.name or person.company or person.email or person.phone}"[:300],
+        **titled(
+            _TITLES[kind], longest=300, file=file, who=person.name or person.company or person.email or person.phone
+        ),
         person=person,
         data={**known, **({"faults": faults} if faults else {}), "row": row},
         thread=f"file:account:{identity}" if kind == "account" else "",
     )
 
 
+_TITLES = {"contact": "file.contact", "account": "file.account"}
 SEVERAL = " ::: "
 """Google puts it between the values of one cell."""
 

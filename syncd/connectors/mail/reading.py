@@ -21,6 +21,7 @@ from syncd.connectors.mail.message import HEAD_BYTES, TEXT_CAP, Mail, parse
 from syncd.connectors.mail.reply import latest_reply
 from syncd.connectors.text import shorten
 from syncd.signals import Route, Signal, derive_id, frame, make_person
+from syncd.texts.titles import titled
 
 FAMILY = "mail"
 RECEIVED = "email.received"
@@ -182,7 +183,7 @@ def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route
         source=rules.source,
         occurred_at=mail.occurred_at(envelope.arrived_at),
         received_at=now,
-        title=shorten(mail.subject, 998) or "(no subject)",
+        **({"title": shorten(mail.subject, 998)} if mail.subject else titled("mail.no_subject")),
         text=text,
         reply=mailto(answer_to, copies, mail.subject, mail.message_id),
         person=make_person(name=sender.name, email=sender.email, region=rules.region),
@@ -195,7 +196,8 @@ def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route
 def _bounced(
     mail: Mail, report: BounceReport, envelope: Envelope, rules: Rules, now: datetime, route: Route
 ) -> tuple[Signal, ...]:
-    what = report.original_subject or mail.subject or "(no subject)"
+    what = shorten(report.original_subject or mail.subject, 983)
+    title = titled("mail.not_delivered", subject=what) if what else titled("mail.not_delivered.bare")
     return tuple(
         Signal(
             id=derive_id(FAMILY, "", BOUNCED, _native(BOUNCED, mail.identity, bounce.recipient)),
@@ -203,7 +205,7 @@ def _bounced(
             source=rules.source,
             occurred_at=mail.occurred_at(envelope.arrived_at),
             received_at=now,
-            title=shorten(f"Not delivered: {what}", 998),
+            **title,
             text=shorten(bounce.diagnostic or ("" if rules.headers_only else mail.text), TEXT_CAP // 10),
             person=make_person(email=bounce.recipient),
             data={

@@ -18,6 +18,7 @@ from syncd.connectors.times import read_time
 from syncd.errors import Failure, Misconfigured, RateLimited, Transient
 from syncd.http.client import HttpClient, Response, throttled
 from syncd.signals import Person, Route, Signal, derive_id, make_person
+from syncd.texts.titles import titled
 
 TYPE = "call.missed"
 MISSED = frozenset({"no-answer", "busy", "canceled", "failed"})
@@ -114,7 +115,7 @@ def missed_call(
 ) -> Signal:
     """The one signal of a missed call, keyed by the parent's CallSid on every route."""
     person = caller(call, context.region)
-    who = person.name or person.phone or ("a withheld number" if not call.from_ or withheld(call.from_) else call.from_)
+    who = person.name or person.phone or ("" if withheld(call.from_) else call.from_)
     data: dict[str, Any] = {
         "call_sid": call.sid,
         "from": call.from_,
@@ -132,7 +133,7 @@ def missed_call(
         source=context.name,
         occurred_at=call.started_at or call.ended_at or received_at,
         received_at=received_at,
-        title=f"Missed call from {who}" + (f" to {call.to}" if call.to else ""),
+        **_missed(who, call.to),
         url=recording if recording.startswith("https://") else "",
         reply=f"tel:{person.phone}" if person.phone else "",
         person=person,
@@ -140,6 +141,13 @@ def missed_call(
         thread=f"twilio:{account}:{call.sid}",
         route=route,
     )
+
+
+def _missed(who: str, to: str) -> dict[str, Any]:
+    """The title; "" for a withheld number, and for an unknown one that was called."""
+    if who:
+        return titled("call.missed.to", who=who, to=to) if to else titled("call.missed", who=who)
+    return titled("call.missed.withheld.to", to=to) if to else titled("call.missed.withheld")
 
 
 def withheld(number: str) -> bool:

@@ -1,0 +1,45 @@
+"""The titles of signals as codes with parameters, in every language: one file a language beside this module, code -> template.
+
+A connector makes its titles with `titled`; the English text is kept beside the code, for whoever has no language and for rows of
+an older version. Templates are `str.format`: a title that differs by number or by a missing part is a code of its own.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+LANGUAGES = ("en", "vi", "zh")
+"""English, Vietnamese, Chinese (simplified)."""
+ENGLISH = "en"
+
+
+def titled(code: str, /, *, longest: int = 0, **parameters: str) -> dict[str, Any]:
+    """The three fields of a Signal that are its title: `Signal(…, **titled("call.missed", who="An"))`. `longest`: characters
+    that the text may have, 0 for any."""
+    text = render(code, parameters, ENGLISH)
+    return {"title": text[:longest] if longest else text, "title_code": code, "title_parameters": parameters}
+
+
+def render(code: str, parameters: dict[str, str], language: str) -> str:
+    """The title in a language. Raises KeyError for a code that this version does not know, or a missing parameter."""
+    return templates(language)[code].format(**parameters)
+
+
+def title_in(language: str, title: str, code: str, parameters: dict[str, str]) -> str:
+    """A stored title in a language; `title`, which is English, where it has no code or one that is not known here."""
+    if language == ENGLISH or not code:
+        return title
+    try:
+        return render(code, parameters, language)
+    except (KeyError, IndexError):
+        return title
+
+
+@cache
+def templates(language: str) -> dict[str, str]:
+    """code -> template of one of LANGUAGES."""
+    return msgspec.json.decode(files(__name__).joinpath(f"{language}.json").read_bytes(), type=dict[str, str])
