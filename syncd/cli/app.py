@@ -18,6 +18,7 @@ from syncd.cli import (
     jobs,
     mappings,
     online,
+    people,
     persons,
     quarantine,
     service,
@@ -88,6 +89,7 @@ signals.register(app)
 writing.register(app)
 quarantine.register(app)
 persons.register(app)
+people.register(app)
 mappings.register(app)
 storage.register(app)
 completion.register(app)

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 PANELS: Mapping[str, tuple[str, ...]] = {
     "Begin": ("demo", "init", "check", "auth", "prepare", "run"),
-    "Look": ("status", "signals", "explain", "verify", "export"),
+    "Look": ("status", "signals", "people", "explain", "verify", "export"),
     "Bring in": ("backfill", "import", "webhooks"),
     "Put right": ("dead", "quarantine", "replay", "forget"),
     "Mappings": ("mapping", "preview", "twin"),
@@ -41,6 +41,9 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "signals tail": ("syncd signals tail --channel calls",),
     "explain": ("syncd explain 1f0c",),
     "verify": ("syncd verify --since 2d", "syncd verify inbox --since 2026-11-01 --until 2026-11-08 --fix"),
+    "people show": ("syncd people show an@example.org", "syncd people show handle:facebook:22334"),
+    "people link": ("syncd people link an@example.org +84912345678",),
+    "people unlink": ("syncd people unlink an@example.org +84912345678",),
     "export": ("syncd export an@example.org > an.jsonl",),
     "backfill": (
         "syncd backfill inbox --since 30d --dry-run",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -80,13 +80,22 @@ def _unspaced(words: list[str]) -> bool:
 
 def signals_of(store: Store, typed: str) -> list[str]:
     """The ids of the signals of everybody who is meant. Reads every signal, page by page."""
+    return [id for id, _ in _meant(store, typed)]
+
+
+def identities_of(store: Store, typed: str) -> list[str]:
+    """The identities of everybody who is meant, each once; of a person with several the first. Reads as `signals_of` does."""
+    return list(dict.fromkeys(person.identity for _, person in _meant(store, typed) if person.identity))
+
+
+def _meant(store: Store, typed: str) -> Iterator[tuple[str, Person]]:
     matches, after = matcher(typed), ""
-    found: list[str] = []
     while True:
         query = select(signals.c.id, signals.c.body).where(signals.c.id > after).order_by(signals.c.id).limit(PAGE)
         with store.read() as connection:
             rows = connection.execute(query).all()
         if not rows:
-            return found
-        found += [row.id for row in rows if matches(decode_signal(row.body).person)]
+            return
+        people = ((row.id, decode_signal(row.body).person) for row in rows)
+        yield from ((id, person) for id, person in people if matches(person))
         after = rows[-1].id
