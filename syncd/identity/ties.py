@@ -79,14 +79,14 @@ class TieGraph:
 
     def shared(self, identity: str) -> bool:
         """Whether several people use it: a number seen with two e-mail addresses, or with two accounts of one network;
-        anything seen with two identities that an operator keeps apart."""
-        seen = [other for other in self.around(identity) if not self.linked(identity, other)]
-        if any(self.apart(one, other) for one in seen for other in seen if one < other):
+        anything seen with two identities that an operator keeps apart. Two that an operator linked are one person's."""
+        near = self.around(identity)
+        pairs = [(one, other) for one in near for other in near if one < other]
+        if any(self.apart(one, other) for one, other in pairs):
             return True
-        if not identity.startswith(PHONE):
-            return False
-        networks = [split_handle(other)[0] for other in seen if not other.startswith((EMAIL, PHONE))]
-        return sum(other.startswith(EMAIL) for other in seen) > 1 or len(set(networks)) < len(networks)
+        return identity.startswith(PHONE) and any(
+            _rival(one, other) and not self.linked(one, other) for one, other in pairs
+        )
 
     def group(self, identities: Sequence[str]) -> tuple[str, ...]:
         """All identities of the person who has these: those given, then those tied to them, nearest first."""
@@ -121,3 +121,9 @@ class TieGraph:
         if known is not None:
             return known.via != "operator" and now - known.seen_at > REFRESHED_AFTER
         return len(self._ties.get(one, ())) < MOST and len(self._ties.get(other, ())) < MOST
+
+
+def _rival(one: str, other: str) -> bool:
+    """Whether a person mostly has one of the two: two e-mail addresses, or two accounts of one network."""
+    network, _ = split_handle(one)
+    return (one.startswith(EMAIL) and other.startswith(EMAIL)) or (bool(network) and network == split_handle(other)[0])
