@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,9 +78,14 @@ def test_there_are_commands_to_run() -> None:
     assert len(shown()) >= 25
 
 
+@cache
+def known_commands() -> list[str]:
+    return [path for path, _ in command_tree()]
+
+
 def unknown(text: str) -> list[str]:
     """Commands in backticks that do not exist."""
-    known = [path for path, _ in command_tree()]
+    known = known_commands()
     groups = {path.rsplit(" ", 1)[0] for path in known if path.count(" ") == 2}
     found = []
     for typed in INLINE.findall(text):

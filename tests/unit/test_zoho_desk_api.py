@@ -10,6 +10,7 @@ import responses
 from syncd.connector import Context
 from syncd.connectors.accounts.zoho import SCHEME
 from syncd.connectors.desk.zoho_api import DeskApi
+from syncd.connectors.desk.zoho_tickets import person
 from syncd.errors import Failure, Misconfigured, Transient
 from syncd.http.client import Bearer
 from syncd.http.oauth import MemoryTokens, Token
@@ -53,3 +54,8 @@ def test_a_search_we_may_not_make_is_for_a_person() -> None:
 def test_a_contact_we_may_not_see_does_not_stop_the_poll() -> None:
     responses.get(f"{DESK}/api/v1/contacts/5", status=403, json={"errorCode": "FORBIDDEN", "message": "no"})
     assert api().contact("5") is None
+
+
+def test_a_contact_without_address_and_number_is_known_by_its_social_names() -> None:
+    contact = {"id": "7", "facebook": " ann.lee ", "twitter": None}
+    assert person(contact, {}, None).identities == ("handle:facebook:ann.lee",)

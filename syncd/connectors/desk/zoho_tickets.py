@@ -227,6 +227,9 @@ def person(contact: Record | None, ticket: Record, region: str | None) -> Person
         email=email,
         phone=phone,
         company=clean(str(company or "")),
+        handles={
+            network: id_ for network in ("facebook", "twitter") if (id_ := clean(str(contact.get(network) or "")))
+        },
         raw={name: value for name, value in raw.items() if value},
         region=region,
     )
