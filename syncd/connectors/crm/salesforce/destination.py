@@ -37,7 +37,7 @@ from syncd.connectors.crm.salesforce.deals import ask_deals, open_deals
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
 from syncd.connectors.crm.salesforce.people import PEOPLE, ask
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
-from syncd.connectors.crm.salesforce.setup import Setup
+from syncd.connectors.crm.salesforce.setup import SalesforceFieldMaker
 from syncd.connectors.crm.sending import Answered, blame, raise_if_all, send_bundles
 from syncd.errors import Ambiguous, Failure, Misconfigured
 
@@ -132,7 +132,7 @@ class Salesforce(QueriedCrm):
 
     def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]:
         """A few calls a field; six at most for a first one."""
-        return Setup(self._client, self._composite).prepare(needs, dry=dry)
+        return SalesforceFieldMaker(self._client, self._composite).prepare(needs, dry=dry)
 
     def url(self, object: str, id: str) -> str:
         return f"{self._client.home}/lightning/r/{object}/{id}/view"

@@ -7,17 +7,18 @@ permission set shows it. The exact codes of refusals are not documented: every r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd.capabilities import FieldDescription, MissingField, PrepareResult
+from syncd.capabilities import MissingField, PrepareResult
+from syncd.connectors.crm.missing_fields import REFUSALS, FieldMaker, Known, NotMade, attempt
 from syncd.connectors.crm.queried import is_name
 from syncd.connectors.crm.salesforce import soql
 from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse
 from syncd.connectors.crm.salesforce.describe import describe, user_of
 from syncd.connectors.crm.salesforce.errors import read_errors
-from syncd.errors import Ambiguous, Misconfigured, QuotaExhausted, Rejected, StaleReference, Transient
+from syncd.errors import Misconfigured
 
 ACTIVITY = "Activity"
 ON_ACTIVITY = frozenset({"Task", "Event"})
@@ -28,7 +29,6 @@ PERMISSIONS = ("Syncd", "syncd")
 TEXT_MOST, LONG_LEAST, LONG_MOST = 255, 256, 131_072
 THERE = frozenset({"DUPLICATE_DEVELOPER_NAME", "DUPLICATE_VALUE"})
 """Codes that say it is there already. Other refusals are looked up: their texts are in the language of our user."""
-_REFUSALS = (Misconfigured, Rejected, StaleReference, Transient)
 CALLS = "REQUEST_LIMIT_EXCEEDED"
 """The one allowance that is not the org's number of fields: it comes back by itself."""
 _TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -40,55 +40,36 @@ _TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 @dataclass
-class _SetupRefused:
-    """Not done, and what Salesforce says. `there`: because it is there already; `lost`: or done, and the answer is missing."""
-
-    why: str
-    there: bool = False
-    lost: bool = False
-
-
-@dataclass
-class Setup:
+class SalesforceFieldMaker(FieldMaker):
     """One run over one org."""
 
     client: SalesforceClient
     composite: bool
     made: set[str] = field(default_factory=set)
     permission_set: str = ""
+    folds_case = True
 
-    def prepare(self, needs: Sequence[MissingField], *, dry: bool) -> Iterator[PrepareResult]:
-        """One step a need, in their order."""
-        known = self._describe(list(dict.fromkeys(need.object for need in needs)))
-        for need in needs:
-            wrong = _not_ours(need, known)
-            if wrong is not None:
-                yield wrong
-            elif _has(known, need):
-                yield PrepareResult(need, True, f"{need.object}.{need.field} is there")
-            elif dry:
-                yield PrepareResult(need, False, f"would make {_place(need)}: {_sort(need)}; and show it to our user")
-            else:
-                yield self._make(need)
-
-    def _describe(self, objects: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:
+    def describe(self, objects: Sequence[str]) -> Known:
         return describe(self.client, objects, composite=self.composite)
 
-    def _make(self, need: MissingField) -> PrepareResult:
+    def planned(self, need: MissingField) -> str:
+        return f"{_place(need)}: {_sort(need)}; and show it to our user"
+
+    def make(self, need: MissingField) -> PrepareResult:
         place = _place(need)
         refused = None
         if place not in self.made:
             body = {"FullName": place, "Metadata": _metadata(need)}
             answer = self._post("/tooling/sobjects/CustomField", body)
-            refused = answer if isinstance(answer, _SetupRefused) else None
-        if refused is not None and not (refused.there or (not refused.lost and self._exists(need))):
+            refused = answer if isinstance(answer, NotMade) else None
+        if refused is not None and not (refused.code in THERE or (not refused.lost and self._exists(need))):
             return PrepareResult(
                 need, False, f"{place} could not be made: {refused.why}. {_by_hand(need)}", by_hand=True
             )
         self.made.add(place)
         hidden = self._show(need)
         verb = "was there, and is" if refused is not None else "is made:"
-        if not hidden and _has(self._describe([need.object]), need):
+        if not hidden and self.there(need):
             return PrepareResult(
                 need, True, f"{place} {verb} {_sort(need)}; our user sees it by the permission set {PERMISSIONS[1]}"
             )
@@ -102,11 +83,10 @@ class Setup:
         table, name = _place(need).split(".")
         head = soql.select(("Id",), "CustomField")
         tests = f"TableEnumOrId = {soql.literal(table)} AND DeveloperName = {soql.literal(name.removesuffix(SUFFIX))}"
+        query = f"/tooling/query/?q={soql.encoded(f'{head} WHERE {tests}')}"
         try:
-            (answer,) = self.client.send(
-                [Subrequest("GET", f"/tooling/query/?q={soql.encoded(f'{head} WHERE {tests}')}")]
-            )
-        except _REFUSALS:
+            (answer,) = self.client.send([Subrequest("GET", query)])
+        except REFUSALS:
             return False
         return answer.ok and isinstance(answer.body, Mapping) and bool(answer.body.get("records"))
 
@@ -115,12 +95,12 @@ class Setup:
         try:
             if not self.permission_set:
                 self.permission_set = self._own_permission_set()
-        except _REFUSALS as failed:
+        except REFUSALS as failed:
             return str(failed)
         grant = {"ParentId": self.permission_set, "SobjectType": need.object, "Field": f"{need.object}.{need.field}"}
         grant_rights: dict[str, Any] = {**grant, "PermissionsRead": True, "PermissionsEdit": True}
         answer = self._post("/sobjects/FieldPermissions", grant_rights)
-        return answer.why if isinstance(answer, _SetupRefused) and not answer.there else ""
+        return answer.why if isinstance(answer, NotMade) and answer.code not in THERE else ""
 
     def _own_permission_set(self) -> str:
         """The id of syncd's permission set, made and given to our user where that is still to do. Raises a Failure."""
@@ -139,48 +119,32 @@ class Setup:
         (rows,) = self.client.query([f"{soql.select(('Id',), object_)} WHERE {tests} LIMIT 1"])
         return str(rows[0]["Id"]) if rows else ""
 
-    def _id(self, answer: Subresponse | _SetupRefused) -> str:
-        if isinstance(answer, _SetupRefused):
+    def _id(self, answer: Subresponse | NotMade) -> str:
+        if isinstance(answer, NotMade):
             raise Misconfigured(f"the permission set {PERMISSIONS[1]} could not be made or given: {answer.why}")
         return str(answer.body.get("id") or "") if isinstance(answer.body, Mapping) else ""
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Subresponse | _SetupRefused:
+    def _post(self, path: str, body: Mapping[str, Any]) -> Subresponse | NotMade:
         """What came of it. Raises failures that a retry may resolve (throttled, quota, sign-in)."""
-        try:
-            (answer,) = self.client.send([Subrequest("POST", path, body)])
-        except Ambiguous as lost:
-            return _SetupRefused(
-                f"no answer ({lost}); run the command again, it will see whether it was done", lost=True
+        sent = attempt(
+            lambda: self.client.send([Subrequest("POST", path, body)])[0], full=lambda one: one.code != CALLS
+        )
+        if isinstance(sent, NotMade) or sent.ok:
+            return sent
+        one = read_errors(sent.body)[0]
+        return NotMade(f"{one.code}: {one.message}".strip(": "), one.code)
+
+    def unmakeable(self, need: MissingField, known: Known) -> str:
+        bare = need.field.removesuffix(SUFFIX)
+        if need.object not in known:
+            return f"there is no {need.object}, or our user may not see it: correct the mapping"
+        if bare == need.field or not is_name(bare):
+            return (
+                f"{need.object}.{need.field} cannot be made: a field of your own ends in {SUFFIX}; correct the mapping"
             )
-        except (*_REFUSALS, QuotaExhausted) as refused:
-            if (isinstance(refused, Transient) and refused.known) or refused.code == CALLS:
-                raise
-            return _SetupRefused(str(refused), refused.code in THERE)
-        if answer.ok:
-            return answer
-        one = read_errors(answer.body)[0]
-        return _SetupRefused(f"{one.code}: {one.message}".strip(": "), one.code in THERE)
-
-
-def _has(known: Mapping[str, Sequence[FieldDescription]], need: MissingField) -> bool:
-    return any(one.name.lower() == need.field.lower() for one in known.get(need.object, ()))
-
-
-def _not_ours(need: MissingField, known: Mapping[str, Sequence[FieldDescription]]) -> PrepareResult | None:
-    """Why it cannot be made at all; None when it can."""
-    bare = need.field.removesuffix(SUFFIX)
-    if need.object not in known:
-        return PrepareResult(
-            need, False, f"there is no {need.object}, or our user may not see it: correct the mapping", by_hand=True
-        )
-    if bare == need.field or not is_name(bare):
-        text = f"{need.object}.{need.field} cannot be made: a field of your own ends in {SUFFIX}; correct the mapping"
-        return PrepareResult(need, False, text, by_hand=True)
-    if "__" in bare:
-        return PrepareResult(
-            need, False, f"{need.field} belongs to a package: install it, or correct the mapping", by_hand=True
-        )
-    return None
+        if "__" in bare:
+            return f"{need.field} belongs to a package: install it, or correct the mapping"
+        return ""
 
 
 def _place(need: MissingField) -> str:

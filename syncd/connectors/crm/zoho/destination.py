@@ -31,12 +31,13 @@ from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm, about_people
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, send_bundles
-from syncd.connectors.crm.zoho import coql, describe, notifications, pack, setup
+from syncd.connectors.crm.zoho import coql, describe, notifications, pack
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts, together
 from syncd.connectors.crm.zoho.people import PEOPLE, Search
 from syncd.connectors.crm.zoho.settings import ZohoSettings
+from syncd.connectors.crm.zoho.setup import ZohoFieldMaker
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
 from syncd.http.error_table import VendorError
 
@@ -201,7 +202,7 @@ class Zoho(QueriedCrm):
 
     def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]:
         """Two calls a field, and one for each module."""
-        return setup.prepare(self._client, needs, dry=dry)
+        return ZohoFieldMaker(self._client).prepare(needs, dry=dry)
 
     def url(self, object: str, id: str) -> str:
         """The record in the web pages; "" for modules whose tab is not known, and for a stand-in."""

@@ -1,4 +1,4 @@
-"""Makes the key fields a mapping needs in Zoho CRM, or says exactly how a person does. The destination's `prepare` is this.
+"""Makes the key fields a mapping needs in Zoho CRM, or says exactly how an operator does. The destination's `prepare` is this.
 
 Facts: zoho.com, "Create Custom Fields" (v8): the API name comes of the label, a module takes two unique fields, everybody in the
 account sees a new field. Other fields are not made: a custom one is indistinguishable by name from a misspelt standard one.
@@ -6,14 +6,15 @@ account sees a new field. Other fields are not made: a custom one is indistingui
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from syncd.capabilities import FieldDescription, MissingField, PrepareResult
+from syncd.capabilities import MissingField, PrepareResult
+from syncd.connectors.crm.answers import listed
+from syncd.connectors.crm.missing_fields import FieldMaker, Known, NotMade, attempt
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.describe import describe
 from syncd.connectors.crm.zoho.errors import NO_SCOPE
-from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, StaleReference, Transient
 
 LABEL_MOST = 25
 """Characters of a label (Zoho's published spec)."""
@@ -27,77 +28,55 @@ WHY: Mapping[str, str] = {
 """Code -> why, where we know more than Zoho says."""
 
 
-def prepare(client: ZohoClient, needs: Sequence[MissingField], *, dry: bool) -> Iterator[PrepareResult]:
-    """One step a need, in their order."""
-    known = describe(client, list(dict.fromkeys(need.object for need in needs)))
-    for need in needs:
-        wrong = _not_ours(need, known)
-        if wrong:
-            yield PrepareResult(need, False, wrong, by_hand=True)
-        elif _has(known, need):
-            yield PrepareResult(need, True, f"{need.object}.{need.field} is there")
-        elif dry:
-            yield PrepareResult(need, False, f"would make {need.object}.{need.field}: {_sort(need)}")
-        else:
-            yield _make(client, need)
+@dataclass
+class ZohoFieldMaker(FieldMaker):
+    """One run over one account."""
 
+    client: ZohoClient
 
-def _make(client: ZohoClient, need: MissingField) -> PrepareResult:
-    body = {"fields": [{"field_label": _label(need), "data_type": "text", "length": need.length, **_unique()}]}
-    why = _refusal(client, f"/settings/fields?module={need.object}", body)
-    if why:
-        text = f"{need.object}.{need.field} could not be made: {why}. {_by_hand(need)}"
-        return PrepareResult(need, False, text, by_hand=True)
-    if _has(describe(client, [need.object]), need):
-        return PrepareResult(need, True, f"{need.object}.{need.field} is made: {_sort(need)}")
-    text = f"Zoho made a field of {need.object}, but under another API name. In Setup, Developer Hub, API Names change it to "
-    return PrepareResult(need, False, f"{text}{need.field}", by_hand=True)
+    def describe(self, objects: Sequence[str]) -> Known:
+        return describe(self.client, objects)
 
+    def planned(self, need: MissingField) -> str:
+        return f"{need.object}.{need.field}: {_sort(need)}"
 
-def _unique() -> dict[str, Any]:
-    return {"unique": {"case_sensitive": False}}
+    def make(self, need: MissingField) -> PrepareResult:
+        if why := self._refusal(need):
+            text = f"{need.object}.{need.field} could not be made: {why}. {_by_hand(need)}"
+            return PrepareResult(need, False, text, by_hand=True)
+        if self.there(need):
+            return PrepareResult(need, True, f"{need.object}.{need.field} is made: {_sort(need)}")
+        text = f"Zoho made a field of {need.object}, but under another API name. In Setup, Developer Hub, API Names change it to "
+        return PrepareResult(need, False, f"{text}{need.field}", by_hand=True)
 
+    def _refusal(self, need: MissingField) -> str:
+        """Why it was not made, "" when it was."""
+        field = {"field_label": _label(need), "data_type": "text", "length": need.length}
+        body = {"fields": [{**field, "unique": {"case_sensitive": False}}]}
+        path = f"/settings/fields?module={need.object}"
+        answer = attempt(lambda: self.client.ask("POST", path, body, write=True))
+        if isinstance(answer, NotMade):
+            failure = answer.failure
+            return WHY.get(answer.code, failure.message if failure and answer.code == NO_SCOPE else answer.why)
+        rows = listed(answer.get("fields")) if isinstance(answer, Mapping) else ()
+        row = rows[0] if rows and isinstance(rows[0], Mapping) else {}
+        code = str(row.get("code") or "no reason was given")
+        why = WHY.get(code, f"{code}: {row.get('message') or ''}".rstrip(": "))
+        return "" if row.get("status") == "success" else why
 
-def _refusal(client: ZohoClient, path: str, body: Mapping[str, Any]) -> str:
-    """Why it was not made, "" when it was. Raises failures that a retry may resolve (throttled, credits, sign-in)."""
-    try:
-        answer = client.ask("POST", path, body, write=True)
-    except Ambiguous as lost:
-        return f"no answer ({lost}); run the command again, it will see whether it was done"
-    except (Misconfigured, Rejected, StaleReference, Transient) as refused:
-        if isinstance(refused, Transient) and refused.known:
-            raise
-        return _why(refused)
-    rows = answer.get("fields") if isinstance(answer, Mapping) else None
-    row = rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], Mapping) else {}
-    if row.get("status") == "success":
+    def unmakeable(self, need: MissingField, known: Known) -> str:
+        if need.object not in known:
+            return f"there is no module {need.object}, or our user may not see it: correct the mapping"
+        if need.object in NO_FIELDS:
+            return f"{need.object} take no custom fields: leave the key out of the rule"
+        if not need.key:
+            return (
+                f"{need.object}.{need.field} is not there: correct the name (Setup, Developer Hub, API Names shows them), or "
+                "make it in Setup, Modules and Fields if it is to be a field of your own"
+            )
+        if len(_label(need)) > LABEL_MOST or "__" in need.field:
+            return f"{need.field} cannot be made of a label; name the key field Syncd_Key"
         return ""
-    code = str(row.get("code") or "no reason was given")
-    return WHY.get(code, f"{code}: {row.get('message') or ''}".rstrip(": "))
-
-
-def _why(refused: Failure) -> str:
-    return WHY.get(refused.code, refused.message if refused.code == NO_SCOPE else str(refused))
-
-
-def _not_ours(need: MissingField, known: Mapping[str, Sequence[FieldDescription]]) -> str:
-    """Why it cannot be made at all, "" when it can."""
-    if need.object not in known:
-        return f"there is no module {need.object}, or our user may not see it: correct the mapping"
-    if need.object in NO_FIELDS:
-        return f"{need.object} take no custom fields: leave the key out of the rule"
-    if not need.key:
-        return (
-            f"{need.object}.{need.field} is not there: correct the name (Setup, Developer Hub, API Names shows them), or make "
-            "it in Setup, Modules and Fields if it is to be a field of your own"
-        )
-    if len(_label(need)) > LABEL_MOST or "__" in need.field:
-        return f"{need.field} cannot be made of a label; name the key field Syncd_Key"
-    return ""
-
-
-def _has(known: Mapping[str, Sequence[FieldDescription]], need: MissingField) -> bool:
-    return any(one.name == need.field for one in known.get(need.object, ()))
 
 
 def _label(need: MissingField) -> str:
