@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,8 @@ def _as_a_new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(known_secrets, "_kept", {})
     monkeypatch.setattr(known_secrets, "_from_vendors", {})
     monkeypatch.setattr(known_secrets, "_passing", type(known_secrets._passing)())
+    # A daemon in the test's process must not write into the standard output of a command in the same process.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     yield
     structlog.reset_defaults()
     root.handlers[:] = handlers

@@ -44,6 +44,7 @@ from syncd.connector.destination import (
 from syncd.connector.source import (
     Backfillable,
     Batch,
+    BulkHintSource,
     FormerId,
     Hint,
     HintSource,
@@ -66,6 +67,7 @@ __all__ = [
     "Allowance",
     "Backfillable",
     "Batch",
+    "BulkHintSource",
     "Call",
     "Connector",
     "ConnectorSettings",

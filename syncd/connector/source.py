@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from syncd.errors import Failure
 from syncd.signals import Signal
 
 
@@ -149,6 +150,18 @@ class HintSource(Protocol):
     """Turns a durable hint into signals by asking the vendor. May yield hints again (timed ones)."""
 
     def fetch(self, hint: Hint, now: datetime) -> Batch | NotYet: ...
+
+
+@runtime_checkable
+class BulkHintSource(HintSource, Protocol):
+    """A HintSource that answers several hints with fewer calls than `fetch` would: at most `hints_at_once` of them. `fetch_many`
+    has one answer for each hint, in their order, the same as `fetch` has; a Failure returned for a hint concerns it alone, one
+    that is raised concerns all."""
+
+    @property
+    def hints_at_once(self) -> int: ...
+
+    def fetch_many(self, hints: Sequence[Hint], now: datetime) -> Sequence[Batch | NotYet | Failure]: ...
 
 
 @runtime_checkable

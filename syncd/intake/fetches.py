@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from syncd.connector import Batch, Hint, HintSource, NotYet, Reparsing, Request, WebhookSource
+from syncd.connector import Batch, BulkHintSource, Hint, HintSource, NotYet, Reparsing, Request, WebhookSource
 from syncd.errors import AuthExpired, Failure, Malformed, Misconfigured, QuotaExhausted, RateLimited
 from syncd.intake.admit import Policy, admit
 from syncd.intake.counts import Counts
@@ -133,13 +133,14 @@ class Fetches:
                 found = self._store.receipts.claim(AT_ONCE, self._claim, sources=[self.name])
                 if not found:
                     return None
+                answers = self._many(found)
                 for index, due in enumerate(found):
                     if stop.is_set() or (self._paused_until is not None and self._paused_until > self._clock()):
                         self._give_back(found[index:])
                         break
                     if self._store.receipts.renew(due, self._claim):
                         with traces.span("fetch", source=self.name):
-                            self._one(due)
+                            self._one(due, answers.get(due.id))
             except StoreUnavailable as error:
                 log.error("fetch failed: the store cannot commit", source=self.name, why=str(error))
                 return None
@@ -158,11 +159,33 @@ class Fetches:
         for due in rest:
             self._store.receipts.postpone(due, at, error=self._paused_by, code=self._paused_code)
 
-    def _one(self, due: Due) -> None:
-        """Fetches or parses one receipt and settles it. Raises StoreUnavailable."""
+    def _many(self, found: Sequence[Due]) -> dict[str, Batch | NotYet | Exception]:
+        """receipt id -> the answer to its hint, where the source answers several at once. What is not here is fetched alone."""
+        source, now = self._source, self._clock()
+        hints = {due.id: hint for due in found if due.kind == "hint" and (hint := _readable(due)) is not None}
+        if not isinstance(source, BulkHintSource) or len(hints) < 2:
+            return {}
+        answers: dict[str, Batch | NotYet | Exception] = {}
+        for start in range(0, len(hints), source.hints_at_once):
+            some = dict(list(hints.items())[start : start + source.hints_at_once])
+            try:
+                with traces.span("fetch many", source=self.name):
+                    answered = source.fetch_many(list(some.values()), now)
+            except Exception as error:  # noqa: BLE001  each receipt fails with it, by its class
+                return {**answers, **dict.fromkeys(some, error)}
+            if len(answered) != len(some):
+                wrong = ValueError(f"fetch_many has {len(answered)} answers to {len(some)} hints")
+                return {**answers, **dict.fromkeys(some, wrong)}
+            answers |= dict(zip(some, answered, strict=True))
+        return answers
+
+    def _one(self, due: Due, answered: Batch | NotYet | Exception | None = None) -> None:
+        """Fetches or parses one receipt, unless it is answered already, and settles it. Raises StoreUnavailable."""
         now = self._clock()
         try:
-            answer = self._hint(due, now) if due.kind == "hint" else self._body(due)
+            if isinstance(answered, Exception):
+                raise answered
+            answer = answered or (self._hint(due, now) if due.kind == "hint" else self._body(due))
             point("after_fetch")
             if isinstance(answer, NotYet):
                 self._store.receipts.postpone(due, answer.at)
@@ -179,11 +202,10 @@ class Fetches:
     def _hint(self, due: Due, now: datetime) -> Batch | NotYet:
         if not isinstance(self._source, HintSource):
             raise Malformed(f"{self.name} cannot fetch hints (any more): its connector has no fetch")
-        try:
-            data = _decode_data(due.payload)
-        except msgspec.DecodeError as error:
-            raise Malformed(f"the stored hint cannot be read: {error}") from error
-        return self._source.fetch(Hint(key=due.key, data=data), now)
+        hint = _readable(due)
+        if hint is None:
+            raise Malformed("the stored hint cannot be read")
+        return self._source.fetch(hint, now)
 
     def _body(self, due: Due) -> Batch:
         try:
@@ -217,6 +239,14 @@ class Fetches:
             self._store.receipts.fail(due, verdict.error, verdict.at, code=code)
         else:
             self._store.receipts.postpone(due, verdict.at, error=verdict.error, code=code)
+
+
+def _readable(due: Due) -> Hint | None:
+    """The hint of a receipt; None for one that cannot be read."""
+    try:
+        return Hint(key=due.key, data=_decode_data(due.payload))
+    except msgspec.DecodeError:
+        return None
 
 
 def _parse(source: object, request: Request) -> Batch:

@@ -20,6 +20,7 @@ from syncd import registry
 from syncd.connector import (
     Backfillable,
     Batch,
+    BulkHintSource,
     Connector,
     HintSource,
     PollingSource,
@@ -330,6 +331,29 @@ class HintConformance(_Suite):
             ledger.receive(vendor.request(0))  # announced, and never to be found
             ledger.fetch()
             assert not [hint for hint in ledger.hints.values() if (hint.not_before or ledger.now) <= ledger.now]
+
+    def test_several_hints_are_answered_as_each_alone(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        source = ledger.connect()
+        if not isinstance(source, BulkHintSource):
+            return
+        for number in range(4):
+            vendor.happen(number)
+            if isinstance(self, WebhookConformance):
+                ledger.receive(vendor.request(number))
+        ledger.now = vendor.moment(4) + timedelta(hours=2)
+        if isinstance(self, PollingConformance):
+            ledger.state = ledger.state or ledger.connect().start(vendor.first_moment - timedelta(hours=1))
+            ledger.poll()
+        hints = [*ledger.hints.values()][: source.hints_at_once]
+        answers = source.fetch_many(hints, ledger.now)
+        assert len(answers) == len(hints), "fetch_many must answer every hint, in their order"
+        for hint, answer in zip(hints, answers, strict=True):
+            alone = source.fetch(hint, ledger.now)
+            assert _outcome_of(answer) == _outcome_of(alone), f"fetch_many answers {hint.key} unlike fetch"
+
+
+def _outcome_of(answer: object) -> object:
+    return _brought(answer) if isinstance(answer, Batch) else type(answer)
 
 
 class BackfillConformance(_Suite):

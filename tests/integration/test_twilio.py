@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from syncd.connector import Batch, Context, NotYet, Request
-from syncd.connectors.phone.twilio import CONNECTOR, CallCursor, Twilio, TwilioSettings
+from syncd.connectors.phone.twilio import CONNECTOR, Twilio, TwilioSettings
 from syncd.errors import Failure, Misconfigured, NotAuthentic, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal, derive_id
+from syncd.time_cursor import TimeCursor
 from syncd.twins.twilio import TwilioTwin
 
 URL = "https://syncd.example.com:8443/webhooks/phones?x=1"
@@ -58,7 +59,7 @@ def receive(made: Twilio, delivery: tuple[dict[str, str], bytes]) -> Batch:
 
 
 def polled(made: Twilio, **ago: float) -> tuple[list[Signal], list[str], bytes]:
-    batches = list(made.poll(msgspec.json.encode(CallCursor(NOW - timedelta(**ago))), NOW))
+    batches = list(made.poll(msgspec.json.encode(TimeCursor(NOW - timedelta(**ago))), NOW))
     signals = [one for batch in batches for one in batch.signals]
     return signals, [hint.key for batch in batches for hint in batch.hints], batches[-1].state or b""
 
@@ -114,7 +115,7 @@ def test_an_answered_call_costs_no_call_of_its_own(twin: TwilioTwin) -> None:
 
 
 def test_a_source_starts_at_twilios_now(twin: TwilioTwin) -> None:
-    state = msgspec.json.decode(source(twin).start(NOW + timedelta(days=9)), type=CallCursor)
+    state = msgspec.json.decode(source(twin).start(NOW + timedelta(days=9)), type=TimeCursor)
     assert abs(state.since - datetime.now(UTC)) < timedelta(minutes=1)
 
 

@@ -19,8 +19,8 @@ from syncd.connector import Context, Request, Verifier, WebhookSource
 from syncd.connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
 from syncd.connectors.generic.paths import compile_template
 from syncd.connectors.generic.webhook import Webhook, WebhookSettings
-from syncd.connectors.phone.twilio import LAG, CallCursor, Twilio, TwilioSettings, advance
-from syncd.connectors.phone.twilio_calls import ENDED, MISSED, CallVerdict, PhoneCall, judge
+from syncd.connectors.phone.twilio import LAG, Twilio, TwilioSettings
+from syncd.connectors.phone.twilio_calls import ENDED, MISSED, CallOutcome, PhoneCall, judge
 from syncd.connectors.times import read_time
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.http.oauth import MemoryTokens
@@ -28,6 +28,7 @@ from syncd.signals import Signal, decode_signal, encode
 from syncd.signatures.jwt import KeySet, jwt
 from syncd.signatures.shared_secret import basic, bearer, path
 from syncd.signatures.verifier import FORM
+from syncd.time_cursor import TimeCursor, mark_of
 from tests.named_styles import STYLES, verifier
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
@@ -310,16 +311,16 @@ CALLS = st.lists(
 
 @given(st.lists(CALLS, max_size=6))
 def test_the_twilio_cursor_only_moves_on_and_knows_what_it_will_meet_again(polls: list[list[tuple[str, int]]]) -> None:
-    cursor = CallCursor(NOW)
+    cursor = TimeCursor(NOW)
     for poll in polls:
         calls = [PhoneCall(sid, "", "inbound", "busy", "", "", NOW + timedelta(minutes=at), None) for sid, at in poll]
         listed = [call for call in calls if call.started_at is not None and call.started_at >= cursor.since]
-        after = advance(cursor, listed)
+        after = cursor.after((mark_of(one.sid, one.started_at) for one in listed), LAG)
         assert after.since >= cursor.since
         newest = max((call.started_at for call in listed if call.started_at), default=None)
         assert after.since == cursor.since or newest is None or after.since == newest - LAG
         met_again = {call.sid for call in listed if call.started_at is not None and call.started_at >= after.since}
-        assert met_again <= set(after.seen)
+        assert met_again <= {one[0] for one in after.seen}
         cursor = after
 
 
@@ -329,11 +330,11 @@ LEG = st.sampled_from(sorted(ENDED | {"ringing", "in-progress", "queued"}))
 @given(parent=LEG, legs=st.lists(LEG, max_size=5))
 def test_a_call_is_missed_only_if_it_ended_and_nobody_took_it(parent: str, legs: list[str]) -> None:
     verdict = judge(_call("p", "", parent), [_call(f"l{n}", "p", status) for n, status in enumerate(legs)])
-    if verdict is CallVerdict.MISSED:
+    if verdict is CallOutcome.MISSED:
         assert parent in MISSED or (parent == "completed" and legs and all(leg in MISSED for leg in legs))
     if "completed" in legs and parent == "completed":
-        assert verdict is not CallVerdict.MISSED
-    assert (verdict is CallVerdict.OPEN) == (
+        assert verdict is not CallOutcome.MISSED
+    assert (verdict is CallOutcome.OPEN) == (
         parent not in MISSED and (parent not in ENDED or any(leg not in ENDED for leg in legs))
     )
 

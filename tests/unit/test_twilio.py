@@ -28,12 +28,12 @@ from syncd.connector import (
     Request,
     WebhookSource,
 )
-from syncd.connectors.phone.twilio import CONNECTOR, LAG, CallCursor, Twilio, TwilioSettings, advance
-from syncd.connectors.phone.twilio_calls import PhoneCall
+from syncd.connectors.phone.twilio import CONNECTOR, Twilio, TwilioSettings
 from syncd.errors import Failure, Malformed, Misconfigured, NotAuthentic, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal, derive_id
 from syncd.signatures.verifier import FORM
+from syncd.time_cursor import TimeCursor
 
 ACCOUNT = "AC" + "0" * 32
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
@@ -328,7 +328,7 @@ def test_the_same_call_is_one_signal_by_webhook_poll_and_backfill(account: Accou
 
 
 def _state(minutes_ago: float) -> bytes:
-    return msgspec.json.encode(CallCursor(NOW - timedelta(minutes=minutes_ago)))
+    return msgspec.json.encode(TimeCursor(NOW - timedelta(minutes=minutes_ago)))
 
 
 def test_a_poll_joins_legs_to_parents_over_pages(account: Account) -> None:
@@ -428,11 +428,106 @@ def test_what_twilio_says_when_it_does_not_answer(
     assert "t0ken" not in str(caught.value)
 
 
-def test_the_cursor_never_goes_back() -> None:
-    def call(sid: str, minutes_ago: float) -> PhoneCall:
-        return PhoneCall(sid, "", "inbound", "busy", "", "", NOW - timedelta(minutes=minutes_ago), None)
+# ---- answered and placed calls
 
-    cursor = advance(CallCursor(NOW), [call("CA1", 5)])
-    assert cursor == CallCursor(NOW, ())
-    cursor = advance(CallCursor(NOW - timedelta(hours=1), ("CA0",)), [call("CA1", 20), call("CA2", 15)])
-    assert cursor == CallCursor(NOW - timedelta(minutes=15) - LAG, ("CA1", "CA2"))
+EVERY_CALL: dict[str, Any] = {"calls": ["missed", "answered", "placed"]}
+
+
+def typed(kind: str, *sids: str) -> set[Any]:
+    return {derive_id("twilio", ACCOUNT, kind, sid) for sid in sids}
+
+
+def test_an_answered_call_is_one_signal_on_all_routes(account: Account) -> None:
+    account.add("CA1", "completed", minutes_ago=30)
+    account.add("CA2", "no-answer", parent="CA1", minutes_ago=29.9)
+    account.add("CA3", "completed", parent="CA1", minutes_ago=29.9, duration="47", to="+84987654321")
+    made = source(**EVERY_CALL)
+    leg = {"CallSid": "CA3", "ParentCallSid": "CA1", "Direction": "outbound-dial", "CallStatus": "completed"}
+    (hint,) = made.parse(callback(**leg)).hints
+    (by_webhook,) = fetched(made, hint.key).signals
+    by_poll, _, _ = all_of(made.poll(_state(minutes_ago=60), NOW))
+    by_backfill, _, _ = all_of(made.backfill(NOW - timedelta(hours=1), NOW, None))
+    assert {one.id for one in (by_webhook, *by_poll, *by_backfill)} == typed("call.answered", "CA1")
+    assert (by_webhook.person.phone, by_webhook.data["duration"]) == ("+84912345678", 47)
+    assert by_webhook.title == "Answered call from +84912345678"
+    assert by_webhook.direction == "out"
+
+
+@pytest.mark.parametrize(
+    ("parent", "leg"),
+    [
+        ({"direction": "outbound-api", "to": "+84912345678", "from": "+842412345678"}, None),
+        ({"direction": "outbound-api", "to": "+84987654321", "from": "+842412345678"}, {"to": "+84912345678"}),
+        ({"from": "client:an", "to": ""}, {"to": "+84912345678"}),
+    ],
+    ids=["straight to the customer", "to the agent first", "from a browser phone"],
+)
+def test_a_call_we_placed_is_about_whom_we_called(
+    account: Account, parent: dict[str, Any], leg: dict[str, Any] | None
+) -> None:
+    account.add("CA1", "completed", minutes_ago=30, **parent)
+    if leg is not None:
+        account.add("CA2", "completed", parent="CA1", minutes_ago=29.9, **leg)
+    (signal,) = fetched(source(**EVERY_CALL), "CA1").signals
+    assert signal.id in typed("call.placed", "CA1")
+    assert signal.person.identity == "phone:+84912345678"
+    assert signal.title == "Call to +84912345678"
+
+
+def test_answered_and_placed_calls_are_off_unless_asked_for(account: Account) -> None:
+    account.add("CA1", "completed", minutes_ago=30)
+    account.add("CA2", "completed", parent="CA1", minutes_ago=29.9)
+    account.add("CA3", "completed", minutes_ago=20, direction="outbound-api")
+    assert all_of(source().poll(_state(minutes_ago=60), NOW))[:2] == ([], [])
+    assert len(all_of(source(**EVERY_CALL).poll(_state(minutes_ago=60), NOW))[0]) == 2
+
+
+def test_a_call_of_ours_that_nobody_answered_reached_no_one(account: Account) -> None:
+    account.add("CA1", "no-answer", minutes_ago=30, direction="outbound-api")
+    account.add("CA2", "completed", minutes_ago=30, direction="outbound-api")
+    account.add("CA3", "busy", parent="CA2", minutes_ago=29.9)
+    assert all_of(source(**EVERY_CALL).poll(_state(minutes_ago=60), NOW))[0] == []
+
+
+def test_without_the_api_a_dial_that_was_answered_is_an_answered_call() -> None:
+    made = CONNECTOR.build(
+        TwilioSettings.model_validate({"account_sid": ACCOUNT, "auth_token": "t0ken", "api": False, **EVERY_CALL}),
+        Context(name="phones", tokens=MemoryTokens(), region="VN", webhook_url=URL),
+    )
+    (signal,) = made.parse(callback(CallStatus="in-progress", DialCallStatus="completed")).signals
+    assert signal.id in typed("call.answered", "CA1")
+
+
+# ---- many hints at once
+
+
+def hints(*sids: str) -> list[Hint]:
+    return [Hint(key=sid, data={"at": (NOW - timedelta(minutes=30)).isoformat()}) for sid in sids]
+
+
+def test_many_hints_are_judged_by_one_list(account: Account) -> None:
+    for number in range(3):
+        account.add(f"CA{number}", "completed", minutes_ago=40 - number)
+        account.add(f"CA{number}L", "no-answer", parent=f"CA{number}", minutes_ago=39.5 - number)
+    answers = source().fetch_many(hints("CA0", "CA1", "CA2"), NOW)
+    assert {one.id for answer in answers if isinstance(answer, Batch) for one in answer.signals} == ids(
+        "CA0", "CA1", "CA2"
+    )
+    assert len(account.asked) == 3, "three pages of two calls, and no call of a single one"
+
+
+def test_what_the_list_does_not_have_is_fetched_alone(account: Account) -> None:
+    account.add("CA1", "no-answer", minutes_ago=40)
+    account.add("CA2", "no-answer", minutes_ago=40 * 60)
+    found = source().fetch_many(hints("CA1", "CA2", "CA9"), NOW)
+    assert [len(answer.signals) for answer in found if isinstance(answer, Batch)] == [1, 1, 0]
+
+
+def test_a_leg_among_many_hints_leads_to_its_parent(account: Account) -> None:
+    account.add("CA1", "completed", minutes_ago=40)
+    account.add("CA2", "no-answer", parent="CA1", minutes_ago=39.9)
+    first, second = source().fetch_many(hints("CA2", "CA1"), NOW)
+    assert isinstance(first, Batch)
+    assert isinstance(second, Batch)
+    assert [hint.key for hint in first.hints] == ["CA1"]
+    assert {one.id for one in second.signals} == ids("CA1")

@@ -1,49 +1,53 @@
-"""`type: twilio`: missed calls, by status callbacks, poll and backfill. One id on all routes: the parent's CallSid.
+"""`type: twilio`: calls missed, answered and placed, by callbacks, poll and backfill. One id on all routes: the parent's CallSid.
 
 A callback that is final by itself is a signal at once; every other one is a hint on the parent call, judged through REST
-when the parent and all its legs have ended. The poll reads whole windows of calls and joins legs to parents itself, so
-that an answered call costs nothing more.
+when the parent and all its legs have ended. The poll reads whole windows of calls and joins legs to parents itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Annotated, Literal
 
-import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
 from syncd.capabilities import Finding, Subscribed, Subscription
 from syncd.connector import (
+    Ability,
     Batch,
     Connector,
     ConnectorSettings,
     Context,
     Hint,
     NotYet,
+    Reply,
     Request,
     SignalSpec,
+    Verifier,
 )
-from syncd.connectors.phone.twilio_calls import (
-    MISSED,
-    TYPE,
-    CallVerdict,
-    PhoneCall,
-    TwilioCalls,
-    judge,
-    missed_call,
-)
-from syncd.connectors.phone.twilio_check import check
-from syncd.connectors.phone.twilio_numbers import TwilioNumbers
-from syncd.connectors.phone.twilio_receiver import LACKS, TwilioReceiver, TwilioWebhooksOnly
+from syncd.connectors.forms import read_form
+from syncd.connectors.phone.twilio_api import TwilioApi
+from syncd.connectors.phone.twilio_calls import MISSED, CallOutcome, PhoneCall, call_signal, judge, read_callback
+from syncd.connectors.signature_styles import STYLES
+from syncd.connectors.times import read_time
+from syncd.errors import Failure, Malformed
 from syncd.http.client import HttpClient, check_base_url
-from syncd.signals import Route, Signal
+from syncd.identity.phones import told_phone
+from syncd.signals import Route, Signal, normal_phone
+from syncd.signatures.verifier import FORM, verifier
+from syncd.time_cursor import ItemMark, TimeCursor, encode, mark_of, read_cursor
 
 LAG = timedelta(minutes=10)  # a call may show in the list this long after it began
 SETTLING = timedelta(minutes=1)  # legs of a call that ended so long ago are all in the list
 WINDOW = timedelta(days=1)
+LONGEST_CALL = timedelta(hours=4)  # Twilio's default limit: a callback at its end may come so long after its start
 _SOONEST, _LATEST = timedelta(seconds=15), timedelta(minutes=5)
+_WHY = "api: is false, so only callbacks are read; leave it out to use Twilio's API"
+_NEED_API = (Ability.POLL, Ability.FETCH, Ability.BACKFILL, Ability.SUBSCRIBE, Ability.ONLINE_CHECK)
+_TAKEN = frozenset({CallOutcome.ANSWERED, CallOutcome.PLACED})
 
 
 class TwilioSettings(ConnectorSettings):
@@ -57,171 +61,236 @@ class TwilioSettings(ConnectorSettings):
     base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
         "https://api.twilio.com", description="Twilio's API"
     )
-    numbers: list[str] = Field([], description="only calls to these numbers of yours; empty: to any")
+    numbers: list[str] = Field([], description="only calls to or from these numbers of yours; empty: any")
+    calls: list[Literal["missed", "answered", "placed"]] = Field(
+        ["missed"],
+        min_length=1,
+        description="which calls become signals; by callback, answered and placed ones cost API calls",
+    )
 
 
-class CallCursor(msgspec.Struct, frozen=True):
-    """Calls that started at or after `since` (Twilio's clock) are still to be looked at, but for those `seen`."""
-
-    since: datetime
-    seen: tuple[str, ...] = ()
-
-
-_encode = msgspec.json.Encoder().encode
-_read_cursor = msgspec.json.Decoder(CallCursor).decode
-
-
-def advance(cursor: CallCursor, calls: Sequence[PhoneCall]) -> CallCursor:
-    """The cursor after `calls` were handled: the newest start minus LAG, and who is at or after it. Never goes back."""
-    starts = {call.sid: call.started_at for call in calls if call.started_at is not None}
-    since = max([cursor.since, *(start - LAG for start in starts.values())])
-    kept = set(cursor.seen) - starts.keys() if since == cursor.since else set()
-    return CallCursor(since, tuple(sorted(kept | {sid for sid, start in starts.items() if start >= since})))
-
-
-class Twilio(TwilioReceiver):
-    """WebhookSource, HintSource, PollingSource, Backfillable and Subscribable."""
+class TwilioWebhooksOnly:
+    """A WebhookSource for `api: false`. Without the API the outcome that Twilio reports last counts: a call's own final status,
+    or what its `<Dial>` ended with (DialCallStatus, which covers all its legs). A leg alone does not tell of the others."""
 
     def __init__(self, settings: TwilioSettings, context: Context) -> None:
-        token = settings.auth_token.get_secret_value()
-        super().__init__(settings.account_sid, token, settings.numbers, context)
-        self._calls = TwilioCalls(settings.base_url, self._account, token, context)
-        client = HttpClient(settings.base_url, basic=(self._account, token))
-        self._callbacks = TwilioNumbers(client, self._account, context.webhook_url, self._is_wanted, context.clock)
+        self._account = settings.account_sid
+        self._token = settings.auth_token.get_secret_value()
+        self._context = context
+        self._numbers = frozenset(told_phone(number, context.region) or number for number in settings.numbers)
+        self._outcomes = frozenset(CallOutcome(one) for one in settings.calls)
 
-    # ---- webhook
+    def handshake(self, request: Request) -> Reply | None:
+        return None
 
-    def subscriptions(self) -> list[Subscription]:
-        return self._callbacks.all()
-
-    def subscribe(self, *, force: bool = False) -> Subscribed:
-        return Subscribed(there=self._callbacks.subscribe(force=force))
-
-    def unsubscribe(self, id: str) -> None:
-        self._callbacks.unsubscribe(id)
+    def verifier(self) -> Verifier:
+        return verifier(STYLES["twilio"], [self._token])
 
     def parse(self, request: Request) -> Batch:
         call, form = self._callback(request)
-        about = call.parent or call.sid
-        leg_status = call.status if call.parent else form.get("DialCallStatus", "")
-        if leg_status == "completed":  # taken: whatever the other legs say
-            return Batch()
-        if recording := form.get("RecordingUrl", ""):
-            return Batch(hints=[Hint(key=about)], remember={_recording(about): recording})
-        if leg_status:
-            return Batch(hints=[Hint(key=about)] if leg_status in MISSED else [])
-        if not call.inbound or not self._wanted(call):
-            return Batch()
-        if call.status in MISSED:
-            return Batch(signals=[self._signal(call, Route.WEBHOOK, (), request.received_at)])
-        return Batch(hints=[Hint(key=about)] if call.status == "completed" else [])
+        if call.parent or (call.outbound and call.status == "completed" and CallOutcome.PLACED in self._outcomes):
+            return Batch(dropped={"needs the API": 1})
+        dialled, outcome = form.get("DialCallStatus", call.status), CallOutcome.NOTHING
+        if call.inbound and self._concerns(call):
+            outcome = CallOutcome.MISSED if dialled in MISSED else outcome
+            outcome = CallOutcome.ANSWERED if form.get("DialCallStatus") == "completed" else outcome
+        recording = form.get("RecordingUrl", "")
+        return Batch(self._signals(outcome, call, request.received_at, Route.WEBHOOK, recording=recording))
 
-    # ---- check --online
+    def _callback(self, request: Request) -> tuple[PhoneCall, Mapping[str, str]]:
+        """The call of a callback, and its form. Raises Malformed."""
+        if request.content_type != FORM:
+            raise Malformed(f"a callback of Twilio is a form, not {request.content_type or 'without a content type'}")
+        read = read_form(request, most=500)
+        form = dict(read.pairs)
+        call = read_callback(form, read.replaced, request.received_at)
+        if form.get("AccountSid") != self._account:
+            raise Malformed(f"AccountSid is {form.get('AccountSid', 'missing')!r:.60}, not {self._account}")
+        return call, form
+
+    def _concerns(self, call: PhoneCall) -> bool:
+        """Whether it is a call of one of our numbers, of a direction that can bring a signal."""
+        if not call.inbound:
+            return call.outbound and CallOutcome.PLACED in self._outcomes and self._is_wanted(call.from_)
+        return self._is_wanted(call.to)
+
+    def _is_wanted(self, number: str) -> bool:
+        return not self._numbers or (normal_phone(number, self._context.region) or number) in self._numbers
+
+    def _signals(
+        self,
+        outcome: CallOutcome,
+        call: PhoneCall,
+        at: datetime,
+        route: Route,
+        legs: Sequence[PhoneCall] = (),
+        recording: str = "",
+    ) -> tuple[Signal, ...]:
+        if outcome not in self._outcomes:
+            return ()
+        made = call_signal(outcome, call, self._context, self._account, at, route=route, legs=legs, recording=recording)
+        return (made,)
+
+
+class Twilio(TwilioWebhooksOnly):
+    """WebhookSource, BulkHintSource, PollingSource, Backfillable and Subscribable."""
+
+    hints_at_once = 20
+
+    def __init__(self, settings: TwilioSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        client = HttpClient(settings.base_url, basic=(self._account, self._token))
+        self._api = TwilioApi(client, self._account, context.webhook_url, self._is_wanted, context.clock)
+
+    def subscriptions(self) -> list[Subscription]:
+        return self._api.subscriptions()
+
+    def subscribe(self, *, force: bool = False) -> Subscribed:
+        return Subscribed(there=self._api.subscribe(force=force))
+
+    def unsubscribe(self, id: str) -> None:
+        self._api.unsubscribe(id)
 
     def check_online(self) -> Iterator[Finding]:
-        return check(self._calls, sorted(self._numbers), self._context.clock())
+        return self._api.check(sorted(self._numbers), self._context.clock())
+
+    def parse(self, request: Request) -> Batch:
+        call, form = self._callback(request)
+        about, taken = call.parent or call.sid, not self._outcomes.isdisjoint(_TAKEN)
+        leg_status = call.status if call.parent else form.get("DialCallStatus", "")
+        hint = Hint(key=about, data={"at": (call.started_at or request.received_at).isoformat()})
+        if leg_status == "completed" and not taken:  # whatever the other legs say, it was not missed
+            return Batch()
+        if recording := form.get("RecordingUrl", ""):
+            return Batch(hints=[hint], remember={_recording(about): recording})
+        if leg_status:
+            return Batch(hints=[hint] if leg_status in MISSED or leg_status == "completed" else [])
+        if not self._concerns(call):
+            return Batch()
+        if call.inbound and call.status in MISSED:
+            return Batch(self._signals(CallOutcome.MISSED, call, request.received_at, Route.WEBHOOK))
+        return Batch(hints=[hint] if call.status == "completed" else [])
 
     # ---- hints
 
     def fetch(self, hint: Hint, now: datetime) -> Batch | NotYet:
-        call = self._calls.one(hint.key)
+        call = self._api.call(hint.key)
+        if call is not None and call.parent:
+            return Batch(hints=[Hint(key=call.parent, data=hint.data)], remember={_recording(hint.key): None})
+        ended = call is not None and self._concerns(call) and call.status == "completed"
+        return self._judged(hint, call, self._api.legs(hint.key) if ended else [], now)
+
+    def fetch_many(self, hints: Sequence[Hint], now: datetime) -> list[Batch | NotYet | Failure]:
+        """One list of the calls of that time instead of two calls for each hint; whatever is not in it is fetched alone. The list
+        is newest first: with a call, all its legs have been read."""
+        moments = [read_time(hint.data.get("at"), self._context.timezone) for hint in hints]
+        told = [moment for moment in moments if moment is not None]
+        found: dict[str, PhoneCall] = {}
+        if len(told) > 1 and max(told) - min(told) < WINDOW:
+            try:
+                for calls, _ in islice(self._api.window(min(told) - LONGEST_CALL, max(told) + LAG), len(told)):
+                    found.update((call.sid, call) for call in calls)
+            except Failure as failed:
+                return [failed] * len(hints)
+        legs = _by_parent(found.values())
+        return [
+            self._judged(hint, found[hint.key], legs.get(hint.key, []), now)
+            if hint.key in found and not found[hint.key].parent
+            else self._alone(hint, now)
+            for hint in hints
+        ]
+
+    def _alone(self, hint: Hint, now: datetime) -> Batch | NotYet | Failure:
+        try:
+            return self.fetch(hint, now)
+        except Failure as failed:
+            return failed
+
+    def _judged(self, hint: Hint, call: PhoneCall | None, legs: list[PhoneCall], now: datetime) -> Batch | NotYet:
         forget: dict[str, str | None] = {_recording(hint.key): None}
-        if call is None or not (call.inbound or call.parent) or not self._wanted(call):
+        if call is None or not self._concerns(call):
             return Batch(remember=forget)
-        if call.parent:
-            return Batch(hints=[Hint(key=call.parent, data=hint.data)], remember=forget)
-        legs = self._calls.legs(call.sid) if call.status == "completed" else []
-        verdict = judge(call, legs)
-        settled = (call.ended_at or now) + SETTLING
-        if verdict is CallVerdict.OPEN or (verdict is CallVerdict.NOT_MISSED and not legs and settled > now):
+        outcome, settled = judge(call, legs), (call.ended_at or now) + SETTLING
+        may_have_legs = not legs and call.status == "completed" and settled > now
+        if outcome is CallOutcome.OPEN or may_have_legs:
             age = now - (call.started_at or now)
             return NotYet(now + min(max(age / 4, _SOONEST), _LATEST))
-        if verdict is CallVerdict.NOT_MISSED:
-            return Batch(remember=forget)
         recording = self._context.recall([_recording(call.sid)]).get(_recording(call.sid), "")
         route = Route(hint.data.get("route", Route.WEBHOOK))
-        return Batch(signals=[self._signal(call, route, legs, now, recording)], remember=forget)
+        return Batch(self._signals(outcome, call, now, route, legs, recording), remember=forget)
 
     # ---- poll and backfill
 
     def start(self, now: datetime) -> bytes:
-        return _encode(CallCursor(self._calls.vendor_now()))
+        return encode(TimeCursor(self._api.vendor_now()))
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
-        cursor = _read_cursor(state)
-        last = False
+        cursor, last = read_cursor(state), False
         while not last:
             until = cursor.since + WINDOW
             calls, vendor_now = self._window(cursor.since, until)
             last = until >= vendor_now
-            inbound = [call for call in calls if call.inbound and not _before(call, cursor.since)]
-            fresh = [call for call in inbound if call.sid not in cursor.seen]
+            parents = [call for call in calls if self._concerns(call)]
             # Legs that began after the window are not in `calls`: what ended near its end is judged by a hint.
-            signals, hints = self._sort(fresh, calls, min(vendor_now, until), now, Route.POLL)
-            before, cursor = cursor, advance(cursor, inbound) if last else CallCursor(until)
-            if signals or hints or cursor != before:
-                yield Batch(signals=signals, hints=hints, state=_encode(cursor))
+            batch = self._sorted(cursor.fresh(parents, _mark), calls, min(vendor_now, until), now, Route.POLL)
+            before, cursor = cursor, cursor.after(map(_mark, parents), LAG) if last else cursor.moved(until)
+            if batch.signals or batch.hints or cursor != before:
+                yield replace(batch, state=encode(cursor))
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
-        begin = _read_cursor(state).since if state is not None else since
+        begin = read_cursor(state).since if state is not None else since
         while begin < until:
             end = min(begin + WINDOW, until)
             calls, vendor_now = self._window(begin, end + WINDOW / 24)
-            wanted = [
-                call
-                for call in calls
-                if call.inbound and call.started_at is not None and begin <= call.started_at < end
+            parents = [
+                call for call in calls if self._concerns(call) and call.started_at and begin <= call.started_at < end
             ]
-            now = self._context.clock()
-            signals, hints = self._sort(wanted, calls, min(vendor_now, end + WINDOW / 24), now, Route.BACKFILL)
-            yield Batch(signals=signals, hints=hints, state=_encode(CallCursor(end)))
+            known = min(vendor_now, end + WINDOW / 24)
+            batch = self._sorted(parents, calls, known, self._context.clock(), Route.BACKFILL)
+            yield replace(batch, state=encode(TimeCursor(end)))
             begin = end
 
     def _window(self, since: datetime, until: datetime) -> tuple[list[PhoneCall], datetime]:
-        calls: dict[str, PhoneCall] = {}
-        vendor_now: datetime | None = None
-        for page in self._calls.window(since, until):
-            vendor_now = vendor_now or page.vendor_now
-            calls.update((call.sid, call) for call in page.calls if call.inbound or call.parent)
-        return sorted(calls.values(), key=_began), vendor_now or since
+        """The calls of a time, oldest first, and Twilio's clock before they were read."""
+        found: dict[str, PhoneCall] = {}
+        clock: datetime | None = None
+        for calls, vendor_now in self._api.window(since, until):
+            clock = clock or vendor_now
+            found.update((call.sid, call) for call in calls)
+        return sorted(found.values(), key=lambda call: (call.started_at or until, call.sid)), clock or since
 
-    def _sort(
+    def _sorted(
         self,
         parents: Sequence[PhoneCall],
         calls: Sequence[PhoneCall],
         known_until: datetime,
         now: datetime,
         route: Route,
-    ) -> tuple[list[Signal], list[Hint]]:
-        """Which of `parents` were missed, and which this list does not decide: it is still in progress, or its legs may
-        have started after `known_until`."""
-        legs: dict[str, list[PhoneCall]] = {}
-        for call in calls:
-            if call.parent:
-                legs.setdefault(call.parent, []).append(call)
-        signals: list[Signal] = []
-        hints: list[Hint] = []
-        for call in filter(self._wanted, parents):
-            verdict = judge(call, legs.get(call.sid, ()))
+    ) -> Batch:
+        """The signals of `parents`, and hints on those that this list does not decide: a call is still in progress, or its legs
+        may have started after `known_until`."""
+        legs, signals, hints = _by_parent(calls), list[Signal](), list[Hint]()
+        for call in parents:
+            outcome = judge(call, legs.get(call.sid, ()))
             known = call.status in MISSED or (call.ended_at is not None and call.ended_at + SETTLING <= known_until)
-            if verdict is CallVerdict.OPEN or not known:
-                hints.append(Hint(key=call.sid, data={"route": str(route)}, not_before=now + _SOONEST))
-            elif verdict is CallVerdict.MISSED:
-                signals.append(self._signal(call, route, legs.get(call.sid, ()), now))
-        return signals, hints
-
-    def _signal(
-        self, call: PhoneCall, route: Route, legs: Sequence[PhoneCall], at: datetime, recording: str = ""
-    ) -> Signal:
-        return missed_call(call, self._context, self._account, at, route=route, legs=legs, recording=recording)
+            if outcome is CallOutcome.OPEN or not known:
+                data = {"route": str(route), "at": (call.started_at or now).isoformat()}
+                hints.append(Hint(key=call.sid, data=data, not_before=now + _SOONEST))
+            else:
+                signals += self._signals(outcome, call, now, route, legs.get(call.sid, ()))
+        return Batch(signals=signals, hints=hints)
 
 
-def _began(call: PhoneCall) -> tuple[datetime, str]:
-    return call.started_at or datetime.max.replace(tzinfo=UTC), call.sid
+def _by_parent(calls: Iterable[PhoneCall]) -> dict[str, list[PhoneCall]]:
+    legs: dict[str, list[PhoneCall]] = {}
+    for call in calls:
+        if call.parent:
+            legs.setdefault(call.parent, []).append(call)
+    return legs
 
 
-def _before(call: PhoneCall, moment: datetime) -> bool:
-    return call.started_at is not None and call.started_at < moment
+def _mark(call: PhoneCall) -> ItemMark | None:
+    return mark_of(call.sid, call.started_at)
 
 
 def _recording(sid: str) -> str:
@@ -229,20 +298,20 @@ def _recording(sid: str) -> str:
 
 
 def _build(settings: TwilioSettings, context: Context) -> Twilio | TwilioWebhooksOnly:
-    if settings.api:
-        return Twilio(settings, context)
-    token = settings.auth_token.get_secret_value()
-    return TwilioWebhooksOnly(settings.account_sid, token, settings.numbers, context)
+    return Twilio(settings, context) if settings.api else TwilioWebhooksOnly(settings, context)
 
 
+_KEY = "webhook, poll and backfill: CallSid of the parent call"
 CONNECTOR = Connector(
     name="twilio",
-    contract=2,
-    role="source",
-    summary="missed calls of a Twilio account",
+    summary="calls of a Twilio account: missed, answered and placed",
     settings=TwilioSettings,
     build=_build,
-    unable=lambda settings: {} if settings.api else LACKS,
-    signals=(SignalSpec(TYPE, "webhook, poll and backfill: CallSid of the parent call", backfill=True),),
+    signals=tuple(
+        SignalSpec(outcome.signal_type, _KEY, backfill=True) for outcome in (CallOutcome.MISSED, *sorted(_TAKEN))
+    ),
     secrets_note="callbacks are verified with the public URL of this source: server.public_url must be what Twilio calls",
+    contract=2,
+    role="source",
+    unable=lambda settings: {} if settings.api else dict.fromkeys(_NEED_API, _WHY),
 )

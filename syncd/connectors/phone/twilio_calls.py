@@ -1,99 +1,138 @@
-"""Twilio's calls as values: what a call record says, whether it was missed, the signal it becomes; and the REST reads.
+"""Twilio's calls as values: what a call record or callback says, how the call ended, the signal it becomes. Pure.
 
-`judge` is pure and the only place that knows what a missed call is. `TwilioCalls` reads Calls.json (twilio-oai,
-twilio_api_v2010.json) and speaks in failure classes.
+`judge` is the only place that knows what a missed, an answered and a placed call is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from syncd.connector import Context
 from syncd.connectors.times import read_time
-from syncd.errors import Failure, Misconfigured, RateLimited, Transient
-from syncd.http.client import HttpClient, Response, throttled
+from syncd.errors import Malformed
 from syncd.signals import Person, Route, Signal, derive_id, make_person
 from syncd.texts.titles import titled
 
-TYPE = "call.missed"
 MISSED = frozenset({"no-answer", "busy", "canceled", "failed"})
 ENDED = MISSED | {"completed"}
 SID = re.compile(r"[A-Za-z0-9]{2,64}")
-PAGE_SIZE = 1000
-
 _KEYPAD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
 _WITHHELD_WORDS = ("ANONYMOUS", "RESTRICTED", "BLOCKED", "UNKNOWN", "UNAVAILABLE", "PRIVATE", "WITHHELD")
 WITHHELD = frozenset({*_WITHHELD_WORDS, *(word.translate(_KEYPAD) for word in _WITHHELD_WORDS)})
 """Twilio writes a caller who hides as a word, or as the digits that spell it (+266696687 is ANONYMOUS)."""
+_TOLD = {
+    "city": "FromCity",
+    "state": "FromState",
+    "zip": "FromZip",
+    "country": "FromCountry",
+    "caller_name": "CallerName",
+}
+_NAMES = {
+    "sid": ("sid", "CallSid"),
+    "parent": ("parent_call_sid", "ParentCallSid"),
+    "direction": ("direction", "Direction"),
+    "status": ("status", "CallStatus"),
+    "from_": ("from", "From"),
+    "to": ("to", "To"),
+    "caller_name": ("caller_name", "CallerName"),
+    "forwarded_from": ("forwarded_from", "ForwardedFrom"),
+    "talked": ("duration", "CallDuration"),
+}
+"""Field of a call -> its name in a record of the API, and in a callback."""
+
+
+class CallOutcome(StrEnum):
+    """How a call ended, as far as is known now. The first three have a signal."""
+
+    MISSED = "missed"
+    ANSWERED = "answered"
+    PLACED = "placed"
+    NOTHING = "nothing"
+    OPEN = "open"
+
+    @property
+    def signal_type(self) -> str:
+        return f"call.{self}"
 
 
 @dataclass(frozen=True)
 class PhoneCall:
-    """One call record, from REST or a callback. `status` is Twilio's. Times are UTC, None while unknown."""
+    """One call, from REST or a callback. `status` and `direction` are Twilio's. Times are UTC, None while unknown; `talked`:
+    seconds, as Twilio says."""
 
-    sid: str
-    parent: str
-    direction: str
-    status: str
-    from_: str
-    to: str
-    started_at: datetime | None
-    ended_at: datetime | None
+    sid: str = ""
+    parent: str = ""
+    direction: str = ""
+    status: str = ""
+    from_: str = ""
+    to: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
     caller_name: str = ""
     forwarded_from: str = ""
+    talked: str = ""
     said: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def inbound(self) -> bool:
         return self.direction == "inbound" and not self.parent
 
-
-class CallVerdict(Enum):
-    """What a call is, as far as is known now."""
-
-    MISSED = "missed"
-    NOT_MISSED = "not missed"
-    OPEN = "open"
+    @property
+    def outbound(self) -> bool:
+        """Placed through the API or a dialler; the legs of an inbound call have a parent."""
+        return self.direction.startswith("outbound") and not self.parent
 
 
-def judge(call: PhoneCall, legs: Sequence[PhoneCall]) -> CallVerdict:
-    """A customer's call nobody took: it ended unanswered, or we answered it, dialled on, and none of the legs was taken
-    (any leg that completed wins). A ring group is one call with many legs."""
-    if not call.inbound:
-        return CallVerdict.NOT_MISSED
+def judge(call: PhoneCall, legs: Sequence[PhoneCall]) -> CallOutcome:
+    """A ring group is one call with many legs. Missed: it ended unanswered, or we answered it, dialled on, and none of the legs
+    was taken. Answered: one was taken by a person (not by an application). Placed: we called, also from a browser phone
+    (`client:`) to a number, and were answered."""
+    if call.parent or not (call.inbound or call.outbound):
+        return CallOutcome.NOTHING
     if call.status in MISSED:
-        return CallVerdict.MISSED
+        return CallOutcome.MISSED if call.inbound else CallOutcome.NOTHING
     if call.status not in ENDED or any(leg.status not in ENDED for leg in legs):
-        return CallVerdict.OPEN
-    if not legs or any(leg.status == "completed" for leg in legs):
-        return CallVerdict.NOT_MISSED
-    return CallVerdict.MISSED
+        return CallOutcome.OPEN
+    taken = _taken(legs)
+    if call.outbound:
+        return CallOutcome.PLACED if taken or not legs else CallOutcome.NOTHING
+    if taken is None:
+        return CallOutcome.MISSED if legs else CallOutcome.NOTHING
+    dialled = call.from_.startswith("client:") and taken.to.startswith("+")
+    return CallOutcome.PLACED if dialled else CallOutcome.ANSWERED
+
+
+def _taken(legs: Sequence[PhoneCall]) -> PhoneCall | None:
+    return next((leg for leg in legs if leg.status == "completed"), None)
 
 
 def read_call(record: Mapping[str, Any]) -> PhoneCall:
-    """A record of Calls.json; its dates are RFC 2822."""
+    """A record of Calls.json (twilio-oai, twilio_api_v2010.json); its dates are RFC 2822."""
+    texts: dict[str, Any] = {
+        ours: value for ours, (name, _) in _NAMES.items() if isinstance(value := record.get(name), str)
+    }
+    began = _moment(record.get("start_time")) or _moment(record.get("date_created"))
+    return PhoneCall(**texts, started_at=began, ended_at=_moment(record.get("end_time")))
 
-    def text(name: str) -> str:
-        value = record.get(name)
-        return value if isinstance(value, str) else ""
 
-    return PhoneCall(
-        sid=text("sid"),
-        parent=text("parent_call_sid"),
-        direction=text("direction"),
-        status=text("status"),
-        from_=text("from"),
-        to=text("to"),
-        started_at=_moment(record.get("start_time")) or _moment(record.get("date_created")),
-        ended_at=_moment(record.get("end_time")),
-        caller_name=text("caller_name"),
-        forwarded_from=text("forwarded_from"),
-    )
+def read_callback(form: Mapping[str, str], replaced: Mapping[str, str], received_at: datetime) -> PhoneCall:
+    """A status callback, or the `action` of a <Dial>. `replaced`: fields whose bytes could not all be read. Raises Malformed."""
+    try:
+        at = read_time(form.get("Timestamp", ""), UTC) or received_at
+    except ValueError as error:
+        raise Malformed(f"Timestamp: {error}") from None
+    if not SID.fullmatch(form.get("CallSid", "")):
+        raise Malformed(f"CallSid is {form.get('CallSid', '')!r:.60}, which is not a call id")
+    clean = {name: value.replace("\0", "") for name, value in form.items()}
+    told: dict[str, Any] = {name: clean[key] for name, key in _TOLD.items() if clean.get(key)}
+    told |= {"replaced": dict(replaced)} if replaced else {}
+    texts: dict[str, Any] = {ours: clean[name] for ours, (_, name) in _NAMES.items() if name in clean}
+    return PhoneCall(**texts, started_at=at, said=told)
 
 
 def _moment(value: Any) -> datetime | None:
@@ -103,7 +142,8 @@ def _moment(value: Any) -> datetime | None:
         return None
 
 
-def missed_call(
+def call_signal(
+    outcome: CallOutcome,
     call: PhoneCall,
     context: Context,
     account: str,
@@ -113,9 +153,11 @@ def missed_call(
     legs: Sequence[PhoneCall] = (),
     recording: str = "",
 ) -> Signal:
-    """The one signal of a missed call, keyed by the parent's CallSid on every route."""
-    person = caller(call, context.region)
-    who = person.name or person.phone or ("" if withheld(call.from_) else call.from_)
+    """The one signal of a call, keyed by the parent's CallSid on every route. Its person is the other side."""
+    taken, placed = _taken(legs), outcome is CallOutcome.PLACED
+    theirs = ((taken or call).to if placed else call.from_).strip()
+    person = _person(call, theirs, context.region, caller=not placed)
+    who = person.name or person.phone or ("" if withheld(theirs) else theirs)
     data: dict[str, Any] = {
         "call_sid": call.sid,
         "from": call.from_,
@@ -124,16 +166,19 @@ def missed_call(
         "forwarded_from": call.forwarded_from,
         "started_at": call.started_at.isoformat() if call.started_at else "",
         "ended_at": call.ended_at.isoformat() if call.ended_at else "",
+        "duration": int(talked)
+        if (talked := (taken or call).talked).isdigit() and outcome is not CallOutcome.MISSED
+        else 0,
         "legs": [{"call_sid": leg.sid, "to": leg.to, "status": leg.status} for leg in legs],
         "recording_url": recording,
     }
     return Signal(
-        id=derive_id("twilio", account, TYPE, call.sid),
-        type=TYPE,
+        id=derive_id("twilio", account, outcome.signal_type, call.sid),
+        type=outcome.signal_type,
         source=context.name,
         occurred_at=call.started_at or call.ended_at or received_at,
         received_at=received_at,
-        **_missed(who, call.to),
+        **_title(outcome, who, call.to),
         url=recording if recording.startswith("https://") else "",
         reply=f"tel:{person.phone}" if person.phone else "",
         person=person,
@@ -143,136 +188,22 @@ def missed_call(
     )
 
 
-def _missed(who: str, to: str) -> dict[str, Any]:
-    """The title; "" for a withheld number, and for an unknown one that was called."""
-    if who:
-        return titled("call.missed.to", who=who, to=to) if to else titled("call.missed", who=who)
-    return titled("call.missed.withheld.to", to=to) if to else titled("call.missed.withheld")
+def _title(outcome: CallOutcome, who: str, to: str) -> dict[str, Any]:
+    """The title; `who` is "" for a withheld or unknown number."""
+    code, names = f"{outcome.signal_type}{'' if who else '.withheld'}", {"who": who} if who else {}
+    missed_at = {"to": to} if to and outcome is CallOutcome.MISSED else {}
+    return titled(f"{code}.to" if missed_at else code, **names, **missed_at)
 
 
 def withheld(number: str) -> bool:
     return number.strip().lstrip("+").upper() in WITHHELD
 
 
-def caller(call: PhoneCall, region: str | None) -> Person:
-    """The caller. A withheld number, a SIP address without a full number or a client name is not an identity: it stays
-    in `raw`."""
-    raw = {"from": call.from_, **call.said}
-    number = call.from_.strip().lower()
-    dialable = number[:1].isdigit() or number.startswith(("+", "whatsapp:", "sip:+", "sips:+", "tel:"))
-    phone = call.from_ if dialable and not withheld(call.from_) else ""
-    name = "" if withheld(call.caller_name) else call.caller_name
-    return make_person(name=name, phone=phone, raw=raw, region=region)
-
-
-# ------------------------------------------------------------------------------------------------------------ REST
-
-_ERRORS: dict[int, tuple[type[Failure], str]] = {  # twilio.com/docs/api/errors
-    20002: (Misconfigured, "the friendly name is invalid"),
-    20003: (Misconfigured, "account_sid or auth_token is wrong"),
-    20005: (Misconfigured, "the account is not active"),
-    20006: (Misconfigured, "this account may not read its calls"),
-    20008: (Misconfigured, "test credentials cannot read calls"),
-    20403: (Misconfigured, "this account may not read its calls"),
-    20429: (RateLimited, "too many requests"),
-    20500: (Transient, "Twilio had an error"),
-    20503: (Transient, "Twilio is not available"),
-    20504: (Transient, "Twilio did not answer in time"),
-}
-_STATUSES: dict[int, tuple[type[Failure], str]] = {
-    401: (Misconfigured, "account_sid or auth_token is wrong"),
-    403: (Misconfigured, "this account may not read its calls"),
-    429: (RateLimited, "too many requests"),
-}
-
-
-def failure(answer: Response, now: datetime) -> Failure:
-    """The failure behind an unsuccessful answer."""
-    if (slow := throttled(answer, now)) is not None:
-        return slow
-    code, message = 0, ""
-    if answer.body[:1] == b"{":
-        try:
-            said = answer.json()
-            code, message = said.get("code"), str(said.get("message", ""))[:200]
-        except Failure:
-            message = "an answer that is not JSON"
-    entry = (_ERRORS.get(code) if isinstance(code, int) else None) or _STATUSES.get(answer.status)
-    if entry is None:
-        known = answer.status >= 500
-        return Transient(message or f"HTTP {answer.status}", code=str(code or answer.status), known=known)
-    cls, why = entry
-    return cls(f"Twilio: {why}" + (f" ({message})" if message else ""), code=str(code or answer.status))
-
-
-@dataclass(frozen=True)
-class CallPage:
-    """Calls of one answer, newest first, and Twilio's own time when it gave it."""
-
-    calls: list[PhoneCall]
-    vendor_now: datetime
-
-
-class TwilioCalls:
-    """Reads the calls of one account. Every method raises a Failure."""
-
-    def __init__(self, base_url: str, account: str, token: str, context: Context) -> None:
-        self._client = HttpClient(base_url, basic=(account, token))
-        self._root = f"/2010-04-01/Accounts/{account}"
-        self._clock = context.clock
-
-    def account(self) -> dict[str, Any]:
-        """The account itself: `friendly_name`, `status`, `type`."""
-        answer = self._get(f"{self._root}.json", {})
-        said = answer.json() if answer is not None else {}
-        return said if isinstance(said, dict) else {}
-
-    def owns(self, number: str) -> bool:
-        """Whether a number (E.164) is one of this account."""
-        answer = self._get(f"{self._root}/IncomingPhoneNumbers.json", {"PhoneNumber": number, "PageSize": "1"})
-        said = answer.json() if answer is not None else {}
-        return bool(said.get("incoming_phone_numbers")) if isinstance(said, dict) else False
-
-    def one(self, sid: str) -> PhoneCall | None:
-        """None when Twilio knows no such call (any more)."""
-        answer = self._get(f"{self._root}/Calls/{sid}.json", {}, absent=True)
-        return read_call(answer.json()) if answer is not None else None
-
-    def legs(self, parent: str) -> list[PhoneCall]:
-        return [call for page in self._pages({"ParentCallSid": parent}) for call in page.calls]
-
-    def window(self, since: datetime, until: datetime) -> Iterator[CallPage]:
-        """Pages of the calls that started in [since, until], newest first."""
-        return self._pages({"StartTime>": _stamp(since), "StartTime<": _stamp(until)})
-
-    def vendor_now(self) -> datetime:
-        """Twilio's clock, by an answer's Date header."""
-        answer = self._get(f"{self._root}/Calls.json", {"PageSize": "1"})
-        return self._date(answer) if answer is not None else self._clock()
-
-    def _pages(self, filters: Mapping[str, str]) -> Iterator[CallPage]:
-        path, params = f"{self._root}/Calls.json", {**filters, "PageSize": str(PAGE_SIZE)}
-        while path:
-            answer = self._get(path, params)
-            said = answer.json() if answer is not None else {}
-            if answer is None or not isinstance(said, dict) or not isinstance(said.get("calls"), list):
-                raise Transient("Twilio's list of calls has another shape than documented", code="shape", known=False)
-            yield CallPage(
-                [read_call(record) for record in said["calls"] if isinstance(record, dict)], self._date(answer)
-            )
-            path, params = str(said.get("next_page_uri") or ""), {}
-
-    def _get(self, path: str, params: Mapping[str, str], *, absent: bool = False) -> Response | None:
-        answer = self._client.request("GET", path, params=params)
-        if answer.status == 404 and absent:
-            return None
-        if not answer.ok:
-            raise failure(answer, self._clock())
-        return answer
-
-    def _date(self, answer: Response) -> datetime:
-        return _moment(answer.headers.get("date")) or self._clock()
-
-
-def _stamp(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+def _person(call: PhoneCall, number: str, region: str | None, *, caller: bool) -> Person:
+    """The other side. A withheld number, a SIP address without a full number or a client name is not an identity: it stays in
+    `raw`. What Twilio knows of the caller does not describe somebody whom we called."""
+    raw = {"from": call.from_, **call.said} if caller else {"to": number}
+    lowered = number.lower()
+    dialable = lowered[:1].isdigit() or lowered.startswith(("+", "whatsapp:", "sip:+", "sips:+", "tel:"))
+    name = call.caller_name if caller and not withheld(call.caller_name) else ""
+    return make_person(name=name, phone=number if dialable and not withheld(number) else "", raw=raw, region=region)
