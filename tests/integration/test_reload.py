@@ -207,7 +207,7 @@ def test_a_lane_that_waits_for_a_mending_begins_anew(rig: Rig) -> None:
     )
     with rig.daemon.store.write() as connection:
         until_ = rig.daemon.store.now() + 3_600_000
-        put_pace(connection, "archive", state, paused_until=until_, reason="no such key", failures=0, now=0)
+        put_pace(connection, "archive", state, paused_until=until_, reason="no such key", code="", failures=0, now=0)
     rig.reload()
     assert rig.daemon.lanes["archive"] is not lane
     rig.post(1)
