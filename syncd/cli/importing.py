@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, XLSX, XLS, ODS or JSON lines")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, XLSX, XLS, ODS or JSON")],
     kind: Annotated[str, typer.Option("--as", metavar="KIND", help="what a row is: contact or account")],
     map: Annotated[
         Path | None, typer.Option("--map", metavar="FILE", help="YAML: what is which column, `email: Mailbox`")

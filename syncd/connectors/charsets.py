@@ -304,16 +304,25 @@ def _declared_fits(data: bytes, said: str, name: str) -> bool:
 
 
 def _by_zeros(data: bytes) -> str:
-    """UTF-16 without its mark: every second byte of ASCII text is zero."""
-    head = data[:4096]
-    if len(head) < 8 or b"\0" not in head:
+    """UTF-16 without its mark: of what is ASCII in it, at least blanks and line ends, every second byte is zero. Zeros at the end
+    fill up a file."""
+    head = data[:4096].rstrip(b"\0")
+    if len(data) < 8 or b"\0" not in head:
         return ""
     even, odd = head[::2].count(0), head[1::2].count(0)
-    if odd > 0.3 * len(head) / 2 and even * 20 <= odd:
-        return "utf-16-le"
-    if even > 0.3 * len(head) / 2 and odd * 20 <= even:
-        return "utf-16-be"
+    for codec, more, less in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
+        if less * 20 <= more and (more > 0.3 * len(head) / 2 or (not less and more > 2 and _reads(head, codec))):
+            return codec
     return ""
+
+
+def _reads(head: bytes, codec: str) -> bool:
+    """Whether the beginning of a text has lines of assigned characters in a codec."""
+    try:
+        text = codecs.getincrementaldecoder(codec)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return "\n" in text and not any(unicodedata.category(char) in ("Cn", "Co") for char in text)
 
 
 def _is_utf8(data: bytes) -> bool:

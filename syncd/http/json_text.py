@@ -1,8 +1,9 @@
-"""JSON as senders really write it: with a byte order mark, cut in the middle of an emoji, or with bytes that are not UTF-8. Pure.
+"""JSON as senders really write it: with a byte order mark, cut in the middle of an emoji, with line breaks and tabs as they are
+inside strings, or with bytes that are not UTF-8. Pure.
 
-Connectors read bodies with it, `syncd.http.client` reads vendors' answers with it. Promise: a valid document gives what
-any parser
-gives. Text that cannot be read becomes U+FFFD, and never silently: `original` spells it out. NaN and Infinity are not JSON.
+Connectors read bodies with it, `syncd.http.client` reads vendors' answers with it. Promise: a valid document gives what any
+parser gives. Text that cannot be read becomes U+FFFD, and never silently: `original` spells it out. NaN and Infinity are not
+JSON: null may not be what they mean.
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ _ESCAPE = re.compile(
 )
 """Every escape of a JSON text, so that a backslash which is escaped itself begins none."""
 _HALVES = re.compile("[\ud800-\udfff]")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_ESCAPED_CONTROL = re.compile(r"(?<!\\)(?:\\\\)*\\[\x00-\x1f]")
+"""A backslash before a control character escapes nothing: what was meant is not known."""
+_AS_ESCAPES = {code: f"\\u{code:04x}" for code in range(32)}
+_NOT_A_NUMBER = re.compile(rf"{_STRING.pattern}|(?P<said>[+-]?\b(?:NaN|Infinity)\b)", re.DOTALL)
 
 
 class Parsed(NamedTuple):
@@ -59,13 +66,17 @@ def parse(data: bytes, codec: str = "") -> Parsed:
             reason = str(error)
     text = _text(data, codec)
     repaired, spelled = _repaired(text)
+    if _CONTROL.search(text):
+        same = spelled == repaired
+        repaired = _STRING.sub(_with_escapes, repaired)
+        spelled = repaired if same else _STRING.sub(_with_escapes, spelled)
     try:
         value = msgspec.json.decode(repaired)
         return Parsed(value, value if spelled == repaired else msgspec.json.decode(spelled))
     except RecursionError:
         raise ValueError("nested too deep") from None
     except msgspec.MsgspecError as error:
-        raise ValueError(str(error) if codec or text[:1] in "{[" else reason) from None
+        raise ValueError(_not_a_number(repaired) or (str(error) if codec or text[:1] in "{[" else reason)) from None
 
 
 def originals(parsed: Parsed) -> dict[str, str]:
@@ -131,6 +142,29 @@ def _repaired(text: str) -> tuple[str, str]:
     if "\\u" not in text:
         return text, spelled
     return _ESCAPE.sub(_without_half, text), _ESCAPE.sub(_spelled_half, spelled)
+
+
+def _with_escapes(match: re.Match[str]) -> str:
+    """A string with its control characters escaped, as JSON wants them. One that lost its quote swallows the quote of the next,
+    and the document does not parse with escapes either."""
+    said = match[0]
+    return said if _ESCAPED_CONTROL.search(said) else said.translate(_AS_ESCAPES)
+
+
+def _not_a_number(text: str) -> str:
+    """The reason for a document that would be JSON with null in place of each NaN and Infinity, "" for any other."""
+    said: list[str] = []
+
+    def put(match: re.Match[str]) -> str:
+        if match["said"]:
+            said.append(match["said"])
+        return "null" if match["said"] else match[0]
+
+    try:
+        msgspec.json.decode(_NOT_A_NUMBER.sub(put, text))
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    return f"{said[0]} is not a number in JSON; its sender must write null" if said else ""
 
 
 def _spell(match: re.Match[str]) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from syncd.connector import Request
+from syncd.connector import Context, Request
 from syncd.connectors.generic.auth import Verify
+from syncd.connectors.generic.webhook import CONNECTOR, Webhook, WebhookSettings
 from syncd.errors import NotAuthentic
+from syncd.http.oauth import MemoryTokens
 from tests.named_styles import verifier
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
@@ -199,3 +203,39 @@ def test_a_form_is_signed_as_its_bytes() -> None:
     signature = base64.b64encode(hmac.new(SECRET.encode(), signed, hashlib.sha1).digest()).decode()
     headers = {"content-type": "application/x-www-form-urlencoded", "x-twilio-signature": signature}
     verifier("twilio", [SECRET])(Request("POST", url, headers, body, NOW), NOW)
+
+
+# ---- Slack's handshake
+
+CHALLENGE = "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"
+HANDSHAKE = json.dumps(
+    {"token": "Jhj5dZrVaK7ZwHHjRyZWjbDl", "challenge": CHALLENGE, "type": "url_verification"}
+).encode()
+
+
+def slack(body: bytes, secret: str = SECRET) -> Request:
+    signature = f"v0={mac(f'v0:{T}:'.encode() + body, secret).hex()}"
+    headers = {"content-type": "application/json", "x-slack-signature": signature, "x-slack-request-timestamp": T}
+    return Request("POST", "https://syncd.example.com/webhooks/a", headers, body, NOW)
+
+
+@pytest.mark.parametrize("name", ["slack", "slack in YAML"])
+def test_a_signed_challenge_is_echoed_and_no_other(name: str) -> None:
+    verify = {**YAML[name][0], "secret": SECRET}
+    settings = WebhookSettings.model_validate({"verify": verify, "format": "json", "signal": {"type": "custom.a"}})
+    source = CONNECTOR.build(settings, Context(name="a", tokens=MemoryTokens()))
+    assert isinstance(source, Webhook)
+    reply = source.handshake(slack(HANDSHAKE))
+    assert reply is not None
+    assert (reply.status, reply.body.decode()) == (200, CHALLENGE)
+    assert reply.headers["content-type"].startswith("text/plain")
+    late = replace(slack(HANDSHAKE), received_at=NOW + timedelta(minutes=6))
+    event = {"type": "event_callback", "event": {"text": "url_verification"}}
+    odd = [{"type": "url_verification"}, {"type": "url_verification", "challenge": "a\r\nb"}, "url_verification", event]
+    for other in (
+        slack(HANDSHAKE, OTHER),
+        late,
+        *(slack(json.dumps(said).encode()) for said in odd),
+        slack(b"url_verification"),
+    ):
+        assert source.handshake(other) is None

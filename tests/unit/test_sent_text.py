@@ -4,11 +4,14 @@ without a trace."""
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_from_bytes
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncd.connector import Context, Request
 from syncd.connectors.forms import as_dict, read_form
@@ -179,9 +182,12 @@ def test_a_broken_character_is_replaced_and_its_original_kept(sent: bytes, text:
         ('"Grüße"'.encode("utf-16-be"), "Grüße"),
         ('"Grüße"'.encode("utf-32"), "Grüße"),
         ('"Grüße"'.encode("latin-1"), "Grüße"),
+        (b'"line\nbreak\ttab\r\n\x01"', "line\nbreak\ttab\r\n\x01"),
+        (b'{\n\t"a": "x\ny",\n\t"b": "\\"\n\\\\\n"\n}', {"a": "x\ny", "b": '"\n\\\n'}),
+        ('"Gr\nüße"'.encode("utf-16"), "Gr\nüße"),
     ],
 )
-def test_what_can_be_read_is_read_without_a_note(sent: bytes, value: str) -> None:
+def test_what_can_be_read_is_read_without_a_note(sent: bytes, value: Any) -> None:
     parsed = parse(sent)
     assert (parsed.value, originals(parsed)) == (value, {})
 
@@ -198,6 +204,38 @@ def test_json_in_the_charset_it_declares() -> None:
 def test_what_is_no_json_stays_none(sent: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(sent)
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b'{"a": NaN}', "NaN is not a number in JSON; its sender must write null"),
+        (b'{"a": "Infinity", "b": [1, -Infinity]}', "-Infinity is not a number in JSON"),
+        (b'{"a": "line\nbreak", "b": NaN}', "NaN is not a number in JSON"),
+        (b'{"a": "NaN", "b": }', "JSON is malformed"),
+        (b'{"a": "lost its quote,\n"b": "whole"}', "JSON is malformed"),  # what it swallowed is not clear
+        (b'{"a": "half an escape \\\n"}', "JSON is malformed"),
+    ],
+)
+def test_a_document_that_is_refused_says_why(sent: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse(sent)
+    with pytest.raises(Malformed, match=f"the body is not JSON .{why}"):
+        source(format="json", signal=MAP).parse(request(sent, "application/json"))
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers()))
+def test_escapes_that_are_missing_change_nothing_else(value: dict[str, str | int]) -> None:
+    sent = json.dumps(value, ensure_ascii=False)
+    for escape, raw in (("\\n", "\n"), ("\\t", "\t"), ("\\u0001", "\x01")):
+        sent = re.sub(rf"(?<!\\)((?:\\\\)*){re.escape(escape)}", rf"\1{raw}", sent)
+    assert parse(sent.encode("utf-8", "surrogatepass")).value == json.loads(json.dumps(value))
+
+
+def test_a_message_with_line_breaks_is_a_signal() -> None:
+    body = b'{"id": "1", "title": "A question", "note": "Hello,\r\n\r\n\tcall me"}'
+    signal = one(source(format="json", signal=MAP | {"text": "{{ body.note }}"}), request(body, "application/json"))
+    assert (signal.text, "replaced" in signal.data) == ("Hello,\r\n\r\n\tcall me", False)
 
 
 def test_a_half_emoji_in_one_item_and_in_json_inside_json() -> None:

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 
 from syncd.capabilities import TablePreview
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Request, SignalSpec, UnparsedItem
-from syncd.connectors.files.headers import columns, guess, misspelled
+from syncd.connectors.files.headers import columns, guess, misspelled, unnamed
 from syncd.connectors.files.reading import RowContext, misfit, pages
 from syncd.connectors.files.rows import TYPES, signal_of
 from syncd.connectors.files.tables import Table, TableOptions, open_table
@@ -37,7 +37,7 @@ MOST_MISFITS = 1_000
 class FileSettings(ConnectorSettings):
     """Keys of a `file` source."""
 
-    path: Path = Field(description="A file, or a pattern such as `inbox/*.csv`: CSV, XLSX, XLS, ODS or JSON lines.")
+    path: Path = Field(description="A file, or a pattern such as `inbox/*.csv`: CSV, XLSX, XLS, ODS or JSON.")
     kind: Literal["contact", "account"] = Field(alias="as", description="What a row is: a person or a company.")
     map: dict[str, str | None] = Field(
         default={}, description="Column mapping, where the guess is wrong: `{email: Mailbox, phone: null}`."
@@ -191,14 +191,17 @@ class FileSource:
         path, settings = Path(self._pattern), self._settings
         table = self._open(path)
         found = {place: what for what, place in guess(table.headers, settings.kind, settings.map).items()}
-        return TablePreview(
-            columns={header: found.get(place, "") for place, header in enumerate(table.headers)},
-            samples=tuple(
-                {header: cell for header, cell in zip(table.headers, line.cells, strict=False) if cell}
-                for line in islice((line for line in table.lines if not line.fault), SAMPLES)
-            ),
-            rows=table.rows,
+        samples = tuple(
+            {header: cell for header, cell in zip(table.headers, line.cells, strict=False) if cell}
+            for line in islice((line for line in table.lines if not line.fault), SAMPLES)
         )
+        used = {header for sample in samples for header in sample}
+        columns = {
+            header: found.get(place, "")
+            for place, header in enumerate(table.headers)
+            if header in used or header != unnamed(place)  # programs write empty columns behind the last
+        }
+        return TablePreview(columns=columns, samples=samples, rows=table.rows)
 
     def table(self, state: bytes | None) -> Iterator[Batch]:
         """The one file. Raises Malformed after what could be read, OSError."""
@@ -270,7 +273,7 @@ CONNECTOR = Connector(
     name="file",
     contract=2,
     role="source",
-    summary="rows of CSV, XLSX, XLS, ODS and JSON lines files as people or companies that changed",
+    summary="rows of CSV, XLSX, XLS, ODS and JSON files as people or companies that changed",
     settings=FileSettings,
     build=FileSource,
     signals=tuple(

@@ -142,6 +142,11 @@ def folded(text: str) -> str:
     return " ".join(re.sub(r"[^\w]+|_", " ", plain).split())
 
 
+def unnamed(place: int) -> str:
+    """What a column without a name is called."""
+    return f"column {place + 1}"
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What a column is, and how good it is among those of its kind: 0 is best."""

@@ -6,19 +6,68 @@ of columns is part of it: the same row twice is one signal, a changed row is a n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 
 from syncd.connector import Context
-from syncd.connectors.files.headers import Columns, folded, name_parts
+from syncd.connectors.files.headers import Columns, folded, name_parts, unnamed
 from syncd.errors import Malformed
-from syncd.identity.emails import unguarded, without_entities
+from syncd.identity.emails import read_email, unguarded, without_entities
 from syncd.identity.names import is_filler
 from syncd.identity.phones import LOST_DIGITS, read_phone
 from syncd.signals import Signal, derive_id, frame, make_person
 from syncd.texts.titles import titled
 
+TOTALS = frozenset(
+    folded(word)
+    for word in (
+        *("total", "totals", "grand total", "subtotal", "sub total", "sum", "count", "total rows", "total records"),
+        *(
+            "summe",
+            "gesamt",
+            "gesamtsumme",
+            "insgesamt",
+            "zwischensumme",
+            "anzahl",
+            "somme",
+            "total general",
+            "sous total",
+        ),
+        *("suma", "suma total", "total general", "totale", "totale generale", "totaal", "totalt", "yhteensä", "i alt"),
+        *(
+            "razem",
+            "suma końcowa",
+            "celkem",
+            "celkový součet",
+            "spolu",
+            "összesen",
+            "végösszeg",
+            "toplam",
+            "genel toplam",
+        ),
+        *("итого", "всего", "общий итог", "разом", "всього", "общо", "tổng", "tổng cộng", "tổng số", "cộng", "σύνολο"),
+        *(
+            "合计",
+            "总计",
+            "小计",
+            "合計",
+            "總計",
+            "小計",
+            "総計",
+            "합계",
+            "총계",
+            "소계",
+            "รวม",
+            "ยอดรวม",
+            "סך הכל",
+            "المجموع",
+            "الإجمالي",
+        ),
+    )
+)
+"""What stands in the first column of the line below a list, from what office programs write there by themselves, and by hand."""
 TYPES = {"contact": "contact.changed", "account": "account.changed"}
 PERSON = ("name", "first_name", "last_name", "email", "company")
 
@@ -38,9 +87,16 @@ def signal_of(
 ) -> Signal:
     """Raises Malformed naming the column. `faults`: what in the row is damaged, and was read nevertheless."""
     texts = [unguarded(cell) for cell in cells]
+    if repeats_header(headers, texts):
+        raise Malformed("repeats the header; delete this line")
     given = ["" if is_filler(text) else text for text in texts]
     said = {what: text for what, places in found.places.items() if (text := _first(given, places, what))}
+    if kind == "account" and is_total(said, given):
+        raise Malformed(
+            f"{said['company'][:40]!r} looks like a total of the list, not like a company; delete this line"
+        )
     phone, lost = _phone(headers, given, found, context.region)
+    skipped = _next_email(headers, given, found, said)
     name, first_name, last_name = name_parts(headers, found.places, said)
     email, company = said.get("email", ""), said.get("company", "")
     person = make_person(
@@ -69,7 +125,8 @@ def signal_of(
         identity = f"company:{folded(said['company'])}"
     content = sorted((found.labels[place], cell) for place, cell in enumerate(cells) if cell)
     digest = sha256(frame(*(part for pair in content for part in pair)).encode("utf-8", "replace")).hexdigest()
-    faults = [*faults, *([f"{file}:{line}: {lost}" if line else f"{file}: {lost}"] if lost else [])]
+    where = f"{file}:{line}" if line else file
+    faults = [*faults, *(f"{where}: {why}" for why in (skipped, lost) if why)]
     row = {headers[place]: text for place, text in enumerate(texts) if text}
     known = {what: without_entities(text) for what, text in said.items() if what not in (*PERSON, "phone")}
     return Signal(
@@ -96,6 +153,37 @@ def _first(texts: Sequence[str], places: Sequence[int], what: str) -> str:
     """The text of the best column that has one; of several values the first (addresses and numbers are distinguished later)."""
     text = next((texts[place] for place in places if texts[place]), "")
     return text if what in ("email", "phone", "mobile") else text.split(SEVERAL)[0]
+
+
+def _next_email(headers: Sequence[str], texts: Sequence[str], found: Columns, said: dict[str, str]) -> str:
+    """Of several columns with addresses the first that holds one counts. Returns why the one before was skipped."""
+    if not said.get("email") or read_email(said["email"]).email:
+        return ""
+    good = next((texts[place] for place in found.places["email"] if read_email(texts[place]).email), "")
+    if not good:
+        return ""
+    skipped = f"{_header(headers, texts, found, 'email')}: {said['email'][:80]!r} is not an email address"
+    said["email"] = good
+    return skipped
+
+
+def repeats_header(headers: Sequence[str], texts: Sequence[str]) -> bool:
+    """Whether a row is the header again, as in files that were joined."""
+    return bool(texts) and all(
+        header == text or (not text and header == unnamed(place)) or (bool(text) and header.startswith(f"{text} ("))
+        for place, (header, text) in enumerate(zip(headers, texts, strict=False))
+    )
+
+
+def is_total(said: Mapping[str, str], texts: Sequence[str]) -> bool:
+    """Whether a row of a list of companies is the total below it: its name says so and all the rest of it is numbers."""
+    name = said.get("company", "")
+    words = " ".join(re.sub(r"[\W\d_]+", " ", folded(name)).split())
+    if words not in TOTALS or any(said.get(what) for what in ("email", "phone", "mobile", "website")):
+        return False
+    rest = [text for text in texts if text and text != name]
+    numbered = any(char.isdigit() for text in texts for char in text)
+    return numbered and not any(char.isalpha() for text in rest for char in text)
 
 
 def _header(headers: Sequence[str], texts: Sequence[str], found: Columns, what: str) -> str:

@@ -23,6 +23,7 @@ TWICE = "looks encoded twice, and cannot be read back: save the list as UTF-8 ag
 _TWICE = re.compile(r"[ÂÃÄÅ][\x80-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|á[º»][\x80-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]")
 """What the first byte of a European or Vietnamese letter in UTF-8 becomes when it is read as Windows-1252, with a second one."""
 _ESCAPED = re.compile("[\udc80-\udcff]+")
+_END_MARKS = re.compile("^\x1a+|\x1a+(?=[\r\n]*$)")
 
 
 def encoding_of(path: Path, said: str = "", region: str | None = None) -> str:
@@ -72,6 +73,18 @@ def open_text(path: Path, codec: str) -> Iterator[io.TextIOWrapper]:
         if codec.startswith(("utf-16-", "utf-32-")) and opened.read(1) != "\ufeff":
             opened.seek(0)
         yield opened
+
+
+def lines_of(opened: io.TextIOWrapper) -> Iterator[str]:
+    """The lines, without NUL and without the end mark of DOS (^Z) around them: both fill up the last block of a file.
+    Raises Malformed for a line of more than LINE characters."""
+    number = 0
+    while text := opened.readline(LINE + 1):
+        number += 1
+        if len(text) > LINE and len(text.rstrip("\0")) > LINE:
+            raise Malformed(f"line {number} has more than {LINE} characters: is this a table?")
+        text = text.replace("\0", "") if "\0" in text else text
+        yield _END_MARKS.sub("", text) if "\x1a" in text else text
 
 
 def repaired(text: str, codec: str, region: str | None) -> tuple[str, str]:

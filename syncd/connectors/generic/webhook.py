@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -26,6 +27,7 @@ from syncd.connector import (
     Verifier,
 )
 from syncd.connectors.generic.auth import Verify
+from syncd.connectors.generic.challenge import answer
 from syncd.connectors.generic.cloudevents import events_alone, events_of, read_binary, read_structured
 from syncd.connectors.generic.fields import FieldMap, Item, SignalMap
 from syncd.connectors.generic.making import EventDraft, Maker
@@ -79,7 +81,7 @@ class Webhook:
         if request.method == "HEAD":
             return Reply()
         if request.method != "OPTIONS":
-            return None
+            return answer(request, self._verify)
         headers = {"Allow": "POST, HEAD, OPTIONS"}
         origin = request.headers.get("webhook-request-origin", "").strip()
         if origin:  # CloudEvents http-webhook.md, 4: permission to send; deliveries are verified all the same
@@ -87,8 +89,12 @@ class Webhook:
             headers |= {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": str(rate) if rate else "*"}
         return Reply(headers=headers)
 
-    def verifier(self) -> Verifier:
+    @cached_property
+    def _verify(self) -> Verifier:
         return self._settings.verify.build(self._jwks.keys if self._jwks else None)
+
+    def verifier(self) -> Verifier:
+        return self._verify
 
     def fetch_keys(self, now: datetime) -> Sequence[str]:
         """Fills the keys of `scheme: jwt`; nothing for the others. Raises a Failure."""
