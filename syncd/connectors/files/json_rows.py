@@ -53,7 +53,7 @@ def json_objects(path: Path, codec: str, region: str | None) -> Iterator[JsonObj
 def _one_a_line(begin: str) -> bool:
     """Whether each line is a value of its own. A list is none, nor is an object whose first line is not whole, unless the next
     line begins one, too."""
-    lines = [line.strip() for line in re.split(r"[\r\n]", begin) if line.strip("\0\x1a \t")]
+    lines = [text for line in re.split(r"[\r\n]", begin) if (text := line.strip("\ufeff\0\x1a \t"))]
     if not lines or lines[0][0] not in "[{":
         return True
     if lines[0][0] == "[":
