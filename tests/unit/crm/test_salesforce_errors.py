@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connectors.crm.salesforce.errors import ROWS, answer_failure, failure, response_failure, token_failure
+from syncd.connectors.accounts.salesforce import token_failure
+from syncd.connectors.crm.salesforce.errors import ROWS, answer_failure, failure, response_failure
 from syncd.errors import (
     Ambiguous,
     AuthExpired,

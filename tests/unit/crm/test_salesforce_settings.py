@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from syncd.connector import Context, Idempotency, WriteKind
+from syncd.connectors.accounts.salesforce import grant_of
 from syncd.connectors.crm.salesforce import CONNECTOR, Salesforce, SalesforceSettings
-from syncd.connectors.crm.salesforce.auth import grant_of
 from syncd.http.oauth import MemoryTokens
 from syncd.registry import load
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from syncd.capabilities import FieldDescription
 from syncd.connector import MatchField, PersonMatch, Written
+from syncd.connectors.accounts.salesforce import _token
 from syncd.connectors.accounts.zoho import _read_token
 from syncd.connectors.crm.directory import Directory, column
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.salesforce import describe as sf_describe
-from syncd.connectors.crm.salesforce.auth import _token
 from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse, _composite_answers
 from syncd.connectors.crm.salesforce.destination import _row
 from syncd.connectors.crm.salesforce.people import _person as sf_found

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from syncd.connector import Allowance, Context, Usage
-from syncd.connectors.crm.answers import parsed
-from syncd.connectors.crm.salesforce import auth
+from syncd.connectors.accounts.salesforce import grant_of, minter
+from syncd.connectors.answers import parsed
 from syncd.connectors.crm.salesforce.errors import answer_failure, response_failure, usage_of
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.soql import GET_BYTES, encoded
@@ -57,8 +57,8 @@ class SalesforceClient:
         self._composite = settings.composite
         self._base = f"/services/data/{settings.api_version}"
         self._login = HttpClient(settings.login_url, deadlines=Deadlines(connect=10.0, read=30.0, total=60.0))
-        mint = auth.minter(settings, context, self._login)
-        bearer = Bearer(context.tokens, auth.grant_of(settings, context.name), mint)
+        mint = minter(settings, context, self._login)
+        bearer = Bearer(context.tokens, grant_of(settings, context.name), mint)
         self._http = HttpClient(self._instance, bearer=bearer, deadlines=DEADLINES)
         self._instance_url = ""
         self._counted = 0

@@ -25,13 +25,13 @@ from syncd.connector import (
     WriteKind,
     Written,
 )
+from syncd.connectors.accounts.salesforce import is_pem, sign_in_of
 from syncd.connectors.crm.deals import deal_of
 from syncd.connectors.crm.directory import everybody, with_deals
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm, about_people
 from syncd.connectors.crm.record import Method
 from syncd.connectors.crm.salesforce import describe, pack, soql
-from syncd.connectors.crm.salesforce.auth import is_pem, sign_in_of
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.deals import ask_deals, open_deals
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure

@@ -1,6 +1,6 @@
 """What Salesforce says, as syncd's failure classes: a table by code, and where a code has several meanings by the field it
-names or by an identifier in its message. Used by the client (whole answers), the destination (rows) and auth (the token
-endpoint).
+names or by an identifier in its message. Used by the client (whole answers) and the destination (rows); errors of the token
+endpoint are in `connectors.accounts.salesforce`.
 
 Messages are written in the language of the user that syncd signs in as: no decision depends on their wording. Codes, API names
 of fields, names of limits and of Apex classes, and ids are the same in every language.
@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from syncd.connectors.crm.answers import listed, parsed, refusal
+from syncd.connectors.answers import listed, parsed, refusal
 from syncd.errors import (
     AuthExpired,
     Failure,
@@ -28,7 +28,7 @@ from syncd.errors import (
     Transient,
 )
 from syncd.http.client import Response
-from syncd.http.error_table import ErrorTable, Means, VendorError, error_at
+from syncd.http.error_table import ErrorTable, Means, VendorError
 
 BUSY = Means(RateLimited, pause=10.0)
 """Too many long requests run at once: "back off seconds"."""
@@ -187,43 +187,3 @@ def usage_of(response: Response) -> tuple[int, int] | None:
     """Calls of the org in 24 hours, and how many it may make (`Sforce-Limit-Info`); None where the answer does not tell."""
     usage = _USAGE.search(response.headers.get("sforce-limit-info", ""))
     return (int(usage[1]), int(usage[2])) if usage else None
-
-
-_LATER = Means(Transient, "it is tried again", did_nothing=True)
-_LOGINS = Means(RateLimited, "the user signed in more than 3,600 times in an hour", pause=900.0)
-_CLIENT = "check auth.client_id and auth.client_secret"
-TOKENS = ErrorTable(
-    "Salesforce refuses to sign in",
-    {
-        "unknown_error server_error temporarily_unavailable": _LATER,
-        "rate_limit_exceeded": _LOGINS,
-        "invalid_client_id": Means(Misconfigured, "check auth.client_id, and that login_url is the org the app is in"),
-        "invalid_client invalid_client_credentials": Means(Misconfigured, _CLIENT),
-        "invalid_grant": Means(
-            Misconfigured, "check auth: the refresh token, the user of the app, and where the org lets it sign in from"
-        ),
-        "invalid_app_access": Means(
-            Misconfigured, "allow syncd's user in the app's policies (Setup, External Client App Manager)"
-        ),
-        "inactive_user": Means(Misconfigured, "activate syncd's user, or sign in as another one"),
-        "inactive_org": Means(Misconfigured, "the org is closed or locked; ask its owner"),
-        "unsupported_grant_type": Means(
-            Misconfigured, "switch this flow on in the app, or set auth.flow to one that is"
-        ),
-        "invalid_scope": Means(Misconfigured, "give the app the scope api"),
-        "OAUTH_APP_BLOCKED": Means(Misconfigured, "unblock the app: Setup, Connected Apps OAuth Usage"),
-        "OAUTH_APP_ACCESS_DENIED": Means(Misconfigured, "allow syncd's user in the app's policies"),
-    },
-    lambda body: [one for one in error_at("error", "error_description", field="error_description")(body) if one.code],
-    statuses={status: Means(Misconfigured, "check auth and login_url") for status in range(400, 429)},
-    fields={("invalid_grant", "login rate exceeded"): _LOGINS},
-)
-"""OAuth errors of the token endpoint. Descriptions are constants of the protocol, not texts in the user's language; every refusal
-that is not listed stops the lane until it is tried again in an hour."""
-
-
-def token_failure(response: Response, now: datetime) -> Failure:
-    """What a refusal of the token endpoint means: `{"error": …, "error_description": …}`, mostly with 400. Never Ambiguous: a
-    token too many does no harm."""
-    wait = response.retry_after(now)
-    return refusal(TOKENS, TOKENS.said(response), response.status, write=False, wait=wait, now=now)

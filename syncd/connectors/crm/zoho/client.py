@@ -11,7 +11,7 @@ from typing import Any
 
 from syncd.connector import Allowance, Context, Usage
 from syncd.connectors.accounts.zoho import api_base, bearer
-from syncd.connectors.crm.answers import parsed
+from syncd.connectors.answers import parsed
 from syncd.connectors.crm.zoho import coql
 from syncd.connectors.crm.zoho.errors import (
     NO_SCOPE,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from syncd.capabilities import FieldDescription, Finding, Level
-from syncd.connectors.crm.answers import listed, whole
+from syncd.connectors.answers import listed, whole
 from syncd.connectors.crm.queried import is_name
 from syncd.connectors.crm.zoho import pack
 from syncd.connectors.crm.zoho.client import ZohoClient

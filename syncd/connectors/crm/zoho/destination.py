@@ -25,6 +25,7 @@ from syncd.connector import (
     Written,
 )
 from syncd.connectors.accounts.zoho import sign_in_of
+from syncd.connectors.answers import together
 from syncd.connectors.crm.deals import deal_of
 from syncd.connectors.crm.directory import everybody, with_deals
 from syncd.connectors.crm.packing import Bundle
@@ -34,7 +35,7 @@ from syncd.connectors.crm.sending import Answered, Settled, send_bundles
 from syncd.connectors.crm.zoho import coql, describe, notifications, pack
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
-from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts, together
+from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
 from syncd.connectors.crm.zoho.people import PEOPLE, Search
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.connectors.crm.zoho.setup import ZohoFieldMaker

@@ -8,12 +8,12 @@ Records", "Update Records" and "Status Codes". Zoho drops fields it does not kno
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from syncd.connectors.crm.answers import parsed, refusal
+from syncd.connectors.answers import parsed, refusal, together
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -194,43 +194,6 @@ def failure(one: VendorError, *, write: bool = True) -> Failure:
     if isinstance(meant, StaleReference) and meant.field == "id":
         meant.field = ""  # the record itself, not one that it points at
     return meant
-
-
-_ORDER: tuple[type[Failure], ...] = (
-    RateLimited,
-    QuotaExhausted,
-    AuthExpired,
-    Misconfigured,
-    Rejected,
-    StaleReference,
-    Ambiguous,
-    Transient,
-)
-"""Which of several failures of one row decides: what concerns more than the row first, then what no retry can change."""
-
-
-def together(failures: Sequence[Failure]) -> Failure:
-    """The one failure that several errors of a row amount to; a Rejected names them all. The records with which
-    values collide are named."""
-    if len(failures) == 1:
-        return failures[0]
-    worst = min(failures, key=_rank)
-    if not isinstance(worst, Rejected):
-        return worst
-    rejected = [one for one in failures if isinstance(one, Rejected)]
-    text = "; ".join(dict.fromkeys(_named(one) for one in rejected))
-    existing = tuple(dict.fromkeys(record for one in rejected for record in one.existing))
-    return Rejected(text[:1000], code=worst.code, field=worst.field, existing=existing)
-
-
-def _rank(one: Failure) -> tuple[int, bool]:
-    narrow = isinstance(one, Misconfigured) and one.scope is Scope.RULE
-    return next(place for place, kind in enumerate(_ORDER) if isinstance(one, kind)), narrow
-
-
-def _named(one: Rejected) -> str:
-    holder = f" (record {one.existing_id} has it)" if one.existing_id else ""
-    return f"{one.field or one.code}: {one.message}{holder}"
 
 
 def answer_failure(response: Response, now: datetime) -> Failure:

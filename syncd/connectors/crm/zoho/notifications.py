@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from syncd.connector import Outcome, Write, Written
+from syncd.connectors.answers import together
 from syncd.connectors.crm.packing import Bundle, Packer
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered
 from syncd.connectors.crm.zoho.client import ZohoClient
-from syncd.connectors.crm.zoho.errors import NO_SCOPE, failure, parts, together
+from syncd.connectors.crm.zoho.errors import NO_SCOPE, failure, parts
 from syncd.connectors.crm.zoho.pack import CALL_BYTES, formatted
 from syncd.errors import Misconfigured, Scope, StaleReference
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from syncd.capabilities import MissingField, PrepareResult
-from syncd.connectors.crm.answers import listed
+from syncd.connectors.answers import listed
 from syncd.connectors.crm.missing_fields import FieldMaker, Known, NotMade, attempt
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.describe import describe

@@ -1,4 +1,5 @@
-"""How a Salesforce access token is minted: client credentials, JWT bearer, or refresh token.
+"""Signing in to Salesforce: the keys of an org, and how its access tokens are minted (client credentials, JWT bearer, refresh
+token). For every connector of an org.
 
 The TokenStore decides when; `minter` gives it the how. Salesforce does not state a token's lifetime: it is valid until a 401.
 """
@@ -7,14 +8,22 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from syncd.capabilities import SignIn, own_grant
-from syncd.connector import Context
-from syncd.connectors.crm.salesforce.errors import token_failure
-from syncd.connectors.crm.salesforce.settings import SalesforceAuth, SalesforceSettings
-from syncd.errors import Ambiguous, Misconfigured, Transient, UsageError
+from syncd.connector import ConnectorSettings, Context, Prompt
+from syncd.connectors.answers import refusal
+from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
 from syncd.http.client import HttpClient, Response, check_base_url
+from syncd.http.error_table import ErrorTable, Means, error_at
 from syncd.http.oauth import Mint, Token, grant_id
+
+PRODUCTION = "https://login.salesforce.com"
+SANDBOX = "https://test.salesforce.com"
+SHARED_LOGINS = (PRODUCTION, SANDBOX)
 
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 a path, no secret
 AUTHORIZE_PATH = "/services/oauth2/authorize"
@@ -37,8 +46,130 @@ NOBODY = "sign_in"
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_LIFE = timedelta(minutes=3)
 
+Flow = Literal["client_credentials", "jwt_bearer", "refresh_token"]
 
-def grant_of(settings: SalesforceSettings, name: str) -> str:
+NEEDED: dict[Flow, tuple[str, ...]] = {
+    "client_credentials": ("client_secret",),
+    "jwt_bearer": ("username", "private_key"),
+    "refresh_token": (),
+}
+
+
+class SalesforceAuth(ConnectorSettings):
+    """How syncd signs in: as an external client app (connected app) of the org."""
+
+    flow: Annotated[Flow, Field(description="OAuth flow; only refresh_token needs an interactive sign-in, once")]
+    client_id: Annotated[str, Field(min_length=1, description="consumer key of the external client app")]
+    client_secret: Annotated[
+        SecretStr | None,
+        Prompt(unless={"flow": ("jwt_bearer",)}),
+        Field(description="consumer secret (not for jwt_bearer)"),
+    ] = None
+    username: Annotated[
+        str, Prompt(when={"flow": ("jwt_bearer",)}), Field(description="jwt_bearer: the integration user's user name")
+    ] = ""
+    private_key: Annotated[
+        SecretStr | None,
+        Prompt(when={"flow": ("jwt_bearer",)}),
+        Field(description="jwt_bearer: RSA key, as PEM text or the path of a PEM file"),
+    ] = None
+    audience: Annotated[str, Field(description="jwt_bearer: `aud`; default by login_url (production or sandbox)")] = ""
+    refresh_token: Annotated[
+        SecretStr | None,
+        Field(description="refresh_token: an existing refresh token; without it, sign in with `syncd auth`"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [name for name in NEEDED[self.flow] if not _given(getattr(self, name))]
+        if missing:
+            raise ValueError(f"flow {self.flow} also needs {' and '.join(missing)}")
+        return self
+
+
+def _given(value: SecretStr | str | None) -> bool:
+    return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+class SalesforceOrg(ConnectorSettings):
+    """The keys by which a connector of an org signs in."""
+
+    login_url: Annotated[
+        str, Prompt(), Field(description="sign-in URL: the org's My Domain, or login/test.salesforce.com")
+    ] = PRODUCTION
+    auth: Annotated[SalesforceAuth, Field(description="how syncd signs in")]
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether tokens come from a person's `syncd auth`."""
+        return self.auth.flow == "refresh_token" and not _given(self.auth.refresh_token)
+
+    @field_validator("login_url")
+    @classmethod
+    def _login(cls, value: str) -> str:
+        return check_base_url(value)
+
+    @model_validator(mode="after")
+    def _own_domain(self) -> Self:
+        if self.auth.flow == "client_credentials" and self.login_url in SHARED_LOGINS:
+            raise ValueError(
+                "flow client_credentials needs the org's My Domain as login_url, like https://example.my.salesforce.com"
+            )
+        return self
+
+    @property
+    def audience(self) -> str:
+        """`aud` of a JWT assertion: as configured, else Salesforce's shared login host of this kind of org (a stand-in
+        on this machine is its own)."""
+        if self.auth.audience:
+            return self.auth.audience
+        host = urlsplit(self.login_url).hostname or ""
+        if not host.endswith((".salesforce.com", ".force.com", ".site.com")):
+            return self.login_url
+        return SANDBOX if host == "test.salesforce.com" or ".sandbox." in host else PRODUCTION
+
+
+_LATER = Means(Transient, "it is tried again", did_nothing=True)
+_LOGINS = Means(RateLimited, "the user signed in more than 3,600 times in an hour", pause=900.0)
+_CLIENT = "check auth.client_id and auth.client_secret"
+TOKENS = ErrorTable(
+    "Salesforce refuses to sign in",
+    {
+        "unknown_error server_error temporarily_unavailable": _LATER,
+        "rate_limit_exceeded": _LOGINS,
+        "invalid_client_id": Means(Misconfigured, "check auth.client_id, and that login_url is the org the app is in"),
+        "invalid_client invalid_client_credentials": Means(Misconfigured, _CLIENT),
+        "invalid_grant": Means(
+            Misconfigured, "check auth: the refresh token, the user of the app, and where the org lets it sign in from"
+        ),
+        "invalid_app_access": Means(
+            Misconfigured, "allow syncd's user in the app's policies (Setup, External Client App Manager)"
+        ),
+        "inactive_user": Means(Misconfigured, "activate syncd's user, or sign in as another one"),
+        "inactive_org": Means(Misconfigured, "the org is closed or locked; ask its owner"),
+        "unsupported_grant_type": Means(
+            Misconfigured, "switch this flow on in the app, or set auth.flow to one that is"
+        ),
+        "invalid_scope": Means(Misconfigured, "give the app the scope api"),
+        "OAUTH_APP_BLOCKED": Means(Misconfigured, "unblock the app: Setup, Connected Apps OAuth Usage"),
+        "OAUTH_APP_ACCESS_DENIED": Means(Misconfigured, "allow syncd's user in the app's policies"),
+    },
+    lambda body: [one for one in error_at("error", "error_description", field="error_description")(body) if one.code],
+    statuses={status: Means(Misconfigured, "check auth and login_url") for status in range(400, 429)},
+    fields={("invalid_grant", "login rate exceeded"): _LOGINS},
+)
+"""OAuth errors of the token endpoint. Descriptions are constants of the protocol, not texts in the user's language; every refusal
+that is not listed stops the lane until it is tried again in an hour."""
+
+
+def token_failure(response: Response, now: datetime) -> Failure:
+    """What a refusal of the token endpoint means: `{"error": …, "error_description": …}`, mostly with 400. Never Ambiguous: a
+    token too many does no harm."""
+    wait = response.retry_after(now)
+    return refusal(TOKENS, TOKENS.said(response), response.status, write=False, wait=wait, now=now)
+
+
+def grant_of(settings: SalesforceOrg, name: str) -> str:
     """The same for every connector that signs in to the same org in the same way as the same user; an interactive sign-in
     for belongs to the configured `name` alone."""
     auth = settings.auth
@@ -48,7 +179,7 @@ def grant_of(settings: SalesforceSettings, name: str) -> str:
     return grant_id("salesforce", settings.login_url, auth.flow, auth.client_id, auth.username, refresh)
 
 
-def sign_in_of(settings: SalesforceSettings, name: str) -> SignIn:
+def sign_in_of(settings: SalesforceOrg, name: str) -> SignIn:
     """The interactive sign-in. Raises UsageError for a flow without one."""
     auth = settings.auth
     if not settings.signed_in:
@@ -72,7 +203,7 @@ def sign_in_of(settings: SalesforceSettings, name: str) -> SignIn:
     )
 
 
-def minter(settings: SalesforceSettings, context: Context, http: HttpClient) -> Mint:
+def minter(settings: SalesforceOrg, context: Context, http: HttpClient) -> Mint:
     """Asks Salesforce for a token through `http` (a client of login_url). The Mint raises Misconfigured, RateLimited
     (3,600 logins an hour and user) or Transient; never Ambiguous, since a token too many does no harm."""
     name, clock = context.name, context.clock
@@ -97,7 +228,7 @@ def minter(settings: SalesforceSettings, context: Context, http: HttpClient) -> 
     return mint
 
 
-def _form(settings: SalesforceSettings, held: Token | None, now: datetime) -> dict[str, str]:
+def _form(settings: SalesforceOrg, held: Token | None, now: datetime) -> dict[str, str]:
     auth = settings.auth
     if auth.flow == "jwt_bearer":
         return {"grant_type": JWT_GRANT, "assertion": _assertion(settings, now)}
@@ -110,7 +241,7 @@ def _form(settings: SalesforceSettings, held: Token | None, now: datetime) -> di
     return form
 
 
-def _assertion(settings: SalesforceSettings, now: datetime) -> str:
+def _assertion(settings: SalesforceOrg, now: datetime) -> str:
     import jwt  # loads cryptography: only where JWT is used
 
     auth = settings.auth

@@ -1,4 +1,5 @@
-"""Reading a CRM's answers, which may hold anything: a list, a number, a body that is not JSON."""
+"""Reading a vendor's answers, which may hold anything: a list, a number, a body that is not JSON; and what a refusal of a whole
+request, or several errors of one row, mean together."""
 
 from __future__ import annotations
 
@@ -6,7 +7,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from syncd.errors import Ambiguous, Failure, QuotaExhausted, RateLimited, Transient
+from syncd.errors import (
+    Ambiguous,
+    AuthExpired,
+    Failure,
+    Misconfigured,
+    QuotaExhausted,
+    RateLimited,
+    Rejected,
+    Scope,
+    StaleReference,
+    Transient,
+)
 from syncd.http.client import Response
 from syncd.http.error_table import ErrorTable, VendorError
 
@@ -50,3 +62,40 @@ def refusal(
         return table.of_errors(errors, status, write=write, wait=wait, now=now)
     said = "; ".join(f"{one.code}: {one.message}".strip(": ") for one in errors)
     return table.of_errors([VendorError(message=said)], status, write=write, wait=wait, now=now)
+
+
+_ORDER: tuple[type[Failure], ...] = (
+    RateLimited,
+    QuotaExhausted,
+    AuthExpired,
+    Misconfigured,
+    Rejected,
+    StaleReference,
+    Ambiguous,
+    Transient,
+)
+"""Which of several failures of one row decides: what concerns more than the row first, then what no retry can change."""
+
+
+def together(failures: Sequence[Failure]) -> Failure:
+    """The one failure that several errors of a row amount to; a Rejected names them all. The records with which
+    values collide are named."""
+    if len(failures) == 1:
+        return failures[0]
+    worst = min(failures, key=_rank)
+    if not isinstance(worst, Rejected):
+        return worst
+    rejected = [one for one in failures if isinstance(one, Rejected)]
+    text = "; ".join(dict.fromkeys(_named(one) for one in rejected))
+    existing = tuple(dict.fromkeys(record for one in rejected for record in one.existing))
+    return Rejected(text[:1000], code=worst.code, field=worst.field, existing=existing)
+
+
+def _rank(one: Failure) -> tuple[int, bool]:
+    narrow = isinstance(one, Misconfigured) and one.scope is Scope.RULE
+    return next(place for place, kind in enumerate(_ORDER) if isinstance(one, kind)), narrow
+
+
+def _named(one: Rejected) -> str:
+    holder = f" (record {one.existing_id} has it)" if one.existing_id else ""
+    return f"{one.field or one.code}: {one.message}{holder}"
