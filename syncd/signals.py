@@ -138,21 +138,23 @@ encode = msgspec.json.Encoder().encode
 decode_signal = msgspec.json.Decoder(Signal).decode
 
 
-def answered_by(asked: Signal, ours: Iterable[Signal]) -> Signal | None:
+def answered_by(asked: Signal, ours: Iterable[Signal], known_as: Iterable[str] = ()) -> Signal | None:
     """The first of `ours` that answers `asked`: what we did afterwards, for the same person or in the same thread, of a type
-    that answers this one (`syncd.signal_types.ANSWERS`, or the same type). None: it waits, or needs no answer."""
-    found = [one for one in ours if _answers(one, asked)]
+    that answers this one (`syncd.signal_types.ANSWERS`, or the same type). `known_as`: further identities of who asked.
+    None: it waits, or needs no answer."""
+    theirs = {*asked.person.identities, *known_as}
+    found = [one for one in ours if _answers(one, asked, theirs)]
     return min(found, key=lambda one: (one.occurred_at, one.id), default=None)
 
 
-def _answers(ours: Signal, asked: Signal) -> bool:
+def _answers(ours: Signal, asked: Signal, theirs: set[str]) -> bool:
     if ours.direction is not Direction.OUT or asked.direction is Direction.OUT or ours.occurred_at < asked.occurred_at:
         return False
     if asked.type != ours.type and asked.type not in ANSWERS.get(ours.type, ()):
         return False
     if asked.thread and asked.thread == ours.thread:
         return True
-    return bool(asked.person.identity) and asked.person.identity == ours.person.identity
+    return not theirs.isdisjoint(ours.person.identities)
 
 
 def derive_id(family: str, account: str, signal_type: str, native: str) -> uuid.UUID:

@@ -11,11 +11,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from syncd.signal_types import ANSWERS, OPEN_TYPES
 from syncd.signals import Direction, Signal, answered_by, decode_signal
 from syncd.store.engine import millis
+from syncd.store.identity_ties import ties_around
 from syncd.store.queries import Filter, StoredSignal, latest_pages
 from syncd.store.schema import signals
 
@@ -43,16 +44,27 @@ def answers_to(store: Store, asked: Sequence[Signal]) -> dict[UUID, Signal]:
     waiting = [one for one in asked if one.type in OPEN_TYPES and one.person.identity]
     if not waiting:
         return {}
-    people = {one.person.identity for one in waiting}
-    query = select(signals.c.body).where(
-        signals.c.identity.in_(people),
-        signals.c.type.in_(_OURS),
-        signals.c.occurred_at >= millis(min(one.occurred_at for one in waiting)),
-    )
     ours: dict[str, list[Signal]] = defaultdict(list)
     with store.read() as connection:
+        known_as = _identities(connection, waiting)
+        query = select(signals.c.body).where(
+            signals.c.identity.in_(sorted(set().union(*known_as.values()))),
+            signals.c.type.in_(_OURS),
+            signals.c.occurred_at >= millis(min(one.occurred_at for one in waiting)),
+        )
         for body in connection.execute(query).scalars():
             found = decode_signal(body)
             ours[found.person.identity].append(found)
-    answers = ((one.id, answered_by(one, ours[one.person.identity])) for one in waiting)
-    return {id: answer for id, answer in answers if answer is not None}
+    answers: dict[UUID, Signal] = {}
+    for one in waiting:
+        theirs = known_as[one.id]
+        answer = answered_by(one, (each for identity in theirs for each in ours[identity]), theirs)
+        if answer is not None:
+            answers[one.id] = answer
+    return answers
+
+
+def _identities(connection: Connection, asked: Sequence[Signal]) -> dict[UUID, set[str]]:
+    """Every identity of who sent each signal: their own, and those that are tied to them."""
+    graph = ties_around(connection, {identity for one in asked for identity in one.person.identities})
+    return {one.id: set(graph.group(one.person.identities)) for one in asked}

@@ -136,7 +136,9 @@ def signal_of(
         occurred_at=occurred_at,
         received_at=received_at,
         **titled(
-            _TITLES[kind], longest=300, file=file, who=person.name or person.company or person.email or person.phone
+            _TITLES[kind],
+            file=file,
+            who=(person.name or person.company or person.email or person.phone)[:_LONGEST_NAME],
         ),
         person=person,
         data={**known, **({"faults": faults} if faults else {}), "row": row},
@@ -144,6 +146,7 @@ def signal_of(
     )
 
 
+_LONGEST_NAME = 200
 _TITLES = {"contact": "file.contact", "account": "file.account"}
 SEVERAL = " ::: "
 """Google puts it between the values of one cell."""

@@ -17,11 +17,9 @@ LANGUAGES = ("en", "vi", "zh")
 ENGLISH = "en"
 
 
-def titled(code: str, /, *, longest: int = 0, **parameters: str) -> dict[str, Any]:
-    """The three fields of a Signal that are its title: `Signal(…, **titled("call.missed", who="An"))`. `longest`: characters
-    that the text may have, 0 for any."""
-    text = render(code, parameters, ENGLISH)
-    return {"title": text[:longest] if longest else text, "title_code": code, "title_parameters": parameters}
+def titled(code: str, /, **parameters: str) -> dict[str, Any]:
+    """The three fields of a Signal that are its title: `Signal(…, **titled("call.missed", who="An"))`."""
+    return {"title": render(code, parameters, ENGLISH), "title_code": code, "title_parameters": parameters}
 
 
 def render(code: str, parameters: dict[str, str], language: str) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from syncd.identity.ties import Tie
 from syncd.signal_types import ANSWERS, OPEN_TYPES, SHIPPED, Direction
 from syncd.signals import Person, Signal, answered_by, decode_signal, derive_id, encode
 from syncd.store import Store
 from syncd.store.answers import answers_to, newest_unanswered
+from syncd.store.identity_ties import set_tie
 from syncd.store.journal.entries import JournalEntry, NewSignal
 from syncd.store.queries import Filter
 from tests.entries import MOMENT, a_signal
@@ -73,6 +75,17 @@ def test_a_message_of_ours_answers_one_of_the_same_network_and_thread() -> None:
     assert answered_by(ours, [ours]) is None
 
 
+def test_one_shared_identity_is_enough() -> None:
+    both = Person(email=AN.email, phone="+84912345678")
+    assert (
+        answered_by(signal("call.missed", person=Person(phone=both.phone)), [answer := signal("email.sent", 5, both)])
+        == answer
+    )
+    assert answered_by(
+        signal("call.missed"), [signal("call.placed", 5, Person(phone=both.phone))], [f"phone:{both.phone}"]
+    )
+
+
 def test_nobody_known_is_answered_by_nobody() -> None:
     assert answered_by(signal("call.missed", person=Person()), [signal("call.placed", 5, Person())]) is None
 
@@ -84,3 +97,12 @@ def test_the_store_tells_who_waits(store: Store) -> None:
     store.journal.submit(JournalEntry("phones", [NewSignal(one, ()) for one in everything])).result(10)
     assert [found.signal for found in newest_unanswered(store, Filter())] == [waiting]
     assert answers_to(store, [asked, waiting]) == {asked.id: answer}
+
+
+def test_an_answer_to_a_tied_identity_counts(store: Store) -> None:
+    asked, answer = signal("email.received"), signal("call.placed", 10, Person(phone="+84912345678"))
+    store.journal.submit(JournalEntry("phones", [NewSignal(one, ()) for one in (asked, answer)])).result(10)
+    assert answers_to(store, [asked]) == {}
+    tie = Tie("email:an@example.com", "phone:+84912345678", "operator", "", 1, 1)
+    store.apply(lambda connection: set_tie(connection, tie))
+    assert answers_to(store, [asked]) == {asked.id: answer}
