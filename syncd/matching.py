@@ -51,7 +51,8 @@ def by_number(wanted: PersonQuery, candidates: Sequence[Candidate]) -> PersonMat
         return None
     agree = all(_same_person(one, other) for one, other in pairwise(left))
     rivals = () if agree else tuple(one.found for one in left[1:])
-    return msgspec.structs.replace(left[0].found, by_number=True, rivals=rivals)
+    emails = tuple(sorted(left[0].emails))
+    return msgspec.structs.replace(left[0].found, by_number=True, rivals=rivals, emails=emails)
 
 
 def with_rivals(wanted: PersonQuery, found: PersonMatch, others: Sequence[Candidate]) -> PersonMatch:

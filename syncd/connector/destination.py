@@ -84,7 +84,8 @@ class PersonMatch(msgspec.Struct, frozen=True, kw_only=True):
     a phone number ties it to the person, so it is asked for again each time. `rivals`: other records that may be the person: with
     `by_number` those with the same number, else those that another of their identities names. Their signals are held, or
     this one counts, as `people.conflict` of the mapping says. Two records of one email address: the one created first
-    (lowest id), and the others are named in the log."""
+    (lowest id), and the others are named in the log. `emails`: addresses that were read in the record beside those it
+    was asked for by, lower-cased."""
 
     object: str
     id: str
@@ -95,6 +96,7 @@ class PersonMatch(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     by_number: bool = False
     rivals: tuple[PersonMatch, ...] = ()
+    emails: tuple[str, ...] = ()
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):

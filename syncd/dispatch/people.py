@@ -20,7 +20,8 @@ from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.pacing import HOUR, SECOND
 from syncd.dispatch.plan import as_found
 from syncd.errors import Failure, Rejected
-from syncd.identity.identities import HANDLE
+from syncd.identity.emails import normal_email
+from syncd.identity.identities import EMAIL, HANDLE
 from syncd.identity.ties import Tie, TieGraph
 from syncd.mapping.model import CompiledMapping, OnConflict, Stranger
 from syncd.signals import Person, Signal
@@ -42,6 +43,9 @@ REJECTED_FOR = HOUR
 """A person whom the CRM refused is tried again after this, or after a reload."""
 
 
+Answer = PersonMatch | Failure | None
+
+
 @dataclass(slots=True)
 class PersonLookup:
     """One person of a batch, with the deliveries that need them (and their signals), in order. `apart`: identities of these
@@ -57,6 +61,7 @@ class PersonLookup:
     later: int = 0  # until when it is undecided which newcomer they are
     apart: frozenset[str] = frozenset()
     others: tuple[str, ...] = ()
+    answer: Answer = None  # of the CRM, in this round
     unfindable: bool = False  # people.match has no field for the only identity that is known of them
 
     @property
@@ -119,11 +124,12 @@ def look_up(
     answers = _unshared(ask, answers, client.name, store)
     learnt = [row for need, answer in zip(ask, answers, strict=True) if (row := _take(need, answer, client, now))]
     learnt += _by_ties(needs, memory.rows, mapping, client, now)
-    if learnt or memory.seen:
+    seen = [*memory.seen, *(one for need in ask for one in _in_their_record(need, memory.graph, client.name, now))]
+    if learnt or seen:
 
         def keep(connection: Connection) -> None:
             put_people(connection, client.name, {row.identity: row for row in learnt}.values())
-            put_ties(connection, memory.seen)
+            put_ties(connection, seen)
 
         store.apply(keep)
 
@@ -179,6 +185,17 @@ def _seen_together(need: PersonLookup, graph: TieGraph, now: int) -> Iterator[Ti
         yield from graph.news(signal.person.identities, "signal", taken.signal_id, now)
 
 
+def _in_their_record(need: PersonLookup, graph: TieGraph, destination: str, now: int) -> Iterator[Tie]:
+    """The ties that the record makes which the CRM just named: of the identity it was found by, and an address in it."""
+    found = need.answer
+    if isinstance(found, PersonMatch) and not found.rivals:
+        evidence = f"{destination} {found.object} {found.id}"
+        emails = (f"{EMAIL}{email}" for email in found.emails if normal_email(email) == email)
+        for other in emails:
+            if other != need.identity:
+                yield from graph.news([need.identity, other], "record", evidence, now)
+
+
 def _decided(need: PersonLookup, answer: Answer, mapping: CompiledMapping, graph: TieGraph) -> Answer:
     """The answer without its rivals where the first record counts: the mapping says so, an operator linked the identities, or
     the other records are those of a number that several people use."""
@@ -199,7 +216,7 @@ def _asked(
 
 def _take(need: PersonLookup, answer: Answer, client: DestinationClient, now: int) -> PersonRow | None:
     """Keeps an answer of the CRM in the need; the row to store, if any."""
-    need.fresh = not isinstance(answer, Failure)
+    need.fresh, need.answer = not isinstance(answer, Failure), answer
     row = _learnt(need, answer, now, client.destination.url)
     need.row = row or need.row
     return row
@@ -237,9 +254,6 @@ def _by_ties(
             answer = msgspec.structs.replace(answer, by_number=False)
         if row := _take(need, answer, client, now):
             yield row
-
-
-Answer = PersonMatch | Failure | None
 
 
 def person_query(need: PersonLookup, mapping: CompiledMapping) -> PersonQuery:

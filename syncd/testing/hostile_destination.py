@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from syncd import matching
 from syncd.connector import (
     Allowance,
@@ -157,7 +159,8 @@ class HostileDestination:
         record = self.crm.records[exact.found.object][exact.found.id]
         mine = {str(value).lower() for value in record.values()}
         others = [one for phone in (False, True) for one in self._having(person, deals, phone=phone, beside=mine)]
-        return matching.with_rivals(person, exact.found, others)
+        found = msgspec.structs.replace(exact.found, emails=tuple(sorted(exact.emails)))
+        return matching.with_rivals(person, found, others)
 
     def _having(
         self, person: PersonQuery, deals: DealPick | None, *, phone: bool, beside: Collection[str] = ()

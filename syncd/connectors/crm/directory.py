@@ -114,6 +114,10 @@ class Directory:
         found = next((one for one in exact if one), None)
         if found is None:
             return matching.by_number(wanted, self._candidates(wanted, (one for one in steps(wanted) if one[1].phone)))
+        row = self._rows.get(found.object, {}).get(found.id, {})  # a converted lead's contact was not read
+        others = _addresses(row, self._email_fields(wanted).get(found.object, ()))
+        others -= {folded(term.value) for _, term in steps(wanted)}
+        found = msgspec.structs.replace(found, emails=tuple(sorted(others)))
         return matching.with_rivals(wanted, found, self._candidates(wanted, self.lacking(wanted, found)))
 
     def lacking(self, wanted: PersonQuery, found: PersonMatch) -> list[tuple[Lookup, MatchField]]:

@@ -196,3 +196,27 @@ def test_what_is_tied_to_a_record_that_is_gone_is_looked_up_afresh(tmp_path: Pat
     rig.arrive([signal(3)])
     rig.drain()
     assert targets(rig)[-1] == contact
+
+
+def test_a_record_with_handle_and_address_ties_them(tmp_path: Path) -> None:
+    rig = rig_of(tmp_path)
+    contact = rig.crm.add("Contact", Fb="22334", Email=ANN)
+    rig.arrive([nobody(1, handles=FACE)])
+    rig.drain()
+    assert ties(rig) == {(f"email:{ANN}", "handle:facebook:22334"): "record"}
+    (tied,) = rig.rows(identity_ties)
+    assert tied["evidence"] == f"crm Contact {contact}"
+
+
+def test_that_a_record_has_a_number_does_not_make_its_next_owner_that_person(tmp_path: Path) -> None:
+    rig = rig_of(tmp_path)
+    contact = rig.crm.add("Contact", Phone=PHONE, Email=ANN)
+    rig.arrive([nobody(1, phone=PHONE)])
+    rig.drain()
+    assert ties(rig) == {(f"email:{ANN}", f"phone:{PHONE}"): "record"}
+    rig.crm.records["Contact"][contact]["Phone"] = ""  # the number has another owner now
+    rig.later(40 * 60)
+    rig.arrive([nobody(2, phone=PHONE)])
+    rig.drain()
+    assert targets(rig)[0] == contact
+    assert targets(rig)[1] != contact
