@@ -22,7 +22,7 @@ import msgspec
 import orjson
 from sqlalchemy import delete, select, update
 
-from syncd.connectors.accounts import zoho as zoho_accounts
+from syncd.http import refreshing
 from syncd.signals import decode_signal
 from syncd.store import Store
 from syncd.store.balance import balance, unbalanced
@@ -239,7 +239,7 @@ class Cluster:
     def rested(self) -> None:
         """As if the lane's rest were over, and whatever waits for an hour were due: a daemon must not be up."""
         now = {"due_at": 0}
-        zoho_accounts._BLOCKED.clear()  # a `local` cluster's; Zoho's ten minutes without tokens
+        refreshing._blocked.clear()  # a `local` cluster's; Zoho's ten minutes without tokens
         with self.store() as store, store.write() as connection:
             connection.execute(delete(lanes))
             connection.execute(update(deliveries).values(now))

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from datetime import timedelta
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from syncd.capabilities import SignIn, own_grant
 from syncd.connector import ConnectorSettings, Context
-from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
-from syncd.http.client import Bearer, Deadlines, HttpClient, Response, check_base_url, throttled
-from syncd.http.oauth import Mint, Token, grant_id
+from syncd.errors import UsageError
+from syncd.http.client import Bearer, check_base_url
+from syncd.http.oauth import Token, grant_id
+from syncd.http.refreshing import Refreshing, TokenAnswers
 
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 DataCentreName = Literal["us", "eu", "in", "au", "jp", "ca", "cn", "sa", "uk", "sg", "ae"]
@@ -55,10 +56,6 @@ DATA_CENTRES: dict[DataCentreName, DataCentre] = {
 SCHEME = "Zoho-oauthtoken"
 WINDOW = timedelta(minutes=10)
 MOST_TOKENS = 9
-_DEADLINES = Deadlines(connect=5, read=15, total=20)  # the token endpoint is known to hang
-_HOUR, _LONGEST_LIFE = 3600.0, 1e9  # what a token lives when the answer tells nothing sensible; milliseconds included
-_MILLISECONDS_FROM = 100_000  # older answers count a token's hour as 3,600,000
-
 _PERMANENT = {
     "invalid_code": "the refresh token is revoked, or belongs to another client or data centre; sign in again",
     "invalid_client": "the client id is unknown in this data centre; check auth.client_id and data_center",
@@ -70,10 +67,17 @@ _PERMANENT = {
     "unsupported_grant_type": "the accounts host does not know this way to sign in; check accounts_url",
 }
 """Zoho's word for a refusal that no retry changes -> why, and what to do."""
-NOBODY = "sign_in"
-"""The code of failures that only a new interactive sign-in can fix."""
-_ENDED = frozenset({"invalid_code", "invalid_grant", "invalid_scope"})
-_THROTTLED = "Access Denied"
+ANSWERS = TokenAnswers(
+    "Zoho",
+    _PERMANENT,
+    ended=frozenset({"invalid_code", "invalid_grant", "invalid_scope"}),
+    throttles=frozenset({"Access Denied"}),
+    pause=WINDOW.total_seconds(),
+    life_fields=("expires_in_sec", "expires_in"),
+    shortest=1.0,
+    milliseconds_from=100_000,  # older answers count a token's hour as 3,600,000
+    urls=("api_domain",),
+)
 
 REMEDIES = {
     "no_refresh_token": "withdraw what this client was granted at accounts.zoho.com, Security, Connected apps; then sign in "
@@ -84,9 +88,6 @@ REMEDIES = {
     "invalid_code": "the code has run out (after two minutes) or was used before: run it again",
 }
 """What to do about a sign-in that fails, in Zoho's words (accounts docs, "Authorization Request" and "Errors")."""
-
-_BLOCKED: dict[str, datetime] = {}
-"""grant -> until when Zoho gives it no token: asking again would only prolong it. Per process, and only advice."""
 
 
 class ZohoAuth(ConnectorSettings):
@@ -108,7 +109,17 @@ def bearer(context: Context, accounts_url: str, auth: ZohoAuth, *, kind: str) ->
     """How a Zoho API client authenticates; `kind` is the connector's type. The mint raises RateLimited, Misconfigured or
     Transient."""
     grant = _grant(accounts_url, auth, kind, context.name)
-    mint = _minter(grant, accounts_url, auth, context)
+    form = {"client_id": auth.client_id, "client_secret": auth.client_secret.get_secret_value()}
+    mint = Refreshing(
+        f"{accounts_url}/oauth/v2/token",
+        form,
+        ANSWERS,
+        context.clock,
+        context.name,
+        refresh=auth.configured,
+        most=MOST_TOKENS,
+        window=WINDOW,
+    )
     return Bearer(tokens=context.tokens, grant=grant, mint=mint, scheme=SCHEME)
 
 
@@ -152,113 +163,3 @@ def _grant(accounts_url: str, auth: ZohoAuth, kind: str, name: str) -> str:
 def api_base(configured: str, default: str) -> str | Callable[[Token], str]:
     """The CRM's base URL: as configured, else the `api_domain` that came with the token, else the default."""
     return configured or (lambda token: token.extra.get("api_domain") or default)
-
-
-def _minter(grant: str, accounts_url: str, auth: ZohoAuth, context: Context) -> Mint:
-    clock, name = context.clock, context.name
-
-    def mint(held: Token | None) -> Token:
-        now = clock()
-        refresh = auth.configured or (held.refresh if held else "")
-        if not refresh:
-            raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code=NOBODY, sign_in=True)
-        spent = _spent(held, now)
-        blocked_until = _BLOCKED.get(grant, now)
-        if len(spent) >= MOST_TOKENS:
-            blocked_until = max(blocked_until, spent[0] + WINDOW)
-        if blocked_until > now:
-            wait = (blocked_until - now).total_seconds()
-            raise RateLimited("Zoho gives this refresh token no new access token yet", code="tokens", retry_after=wait)
-        try:
-            token = _read_token(_ask(accounts_url, auth, refresh), now)
-        except RateLimited as error:
-            _BLOCKED[grant] = now + timedelta(seconds=error.retry_after or 0)
-            raise
-        except Misconfigured as error:
-            if error.code in _ENDED and not auth.configured:
-                raise Misconfigured(f"{error.message}; run: syncd auth {name}", code=error.code, sign_in=True) from None
-            raise
-        minted = ",".join(f"{moment.timestamp():.0f}" for moment in [*spent, now])
-        extra = {**token.extra, "minted": minted}
-        return Token(
-            access=token.access, expires_at=token.expires_at, refresh=held.refresh if held else "", extra=extra
-        )
-
-    return mint
-
-
-def _spent(held: Token | None, now: datetime) -> list[datetime]:
-    """When tokens were minted within the window, oldest first."""
-    texts = held.extra.get("minted", "").split(",") if held else []
-    moments = [datetime.fromtimestamp(int(text), UTC) for text in texts if text.isdigit()]
-    return sorted(moment for moment in moments if now - WINDOW < moment <= now)
-
-
-def _ask(accounts_url: str, auth: ZohoAuth, refresh: str) -> Response:
-    form = {
-        "grant_type": "refresh_token",
-        "client_id": auth.client_id,
-        "client_secret": auth.client_secret.get_secret_value(),
-        "refresh_token": refresh,
-    }
-    client = HttpClient(accounts_url, deadlines=_DEADLINES)
-    try:
-        return client.request("POST", "/oauth/v2/token", form=form)
-    except Ambiguous as error:  # a token that was made and lost does no harm: the caller's own request never left
-        raise Transient(error.message, code=error.code) from None
-    finally:
-        client.close()
-
-
-def _read_token(answer: Response, now: datetime) -> Token:
-    """Failures come as HTTP 200 too, and the throttle as HTTP 400: what counts is the body. The ten minutes are the throttle's;
-    a host that is busy says itself how long (429 without a Retry-After is taken for the throttle)."""
-    try:
-        said = answer.json()
-    except Ambiguous as error:
-        said = Transient(error.message, code=str(answer.status))
-    slow = throttled(answer, now)
-    if slow is not None and not _is_throttle(said):
-        unsaid = slow.retry_after is None and answer.status == 429
-        raise RateLimited(
-            slow.message, code=slow.code, retry_after=WINDOW.total_seconds() if unsaid else slow.retry_after
-        )
-    if isinstance(said, Transient):
-        raise said
-    access = said.get("access_token") if isinstance(said, dict) else None
-    if not isinstance(access, str) or not access:
-        raise _refusal(said, answer.status, answer.retry_after(now))
-    return Token(access=access, expires_at=now + timedelta(seconds=_life(said)), extra=_domain(said.get("api_domain")))
-
-
-def _domain(told: Any) -> dict[str, str]:
-    try:
-        return {"api_domain": check_base_url(told)} if isinstance(told, str) and told else {}
-    except ValueError:
-        return {}
-
-
-def _is_throttle(said: Any) -> bool:
-    return isinstance(said, dict) and said.get("error") == _THROTTLED
-
-
-def _refusal(said: Any, status: int, wait: float | None) -> Failure:
-    code = str(said.get("error", "")) if isinstance(said, dict) else ""
-    if _is_throttle(said):
-        longest = max(wait or 0, WINDOW.total_seconds())
-        return RateLimited("too many access tokens were asked for", code=code, retry_after=longest)
-    if code in _PERMANENT:
-        return Misconfigured(f"Zoho refuses to sign in: {_PERMANENT[code]}", code=code)
-    text = f"the sign-in at Zoho failed: the accounts host gave no token (HTTP {status}); it is tried again"
-    return Transient(text, code=code or str(status), known=status >= 500)
-
-
-def _life(said: dict[str, Any]) -> float:
-    value = said.get("expires_in_sec", said.get("expires_in", 3600))
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return _HOUR
-    if not 0 < seconds < _LONGEST_LIFE:  # false for NaN as well
-        return _HOUR
-    return seconds / 1000 if seconds >= _MILLISECONDS_FROM else seconds

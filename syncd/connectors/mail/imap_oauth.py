@@ -7,22 +7,19 @@ that the host rotates is kept by the TokenStore.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from syncd.capabilities import SignIn, own_grant
 from syncd.connectors.mail.imap_hosts import HOSTS
 from syncd.connectors.mail.imap_settings import ImapAuth, ImapSettings
 from syncd.connectors.text import one_line, shorten
-from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
-from syncd.http.client import Deadlines, HttpClient, Response, throttled
+from syncd.errors import UsageError
 from syncd.http.lockout import LoginBackoff
-from syncd.http.oauth import Mint, Token, grant_id
+from syncd.http.oauth import Mint, grant_id
+from syncd.http.refreshing import Refreshing, TokenAnswers, error_word
 
-LIFE = 3600.0
-"""Seconds that a token lives when the host does not say."""
-_DEADLINES = Deadlines(connect=5, read=20, total=30)
 _AADSTS = re.compile(r"AADSTS\d+")
 _AGAIN = "to sign in again run: syncd auth {name}"
 
@@ -49,9 +46,28 @@ _REMEDIES = {
     "consent_required": _AGAIN,
 }
 _SIGN_IN = frozenset(word for word, remedy in _REMEDIES.items() if remedy.endswith(_AGAIN))
-_LATER = frozenset({"temporarily_unavailable", "server_error"})
-_SLOWER = frozenset({"slow_down", "AADSTS50196", "AADSTS90055", "rate_limit_exceeded"})
-_PAUSE = 300.0
+
+
+def _words(said: Mapping[str, Any]) -> list[str]:
+    """Microsoft's number, which says more, then the word of RFC 6749."""
+    number = _AADSTS.search(str(said.get("error_description", "")))
+    return [*([number[0]] if number else []), *error_word(said)]
+
+
+def _detail(said: Mapping[str, Any]) -> str:
+    text = str(said.get("error_description", "")).partition("Trace ID")[0]
+    return f" ({shorten(one_line(text), 160)})" if text else ""
+
+
+ANSWERS = TokenAnswers(
+    "the mail host",
+    _REMEDIES,
+    ended=_SIGN_IN,
+    throttles=frozenset({"slow_down", "AADSTS50196", "AADSTS90055", "rate_limit_exceeded"}),
+    words=_words,
+    detail=_detail,
+    refuses="no access token",
+)
 
 
 def grant_of(settings: ImapSettings, name: str) -> str:
@@ -95,82 +111,20 @@ def minter(settings: ImapSettings, name: str, clock: Callable[[], datetime], ref
     """Asks the host for a token, and what it refused only as `refusals` lets it. Raises Misconfigured, RateLimited or
     Transient."""
     auth = _auth(settings)
-
-    def mint(held: Token | None) -> Token:
-        form = {"client_id": auth.client_id}
-        if auth.client_secret:
-            form["client_secret"] = auth.client_secret.get_secret_value()
-        if auth.flow == "client_credentials":
-            form |= {"grant_type": "client_credentials", "scope": " ".join(settings.scopes)}
-        else:
-            form |= {"grant_type": "refresh_token", "refresh_token": _refresh_token(auth, held, name)}
-        with refusals.attempt(settings.token_url, *form.values()):
-            return read_token(_ask(settings.token_url, form), held, name, clock())
-
-    return mint
-
-
-def _refresh_token(auth: ImapAuth, held: Token | None, name: str) -> str:
-    """The newest there is: a host that rotates them takes no older one."""
-    first = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
-    newest = (held.refresh if held else "") or first
-    if not newest:
-        raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code="sign_in", sign_in=True)
-    return newest
-
-
-def _ask(url: str, form: dict[str, str]) -> Response:
-    client = HttpClient(url, deadlines=_DEADLINES)
-    try:
-        return client.request("POST", "", form=form)
-    except Ambiguous as error:  # a token that was made and lost does no harm
-        raise Transient(error.message, code=error.code) from None
-    finally:
-        client.close()
-
-
-def read_token(answer: Response, held: Token | None, name: str, now: datetime) -> Token:
-    """The token in an answer of the token endpoint. Raises what its refusal means."""
-    if (slow := throttled(answer, now)) is not None:
-        raise RateLimited("the token endpoint asks for a pause", code=slow.code, retry_after=slow.retry_after or _PAUSE)
-    try:
-        said = answer.json()
-    except Ambiguous as error:
-        raise Transient(f"the token endpoint: {error.message}", code=str(answer.status)) from None
-    access = said.get("access_token") if isinstance(said, dict) else None
-    if not answer.ok or not isinstance(access, str) or not access:
-        raise _refusal(said if isinstance(said, dict) else {}, answer.status, name)
-    refresh = said.get("refresh_token")
-    return Token(
-        access=access,
-        expires_at=now + timedelta(seconds=_life(said.get("expires_in"))),
-        refresh=refresh if isinstance(refresh, str) and refresh else (held.refresh if held else ""),
+    form = {"client_id": auth.client_id}
+    if auth.client_secret:
+        form["client_secret"] = auth.client_secret.get_secret_value()
+    own_right = auth.flow == "client_credentials"
+    return Refreshing(
+        settings.token_url,
+        form | {"scope": " ".join(settings.scopes)} if own_right else form,
+        ANSWERS,
+        clock,
+        name,
+        grant="client_credentials" if own_right else "refresh_token",
+        refresh=auth.refresh_token.get_secret_value() if auth.refresh_token and not own_right else "",
+        around=refusals.attempt,
     )
-
-
-def _refusal(said: dict[str, Any], status: int, name: str) -> Failure:
-    word, text = str(said.get("error", "")), str(said.get("error_description", ""))
-    number = found[0] if (found := _AADSTS.search(text)) else ""
-    words = [each for each in (number, word) if each]
-    if _SLOWER.intersection(words):
-        return RateLimited("the token endpoint asks for a pause", code=words[0], retry_after=_PAUSE)
-    word_known = next((each for each in words if each in _REMEDIES), "")
-    if word_known and word not in _LATER:
-        said_text = f" ({shorten(one_line(text.partition('Trace ID')[0]), 160)})" if text else ""
-        remedy = _REMEDIES[word_known].format(name=name)
-        return Misconfigured(f"no access token: {remedy}{said_text}", code=words[0], sign_in=word_known in _SIGN_IN)
-    return Transient(
-        f"the token endpoint gave no token (HTTP {status})",
-        code=words[0] if words else str(status),
-        known=status >= 500 or word in _LATER,
-    )
-
-
-def _life(told: Any) -> float:
-    try:
-        return max(float(told), 0.0)
-    except (TypeError, ValueError):
-        return LIFE
 
 
 def _auth(settings: ImapSettings) -> ImapAuth:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from syncd.capabilities import FieldDescription
 from syncd.connector import MatchField, PersonMatch, Written
 from syncd.connectors.accounts.salesforce import _token
-from syncd.connectors.accounts.zoho import _read_token
+from syncd.connectors.accounts.zoho import ANSWERS
 from syncd.connectors.crm.directory import Directory, column
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.record import Method, Target
@@ -167,7 +167,7 @@ def test_pages_that_lead_in_a_circle_end() -> None:
 @given(objects | anything)
 def test_tokens(body: Any) -> None:
     for answer in (response(body), response(body, 400)):
-        reads(lambda answer=answer: _read_token(answer, NOW))
+        reads(lambda answer=answer: ANSWERS.read(answer, NOW))
         reads(lambda answer=answer: _token(answer, None))
 
 
@@ -176,14 +176,14 @@ def test_tokens(body: Any) -> None:
 )
 def test_a_token_without_a_sensible_life(life: bytes) -> None:
     body = b'{"access_token":"a","expires_in":' + life + b"}"
-    reads(lambda: _read_token(response(body), NOW))
+    reads(lambda: ANSWERS.read(response(body), NOW))
 
 
 @pytest.mark.parametrize(
     "body", [b"[" * 5000, b'{"a":' * 5000, b"\xff", b"", b'{"a":"\xed\xa0\x80"}', b"\xef\xbb\xbf{}"]
 )
 def test_bodies_that_are_no_json_of_ours(body: bytes) -> None:
-    assert isinstance(reads(lambda: _read_token(response(body), NOW)), Failure)
+    assert isinstance(reads(lambda: ANSWERS.read(response(body), NOW)), Failure)
     assert isinstance(reads(lambda: _token(response(body), None)), Failure)
 
 
