@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import msgspec
 
 if TYPE_CHECKING:
-    from syncd.connector import Batch, Link, PersonMatch, PersonQuery
+    from syncd.connector import AccountMatch, AccountQuery, Batch, Link, PersonMatch, PersonQuery
 
 # --------------------------------------------------------------------------------------------------- check --online
 
@@ -147,6 +147,25 @@ class KnowsLinks(Protocol):
     where it takes any or is not known. Pure."""
 
     def link_takes(self, object: str, field: str) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class LimitsLinks(Protocol):
+    """A destination whose records cannot hold every combination of links. `held_together`: those of these links (field -> record)
+    that a record of the object can have at once. Pure."""
+
+    def held_together(self, object: str, links: Mapping[str, Link]) -> Mapping[str, Link]: ...
+
+
+# -------------------------------------------------------------------------------------------------------- companies
+
+
+@runtime_checkable
+class ResolvesAccounts(Protocol):
+    """A destination that finds companies. `resolve_accounts` returns the record of each, parallel to them, in as few calls as the
+    API allows; None for those that are not there."""
+
+    def resolve_accounts(self, queries: Sequence[AccountQuery]) -> Sequence[AccountMatch | None]: ...
 
 
 # ------------------------------------------------------------------------------------------------------- duplicates

@@ -104,6 +104,8 @@ def _written(name: str) -> list[tuple[str, str, Verb]]:
     made: list[tuple[str, str, Verb]] = [(rule.object, rule.key, rule.verb) for rule in parts.rules]
     if parts.create is not None:
         made.append((parts.create.object, parts.create.key, UPSERT))
+    if parts.accounts is not None and parts.accounts.create is not None:
+        made.append((parts.accounts.create.object, parts.accounts.create.key, UPSERT))
     return list(dict.fromkeys(made))
 
 

@@ -15,9 +15,10 @@ from syncd.errors import ConfigError, SyncdError, UsageError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from syncd.connector import PersonMatch
+    from syncd.connector import Link, PersonMatch
     from syncd.errors import Fault
     from syncd.mapping.preview import Previewed
+    from syncd.service.assembly import BuiltDestination
     from syncd.signals import Signal
 
 mapping_app = typer.Typer(no_args_is_help=True, help="Checks mappings, runs their tests, shows shipped ones.")
@@ -142,8 +143,25 @@ def preview(
                 found = outlet.destination.resolve([wanted])[0]
             elif file is None:
                 found = _remembered(here, name, person.identity)
-        for record in records_of(outlet.mapping, signal, found):
+        company = _company(here, outlet, signal, ask=find, stored=file is None)
+        for record in records_of(outlet.mapping, signal, found, company=company):
             _show(here, name, record)
+
+
+def _company(here: Session, outlet: BuiltDestination, signal: Signal, *, ask: bool, stored: bool) -> Link | None:
+    """The record of the company that a signal means, as the CRM (`ask`) or the database (`stored`) has it; None if unknown."""
+    from syncd.capabilities import ResolvesAccounts
+    from syncd.connector import AccountQuery, Link
+
+    accounts, crm = outlet.mapping.accounts, outlet.destination
+    identity = accounts.company(signal).identity if accounts is not None else ""
+    if accounts is None or not identity:
+        return None
+    if ask and isinstance(crm, ResolvesAccounts):
+        match = crm.resolve_accounts([AccountQuery(identity, accounts.lookups(signal))])[0]
+        return Link(match.object, match.id) if match else None
+    known = _remembered(here, outlet.settings.name, identity) if stored else None
+    return Link(known.object, known.id) if known else None
 
 
 def _remembered(here: Session, destination: str, identity: str) -> PersonMatch | None:

@@ -24,6 +24,8 @@ from syncd.connector.declaration import (
     Source,
 )
 from syncd.connector.destination import (
+    AccountMatch,
+    AccountQuery,
     Allowance,
     Call,
     DealPick,
@@ -61,6 +63,8 @@ from syncd.connector.source import (
 from syncd.signal_types import Direction
 
 __all__ = [
+    "AccountMatch",
+    "AccountQuery",
     "CHANGES",
     "CONTRACT",
     "Ability",

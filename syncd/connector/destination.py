@@ -32,13 +32,16 @@ class Idempotency:
 
 
 class MatchField(msgspec.Struct, frozen=True):
-    """One way to find a person: `field` equals `value`. `phone`: compare as E.164, query by the last digits. `handle`: the
-    value is the person's id in a network, so a record that has it is theirs."""
+    """One way to find a person or company: `field` equals `value`. `phone`: compare as E.164, query by the last digits.
+    `handle`: the value is the person's id in a network, so a record that has it is theirs. `domain`: `value` is a registered
+    domain, the field holds a website written in any form. `name`: a company's name, which another company may have too."""
 
     field: str
     value: str
     phone: bool = False
     handle: bool = False
+    domain: bool = False
+    name: bool = False
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -66,6 +69,22 @@ class Link(msgspec.Struct, frozen=True):
 
     object: str
     id: str
+
+
+class AccountQuery(msgspec.Struct, frozen=True):
+    """A company to find: `identity` (of `syncd.identity.companies`) and the look-ups. A key of its own counts before a domain,
+    and a domain before a name; a record with the name and the website of another company is another company."""
+
+    identity: str
+    lookups: tuple[Lookup, ...]
+
+
+class AccountMatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of the CRM that is a company. `name`: as the record has it."""
+
+    object: str
+    id: str
+    name: str = ""
 
 
 class DealPick(StrEnum):

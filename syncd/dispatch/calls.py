@@ -207,11 +207,15 @@ class DestinationClient:
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str] | Failure:
         """key -> id of the records that exist. Raises Paused."""
-        if (resting := self._resting("find")) is not None:
+        return self.look_up("find", keys, lambda: self.destination.find(object, key_field, keys))
+
+    def look_up(self, operation: str, items: Sequence[str], question: Callable[[], T]) -> T | Failure:
+        """The answer to a question about these items. Raises Paused."""
+        if (resting := self._resting(operation)) is not None:
             return resting
         self.check(1.0)
-        answer = self._ask("find", len(keys), lambda: self.destination.find(object, key_field, keys))
-        self._note_look_up("find", keys, answer)
+        answer = self._ask(operation, len(items), question)
+        self._note_look_up(operation, items, answer)
         self._look_up_paid(answer)
         return answer
 
@@ -223,7 +227,7 @@ class DestinationClient:
             answer = self._ask("find", len(keys), lambda: ask.find_all(object, key_field, keys))
         else:
             answer = self._ask(
-                "find", len(keys), lambda: {key: (id,) for key, id in ask.find(object, key_field, keys).items()}
+                "find", len(keys), lambda: {k: (i,) for k, i in ask.find(object, key_field, keys).items()}
             )
         self._key_cost = self._look_up_paid(answer) / max(1, len(keys))
         return answer
@@ -234,16 +238,9 @@ class DestinationClient:
         """id -> what stands in these fields, of the records that exist. Raises Paused."""
         reader = self.destination
         if not isinstance(reader, ReadsFields):
-            return Misconfigured(
-                "fill: and only_if: cannot be used here: its connector cannot read fields", scope=Scope.RULE
-            )
-        if (resting := self._resting("values")) is not None:
-            return resting
-        self.check(1.0)
-        answer = self._ask("values", len(ids), lambda: reader.values(object, ids, fields))
-        self._note_look_up("values", ids, answer)
-        self._look_up_paid(answer)
-        return answer
+            text = "fill: and only_if: cannot be used here: its connector cannot read fields"
+            return Misconfigured(text, scope=Scope.RULE)
+        return self.look_up("values", ids, lambda: reader.values(object, ids, fields))
 
     def look_up_again_at(self) -> int | None:
         """After a look-up that failed as Transient or Ambiguous: when its items may be asked for again without having used a

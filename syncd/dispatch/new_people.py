@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from syncd.connector import PersonQuery, Write
+from syncd.connector import Link, PersonQuery, Write
 from syncd.dispatch import joining
+from syncd.dispatch.endpoints import Endpoints
 from syncd.dispatch.joining import MatchKeys
 from syncd.dispatch.people import PersonLookup, creates, person_query, tied_query
 from syncd.dispatch.plan import person_key
@@ -24,7 +25,8 @@ from syncd.store.queue import Taken
 @dataclass(slots=True)
 class NewPerson:
     """A stranger to create, under one or several identities; `brought`: the delivery that brought them. `wanted`: how the CRM's
-    own record of them would be recognised. `owner`: who takes this turn, as JSON; `turn`: it is not written down yet."""
+    own record of them would be recognised. `owner`: who takes this turn, as JSON; `turn`: it is not written down yet.
+    `account`: the company that they are linked to, which is known as `company`."""
 
     leader: str
     needs: list[PersonLookup]
@@ -34,6 +36,8 @@ class NewPerson:
     wanted: PersonQuery
     owner: str = ""
     turn: bool = False
+    account: Link | None = None
+    company: str = ""
 
 
 def new_people(
@@ -48,6 +52,20 @@ def new_people(
     groups, unsure = joining.joined([_match_keys(need, draft, mapping) for need, _, draft in made])
     found = [_new_person([made[place] for place in members], mapping) for members in groups]
     return found, [made[place][0] for place in unsure]
+
+
+def creatable(them: Sequence[NewPerson], endpoints: Endpoints, now: int) -> list[NewPerson]:
+    """Those whose object takes writes: none while it rests after failed calls, one while it is not known whether it answers
+    again."""
+    first = set[str]()
+    made = []
+    for one in them:
+        object_ = one.write.object
+        if endpoints.rests_until(object_, now) or (endpoints.probing(object_) and object_ in first):
+            continue
+        first.add(object_)
+        made.append(one)
+    return made
 
 
 def _match_keys(need: PersonLookup, draft: Draft, mapping: CompiledMapping) -> MatchKeys:

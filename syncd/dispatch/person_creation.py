@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from syncd.connector import Call, Link, Outcome, Write
+from syncd.connector import Call, Link, Outcome, PersonMatch, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.ledger import Ledger
@@ -20,7 +20,7 @@ from syncd.dispatch.pacing import HOUR
 from syncd.dispatch.people import PersonLookup
 from syncd.dispatch.plan import PEOPLE_CREATE, field_faults
 from syncd.dispatch.tied_people import alias_of
-from syncd.errors import Failure, Misconfigured, Rejected, Scope
+from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
 from syncd.mapping.model import Draft
 from syncd.runtime import crashpoints
 from syncd.store.lanes import PersonRow, turns_taken
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class PersonCreator:
-    """Creates newcomers through the caller and keeps `PersonLookup.row` and the rows of rule `people.create` up to date."""
+    """Creates newcomers through the caller and keeps `PersonLookup.row` and the rows of the `rule` that makes them up to date."""
 
     def __init__(
         self,
@@ -43,12 +43,14 @@ class PersonCreator:
         keying: Callable[[Draft], Idempotency],
         ledger: Ledger,
         store: Store,
+        rule: str = PEOPLE_CREATE,
     ) -> None:
         self._client = client
         self._policy = policy
         self._keying = keying
         self._ledger = ledger
         self._store = store
+        self._rule = rule
         self._by_key: dict[str, NewPerson] = {}
         self._duplicates: list[tuple[NewPerson, Rejected]] = []
 
@@ -61,7 +63,7 @@ class PersonCreator:
             else:
                 self._by_key[one.write.key] = one
         writes = [one.write for one in self._by_key.values()]
-        self._client.send(writes, before=self._before, after=self._after, rule_of=lambda write: PEOPLE_CREATE)
+        self._client.send(writes, before=self._before, after=self._after, rule_of=lambda write: self._rule)
         self._recognise()
 
     def _give_turns(self, them: Sequence[NewPerson]) -> None:
@@ -70,7 +72,7 @@ class PersonCreator:
         if not in_turn:
             return
         with self._store.read() as connection:
-            taken = turns_taken(connection, self._client.name, PEOPLE_CREATE)
+            taken = turns_taken(connection, self._client.name, self._rule)
         for one in in_turn:
             owners = list(one.draft.owners)
             kept = next((need.row.owner for need in one.needs if need.row is not None and need.row.owner), "")
@@ -109,7 +111,7 @@ class PersonCreator:
                     owner=one.owner,
                 )
             rows.append((one.brought, msgspec.structs.replace(self._row(one, now), state="sending", sent_at=now)))
-        self._ledger.leaving(rows, self._people(them), turns=(PEOPLE_CREATE, sum(one.turn for one in them)))
+        self._ledger.leaving(rows, self._people(them), turns=(self._rule, sum(one.turn for one in them)))
         for one in them:
             one.turn = False
 
@@ -131,17 +133,25 @@ class PersonCreator:
                     now,
                     again_at=self._client.spared(write),
                 )
+                if need.row.state == "known":
+                    need.row = msgspec.structs.replace(need.row, account=one.account)
             if isinstance(outcome, Rejected) and outcome.existing:
                 self._duplicates.append((one, outcome))
             failure = outcome if isinstance(outcome, Failure) else None
             if isinstance(failure, Misconfigured) and failure.scope is Scope.RULE:
-                self._client.hold(PEOPLE_CREATE, failure)
-            held = self._client.pace.held_until(PEOPLE_CREATE, now)
-            attempts.append(rules.attempt(one.brought.signal_id, PEOPLE_CREATE, outcome, now))
+                self._client.hold(self._rule, failure)
+            held = self._client.pace.held_until(self._rule, now)
+            attempts.append(rules.attempt(one.brought.signal_id, self._rule, outcome, now))
             row = self._row(one, now)
             row = msgspec.structs.replace(row, attempts=row.attempts + 1)
             rows.append((one.brought, settle_creation(row, one.needs[0], now, held, failure)))
-        self._ledger.answered(rows, attempts, self._people(them))
+        # A company whose record is gone is looked up again before its people are sent again.
+        stale = {
+            self._by_key[w.key].company
+            for w, o in zip(call.writes, outcomes, strict=True)
+            if isinstance(o, StaleReference)
+        }
+        self._ledger.answered(rows, attempts, self._people(them), stale=stale - {""})
         return ()
 
     def _recognise(self) -> None:
@@ -150,9 +160,7 @@ class PersonCreator:
         duplicates, self._duplicates = self._duplicates, []
         if not duplicates:
             return
-        people = [one.wanted for one, _ in duplicates]
-        among = [[Link(name or one.draft.object, id_) for name, id_ in why.existing] for one, why in duplicates]
-        answers = self._client.recognise(people, among)
+        answers = self._recognised(duplicates)
         now = self._client.clock()
         rows = []
         for (one, why), answer in zip(duplicates, answers, strict=True):
@@ -164,11 +172,17 @@ class PersonCreator:
             rows.append((one.brought, settle_creation(self._row(one, now), one.needs[0], now)))
         self._ledger.answered(rows, [], self._people([one for one, _ in duplicates]))
 
+    def _recognised(self, duplicates: Sequence[tuple[NewPerson, Rejected]]) -> Sequence[PersonMatch | Failure | None]:
+        """The record that each of these is, of those that the CRM named."""
+        people = [one.wanted for one, _ in duplicates]
+        among = [[Link(name or one.draft.object, id_) for name, id_ in why.existing] for one, why in duplicates]
+        return self._client.recognise(people, among)
+
     def _row(self, one: NewPerson, now: int) -> WriteRow:
-        row = one.brought.writes.get(PEOPLE_CREATE)
+        row = one.brought.writes.get(self._rule)
         kind = self._keying(one.draft).kind.value
         if row is None or row.key != one.write.key:
-            row = WriteRow(PEOPLE_CREATE, one.write.key, one.draft.object, kind, due_at=now)
+            row = WriteRow(self._rule, one.write.key, one.draft.object, kind, due_at=now)
         return row
 
     def _people(self, them: Sequence[NewPerson]) -> list[PersonRow]:

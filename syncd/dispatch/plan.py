@@ -23,6 +23,7 @@ from syncd.store.queue import Sibling, Taken, WriteRow
 from syncd.texts.reasons import Reason, code_of
 
 PEOPLE_CREATE = "people.create"
+ACCOUNTS_CREATE = "accounts.create"
 ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "skipped")
 """A delivery's state is the first of these that any of its writes has."""
 _AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"}
@@ -40,7 +41,7 @@ EMPTY: tuple[object, ...] = (None, "", [], {})
 @dataclass(slots=True)
 class Work:
     """One write on its way: the delivery it belongs to, what the mapping made, its row as it stands. `sent_before`: when it
-    was last sent before the call under way, 0 if never."""
+    was last sent before the call under way, 0 if never; `company`: whose record it points at, if that was looked up for it."""
 
     taken: Taken
     signal: Signal
@@ -48,6 +49,7 @@ class Work:
     row: WriteRow
     keying: Idempotency
     sent_before: int = 0
+    company: str = ""
 
     @property
     def rank(self) -> tuple[int, int, str]:
@@ -71,6 +73,11 @@ def write_key(about_value: str, rule: str) -> str:
 def person_key(identity: str) -> str:
     """The key of a new person's record."""
     return str(uuid5(NAMESPACE, frame("person", identity)))
+
+
+def company_key(identity: str) -> str:
+    """The key of a new company's record."""
+    return str(uuid5(NAMESPACE, frame("company", identity)))
 
 
 def about_value(about: About, signal: Signal, targets: Targets | None = None) -> str:
@@ -153,8 +160,9 @@ def open_work(
             )
             continue
         works.append(Work(taken, signal, made, row, kept))
+    rules |= {PEOPLE_CREATE, PEOPLE_NAME, *([ACCOUNTS_CREATE] if mapping.accounts else [])}
     for rule, row in taken.writes.items():
-        if rule not in rules and rule not in (PEOPLE_CREATE, PEOPLE_NAME) and not row.finished:
+        if rule not in rules and not row.finished:
             changed.append(skip(row, Reason("rule_gone")))
     return works, changed
 

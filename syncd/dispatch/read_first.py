@@ -108,11 +108,11 @@ class ReadFirst:
                 continue
             work.row = rules.decide(work.row, GONE, work.keying, self._policy, now)
             rows.append((work.taken, work.row))
-            stale.add(work.signal.person.identity)
+            stale |= {work.signal.person.identity, work.company}
             if not work.row.finished:
                 rows += [(work.taken, row) for row in plan.reopened(work.taken, now)]
         if rows:
-            self._ledger.answered(rows, [], stale=stale)
+            self._ledger.answered(rows, [], stale=stale - {""})
 
     def _put(self, work: Work, row: WriteRow) -> None:
         work.row = row

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from syncd.capabilities import KnowsLinks, ReadsFields
+from syncd.capabilities import KnowsLinks, LimitsLinks, ReadsFields
 from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Destination, Idempotency, Write, WriteKind
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing, person_names, plan
 from syncd.dispatch.calls import DestinationClient, Paused
+from syncd.dispatch.companies import Companies, wanted
 from syncd.dispatch.ledger import Ledger
-from syncd.dispatch.new_people import NewPerson, new_people
+from syncd.dispatch.new_people import creatable, new_people
 from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.people import PersonLookup, creates, look_up
 from syncd.dispatch.person_creation import PersonCreator, settle_creation
@@ -27,6 +28,7 @@ from syncd.dispatch.read_first import ReadFirst
 from syncd.dispatch.sender import Sender
 from syncd.errors import Ambiguous, Failure, Transient
 from syncd.mapping import reasons
+from syncd.mapping.companies import ABOUT_COMPANIES
 from syncd.mapping.model import About, CompiledMapping, Draft, Stranger, Targets
 from syncd.signals import Signal
 from syncd.store.lanes import put_people
@@ -71,6 +73,7 @@ class Round:
         self._batch = batch
         self._works: list[Work] = []
         self._needs: dict[str, PersonLookup] = {}
+        self._companies: Companies | None = None
         self.ledger = Ledger(store, batch, client.clock)
 
     def run(self) -> None:
@@ -79,6 +82,8 @@ class Round:
             self._open()
             if self._route.mapping.knows_people:
                 self._find_people()
+            else:
+                self._find_companies(self._client.clock())
             self._send()
         except Paused:
             pass  # the lane's pace says why and until when
@@ -135,6 +140,7 @@ class Round:
         look_up(list(self._needs.values()), self._route.mapping, self._client, self._store, now)
         self._filter(now)
         self._isolate_failures(now)
+        self._find_companies(now)
         try:
             self._create(now)
         finally:
@@ -189,7 +195,11 @@ class Round:
             work.draft = drafts[id_].get(work.draft.rule, work.draft)
 
     def _gather(self) -> None:
-        needing = {work.taken.signal_id for work in self._works if work.draft.needs_person}
+        needing = {
+            work.taken.signal_id
+            for work in self._works
+            if work.draft.needs_person or (work.draft.needs_account and work.signal.type not in ABOUT_COMPANIES)
+        }
         of_deals = {work.taken.signal_id for work in self._works if work.draft.needs_deal}
         for taken in self.ledger.taken:
             signal = taken.signal
@@ -262,6 +272,15 @@ class Round:
                 self._put(work, rules.not_looked_up(work.row, need.failure, self._route.policy, now))
         self._works = kept
 
+    def _find_companies(self, now: int) -> None:
+        """The companies that records, or new people, are linked to."""
+        accounts = self._route.mapping.accounts
+        if accounts is None:
+            return
+        client, route = self._client, self._route
+        self._companies = Companies(accounts, client, route.policy, route.keying, self.ledger, self._store)
+        self._companies.find(wanted(self._works, self._needs, self.ledger.taken, route.mapping), now)
+
     def _create(self, now: int) -> None:
         mapping = self._route.mapping
         needing = {work.taken.signal_id for work in self._works if work.draft.needs_person}
@@ -276,20 +295,8 @@ class Round:
             them, unsure = new_people(strangers, mapping, needing)
             for need in unsure:  # distinguished, or held, once the others can be found
                 need.later = now + round(max(1.0, self._client.destination.search_lag) * pacing.SECOND)
-            creation.create(self._creatable(them, now))
-
-    def _creatable(self, them: Sequence[NewPerson], now: int) -> list[NewPerson]:
-        """Those whose object takes writes: none while it rests after failed calls, one while it is not known whether it
-        answers again."""
-        endpoints, first = self._client.endpoints, set[str]()
-        made = []
-        for one in them:
-            object_ = one.write.object
-            if endpoints.rests_until(object_, now) or (endpoints.probing(object_) and object_ in first):
-                continue
-            first.add(object_)
-            made.append(one)
-        return made
+            them = self._companies.linked(them, now) if self._companies else them
+            creation.create(creatable(them, self._client.endpoints, now))
 
     def _settle_creations(self, now: int) -> None:
         held = self._client.pace.held_until(PEOPLE_CREATE, now)
@@ -320,6 +327,8 @@ class Round:
             waiting = later
 
     def _known_since(self, work: Work) -> int:
+        if work.company and self._companies is not None:
+            return self._companies.known_since(work)
         need = self._needs.get(work.signal.person.identity)
         return need.row.checked_at if need is not None and need.row is not None else 0
 
@@ -331,7 +340,13 @@ class Round:
             return
         crm = self._route.destination
         takes = crm.link_takes if isinstance(crm, KnowsLinks) else plan.no_link_is_known
-        made = plan.link_up(work, Targets.of(person), takes)
+        targets: Targets | WriteRow = Targets.of(person)
+        if self._companies is not None:
+            targets = self._companies.completed(work, Targets.of(person))
+        if isinstance(targets, WriteRow):
+            self._put(work, targets)
+            return
+        made = plan.link_up(work, targets, takes)
         if made is None:
             later.append(work)
         elif isinstance(made, str):
@@ -339,6 +354,8 @@ class Round:
         else:
             if work.row.key != made.key:
                 work.row = work.taken.writes[work.draft.rule] = msgspec.structs.replace(work.row, key=made.key)
+            if isinstance(crm, LimitsLinks):
+                made = msgspec.structs.replace(made, links=dict(crm.held_together(made.object, made.links)))
             ready.append((work, made))
 
     def _unmatched(self, work: Work, need: PersonLookup | None) -> None:

@@ -211,7 +211,7 @@ class Sender:
                 rows.append((work.taken, work.row))
                 attempts.append(rules.attempt(work.taken.signal_id, work.row.rule, outcome, now))
                 if isinstance(outcome, StaleReference):
-                    stale.add(work.signal.person.identity)
+                    stale |= {work.signal.person.identity, work.company}
                     if work.draft.own_record and not work.row.finished:
                         rows += [(work.taken, row) for row in plan.reopened(work.taken, now)]
             if write.key in self._chains:

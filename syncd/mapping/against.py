@@ -18,7 +18,7 @@ from syncd.errors import Fault
 from syncd.mapping.bounds import literal, longest, shortens, type_of
 from syncd.mapping.loading import Mapping as LoadedMapping
 from syncd.mapping.mapped_records import MappedRecord, Role, Use
-from syncd.mapping.uses import lookups_of, notifications_of, people_objects, records_of
+from syncd.mapping.uses import looked_up, lookups_of, notifications_of, people_objects, records_of
 
 KEY_LENGTH = 36
 """Characters of syncd's key, a UUID as text."""
@@ -281,10 +281,9 @@ def _key_fault(
 
 def _lookups(mapping: LoadedMapping, crm: CrmDescription) -> Iterator[Remark]:
     place = mapping.document.fault
-    for index, match in enumerate(mapping.parts.match or ()):
-        if crm.fields(match.object) is None:
-            path = ("people", "match", index, "object")
-            yield Remark(Level.FAULT, place(path, *_no_object(match.object)))
+    for name, path in looked_up(mapping.parts):
+        if crm.fields(name) is None:
+            yield Remark(Level.FAULT, place(path, *_no_object(name)))
     for use in lookups_of(mapping.parts):
         if crm.fields(use.object) is not None and crm.find(use.object, use.field) is None:
             yield Remark(Level.FAULT, place(use.place, *_no_field(use, crm)))

@@ -56,6 +56,10 @@ def explain(error: BaseException) -> str:
     return text if type(error).__module__.startswith("syncd.") else f"{text} ({type(error).__name__})"
 
 
+ROOTS = {"signal": "s", "person": "p", "company": "c"}
+"""What the roots of paths are called in generated code."""
+
+
 class _Failed:
     __slots__ = ("error",)
 
@@ -71,9 +75,11 @@ class _Jinja:
     bodies: list[list[nodes.Node]] = field(default_factory=list)
     together: Template | None = None
     alone: list[Template] = field(default_factory=list)
+    needs_company: bool = False
 
     def add(self, expression: Expression, *, as_value: bool) -> int:
         name = f"result{len(self.bodies)}"
+        self.needs_company = self.needs_company or any(part.startswith("company.") for part in expression.uses)
         target = nodes.Name(name, "store")
         if as_value and expression.node is not None:
             self.bodies.append([nodes.Assign(target, expression.node)])
@@ -109,7 +115,8 @@ class _Jinja:
 
     def _run(self, template: Template, signal: Signal | None, person: Person) -> dict[str, Any]:
         self.sandbox.room.left = LONGEST
-        context = template.new_context({"signal": signal, "person": person})
+        company = self.sandbox.company(signal, person) if self.needs_company else None
+        context = template.new_context({"signal": signal, "person": person, "company": company})
         for _ in template.root_render_func(context):
             pass
         return context.vars
@@ -142,7 +149,9 @@ class _Writer:
             "path": path,
             "use": _use,
             "fault": _fault,
+            "company": sandbox.company,
         }
+        self.needs_company = False
         self.jinja = _Jinja(sandbox)
 
     def build(self, lines: list[str]) -> Callable[..., Any]:
@@ -152,11 +161,12 @@ class _Writer:
 
     def prelude(self) -> list[str]:
         """What runs before the fields. Called when all of them are written."""
-        if not self.jinja.bodies:
-            return []
-        self.jinja.compile()
-        self.globals["jinja"] = self.jinja
-        return ["    j = jinja(s, p)"]
+        lines = ["    c = company(s, p)"] if self.needs_company else []
+        if self.jinja.bodies:
+            self.jinja.compile()
+            self.globals["jinja"] = self.jinja
+            lines.append("    j = jinja(s, p)")
+        return lines
 
     def field(self, target: str, name: str, tree: Tree) -> Iterator[str]:
         key = self.constant(name)
@@ -227,5 +237,6 @@ class _Writer:
         root, part, *rest = chain
         if root == "signal" and part in ("id", "route"):
             return f"item(s, {part!r})"
-        whole = f"{'s' if root == 'signal' else 'p'}.{part}"
+        self.needs_company = self.needs_company or root == "company"
+        whole = f"{ROOTS[str(root)]}.{part}"
         return f"path({', '.join([whole, *map(self.constant, rest)])})" if rest else whole

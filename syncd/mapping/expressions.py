@@ -19,18 +19,9 @@ from jinja2.runtime import ChainableUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
+from syncd.mapping.companies import CompanyFrom, company_from
 from syncd.mapping.filters import Filter
-from syncd.mapping.values import (
-    LONGEST,
-    OPEN_PARTS,
-    OPERATORS,
-    PERSON_PARTS,
-    SIGNAL_PARTS,
-    TESTS,
-    ValueFault,
-    item,
-    to_text,
-)
+from syncd.mapping.values import LONGEST, OPEN_PARTS, OPERATORS, PARTS_OF, TESTS, ValueFault, item, to_text
 
 _ALLOWED = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem),
@@ -50,7 +41,7 @@ _BINARY: dict[type[nodes.Node], str] = {
 OPERATOR_PREFIX = "operator:"
 TEST_PREFIX = "is:"
 PRINTED = "printed:"
-_PARTS = {"signal": SIGNAL_PARTS, "person": PERSON_PARTS}
+NAMES = tuple(PARTS_OF)
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -62,6 +53,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         tests = {TEST_PREFIX + name: function for name, function in TESTS.items()}
         self.filters = {**filters, **operators, **tests, PRINTED: self.printed}
         self.room = threading.local()
+        self.company: CompanyFrom = company_from
         self.tests = {}
         self.globals = {}
         self.known_filters = tuple(filters)
@@ -110,7 +102,7 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
-def parse(text: str, sandbox: Sandbox, names: Iterable[str] = ("signal", "person")) -> Expression | list[TemplateFault]:
+def parse(text: str, sandbox: Sandbox, names: Iterable[str] = NAMES) -> Expression | list[TemplateFault]:
     """A template checked against the known names and filters; everything wrong with it at once."""
     try:
         template = sandbox.parse(text)
@@ -150,7 +142,7 @@ def _classified(text: str, template: nodes.Template, uses: frozenset[str]) -> Ex
 
 def _check(template: nodes.Template, sandbox: Sandbox, names: tuple[str, ...]) -> Iterator[TemplateFault]:
     stored = {name.name for name in template.find_all(nodes.Name) if name.ctx == "store"}
-    for name in sorted(stored & {"signal", "person"}):
+    for name in sorted(stored & set(NAMES)):
         yield TemplateFault(f"{name} cannot be given another value")
     known = (*names, *(stored - set(names)))
     yield from _check_node(template, sandbox, known)
@@ -194,7 +186,7 @@ def _call_hint(node: nodes.Call, sandbox: Sandbox) -> str:
 def _check_name(node: nodes.Name, known: tuple[str, ...]) -> Iterator[TemplateFault]:
     if node.ctx == "store":
         return
-    if node.name in ("signal", "person") and node.name in known:
+    if node.name in NAMES and node.name in known:
         yield TemplateFault(
             f"{node.name} is not one value", f"name a part of it, such as {node.name}.{_example(node.name)}"
         )
@@ -203,11 +195,11 @@ def _check_name(node: nodes.Name, known: tuple[str, ...]) -> Iterator[TemplateFa
 
 
 def _example(name: str) -> str:
-    return "title" if name == "signal" else "email"
+    return {"signal": "title", "person": "email"}.get(name, "name")
 
 
 def _name_hint(name: str, known: tuple[str, ...]) -> str:
-    for whole, parts in _PARTS.items():
+    for whole, parts in PARTS_OF.items():
         if name in parts and whole in known:
             return f"did you mean {whole}.{name}?"
     return _meant(name, known)
@@ -224,7 +216,7 @@ def _check_chain(chain: list[str | int], known: tuple[str, ...]) -> Iterator[Tem
             yield TemplateFault("signal.person is not one value", "name a part of it, such as person.email")
             return
         walked, rest = "person", rest[1:]
-    parts = _PARTS.get(walked)
+    parts = PARTS_OF.get(walked)
     if parts is None:
         return
     if rest[0] not in parts:

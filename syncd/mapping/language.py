@@ -5,22 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from syncd.config.yaml_positions import Document
 from syncd.errors import Fault
-from syncd.mapping.accounts_reader import read_deals
+from syncd.mapping.accounts_reader import objects_of_companies, read_accounts, read_deals
 from syncd.mapping.expressions import Sandbox
-from syncd.mapping.model import OnConflict
-from syncd.mapping.parts import DealsPart, MappingParts, PeoplePart, RulePart
+from syncd.mapping.model import About, OnConflict
+from syncd.mapping.parts import AccountsPart, DealsPart, MappingParts, PeoplePart, RulePart
 from syncd.mapping.people_reader import read_people
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.rule_links import wrong_links
 from syncd.mapping.rules_reader import read_rule
 from syncd.texts.titles import ENGLISH, LANGUAGES
 
-MAPPING_KEYS = ("language", "people", "deals", "rules")
+MAPPING_KEYS = ("language", "people", "accounts", "deals", "rules")
 PEOPLE_CREATE = "people.create"
 
 
@@ -39,13 +40,21 @@ def _mapping(reader: MappingReader, node: Any) -> MappingParts:
     _each_once(reader, rules)
     for place, message, hint in wrong_links(rules):
         reader.fault(place, message, hint)
+    accounts = read_accounts(reader, parts["accounts"]) if "accounts" in parts else None
+    deals = read_deals(reader, parts["deals"]) if "deals" in parts else None
+    objects = None if people is None else _objects(people)
+    rules = tuple(replace(rule, about=_whose(rule, objects or (), accounts, deals)) for rule in rules)
     for rule in rules:
-        rule.verb.check_people(reader, rule, None if people is None else _objects(people))
+        rule.verb.check_people(reader, rule if accounts is None else _without_company(rule), objects)
+    if people and people.create and people.create.link and accounts is None:
+        message = "links companies, but the mapping has no accounts part to find them"
+        reader.fault(("people", "create", "link"), message, "add accounts:")
     language = _language(reader, parts["language"]) if "language" in parts else ENGLISH
-    deals = read_deals(reader, parts["deals"]) if "deals" in parts else DealsPart()
     if people is None:
-        return MappingParts(None, (), None, rules, OnConflict.HOLD, deals, language)
-    return MappingParts(people.match, people.strangers, people.create, rules, people.conflict, deals, language)
+        return MappingParts(None, (), None, rules, OnConflict.HOLD, deals, language, accounts)
+    return MappingParts(
+        people.match, people.strangers, people.create, rules, people.conflict, deals, language, accounts
+    )
 
 
 def _language(reader: MappingReader, said: Any) -> str:
@@ -54,6 +63,23 @@ def _language(reader: MappingReader, said: Any) -> str:
         return str(said)
     reader.fault(("language",), f"{said!r} is not a language of titles", f"there are: {', '.join(LANGUAGES)}")
     return ENGLISH
+
+
+def _whose(rule: RulePart, people: Collection[str], accounts: AccountsPart | None, deals: DealsPart | None) -> About:
+    """What a rule that writes an own record writes: the company's, if that is of this object; the deal's, if the mapping has
+    deals and nobody is an object of this kind; else the person's."""
+    if not rule.verb.own_record:
+        return rule.about
+    if accounts is not None and rule.object in objects_of_companies(accounts):
+        return About.ACCOUNT
+    return About.DEAL if deals is not None and rule.object not in people else rule.about
+
+
+def _without_company(rule: RulePart) -> RulePart:
+    """What of a rule needs people where companies are found by themselves."""
+    links = {name: to for name, to in rule.link.items() if to != "account"}
+    about = About.SIGNAL if rule.about is About.ACCOUNT else rule.about
+    return replace(rule, link=links, about=about)
 
 
 def _objects(people: PeoplePart) -> set[str]:

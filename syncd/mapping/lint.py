@@ -21,7 +21,7 @@ from syncd.errors import ConfigError, Fault
 from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression
 from syncd.mapping.loading import Mapping, load_mapping
-from syncd.mapping.model import Stranger
+from syncd.mapping.model import About, Stranger
 from syncd.mapping.parts import RulePart
 from syncd.signal_types import CUSTOM_PREFIX, known_types
 
@@ -51,7 +51,11 @@ def lint_mapping(
 
 def warnings_of(mapping: Mapping) -> tuple[Fault, ...]:
     """What a loaded mapping says that is probably not meant, in file order."""
-    found = [*_people(mapping), *(fault for rule in mapping.parts.rules for fault in _rule(mapping, rule))]
+    found = [
+        *_people(mapping),
+        *_accounts(mapping),
+        *(fault for rule in mapping.parts.rules for fault in _rule(mapping, rule)),
+    ]
     return tuple(sorted(found, key=lambda fault: (fault.line, fault.column)))
 
 
@@ -74,6 +78,26 @@ def _people(mapping: Mapping) -> Iterator[Fault]:
         seen.append(pattern)
     if parts.match is not None and parts.strangers and "*" not in seen:
         yield place(("people", "strangers"), "strangers who send other signals are skipped", 'say so: add "*": skip')
+
+
+def _accounts(mapping: Mapping) -> Iterator[Fault]:
+    place, part = mapping.document.fault, mapping.parts.accounts
+    if part is None:
+        return
+    path = ("accounts", "create")
+    if part.create is not None:
+        if not part.create.key:
+            yield place(path, "has no key: a lost answer may leave a new company twice", "add key:")
+        if not any(creates for _, creates in part.unknown):
+            yield place(path, "is never used: no unknown companies are created", "unknown: create")
+        yield from _loose_shortening(mapping, (*path, "fields"), part.create.fields)
+    for pattern, _ in part.unknown:
+        yield from _fits_nothing(mapping, ("accounts", "unknown", pattern), pattern)
+    used = any(rule.about is About.ACCOUNT or "account" in rule.link.values() for rule in mapping.parts.rules)
+    if not used and not mapping.newcomers_have_company:
+        yield place(
+            ("accounts",), "is never used: no rule is about an account or links one", "add link: {AccountId: account}"
+        )
 
 
 def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:

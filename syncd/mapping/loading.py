@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from functools import partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import msgspec
 from syncd.config.yaml_positions import Document, read_yaml
 from syncd.connector import DealPick, Lookup, MatchField
 from syncd.errors import ConfigError, Fault, UsageError
+from syncd.mapping.accounts import ACCOUNTS_CREATE, MappedCompanies, compiled_accounts
+from syncd.mapping.companies import company_from
 from syncd.mapping.compiler import FieldMaker, as_condition, compile_groups, compile_value, explain
 from syncd.mapping.expressions import Sandbox
 from syncd.mapping.filters import make_filters
@@ -46,6 +49,7 @@ class Rule:
     make: FieldMaker
     when: Evaluate | None
     fits: Callable[[str], object]
+    finds_company: bool = False
 
     def draft(self, signal: Signal, live: bool) -> Draft | Skipped:
         """What this rule makes of a signal of a type it fits."""
@@ -82,6 +86,7 @@ class Rule:
             add=groups.get("add", {}),
             remove=groups.get("remove", {}),
             takes=part.takes,
+            finds_company=self.finds_company,
         )
 
 
@@ -98,6 +103,7 @@ class Mapping:
     terms: tuple[tuple[str, tuple[tuple[str, Evaluate, bool], ...]], ...]
     newcomer: FieldMaker | None
     region: str | None = None
+    accounts: MappedCompanies | None = None
     _by_type: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
 
     @property
@@ -111,14 +117,21 @@ class Mapping:
         return self.parts.conflict
 
     @property
+    def newcomers_have_company(self) -> bool:
+        """Whether new people are linked to their company."""
+        return bool(self.parts.create and self.parts.create.link)
+
+    @property
     def deal_pick(self) -> DealPick:
         """Which of several open deals is meant."""
-        return self.parts.deals.pick
+        return self.parts.deals.pick if self.parts.deals else DealPick.NEWEST
 
     def key_fields(self) -> dict[str, tuple[str, str]]:
         """rule -> (object, key field, "" for none) of every rule, and of "people.create" when people are created."""
         found = {part.id: (part.object, part.key) for part in self.parts.rules}
         create = self.parts.create
+        if self.parts.accounts and (company := self.parts.accounts.create):
+            found[ACCOUNTS_CREATE] = (company.object, company.key)
         return found | ({PEOPLE_CREATE: (create.object, create.key)} if create else {})
 
     def lookups(self, person: Person) -> tuple[Lookup, ...]:
@@ -160,6 +173,7 @@ class Mapping:
             fields=fields,
             on_create=on_create,
             verb=UPSERT,
+            links=create.link,
             faults=tuple(faults),
             owner_field=create.owner_field if owners else "",
             owners=owners,
@@ -229,7 +243,9 @@ def _pattern(patterns: Sequence[str]) -> Callable[[str], object]:
 def _compiled(
     name: str, document: Document, parts: MappingParts, sandbox: Sandbox, fingerprint: str, region: str | None
 ) -> Mapping:
-    rules = tuple(_rule(part, sandbox) for part in parts.rules)
+    if parts.accounts is not None and parts.accounts.free_mail:
+        sandbox.company = partial(company_from, shared=parts.accounts.free_mail)
+    rules = tuple(_rule(part, sandbox, parts.accounts is not None) for part in parts.rules)
     terms = tuple(
         (
             match.object,
@@ -239,14 +255,15 @@ def _compiled(
     )
     create = parts.create
     newcomer = compile_groups([create.fields, create.on_create], sandbox) if create else None
-    return Mapping(name, fingerprint, parts, document, rules, terms, newcomer, region)
+    accounts = compiled_accounts(parts.accounts, sandbox, matches) if parts.accounts else None
+    return Mapping(name, fingerprint, parts, document, rules, terms, newcomer, region, accounts)
 
 
-def _rule(part: RulePart, sandbox: Sandbox) -> Rule:
+def _rule(part: RulePart, sandbox: Sandbox, finds_company: bool) -> Rule:
     when = None if part.when is None else compile_value(part.when, sandbox)
     groups = part.verb.groups(part)
     make = compile_groups(list(groups.values()), sandbox)
-    return Rule(part, tuple(groups), make, when, _pattern(part.signals))
+    return Rule(part, tuple(groups), make, when, _pattern(part.signals), finds_company)
 
 
 def _fingerprint(document: Document, timezone: tzinfo, region: str | None) -> str:

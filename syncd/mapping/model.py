@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from syncd.connector import DealPick, Idempotency, Link, Lookup, PersonMatch
+from syncd.identity.companies import Company
 from syncd.signals import Person, Signal
 
 
@@ -108,7 +109,8 @@ class Draft:
     rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person. `verb`: what
     the rule does; `fill`: what goes only into fields that are empty there; `only_if`: what must stand there already, for any
     of it to be written; `add`, `remove`: values of fields that have several. `owners`: who take turns in `owner_field` of a new
-    person. `takes`: of links that only some people can be put into."""
+    person. `takes`: of links that only some people can be put into.
+    `finds_company`: a company is found also where the person has none (`accounts:`)."""
 
     rule: str
     object: str
@@ -128,12 +130,19 @@ class Draft:
     owner_field: str = ""
     owners: tuple[Any, ...] = ()
     takes: dict[str, LinkTakes] = field(default_factory=dict)
+    finds_company: bool = False
 
     @property
     def needs_person(self) -> bool:
         """Whether the record cannot be made while the person is not known to the CRM."""
-        to_them = any(to in ("person", "account", "deal") for to in self.links.values())
-        return self.own_record or self.about in (About.ACCOUNT, About.DEAL) or to_them
+        to_them = any(to in ("person", "deal") for to in self.links.values())
+        own = self.own_record and self.about is not About.ACCOUNT
+        return own or self.about is About.DEAL or to_them or (self.needs_account and not self.finds_company)
+
+    @property
+    def needs_account(self) -> bool:
+        """Whether it is about a company, or linked to it."""
+        return self.about is About.ACCOUNT or "account" in self.links.values()
 
     @property
     def needs_deal(self) -> bool:
@@ -170,6 +179,26 @@ class Skipped:
     reason: str
 
 
+class CompiledAccounts(Protocol):
+    """How companies are found and made."""
+
+    def company(self, signal: Signal) -> Company:
+        """The company that a signal means; one without an identity if it says nothing of any."""
+        ...
+
+    def lookups(self, signal: Signal) -> tuple[Lookup, ...]:
+        """How to find its company; look-ups without a value are left out."""
+        ...
+
+    def creates(self, signal_type: str) -> bool:
+        """Whether a signal of this type makes its company when the CRM does not know it."""
+        ...
+
+    def draft(self, signal: Signal) -> Draft:
+        """The record of a new company."""
+        ...
+
+
 class CompiledMapping(Protocol):
     """`syncd.mapping.load_mapping` returns one."""
 
@@ -184,6 +213,16 @@ class CompiledMapping(Protocol):
     @property
     def conflict(self) -> OnConflict:
         """What to do with a person whose number several records have."""
+        ...
+
+    @property
+    def accounts(self) -> CompiledAccounts | None:
+        """None without an `accounts:` part: companies are only those that people's records belong to."""
+        ...
+
+    @property
+    def newcomers_have_company(self) -> bool:
+        """Whether new people are linked to their company."""
         ...
 
     @property

@@ -32,7 +32,8 @@ class MatchPart:
 
 @dataclass(frozen=True)
 class CreatePart:
-    """`people.create`. `owners`: the field that takes them and whom it goes round; on_create besides."""
+    """`people.create` or `accounts.create`. `link`: fields that take the new person's company.
+    `owners`: the field that takes them and whom it goes round; on_create besides."""
 
     object: str
     key: str
@@ -40,6 +41,7 @@ class CreatePart:
     on_create: dict[str, Tree]
     owner_field: str = ""
     owners: tuple[Any, ...] = ()
+    link: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,36 @@ class RuleVerb(ABC):
 
 
 @dataclass(frozen=True)
+class AccountTerm:
+    """One field by which companies are found: a `domain` is compared with the websites there; a `name` alone may be another
+    company's too."""
+
+    field: str
+    tree: Tree
+    domain: bool = False
+    name: bool = False
+
+
+@dataclass(frozen=True)
+class AccountMatchPart:
+    """One entry of `accounts.match`."""
+
+    object: str
+    terms: tuple[AccountTerm, ...]
+
+
+@dataclass(frozen=True)
+class AccountsPart:
+    """The part `accounts:`. `unknown`: (pattern of signal types, whether unknown companies are created); `free_mail`: more
+    domains that identify no company."""
+
+    match: tuple[AccountMatchPart, ...]
+    unknown: tuple[tuple[str, bool], ...]
+    create: CreatePart | None
+    free_mail: frozenset[str]
+
+
+@dataclass(frozen=True)
 class DealsPart:
     """The part `deals:`. `pick`: which of several open deals is meant."""
 
@@ -175,5 +207,6 @@ class MappingParts:
     create: CreatePart | None
     rules: tuple[RulePart, ...]
     conflict: OnConflict = OnConflict.HOLD
-    deals: DealsPart = DealsPart()
+    deals: DealsPart | None = None
     language: str = ENGLISH
+    accounts: AccountsPart | None = None

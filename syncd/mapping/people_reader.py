@@ -16,7 +16,7 @@ from syncd.mapping.reader import MappingReader
 
 PEOPLE_KEYS = ("match", "conflict", "strangers", "create")
 MATCH_KEYS = ("object", "by")
-CREATE_KEYS = ("object", "key", "fields", "on_create", "owner")
+CREATE_KEYS = ("object", "key", "fields", "on_create", "owner", "link")
 OWNER_KEYS = ("round_robin", "field")
 _HOLD = re.compile(r"hold\s*:?\s*(\S.*)")
 
@@ -48,12 +48,12 @@ def _match(reader: MappingReader, node: Any, path: KeyPath) -> MatchPart | None:
         tree = reader.tree(value, place, ("person",))
         if not isinstance(value, str) or not is_template(value):
             reader.fault(place, 'must be a part of the person, such as "{{ person.email }}"')
-        is_phone = isinstance(tree, Expression) and ("person.phone" in tree.uses or _makes_phone(tree))
+        is_phone = isinstance(tree, Expression) and ("person.phone" in tree.uses or makes_phone(tree))
         terms.append((name, tree, is_phone))
     return MatchPart(reader.word(parts, path, "object"), tuple(terms))
 
 
-def _makes_phone(expression: Expression) -> bool:
+def makes_phone(expression: Expression) -> bool:
     """Whether its value is a phone number: the last filter is `phone`."""
     return isinstance(expression.node, nodes.Filter) and expression.node.name == "phone"
 
@@ -94,8 +94,20 @@ def _create(reader: MappingReader, node: Any, path: KeyPath) -> CreatePart | Non
     owner_field, owners = "", ()
     if "owner" in parts:
         owner_field, owners = _owner(reader, parts["owner"], (*path, "owner"))
-    reader.filled_twice(path, key, {"fields": fields, "on_create": on_create}, also=[owner_field])
-    return CreatePart(reader.word(parts, path, "object"), key, fields, on_create, owner_field, owners)
+    link = _company_links(reader, parts.get("link", {}), (*path, "link"))
+    reader.filled_twice(path, key, {"fields": fields, "on_create": on_create, "link": link}, also=[owner_field])
+    return CreatePart(reader.word(parts, path, "object"), key, fields, on_create, owner_field, owners, link)
+
+
+def _company_links(reader: MappingReader, node: Any, path: KeyPath) -> dict[str, str]:
+    """A new person can point at their company alone."""
+    if not isinstance(node, dict):
+        reader.fault(path, "must be a field and account, such as {AccountId: account}")
+        return {}
+    for name, target in node.items():
+        if target != "account":
+            reader.fault((*path, name), "a new person can be linked to their account only", "write account")
+    return dict.fromkeys(node, "account")
 
 
 def _owner(reader: MappingReader, node: Any, path: KeyPath) -> tuple[str, tuple[Any, ...]]:

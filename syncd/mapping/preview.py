@@ -5,15 +5,17 @@ Pure: the person as found (or not) goes in, what each rule makes comes out. It d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from syncd.connector import Link, PersonMatch
 from syncd.durations import format_duration
 from syncd.identity.identities import split_handle
+from syncd.mapping.companies import ABOUT_COMPANIES
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping
-from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger
+from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger, Targets
 from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_findable
 from syncd.signals import Signal
 from syncd.texts.reasons import Reason
@@ -47,31 +49,60 @@ class Previewed:
 
 
 def preview(
-    mapping: Mapping, signal: Signal, found: PersonMatch | None = None, *, live: bool = True
+    mapping: Mapping,
+    signal: Signal,
+    found: PersonMatch | None = None,
+    *,
+    live: bool = True,
+    company: Link | None = None,
 ) -> list[Previewed]:
     """The records of a signal, in the order in which they would be written. `found`: the person's record in the CRM,
-    None for a person it does not know."""
+    None for a person it does not know; `company`: the record of the company that the signal means, None for an unknown one."""
     titles = {rule.id: rule.name for rule in mapping.parts.rules}
     records: list[Previewed] = []
     person, why_not = _person(mapping, signal, found)
-    if person is None and not why_not:
+    drafts = mapping.drafts(signal, live=live)
+    needed = any(isinstance(one, Draft) and one.needs_person for one in drafts)
+    stranger = person is None and not why_not and needed
+    targets = _targets(signal, found, company)
+    new_company = _new_company(mapping, signal, drafts, targets, stranger=stranger)
+    if new_company is not None:
+        records.append(_record(new_company, "A new company, unless the CRM knows it", {}))
+        targets = replace(targets, account=Link(new_company.object, ""))
+    account = f"the new {new_company.object}" if new_company else _shown_link(targets.account)
+    if stranger:
         new = mapping.stranger(signal)
-        records.append(_record(new, "A new person, unless the CRM knows them", {}))
+        records.append(_record(new, "A new person, unless the CRM knows them", {"account": account}))
         person = f"the new {new.object}"
-    targets = {
-        "person": person or "",
-        "account": _shown_link(found.account if found else None),
-        "deal": _shown_link(found.deal if found else None),
-    }
-    for made in mapping.drafts(signal, live=live):
+    shown = {"person": person or "", "account": account, "deal": _shown_link(targets.deal)}
+    for made in drafts:
         title = titles.get(made.rule, "")
         if isinstance(made, Skipped):
             records.append(Previewed(made.rule, title, skipped=made.reason))
-        elif reason := _skipped(made, signal, found, why_not) or _not_theirs(mapping, made, found):
+        elif reason := _skipped(made, signal, targets, why_not) or _not_theirs(mapping, made, targets):
             records.append(Previewed(made.rule, title, made.object, skipped=reason))
         else:
-            records.append(_record(_without_links(made, _object(mapping, found)), title, targets))
+            records.append(_record(_without_links(made, _object(mapping, found)), title, shown))
     return records
+
+
+def _targets(signal: Signal, found: PersonMatch | None, company: Link | None) -> Targets:
+    """What dispatch would link to: a signal about a company means that company, whoever sent it."""
+    targets = Targets.of(found)
+    own = None if signal.type in ABOUT_COMPANIES else targets.account
+    return replace(targets, account=own or company)
+
+
+def _new_company(
+    mapping: Mapping, signal: Signal, drafts: Sequence[Draft | Skipped], targets: Targets, *, stranger: bool
+) -> Draft | None:
+    """The company that would be made first, None when none would."""
+    accounts = mapping.accounts
+    if accounts is None or targets.account is not None or not accounts.creates(signal.type):
+        return None
+    needed = any(isinstance(one, Draft) and one.needs_account for one in drafts)
+    needed = needed or (stranger and mapping.newcomers_have_company)
+    return accounts.draft(signal) if needed and accounts.company(signal).identity else None
 
 
 def _object(mapping: Mapping, found: PersonMatch | None) -> str:
@@ -88,20 +119,22 @@ def _without_links(draft: Draft, object: str) -> Draft:
     return replace(draft, links=left)
 
 
-def _skipped(draft: Draft, signal: Signal, found: PersonMatch | None, why_not: str) -> str:
+def _skipped(draft: Draft, signal: Signal, targets: Targets, why_not: str) -> str:
     """Why dispatch would not write this record, "" when it would."""
     if why_not and draft.needs_person:
         return why_not
-    if draft.needs_deal and not (found and found.deal):
+    if draft.needs_deal and targets.deal is None:
         return NO_DEAL
-    if draft.about is About.ACCOUNT and not (found and found.account):
+    if draft.about is About.ACCOUNT and targets.account is None:
         return NO_ACCOUNT
     return NOBODY if draft.about is About.PERSON and not signal.person.identity else ""
 
 
-def _not_theirs(mapping: Mapping, draft: Draft, found: PersonMatch | None) -> str:
-    """Why a rule makes nothing of a person with this record, "" when it does."""
-    return draft.verb.unwanted(draft, _object(mapping, found))
+def _not_theirs(mapping: Mapping, draft: Draft, targets: Targets) -> str:
+    """Why a rule makes nothing of a person (or company, or deal) with this record, "" when it does."""
+    others = {About.ACCOUNT: targets.account, About.DEAL: targets.deal} if draft.own_record else {}
+    other = others.get(draft.about)
+    return draft.verb.unwanted(draft, other.object if other else _object(mapping, targets.person))
 
 
 def _person(mapping: Mapping, signal: Signal, found: PersonMatch | None) -> tuple[str | None, str]:

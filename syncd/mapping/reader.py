@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from syncd.config.yaml_positions import Document, KeyPath
 from syncd.errors import Fault
 from syncd.mapping.compiler import Tree
-from syncd.mapping.expressions import Expression, Sandbox, is_template, parse
+from syncd.mapping.expressions import NAMES, Expression, Sandbox, is_template, parse
 
 T = TypeVar("T")
 _SIGNAL_PATTERN = re.compile(r"[A-Za-z0-9_.*-]+")
@@ -96,7 +96,7 @@ class MappingReader:
             return {}
         return {name: self.tree(value, (*path, name)) for name, value in node.items()}
 
-    def tree(self, node: Any, path: KeyPath, names: tuple[str, ...] = ("signal", "person")) -> Tree:
+    def tree(self, node: Any, path: KeyPath, names: tuple[str, ...] = NAMES) -> Tree:
         """A value with its templates parsed."""
         if isinstance(node, str) and is_template(node):
             return self.template(node, path, names)
@@ -121,7 +121,7 @@ class MappingReader:
         if not isinstance(node, str):
             self.fault(path, "must be an expression such as signal.data.rating <= 2")
             return None
-        found = self.template(node if is_template(node) else "{{ " + node + " }}", path, ("signal", "person"))
+        found = self.template(node if is_template(node) else "{{ " + node + " }}", path, NAMES)
         if found is not None and not found.whole:
             self.fault(path, "must be one expression, not text around one")
         return found

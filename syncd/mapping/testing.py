@@ -3,6 +3,7 @@
     - name: A missed call is logged, and needs a call back
       signal: {type: call.missed, title: Missed call, person: {phone: "+84912345678"}}   # what is left out has a default
       known: {object: Contact, id: "003000000000001"}       # the person's record; or stranger (the default)
+      company: {object: Account, id: "001000000000001"}     # the company's record; or stranger (the default)
       live: true                                            # the default
       expect:
         timeline: {object: Task, fields: {Subject: Missed call}, links: {WhoId: person}}
@@ -29,6 +30,7 @@ from syncd import registry
 from syncd.config.yaml_positions import Document, KeyPath, read_yaml
 from syncd.connector import Link, PersonMatch
 from syncd.errors import ConfigError, Fault
+from syncd.mapping.accounts import ACCOUNTS_CREATE
 from syncd.mapping.filters import moment
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping, read_source
@@ -37,7 +39,7 @@ from syncd.mapping.shipped import tests_beside
 from syncd.mapping.values import ValueFault
 from syncd.signals import NAMESPACE, Direction, Person, Route, Signal, make_person, place_of
 
-CASE_KEYS = ("name", "signal", "known", "live", "expect")
+CASE_KEYS = ("name", "signal", "known", "company", "live", "expect")
 SIGNAL_KEYS = (
     *("type", "source", "occurred_at", "received_at", "title", "text", "url", "reply", "person", "data", "thread"),
     *("id", "route", "direction", "title_code", "title_parameters"),
@@ -85,13 +87,14 @@ class Case:
     known: PersonMatch | None
     live: bool
     expect: dict[str, Any]
+    company: Link | None = None
 
 
 def run_tests(mapping: Mapping, source: Path | Traversable | str, *, name: str = "") -> list[CaseResult]:
     """Runs every case against the mapping. Raises ConfigError for tests that are not written right, with every fault."""
     text, place = read_source(source)
     document = read_yaml(text, name or place)
-    rules = [*(rule.id for rule in mapping.parts.rules), PEOPLE_CREATE]
+    rules = [*(rule.id for rule in mapping.parts.rules), PEOPLE_CREATE, ACCOUNTS_CREATE]
     cases = _TestFileReader(document, mapping.region, rules).cases(document.data)
     return [_run(mapping, document, case) for case in cases]
 
@@ -130,11 +133,13 @@ class _TestFileReader:
             return None
         signal = self.signal(parts["signal"], (*path, "signal"))
         known = self.known(parts.get("known", STRANGER), (*path, "known"))
+        company = parts.get("company", STRANGER)
+        account = None if company == STRANGER else self.link(company, (*path, "company"), "Account")
         live = parts.get("live", True)
         if not isinstance(live, bool):
             self.fault((*path, "live"), "must be true or false")
         expect = self.expect(parts["expect"], (*path, "expect"))
-        return Case(str(parts["name"]), path, signal, known, live is True, expect) if signal else None
+        return Case(str(parts["name"]), path, signal, known, live is True, expect, account) if signal else None
 
     def fault(self, path: KeyPath, message: str, hint: str = "") -> None:
         self.faults.append(self.document.fault(path, message, hint))
@@ -265,8 +270,12 @@ class _TestFileReader:
 
 
 def _run(mapping: Mapping, document: Document, case: Case) -> CaseResult:
-    records = {record.rule: record for record in preview(mapping, case.signal, case.known, live=case.live)}
+    records = {
+        record.rule: record
+        for record in preview(mapping, case.signal, case.known, live=case.live, company=case.company)
+    }
     targets = {rule.id: rule.link for rule in mapping.parts.rules}
+    targets[PEOPLE_CREATE] = mapping.parts.create.link if mapping.parts.create else {}
     differences: list[Fault] = []
     for rule, wanted in case.expect.items():
         path = (*case.place, "expect", rule)

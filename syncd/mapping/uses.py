@@ -7,25 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from syncd.capabilities import ResolvesAccounts
 from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, key_use
 from syncd.mapping.parts import CreatePart, MappingParts, RuleNeed
 
 
 def records_of(parts: MappingParts) -> tuple[MappedRecord, ...]:
-    """Every record the mapping can write, people.create first."""
-    made = [_newcomer(parts.create)] if parts.create is not None else []
+    """Every record the mapping can write, new people and companies first."""
+    made = [_newcomer(parts.create, "people")] if parts.create is not None else []
+    if parts.accounts is not None and parts.accounts.create is not None:
+        made.append(_newcomer(parts.accounts.create, "accounts"))
     written = (rule.verb.record(rule) for rule in parts.rules)
     return (*made, *(record for record in written if record is not None))
 
 
 def lookups_of(parts: MappingParts) -> tuple[Use, ...]:
-    """The fields by which people are found."""
-    return tuple(
+    """The fields by which people and companies are found."""
+    people = (
         Use(match.object, name, Role.LOOK_UP, ("people", "match", index, "by", name), tree)
         for index, match in enumerate(parts.match or ())
         for name, tree, _ in match.terms
     )
+    companies = (
+        Use(match.object, term.field, Role.LOOK_UP, ("accounts", "match", index, "by", term.field), term.tree)
+        for index, match in enumerate(parts.accounts.match if parts.accounts else ())
+        for term in match.terms
+    )
+    return (*people, *companies)
+
+
+def looked_up(parts: MappingParts) -> Iterator[tuple[str, KeyPath]]:
+    """The objects among which people and companies are looked for, with the place that names each."""
+    accounts = parts.accounts.match if parts.accounts else ()
+    yield from ((match.object, ("people", "match", index, "object")) for index, match in enumerate(parts.match or ()))
+    yield from ((match.object, ("accounts", "match", index, "object")) for index, match in enumerate(accounts))
 
 
 def people_objects(parts: MappingParts) -> tuple[str, ...]:
@@ -36,12 +52,15 @@ def people_objects(parts: MappingParts) -> tuple[str, ...]:
 
 def objects_of(parts: MappingParts) -> tuple[str, ...]:
     """Every object the mapping names, once."""
-    return tuple(dict.fromkeys((*(record.object for record in records_of(parts)), *people_objects(parts))))
+    written, found = (record.object for record in records_of(parts)), (name for name, _ in looked_up(parts))
+    return tuple(dict.fromkeys((*written, *people_objects(parts), *found)))
 
 
 def abilities_of(parts: MappingParts) -> tuple[RuleNeed, ...]:
     """What the mapping needs of its destination's connector beyond writing records."""
-    return tuple(ability for rule in parts.rules for ability in rule.verb.abilities(rule))
+    of_rules = (ability for rule in parts.rules for ability in rule.verb.abilities(rule))
+    companies = RuleNeed(("accounts",), ResolvesAccounts, "cannot find companies")
+    return (*([companies] if parts.accounts is not None else []), *of_rules)
 
 
 def notifications_of(parts: MappingParts) -> dict[str, KeyPath]:
@@ -63,8 +82,8 @@ def names_of(parts: MappingParts) -> Iterator[tuple[str, KeyPath]]:
     yield from named.items()
 
 
-def _newcomer(create: CreatePart) -> MappedRecord:
-    place: KeyPath = ("people", "create")
+def _newcomer(create: CreatePart, part: str) -> MappedRecord:
+    place: KeyPath = (part, "create")
     uses = [
         *key_use(create.object, create.key, place),
         *field_uses(create.object, create.fields, Role.WRITE, (*place, "fields")),
@@ -72,4 +91,8 @@ def _newcomer(create: CreatePart) -> MappedRecord:
     ]
     if create.owner_field:
         uses.append(Use(create.object, create.owner_field, Role.FIRST, (*place, "owner")))
-    return MappedRecord("people.create", create.object, create.key, "", (*place, "object"), tuple(uses))
+    uses += [
+        Use(create.object, name, Role.LINK, (*place, "link", name), target=target)
+        for name, target in create.link.items()
+    ]
+    return MappedRecord(f"{part}.create", create.object, create.key, "", (*place, "object"), tuple(uses))

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import orjson
 
+from syncd.identity.companies import COMPANY_PARTS, Company
 from syncd.signals import Person, Signal
 
 LONGEST = 1_000_000
@@ -24,6 +25,8 @@ SIGNAL_PARTS = frozenset(
     "id type channel source occurred_at received_at title text url reply thread route direction person data".split()  # noqa: SIM905
 )
 PERSON_PARTS = frozenset("name first_name last_name email phone company identity handles raw".split())  # noqa: SIM905
+PARTS_OF = {"signal": SIGNAL_PARTS, "person": PERSON_PARTS, "company": COMPANY_PARTS}
+"""What an expression may name, and the parts of each."""
 OPEN_PARTS = frozenset({"data", "handles", "raw"})
 """Parts that hold what a vendor said: below them any name may stand, and a missing one is empty."""
 
@@ -44,6 +47,8 @@ def item(value: Any, key: Any) -> Any:
         return _plain_part(getattr(value, key)) if key in SIGNAL_PARTS else None
     if isinstance(value, Person):
         return getattr(value, key) if key in PERSON_PARTS else None
+    if isinstance(value, Company):
+        return getattr(value, key) if key in COMPANY_PARTS else None
     return value.get(key) if isinstance(value, dict) else None
 
 

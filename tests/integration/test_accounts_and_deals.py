@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -105,6 +105,15 @@ class Daemon:
 
     lane: Lane
     store: Store
+    clock: list[datetime]
+
+    @property
+    def now(self) -> datetime:
+        return self.clock[0]
+
+    @now.setter
+    def now(self, moment: datetime) -> None:
+        self.clock[0] = moment
 
     def arrive(self, *signals: Signal) -> None:
         crm = (InitialDelivery("crm", live=True),)
@@ -117,12 +126,13 @@ class Daemon:
 
 
 def daemon(crm: Crm, store_url: str, mapping: str) -> Daemon:
-    store = Store.open(store_url, clock=lambda: NOW)
+    clock = [NOW]
+    store = Store.open(store_url, clock=lambda: clock[0])
     here = DestinationSettings(name="crm", type="x")
     settings = Settings(channels={"email": {"received": True}}, destinations={"crm": here})
     loaded = load_mapping(crm.mapping(mapping), name="rig.yaml")
-    lane = Lane("crm", crm.destination, loaded, store, settings, random=lambda: 0.0, clock=lambda: NOW)
-    return Daemon(lane, store)
+    lane = Lane("crm", crm.destination, loaded, store, settings, random=lambda: 0.0, clock=lambda: clock[0])
+    return Daemon(lane, store, clock)
 
 
 def mail(number: int, email: str, **more: Any) -> Signal:
@@ -226,4 +236,147 @@ def test_a_record_links_to_the_record_of_another_rule(crm: Crm, store_url: str) 
     (deal,) = crm.records("Opportunity")
     (task,) = crm.records("Task")
     assert _id(task[crm.names.get("WhatId", "WhatId")]) == str(deal.get("Id") or deal["id"])
+    rig.store.close()
+
+
+COMPANIES = """
+people:
+  match: [{object: <Contact>, by: {Email: "{{ person.email }}"}}]
+  strangers: create
+  create:
+    object: <Contact>
+    key: <Syncd_Key__c>
+    fields: {<LastName>: "{{ person.email }}", Email: "{{ person.email }}"}
+    link: {<AccountId>: account}
+accounts:
+  match: [{object: <Account>, by: {Website: "{{ company.domain }}", <Name>: "{{ company.name }}"}}]
+  unknown: {"account.changed": create, "*": UNKNOWN}
+  create:
+    object: <Account>
+    key: <Syncd_Key__c>
+    fields: {<Name>: "{{ company.name or company.domain }}", Website: "{{ company.domain }}", <BillingCity>: "{{ company.city }}"}
+rules:
+  - {id: log, name: n, signals: ["email.*"], upsert: <Task>, key: <Syncd_Key__c>, link: {<WhoId>: person, <WhatId>: account},
+     fields: {Subject: "{{ signal.title }}"}}
+  - {id: fill, name: n, signals: [account.changed], update: <Account>, fill: {<BillingCity>: "{{ company.city }}"}}
+"""
+
+
+def test_thirty_people_of_one_firm_make_one_company(crm: Crm, store_url: str) -> None:
+    rig = daemon(crm, store_url, COMPANIES.replace("UNKNOWN", "create"))
+    rig.arrive(*(mail(n, f"p{n}@{'sales.' if n % 2 else ''}firm.example", company="Firm") for n in range(30)))
+    rig.arrive(*(mail(100 + n, f"p{n}@gmail.com") for n in range(2)))
+    for _ in range(3):
+        rig.lane.step()
+    (company,) = crm.records("Account")
+    id_ = str(company.get("Id") or company["id"])
+    assert company["Website"] == "firm.example"
+    link, what = crm.names.get("AccountId", "AccountId"), crm.names.get("WhatId", "WhatId")
+    contacts = crm.records("Contact")
+    assert sorted(_id(one.get(link)) for one in contacts) == [""] * 2 + [id_] * 30
+    assert sorted(_id(one.get(what)) for one in crm.records("Task")) == [""] * 2 + [id_] * 30
+    assert {state for _, state, _ in rig.writes()} == {"written"}
+    rig.store.close()
+
+
+@pytest.mark.parametrize("website", ["https://www.firm.example/about", "firm.example", "HTTP://FIRM.EXAMPLE/"])
+def test_a_company_is_found_by_its_website_however_it_is_written(crm: Crm, store_url: str, website: str) -> None:
+    crm.add("Account", Name="Firm", Website="https://notfirm.example")
+    theirs = crm.add("Account", Name="Other name", Website=website)
+    crm.add("Contact", LastName="L", Email="a@firm.example")
+    rig = daemon(crm, store_url, COMPANIES.replace("UNKNOWN", "create"))
+    rig.arrive(mail(1, "a@firm.example", company="Firm"))
+    rig.lane.step()
+    (task,) = crm.records("Task")
+    assert _id(task[crm.names.get("WhatId", "WhatId")]) == theirs
+    assert len(crm.records("Account")) == 2
+    rig.store.close()
+
+
+def test_a_name_finds_a_company_unless_its_website_is_anothers(crm: Crm, store_url: str) -> None:
+    crm.add("Account", Name="Firm", Website="https://another.example")
+    mine = crm.add("Account", Name="FIRM", Website="facebook.com/firm")
+    rig = daemon(crm, store_url, COMPANIES.replace("UNKNOWN", "skip"))
+    rig.arrive(mail(1, "a@firm.example", company="Firm"), mail(2, "b@unknown.example", company="Unknown"))
+    rig.lane.step()
+    linked = {task["Subject"]: _id(task.get(crm.names.get("WhatId", "WhatId"))) for task in crm.records("Task")}
+    assert linked == {"mail 1": mine, "mail 2": ""}
+    rig.store.close()
+
+
+def test_the_record_of_a_lead_goes_without_the_company(crm: Crm, store_url: str) -> None:
+    """Neither CRM takes a lead and a company in one activity."""
+    crm.add("Account", Name="Firm", Website="firm.example")
+    crm.add("Lead", LastName="L", Company="Firm", Email="a@firm.example")
+    text = COMPANIES.replace("UNKNOWN", "skip").replace("match: [{object: <Contact>", "match: [{object: <Lead>", 1)
+    rig = daemon(crm, store_url, text)
+    rig.arrive(mail(1, "a@firm.example"))
+    rig.lane.step()
+    (task,) = crm.records("Task")
+    assert rig.writes() == [("log", "written", "")]
+    assert task[crm.names.get("WhatId", "WhoId") if crm.zoho else "WhoId"]
+    rig.store.close()
+
+
+def changed(number: int, company: str, **data: str) -> Signal:
+    return Signal(
+        id=derive_id("rig", "", "account.changed", str(number)),
+        type="account.changed",
+        source="rig",
+        occurred_at=NOW,
+        received_at=NOW,
+        title=f"company {number}",
+        person=make_person(company=company, email="info@gmail.com"),
+        data=data,
+        thread=f"file:account:{company}",
+    )
+
+
+def test_a_company_of_a_list_is_filled_or_made_and_brings_no_person(crm: Crm, store_url: str) -> None:
+    known = crm.add("Account", Name="Known Ltd", Website="www.known.example")
+    rig = daemon(crm, store_url, COMPANIES.replace("UNKNOWN", "skip"))
+    rig.arrive(changed(1, "Known", website="https://known.example", city="Huế"), changed(2, "New", city="Vinh"))
+    rig.lane.step()
+    city = crm.names.get("BillingCity", "BillingCity")
+    name = crm.names.get("Name", "Name")
+    assert sorted((one[name], one[city]) for one in crm.records("Account")) == [("Known Ltd", "Huế"), ("New", "Vinh")]
+    assert crm.records("Contact") == []
+    assert known in {str(one.get("Id") or one["id"]) for one in crm.records("Account")}
+    rig.store.close()
+
+
+def test_a_company_is_made_once_when_the_answer_is_lost(crm: Crm, store_url: str) -> None:
+    """The write reached the CRM, its answer did not: the company is found again by its key, and its people get it."""
+    rig = daemon(crm, store_url, COMPANIES.replace("UNKNOWN", "create"))
+    crm.twin.plan.add([{"on": "upsert" if crm.zoho else "upsert_collection", "nth": 1, "do": "reset", "when": "after"}])
+    rig.arrive(*(mail(n, f"p{n}@firm.example", company="Firm") for n in range(3)))
+    rig.lane.step()
+    assert crm.twin.stats()["faults"][0]["fired"] == 1
+    assert crm.records("Contact") == []  # nobody is made without their company
+    rig.now += timedelta(hours=1)
+    for _ in range(4):
+        rig.lane.step()
+        rig.now += timedelta(minutes=1)
+    (company,) = crm.records("Account")
+    link = crm.names.get("AccountId", "AccountId")
+    assert [_id(one.get(link)) for one in crm.records("Contact")] == [str(company.get("Id") or company["id"])] * 3
+    assert {state for _, state, _ in rig.writes()} == {"written"}
+    rig.store.close()
+
+
+def test_a_company_that_is_gone_is_looked_up_again(crm: Crm, store_url: str) -> None:
+    gone = crm.add("Account", Name="Firm", Website="firm.example")
+    crm.add("Contact", LastName="L", Email="a@firm.example")
+    rig = daemon(crm, store_url, COMPANIES.replace("UNKNOWN", "create"))
+    rig.arrive(mail(1, "a@firm.example", company="Firm"))
+    rig.lane.step()
+    crm.twin.delete(gone)
+    rig.arrive(mail(2, "a@firm.example", company="Firm"))
+    for _ in range(4):
+        rig.lane.step()
+        rig.now += timedelta(minutes=1)
+    (company,) = (one for one in crm.records("Account"))
+    what = crm.names.get("WhatId", "WhatId")
+    tasks = {task["Subject"]: _id(task.get(what)) for task in crm.records("Task")}
+    assert tasks["mail 2"] == str(company.get("Id") or company["id"]) != gone
     rig.store.close()

@@ -13,8 +13,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
-from syncd.connector import Allowance, DestinationDefaults, Link, PersonMatch, PersonQuery, Usage
+from syncd.connector import (
+    AccountMatch,
+    AccountQuery,
+    Allowance,
+    DestinationDefaults,
+    Link,
+    PersonMatch,
+    PersonQuery,
+    Usage,
+)
 from syncd.connectors.crm import lists
+from syncd.connectors.crm.companies import CompanyColumns, CompanyRows, columns_of
 from syncd.connectors.crm.directory import PersonObjects, Row, age, steps
 from syncd.errors import Misconfigured, Scope
 
@@ -37,16 +47,16 @@ def check_names(names: Iterable[str], *, code: str, section: str = "") -> None:
 
 
 @contextlib.contextmanager
-def about_people() -> Iterator[None]:
+def about_people(section: str = "people.match") -> Iterator[None]:
     """Nobody can be found with a wrong look-up: that concerns every rule, not one. A sign-in, a scope or an address that is
-    wrong is not a fault of the look-ups."""
+    wrong is not a fault of the look-ups. `section`: the part of the mapping that they come from."""
     try:
         yield
     except Misconfigured as wrong:
         if wrong.scope is Scope.DESTINATION:
             raise
         named = "" if wrong.field in wrong.message else wrong.field
-        text = " ".join(f"people.match: {wrong.message} {named}".split())
+        text = " ".join(f"{section}: {wrong.message} {named}".split())
         raise Misconfigured(text, code=wrong.code, scope=Scope.DESTINATION, field=wrong.field) from None
 
 
@@ -66,6 +76,7 @@ class QueriedCrm(DestinationDefaults, ABC):
 
     people: ClassVar[PersonObjects]
     links: ClassVar[Mapping[str, tuple[str, ...]]]
+    account_names: ClassVar[Mapping[str, str]]
     folds_case: bool
     widens = False
 
@@ -76,6 +87,10 @@ class QueriedCrm(DestinationDefaults, ABC):
     @abstractmethod
     def _statements(self, object: str, columns: Iterable[str], field: str, values: Iterable[str]) -> Iterator[str]:
         """Statements that together read these columns of all records with one of the values; every name was checked."""
+
+    @abstractmethod
+    def _containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
+        """Statements that together read these columns of all records whose field contains one of these texts."""
 
     @abstractmethod
     def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
@@ -110,6 +125,23 @@ class QueriedCrm(DestinationDefaults, ABC):
             for (object_, _), rows in zip(asked, self._ask([statement for _, statement in asked]), strict=True):
                 directory.add(object_, rows)
         return [directory.named(one, links) for one, links in zip(people, among, strict=True)]
+
+    def resolve_accounts(self, queries: Sequence[AccountQuery]) -> list[AccountMatch | None]:
+        """The exact fields of all companies, and their domains by what a website contains, in as few calls as `_ask` makes."""
+        asked = columns_of(queries, self.account_names)
+        statements: list[tuple[CompanyColumns, str]] = []
+        for one in asked:
+            columns = one.columns(self.people.id_field)
+            check_names((one.object, *columns), code="accounts.match", section="accounts.match")
+            for name, values in one.exact.items():
+                statements += [(one, text) for text in self._statements(one.object, columns, name, values)]
+            for name, values in one.domains.items():
+                statements += [(one, text) for text in self._containing(one.object, columns, name, values)]
+        found = CompanyRows(self.people.id_field)
+        with about_people("accounts.match"):
+            for (one, _), rows in zip(statements, self._ask([text for _, text in statements]), strict=True):
+                found.add(one, rows)
+        return [found.find(query) for query in queries]
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
         """Of several records with one key (possible where it is not unique) the oldest counts."""

@@ -1,4 +1,4 @@
-"""`update:` the person's own record, the one they were found as or have just been made as."""
+"""`update:` the record of the person itself, the one they were found as or were just made as; or of their company or deal."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class Update(RuleVerb):
 
     def check_people(self, reader: MappingReader, rule: RulePart, objects: Collection[str] | None) -> None:
         place = (*rule.place, self.word)
+        if rule.about is not About.PERSON:
+            return
         if objects is None:
             reader.fault(place, "updates people, but the mapping has no people part to find them")
         elif rule.object and rule.object not in objects:
@@ -77,7 +79,8 @@ class Update(RuleVerb):
 
     def written_to(self, draft: Draft, targets: Targets) -> Link | None:
         person = targets.person
-        return Link(person.object, person.id) if person else None
+        others = {About.ACCOUNT: targets.account, About.DEAL: targets.deal}
+        return others.get(draft.about, Link(person.object, person.id) if person else None)
 
 
 UPDATE = Update()

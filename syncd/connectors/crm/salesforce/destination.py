@@ -18,6 +18,7 @@ from syncd.connector import (
     Context,
     DealPick,
     Idempotency,
+    Link,
     Outcome,
     PersonMatch,
     PersonQuery,
@@ -32,6 +33,7 @@ from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm, about_people
 from syncd.connectors.crm.record import Method
 from syncd.connectors.crm.salesforce import describe, pack, soql
+from syncd.connectors.crm.salesforce.accounts import ACCOUNT_NAMES, held_together
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.deals import ask_deals, open_deals
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
@@ -55,6 +57,7 @@ class Salesforce(QueriedCrm):
     doubt: ClassVar[float] = 600.0
     people = PEOPLE
     links = LINKS
+    account_names = ACCOUNT_NAMES
     folds_case = PEOPLE.folds_case
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
@@ -89,6 +92,13 @@ class Salesforce(QueriedCrm):
 
     def _statements(self, object: str, columns: Iterable[str], field: str, values: Iterable[str]) -> Iterator[str]:
         return soql.selects(soql.select(columns, object), field, values, get=not self._composite)
+
+    def _containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
+        patterns = [f"%{part}%" for part in parts]
+        return soql.likes(soql.select(columns, object), (field,), patterns, get=not self._composite)
+
+    def held_together(self, object: str, links: Mapping[str, Link]) -> dict[str, Link]:
+        return held_together(object, links)
 
     def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         """Five statements a call, each with thousands of values."""

@@ -17,6 +17,7 @@ from syncd.connector import (
     Context,
     DealPick,
     Idempotency,
+    Link,
     Outcome,
     PersonMatch,
     PersonQuery,
@@ -33,6 +34,7 @@ from syncd.connectors.crm.queried import QueriedCrm, about_people
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, send_bundles
 from syncd.connectors.crm.zoho import coql, describe, notifications, pack
+from syncd.connectors.crm.zoho.accounts import ACCOUNT_NAMES, containing, held_together
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
@@ -74,6 +76,7 @@ class Zoho(QueriedCrm):
     search_lag: ClassVar[float] = 15.0
     people = PEOPLE
     links = LINKS
+    account_names = ACCOUNT_NAMES
     folds_case = PEOPLE.folds_case
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
@@ -107,6 +110,12 @@ class Zoho(QueriedCrm):
 
     def _statements(self, object: str, columns: Iterable[str], field: str, values: Iterable[str]) -> Iterator[str]:
         return coql.selects(coql.select(columns, object), field, values)
+
+    def _containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
+        return containing(coql.select(columns, object), field, parts)
+
+    def held_together(self, object: str, links: Mapping[str, Link]) -> dict[str, Link]:
+        return held_together(object, links)
 
     def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         """A statement a call, each with 50 values; a few calls at a time. Raises the first failure."""

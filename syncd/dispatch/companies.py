@@ -1,0 +1,282 @@
+"""The companies that a batch needs: found in the CRM or made, before the people and the records that point at them.
+
+They are kept beside people, under their own identities. Promise: a company is made once, whatever dies in between and however
+many of its people a batch brings, as `person_creation` promises it of people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from syncd.capabilities import ResolvesAccounts
+from syncd.connector import AccountMatch, AccountQuery, Link, PersonMatch, PersonQuery, Write
+from syncd.dispatch import outcomes as rules
+from syncd.dispatch.calls import DestinationClient
+from syncd.dispatch.ledger import Ledger
+from syncd.dispatch.new_people import NewPerson, creatable
+from syncd.dispatch.pacing import HOUR, SECOND
+from syncd.dispatch.people import KNOWN_FOR, NOBODY_FOR, NOBODY_TO_CREATE, REJECTED_FOR, PersonLookup, creates, known_as
+from syncd.dispatch.person_creation import PersonCreator, settle_creation
+from syncd.dispatch.plan import ACCOUNTS_CREATE, Work, company_key
+from syncd.errors import Failure, Misconfigured, Rejected
+from syncd.mapping.companies import ABOUT_COMPANIES
+from syncd.mapping.model import CompiledAccounts, CompiledMapping, Draft, Targets
+from syncd.signals import Signal
+from syncd.store.lanes import PersonRow, put_people
+from syncd.store.lanes import people as kept_people
+from syncd.store.queue import Taken, WriteRow
+from syncd.store.store import Store
+from syncd.texts.reasons import Reason
+
+if TYPE_CHECKING:
+    from syncd.connector import Idempotency
+    from syncd.dispatch.outcomes import RetryPolicy
+
+ROLE = "company"
+Asked = tuple[Taken, Signal]
+AccountAnswer = AccountMatch | Failure | None
+
+
+def wanted(
+    works: Iterable[Work], people: Mapping[str, PersonLookup], deliveries: Iterable[Taken], mapping: CompiledMapping
+) -> Collection[Asked]:
+    """The deliveries whose company must be known: for records that point at it, where the person's own record belongs to none,
+    for new people, and for companies that were being made. `people`: by identity."""
+    found: dict[str, Asked] = {}
+    for work in works:
+        need = people.get(work.signal.person.identity)
+        theirs = need is not None and need.found is not None and need.found.account is not None
+        if work.draft.needs_account and (work.signal.type in ABOUT_COMPANIES or not theirs):
+            found[work.taken.signal_id] = (work.taken, work.signal)
+    for taken in deliveries:
+        signal = taken.signal
+        if signal is None:
+            continue
+        need, row = people.get(signal.person.identity), taken.writes.get(ACCOUNTS_CREATE)
+        new = mapping.newcomers_have_company and need is not None and need.nobody and creates(mapping, signal)
+        if new or (row is not None and not row.finished):
+            found[taken.signal_id] = (taken, signal)
+    return found.values()
+
+
+class Companies:
+    """The companies of one round."""
+
+    def __init__(
+        self,
+        accounts: CompiledAccounts,
+        client: DestinationClient,
+        policy: RetryPolicy,
+        keying: Callable[[Draft], Idempotency],
+        ledger: Ledger,
+        store: Store,
+    ) -> None:
+        self._accounts = accounts
+        self._client = client
+        self._policy = policy
+        self._keying = keying
+        self._ledger = ledger
+        self._store = store
+        self._needs: dict[str, PersonLookup] = {}
+
+    def find(self, asked: Iterable[Asked], now: int) -> None:
+        """Finds or makes the companies of these signals. Raises Paused."""
+        for taken, signal in asked:
+            identity = self._accounts.company(signal).identity
+            if identity:
+                self._needs.setdefault(identity, PersonLookup(identity)).asked.append((taken, signal))
+        needs = list(self._needs.values())
+        if not needs:
+            return
+        for need in needs:  # a signal that is about the company says most of it
+            need.asked.sort(key=lambda pair: pair[1].type not in ABOUT_COMPANIES)
+        self._look_up(needs, now)
+        try:
+            self._create(needs, now)
+        finally:
+            self._settle(needs, now)
+
+    def _look_up(self, needs: Sequence[PersonLookup], now: int) -> None:
+        with self._store.read() as connection:
+            cached = kept_people(connection, self._client.name, [need.identity for need in needs])
+        for need in needs:
+            need.row = cached.get(need.identity)
+        ask = [need for need in needs if not self._believed(need, now)]
+        answers = self._resolve([AccountQuery(one.identity, self._accounts.lookups(one.asked[0][1])) for one in ask])
+        learnt: list[PersonRow] = []
+        for need, answer in zip(ask, answers, strict=True):
+            need.fresh = not isinstance(answer, Failure)
+            if isinstance(answer, Failure):
+                need.failure = answer
+            elif answer is not None:
+                found = PersonMatch(object=answer.object, id=answer.id, role=ROLE, name=answer.name)
+                learnt.append(known_as(need.identity, found, now))
+            elif need.row is None or need.row.state != "creating":
+                learnt.append(PersonRow(need.identity, checked_at=now))
+            if learnt and learnt[-1].identity == need.identity:
+                need.row = learnt[-1]
+        if learnt:
+            self._store.apply(lambda connection: put_people(connection, self._client.name, learnt))
+
+    def _believed(self, need: PersonLookup, now: int) -> bool:
+        row = need.row
+        if row is None:
+            return False
+        age = now - row.checked_at
+        if row.state == "creating":
+            return row.checked_at > now
+        if row.state == "rejected":
+            return age < REJECTED_FOR
+        if row.object:
+            return age < KNOWN_FOR
+        return age < (NOBODY_TO_CREATE if self._creator_of(need) else NOBODY_FOR)
+
+    def _creator_of(self, need: PersonLookup) -> Asked | None:
+        """The first signal that makes the company if it is unknown."""
+        return next((pair for pair in need.asked if self._accounts.creates(pair[1].type)), None)
+
+    def _resolve(self, queries: Sequence[AccountQuery]) -> list[AccountAnswer]:
+        if not queries:
+            return []
+        crm = self._client.destination
+        if not isinstance(crm, ResolvesAccounts):
+            return [Misconfigured("accounts: cannot be used here: its connector cannot find companies")] * len(queries)
+        answer = self._client.look_up(
+            "resolve_accounts", [query.identity for query in queries], lambda: list(crm.resolve_accounts(queries))
+        )
+        if not isinstance(answer, Failure):
+            return list(answer)
+        pieces = rules.split(queries, answer)
+        if pieces is None:
+            return [answer] * len(queries)
+        return [found for piece in pieces for found in self._resolve(piece)]
+
+    # ------------------------------------------------------------------------------------------------------ creation
+
+    def _create(self, needs: Sequence[PersonLookup], now: int) -> None:
+        if self._client.pace.held_until(ACCOUNTS_CREATE, now) is not None:
+            return
+        new = [self._new(need, pair) for need in needs if need.nobody and (pair := self._creator_of(need)) is not None]
+        creator = CompanyCreator(
+            self._client, self._policy, self._keying, self._ledger, self._store, rule=ACCOUNTS_CREATE
+        )
+        creator.create(creatable(new, self._client.endpoints, now))
+
+    def _new(self, need: PersonLookup, pair: Asked) -> NewPerson:
+        taken, signal = pair
+        draft = self._accounts.draft(signal)
+        key = company_key(need.identity)
+        write = Write(
+            key=key,
+            object=draft.object,
+            key_field=draft.key_field,
+            fields=draft.fields,
+            on_create=draft.on_create,
+            group=key,
+        )
+        wanted = PersonQuery(need.identity, (), name=self._accounts.company(signal).name)
+        return NewPerson(need.identity, [need], taken, draft, write, wanted)
+
+    def _settle(self, needs: Sequence[PersonLookup], now: int) -> None:
+        held = self._client.pace.held_until(ACCOUNTS_CREATE, now)
+        for need in needs:
+            for taken, _ in need.asked:
+                row = taken.writes.get(ACCOUNTS_CREATE)
+                if row is not None and not row.finished and need.failure is None:
+                    row = settle_creation(row, need, now, held)
+                    resting = 0 if row.finished else self._client.endpoints.rests_until(row.object, now)
+                    self._ledger.put(taken, msgspec.structs.replace(row, due_at=max(row.due_at, resting)))
+
+    # ------------------------------------------------------------------------------------------------------ their use
+
+    def completed(self, work: Work, targets: Targets) -> Targets | WriteRow:
+        """The targets of a write with the company that its signal means; the row of one that cannot go, because its company is
+        not there yet or was refused."""
+        if not work.draft.needs_account:
+            return targets
+        targets = self._targets(work, targets)
+        waiting = self._unsettled(work, self._client.clock()) if targets.account is None else None
+        return targets if waiting is None else waiting
+
+    def _targets(self, work: Work, targets: Targets) -> Targets:
+        """With the company that the signal means: always where the signal is about it, else where the person's own record belongs
+        to none."""
+        about = work.signal.type in ABOUT_COMPANIES
+        if targets.account is not None and not about:
+            return targets
+        need = self._need(work.signal)
+        found = need.found if need is not None else None
+        if need is None or found is None:
+            return Targets(targets.person, None, targets.deal) if about else targets
+        work.company = need.identity
+        return Targets(targets.person, Link(found.object, found.id), targets.deal)
+
+    def _unsettled(self, work: Work, now: int) -> WriteRow | None:
+        """The row of a write that cannot go because its company is not there yet, or was refused; None when it may go without."""
+        need = self._need(work.signal)
+        if need is None or need.found is not None:
+            return None
+        put = msgspec.structs.replace
+        if need.failure is not None:
+            again_at = self._client.look_up_again_at()
+            return rules.not_looked_up(work.row, need.failure, self._policy, now, again_at=again_at)
+        if need.refused:
+            return put(work.row, state="dead", reason=Reason("company_refused", cause=need.refused), due_at=0)
+        due = self._due(need, now)
+        if not due:
+            return None
+        held = self._client.pace.held_until(ACCOUNTS_CREATE, now)
+        if held is not None:
+            return put(work.row, state="held", reason=held[1], due_at=held[0])
+        return put(work.row, state="pending", reason=Reason("waits_for_company"), due_at=due)
+
+    def _due(self, need: PersonLookup, now: int) -> int:
+        """When a company that is to be made may be there, 0 for one that is not made."""
+        if not (need.waits(now) or self._creator_of(need)) or need.refused:
+            return 0
+        held = self._client.pace.held_until(ACCOUNTS_CREATE, now)
+        return max(now + SECOND, need.waits(now), held[0] if held else 0)
+
+    def linked(self, them: Sequence[NewPerson], now: int) -> list[NewPerson]:
+        """New people with their company, without those whose company is still to be made: they wait for it."""
+        ready = []
+        for one in them:
+            need = self._need(one.brought.signal) if one.brought.signal is not None else None
+            fields = [name for name, to in one.draft.links.items() if to == "account"]
+            if need is None or not fields:
+                ready.append(one)
+                continue
+            found = need.found
+            due = 0 if found else now + HOUR if need.failure is not None else self._due(need, now)
+            if due:
+                for person in one.needs:
+                    person.later = min(due, now + HOUR)
+                continue
+            if found is not None:
+                one.account, one.company = Link(found.object, found.id), need.identity
+                one.write = msgspec.structs.replace(one.write, links=dict.fromkeys(fields, one.account))
+            ready.append(one)
+        return ready
+
+    def known_since(self, work: Work) -> int:
+        """When the CRM last returned the record of this work's company, 0 if it is not one that was looked up."""
+        need = self._needs.get(work.company)
+        return need.row.checked_at if need is not None and need.row is not None else 0
+
+    def _need(self, signal: Signal) -> PersonLookup | None:
+        return self._needs.get(self._accounts.company(signal).identity)
+
+
+class CompanyCreator(PersonCreator):
+    """Makes companies as people are made. One that the CRM refuses as a duplicate is the record that it named."""
+
+    def _recognised(self, duplicates: Sequence[tuple[NewPerson, Rejected]]) -> Sequence[PersonMatch | Failure | None]:
+        return [_only(one, why) for one, why in duplicates]
+
+
+def _only(one: NewPerson, why: Rejected) -> PersonMatch | None:
+    named = [id_ for object_, id_ in why.existing if object_ in ("", one.draft.object)]
+    return PersonMatch(object=one.draft.object, id=named[0], role=ROLE) if len(named) == 1 else None
