@@ -16,7 +16,7 @@ from syncd.store.schema import notices
 from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.database import Database
 
 IN_FORCE = "in force"
 REFUSED = "refused"
@@ -27,7 +27,7 @@ TO_ALL = "*"
 class Announcements:
     """The notices of one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def put(self, topic: str, text: str) -> None:

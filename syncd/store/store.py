@@ -80,7 +80,7 @@ class Store(Database):
         """What vendors gave to verify their webhooks by, encrypted like tokens."""
         from syncd.store.vendor_secrets import VendorSecrets
 
-        return VendorSecrets(self)
+        return VendorSecrets(self, self.cursors, lambda: self.tokens)
 
     @cached_property
     def rates(self) -> StoredRates:

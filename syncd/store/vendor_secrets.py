@@ -7,7 +7,7 @@ the first counts, whoever sent the second. Everything raises StoreUnavailable, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -19,7 +19,9 @@ from syncd.store.schema import memory
 from syncd.store.upsert import upsert
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.cursors import Cursors
+    from syncd.store.database import Database
+    from syncd.store.tokens import StoredTokens
 
 SEALED = "syncd:sealed:"
 """How the stored value of a secret begins; what follows is encrypted."""
@@ -29,12 +31,12 @@ _TOPIC = "webhooks"
 class VendorSecrets:
     """The secrets of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Database, cursors: Cursors, tokens: Callable[[], StoredTokens]) -> None:
+        self._store, self._cursors, self._tokens = store, cursors, tokens
 
     def recall(self, source: str, keys: Sequence[str]) -> dict[str, str]:
         """What a source remembers under these keys, secrets opened: for `Context.recall`."""
-        return {key: self._opened(value) for key, value in self._store.cursors.recall(source, keys).items()}
+        return {key: self._opened(value) for key, value in self._cursors.recall(source, keys).items()}
 
     def keep_first(self, source: str, values: Mapping[str, str]) -> bool:
         """Keeps all of these unless there is another value under one of the keys already: then False, and nothing is kept."""
@@ -74,12 +76,12 @@ class VendorSecrets:
         return self._store.apply(lambda connection: connection.execute(gone).rowcount)
 
     def _sealed(self, value: str) -> str:
-        return SEALED + self._store.tokens.seal_text(value)
+        return SEALED + self._tokens().seal_text(value)
 
     def _opened(self, value: str) -> str:
         if not value.startswith(SEALED):
             return value
-        opened = self._store.tokens.open_text(value.removeprefix(SEALED))
+        opened = self._tokens().open_text(value.removeprefix(SEALED))
         learn_from_vendor(opened)
         return opened
 
@@ -88,11 +90,11 @@ class _HasAnother(Exception):
     pass
 
 
-def announce(store: Store, source: str) -> None:
+def announce(store: Database, source: str) -> None:
     """Lets every daemon know that the webhooks of a source, or the secrets that verify them, are others now."""
     Announcements(store).announce(_TOPIC, source, uuid4().hex)
 
 
-def announced(store: Store) -> dict[str, str]:
+def announced(store: Database) -> dict[str, str]:
     """Source -> the mark of the last announcement about its webhooks."""
     return {source: mark for source, (mark, _) in Announcements(store).announced(_TOPIC).items()}
