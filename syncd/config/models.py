@@ -239,6 +239,9 @@ class SourceSettings(BaseModel):
     poll: Annotated[
         Duration | None, Field(description="how often it is read; without poll: and cron: every 5 minutes")
     ] = None
+    endpoint: Annotated[
+        str | None, Field(description="the sources that name it share the address /webhooks/ENDPOINT; default: its own")
+    ] = None
     cron: Annotated[
         str | None, Field(description="when it is read, as a crontab line in `timezone`, instead of poll:")
     ] = None
@@ -374,7 +377,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _named(self) -> Self:
-        for name in (*self.sources, *self.destinations):
+        shared = [entry.endpoint for entry in self.sources.values() if entry.endpoint is not None]
+        for name in (*self.sources, *self.destinations, *shared):
             if not NAME.fullmatch(name):
                 raise ValueError(f"{name!r}: {NAMING}")
         return self
@@ -391,4 +395,6 @@ class Settings(BaseModel):
 
     def webhook_url(self, source: str) -> str:
         """The public URL of a source's endpoint, "" when `public_url` is not set."""
-        return f"{self.server.public_url}/webhooks/{source}" if self.server.public_url else ""
+        entry = self.sources.get(source)
+        last = (entry.endpoint if entry is not None else None) or source
+        return f"{self.server.public_url}/webhooks/{last}" if self.server.public_url else ""

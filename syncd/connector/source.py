@@ -137,6 +137,22 @@ class WebhookSource(Protocol):
 
 
 @runtime_checkable
+class SharedEndpointSource(Protocol):
+    """A WebhookSource that can stand with others of its type behind one address (`endpoint:`): one callback URL per app, events
+    of many accounts in one body. `accounts`: those whose events it takes, as the vendor names them; its `parse` leaves out all
+    others, silently. `accounts_in`: how many events a request has by account, "" for those that name none; pure, raises
+    Malformed. `shares`: what must be equal in all sources of an address: how they verify, and how events name accounts."""
+
+    @property
+    def accounts(self) -> frozenset[str]: ...
+
+    @property
+    def shares(self) -> object: ...
+
+    def accounts_in(self, request: Request) -> Mapping[str, int]: ...
+
+
+@runtime_checkable
 class KeyFetchingSource(Protocol):
     """A webhook source whose verifier needs keys from the vendor (JWKS): called outside the request path when a
     verifier raised KeyUnavailable, and at start. What it returns is shown in `status`: a line for each key that

@@ -26,6 +26,7 @@ from syncd.intake.idle_watchers import IdleWatcher
 from syncd.intake.keys import KeyFetch
 from syncd.intake.polls import SPACING, Poll
 from syncd.intake.schedule import FETCH_EVERY, Schedule, Times
+from syncd.intake.shared_endpoints import grouped
 from syncd.intake.spaced_calls import SpacedCalls
 from syncd.intake.subscriptions import EVERY as LOOK_EVERY
 from syncd.intake.subscriptions import SubscriptionLook
@@ -167,7 +168,7 @@ class Intake:
         for name, entry in settings.sources.items():
             if name not in self._settings and name in sources:
                 self._add(name, entry, sources[name], settings.zone)
-        self.receiver.open(self._policy, self._endpoints)
+        self.receiver.open(self._policy, grouped(self._endpoints, self._settings))
 
     def _drop(self, name: str) -> None:
         for kind in ("poll", "fetch", "keys", "subscriptions"):
@@ -219,7 +220,7 @@ class Intake:
         """Builds a source's verifier again, of the secrets that are kept now."""
         if (endpoint := self._endpoints.get(source)) is not None:
             self._endpoints[source] = Endpoint.of(source, endpoint.source)
-            self.receiver.open(self._policy, self._endpoints)
+            self.receiver.open(self._policy, grouped(self._endpoints, self._settings))
 
     def _look_at_webhooks(self, stop: threading.Event) -> None:
         """Whether a command, or another machine, changed the webhooks of a source or what verifies them."""

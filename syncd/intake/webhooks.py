@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from syncd.connector import Reply, Request, Verifier, WebhookSource
+from syncd.connector import Reply, Request, SharedEndpointSource, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
 from syncd.intake.async_journal import AsyncJournal, WebhookJournal
@@ -34,6 +34,7 @@ from syncd.store.journal.entries import Committed, JournalEntry, StoreUnavailabl
 log = structlog.get_logger(__name__)
 
 POST = "POST"
+UNKNOWN_ACCOUNT = "unknown account"
 PROBES = frozenset({"GET", "HEAD", "OPTIONS"})
 SMALL_BODY = (
     128 * 1024
@@ -74,13 +75,28 @@ class SecretOffer:
 
 
 @dataclass(frozen=True)
+class Several:
+    """What a request brought for each of the sources that share its address: all must be committed before the 200."""
+
+    entries: Sequence[tuple[Endpoint, Any]]
+
+
+@dataclass(frozen=True)
 class Endpoint:
-    """The door of one webhook source. `verify` is built once, with the source."""
+    """The door of one webhook source, or of several that share an address: then `members` has the endpoint of each account, and
+    `owner` names the source that verifies for all."""
 
     name: str
     source: WebhookSource
     verify: Verifier
     seldom: LogThrottle = field(default_factory=LogThrottle, compare=False)
+    members: Mapping[str, Endpoint] = field(default_factory=dict, compare=False)
+    owner: str = ""
+
+    @property
+    def verified_by(self) -> str:
+        """The name of the source whose keys and secrets verify."""
+        return self.owner or self.name
 
     @classmethod
     def of(cls, name: str, source: WebhookSource) -> Endpoint:
@@ -89,8 +105,8 @@ class Endpoint:
 
 def evaluate(
     endpoint: Endpoint, request: Request, policy: Policy, now: datetime, max_body: int = MAX_BODY
-) -> WebhookResponse | JournalEntry | SecretOffer:
-    """What a request deserves: an answer at once, an entry that must be committed before the 200, or secrets that must be kept
+) -> WebhookResponse | JournalEntry | Several | SecretOffer:
+    """What a request deserves: an answer at once, entries that must be committed before the 200, or secrets that must be kept
     before the reply. No I/O. `max_body`: what a packed body may unpack to."""
     reply = _handshake(endpoint, request)
     if reply is not None:
@@ -104,6 +120,11 @@ def evaluate(
         request = verdict
     elif (refused := _refused(endpoint, request, now)) is not None:
         return refused
+    return _fan_out(endpoint, request, policy, now) if endpoint.members else _parsed(endpoint, request, policy, now)
+
+
+def _parsed(endpoint: Endpoint, request: Request, policy: Policy, now: datetime) -> WebhookResponse | JournalEntry:
+    """What an authentic request brings one source."""
     try:
         entry = admit(endpoint.source.parse(request), endpoint.name, Route.WEBHOOK, policy, now)
     except Malformed as error:
@@ -112,6 +133,32 @@ def evaluate(
         endpoint.seldom(log.error, "parser failed: a bug in syncd", source=endpoint.name, exc_info=True)
         return _quarantine(endpoint, request, f"{type(error).__name__}: {error}", now)
     return STORED if empty(entry) else entry
+
+
+def _fan_out(
+    endpoint: Endpoint, request: Request, policy: Policy, now: datetime
+) -> WebhookResponse | JournalEntry | Several:
+    """What an authentic request brings each source of a shared address. Events of an account that no source has are counted."""
+    assert isinstance(endpoint.source, SharedEndpointSource)
+    try:
+        found = endpoint.source.accounts_in(request)
+    except Malformed as error:
+        return _quarantine(endpoint, request, str(error), now)
+    except Exception as error:  # noqa: BLE001  an authentic body is kept, whatever its parser trips over
+        endpoint.seldom(log.error, "parser failed: a bug in syncd", source=endpoint.name, exc_info=True)
+        return _quarantine(endpoint, request, f"{type(error).__name__}: {error}", now)
+    unknown = {account: count for account, count in found.items() if account not in endpoint.members}
+    entries: list[tuple[Endpoint, JournalEntry]] = []
+    if unknown:
+        accounts = [account[:60] for account in sorted(unknown)[:5]]
+        endpoint.seldom(log.warning, "webhook of an unknown account", endpoint=endpoint.name, accounts=accounts)
+        off = {("", UNKNOWN_ACCOUNT): sum(unknown.values())}
+        entries.append((endpoint, JournalEntry(endpoint.name, received_at=now, off=off)))
+    for member in {id(own): own for account, own in endpoint.members.items() if account in found}.values():
+        verdict = _parsed(member, request, policy, now)
+        if isinstance(verdict, JournalEntry):
+            entries.append((member, verdict))
+    return Several(entries) if entries else STORED
 
 
 def _replied(reply: Reply) -> WebhookResponse:
@@ -164,8 +211,8 @@ def _handshake(endpoint: Endpoint, request: Request) -> Reply | None:
 
 def _quarantine(endpoint: Endpoint, request: Request, error: str, now: datetime) -> JournalEntry:
     endpoint.seldom(log.warning, "webhook in quarantine", source=endpoint.name, why=error)
-    kept = quarantined_request(request, endpoint.name, error, now)
-    return JournalEntry(endpoint.name, received_at=now, quarantined=(kept,))
+    kept = quarantined_request(request, endpoint.verified_by, error, now)
+    return JournalEntry(endpoint.verified_by, received_at=now, quarantined=(kept,))
 
 
 @dataclass(frozen=True)
@@ -209,6 +256,7 @@ class WebhookReceiver:
         self._threads = threads
         self._key_wanted = key_wanted
         self._keep_secrets = keep_secrets
+        self._committing: set[asyncio.Task[WebhookResponse]] = set()
         self._open = _Open(policy, {})
 
     def open(self, policy: Policy, endpoints: Mapping[str, Endpoint]) -> None:
@@ -244,8 +292,10 @@ class WebhookReceiver:
                 verdict = await loop.run_in_executor(self._threads, self._prepare, endpoint, request, policy)
             if isinstance(verdict, SecretOffer):
                 return await self._in_a_thread(endpoint, verdict)
+            if isinstance(verdict, Several):
+                return await self._commit_all(verdict)
             if verdict is NO_KEY:
-                self._key_wanted(endpoint.name)
+                self._key_wanted(endpoint.verified_by)
             return verdict if isinstance(verdict, WebhookResponse) else await self._commit(endpoint, verdict)
         finally:
             self.waiting -= 1
@@ -257,8 +307,14 @@ class WebhookReceiver:
         verdict = self._prepare(endpoint, request, self._open.policy)
         if isinstance(verdict, WebhookResponse):
             if verdict is NO_KEY:
-                self._key_wanted(endpoint.name)
+                self._key_wanted(endpoint.verified_by)
             answered(verdict)
+            return
+        if isinstance(verdict, Several):
+            committing = asyncio.get_running_loop().create_task(self._commit_all(verdict))
+            self._committing.add(committing)
+            committing.add_done_callback(self._committing.discard)
+            committing.add_done_callback(lambda done: answered(done.result()))
             return
         if isinstance(verdict, SecretOffer):
             self._in_a_thread(endpoint, verdict).add_done_callback(lambda kept: answered(kept.result()))
@@ -285,10 +341,13 @@ class WebhookReceiver:
         and what the body was parsed into does not wait for the commit."""
         now = request.received_at
         verdict = evaluate(endpoint, request, policy, now, self.max_body)
-        if not isinstance(verdict, JournalEntry):
-            return verdict
+        if isinstance(verdict, Several):
+            return Several([(own, self._prepared(own, entry, request, now)) for own, entry in verdict.entries])
+        return self._prepared(endpoint, verdict, request, now) if isinstance(verdict, JournalEntry) else verdict
+
+    def _prepared(self, endpoint: Endpoint, entry: JournalEntry, request: Request, now: datetime) -> Any:
         try:
-            return self._journal.prepare(verdict)
+            return self._journal.prepare(entry)
         except (ValueError, TypeError) as error:  # a signal that cannot be written down: the body is kept instead
             endpoint.seldom(log.error, "signal cannot be stored: a bug in syncd", source=endpoint.name, exc_info=True)
             return self._journal.prepare(_quarantine(endpoint, request, f"{type(error).__name__}: {error}", now))
@@ -299,7 +358,7 @@ class WebhookReceiver:
     def _keep(self, endpoint: Endpoint, offer: SecretOffer) -> WebhookResponse:
         """The reply to a handshake after its secrets are durable. Never raises."""
         try:
-            if self._keep_secrets(endpoint.name, offer.reply.remember):
+            if self._keep_secrets(endpoint.verified_by, offer.reply.remember):
                 log.info("the vendor's secret for its webhooks is kept", source=endpoint.name)
                 return _replied(offer.reply)
         except StoreUnavailable as error:
@@ -311,6 +370,11 @@ class WebhookReceiver:
         why = f"another secret is kept already; if the webhook was made anew: `syncd webhooks forget {endpoint.name}`"
         endpoint.seldom(log.warning, "webhook not authentic", source=endpoint.name, why=why)
         return NOT_AUTHENTIC
+
+    async def _commit_all(self, several: Several) -> WebhookResponse:
+        """One answer for all: the vendor sends the request again unless every part is durable; repeats are known."""
+        answers = await asyncio.gather(*(self._commit(endpoint, entry) for endpoint, entry in several.entries))
+        return next((answer for answer in answers if answer is not STORED), STORED)
 
     async def _commit(self, endpoint: Endpoint, entry: Any) -> WebhookResponse:
         try:

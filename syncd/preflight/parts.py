@@ -23,15 +23,15 @@ from syncd.store import Store
 from syncd.store.lanes import spend, spending
 
 
-def source(name: str, asked: Any, public_url: str) -> Iterator[CheckLine]:
-    """A source, and the way to its webhook."""
+def source(name: str, asked: Any, public_url: str, address: str = "") -> Iterator[CheckLine]:
+    """A source, and the way to its webhook at /webhooks/`address` (default: its name)."""
     looks = isinstance(asked, (OnlineCheck, KeyFetchingSource, WebhookSource))
     if not looks:
         yield CheckLine("source", name, Level.OK, "online", "this connector has nothing to check online")
     if isinstance(asked, OnlineCheck):
         yield from (CheckLine.of("source", name, finding) for finding in asked.check_online())
     if isinstance(asked, WebhookSource):
-        yield from (CheckLine.of("source", name, finding) for finding in reach(public_url, name))
+        yield from (CheckLine.of("source", name, finding) for finding in reach(public_url, address or name))
     if isinstance(asked, KeyFetchingSource):
         try:
             asked.fetch_keys(datetime.now(UTC))

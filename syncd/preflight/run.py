@@ -85,7 +85,10 @@ def check_online(loaded: Loaded, names: Sequence[str] = (), *, limit: float = LI
     assembly = assemble(loaded, store=store, only_sources=[name for name in settings.sources if name in wanted])
     public = settings.server.public_url or ""
     asked = [
-        *(_Part("source", name, partial(parts.source, name, one, public)) for name, one in assembly.sources.items()),
+        *(
+            _Part("source", name, partial(parts.source, name, one, public, settings.sources[name].endpoint or name))
+            for name, one in assembly.sources.items()
+        ),
         *(
             _Part("destination", name, partial(parts.destination, outlet, store))
             for name, outlet in assembly.outlets.items()

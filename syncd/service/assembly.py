@@ -25,6 +25,7 @@ from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.http.limits import SourceLimits
 from syncd.http.lockout import LoginBackoff
 from syncd.http.oauth import MemoryTokens, TokenStore
+from syncd.intake.shared_endpoints import sharing_faults
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
 from syncd.mapping.uses import abilities_of, names_of
@@ -93,6 +94,7 @@ def assemble(
         building.limits = SourceLimits(store.rates, store.allowances)
     chosen = settings.sources if only_sources is None else {name: settings.sources[name] for name in only_sources}
     sources = {name: building.source(entry) for name, entry in chosen.items()}
+    building.check_sharing(sources)
     outlets = {name: building.outlet(entry) for name, entry in settings.destinations.items()}
     if building.faults:
         raise ConfigError(building.faults)
@@ -134,6 +136,12 @@ class _Building:
         self.warnings: list[Fault] = []
         self.needed: list[Fault] = []
         self.notes: list[Fault] = []
+
+    def check_sharing(self, sources: Mapping[str, Any]) -> None:
+        """Notes what does not fit of sources that share an address."""
+        built = {name: source for name, source in sources.items() if source is not None}
+        for name, key, message, hint in sharing_faults(self.settings.sources, built):
+            self._fault(("sources", name, key) if key else ("sources", name), message, hint)
 
     def note_unable(self, role: registry.Role, entry: SourceSettings | DestinationSettings) -> None:
         """Notes what an entry cannot do with its settings, and why."""
@@ -314,8 +322,10 @@ def check_configuration(path: Path) -> CheckReport:
     building.database()
     for place, message, hint in loose_ends(settings):
         building._warn(place, message, hint)
+    sources = {name: building.source(entry) for name, entry in settings.sources.items()}
+    building.check_sharing(sources)
     for source in settings.sources.values():
-        building.signs_in(("sources", source.name), building.source(source))
+        building.signs_in(("sources", source.name), sources[source.name])
         building.note_unable("source", source)
     for destination in settings.destinations.values():
         outlet = building.outlet(destination)

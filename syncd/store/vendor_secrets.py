@@ -32,7 +32,10 @@ class VendorSecrets:
     """The secrets of one store."""
 
     def __init__(self, store: Database, cursors: Cursors, tokens: Callable[[], StoredTokens]) -> None:
-        self._store, self._cursors, self._tokens = store, cursors, tokens
+        """`tokens` is asked first when something is sealed or opened: only then a key is needed."""
+        self._store = store
+        self._cursors = cursors
+        self._tokens = tokens
 
     def recall(self, source: str, keys: Sequence[str]) -> dict[str, str]:
         """What a source remembers under these keys, secrets opened: for `Context.recall`."""

@@ -120,7 +120,8 @@ def _wants_object(places: Sequence[PathTarget]) -> bool:
     return bool(steps) and not any(isinstance(step, int) or step.isdigit() for step in steps)
 
 
-def _scope(request: Request, body: Any) -> dict[str, Any]:
+def scope_of(request: Request, body: Any) -> dict[str, Any]:
+    """What templates read of a request."""
     return {"body": body, "headers": request.headers, "query": dict(request.query)}
 
 
@@ -169,7 +170,7 @@ class FieldMap:
     def items(self, request: Request) -> list[Item]:
         """Raises Malformed for a body in which there is nothing to be found."""
         body, replaced = self._read(request)
-        scope = _scope(request, body.value)
+        scope = scope_of(request, body.value)
         if self._each is None:
             if not (isinstance(body.value, dict | list) and body.value) and not (self._asks_query and request.query):
                 raise Malformed(_nothing(body.value, self._form))
@@ -203,7 +204,7 @@ class FieldMap:
         assert self._each is not None
         if body.original is body.value and not (self._parses and _ESCAPES.search(request.body)):
             return items
-        spelled = self._each({**_scope(request, body.original), SPELLED: True})
+        spelled = self._each({**scope_of(request, body.original), SPELLED: True})
         return spelled if isinstance(spelled, list) and len(spelled) == len(items) else items
 
     def draft(self, item: Item) -> EventDraft:
@@ -237,7 +238,7 @@ class FieldMap:
                 return None
             one = self._request(request, place.put(item.scope["body"], [item.value]))
             left -= len(one.body)
-            if left < 0 or self._each(_scope(one, self._read(one)[0].value)) != [item.value]:
+            if left < 0 or self._each(scope_of(one, self._read(one)[0].value)) != [item.value]:
                 return None
             made.append(one)
         return made

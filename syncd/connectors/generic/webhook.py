@@ -7,7 +7,8 @@ one, a hash of the body (of the item, with `each:`). A retried POST is therefore
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Literal
@@ -29,8 +30,9 @@ from syncd.connector import (
 from syncd.connectors.generic.auth import Verify
 from syncd.connectors.generic.challenge import answer
 from syncd.connectors.generic.cloudevents import events_alone, events_of, read_binary, read_structured
-from syncd.connectors.generic.fields import FieldMap, Item, SignalMap
+from syncd.connectors.generic.fields import FieldMap, Item, SignalMap, Whole, scope_of
 from syncd.connectors.generic.making import EventDraft, Maker
+from syncd.connectors.generic.paths import Scope, as_text, compile_template
 from syncd.errors import Malformed
 from syncd.http.json_text import Parsed
 from syncd.items import each_item
@@ -38,6 +40,13 @@ from syncd.signals import Signal
 from syncd.signatures.jwks import JwksKeys
 
 log = logging.getLogger(__name__)
+
+
+class ShareMap(ConnectorSettings):
+    """Which events of a shared address are a source's."""
+
+    by: Whole = Field(description="what names an event's account: one whole {{ item.path }}, {{ body.path }} or header")
+    accounts: list[str] = Field(min_length=1, description="the accounts of this source, as the sender names them")
 
 
 class WebhookSettings(ConnectorSettings):
@@ -50,6 +59,9 @@ class WebhookSettings(ConnectorSettings):
     )
     signal: Annotated[SignalMap | None, Prompt(when={"format": ("json", "form")})] = Field(
         None, description="json and form: which part of the body becomes which field of the signal"
+    )
+    share: ShareMap | None = Field(
+        None, description="with `endpoint:`: which events of the shared address are this source's"
     )
     allowed_rate: int | None = Field(
         None, ge=1, description="requests per minute that CloudEvents senders are allowed; default: no limit"
@@ -71,6 +83,7 @@ class Webhook:
         self._settings = settings
         self._maker = Maker("webhook", settings.account or context.name, context)
         self._region = context.region
+        self._by = compile_template(settings.share.by) if settings.share else None
         form = settings.format == "form"
         self._fields = FieldMap(settings.signal, form, context.region) if settings.signal else None
         self._jwks = JwksKeys(settings.verify.jwks_url) if settings.verify.jwks_url else None
@@ -108,15 +121,46 @@ class Webhook:
         else:
             yield Finding(Level.OK, "verify", f"requests are verified: {scheme}")
 
+    # ---- several sources at one address
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        return frozenset(self._settings.share.accounts) if self._settings.share else frozenset()
+
+    @property
+    def shares(self) -> object:
+        settings = self._settings
+        each = settings.signal.each if settings.signal else None
+        return settings.verify, settings.format, each, settings.share.by if settings.share else ""
+
+    def accounts_in(self, request: Request) -> Mapping[str, int]:
+        if self._fields is not None:
+            return Counter(self._account(item.scope) for item in self._fields.items(request))
+        events = events_of(request)
+        if events is None:
+            return {self._account(scope_of(request, None)): 1}
+        return Counter(self._account(_event_scope(request, event)) for event in events)
+
+    def _account(self, scope: Scope) -> str:
+        return as_text(self._by(scope)).strip() if self._by is not None else ""
+
+    def _is_ours(self, scope: Scope) -> bool:
+        return self._by is None or self._account(scope) in self.accounts
+
+    # ---- parsing
+
     def parse(self, request: Request) -> Batch:
         return self._mapped(self._fields, request) if self._fields is not None else self._events(request)
 
     def _events(self, request: Request) -> Batch:
         events = events_of(request)
         if events is None:
-            return Batch([self._made(read_binary(request, self._region), request)])
+            ours = self._is_ours(scope_of(request, None))
+            return Batch([self._made(read_binary(request, self._region), request)] if ours else [])
 
         def make(event: Parsed, where: str) -> Batch:
+            if not self._is_ours(_event_scope(request, event)):
+                return Batch()
             try:
                 return Batch([self._made(read_structured(event, "the event", self._region), request)])
             except Malformed as error:
@@ -126,12 +170,18 @@ class Webhook:
 
     def _mapped(self, fields: FieldMap, request: Request) -> Batch:
         def make(item: Item, where: str) -> Batch:
+            if not self._is_ours(item.scope):
+                return Batch()
             return Batch([self._made(fields.draft(item), request)])
 
         return each_item(request, fields.items(request), make, alone=fields.alone, name="item")
 
     def _made(self, draft: EventDraft, request: Request) -> Signal:
         return self._maker.make(draft, request.received_at)
+
+
+def _event_scope(request: Request, event: Parsed) -> Scope:
+    return {**scope_of(request, event.value), "item": event.value}
 
 
 CONNECTOR = Connector(
