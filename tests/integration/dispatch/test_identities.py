@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from syncd.errors import StaleReference
 from syncd.identity.ties import tie
@@ -220,3 +221,26 @@ def test_that_a_record_has_a_number_does_not_make_its_next_owner_that_person(tmp
     rig.drain()
     assert targets(rig)[0] == contact
     assert targets(rig)[1] != contact
+
+
+def test_people_known_by_one_identity_cost_no_query_of_ties_and_strangers_one_a_round(tmp_path: Path) -> None:
+    rig = rig_of(tmp_path)
+    asked: list[str] = []
+    with rig.store.read() as connection:
+        engine = connection.engine
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+        if "identity_ties" in statement:
+            asked.append(statement)
+
+    everybody = [f"p{number}@example.com" for number in range(50)]
+    rig.arrive([signal(number, email=email) for number, email in enumerate(everybody)])
+    rig.drain()
+    assert len(rig.records("Lead")) == 50
+    assert [statement.split()[0] for statement in asked] == ["SELECT"]
+    asked.clear()
+    rig.arrive([signal(100 + number, email=email) for number, email in enumerate(everybody)])
+    rig.drain()
+    assert len(rig.records("Task")) == 100
+    assert asked == []
