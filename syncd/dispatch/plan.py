@@ -33,7 +33,7 @@ Takes = Callable[[str, str], Sequence[str]]
 
 SUPERSEDED = Reason("superseded")
 NOTHING_EMPTY = Reason("nothing_empty")
-NOTHING_CHANGES = "the values are there already, or gone already"
+NOTHING_CHANGES = Reason("nothing_changes")
 EMPTY: tuple[object, ...] = (None, "", [], {})
 """A field of a CRM without a value. False and 0 are values."""
 

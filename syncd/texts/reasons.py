@@ -25,6 +25,7 @@ SENTENCES: dict[str, str] = {
     "link_takes_another": "their record is a {object}, and {link} takes a {takes}",
     "nothing_to_write": "there is nothing to write into their record",
     "nothing_empty": "the fields it would fill are filled",
+    "nothing_changes": "the values are there already, or gone already",
     "other_value": "their record has another {field}",
     "no_value": "their record has no {field}",
     "superseded": "superseded by a later signal",

@@ -22,6 +22,7 @@ EXEMPT = {
     "the stored payload is neither a request nor a signal": "a row of our own table that only a fault of syncd can write",
     "the stored hint cannot be read": "a row of our own table that only a fault of syncd can write",
     "… answers for … people": "a connector that breaks its contract; the lane treats it as a lost answer",
+    "fetch_many has … answers to … hints": "a connector that breaks its contract; the hints are tried again",
     "… outcomes for … writes": "a connector that breaks its contract; the lane treats it as a lost answer",
     "module … has no attribute …": "Python's own word to a programmer",
     "a length beyond reason": "caught where a signed mail is opened, and noted on the mail as unreadable",
