@@ -123,7 +123,9 @@ def test_a_switchboard_collects_no_ties_without_end() -> None:
 identities = st.sampled_from([ANN, BOB, PHONE, "phone:+84900000000", FACE, "handle:fb:2", ZALO, "email:info@x.example"])
 some_ties = st.lists(
     st.builds(
-        lambda ends, operator, apart: tie(*ends, "operator" if operator or apart else "signal", "", 1, apart=apart),
+        lambda ends, operator, apart: tie(
+            ends[0], ends[1], "operator" if operator or apart else "signal", "", 1, apart=apart
+        ),
         st.lists(identities, min_size=2, max_size=2, unique=True),
         st.booleans(),
         st.booleans(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import insert
 
@@ -46,7 +47,7 @@ def filled(folder: UserFolder) -> None:
             connection.execute(insert(people), row)
 
 
-def shown(folder: UserFolder, who: str) -> dict[str, object]:
+def shown(folder: UserFolder, who: str) -> dict[str, Any]:
     return folder.syncd("--json", "people", "show", who).record
 
 
@@ -54,10 +55,10 @@ def test_a_person_is_shown_by_any_identity_and_by_name(folder: UserFolder) -> No
     filled(folder)
     for who in ("ann@example.com", "0912 345 678", "lee ann"):
         record = shown(folder, who)
-        assert {one["identity"]: one["signals"] for one in record["identities"]} == {ANN: 1, PHONE: 0}  # type: ignore[attr-defined]
-        (tied,) = record["ties"]  # type: ignore[misc]
+        assert {one["identity"]: one["signals"] for one in record["identities"]} == {ANN: 1, PHONE: 0}
+        (tied,) = record["ties"]
         assert (tied["via"], tied["verdict"]) == ("signal", "one person")
-        assert [(one["object"], one["id"]) for one in record["records"]] == [("Lead", "00Q7")]  # type: ignore[attr-defined]
+        assert [(one["object"], one["id"]) for one in record["records"]] == [("Lead", "00Q7")]
     table = folder.syncd("people", "show", "ann@example.com")
     assert "seen together" in table.out
     nobody = folder.syncd("people", "show", "bob@example.com")
