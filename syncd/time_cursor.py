@@ -47,9 +47,6 @@ class TimeCursor(msgspec.Struct, frozen=True):
     since: datetime
     seen: tuple[tuple[str, int] | str, ...] = ()
 
-    def knows(self, mark: ItemMark | None) -> bool:
-        return mark is not None and tuple(mark) in self.seen
-
     def fresh(self, items: Iterable[T], mark: Callable[[T], ItemMark | None]) -> list[T]:
         """The items that are at or after `since` and not seen, in their order; each once."""
         known, least = {one for one in self.seen if isinstance(one, tuple)}, unix_ms(self.since)

@@ -117,7 +117,7 @@ def test_the_size_is_bounded_and_the_newest_are_known(items: list[tuple[str, int
         time_cursor.MOST_SEEN = most
     assert len(cursor.seen) == min(5, len({tuple(one) for one in marks}))
     newest = sorted({one.ms for one in marks})[-1:]
-    assert not marks or any(cursor.knows(one) for one in marks if [one.ms] == newest)
+    assert not marks or any(tuple(one) in cursor.seen for one in marks if [one.ms] == newest)
 
 
 def test_an_item_without_a_time_comes_each_time() -> None:
