@@ -30,22 +30,22 @@ def test_from_an_org_without_our_fields_to_delivered_records(folder: UserFolder,
     ran = folder.syncd("check", "--online", "crm")
     assert ran.code == 1
     found = [line for line in ran.out.splitlines() if line.startswith("fault")]
-    assert len(found) == 5
+    assert len(found) == 6
     assert re.search(rf"mappings/{kind}\.yaml:\d+:5 people\.create\.key: {lead} has no field {key}", found[0])
-    assert re.search(rf"mappings/{kind}\.yaml:\d+:5 rules\[0\]\.key: {task} has no field {key}", found[1])
+    assert re.search(rf"mappings/{kind}\.yaml:\d+:5 rules\[0\]\.key: {task} has no field {key}", found[2])
     assert "(`syncd prepare crm` makes it)" in found[0]
 
     dry = folder.done("prepare", "crm", "--dry-run").out
-    assert dry.count("would make") == 2
-    assert len(faults(folder)) == 5, "a dry run makes nothing"
+    assert dry.count("would make") == 3
+    assert len(faults(folder)) == 6, "a dry run makes nothing"
     made = folder.done("prepare", "crm")
-    assert made.out.count("is made:") == 2
+    assert made.out.count("is made:") == 3
     assert "agree now" in made.err
     assert "nothing is missing" in folder.done("prepare", "crm").err
 
     ran = folder.syncd("check", "--online", "crm")
     assert (ran.code, "fault" in ran.out) == (0, False), ran.out
-    assert ran.out.count("rules[") == 6, "each rule says how it is written"
+    assert ran.out.count("rules[") == 7, "each rule says how it is written"
     daemon = Daemon(load_settings(folder.path / "config.yaml", SECRETS))
     daemon.start()
     try:
@@ -65,9 +65,9 @@ def test_who_may_not_set_up_is_told_the_clicks(folder: UserFolder, start: Start,
     ran = folder.syncd("prepare", "crm")
     assert ran.code == 1
     steps = [line for line in ran.out.splitlines() if line.startswith("by hand")]
-    assert len(steps) == 2
+    assert len(steps) == 3
     assert all("could not be made" in line and "By hand: Setup" in line for line in steps)
-    assert len([line for line in ran.out.splitlines() if line.startswith("fault")]) == 5, "what is left is said"
+    assert len([line for line in ran.out.splitlines() if line.startswith("fault")]) == 6, "what is left is said"
     assert folder.syncd("prepare", "crm", "--dry-run").code == 0
 
 
@@ -213,7 +213,7 @@ def test_rights_versions_and_quota_of_salesforce(folder: UserFolder, start: Star
 def test_without_composite_each_object_is_a_call(folder: UserFolder, start: Start) -> None:
     point(folder, "salesforce", start("salesforce"), more=", composite: false")
     found = said(folder, "crm")
-    assert found["crm cost"]["message"] == "asking all this cost 5 calls"
+    assert found["crm cost"]["message"] == "asking all this cost 6 calls"
     assert found["crm rules[0].key"]["level"] == "ok"
 
 
@@ -292,10 +292,11 @@ def test_json_is_one_object_a_line(folder: UserFolder, start: Start) -> None:
     assert {key for row in rows for key in row} == {
         *("role", "name", "level", "what", "message", "remedy", "file", "line", "column")
     }
-    assert [row["line"] for row in rows] == [28, 44, 60, 73, 86]
+    assert [row["line"] for row in rows] == [34, 58, 82, 98, 111, 124]
     steps = folder.done("--json", "prepare", "crm").lines
     assert [(row["object"], row["field"], row["state"]) for row in steps] == [
         ("Lead", "Syncd_Key__c", "done"),
+        ("Account", "Syncd_Key__c", "done"),
         ("Task", "Syncd_Key__c", "done"),
     ]
 
