@@ -147,8 +147,11 @@ class _Building:
         """Notes what an entry cannot do with its settings, and why."""
         if entry.connector is not None:
             path = (f"{role}s", entry.name)
+            reasons: dict[str, list[str]] = {}
             for ability, why in registry.unable(role, entry.type, entry.connector).items():
-                self.notes.append(self._placed(path, f"no {ability}: {why}", ""))
+                reasons.setdefault(why, []).append(ability)
+            for why, abilities in reasons.items():
+                self.notes.append(self._placed(path, f"no {', '.join(abilities)}: {why}", ""))
 
     def signs_in(self, path: tuple[str, ...], connector: Any) -> None:
         """Notes a connector that needs an interactive sign-in."""

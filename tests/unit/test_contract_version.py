@@ -81,8 +81,9 @@ def test_load_names_the_connector_it_refuses(monkeypatch: pytest.MonkeyPatch) ->
 def test_check_notes_what_the_settings_do_not_allow(configured: Path) -> None:
     report = check_configuration(configured)
     assert report.faults == ()
-    noted = {(note.key, note.message.partition(":")[0]) for note in report.notes}
-    assert {("sources.desk", "no poll"), ("sources.desk", "no backfill"), ("sources.phones", "no poll")} <= noted
+    noted = {note.key: note.message.partition(": ")[0] for note in report.notes}
+    assert noted["sources.phones"] == "no poll, fetch, backfill, subscribe, online check"
+    assert noted["sources.desk"] == "no poll, fetch, backfill, subscribe, online check, sign-in"
     assert not [note for note in report.notes if note.key == "sources.whole"]
 
 
