@@ -150,6 +150,14 @@ class KnowsLinks(Protocol):
 
 
 @runtime_checkable
+class KnowsRoles(Protocol):
+    """A destination that knows what a record of an object makes of a person: `role_of` is "lead" or "contact". Pure. Asked for
+    the records that syncd creates; without it they count as leads until the people are resolved again."""
+
+    def role_of(self, object: str) -> str: ...
+
+
+@runtime_checkable
 class LimitsLinks(Protocol):
     """A destination whose records cannot hold every combination of links. `held_together`: those of these links (field -> record)
     that a record of the object can have at once. Pure."""

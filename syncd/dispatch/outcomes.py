@@ -193,14 +193,16 @@ def decide_person(
     object: str,
     now: int,
     *,
+    role: str = "lead",
     again_at: int | None = None,
 ) -> PersonRow:
     """The next state of a person whose record was sent at `row.sent_at`. When in doubt they are resolved again, never
-    before the lost call has surely ended, unless the CRM itself keeps the key. `again_at` as in `decide`."""
+    before the lost call has surely ended, unless the CRM itself keeps the key. `role`: of whoever has such a record;
+    `again_at` as in `decide`."""
     put = msgspec.structs.replace
     match outcome:
         case Written():
-            return known_person(row, object, outcome.id, now)
+            return PersonRow(row.identity, object, outcome.id, role, checked_at=now, name=row.name)
         case Rejected() if outcome.existing:  # until it is read whether one of the records named is theirs
             return put(row, attempts=row.attempts + 1, checked_at=now + pacing.SECOND)
         case Transient() | Ambiguous() | StaleReference():
@@ -218,12 +220,6 @@ def decide_person(
             return put(row, checked_at=now)
         case _:
             return put(row, state="rejected", reason=describe(outcome), attempts=row.attempts + 1, checked_at=now)
-
-
-def known_person(row: PersonRow, object: str, crm_id: str, now: int) -> PersonRow:
-    """A person whose record we have made. The role follows from the object's name until they are resolved again."""
-    role = "contact" if object.lower().startswith("contact") else "lead"
-    return PersonRow(row.identity, object, crm_id, role, checked_at=now, name=row.name)
 
 
 NAMED = 5

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from syncd.capabilities import KnowsRoles
 from syncd.connector import Call, Link, Outcome, PersonMatch, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.calls import DestinationClient
@@ -131,6 +132,7 @@ class PersonCreator:
                     self._policy,
                     one.draft.object,
                     now,
+                    role=self._role_of(one.draft.object),
                     again_at=self._client.spared(write),
                 )
                 if need.row.state == "known":
@@ -153,6 +155,10 @@ class PersonCreator:
         }
         self._ledger.answered(rows, attempts, self._people(them), stale=stale - {""})
         return ()
+
+    def _role_of(self, object_: str) -> str:
+        crm = self._client.destination
+        return crm.role_of(object_) if isinstance(crm, KnowsRoles) else "lead"
 
     def _recognise(self) -> None:
         """Whom the CRM refused as a duplicate is the record it named, if that was read and agrees; else a dead letter. Raises

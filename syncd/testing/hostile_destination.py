@@ -142,6 +142,9 @@ class HostileDestination:
         self.per_call = per_call
         self._spent: list[float] = []
 
+    def role_of(self, object: str) -> str:
+        return "contact" if object == "Contact" else "lead"
+
     def keying(self, object: str, key_field: str) -> Idempotency:
         return self.crm.keying(object)
 
@@ -177,7 +180,7 @@ class HostileDestination:
         found = PersonMatch(
             object=object,
             id=crm_id,
-            role="contact" if object == "Contact" else "lead",
+            role=self.role_of(object),
             account=Link("Account", str(record["AccountId"])) if record.get("AccountId") else None,
             open_deal=bool(record.get("deal")) if deals else None,
             deal=Link("Opportunity", str(record["deal"])) if deals and record.get("deal") else None,

@@ -181,6 +181,10 @@ class QueriedCrm(DestinationDefaults, ABC):
     def _has_id(self, row: Row) -> bool:
         return bool(row.get(self.people.id_field))
 
+    def role_of(self, object: str) -> str:
+        """An object of the account's own that is looked up as a person is a contact."""
+        return self.people.known(object).role
+
     def link_takes(self, object: str, field: str) -> tuple[str, ...]:
         """Of the standard fields that people are linked by."""
         return self.links.get(field, ())

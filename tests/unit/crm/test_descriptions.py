@@ -175,6 +175,11 @@ def test_zoho_fields(net: Any) -> None:
     assert (task["Syncd_Key"].unique, task["Syncd_Key"].key) == (True, False), "tasks cannot be upserted"
 
 
+def test_the_roles_of_the_standard_objects() -> None:
+    assert [salesforce().role_of(name) for name in ("Lead", "Contact")] == ["lead", "contact"]
+    assert [zoho().role_of(name) for name in ("Leads", "Contacts")] == ["lead", "contact"]
+
+
 ZOHO_NEED = MissingField(object="Leads", field="Syncd_Key", key=True, length=64)
 
 
