@@ -190,9 +190,11 @@ def call_signal(
 
 def _title(outcome: CallOutcome, who: str, to: str) -> dict[str, Any]:
     """The title; `who` is "" for a withheld or unknown number."""
-    code, names = f"{outcome.signal_type}{'' if who else '.withheld'}", {"who": who} if who else {}
-    missed_at = {"to": to} if to and outcome is CallOutcome.MISSED else {}
-    return titled(f"{code}.to" if missed_at else code, **names, **missed_at)
+    parts: dict[str, Any] = {"who": who} if who else {}
+    code = outcome.signal_type if who else f"{outcome.signal_type}.withheld"
+    if outcome is CallOutcome.MISSED and to:
+        code, parts = f"{code}.to", {**parts, "to": to}
+    return titled(code, **parts)
 
 
 def withheld(number: str) -> bool:
