@@ -24,7 +24,6 @@ EXEMPT = {
     "… answers for … people": "a connector that breaks its contract; the lane treats it as a lost answer",
     "fetch_many has … answers to … hints": "a connector that breaks its contract; the hints are tried again",
     "… outcomes for … writes": "a connector that breaks its contract; the lane treats it as a lost answer",
-    "fetch_many has … answers to … hints": "a connector that breaks its contract; each hint is fetched again",
     "module … has no attribute …": "Python's own word to a programmer",
     "a length beyond reason": "caught where a signed mail is opened, and noted on the mail as unreadable",
     "not text": "caught a line further down, and told as a bad token",
