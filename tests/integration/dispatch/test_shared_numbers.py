@@ -95,7 +95,8 @@ def test_a_caller_whom_several_records_may_be_is_held_and_the_records_are_named(
     rig.step()
     assert rig.states() == {"held": 1}
     (row,) = rig.writes
-    assert f"Contact {ids[0]} (Ann), Contact {ids[1]} (Ben)" in row["reason"]
+    links = [f"https://crm.example/Contact/{id_}" for id_ in ids]
+    assert f"Contact {ids[0]} (Ann) {links[0]}, Contact {ids[1]} (Ben) {links[1]}" in row["reason"]
     assert rig.people[f"phone:{OFFICE}"]["state"] == "conflict"
     assert rig.records("Lead") == []
     rig.crm.records["Contact"][ids[1]]["Phone"] = ""
