@@ -91,7 +91,7 @@ def _given(value: SecretStr | str | None) -> bool:
     return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
-class SalesforceOrg(ConnectorSettings):
+class SalesforceAccount(ConnectorSettings):
     """The keys by which a connector of an org signs in."""
 
     login_url: Annotated[
@@ -169,7 +169,7 @@ def token_failure(response: Response, now: datetime) -> Failure:
     return refusal(TOKENS, TOKENS.said(response), response.status, write=False, wait=wait, now=now)
 
 
-def grant_of(settings: SalesforceOrg, name: str) -> str:
+def grant_of(settings: SalesforceAccount, name: str) -> str:
     """The same for every connector that signs in to the same org in the same way as the same user; an interactive sign-in
     for belongs to the configured `name` alone."""
     auth = settings.auth
@@ -179,7 +179,7 @@ def grant_of(settings: SalesforceOrg, name: str) -> str:
     return grant_id("salesforce", settings.login_url, auth.flow, auth.client_id, auth.username, refresh)
 
 
-def sign_in_of(settings: SalesforceOrg, name: str) -> SignIn:
+def sign_in_of(settings: SalesforceAccount, name: str) -> SignIn:
     """The interactive sign-in. Raises UsageError for a flow without one."""
     auth = settings.auth
     if not settings.signed_in:
@@ -203,7 +203,7 @@ def sign_in_of(settings: SalesforceOrg, name: str) -> SignIn:
     )
 
 
-def minter(settings: SalesforceOrg, context: Context, http: HttpClient) -> Mint:
+def minter(settings: SalesforceAccount, context: Context, http: HttpClient) -> Mint:
     """Asks Salesforce for a token through `http` (a client of login_url). The Mint raises Misconfigured, RateLimited
     (3,600 logins an hour and user) or Transient; never Ambiguous, since a token too many does no harm."""
     name, clock = context.name, context.clock
@@ -228,7 +228,7 @@ def minter(settings: SalesforceOrg, context: Context, http: HttpClient) -> Mint:
     return mint
 
 
-def _form(settings: SalesforceOrg, held: Token | None, now: datetime) -> dict[str, str]:
+def _form(settings: SalesforceAccount, held: Token | None, now: datetime) -> dict[str, str]:
     auth = settings.auth
     if auth.flow == "jwt_bearer":
         return {"grant_type": JWT_GRANT, "assertion": _assertion(settings, now)}
@@ -241,7 +241,7 @@ def _form(settings: SalesforceOrg, held: Token | None, now: datetime) -> dict[st
     return form
 
 
-def _assertion(settings: SalesforceOrg, now: datetime) -> str:
+def _assertion(settings: SalesforceAccount, now: datetime) -> str:
     import jwt  # loads cryptography: only where JWT is used
 
     auth = settings.auth

@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from syncd.connectors.accounts.salesforce import SalesforceOrg
+from syncd.connectors.accounts.salesforce import SalesforceAccount
 
 OLDEST = (52, 0)
 """The duplicate-rule header needs v52, collections upsert v46."""
 
 
-class SalesforceSettings(SalesforceOrg):
+class SalesforceSettings(SalesforceAccount):
     """A Salesforce org that records are written to."""
 
     api_version: Annotated[str, Field(description="REST API version, v52.0 or later")] = "v62.0"
