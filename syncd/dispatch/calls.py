@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -94,7 +93,7 @@ class DestinationClient:
         if left.left < needed:
             until = max(left.until, now + pacing.SECOND)
             self.pace = pacing.pause(self.pace, until, left.reason, short_of=needed)
-            log.warning("destination paused", destination=self.name, reason=left.reason, until=_shown(until))
+            log.warning("destination paused", destination=self.name, reason=left.reason, until=pacing.shown(until))
             raise Paused
         self.before_call()
 
@@ -160,7 +159,7 @@ class DestinationClient:
         before = self.pace
         self.pace = rules.next_pace(self.pace, failure, self.clock(), self._random)
         if failure is not None and self.pace.paused_until > before.paused_until:
-            until = _shown(self.pace.paused_until)
+            until = pacing.shown(self.pace.paused_until)
             log.warning("destination paused", destination=self.name, reason=self.pace.reason, until=until)
 
     def hold(self, rule: str, failure: Failure) -> None:
@@ -392,10 +391,6 @@ class DestinationClient:
         judged = judge_sent(self.endpoints, writes, outcomes, self.clock())
         self._spared = judged.spared
         return judged.blamed
-
-
-def _shown(at: int) -> str:
-    return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _marks(call: Call) -> set[str]:

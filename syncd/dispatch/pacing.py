@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -253,3 +253,8 @@ def _frees(rows: list[tuple[int, float]], now: int) -> int:
 def hour_of(now: int) -> int:
     """The start of the hour that a time lies in: the key of a row of `spending`."""
     return now - now % HOUR
+
+
+def shown(at: int) -> str:
+    """A moment (UTC milliseconds) as logs show it."""
+    return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
