@@ -127,6 +127,21 @@ class KeepsLists(Protocol):
     def items(self, value: Any) -> list[Any]: ...
 
 
+# ----------------------------------------------------------------------------------------------------------- owners
+
+
+@runtime_checkable
+class Assigns(Protocol):
+    """A destination whose records have owners. `owner_field`: the field that takes them, of every object. `owner`: a user's id as
+    that field takes it; pure. `users`: id -> whether active, of those that are users (a queue is absent)."""
+
+    owner_field: str
+
+    def owner(self, user: Any) -> Any: ...
+
+    def users(self, ids: Sequence[str]) -> Mapping[str, bool]: ...
+
+
 # ---------------------------------------------------------------------------------------------------- notifications
 
 

@@ -33,6 +33,7 @@ ABILITIES: tuple[tuple[str, Ability, str, type[Any]], ...] = (
     ("destination", Ability.PREPARE, "`syncd prepare`: makes the fields that are missing", can.Preparable),
     ("destination", Ability.READ_FIELDS, "`fill:` and `only_if:` of a mapping", can.ReadsFields),
     ("destination", Ability.LISTS, "`add:` and `remove:` of a mapping", can.KeepsLists),
+    ("destination", Ability.OWNERS, "`assign:` and `owner:` of a mapping", can.Assigns),
     ("destination", Ability.NOTIFY, "`notify:` of a mapping: the CRM's own notifications", can.Notifies),
 )
 """(role or "" for both, name, what for, protocol)."""

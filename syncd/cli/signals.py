@@ -10,7 +10,7 @@ import typer
 
 from syncd.cli import filters
 from syncd.cli.filters import Chosen, one_signal
-from syncd.cli.session import session
+from syncd.cli.session import Session, session
 
 if TYPE_CHECKING:
     from syncd.signals import Person, Signal
@@ -129,7 +129,7 @@ def explain(
         known = queries.explain(store, str(signal.id))
         answer = answers_to(store, [signal]).get(signal.id)
     assert known is not None
-    writes = [write | {"url": _url(here, write)} for write in _timed(known.writes)]
+    writes = [_told(here, write) for write in _timed(known.writes)]
     deliveries = [
         {name: part[name] for name in ("destination", "state", "reason", "code", "parameters")}
         for part in _timed([*known.deliveries, *known.settled])
@@ -147,6 +147,14 @@ def explain(
         return
     _show_signal(here.out, signal, answer)
     _show(here.out, known, deliveries, writes)
+
+
+def _told(here: Session, write: dict[str, Any]) -> dict[str, Any]:
+    """A write with where to look at its record, and what was decided for it."""
+    from syncd.dispatch.decided import shown
+
+    chosen = str(write.pop("chosen"))
+    return write | {"url": _url(here, write), "decided": shown(chosen)}
 
 
 def _brief(answer: Signal) -> dict[str, Any]:
@@ -177,6 +185,8 @@ def _show(out: Any, known: Explained, deliveries: list[dict[str, Any]], writes: 
         )
     if writes:
         columns = ["destination", "rule", "object", "state", "crm_id", "url", "attempts", "reason", "due_at"]
+        if any(write["decided"] for write in writes):
+            columns.append("decided")
         out.rows(writes, columns, title="\nwrites")
     if known.attempts:
         columns = ["at", "destination", "rule", "outcome", "code", "message"]

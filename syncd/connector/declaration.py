@@ -51,6 +51,7 @@ class Ability(StrEnum):
     PREPARE = "prepare"
     READ_FIELDS = "read fields"
     LISTS = "lists"
+    OWNERS = "owners"
     NOTIFY = "notify"
 
 

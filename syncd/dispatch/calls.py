@@ -22,6 +22,7 @@ from syncd.connector import Call, DealPick, Destination, Link, Outcome, PersonMa
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing
 from syncd.dispatch.endpoints import Endpoints
+from syncd.dispatch.known_users import KnownUsers
 from syncd.dispatch.pacing import Pace
 from syncd.dispatch.sent_writes import judge_sent, speaks_of_row
 from syncd.dispatch.spending import Spending
@@ -64,6 +65,7 @@ class DestinationClient:
         self.pace = pace
         self.made = 0
         self.endpoints = Endpoints()
+        self.known_users = KnownUsers()
         self.clock = clock
         self._store = store
         self._spending = Spending(name, store, quota)
@@ -199,9 +201,7 @@ class DestinationClient:
         ask = self.destination
         if not isinstance(ask, Recognises):
             return [None] * len(people)
-        self.check(1.0)
-        answer = self._ask("recognise", len(people), lambda: ask.recognise(people, among))
-        self._look_up_paid(answer)
+        answer = self.question("recognise", len(people), lambda: ask.recognise(people, among))
         return [answer] * len(people) if isinstance(answer, Failure) else answer
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str] | Failure:
@@ -240,6 +240,13 @@ class DestinationClient:
             text = "fill: and only_if: cannot be used here: its connector cannot read fields"
             return Misconfigured(text, scope=Scope.RULE)
         return self.look_up("values", ids, lambda: reader.values(object, ids, fields))
+
+    def question(self, operation: str, items: int, ask: Callable[[], T]) -> T | Failure:
+        """Asks the CRM something beside the look-ups above. Raises Paused."""
+        self.check(1.0)
+        answer = self._ask(operation, items, ask)
+        self._look_up_paid(answer)
+        return answer
 
     def look_up_again_at(self) -> int | None:
         """After a look-up that failed as Transient or Ambiguous: when its items may be asked for again without having used a

@@ -12,6 +12,7 @@ import msgspec
 
 from syncd.connector import Link, PersonQuery, Write
 from syncd.dispatch import joining
+from syncd.dispatch.decided import Decided
 from syncd.dispatch.endpoints import Endpoints
 from syncd.dispatch.joining import MatchKeys
 from syncd.dispatch.people import PersonLookup, creates, person_query, tied_query
@@ -25,8 +26,8 @@ from syncd.store.queue import Taken
 @dataclass(slots=True)
 class NewPerson:
     """A stranger to create, under one or several identities; `brought`: the delivery that brought them. `wanted`: how the CRM's
-    own record of them would be recognised. `owner`: who takes this turn, as JSON; `turn`: it is not written down yet.
-    `account`: the company that they are linked to, which is known as `company`."""
+    own record of them would be recognised. `owner`: who takes this turn, as JSON; `turns`: taken and not written down yet;
+    `chosen`: why it is them. `account`: the company that they are linked to, which is known as `company`."""
 
     leader: str
     needs: list[PersonLookup]
@@ -35,7 +36,8 @@ class NewPerson:
     write: Write
     wanted: PersonQuery
     owner: str = ""
-    turn: bool = False
+    turns: int = 0
+    chosen: Decided | None = None
     account: Link | None = None
     company: str = ""
 

@@ -14,7 +14,9 @@ import msgspec
 from syncd.capabilities import KnowsRoles
 from syncd.connector import Call, Link, Outcome, PersonMatch, Write
 from syncd.dispatch import outcomes as rules
+from syncd.dispatch import owners
 from syncd.dispatch.calls import DestinationClient
+from syncd.dispatch.decided import with_decided
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.new_people import NewPerson
 from syncd.dispatch.pacing import HOUR
@@ -52,6 +54,7 @@ class PersonCreator:
         self._ledger = ledger
         self._store = store
         self._rule = rule
+        self._owners = owners.Owners(store, client, ledger)
         self._by_key: dict[str, NewPerson] = {}
         self._duplicates: list[tuple[NewPerson, Rejected]] = []
 
@@ -69,19 +72,22 @@ class PersonCreator:
 
     def _give_turns(self, them: Sequence[NewPerson]) -> None:
         """Whoever is created again keeps their owner; the others get the next ones, written down as they leave."""
-        in_turn = [one for one in them if one.draft.owners]
-        if not in_turn:
+        asking = [(one, one.draft.owner) for one in them if one.draft.owner is not None]
+        if not asking:
             return
+        active, crm = self._owners.active([choice for _, choice in asking]), self._client.destination
         with self._store.read() as connection:
             taken = turns_taken(connection, self._client.name, self._rule)
-        for one in in_turn:
-            owners = list(one.draft.owners)
+        for one, choice in asking:
             kept = next((need.row.owner for need in one.needs if need.row is not None and need.row.owner), "")
             owner = msgspec.json.decode(kept) if kept else None
-            if owner not in owners:
-                owner, one.turn, taken = owners[taken % len(owners)], True, taken + 1
+            if owner is None or owner not in (*choice.users, choice.fallback):
+                one.chosen, one.turns = owners.choose(choice, taken, active)
+                owner, taken = one.chosen.owner, taken + one.turns
+            if owner is None:
+                continue
             one.owner = msgspec.json.encode(owner).decode()
-            on_create = {**one.write.on_create, one.draft.owner_field: owner}
+            on_create = {**one.write.on_create, owners.owner_field(choice, crm): owners.as_value(owner, crm)}
             one.write = msgspec.structs.replace(one.write, on_create=on_create)
 
     def _refuse(self, one: NewPerson) -> None:
@@ -112,9 +118,9 @@ class PersonCreator:
                     owner=one.owner,
                 )
             rows.append((one.brought, msgspec.structs.replace(self._row(one, now), state="sending", sent_at=now)))
-        self._ledger.leaving(rows, self._people(them), turns=(self._rule, sum(one.turn for one in them)))
+        self._ledger.leaving(rows, self._people(them), turns=(self._rule, sum(one.turns for one in them)))
         for one in them:
-            one.turn = False
+            one.turns = 0
 
     def _after(self, call: Call, outcomes: list[Outcome]) -> Sequence[Sequence[Write]]:
         crashpoints.point("after_send")
@@ -189,6 +195,8 @@ class PersonCreator:
         kind = self._keying(one.draft).kind.value
         if row is None or row.key != one.write.key:
             row = WriteRow(self._rule, one.write.key, one.draft.object, kind, due_at=now)
+        if one.chosen is not None:
+            row = with_decided(row, one.chosen)
         return row
 
     def _people(self, them: Sequence[NewPerson]) -> list[PersonRow]:

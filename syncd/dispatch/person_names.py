@@ -63,7 +63,7 @@ def named_draft(mapping: CompiledMapping, signal: Signal) -> Draft | None:
         key_field="",
         fields=names,
         on_create={},
-        owners=(),
+        owner=None,
         verb=UPDATE,
         fill=fill,
         only_if=stands,

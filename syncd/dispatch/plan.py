@@ -231,7 +231,7 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
         key = write_key(about, draft.rule)
     return Write(
         key=key,
-        object=draft.object,
+        object=draft.object or (own.object if own else ""),
         key_field=draft.key_field,
         fields=draft.fields,
         on_create=draft.on_create,

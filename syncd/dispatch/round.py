@@ -21,6 +21,7 @@ from syncd.dispatch.companies import Companies, wanted
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.new_people import creatable, new_people
 from syncd.dispatch.outcomes import RetryPolicy
+from syncd.dispatch.owners import Owners
 from syncd.dispatch.people import PersonLookup, creates, look_up
 from syncd.dispatch.person_creation import PersonCreator, settle_creation
 from syncd.dispatch.plan import PEOPLE_CREATE, Work
@@ -313,6 +314,7 @@ class Round:
     def _send(self) -> None:
         """Wave after wave: a record that another rule's record is linked to goes before it."""
         sender = Sender(self._route.policy, self._store, self._client, self.ledger)
+        owners = Owners(self._store, self._client, self.ledger)
         read_first = ReadFirst(self._route.policy, self._client, self.ledger, self._known_since)
         waiting = self._works
         while waiting:
@@ -323,7 +325,7 @@ class Round:
             if not ready:
                 self._wait_for_rules(later)
                 return
-            sender.send(read_first.read(sender.admitted(ready)))
+            sender.send(owners.given(read_first.read(sender.admitted(ready))))
             waiting = later
 
     def _known_since(self, work: Work) -> int:
@@ -352,8 +354,9 @@ class Round:
         elif isinstance(made, str):
             self._put(work, plan.skip(work.row, made))
         else:
-            if work.row.key != made.key:
-                work.row = work.taken.writes[work.draft.rule] = msgspec.structs.replace(work.row, key=made.key)
+            if (work.row.key, work.row.object) != (made.key, made.object):
+                row = msgspec.structs.replace(work.row, key=made.key, object=made.object)
+                work.row = work.taken.writes[work.draft.rule] = row
             if isinstance(crm, LimitsLinks):
                 made = msgspec.structs.replace(made, links=dict(crm.held_together(made.object, made.links)))
             ready.append((work, made))

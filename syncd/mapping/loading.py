@@ -23,11 +23,12 @@ from syncd.connector import DealPick, Lookup, MatchField
 from syncd.errors import ConfigError, Fault, UsageError
 from syncd.mapping.accounts import ACCOUNTS_CREATE, MappedCompanies, compiled_accounts
 from syncd.mapping.companies import company_from
-from syncd.mapping.compiler import FieldMaker, as_condition, compile_groups, compile_value, explain
+from syncd.mapping.compiler import FieldMaker, Tree, as_condition, compile_groups, compile_value, explain
 from syncd.mapping.expressions import Sandbox
 from syncd.mapping.filters import make_filters
 from syncd.mapping.language import PEOPLE_CREATE, read_mapping
 from syncd.mapping.model import About, Draft, FieldFault, OnConflict, Skipped, Stranger, StrangerPolicy
+from syncd.mapping.owners import OwnerPart
 from syncd.mapping.parts import Group, MappingParts, RulePart
 from syncd.mapping.values import clean, to_text
 from syncd.mapping.verbs import UPSERT
@@ -64,7 +65,7 @@ class Rule:
                     return Skipped(part.id, Reason("when"))
             except Exception as error:  # noqa: BLE001 - a condition that fails is a dead letter that says so
                 unsure = FieldFault("when", explain(error))
-        made, faults = self.make(signal, person)
+        (*made, owner), faults = self.make(signal, person)
         if unsure:
             faults.insert(0, unsure)
         groups = dict(zip(self.groups, made, strict=True))
@@ -87,6 +88,7 @@ class Rule:
             remove=groups.get("remove", {}),
             takes=part.takes,
             finds_company=self.finds_company,
+            owner=part.owner.choice(owner) if part.owner is not None else None,
         )
 
 
@@ -161,10 +163,7 @@ class Mapping:
         if create is None or self.newcomer is None:
             raise ValueError(f"the mapping {self.name} has no people.create")
         signal = self._spoken(signal)
-        (fields, on_create), faults = self.newcomer(signal, signal.person)
-        owners = create.owners
-        if len(owners) == 1:
-            on_create[create.owner_field], owners = owners[0], ()
+        (fields, on_create, owner), faults = self.newcomer(signal, signal.person)
         return Draft(
             rule=PEOPLE_CREATE,
             object=create.object,
@@ -175,8 +174,7 @@ class Mapping:
             verb=UPSERT,
             links=create.link,
             faults=tuple(faults),
-            owner_field=create.owner_field if owners else "",
-            owners=owners,
+            owner=create.owner.choice(owner) if create.owner is not None else None,
         )
 
     def drafts(self, signal: Signal, *, live: bool) -> Sequence[Draft | Skipped]:
@@ -254,7 +252,9 @@ def _compiled(
         for match in parts.match or ()
     )
     create = parts.create
-    newcomer = compile_groups([create.fields, create.on_create], sandbox) if create else None
+    newcomer = (
+        compile_groups([create.fields, create.on_create, _owner_group(create.owner)], sandbox) if create else None
+    )
     accounts = compiled_accounts(parts.accounts, sandbox, matches) if parts.accounts else None
     return Mapping(name, fingerprint, parts, document, rules, terms, newcomer, region, accounts)
 
@@ -262,8 +262,12 @@ def _compiled(
 def _rule(part: RulePart, sandbox: Sandbox, finds_company: bool) -> Rule:
     when = None if part.when is None else compile_value(part.when, sandbox)
     groups = part.verb.groups(part)
-    make = compile_groups(list(groups.values()), sandbox)
+    make = compile_groups([*groups.values(), _owner_group(part.owner)], sandbox)
     return Rule(part, tuple(groups), make, when, _pattern(part.signals), finds_company)
+
+
+def _owner_group(owner: OwnerPart | None) -> dict[str, Tree]:
+    return owner.group if owner is not None else {}
 
 
 def _fingerprint(document: Document, timezone: tzinfo, region: str | None) -> str:

@@ -76,10 +76,20 @@ class Targets:
         return cls(person, person.account, person.deal) if person else cls()
 
 
+@dataclass(frozen=True, slots=True)
+class OwnerChoice:
+    """Who may become the owner of a record: `users` take turns, `fallback` is for when none of them is active (None: no owner is
+    set). `field`: the field that takes them, "" for the destination's own."""
+
+    users: tuple[Any, ...]
+    fallback: Any = None
+    field: str = ""
+
+
 class Verb(Protocol):
     """What a draft's rule does, as far as dispatch and preview ask. `word`: its key in the YAML. `own_record`: it writes a
     record that the CRM has already, that of the person, company or deal itself, by its id. `notification`: it writes no record,
-    but sends the CRM's own notification."""
+    but sends the CRM's own notification. `any_object`: the record may be of any object."""
 
     @property
     def word(self) -> str: ...
@@ -89,6 +99,9 @@ class Verb(Protocol):
 
     @property
     def notification(self) -> bool: ...
+
+    @property
+    def any_object(self) -> bool: ...
 
     def idempotency(self) -> Idempotency | None:
         """What its writes are whatever the destination says; None: as the destination says."""
@@ -108,9 +121,9 @@ class Draft:
     """One record, before the CRM is asked anything. `links`: field -> what it points at ("person", "account", or another
     rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person. `verb`: what
     the rule does; `fill`: what goes only into fields that are empty there; `only_if`: what must stand there already, for any
-    of it to be written; `add`, `remove`: values of fields that have several. `owners`: who take turns in `owner_field` of a new
-    person. `takes`: of links that only some people can be put into.
-    `finds_company`: a company is found also where the person has none (`accounts:`)."""
+    of it to be written; `add`, `remove`: values of fields that have several. `owner`: who gets a new record, or the one that is
+    written. `takes`: of links that only some people can be put into. `finds_company`: a company is found also where the person
+    has none (`accounts:`)."""
 
     rule: str
     object: str
@@ -127,8 +140,7 @@ class Draft:
     only_if: dict[str, Any] = field(default_factory=dict)
     add: dict[str, Any] = field(default_factory=dict)
     remove: dict[str, Any] = field(default_factory=dict)
-    owner_field: str = ""
-    owners: tuple[Any, ...] = ()
+    owner: OwnerChoice | None = None
     takes: dict[str, LinkTakes] = field(default_factory=dict)
     finds_company: bool = False
 
@@ -158,7 +170,7 @@ class Draft:
     def overwrites(self) -> bool:
         """Whether it writes over what is there, so that an older one may not follow a newer one. Filling what is empty, adding
         to a list and removing from it do not."""
-        return not self.own_record or bool(self.fields or self.clear)
+        return not self.own_record or bool(self.fields or self.clear or self.owner)
 
     @property
     def sent(self) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from syncd.capabilities import Assigns
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import DealPick, Idempotency, Link
 from syncd.mapping.compiler import Tree
 from syncd.mapping.mapped_records import MappedRecord
 from syncd.mapping.model import About, Draft, LinkTakes, OnConflict, StrangerPolicy, Targets
+from syncd.mapping.owners import OwnerPart
 from syncd.mapping.reader import MappingReader
 from syncd.texts.titles import ENGLISH
 
@@ -32,15 +34,13 @@ class MatchPart:
 
 @dataclass(frozen=True)
 class CreatePart:
-    """`people.create` or `accounts.create`. `link`: fields that take the new person's company.
-    `owners`: the field that takes them and whom it goes round; on_create besides."""
+    """`people.create` or `accounts.create`. `link`: fields that take the new person's company. `owner`: whose it becomes."""
 
     object: str
     key: str
     fields: dict[str, Tree]
     on_create: dict[str, Tree]
-    owner_field: str = ""
-    owners: tuple[Any, ...] = ()
+    owner: OwnerPart | None = None
     link: dict[str, str] = field(default_factory=dict)
 
 
@@ -90,7 +90,13 @@ class RulePart:
     only_if: dict[str, Tree] = field(default_factory=dict)
     add: dict[str, Tree] = field(default_factory=dict)
     remove: dict[str, Tree] = field(default_factory=dict)
+    owner: OwnerPart | None = None
     takes: dict[str, LinkTakes] = field(default_factory=dict)
+
+
+def owner_fields(rule: RulePart) -> list[str]:
+    """The field that the rule's owner goes into, where the rule names it."""
+    return [rule.owner.field] if rule.owner is not None and rule.owner.field else []
 
 
 Group = Literal["fields", "on_create", "fill", "only_if", "add", "remove"]
@@ -108,6 +114,8 @@ class RuleVerb(ABC):
     """It writes a record that is in the CRM already, the person's own, known by its id."""
     live_only: ClassVar[bool] = False
     """Whether past signals are left out unless the rule says otherwise: it calls users to action."""
+    any_object: ClassVar[bool] = False
+    """The record it writes may be of any object."""
     notification: ClassVar[bool] = False
     """It sends the CRM's own notification instead of writing a record."""
     implied_links: ClassVar[Mapping[str, str]] = {}
@@ -146,7 +154,9 @@ class RuleVerb(ABC):
 
     def abilities(self, rule: RulePart) -> Iterator[RuleNeed]:
         """What it needs of its destination's connector beyond writing records."""
-        return iter(())
+        if rule.owner is not None and not rule.owner.field:
+            cannot = "does not say into which field an owner goes; add field: to the owner"
+            yield RuleNeed((*rule.place, "owner"), Assigns, cannot)
 
     def idempotency(self) -> Idempotency | None:
         """What its writes are whatever the destination says; None: as the destination says."""

@@ -11,13 +11,13 @@ from syncd.config.yaml_positions import KeyPath
 from syncd.durations import parse_duration
 from syncd.mapping.expressions import Expression, is_template
 from syncd.mapping.model import OnConflict, Stranger, StrangerPolicy
+from syncd.mapping.owners import read_owner
 from syncd.mapping.parts import CreatePart, MatchPart, PeoplePart
 from syncd.mapping.reader import MappingReader
 
 PEOPLE_KEYS = ("match", "conflict", "strangers", "create")
 MATCH_KEYS = ("object", "by")
 CREATE_KEYS = ("object", "key", "fields", "on_create", "owner", "link")
-OWNER_KEYS = ("round_robin", "field")
 _HOLD = re.compile(r"hold\s*:?\s*(\S.*)")
 
 
@@ -91,12 +91,11 @@ def _create(reader: MappingReader, node: Any, path: KeyPath) -> CreatePart | Non
     fields = reader.fields(parts.get("fields"), (*path, "fields"))
     on_create = reader.fields(parts.get("on_create"), (*path, "on_create"))
     key = reader.word(parts, path, "key")
-    owner_field, owners = "", ()
-    if "owner" in parts:
-        owner_field, owners = _owner(reader, parts["owner"], (*path, "owner"))
+    owner = read_owner(reader, parts.get("owner"), (*path, "owner"))
+    taken = [owner.field] if owner is not None else []
     link = _company_links(reader, parts.get("link", {}), (*path, "link"))
-    reader.filled_twice(path, key, {"fields": fields, "on_create": on_create, "link": link}, also=[owner_field])
-    return CreatePart(reader.word(parts, path, "object"), key, fields, on_create, owner_field, owners, link)
+    reader.filled_twice(path, key, {"fields": fields, "on_create": on_create, "link": link}, also=taken)
+    return CreatePart(reader.word(parts, path, "object"), key, fields, on_create, owner, link)
 
 
 def _company_links(reader: MappingReader, node: Any, path: KeyPath) -> dict[str, str]:
@@ -108,15 +107,3 @@ def _company_links(reader: MappingReader, node: Any, path: KeyPath) -> dict[str,
         if target != "account":
             reader.fault((*path, name), "a new person can be linked to their account only", "write account")
     return dict.fromkeys(node, "account")
-
-
-def _owner(reader: MappingReader, node: Any, path: KeyPath) -> tuple[str, tuple[Any, ...]]:
-    """A fixed owner, or several in turn; by default into OwnerId."""
-    if isinstance(node, str):
-        return "OwnerId", (node,)
-    parts = reader.keys(node, path, OWNER_KEYS, ("round_robin",))
-    owners = parts.get("round_robin", [])
-    if not isinstance(owners, list) or not owners or any(each is None or is_template(str(each)) for each in owners):
-        reader.fault((*path, "round_robin"), "must be a list of the owners' ids")
-        return "", ()
-    return reader.word(parts, path, "field", "OwnerId"), tuple(owners)

@@ -15,7 +15,7 @@ from syncd.identity.identities import split_handle
 from syncd.mapping.companies import ABOUT_COMPANIES
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping
-from syncd.mapping.model import About, Draft, FieldFault, Skipped, Stranger, Targets
+from syncd.mapping.model import About, Draft, FieldFault, OwnerChoice, Skipped, Stranger, Targets
 from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_findable
 from syncd.signals import Signal
 from syncd.texts.reasons import Reason
@@ -161,8 +161,8 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
     links = [Shown(name, targets.get(target, target), "link") for name, target in draft.links.items()]
     fields = [Shown(name, value) for name, value in draft.fields.items()]
     new = [Shown(name, value, "on create") for name, value in draft.on_create.items()]
-    if draft.owners:
-        new.append(Shown(draft.owner_field, list(draft.owners), "in turn"))
+    if draft.owner is not None:
+        new.append(_owner(draft.owner, always=draft.own_record))
     new += [Shown(name, value, "if empty") for name, value in draft.fill.items()]
     new += [Shown(name, value, "added") for name, value in draft.add.items()]
     new += [Shown(name, value, "removed") for name, value in draft.remove.items()]
@@ -178,6 +178,14 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
         faults=draft.faults,
         update=draft.own_record,
     )
+
+
+def _owner(choice: OwnerChoice, *, always: bool) -> Shown:
+    """The owner that it gets, or those who take turns."""
+    name = choice.field or "owner"
+    if len(choice.users) > 1:
+        return Shown(name, list(choice.users), "in turn")
+    return Shown(name, choice.users[0] if choice.users else choice.fallback, "" if always else "on create")
 
 
 __all__ = ["PEOPLE_CREATE", "Previewed", "Shown", "preview"]

@@ -36,5 +36,5 @@ def not_theirs(draft: Draft, object: str) -> str:
     """Why a rule that updates leaves a person alone whose record is an `object`, "" when it does not."""
     if object != draft.object:
         return Reason("another_object", object=object, wanted=draft.object)
-    says = draft.fields or draft.fill or draft.clear or draft.add or draft.remove
+    says = draft.fields or draft.fill or draft.clear or draft.add or draft.remove or draft.owner
     return "" if says else NOTHING_TO_SAY

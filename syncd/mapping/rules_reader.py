@@ -9,6 +9,7 @@ from typing import Any
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import WriteKind
 from syncd.mapping.model import LinkTakes
+from syncd.mapping.owners import read_owner
 from syncd.mapping.parts import RulePart
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.verbs import UPSERT, VERBS
@@ -16,7 +17,7 @@ from syncd.mapping.verbs import UPSERT, VERBS
 LATER = {"convert": "conversion of leads"}
 RULE_KEYS = (
     *("id", "name", "signals", *VERBS, *LATER, "key", "about", "kind", "link", "fields", "fill", "on_create", "clear"),
-    *("live_only", "when", "only_if", "add", "remove"),
+    *("live_only", "when", "only_if", "add", "remove", "owner"),
 )
 LINK_KEYS = ("person", "otherwise")
 _RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -40,7 +41,7 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         name=reader.word(parts, path, "name"),
         signals=reader.patterns(parts["signals"], (*path, "signals")) if "signals" in parts else (),
         verb=verb,
-        object=reader.word(parts, path, verb.word),
+        object="" if verb.any_object else reader.word(parts, path, verb.word),
         key=reader.word(parts, path, "key"),
         about=verb.about(reader, parts, path),
         kind=reader.choice(parts, path, "kind", list(WriteKind), ""),
@@ -56,6 +57,7 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         only_if=reader.fields(parts.get("only_if"), (*path, "only_if")),
         add=reader.fields(parts.get("add"), (*path, "add")),
         remove=reader.fields(parts.get("remove"), (*path, "remove")),
+        owner=read_owner(reader, parts.get("owner"), (*path, "owner")),
     )
     for key, why in verb.refuses.items():
         if key in parts:

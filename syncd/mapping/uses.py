@@ -89,8 +89,8 @@ def _newcomer(create: CreatePart, part: str) -> MappedRecord:
         *field_uses(create.object, create.fields, Role.WRITE, (*place, "fields")),
         *field_uses(create.object, create.on_create, Role.FIRST, (*place, "on_create")),
     ]
-    if create.owner_field:
-        uses.append(Use(create.object, create.owner_field, Role.FIRST, (*place, "owner")))
+    if create.owner is not None and create.owner.field:
+        uses.append(Use(create.object, create.owner.field, Role.FIRST, (*place, "owner")))
     uses += [
         Use(create.object, name, Role.LINK, (*place, "link", name), target=target)
         for name, target in create.link.items()

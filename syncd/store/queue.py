@@ -25,7 +25,7 @@ LONGEST_ID = 100
 
 
 class WriteRow(msgspec.Struct, frozen=True):
-    """A row of `writes` without its delivery."""
+    """A row of `writes` without its delivery. `chosen`: JSON of what was decided for it beside the mapping, "" for nothing."""
 
     rule: str
     key: str
@@ -38,6 +38,7 @@ class WriteRow(msgspec.Struct, frozen=True):
     sent_at: int = 0
     due_at: int = 0
     stale_once: bool = False
+    chosen: str = ""
 
     @property
     def finished(self) -> bool:
@@ -45,15 +46,19 @@ class WriteRow(msgspec.Struct, frozen=True):
 
 
 WRITE_COLUMNS = (
-    "rule, key, object, kind, state, reason, crm_id, attempts, sent_at, due_at, stale_once, code, parameters"
+    "rule, key, object, kind, state, reason, crm_id, attempts, sent_at, due_at, stale_once, chosen, code, parameters"
 )
 
 
 def write_row(values: Sequence[Any]) -> WriteRow:
     """A row from the values of WRITE_COLUMNS."""
-    rule, key, object_, kind, state, text, crm_id, attempts, sent_at, due_at, stale_once, code, parameters = values
+    rule, key, object_, kind, state, text, crm_id, attempts, sent_at, due_at, stale_once, chosen, code, parameters = (
+        values
+    )
     reason = Reason.stored(text, code, parameters)
-    return WriteRow(rule, key, object_, kind, state, reason, crm_id, attempts, sent_at, due_at, bool(stale_once))
+    return WriteRow(
+        rule, key, object_, kind, state, reason, crm_id, attempts, sent_at, due_at, bool(stale_once), chosen
+    )
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -249,11 +254,11 @@ def next_due(connection: Connection, destination: str) -> int | None:
 
 _WRITE = """
 INSERT INTO writes (destination, signal_id, rule, key, object, kind, state, reason, crm_id, attempts, sent_at, due_at,
-    stale_once, updated_at, code, parameters) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    stale_once, chosen, updated_at, code, parameters) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (destination, signal_id, rule) DO UPDATE SET key = excluded.key, object = excluded.object,
     kind = excluded.kind, state = excluded.state, reason = excluded.reason, crm_id = excluded.crm_id,
     attempts = excluded.attempts, sent_at = excluded.sent_at, due_at = excluded.due_at, stale_once = excluded.stale_once,
-    updated_at = excluded.updated_at, code = excluded.code, parameters = excluded.parameters"""
+    chosen = excluded.chosen, updated_at = excluded.updated_at, code = excluded.code, parameters = excluded.parameters"""
 
 _ATTEMPT = (
     "INSERT INTO attempts (destination, signal_id, rule, at, outcome, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -325,6 +330,7 @@ def put_writes(connection: Connection, destination: str, rows: Iterable[tuple[st
                 row.sent_at,
                 row.due_at,
                 row.stale_once,
+                plain(row.chosen) if row.chosen else "",
                 now,
                 code_of(row.reason),
                 packed(row.reason),

@@ -132,6 +132,7 @@ writes = Table(
     Column("sent_at", Millis, nullable=False, default=0),  # when the last try left, committed before it leaves
     Column("due_at", Millis, nullable=False, default=0),
     Column("stale_once", Boolean, nullable=False, default=False),  # the person was resolved afresh for it already
+    Column("chosen", Text, nullable=False, default="", server_default=""),  # JSON: what was decided beside the mapping
     Column("updated_at", Millis, nullable=False),
     PrimaryKeyConstraint("destination", "signal_id", "rule"),
     Index("writes_key", "destination", "key"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from syncd.mapping.parts import RuleVerb
+from syncd.mapping.verbs.assign import ASSIGN
 from syncd.mapping.verbs.create import CREATE
 from syncd.mapping.verbs.notify import NOTIFY
 from syncd.mapping.verbs.update import UPDATE
 from syncd.mapping.verbs.upsert import UPSERT
 
-VERBS: dict[str, RuleVerb] = {verb.word: verb for verb in (UPSERT, CREATE, UPDATE, NOTIFY)}
+VERBS: dict[str, RuleVerb] = {verb.word: verb for verb in (UPSERT, CREATE, UPDATE, ASSIGN, NOTIFY)}
 """By the key that names it in the YAML."""
 
-__all__ = ["CREATE", "NOTIFY", "UPDATE", "UPSERT", "VERBS"]
+__all__ = ["ASSIGN", "CREATE", "NOTIFY", "UPDATE", "UPSERT", "VERBS"]

@@ -22,7 +22,7 @@ class Notify(RuleVerb):
     notification: ClassVar[bool] = True
     implied_links: ClassVar[Mapping[str, str]] = {PERSON: "person"}
     refuses: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("key", "about", "kind", "link", "fill", "only_if", "add", "remove", "on_create", "clear"), ONLY_SENT
+        ("key", "about", "kind", "link", "fill", "only_if", "add", "remove", "on_create", "clear", "owner"), ONLY_SENT
     )
 
     def check(self, reader: MappingReader, rule: RulePart) -> None:

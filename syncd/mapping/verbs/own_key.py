@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, key_use
 from syncd.mapping.model import Draft
-from syncd.mapping.parts import RulePart, RuleVerb
+from syncd.mapping.parts import RulePart, RuleVerb, owner_fields
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.reasons import not_taken
 
@@ -25,7 +25,7 @@ class OwnKey(RuleVerb):
         if not (rule.fields or rule.on_create or rule.link or rule.clear):
             reader.fault(rule.place, "writes nothing: it has no fields")
         filled = {"fields": rule.fields, "on_create": rule.on_create, "link": rule.link}
-        reader.filled_twice(rule.place, rule.key, filled)
+        reader.filled_twice(rule.place, rule.key, filled, also=owner_fields(rule))
         for name in rule.clear:
             if name in rule.on_create or name in rule.link or name == rule.key:
                 message = f"{name} is filled by this rule too"

@@ -10,7 +10,7 @@ from syncd.config.yaml_positions import KeyPath
 from syncd.connector import Idempotency, Link, WriteKind
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, list_uses
 from syncd.mapping.model import About, Draft, Targets
-from syncd.mapping.parts import Groups, RuleNeed, RulePart, RuleVerb
+from syncd.mapping.parts import Groups, RuleNeed, RulePart, RuleVerb, owner_fields
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.reasons import not_theirs
 
@@ -26,10 +26,12 @@ class Update(RuleVerb):
         return About.PERSON
 
     def check(self, reader: MappingReader, rule: RulePart) -> None:
-        if not (rule.fields or rule.fill or rule.clear or rule.add or rule.remove):
+        if not (rule.fields or rule.fill or rule.clear or rule.add or rule.remove or rule.owner):
             reader.fault(rule.place, "writes nothing: it has no fields")
         lists = {"add": rule.add, "remove": {name: tree for name, tree in rule.remove.items() if name not in rule.add}}
-        reader.filled_twice(rule.place, "", {"fields": rule.fields, "fill": rule.fill, **lists})
+        reader.filled_twice(
+            rule.place, "", {"fields": rule.fields, "fill": rule.fill, **lists}, also=owner_fields(rule)
+        )
         for name in rule.clear:
             if name in rule.fill or name in rule.add or name in rule.remove:
                 message = f"{name} is filled by this rule too"
@@ -66,6 +68,7 @@ class Update(RuleVerb):
         }
 
     def abilities(self, rule: RulePart) -> Iterator[RuleNeed]:
+        yield from super().abilities(rule)
         for key in ("add", "remove"):
             if getattr(rule, key):
                 cannot = "does not tell the values of a field apart, so none can be added or removed"

@@ -14,7 +14,17 @@ import pytest
 from syncd.connector import Lookup, MatchField
 from syncd.errors import ConfigError, UsageError
 from syncd.mapping import Mapping, load_mapping
-from syncd.mapping.model import About, CompiledMapping, Draft, FieldFault, OnConflict, Skipped, Stranger, StrangerPolicy
+from syncd.mapping.model import (
+    About,
+    CompiledMapping,
+    Draft,
+    FieldFault,
+    OnConflict,
+    OwnerChoice,
+    Skipped,
+    Stranger,
+    StrangerPolicy,
+)
 from syncd.mapping.verbs import UPSERT
 from syncd.signals import Signal, make_person
 
@@ -192,9 +202,9 @@ def test_a_new_person() -> None:
     assert made.fields == {"LastName": "An Nguyen", "Source": "calls"}
     assert made.on_create["Status"] == "New"
     assert made == mapping.stranger(signal())
-    assert (made.owner_field, made.owners) == ("OwnerId", ("o1", "o2", "o3"))
-    alone = load(PEOPLE % "create" + owner.replace(", o2, o3", "") + MINIMAL).stranger(signal())
-    assert (alone.on_create["OwnerId"], alone.owners) == ("o1", ())
+    assert made.owner == OwnerChoice(("o1", "o2", "o3"))
+    alone = load(PEOPLE % "create" + owner.replace("round_robin: [o1, o2, o3]", "user: o1, fallback: o2") + MINIMAL)
+    assert alone.stranger(signal()).owner == OwnerChoice(("o1",), "o2")
 
 
 def test_what_to_do_with_a_number_of_several_records() -> None:

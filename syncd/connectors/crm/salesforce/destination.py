@@ -32,7 +32,7 @@ from syncd.connectors.crm.directory import everybody, with_deals
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm, about_people
 from syncd.connectors.crm.record import Method
-from syncd.connectors.crm.salesforce import describe, pack, soql
+from syncd.connectors.crm.salesforce import describe, owners, pack, soql
 from syncd.connectors.crm.salesforce.accounts import ACCOUNT_NAMES, held_together
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.deals import ask_deals, open_deals
@@ -56,6 +56,7 @@ class Salesforce(QueriedCrm):
     capacity: ClassVar[int] = pack.ROWS * HEAVY
     doubt: ClassVar[float] = 600.0
     people = PEOPLE
+    owner_field = owners.FIELD
     links = LINKS
     account_names = ACCOUNT_NAMES
     folds_case = PEOPLE.folds_case
@@ -132,6 +133,15 @@ class Salesforce(QueriedCrm):
     def _perform(self, bundles: Sequence[Bundle]) -> list[Answered]:
         answers = self._client.send([pack.collection(bundle, self._headers) for bundle in bundles])
         return [_answered(bundle, answer) for bundle, answer in zip(bundles, answers, strict=True)]
+
+    def owner(self, user: Any) -> Any:
+        """A user is named by their id."""
+        return user
+
+    def users(self, ids: Sequence[str]) -> dict[str, bool]:
+        """By SOQL; queues are left out."""
+        asked = owners.users_among(ids)
+        return owners.active(self.values(owners.USER, asked, (owners.ACTIVE,)) if asked else {}, asked)
 
     def check_online(self) -> Iterator[Finding]:
         """Two calls, and one for each 25 objects described."""

@@ -33,7 +33,7 @@ from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm, about_people
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, send_bundles
-from syncd.connectors.crm.zoho import coql, describe, notifications, pack
+from syncd.connectors.crm.zoho import coql, describe, notifications, owners, pack
 from syncd.connectors.crm.zoho.accounts import ACCOUNT_NAMES, containing, held_together
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
@@ -75,6 +75,7 @@ class Zoho(QueriedCrm):
     concurrency: ClassVar[int] = 3
     search_lag: ClassVar[float] = 15.0
     people = PEOPLE
+    owner_field = owners.FIELD
     links = LINKS
     account_names = ACCOUNT_NAMES
     folds_case = PEOPLE.folds_case
@@ -198,6 +199,14 @@ class Zoho(QueriedCrm):
             before, id_ = outcomes[place], ids.get(writes[place].key, "")
             unknown = before.otherwise if isinstance(before, LookUp) else Transient(why, code=DUPLICATE)
             outcomes[place] = Written(id_, created=False) if id_ else unknown
+
+    def owner(self, user: Any) -> Any:
+        """A user is named by an object with their id."""
+        return {"id": str(user)}
+
+    def users(self, ids: Sequence[str]) -> dict[str, bool]:
+        """A call for a hundred users; it needs a scope of its own."""
+        return owners.users(self._client, ids)
 
     def check_online(self) -> Iterator[Finding]:
         """Three calls at most, and one for each module described."""

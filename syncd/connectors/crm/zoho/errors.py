@@ -29,7 +29,7 @@ from syncd.errors import (
 from syncd.http.client import Response
 from syncd.http.error_table import ErrorTable, Means, VendorError
 
-RECORDS, QUERIES, FIELDS_READ, FIELDS_CREATE, ORG, SIGNALS_SEND, SIGNALS_READ = (
+RECORDS, QUERIES, FIELDS_READ, FIELDS_CREATE, ORG, SIGNALS_SEND, SIGNALS_READ, USERS = (
     "ZohoCRM.modules.ALL",
     "ZohoCRM.coql.READ",
     "ZohoCRM.settings.fields.READ",
@@ -37,6 +37,7 @@ RECORDS, QUERIES, FIELDS_READ, FIELDS_CREATE, ORG, SIGNALS_SEND, SIGNALS_READ = 
     "ZohoCRM.org.READ",
     "ZohoCRM.signals.CREATE",
     "ZohoCRM.settings.signals.READ",
+    "ZohoCRM.users.READ",
 )
 SCOPES = f"{RECORDS}, {QUERIES} and {FIELDS_READ}"
 NO_SCOPE = "OAUTH_SCOPE_MISMATCH"
@@ -46,6 +47,7 @@ _SCOPES = {
     "/coql": f"{QUERIES} (and {RECORDS})",
     "/org": ORG,
     "/settings/signals": SIGNALS_READ,
+    "/users": USERS,
     "/crm/v2/signals/notifications": SIGNALS_SEND,
 }
 """Path -> the scope that it takes; any other one is about records."""
@@ -55,7 +57,7 @@ def scope_of(method: str, path: str) -> str:
     """The scope that a call takes, below /crm/vN."""
     if path.startswith("/settings/fields"):
         return FIELDS_CREATE if method == "POST" else FIELDS_READ
-    return _SCOPES.get(path, RECORDS)
+    return _SCOPES.get(path.partition("?")[0], RECORDS)
 
 
 RULE = Means(Misconfigured, scope=Scope.RULE)

@@ -20,6 +20,7 @@ from syncd.connectors.crm.zoho.errors import (
     RECORDS,
     SIGNALS_READ,
     SIGNALS_SEND,
+    USERS,
 )
 
 Automation = Literal["workflow", "approval", "blueprint"]
@@ -61,7 +62,7 @@ class ZohoSettings(ConnectorSettings):
     ] = None
 
     needs: Annotated[
-        tuple[Literal["notify"], ...],
+        tuple[Literal["notify", "owners"], ...],
         Field(description="kinds of rule for which `syncd auth` asks for scopes of their own"),
     ] = ()
 
@@ -99,4 +100,6 @@ class ZohoSettings(ConnectorSettings):
         if "notify" in self.needs:
             needed[SIGNALS_SEND] = "to send SalesSignals (notify rules)"
             needed[SIGNALS_READ] = "to compare notify rules with the signals there are (check --online)"
+        if "owners" in self.needs:
+            needed[USERS] = "to skip owners who are not active (assign rules, owner: {turn: ...})"
         return needed

@@ -1,0 +1,39 @@
+"""What was decided for one write beside its mapping, kept with its row, so that a write that is sent again is the same. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from syncd.store.queue import WriteRow
+from syncd.texts.reasons import Reason
+
+
+class Decided(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`owner`: who gets the record (None: nobody; UNSET: not decided yet), `why` (code of a reason) if it is not simply their turn."""
+
+    owner: Any | UnsetType = UNSET
+    why: str = ""
+
+
+def decided(row: WriteRow) -> Decided:
+    """What the row keeps."""
+    return msgspec.json.decode(row.chosen, type=Decided) if row.chosen else Decided()
+
+
+def with_decided(row: WriteRow, what: Decided) -> WriteRow:
+    """The row, keeping this."""
+    return msgspec.structs.replace(row, chosen=msgspec.json.encode(what).decode())
+
+
+def shown(text: str) -> str:
+    """What a row keeps, as `explain` shows it; "" for nothing."""
+    if not text:
+        return ""
+    what = msgspec.json.decode(text, type=Decided)
+    if what.owner is UNSET:
+        return ""
+    who = "no owner" if what.owner is None else f"owner {what.owner}"
+    return f"{who} ({Reason(what.why)})" if what.why else who
