@@ -10,6 +10,7 @@ import typer
 
 from syncd import __version__
 from syncd.cli import (
+    acting,
     auth,
     completion,
     configuration,
@@ -87,6 +88,7 @@ webhooks.register(app)
 importing.register(app)
 signals.register(app)
 writing.register(app)
+acting.register(app)
 quarantine.register(app)
 persons.register(app)
 people.register(app)

@@ -14,7 +14,7 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     "Begin": ("demo", "init", "check", "auth", "prepare", "run"),
     "Look": ("status", "signals", "people", "explain", "verify", "export"),
     "Bring in": ("backfill", "import", "webhooks"),
-    "Put right": ("dead", "quarantine", "replay", "forget"),
+    "Put right": ("act", "dead", "quarantine", "replay", "forget"),
     "Mappings": ("mapping", "preview", "twin"),
     "Set up": ("config", "connectors", "channels", "db", "completion"),
 }
@@ -56,6 +56,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "webhooks register": ("syncd webhooks register desk --dry-run", "syncd webhooks register desk"),
     "webhooks list": ("syncd webhooks list desk",),
     "webhooks remove": ("syncd webhooks remove desk --dry-run",),
+    "act": ("syncd act 1f0c", "syncd act 1f0c follow-up --set ActivityDate=2026-12-01 --dry-run"),
     "dead list": ("syncd dead list", "syncd dead list --state unconfirmed --to crm"),
     "dead retry": ("syncd dead retry 1f0c", "syncd dead retry --all --to crm --dry-run"),
     "dead discard": ("syncd dead discard 1f0c", "syncd dead discard --all --since 30d --dry-run"),

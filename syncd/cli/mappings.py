@@ -142,10 +142,10 @@ def preview(
                 wanted = PersonQuery(person.identity, outlet.mapping.lookups(person), person.email, person.name)
                 found = outlet.destination.resolve([wanted])[0]
             elif file is None:
-                found = _remembered(here, name, person.identity)
+                found = remembered(here, name, person.identity)
         company = _company(here, outlet, signal, ask=find, stored=file is None)
         for record in records_of(outlet.mapping, signal, found, company=company):
-            _show(here, name, record)
+            show_record(here, name, record)
 
 
 def _company(here: Session, outlet: BuiltDestination, signal: Signal, *, ask: bool, stored: bool) -> Link | None:
@@ -160,11 +160,11 @@ def _company(here: Session, outlet: BuiltDestination, signal: Signal, *, ask: bo
     if ask and isinstance(crm, ResolvesAccounts):
         match = crm.resolve_accounts([AccountQuery(identity, accounts.lookups(signal))])[0]
         return Link(match.object, match.id) if match else None
-    known = _remembered(here, outlet.settings.name, identity) if stored else None
+    known = remembered(here, outlet.settings.name, identity) if stored else None
     return Link(known.object, known.id) if known else None
 
 
-def _remembered(here: Session, destination: str, identity: str) -> PersonMatch | None:
+def remembered(here: Session, destination: str, identity: str) -> PersonMatch | None:
     """Who the person of a stored signal is in a CRM, as the database has it; None when it does not know."""
     from syncd.dispatch.plan import as_found
     from syncd.store.lanes import people
@@ -173,7 +173,7 @@ def _remembered(here: Session, destination: str, identity: str) -> PersonMatch |
         return as_found(people(connection, destination, [identity]).get(identity))
 
 
-def _show(here: Session, destination: str, record: Previewed) -> None:
+def show_record(here: Session, destination: str, record: Previewed) -> None:
     title = f"{destination} · {record.rule}: {record.title or record.object}"
     if here.as_json:
         fields = [{"field": field.name, "value": field.value, "note": field.note} for field in record.fields]

@@ -183,7 +183,7 @@ def rework(
     looked up before it is written, behind what is live."""
 
     def work(connection: Connection) -> Changed:
-        busy, waiting = _busy(connection, destination, ids, now)
+        busy, waiting = busy_among(connection, destination, ids, now)
         rows: dict[str, dict[str, WriteRow]] = {}
         columns = [writes.c[name] for name in WRITE_COLUMNS.split(", ")]
         query = select(writes.c.signal_id, *columns).where(
@@ -202,7 +202,7 @@ def rework(
                     put.append((signal_id, changed))
         put_writes(connection, destination, put, now)
         touched = {signal_id for signal_id, _ in put}
-        _place(connection, destination, {s: rows[s] for s in touched}, waiting, now, live_within, old)
+        place(connection, destination, {s: rows[s] for s in touched}, waiting, now, live_within, old)
         if rejected:
             drop_rejected(connection, destination)
             whose = select(signals.c.identity).where(signals.c.id.in_(sorted(touched)), signals.c.identity != "")
@@ -212,7 +212,7 @@ def rework(
     return store.apply(work)
 
 
-def _busy(connection: Connection, destination: str, ids: Sequence[str], now: int) -> tuple[set[str], set[str]]:
+def busy_among(connection: Connection, destination: str, ids: Sequence[str], now: int) -> tuple[set[str], set[str]]:
     """(deliveries a lane is working on, deliveries that wait and are now locked by us)."""
     query = select(deliveries.c.signal_id, deliveries.c.claim, deliveries.c.claimed_until).where(
         deliveries.c.destination == destination, deliveries.c.signal_id.in_(list(ids))
@@ -222,7 +222,7 @@ def _busy(connection: Connection, destination: str, ids: Sequence[str], now: int
     return busy, {row.signal_id for row in rows} - busy
 
 
-def _place(
+def place(
     connection: Connection,
     destination: str,
     rows: dict[str, dict[str, WriteRow]],

@@ -12,10 +12,12 @@ from syncd.texts.reasons import Reason
 
 
 class Decided(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`owner`: who gets the record (None: nobody; UNSET: not decided yet), `why` (code of a reason) if it is not simply their turn."""
+    """`owner`: who gets the record (None: nobody; UNSET: not decided yet), `why` (code of a reason) if it is not simply their
+    turn. `given`: what a user who set off the rule gave for its fields; None for a rule that is planned by itself."""
 
     owner: Any | UnsetType = UNSET
     why: str = ""
+    given: dict[str, Any] | None = None
 
 
 def decided(row: WriteRow) -> Decided:
@@ -33,7 +35,10 @@ def shown(text: str) -> str:
     if not text:
         return ""
     what = msgspec.json.decode(text, type=Decided)
-    if what.owner is UNSET:
-        return ""
-    who = "no owner" if what.owner is None else f"owner {what.owner}"
-    return f"{who} ({Reason(what.why)})" if what.why else who
+    said = []
+    if what.owner is not UNSET:
+        who = "no owner" if what.owner is None else f"owner {what.owner}"
+        said.append(f"{who} ({Reason(what.why)})" if what.why else who)
+    if what.given is not None:
+        said.append(", ".join(["set off by a user", *(f"{name}={value}" for name, value in what.given.items())]))
+    return "; ".join(said)

@@ -14,8 +14,9 @@ import msgspec
 
 from syncd.config.models import Switch
 from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
+from syncd.dispatch.decided import decided
 from syncd.dispatch.person_names import PEOPLE_NAME
-from syncd.mapping.model import About, CompiledMapping, Draft, FieldFault, Skipped, Targets
+from syncd.mapping.model import About, CompiledMapping, Demanded, Draft, FieldFault, Skipped, Targets
 from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY
 from syncd.signals import NAMESPACE, Signal, frame
 from syncd.store.lanes import PersonRow
@@ -138,7 +139,7 @@ def open_work(
     works: list[Work] = []
     changed: list[WriteRow] = []
     rules = set()
-    for made in mapping.drafts(signal, live=taken.live):
+    for made in mapping.drafts(signal, live=taken.live, demanded=demanded(taken)):
         rules.add(made.rule)
         row = taken.writes.get(made.rule)
         if row is not None and row.finished:
@@ -175,6 +176,12 @@ def field_faults(faults: Iterable[FieldFault]) -> Reason:
 def of_rule(rule: str, reason: str) -> str:
     """The reason of a write as its delivery says it."""
     return reason.of_rule(rule) if isinstance(reason, Reason) else f"{rule}: {reason}"
+
+
+def demanded(taken: Taken) -> Demanded:
+    """The rules of a delivery that a user set off, with what the user gave."""
+    given = {rule: decided(row).given for rule, row in taken.writes.items() if row.chosen}
+    return {rule: values for rule, values in given.items() if values is not None}
 
 
 def skip(row: WriteRow, reason: str) -> WriteRow:

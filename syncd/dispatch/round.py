@@ -191,7 +191,11 @@ class Round:
             if not name or not person_names.needs_name(work.signal.person):
                 continue
             if (id_ := work.taken.signal_id) not in drafts:
-                made = self._route.mapping.drafts(person_names.with_name(work.signal, name), live=work.taken.live)
+                made = self._route.mapping.drafts(
+                    person_names.with_name(work.signal, name),
+                    live=work.taken.live,
+                    demanded=plan.demanded(work.taken),
+                )
                 drafts[id_] = {one.rule: one for one in made if isinstance(one, Draft) and not one.faults}
             work.draft = drafts[id_].get(work.draft.rule, work.draft)
 

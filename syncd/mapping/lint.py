@@ -109,7 +109,7 @@ def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
     if rule.when is False:
         yield place((*rule.place, "when"), "never holds")
     state = rule.on_create.get("Status", rule.fields.get("Status"))
-    if not rule.live_only and isinstance(state, str) and state.lower() in OPEN_STATES:
+    if not (rule.live_only or rule.demand) and isinstance(state, str) and state.lower() in OPEN_STATES:
         message = f"opens a {rule.object} that needs action, for past signals too"
         yield place(rule.place, message, "add live_only: true")
     if not rule.name:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import partial
@@ -27,7 +28,17 @@ from syncd.mapping.compiler import FieldMaker, Tree, as_condition, compile_group
 from syncd.mapping.expressions import Sandbox
 from syncd.mapping.filters import make_filters
 from syncd.mapping.language import PEOPLE_CREATE, read_mapping
-from syncd.mapping.model import About, Draft, FieldFault, OnConflict, Skipped, Stranger, StrangerPolicy
+from syncd.mapping.model import (
+    NONE_DEMANDED,
+    About,
+    Demanded,
+    Draft,
+    FieldFault,
+    OnConflict,
+    Skipped,
+    Stranger,
+    StrangerPolicy,
+)
 from syncd.mapping.owners import OwnerPart
 from syncd.mapping.parts import Group, MappingParts, RulePart
 from syncd.mapping.values import clean, to_text
@@ -52,10 +63,10 @@ class Rule:
     fits: Callable[[str], object]
     finds_company: bool = False
 
-    def draft(self, signal: Signal, live: bool) -> Draft | Skipped:
-        """What this rule makes of a signal of a type it fits."""
+    def draft(self, signal: Signal, live: bool, given: AnyMapping[str, Any] | None = None) -> Draft | Skipped:
+        """What this rule makes of a signal of a type it fits. `given`: what a user who set it off gave for its fields."""
         part = self.part
-        if part.live_only and not live:
+        if part.live_only and not live and given is None:
             return Skipped(part.id, Reason("live_only"))
         person = signal.person
         unsure: FieldFault | None = None
@@ -69,6 +80,10 @@ class Rule:
         if unsure:
             faults.insert(0, unsure)
         groups = dict(zip(self.groups, made, strict=True))
+        for name, value in (given or {}).items():
+            group: Group = "on_create" if part.verb.once and "on_create" in groups else "fields"
+            groups[group][name] = value
+            faults = [fault for fault in faults if fault.field != name]
         fields = groups.get("fields", {})
         return Draft(
             rule=part.id,
@@ -177,10 +192,15 @@ class Mapping:
             owner=create.owner.choice(owner) if create.owner is not None else None,
         )
 
-    def drafts(self, signal: Signal, *, live: bool) -> Sequence[Draft | Skipped]:
-        """What each rule whose `signals:` match makes of it, in the order of the rules."""
+    def drafts(self, signal: Signal, *, live: bool, demanded: Demanded = NONE_DEMANDED) -> Sequence[Draft | Skipped]:
+        """What each rule whose `signals:` match makes of it, in the order of the rules; those that wait for a user only where
+        they are `demanded` (rule -> values that the user gave)."""
         signal = self._spoken(signal)
-        return [rule.draft(signal, live) for rule in self.fitting(signal.type)]
+        return [
+            rule.draft(signal, live, demanded.get(rule.part.id))
+            for rule in self.fitting(signal.type)
+            if not rule.part.demand or rule.part.id in demanded
+        ]
 
     def _spoken(self, signal: Signal) -> Signal:
         """The signal with its title in the mapping's language."""

@@ -5,10 +5,11 @@ All of it is pure: values in, values out; evaluation never raises on any signal 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from syncd.connector import DealPick, Idempotency, Link, Lookup, PersonMatch
@@ -211,6 +212,11 @@ class CompiledAccounts(Protocol):
         ...
 
 
+Demanded = Mapping[str, Mapping[str, Any]]
+"""Rules that a user set off -> what the user gave for their fields."""
+NONE_DEMANDED: Demanded = MappingProxyType({})
+
+
 class CompiledMapping(Protocol):
     """`syncd.mapping.load_mapping` returns one."""
 
@@ -256,6 +262,7 @@ class CompiledMapping(Protocol):
         """The record of a new person, from the signal that brought them."""
         ...
 
-    def drafts(self, signal: Signal, *, live: bool) -> Sequence[Draft | Skipped]:
-        """What each rule whose `signals:` match makes of it, in the order of the rules."""
+    def drafts(self, signal: Signal, *, live: bool, demanded: Demanded = NONE_DEMANDED) -> Sequence[Draft | Skipped]:
+        """What each rule whose `signals:` match makes of it, in the order of the rules; those that wait for a user only where
+        they are `demanded`."""
         ...

@@ -69,7 +69,7 @@ class RulePart:
     """One entry of `rules`; `place` is its path in the YAML. Of a rule that writes a record which is there: `fill` only fills
     empty fields, it writes `only_if` these fields stand in the record already, and `add` and `remove` are values of fields with
     several. `takes`: of links that only some people can
-    be put into."""
+    be put into. `demand`: it waits for a user, who may change the fields of `ask` (field -> label)."""
 
     id: str
     name: str
@@ -91,6 +91,8 @@ class RulePart:
     add: dict[str, Tree] = field(default_factory=dict)
     remove: dict[str, Tree] = field(default_factory=dict)
     owner: OwnerPart | None = None
+    demand: bool = False
+    ask: dict[str, str] = field(default_factory=dict)
     takes: dict[str, LinkTakes] = field(default_factory=dict)
 
 
@@ -114,6 +116,8 @@ class RuleVerb(ABC):
     """It writes a record that is in the CRM already, the person's own, known by its id."""
     live_only: ClassVar[bool] = False
     """Whether past signals are left out unless the rule says otherwise: it calls users to action."""
+    once: ClassVar[bool] = False
+    """What it makes is made once and never changed."""
     any_object: ClassVar[bool] = False
     """The record it writes may be of any object."""
     notification: ClassVar[bool] = False

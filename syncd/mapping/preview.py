@@ -15,7 +15,17 @@ from syncd.identity.identities import split_handle
 from syncd.mapping.companies import ABOUT_COMPANIES
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping
-from syncd.mapping.model import About, Draft, FieldFault, OwnerChoice, Skipped, Stranger, Targets
+from syncd.mapping.model import (
+    NONE_DEMANDED,
+    About,
+    Demanded,
+    Draft,
+    FieldFault,
+    OwnerChoice,
+    Skipped,
+    Stranger,
+    Targets,
+)
 from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_findable
 from syncd.signals import Signal
 from syncd.texts.reasons import Reason
@@ -55,13 +65,15 @@ def preview(
     *,
     live: bool = True,
     company: Link | None = None,
+    demanded: Demanded = NONE_DEMANDED,
 ) -> list[Previewed]:
     """The records of a signal, in the order in which they would be written. `found`: the person's record in the CRM,
-    None for a person it does not know; `company`: the record of the company that the signal means, None for an unknown one."""
+    None for a person it does not know; `company`: the record of the company that the signal means, None for an unknown one;
+    `demanded`: rules that a user sets off, with what the user gave."""
     titles = {rule.id: rule.name for rule in mapping.parts.rules}
     records: list[Previewed] = []
     person, why_not = _person(mapping, signal, found)
-    drafts = mapping.drafts(signal, live=live)
+    drafts = mapping.drafts(signal, live=live, demanded=demanded)
     needed = any(isinstance(one, Draft) and one.needs_person for one in drafts)
     stranger = person is None and not why_not and needed
     targets = _targets(signal, found, company)

@@ -8,6 +8,7 @@ from typing import Any
 
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import WriteKind
+from syncd.mapping.compiler import Tree
 from syncd.mapping.model import LinkTakes
 from syncd.mapping.owners import read_owner
 from syncd.mapping.parts import RulePart
@@ -17,8 +18,11 @@ from syncd.mapping.verbs import UPSERT, VERBS
 LATER = {"convert": "conversion of leads"}
 RULE_KEYS = (
     *("id", "name", "signals", *VERBS, *LATER, "key", "about", "kind", "link", "fields", "fill", "on_create", "clear"),
-    *("live_only", "when", "only_if", "add", "remove", "owner"),
+    *("live_only", "when", "only_if", "add", "remove", "owner", "on", "ask"),
 )
+SIGNAL, DEMAND = "signal", "demand"
+"""When a rule is carried out: when the signal comes, or when a user says so."""
+ASK_KEYS = ("label", "default")
 LINK_KEYS = ("person", "otherwise")
 _RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -36,6 +40,10 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         reader.fault(path, f"needs one of {' or '.join(VERBS)}, with the name of the object to write")
     verb = VERBS[named[0]] if named else UPSERT
     links = parts.get("link", {})
+    demand = reader.choice(parts, path, "on", (SIGNAL, DEMAND), SIGNAL) == DEMAND
+    asked = _asked(reader, parts.get("ask"), (*path, "ask"), demand)
+    fields = reader.fields(parts.get("fields"), (*path, "fields"))
+    reader.filled_twice(path, "", {"fields": fields, "ask": asked})
     rule = RulePart(
         id=_rule_id(reader, parts, path),
         name=reader.word(parts, path, "name"),
@@ -47,7 +55,7 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         kind=reader.choice(parts, path, "kind", list(WriteKind), ""),
         link={**verb.implied_links, **_links(reader, links, (*path, "link"))},
         takes=_takes(reader, links, (*path, "link")),
-        fields=reader.fields(parts.get("fields"), (*path, "fields")),
+        fields=fields | {name: tree for name, (_, tree) in asked.items()},
         on_create=reader.fields(parts.get("on_create"), (*path, "on_create")),
         clear=_clear(reader, parts.get("clear"), (*path, "clear")),
         live_only=reader.switch(parts, path, "live_only", default=verb.live_only),
@@ -57,6 +65,8 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         only_if=reader.fields(parts.get("only_if"), (*path, "only_if")),
         add=reader.fields(parts.get("add"), (*path, "add")),
         remove=reader.fields(parts.get("remove"), (*path, "remove")),
+        demand=demand,
+        ask={name: label for name, (label, _) in asked.items()},
         owner=read_owner(reader, parts.get("owner"), (*path, "owner")),
     )
     for key, why in verb.refuses.items():
@@ -64,6 +74,24 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
             reader.fault((*path, key), f"{key} cannot stand here: {why}")
     verb.check(reader, rule)
     return rule
+
+
+def _asked(reader: MappingReader, node: Any, path: KeyPath, demand: bool) -> dict[str, tuple[str, Tree]]:
+    """field -> (label, default) of what the user may change: `FIELD: {label: …, default: …}`, or `FIELD: DEFAULT`."""
+    if node is None:
+        return {}
+    if not demand:
+        reader.fault(path, "only a rule with on: demand can ask a user")
+    if not isinstance(node, dict):
+        reader.fault(path, "must be fields, each with {label: ..., default: ...}")
+        return {}
+    found = {}
+    for name, value in node.items():
+        place = (*path, name)
+        whole = value if isinstance(value, dict) else {"default": value}
+        parts = reader.keys(whole, place, ASK_KEYS) if whole is value else whole
+        found[name] = (reader.word(parts, place, "label"), reader.tree(parts.get("default"), place))
+    return found
 
 
 def _rule_id(reader: MappingReader, parts: Mapping[str, Any], path: KeyPath) -> str:

@@ -5,6 +5,7 @@
       known: {object: Contact, id: "003000000000001"}       # the person's record; or stranger (the default)
       company: {object: Account, id: "001000000000001"}     # the company's record; or stranger (the default)
       live: true                                            # the default
+      act: {follow-up: {Subject: Ring Ann}}                 # rules that a user sets off, with what they give
       expect:
         timeline: {object: Task, fields: {Subject: Missed call}, links: {WhoId: person}}
         callback: {fields: {ActivityDate: 2026-01-16}}      # only the fields named are compared, unless exact: true
@@ -39,7 +40,7 @@ from syncd.mapping.shipped import tests_beside
 from syncd.mapping.values import ValueFault
 from syncd.signals import NAMESPACE, Direction, Person, Route, Signal, make_person, place_of
 
-CASE_KEYS = ("name", "signal", "known", "company", "live", "expect")
+CASE_KEYS = ("name", "signal", "known", "company", "live", "act", "expect")
 SIGNAL_KEYS = (
     *("type", "source", "occurred_at", "received_at", "title", "text", "url", "reply", "person", "data", "thread"),
     *("id", "route", "direction", "title_code", "title_parameters"),
@@ -86,6 +87,7 @@ class Case:
     signal: Signal
     known: PersonMatch | None
     live: bool
+    act: dict[str, dict[str, Any]]
     expect: dict[str, Any]
     company: Link | None = None
 
@@ -138,8 +140,9 @@ class _TestFileReader:
         live = parts.get("live", True)
         if not isinstance(live, bool):
             self.fault((*path, "live"), "must be true or false")
+        act = self.act(parts.get("act", {}), (*path, "act"))
         expect = self.expect(parts["expect"], (*path, "expect"))
-        return Case(str(parts["name"]), path, signal, known, live is True, expect, account) if signal else None
+        return Case(str(parts["name"]), path, signal, known, live is True, act, expect, account) if signal else None
 
     def fault(self, path: KeyPath, message: str, hint: str = "") -> None:
         self.faults.append(self.document.fault(path, message, hint))
@@ -255,6 +258,11 @@ class _TestFileReader:
         parts = self.keys(node, path, LINK_KEYS, ("object",))
         return Link(str(parts.get("object", "")), str(parts.get("id", "1")))
 
+    def act(self, node: Any, path: KeyPath) -> dict[str, dict[str, Any]]:
+        """Rules that a user sets off: rule -> values, or None for the defaults."""
+        parts = self.keys(node, path, self.rules)
+        return {rule: values if isinstance(values, dict) else {} for rule, values in parts.items()}
+
     def expect(self, node: Any, path: KeyPath) -> dict[str, Any]:
         parts = self.keys(node, path, self.rules)
         for rule, wanted in parts.items():
@@ -272,7 +280,7 @@ class _TestFileReader:
 def _run(mapping: Mapping, document: Document, case: Case) -> CaseResult:
     records = {
         record.rule: record
-        for record in preview(mapping, case.signal, case.known, live=case.live, company=case.company)
+        for record in preview(mapping, case.signal, case.known, live=case.live, company=case.company, demanded=case.act)
     }
     targets = {rule.id: rule.link for rule in mapping.parts.rules}
     targets[PEOPLE_CREATE] = mapping.parts.create.link if mapping.parts.create else {}

@@ -50,6 +50,7 @@ ERASED = "(erased)"
 MENTIONS: tuple[tuple[Table, tuple[Column[Any], ...], Column[Any]], ...] = (
     (attempts, (attempts.c.destination, attempts.c.signal_id, attempts.c.rule, attempts.c.at), attempts.c.message),
     (writes, (writes.c.destination, writes.c.signal_id, writes.c.rule), writes.c.reason),
+    (writes, (writes.c.destination, writes.c.signal_id, writes.c.rule), writes.c.chosen),
     (settled, (settled.c.destination, settled.c.signal_id), settled.c.reason),
     (deliveries, (deliveries.c.destination, deliveries.c.signal_id), deliveries.c.reason),
     (source_health, (source_health.c.source,), source_health.c.error),

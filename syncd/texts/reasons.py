@@ -29,6 +29,7 @@ SENTENCES: dict[str, str] = {
     "no_active_user": "no active user is left",
     "fallback_owner": "no active user is left: the fallback",
     "nobody_named": "nobody is named",
+    "not_set_off": "it was not written when the signal came",
     "other_value": "their record has another {field}",
     "no_value": "their record has no {field}",
     "superseded": "superseded by a later signal",

@@ -13,6 +13,7 @@ from syncd.mapping.verbs.own_key import OwnKey
 
 class Create(OwnKey):
     word: ClassVar[str] = "create"
+    once: ClassVar[bool] = True
     sends: ClassVar[Role] = Role.FIRST
 
     def groups(self, rule: RulePart) -> Groups:

@@ -19,6 +19,7 @@ ONLY_SENT = "a notification is sent once, and is not a record that could be foun
 class Notify(RuleVerb):
     word: ClassVar[str] = "notify"
     live_only: ClassVar[bool] = True
+    once: ClassVar[bool] = True
     notification: ClassVar[bool] = True
     implied_links: ClassVar[Mapping[str, str]] = {PERSON: "person"}
     refuses: ClassVar[Mapping[str, str]] = dict.fromkeys(
