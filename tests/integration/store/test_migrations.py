@@ -94,6 +94,7 @@ def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(e
         operations.drop_index("people_record", "people")
         for name in ("name", "by_number", "owner", "account_object", "deal", "deal_object"):
             operations.drop_column("people", name)
+        operations.drop_column("writes", "chosen")
         for table in ("writes", "settled", "deliveries", "people"):
             operations.drop_column(table, "parameters")
         for table in ("writes", "settled", "deliveries", "people", "lanes", "source_health", "receipts"):
