@@ -26,7 +26,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{tmp_path / 'plans.db'}") as opened:
         opened.journal.commit(an_entry(*CALLS))
         with opened.write() as connection:
-            connection.exec_driver_sql("INSERT INTO settled SELECT 'crm', id, channel, 'delivered', '', 1 FROM signals")
+            connection.exec_driver_sql(
+                "INSERT INTO settled (destination, signal_id, channel, state, reason, settled_at)"
+                " SELECT 'crm', id, channel, 'delivered', '', 1 FROM signals"
+            )
             connection.exec_driver_sql("DELETE FROM deliveries")
         yield opened
 
