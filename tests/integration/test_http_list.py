@@ -16,7 +16,7 @@ from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal
 from syncd.testing import BackfillConformance, PollingConformance, TwinVendor
 from syncd.time_cursor import TimeCursor, encode
-from syncd.twins.fake_vendor import FakeRoute, FakeVendor, LinkPages, OffsetPages, TokenPages, listed
+from syncd.twins.fake_vendor import FakeRoute, FakeVendor, LinkPages, OffsetPages, TokenPages, listed, token_endpoint
 from syncd.twins.wire import TwinResponse
 
 
@@ -25,6 +25,7 @@ class Acme(FakeVendor):
 
     name = "acme"
     routes = (
+        FakeRoute("POST /oauth/token", token_endpoint(), "token", open=True),
         FakeRoute(
             "GET /answers", listed("answers", items="data", sort="at", pages=TokenPages(), least={"from": "at"}), "list"
         ),
@@ -95,6 +96,12 @@ class AcmeAnswers(TwinVendor):
         self.twin.add("answers", id=f"a{number}", at="some day", email="an@example.org")
         return False  # the list of this vendor is filtered by time: what has none is not in it
 
+    def expire_token(self) -> bool:
+        if not self.twin.tokens_made:
+            return False  # a token of the configuration does not expire
+        self.twin.expire_tokens()
+        return True
+
     def forget_page_tokens(self) -> bool:
         self.twin.expire_pages()
         return True
@@ -131,6 +138,32 @@ class TestOldestFirstByOffset(_Suites):
 
 class TestNewestFirstByLink(_Suites):
     keys = NEWEST
+
+
+class SignedInAnswers(AcmeAnswers):
+    """Its list has the trouble, not its token endpoint."""
+
+    throttling: ClassVar[dict[str, Any]] = {"on": "list", "do": "too_many"}
+    breaking: ClassVar[dict[str, Any]] = {"on": "list", "do": "cut"}
+
+
+class TestOAuth(_Suites):
+    """The access token expires while the list is read."""
+
+    @pytest.fixture
+    def vendor(self) -> Iterator[AcmeAnswers]:
+        with Acme() as twin:
+            yield SignedInAnswers(twin)
+
+    @pytest.fixture
+    def connect(self, vendor: AcmeAnswers) -> Callable[[], Any]:
+        oauth = {
+            "token_url": f"{vendor.twin.url}/oauth/token",
+            "client_id": "app",
+            "client_secret": "s3cret-of-the-app",
+        }
+        tokens = MemoryTokens()
+        return lambda: source(vendor.twin.url, Context(name="answers", tokens=tokens), auth={"oauth": oauth})
 
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
@@ -194,7 +227,7 @@ def test_a_code_that_the_configuration_names() -> None:
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ({"auth": {"bearer": "a", "username": "b", "password": "c"}}, "give one of bearer"),
+        ({"auth": {"bearer": "a", "username": "b", "password": "c"}}, "give one of oauth"),
         ({"auth": {"header": "X-Key"}}, "need key"),
         ({"list": {**LIST, "since": ""}}, "needs since"),
         ({"list": {**LIST, "pages": {"by": "token"}}}, "need parameter and at"),

@@ -22,8 +22,10 @@ from syncd.connectors.generic.fields import FieldMap, Item, SignalMap
 from syncd.connectors.generic.making import Maker
 from syncd.durations import Duration
 from syncd.errors import Malformed, Misconfigured, QuotaExhausted, RateLimited, Transient
-from syncd.http.client import HttpClient, check_base_url
+from syncd.http.client import Bearer, HttpClient, check_base_url
 from syncd.http.error_table import ErrorTable, Means, error_at
+from syncd.http.oauth import grant_id
+from syncd.http.refreshing import Refreshing, TokenAnswers
 from syncd.http.vendor_api import LinkHeaderPaging, LinkPaging, OffsetPaging, Page, Paging, TokenPaging, VendorApi
 from syncd.items import as_json_list, each_item
 from syncd.runtime.known_secrets import learn
@@ -58,8 +60,20 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 }
 
 
+class HttpOAuth(ConnectorSettings):
+    """OAuth 2.0: an access token is fetched, and again when it expires or is refused."""
+
+    token_url: Annotated[str, AfterValidator(check_base_url)] = Field(description="the vendor's token endpoint")
+    client_id: str = Field(min_length=1, description="the app's client id")
+    client_secret: SecretStr = Field(description="the app's client secret")
+    refresh_token: SecretStr | None = Field(None, description="refresh token; without it the app signs in by itself")
+    scopes: list[str] = Field([], description="scopes to ask for, where the app signs in by itself")
+
+
 class HttpAuth(ConnectorSettings):
     """How a request proves who asks: one of these."""
+
+    oauth: HttpOAuth | None = Field(None, description="OAuth 2.0, by client credentials or a refresh token")
 
     bearer: SecretStr | None = Field(None, description="token, sent as `Authorization: Bearer …`")
     username: str = Field("", description="HTTP basic: user name")
@@ -70,9 +84,9 @@ class HttpAuth(ConnectorSettings):
 
     @model_validator(mode="after")
     def _one_way(self) -> HttpAuth:
-        ways = [self.bearer is not None, bool(self.username), bool(self.header or self.query)]
+        ways = [self.oauth is not None, self.bearer is not None, bool(self.username), bool(self.header or self.query)]
         if sum(ways) != 1 or bool(self.header and self.query):
-            raise ValueError("give one of bearer, username and password, or header (or query) with key")
+            raise ValueError("give one of oauth, bearer, username and password, or header (or query) with key")
         if self.username and self.password is None:
             raise ValueError("username needs password")
         if (self.header or self.query) and self.key is None:
@@ -190,7 +204,8 @@ class HttpList:
             learn(auth.key.get_secret_value())
             (headers if auth.header else self._query)[auth.header or auth.query] = auth.key.get_secret_value()
         basic = (auth.username, auth.password.get_secret_value()) if auth.password is not None else None
-        client = HttpClient(settings.base_url, headers=headers, basic=basic, clock=context.clock)
+        bearer = _bearer(auth.oauth, context) if auth.oauth is not None else None
+        client = HttpClient(settings.base_url, headers=headers, basic=basic, bearer=bearer, clock=context.clock)
         self._api = VendorApi(client, _table(settings.errors), context.clock)
 
     def check_online(self) -> Iterator[Finding]:
@@ -300,6 +315,26 @@ class _WithQuery:
 
 
 _NOBODY = HttpAuth.model_construct()
+_TOKENS = TokenAnswers(
+    "the token endpoint's vendor",
+    {
+        "invalid_client": "it does not accept client_id and client_secret; check auth.oauth",
+        "invalid_grant": "the refresh token has ended or was withdrawn; put a new one into auth.oauth",
+        "invalid_scope": "it does not give these scopes; check auth.oauth.scopes",
+        "unauthorized_client": "the app may not sign in this way; allow the grant in the vendor's settings",
+    },
+)
+"""RFC 6749, 5.2."""
+
+
+def _bearer(keys: HttpOAuth, context: Context) -> Bearer:
+    own = keys.refresh_token is None
+    refresh = keys.refresh_token.get_secret_value() if keys.refresh_token is not None else ""
+    form = {"client_id": keys.client_id, "client_secret": keys.client_secret.get_secret_value()}
+    form |= {"scope": " ".join(keys.scopes)} if own and keys.scopes else {}
+    grant = "client_credentials" if own else "refresh_token"
+    mint = Refreshing(keys.token_url, form, _TOKENS, context.clock, context.name, grant=grant, refresh=refresh)
+    return Bearer(context.tokens, grant_id("http", keys.token_url, *form.values(), refresh), mint)
 
 
 def _table(keys: HttpErrors) -> ErrorTable:
