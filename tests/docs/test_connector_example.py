@@ -1,4 +1,4 @@
-"""The connector of docs/writing-a-connector.md holds the conformance suite, word for word as it is printed there."""
+"""The connectors of docs/writing-a-connector.md pass the conformance kit, word for word as they are printed there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "writing-a-connector.md"
 
 
-def test_the_example_conforms(tmp_path: Path) -> None:
+def test_the_examples_conform(tmp_path: Path) -> None:
     for name, code in re.findall(
         r"`(\w+\.py)`:\n\n```python\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE
     ):
@@ -34,8 +34,8 @@ def test_the_example_conforms(tmp_path: Path) -> None:
         env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=170,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r"\b[12]\d passed", run.stdout), run.stdout
+    assert re.search(r"\b[5-9]\d passed", run.stdout), run.stdout
