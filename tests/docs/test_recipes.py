@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 SECTIONS = re.findall(r"^## (\d+\. [^\n]+)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PEOPLE = 'people: {match: [{object: Contact, by: {Email: "{{ person.email }}"}}]}\n'
-RULE = "rules: [{id: a, name: A, signals: ['*'], upsert: Task, key: K, fields: {A: 1}}]\n"
+RULE = "rules: [{id: a, name: A, signals: ['*'], upsert: Task, key: K, link: {WhoId: person}, fields: {A: 1}}]\n"
 
 
 def whole(block: str) -> str:
