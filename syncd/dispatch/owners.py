@@ -1,7 +1,7 @@
 """Who becomes the owner of a record: the next active user of a turn, and the fallback where none is left.
 
 The round asks before each wave of writes, `person_creation` before it creates people. Promise: a turn and whom it fell to are
-committed together, before the record is sent; a record that is sent again keeps its owner.
+committed together, before the record is sent; a record that is sent again keeps its owner while the mapping still names them.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Owners:
         active = self.active([work.draft.owner for work, _ in asking if work.draft.owner])
         by_rule: dict[str, list[Work]] = {}
         for work, _ in asking:
-            if decided(work.row).owner is UNSET:
+            if work.draft.owner and not _stays(work.draft.owner, decided(work.row).owner):
                 by_rule.setdefault(work.draft.rule, []).append(work)
         for rule, works in by_rule.items():
             self._choose(rule, works, active)
@@ -128,6 +128,11 @@ class Owners:
             return msgspec.structs.replace(write, fields={**write.fields, **given})
         work.draft = replace(work.draft, on_create={**work.draft.on_create, **given})
         return msgspec.structs.replace(write, on_create={**write.on_create, **given})
+
+
+def _stays(choice: OwnerChoice, owner: Any) -> bool:
+    """Whether what was decided stands: a mapping that no longer names them decides again, else the write would stay dead."""
+    return owner is not UNSET and owner in (*choice.users, choice.fallback)
 
 
 def _asks(work: Work, write: Write) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from syncd.dispatch.dead_letters import retry
 from syncd.dispatch.decided import shown
+from syncd.store.queries import Filter
 from syncd.twins.zoho.twin import ZohoTwin
 from tests.integration.dispatch.test_own_records import ANN, TwinRig, salesforce, zoho
 from tests.lane_rig import signal
@@ -78,6 +81,18 @@ def test_a_write_that_is_sent_again_keeps_its_owner(rig: TwinRig) -> None:
     called(rig, 0)
     called(rig, 1, 2, 3)
     assert owned(rig) == [one, two, one, two]
+
+
+def test_a_dead_letter_gets_the_owner_that_the_corrected_mapping_names(rig: TwinRig) -> None:
+    away, right = user(rig, "Away", active=False), user(rig, "Right")
+    contacts(rig, 1)
+    rig.with_rules(OWN.replace("{owner}", f"user: '{away}', fallback: 'wrong'"))
+    called(rig, 0)
+    assert {state for state, _ in rig.of_rule("own")} == {"dead"}
+    rig.with_rules(OWN.replace("{owner}", f"user: '{away}', fallback: '{right}'"))
+    retry(rig.store, Filter(), live_within=timedelta(hours=24))
+    rig.drain()
+    assert (owned(rig), {state for state, _ in rig.of_rule("own")}) == ([right], {"written"})
 
 
 def test_if_nobody_is_left_the_fallback_owns_and_the_row_says_so(rig: TwinRig) -> None:
