@@ -232,7 +232,7 @@ def test_a_code_that_the_configuration_names() -> None:
         ({"list": {**LIST, "since": ""}}, "needs since"),
         ({"list": {**LIST, "pages": {"by": "token"}}}, "need parameter and at"),
         ({"signal": {**SIGNAL, "each": "{{ body.x }}"}}, "is not for type http"),
-        ({"signal": {**SIGNAL, "id": ""}}, "are needed"),
+        ({"signal": {**SIGNAL, "id": ""}}, "at least 1 character"),
     ],
 )
 def test_keys_are_checked(keys: dict[str, Any], says: str) -> None:

@@ -16,9 +16,9 @@ import msgspec
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from syncd.capabilities import Finding, Level
-from syncd.connector import Batch, Connector, ConnectorSettings, Context, Request, SignalSpec, UnparsedItem
+from syncd.connector import Batch, Connector, ConnectorSettings, Context, Prompt, Request, SignalSpec, UnparsedItem
 from syncd.connectors.generic.bodies import digest
-from syncd.connectors.generic.fields import FieldMap, Item, SignalMap
+from syncd.connectors.generic.fields import Expression, FieldMap, Item, SignalMap
 from syncd.connectors.generic.making import Maker
 from syncd.durations import Duration
 from syncd.errors import Malformed, Misconfigured, QuotaExhausted, RateLimited, Transient
@@ -128,7 +128,9 @@ class HttpRequestKeys(ConnectorSettings):
         "", description="where the items are in the body, as in `data.events`; empty: the body is the list"
     )
     order: Literal["oldest_first", "newest_first"] = Field("oldest_first", description="order of the list by time")
-    since: str = Field("", description="query parameter for `at or after this time`; needed for oldest_first")
+    since: Annotated[str, Prompt()] = Field(
+        "", description="query parameter for `at or after this time`; needed for oldest_first"
+    )
     until: str = Field("", description="query parameter for `before this time`, for backfills")
     times: Literal["iso", "unix", "unix_ms", "date"] = Field("iso", description="how `since` and `until` are written")
     lag: Duration = Field(timedelta(minutes=5), description="an item may show in the list this long after its time")
@@ -151,7 +153,12 @@ class HttpErrors(ConnectorSettings):
 
 
 class ListedSignalMap(SignalMap):
-    """The field map of one `item` of the list."""
+    """The field map of one `item` of the list. `id` and `occurred_at` tell the cursor what was read."""
+
+    id: Expression = Field(min_length=1, description="the vendor's id of the event, such as {{ item.id }}")
+    occurred_at: Expression = Field(
+        min_length=1, description="event time, such as {{ item.at }}; ISO 8601, RFC 2822, Unix seconds or ms"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -159,12 +166,6 @@ class ListedSignalMap(SignalMap):
         if isinstance(data, dict) and "each" in data:
             raise ValueError("each: is not for type http; `items:` under list: says where the items are")
         return {**data, "each": "{{ body }}"} if isinstance(data, dict) else data
-
-    @model_validator(mode="after")
-    def _has_a_time(self) -> ListedSignalMap:
-        if not self.occurred_at or not self.id:
-            raise ValueError("id and occurred_at are needed: they tell the cursor what was read")
-        return self
 
 
 class HttpSettings(ConnectorSettings):

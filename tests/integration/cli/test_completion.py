@@ -44,7 +44,7 @@ def offered(folder: Path, typed: str) -> tuple[list[str], str]:
         ("syncd auth c", ["crm"]),
         ("syncd backfill ", ["inbox", "intake-eu"]),
         ("syncd replay --to ", ["crm"]),
-        ("syncd signals list --type call", ["call.missed"]),
+        ("syncd signals list --type call", ["call.answered", "call.missed", "call.placed"]),
         ("syncd connectors zoho", ["zoho", "zoho_desk"]),
         ("syncd init --destination sal", ["salesforce"]),
         ("syncd completion z", ["zsh"]),

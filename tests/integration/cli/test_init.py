@@ -40,6 +40,11 @@ GOOD = {
     "verify.insecure": "true",
     "signal.type": "custom.order",
     "auth.username": "robot@example.com",
+    "base_url": "https://api.example.com",
+    "list.path": "/v1/events",
+    "list.since": "from",
+    "signal.id": "{{ item.id }}",
+    "signal.occurred_at": "{{ item.at }}",
     "login_url": "https://example.my.salesforce.com",
 }
 """Right answers to what is free text; a new connector whose keys are choosy adds its own."""
@@ -142,7 +147,7 @@ def test_without_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "unanswered, and there is no terminal to ask on: --source TYPE (file, imap,"),
+        ((), "unanswered, and there is no terminal to ask on: --source TYPE (file, http, imap,"),
         ((), "--destination TYPE (database, "),
         (("--source", "imap"), "--destination TYPE (database, "),
         (("--source", "imap"), "--set imap.username=… (for example sales@example.com)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -131,10 +132,25 @@ def test_what_is_switched_off_is_shown(filled: UserFolder) -> None:
     assert (kept["type"], kept["count"]) == ("email.received", 1)
 
 
+_SIGN_IN = "client_id: i, client_secret: 's3cret-of-the-app'"
+CRMS = {
+    "salesforce": "{type: salesforce, login_url: 'https://x.my.salesforce.com', "
+    f"auth: {{flow: client_credentials, {_SIGN_IN}}}",
+    "zoho": f"{{type: zoho, auth: {{{_SIGN_IN}, refresh_token: 'r3fresh-of-the-app'}}",
+}
+
+
+def with_crm(text: str, crm: str) -> str:
+    """The configuration with a destination of that type instead of the database."""
+    return (
+        re.sub(r"\{type: database, .*", f"{CRMS[crm]}, mapping: mappings/{crm}.yaml}}", text) if crm in CRMS else text
+    )
+
+
 @pytest.mark.parametrize("mapping", ["database", "salesforce", "zoho"])
 def test_preview_with_every_mapping(folder: UserFolder, mapping: str) -> None:
     text = (folder.path / "config.yaml").read_text("utf-8")
-    folder.write("config.yaml", text.replace("mappings/database.yaml", f"mappings/{mapping}.yaml"))
+    folder.write("config.yaml", with_crm(text, mapping))
     shown = folder.done("preview", "--file", "signal.yaml")
     assert "Missed call" in shown.out
     records = folder.done("--json", "preview", "--file", "signal.yaml", "--to", "archive").lines
@@ -154,7 +170,7 @@ def test_preview_of_a_stored_signal(filled: UserFolder) -> None:
 
 def test_preview_of_a_known_person_names_the_record(filled: UserFolder) -> None:
     text = (filled.path / "config.yaml").read_text("utf-8")
-    filled.write("config.yaml", text.replace("mappings/database.yaml", "mappings/salesforce.yaml"))
+    filled.write("config.yaml", with_crm(text, "salesforce"))
     with Store.open(f"sqlite:///{filled.path / 'syncd.db'}") as store:
         known = [
             PersonRow(one.signal.person.identity, "Contact", "003000000000001", "contact")
