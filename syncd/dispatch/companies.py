@@ -244,7 +244,8 @@ class Companies:
         """New people with their company, without those whose company is still to be made: they wait for it."""
         ready = []
         for one in them:
-            need = self._need(one.brought.signal) if one.brought.signal is not None else None
+            signals = (signal for person in one.needs for _, signal in person.asked)
+            need = next(filter(None, map(self._need, signals)), None)
             fields = [name for name, to in one.draft.links.items() if to == "account"]
             if need is None or not fields:
                 ready.append(one)

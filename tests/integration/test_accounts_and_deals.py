@@ -246,7 +246,7 @@ people:
   create:
     object: <Contact>
     key: <Syncd_Key__c>
-    fields: {<LastName>: "{{ person.email }}", Email: "{{ person.email }}"}
+    fields: {<LastName>: "{{ person.email or person.phone }}", Email: "{{ person.email }}"}
     link: {<AccountId>: account}
 accounts:
   match: [{object: <Account>, by: {Website: "{{ company.domain }}", <Name>: "{{ company.name }}"}}]
@@ -260,6 +260,8 @@ rules:
      fields: {Subject: "{{ signal.title }}"}}
   - {id: fill, name: n, signals: [account.changed], update: <Account>, fill: {<BillingCity>: "{{ company.city }}"}}
 """
+
+BY_NUMBER = 'Email: "{{ person.email }}", Phone: "{{ person.phone }}"'
 
 
 def test_thirty_people_of_one_firm_make_one_company(crm: Crm, store_url: str) -> None:
@@ -276,6 +278,17 @@ def test_thirty_people_of_one_firm_make_one_company(crm: Crm, store_url: str) ->
     assert sorted(_id(one.get(link)) for one in contacts) == [""] * 2 + [id_] * 30
     assert sorted(_id(one.get(what)) for one in crm.records("Task")) == [""] * 2 + [id_] * 30
     assert {state for _, state, _ in rig.writes()} == {"written"}
+    rig.store.close()
+
+
+def test_a_caller_who_fills_in_a_form_gets_the_company_that_the_form_tells(crm: Crm, store_url: str) -> None:
+    mapping = COMPANIES.replace("UNKNOWN", "create").replace('Email: "{{ person.email }}"', BY_NUMBER)
+    rig = daemon(crm, store_url, mapping)
+    rig.arrive(mail(1, "", phone="+84912345678"))  # the first of the two to be claimed
+    rig.arrive(mail(3, "a@firm.example", phone="+84912345678"))
+    rig.lane.step()
+    (company,), (contact,) = crm.records("Account"), crm.records("Contact")
+    assert _id(contact[crm.names.get("AccountId", "AccountId")]) == str(company.get("Id") or company["id"])
     rig.store.close()
 
 
