@@ -67,7 +67,7 @@ def test_init_auth_prepare(folder: Path, capsys: pytest.CaptureFixture[str], kin
         assert "syncd auth crm" in capsys.readouterr().out
         sign_in(folder)
         assert run(["prepare", "crm"]) == 0
-        assert capsys.readouterr().out.count("done") == 2
+        assert capsys.readouterr().out.count("done") == 3
         assert run(["check", "--online", "crm"]) == 0
         assert "scope" not in capsys.readouterr().out
 
