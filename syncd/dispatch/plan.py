@@ -21,7 +21,7 @@ from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY
 from syncd.signals import NAMESPACE, Signal, frame
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
-from syncd.texts.reasons import Reason, code_of
+from syncd.texts.reasons import WAITING, Reason, code_of
 
 PEOPLE_CREATE = "people.create"
 ACCOUNTS_CREATE = "accounts.create"
@@ -196,7 +196,8 @@ def _any_key(signal: Signal, draft: Draft) -> str:
 
 
 def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
-    """(state, reason) of a delivery by its writes: the first state in ORDER that any of them has."""
+    """(state, reason) of a delivery by its writes: the first state in ORDER that any of them has, and what the first of them met
+    rather than that others wait for it."""
     best = len(ORDER) - 1
     reasons: dict[int, str] = {}
     for row in rows:
@@ -204,7 +205,8 @@ def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
         best = min(best, place)
         if row.reason:
             named = of_rule(row.rule, row.reason) if place < ORDER.index("delivered") else row.reason
-            reasons.setdefault(place, named)
+            if place not in reasons or (code_of(reasons[place]) in WAITING and code_of(named) not in WAITING):
+                reasons[place] = named
     state = ORDER[best]
     if state == "delivered":
         return state, ""

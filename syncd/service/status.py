@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from syncd.dispatch.lane import read_pace
 from syncd.dispatch.pacing import Pace
@@ -24,6 +24,7 @@ from syncd.store.engine import millis, moment
 from syncd.store.schema import anywhere, deliveries, lanes, receipts, signals, spending, tokens, writes
 from syncd.store.subscriptions import faults
 from syncd.store.verifications import last_results
+from syncd.texts.reasons import WAITING
 
 if TYPE_CHECKING:
     from syncd.store import Store
@@ -174,12 +175,13 @@ def _sources(store: Store, settings: ConfigurationView) -> list[dict[str, Any]]:
 
 
 def _destinations(store: Store, settings: ConfigurationView, now: datetime) -> list[dict[str, Any]]:
+    cause = func.nullif(func.max(case((deliveries.c.code.not_in(WAITING), deliveries.c.reason))), "")
     queued = select(
         deliveries.c.destination,
         deliveries.c.state,
         func.count(),
         func.min(deliveries.c.created_at),
-        func.max(deliveries.c.reason),
+        func.coalesce(cause, func.max(deliveries.c.reason)),
     )
     known = writes.c.destination.in_(anywhere)
     stuck = select(writes.c.destination, writes.c.state, func.count()).where(known)

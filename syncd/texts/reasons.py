@@ -77,6 +77,8 @@ SENTENCES: dict[str, str] = {
 
 SIGN_IN = "sign_in"
 """The code of a failure after which an operator must sign in (`syncd auth`)."""
+WAITING = ("waits_for_write", "waits_for_link", "waits_for_person", "waits_for_company")
+"""Codes of what waits for another write: what that one met is the cause."""
 
 
 def failure_code(failure: Exception) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from syncd.config.models import Retry
+from syncd.config.models import Retry, Settings
 from syncd.connector import Call, Idempotency, Outcome, Write, WriteKind
+from syncd.dispatch.plan import person_key
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -22,6 +23,8 @@ from syncd.errors import (
     StaleReference,
     Transient,
 )
+from syncd.service.status import gather
+from syncd.store.schema import deliveries
 from syncd.testing import hostile_destination as hostile
 from syncd.testing.hostile_destination import HostileCrm
 from tests.lane_rig import T0, Rig, key_of, known, signal, sqlite, write_state
@@ -280,3 +283,13 @@ def test_a_look_up_refused_whole_is_taken_apart(tmp_path: Path) -> None:
     rig.arrive([signal(n, email=f"p{n}@example.com") for n in range(4)])
     rig.step()
     assert rig.states() == {"delivered": 3, "dead": 1}
+
+
+def test_status_names_the_cause_of_a_wait_and_not_the_wait(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path))
+    rig.crm.row_faults[person_key("email:ann@example.com")] = [Transient("locked", code="LOCKED")] * 3
+    rig.arrive([signal(n) for n in range(3)])
+    rig.step()
+    assert {row["reason"] for row in rig.rows(deliveries)} >= {"timeline: waits for the person's record"}
+    (crm,) = gather(rig.store, Settings()).destinations
+    assert crm["reason"] == "people.create: LOCKED: locked"
