@@ -24,6 +24,7 @@ from syncd.config.schema import keys_of, models_in, type_words
 from syncd.connector import Prompt
 from syncd.errors import UsageError
 from syncd.mapping.shipped import shipped_mappings
+from syncd.signal_types import is_declared
 from syncd.signals import place_of
 
 Answers = Mapping[str, str]
@@ -139,6 +140,7 @@ EXAMPLES: Mapping[str, str] = {
     "signal.type": "custom.order",
     "url": "sqlite:///./signals.db",
     "path": "./Maildir",
+    "list.path": "/v1/answers",
     "paths": "./mail.mbox",
     "account_sid": "AC0123456789abcdef0123456789abcdef",
     "jwks_url": "https://example.com/.well-known/jwks.json",
@@ -241,10 +243,11 @@ def _channels(writing: _Writing, entries: Sequence[ConfigEntry]) -> None:
     """The switches of all that the chosen sources make, on."""
     on: dict[str, list[str]] = {}
     for entry in entries:
+        mapped = entry.answers.get("signal.type", "")
         for spec in registry.load(entry.role, entry.type).signals if entry.role == "source" else ():
             place = ("custom", "*")
             with suppress(ValueError):
-                place = place_of(spec.type)
+                place = place_of(mapped if spec.type == "*" and is_declared(mapped) else spec.type)
             if place[1] not in on.setdefault(place[0], []):
                 on[place[0]].append(place[1])
     writing.line("channels:  # the switches; what is not listed is off" if on else "channels: {}")

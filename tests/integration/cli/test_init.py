@@ -144,6 +144,17 @@ def test_without_a_terminal(tmp_path: Path) -> None:
     assert SECRET not in said + (tmp_path / "config.yaml").read_text("utf-8")
 
 
+def test_the_type_that_a_map_makes_is_switched_on(tmp_path: Path) -> None:
+    given = {"base_url": "https://api.acme.example", "list.path": "/v1/x", "list.since": "from"}
+    given |= {"signal.type": "survey.responded", "signal.id": "{{ item.id }}", "signal.occurred_at": "{{ item.at }}"}
+    answers = [f"--set=answers.{key}={value}" for key, value in given.items()]
+    code, said = begin(
+        tmp_path, "--source=answers=http", "--destination=database", *answers, "--set=database.url=sqlite:///a.db"
+    )
+    assert code == 0, said
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text("utf-8"))["channels"] == {"survey": {"responded": True}}
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
