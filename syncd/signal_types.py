@@ -69,6 +69,12 @@ SHIPPED = (
     SignalType("web.visited", "web", "visited", "Website visited"),
 )
 
+NEWER = frozenset(
+    "email.sent call.answered call.placed meeting.held message.received web.visited contact.deleted".split()  # noqa: SIM905
+)
+"""Shipped types that senders of the generic webhook could send before, as `custom.NAME`. They stay custom until `channels:` names
+the switch of the type, so that an upgrade neither switches their signals off nor changes their ids."""
+
 CATALOGUE: dict[str, dict[str, str]] = {}
 """channel -> switch -> signal type, of the shipped types; see `catalogue` for all that are known."""
 for _row in SHIPPED:

@@ -30,7 +30,7 @@ from syncd.durations import Duration, format_duration
 from syncd.http.client import check_base_url
 from syncd.identity.identities import normal_identity
 from syncd.runtime.known_secrets import learn_settings
-from syncd.signal_types import CUSTOM, CUSTOM_PREFIX, known_types, place_of
+from syncd.signal_types import CUSTOM, CUSTOM_PREFIX, NEWER, known_types, place_of
 from syncd.signals import Exclusions
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -392,6 +392,12 @@ class Settings(BaseModel):
         channel, switch = place_of(signal_type)
         switches = self.channels.get(channel, {})
         return switches.get(switch, switches.get("*", False))
+
+    @property
+    def newer_types(self) -> frozenset[str]:
+        """The signal types of NEWER whose switch `channels:` names."""
+        places = {kind: place_of(kind) for kind in NEWER}
+        return frozenset(kind for kind, (channel, switch) in places.items() if switch in self.channels.get(channel, {}))
 
     def webhook_url(self, source: str) -> str:
         """The public URL of a source's endpoint, "" when `public_url` is not set."""

@@ -17,7 +17,7 @@ from syncd.connector.source import PollingSource, WebhookSource
 from syncd.http.limits import SourceLimits
 from syncd.http.lockout import LoginBackoff
 from syncd.runtime.known_secrets import learn_settings
-from syncd.signal_types import Direction
+from syncd.signal_types import NEWER, Direction
 
 if TYPE_CHECKING:
     from syncd.http.oauth import TokenStore
@@ -129,7 +129,8 @@ class Context:
     and `Subscribed.remember` values (absent keys are absent in the answer). `webhook_url` is the public URL of this source's
     endpoint, "" if none is configured. `region` is ISO 3166 alpha-2 or None. `directory`: where the configuration file is;
     `beside` anchors the paths in its keys there. `refusals`: whoever signs in with a secret that hosts lock accounts over asks
-    it around each try. `limits`: how much a source may call its vendor, by its `quota:`, over all machines."""
+    it around each try. `limits`: how much a source may call its vendor, by its `quota:`, over all machines. `switches`: which
+    of the signal types NEWER (`syncd.signal_types`) the configuration's `channels:` names."""
 
     name: str
     tokens: TokenStore
@@ -141,6 +142,7 @@ class Context:
     recall: Callable[[Sequence[str]], dict[str, str]] = _no_memory
     refusals: LoginBackoff = field(default_factory=LoginBackoff)
     limits: SourceLimits = field(default_factory=SourceLimits)
+    switches: frozenset[str] = NEWER
 
     def beside(self, path: Path) -> Path:
         """A path of the settings, made absolute from where the configuration file is; `~` is the user's home."""

@@ -160,7 +160,7 @@ class Intake:
         return self._fetches.get(source)
 
     def _take_up(self, settings: Settings, sources: Mapping[str, Any]) -> None:
-        common = (settings.region, settings.timezone, settings.retry)
+        common = (settings.region, settings.timezone, settings.retry, settings.newer_types)
         for name in list(self._settings):
             if common != self._common or self._settings[name] != settings.sources.get(name):
                 self._drop(name)

@@ -195,6 +195,7 @@ class _Building:
             recall=partial(self.recall, name),
             refusals=self.refusals,
             limits=limits,
+            switches=self.settings.newer_types,
         )
 
     def source(self, entry: SourceSettings) -> Any:

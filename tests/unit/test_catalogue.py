@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from syncd import registry, signal_types
-from syncd.config.loading import parse_settings
+from syncd.config.loading import load_settings, parse_settings
 from syncd.config.switches import edit_switches, matching_switches, switch_rows
-from syncd.connector import Connector, Direction, SignalSpec
+from syncd.connector import Connector, Direction, Request, SignalSpec
 from syncd.connectors.generic.webhook import CONNECTOR as WEBHOOK
 from syncd.errors import ConfigError, UsageError
 from syncd.mapping.lint import lint_mapping
 from syncd.scaffold.first_config import ConfigEntry, first_config
-from syncd.service.assembly import check_configuration
+from syncd.service.assembly import check_configuration, connector_of
 from syncd.signal_types import SignalType, declare, known_types, place_of
+from syncd.store import Store
 from tests.entries import a_signal
 
 PINGED = SignalSpec("acme.pinged", "webhook: id", backfill=False, channel="acme", switch="pinged", title="Ping of Acme")
@@ -147,3 +150,29 @@ def test_a_connector_that_declares_it_wrongly_is_refused_in_one_line(acme: _Entr
 
 def test_a_stored_signal_of_a_connector_that_is_gone_stays_readable() -> None:
     assert a_signal(type="gone.pinged").channel == "gone"
+
+
+@pytest.mark.parametrize(
+    ("channels", "kind"),
+    [
+        ("custom: {'*': true}", "custom.message.received"),
+        ("{custom: {'*': true}, messages: {received: true}}", "message.received"),
+        ("{custom: {'*': true}, messages: {received: false}}", "message.received"),
+    ],
+)
+def test_a_newer_type_stays_custom_until_its_switch_is_named(tmp_path: Path, channels: str, kind: str) -> None:
+    """An upgrade neither switches off nor renames what a sender of the generic webhook sent before."""
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"channels: {channels if channels.startswith('{') else '{' + channels + '}'}\n"
+        "sources: {shop: {type: webhook, verify: {scheme: bearer, secret: 's3cret-of-shop'}}}\n",
+        "utf-8",
+    )
+    loaded = load_settings(config, {})
+    with Store.open(f"sqlite:///{tmp_path}/syncd.db") as store:
+        shop = connector_of(loaded, "source", "shop", tokens=store.tokens)
+    event = {"specversion": "1.0", "type": "message.received", "source": "/s", "id": "1", "data": {}}
+    headers = {"content-type": "application/cloudevents+json"}
+    at = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+    (signal,) = shop.parse(Request("POST", "https://x.example/", headers, json.dumps(event).encode(), at)).signals
+    assert signal.type == kind

@@ -14,7 +14,7 @@ from syncd.connector import Context
 from syncd.connectors.generic.person_values import person_text
 from syncd.connectors.times import read_time
 from syncd.errors import Malformed
-from syncd.signal_types import SHIPPED
+from syncd.signal_types import NEWER, SHIPPED
 from syncd.signals import Direction, Person, Signal, derive_id, make_person, place_of
 
 _KNOWN = frozenset(row.name for row in SHIPPED)
@@ -53,7 +53,7 @@ class Maker:
 
     def make(self, draft: EventDraft, received_at: datetime) -> Signal:
         """Raises Malformed naming the event and the field."""
-        signal_type = signal_type_of(draft.type, draft.where)
+        signal_type = signal_type_of(draft.type, draft.where, self.context.switches)
         try:
             occurred_at = read_time(draft.occurred_at, self.context.timezone) or received_at
         except ValueError as error:
@@ -91,22 +91,23 @@ class Maker:
         return person
 
 
-def signal_type_of(text: str, where: str) -> str:
-    """A catalogued type or custom.NAME as it is, else custom.TEXT. Raises Malformed for an empty one."""
+def signal_type_of(text: str, where: str, switches: frozenset[str] = NEWER) -> str:
+    """A catalogued type or custom.NAME as it is, else custom.TEXT. Of the types NEWER, only those among `switches` count as
+    catalogued: the ones that `channels:` names. Raises Malformed for an empty one."""
     if len(text) > _LONGEST_TYPE:
         raise Malformed(f"{where}, type: {len(text)} characters, more than {_LONGEST_TYPE}")
     try:
-        return _type_of(text)
+        return _type_of(text, switches)
     except ValueError as error:
         raise Malformed(f"{where}, type: {error}") from None
 
 
 @lru_cache(maxsize=1000)
-def _type_of(text: str) -> str:
+def _type_of(text: str, switches: frozenset[str]) -> str:
     text = _one_line(text)
     if not text:
         raise ValueError("empty")
-    if text in _KNOWN:
+    if text in _KNOWN and (text not in NEWER or text in switches):
         return text
     made = text if text.startswith("custom.") else f"custom.{text}"
     place_of(made)
