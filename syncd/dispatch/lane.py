@@ -307,7 +307,9 @@ class Lane:
         if by:
             now, client = millis(self._read_clock()), self._calls()
             log.warning("the system clock was changed", destination=self.name, seconds=by / 1000)
-            self._store.apply(lambda connection: move_times(connection, self.name, by, now))
+            self._store.apply(
+                lambda connection: move_times(connection, self.name, by, now, doubt=self._route.policy.doubt)
+            )
             client.pace = pacing.moved(client.pace, by, now)
             client.keep_pace()
             self._set_back_to = now if by < 0 else 0

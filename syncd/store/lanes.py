@@ -224,11 +224,12 @@ def spending(connection: Connection, destination: str) -> list[tuple[int, float]
 # ------------------------------------------------------------------------------------------------- a clock that is set
 
 _DOUBTS = (
-    """UPDATE writes SET due_at = due_at + ?, sent_at = sent_at + ?
+    """UPDATE writes SET due_at = CASE WHEN due_at - sent_at > ? THEN due_at ELSE due_at + ? END, sent_at = sent_at + ?
     WHERE destination = ? AND state IN ('sending', 'doubt') AND sent_at {old} ?""",
-    """UPDATE people SET checked_at = checked_at + ?, sent_at = sent_at + ?
-    WHERE destination = ? AND state = 'creating' AND sent_at {old} ?""",
+    """UPDATE people SET checked_at = CASE WHEN checked_at - sent_at > ? THEN checked_at ELSE checked_at + ? END,
+    sent_at = sent_at + ? WHERE destination = ? AND state = 'creating' AND sent_at {old} ?""",
 )
+_ANY_SPAN = 2**62
 _DUES = (
     "UPDATE deliveries SET due_at = due_at + ? WHERE destination = ? AND due_at > ?",
     "UPDATE writes SET due_at = due_at + ? WHERE destination = ? AND state IN ('pending', 'held') AND due_at > ?",
@@ -243,13 +244,14 @@ def due_at_once(connection: Connection, destination: str, now: int) -> None:
     connection.exec_driver_sql(sql(connection, _UNTRIED), (now, destination, now))
 
 
-def move_times(connection: Connection, destination: str, by: int, now: int) -> None:
+def move_times(connection: Connection, destination: str, by: int, now: int, *, doubt: int) -> None:
     """The clock was set by so many milliseconds, to `now`. Doubts move along: they are spans, not times of day. Set back,
     so does all that would wait for the old time to come again; set ahead, the rest is simply due early. What was sent since
-    has its time by the new clock and stays."""
-    old, than = (">", now) if by < 0 else ("<=", now - by)
+    has its time by the new clock and stays. Set ahead, so does a time that is further from the sending than `doubt`, the longest
+    one (milliseconds): an answer came between the change and now."""
+    old, than, longest = (">", now, _ANY_SPAN) if by < 0 else ("<=", now - by, doubt)
     for text in _DOUBTS:
-        connection.exec_driver_sql(sql(connection, text.format(old=old)), (by, by, destination, than))
+        connection.exec_driver_sql(sql(connection, text.format(old=old)), (longest, by, by, destination, than))
     if by < 0:
         for text in _DUES:
             connection.exec_driver_sql(sql(connection, text), (by, destination, now))

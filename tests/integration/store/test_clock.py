@@ -29,7 +29,7 @@ def test_times_move_with_the_clock(store: Store, by: int) -> None:
         )
         put_writes(connection, "other", rows, NOW)
         put_people(connection, "crm", [PersonRow("a", state="creating", sent_at=then, checked_at=then + 7000)])
-        move_times(connection, "crm", by, NOW)
+        move_times(connection, "crm", by, NOW, doubt=10_000)
 
         def dues(destination: str) -> dict[str, Any]:
             text = sql(connection, "SELECT rule, due_at FROM writes WHERE destination = ?")
@@ -46,3 +46,19 @@ def test_times_move_with_the_clock(store: Store, by: int) -> None:
     assert found["written"] == then + 5000
     assert set(others.values()) == {then + 5000}
     assert (person.sent_at, person.checked_at) == (then + by, then + by + 7000)
+
+
+def test_an_answer_between_the_change_and_its_notice_has_its_time_by_the_new_clock(store: Store) -> None:
+    """Sent by the old clock, answered by the new one, an hour ahead: it must not wait another hour."""
+    sent = NOW - HOUR - 30
+    rows = [
+        ("s", WriteRow("timeline", "key", "Task", "upsert", state="doubt", sent_at=sent, due_at=NOW - 10)),
+    ]
+    with store.write() as connection:
+        put_writes(connection, "crm", rows, NOW)
+        put_people(connection, "crm", [PersonRow("a", state="creating", sent_at=sent, checked_at=NOW - 10)])
+        move_times(connection, "crm", HOUR, NOW, doubt=600_000)
+        text = sql(connection, "SELECT due_at, sent_at FROM writes WHERE destination = ?")
+        assert list(connection.exec_driver_sql(text, ("crm",))) == [(NOW - 10, sent + HOUR)]
+        person = people(connection, "crm", ["a"])["a"]
+    assert (person.checked_at, person.sent_at) == (NOW - 10, sent + HOUR)
