@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,6 +18,14 @@ from syncd.mapping.expressions import NAMES, Expression, Sandbox, is_template, p
 
 T = TypeVar("T")
 _SIGNAL_PATTERN = re.compile(r"[A-Za-z0-9_.*-]+")
+
+
+def unknown_keys(node: Mapping[str, Any], known: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each key that is not known, with what was probably meant."""
+    for key in node:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            yield key, f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 @dataclass
@@ -39,11 +47,8 @@ class MappingReader:
         if not isinstance(node, dict):
             self.fault(path, f"must be keys and values ({', '.join(known)})")
             return {}
-        for key in node:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-                self.fault((*path, key), "unknown key", hint)
+        for key, hint in unknown_keys(node, known):
+            self.fault((*path, key), "unknown key", hint)
         for key in needed:
             if node.get(key) is None:
                 self.fault(path, f"the key {key} is required here")

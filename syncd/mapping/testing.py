@@ -17,7 +17,6 @@ Pure: texts in, results out. Times and dates are compared as ISO 8601 text.
 
 from __future__ import annotations
 
-import difflib
 import uuid
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AnyMapping
@@ -36,6 +35,7 @@ from syncd.mapping.filters import moment
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping, read_source
 from syncd.mapping.preview import Previewed, preview
+from syncd.mapping.reader import unknown_keys
 from syncd.mapping.shipped import tests_beside
 from syncd.mapping.values import ValueFault
 from syncd.signals import NAMESPACE, Direction, Person, Route, Signal, make_person, place_of
@@ -152,14 +152,8 @@ class _TestFileReader:
         if not isinstance(node, dict):
             self.fault(path, f"must be keys and values ({', '.join(known)})")
             return {}
-        for key in node:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                self.fault(
-                    (*path, key),
-                    "unknown key",
-                    f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}",
-                )
+        for key, hint in unknown_keys(node, known):
+            self.fault((*path, key), "unknown key", hint)
         for key in needed:
             if key not in node:
                 self.fault(path, f"the key {key} is required here")

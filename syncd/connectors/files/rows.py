@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
+from typing import NoReturn
 
 from syncd.connector import Context
 from syncd.connectors.files.headers import Columns, folded, name_parts, unnamed
@@ -109,20 +110,13 @@ def signal_of(
         region=context.region,
     )
     if kind == "contact":
-        if said.get("email") and not person.email:
-            raise Malformed(
-                f"{_header(headers, given, found, 'email')}: {said['email'][:80]!r} is not an email address"
-            )
-        if not person.identity:
-            hint = "" if context.region else "; a number without +… needs region: in the configuration"
-            if lost:
-                raise Malformed(lost if lost.endswith(LOST_DIGITS) else f"{lost}{hint}")
-            raise Malformed(f"{phone[:40]!r} is not a phone number{hint}" if phone else "neither e-mail nor phone")
-        identity = person.identity
+        if email and not person.email:
+            raise Malformed(f"{_header(headers, given, found, 'email')}: {email[:80]!r} is not an email address")
+        identity = person.identity or _unidentified(phone, lost, context.region)
     else:
-        if not said.get("company"):
+        if not company:
             raise Malformed("no name of the company")
-        identity = f"company:{folded(said['company'])}"
+        identity = f"company:{folded(company)}"
     content = sorted((found.labels[place], cell) for place, cell in enumerate(cells) if cell)
     digest = sha256(frame(*(part for pair in content for part in pair)).encode("utf-8", "replace")).hexdigest()
     where = f"{file}:{line}" if line else file
@@ -144,6 +138,14 @@ def signal_of(
         data={**known, **({"faults": faults} if faults else {}), "row": row},
         thread=f"file:account:{identity}" if kind == "account" else "",
     )
+
+
+def _unidentified(phone: str, lost: str, region: str | None) -> NoReturn:
+    """Refuses a contact without an address and a number. `lost`: what is wrong with the number."""
+    hint = "" if region else "; a number without +… needs region: in the configuration"
+    if lost:
+        raise Malformed(lost if lost.endswith(LOST_DIGITS) else f"{lost}{hint}")
+    raise Malformed(f"{phone[:40]!r} is not a phone number{hint}" if phone else "neither e-mail nor phone")
 
 
 _LONGEST_NAME = 200
