@@ -1,13 +1,14 @@
-"""Which of several open deals is meant. Pure; used by the CRMs that are asked in a query language."""
+"""Where a CRM has somebody's open deals, as data, and which of several is meant. Pure; for the CRMs asked in a query language."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from syncd.connector import DealPick, Link, PersonMatch
+from syncd.connectors.crm.directory import Row, column, linked_id
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -20,6 +21,41 @@ class OpenDeal:
     created: datetime
     changed: datetime
     amount: float
+
+
+@dataclass(frozen=True)
+class DealRows:
+    """One object whose rows tell of open deals. `owner`: its column with the id of a record of `person` ("": of the company that
+    a person belongs to), `deal`: the one with the id of the deal, a record of `of`. `still`: the criterion of an open deal, in
+    the CRM's language. `created`, `changed`, `amount`: columns that tell deals apart."""
+
+    object: str
+    owner: str
+    person: str
+    deal: str
+    of: str
+    still: str
+    created: str
+    changed: str
+    amount: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.deal, self.owner, self.created, self.changed, self.amount)
+
+    def owners(self, people: Iterable[PersonMatch]) -> list[str]:
+        """The ids to ask for."""
+        if self.person:
+            return [one.id for one in people if one.object == self.person]
+        return [one.account.id for one in people if one.account is not None]
+
+    def read(self, rows: Iterable[Row]) -> Iterator[tuple[str, OpenDeal]]:
+        """The id of the owner, and the deal, of each row that names both."""
+        for row in rows:
+            owner, deal = linked_id(row, self.owner), linked_id(row, self.deal)
+            if owner and deal:
+                facts = (column(row, name) for name in (self.created, self.changed, self.amount))
+                yield owner, open_deal(Link(self.of, deal), *facts)
 
 
 def open_deal(link: Link, created: Any, changed: Any, amount: Any) -> OpenDeal:

@@ -30,7 +30,8 @@ Reading = Callable[[str, Row], PersonMatch | None]
 @dataclass(frozen=True)
 class Facts:
     """What an object knows of a person. `account`: its field with the company's id ("" none; `company`: it is the company).
-    `name`: its field with the whole name ("" none). `emails`: its standard fields with an address; `extra`: more columns."""
+    `name`: its field with the whole name ("" none). `emails`: its standard fields with an address; `extra`: more columns.
+    `converted`: columns that are true of a record that was converted; `became`: those with the ids of its contact and company."""
 
     role: str = "contact"
     account: str = ""
@@ -38,6 +39,8 @@ class Facts:
     emails: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     company: bool = False
+    converted: tuple[str, ...] = ()
+    became: tuple[str, str] = ("", "")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -47,12 +50,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class PersonObjects:
-    """A CRM's records of people and companies. `id_field`: the column of a record's id; `read`: the person a row is; `facts`:
-    what is known of the standard objects; `folds_case`: names are the same whatever their case."""
+    """A CRM's records of people and companies. `id_field`: the column of a record's id; `facts`: what is known of the standard
+    objects, of which `contact` and `account` are the ones that a converted record becomes; `folds_case`: names are the same
+    whatever their case."""
 
     id_field: str
-    read: Reading
     facts: Mapping[str, Facts]
+    contact: str
+    account: str
     folds_case: bool
 
     def known(self, object: str) -> Facts:
@@ -65,6 +70,17 @@ class PersonObjects:
         for name in (self.id_field, *self.known(object).columns, *fields):
             columns.setdefault(name.lower() if self.folds_case else name, name)
         return list(columns.values())
+
+    def read(self, object: str, row: Row) -> PersonMatch | None:
+        """The person a row is. A converted record is the contact it became; None if it became none, or the CRM does not say."""
+        facts = self.known(object)
+        name = str(row.get(facts.name) or "") if facts.name else ""
+        id_, company = str(row[self.id_field]), linked_id(row, facts.account)
+        if any(row.get(flag) is True for flag in facts.converted):
+            id_, company = (linked_id(row, name) for name in facts.became)
+            object, facts = self.contact, self.known(self.contact)
+        account = Link(self.account, company) if company else None
+        return PersonMatch(object=object, id=id_, role=facts.role, account=account, name=name) if id_ else None
 
     def directory(self, region: str | None) -> Directory:
         """An empty directory."""
@@ -252,6 +268,14 @@ def e164(text: str, region: str | None) -> str:
         if phonenumbers.is_possible_number(number):
             return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return ""
+
+
+def linked_id(row: Row, name: str) -> str:
+    """The id in a look-up column, whichever way it is shown: `{id, name}`, `Name.id`, or the bare id; "" if there is none."""
+    value = row.get(name, row.get(f"{name}.id"))
+    if isinstance(value, Mapping):
+        value = value.get("id")
+    return str(value) if value else ""
 
 
 def column(row: Row, name: str) -> Any:

@@ -1,7 +1,8 @@
-"""What destinations share whose CRM is read by statements of a query language (SOQL, COQL): records by key and by id, people
-that the CRM itself named, and whose fault a wrong statement is.
+"""What destinations share whose CRM is read by statements of a query language (SOQL, COQL): people, companies and deals, records
+by key and by id, people that the CRM itself named, and whose fault a wrong statement is.
 
-A CRM's destination says what its records of people are (`people`), how a statement is written (`_statements`) and asked (`_ask`).
+A CRM's destination says what its records of people are (`people`) and where deals are (`_deals`), how a statement is written (its
+`QueryLanguage`) and asked (`_ask`).
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from syncd.connector import (
     AccountMatch,
     AccountQuery,
     Allowance,
+    DealPick,
     DestinationDefaults,
     Link,
     PersonMatch,
@@ -25,7 +27,9 @@ from syncd.connector import (
 )
 from syncd.connectors.crm import lists
 from syncd.connectors.crm.companies import CompanyColumns, CompanyRows, columns_of
-from syncd.connectors.crm.directory import PersonObjects, Row, age, steps
+from syncd.connectors.crm.deals import DealRows, OpenDeal, deal_of
+from syncd.connectors.crm.directory import PersonObjects, Row, age, everybody, steps, with_deals
+from syncd.connectors.crm.search import Search
 from syncd.errors import Misconfigured, Scope
 
 log = logging.getLogger(__name__)
@@ -70,39 +74,104 @@ class CrmClient(Protocol):
     def close(self) -> None: ...
 
 
+class QueryLanguage(Protocol):
+    """Writes the statements by which a CRM is read. Every name was checked; values may be any text: what cannot be in the CRM is
+    left out. Each method yields statements, as few as the vendor's limits allow, that together read these columns of all
+    records with one of the values."""
+
+    def equal(
+        self, object: str, columns: Iterable[str], field: str, values: Iterable[str], *, also: str = ""
+    ) -> Iterator[str]:
+        """Of those whose field is one of the values. `also`: one more criterion, in the language."""
+        ...
+
+    def containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
+        """Of those whose field contains one of these texts."""
+        ...
+
+    def people(
+        self, object: str, columns: Iterable[str], values: Mapping[str, Sequence[str]], *, phone: bool
+    ) -> Iterator[str]:
+        """Of those who have one of the values (field -> values) in its field. With `phone` they are E.164 numbers, written there
+        in any form, and more records than theirs may be read."""
+        ...
+
+
+About = TypeVar("About")
+
+
 class QueriedCrm(DestinationDefaults, ABC):
     """One account. `people`: its records of people and companies; `links`: standard link field -> the objects it takes, of those
-    that people are linked by."""
+    that people are linked by. `staged`: a later look-up is asked only for the people not found yet, since each statement is a
+    call of its own. `deals`: where open deals are."""
 
     people: ClassVar[PersonObjects]
     links: ClassVar[Mapping[str, tuple[str, ...]]]
     account_names: ClassVar[Mapping[str, str]]
-    folds_case: bool
+    staged: ClassVar[bool]
     widens = False
 
-    def __init__(self, client: CrmClient, region: str | None) -> None:
+    def __init__(
+        self, client: CrmClient, language: QueryLanguage, deals: Sequence[DealRows], region: str | None
+    ) -> None:
         self._counting = client
+        self._language = language
+        self._deals = deals
         self._region = region
-
-    @abstractmethod
-    def _statements(self, object: str, columns: Iterable[str], field: str, values: Iterable[str]) -> Iterator[str]:
-        """Statements that together read these columns of all records with one of the values; every name was checked."""
-
-    @abstractmethod
-    def _containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
-        """Statements that together read these columns of all records whose field contains one of these texts."""
+        self.folds_case = self.people.folds_case
 
     @abstractmethod
     def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         """The rows of each statement, in as few calls as the API allows."""
 
+    def _rows(self, asked: Sequence[tuple[About, str]]) -> Iterator[tuple[About, list[dict[str, Any]]]]:
+        """The rows of each statement, with what it is about."""
+        answers = self._ask([statement for _, statement in asked])
+        yield from zip((about for about, _ in asked), answers, strict=True)
+
     def _with_key(self, object: str, key_field: str, keys: Sequence[str]) -> list[list[dict[str, Any]]]:
         """Rows (id and key) of the records with these keys."""
-        return self._ask(list(self._statements(object, (self.people.id_field, key_field), key_field, keys)))
+        return self._ask(list(self._language.equal(object, (self.people.id_field, key_field), key_field, keys)))
 
     def _short(self, id: str) -> str:
         """What of an id tells records apart."""
         return id
+
+    def resolve(self, people: Sequence[PersonQuery], *, deals: DealPick | None = None) -> list[PersonMatch | None]:
+        """The people by the stages of a `Search`, all at once unless `staged`; `deals` costs one more call or a few."""
+        search = Search(people, self.people, self._region)
+        for stage in search.stages:
+            check_names((stage.object, *stage.fields), code="people.match", section="people.match")
+        with about_people():
+            for stages in [[one] for one in search.stages] if self.staged else [search.stages]:
+                asked = [
+                    (stage, statement)
+                    for stage in stages
+                    for statement in self._language.people(
+                        stage.object, search.columns(stage), search.values(stage), phone=stage.phone
+                    )
+                ]
+                for stage, rows in self._rows(asked):
+                    search.learn(stage, rows)
+                for stage in stages:
+                    search.learn(stage, ())
+        found = search.found()
+        return self._with_deals(found, deals) if deals else found
+
+    def _with_deals(self, found: list[PersonMatch | None], pick: DealPick) -> list[PersonMatch | None]:
+        people = everybody(found)
+        asked = [
+            (one, statement)
+            for one in self._deals
+            for statement in self._language.equal(
+                one.object, one.columns, one.owner, one.owners(people), also=one.still
+            )
+        ]
+        deals: dict[str, list[OpenDeal]] = {}
+        for place, rows in self._rows(asked):
+            for owner, deal in place.read(rows):
+                deals.setdefault(self._short(owner), []).append(deal)
+        return with_deals(found, lambda one: deal_of(one, deals, pick, self._short))
 
     def recognise(self, people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[PersonMatch | None]:
         """All named records of one object at once, with the fields that the people are looked up by."""
@@ -116,13 +185,13 @@ class QueriedCrm(DestinationDefaults, ABC):
         asked = [
             (object_, statement)
             for object_, wanted in ids.items()
-            for statement in self._statements(
+            for statement in self._language.equal(
                 object_, self.people.columns(object_, fields.get(object_, ())), self.people.id_field, wanted
             )
         ]
         directory = self.people.directory(self._region)
         with about_people():
-            for (object_, _), rows in zip(asked, self._ask([statement for _, statement in asked]), strict=True):
+            for object_, rows in self._rows(asked):
                 directory.add(object_, rows)
         return [directory.named(one, links) for one, links in zip(people, among, strict=True)]
 
@@ -134,12 +203,12 @@ class QueriedCrm(DestinationDefaults, ABC):
             columns = one.columns(self.people.id_field)
             check_names((one.object, *columns), code="accounts.match", section="accounts.match")
             for name, values in one.exact.items():
-                statements += [(one, text) for text in self._statements(one.object, columns, name, values)]
+                statements += [(one, text) for text in self._language.equal(one.object, columns, name, values)]
             for name, values in one.domains.items():
-                statements += [(one, text) for text in self._containing(one.object, columns, name, values)]
+                statements += [(one, text) for text in self._language.containing(one.object, columns, name, values)]
         found = CompanyRows(self.people.id_field)
         with about_people("accounts.match"):
-            for (one, _), rows in zip(statements, self._ask([text for _, text in statements]), strict=True):
+            for one, rows in self._rows(statements):
                 found.add(one, rows)
         return [found.find(query) for query in queries]
 
@@ -167,7 +236,7 @@ class QueriedCrm(DestinationDefaults, ABC):
     def values(self, object: str, ids: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What stands in these fields of the records that are there."""
         check_names((object, *fields), code="fill")
-        statements = list(self._statements(object, (self.people.id_field, *fields), self.people.id_field, ids))
+        statements = list(self._language.equal(object, (self.people.id_field, *fields), self.people.id_field, ids))
         found = [row for rows in self._ask(statements) for row in rows if self._has_id(row)]
         rows = {self._short(str(row[self.people.id_field])): row for row in found}
         return {

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connector import DealPick, Link, Lookup, MatchField, PersonMatch, PersonQuery
-from syncd.connectors.crm.deals import deal_of
+from syncd.connector import Context, DealPick, Link, Lookup, MatchField, PersonMatch, PersonQuery
+from syncd.connectors.crm.deals import OpenDeal, deal_of
 from syncd.connectors.crm.directory import Directory, Row, e164
-from syncd.connectors.crm.salesforce import soql
-from syncd.connectors.crm.salesforce.deals import ask_deals, open_deals
-from syncd.connectors.crm.salesforce.people import PEOPLE, ask
+from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings, soql
+from syncd.connectors.crm.salesforce.people import DEALS, PEOPLE
+from syncd.connectors.crm.search import Search
 from syncd.errors import Misconfigured
+from syncd.http.oauth import MemoryTokens
 
 
 def directory(objects: Sequence[str], answers: Sequence[Sequence[Row]], region: str | None) -> Directory:
@@ -73,10 +74,13 @@ def test_a_number_is_found_however_it_is_written(written: str) -> None:
 
 @pytest.mark.parametrize("name", ["Email; DROP", "a b", "", "1x", "Email'", "Owner..Email"])
 def test_what_is_no_name_never_reaches_a_statement(name: str) -> None:
-    with pytest.raises(Misconfigured, match="not the name"):
-        ask([PersonQuery("x", (Lookup("Contact", (MatchField(name, "v"),)),))])
-    with pytest.raises(Misconfigured, match="not the name"):
-        ask([PersonQuery("x", (Lookup(name, (MatchField("Email", "v"),)),))])
+    settings = SalesforceSettings.model_validate(
+        {"auth": {"flow": "refresh_token", "client_id": "c", "refresh_token": "r"}}
+    )
+    crm = Salesforce(settings, Context(name="crm", tokens=MemoryTokens()))
+    for lookup in (Lookup("Contact", (MatchField(name, "v"),)), Lookup(name, (MatchField("Email", "v"),))):
+        with pytest.raises(Misconfigured, match="not the name"):
+            crm.resolve([PersonQuery("x", (lookup,))])
 
 
 def wanted(*lookups: Lookup) -> PersonQuery:
@@ -89,20 +93,31 @@ PHONE = MatchField("Phone", "+84912345678", phone=True)
 MOBILE = MatchField("MobilePhone", "+84912345678", phone=True)
 
 
+def ask(people: Sequence[PersonQuery]) -> list[str]:
+    search = Search(people, PEOPLE, None)
+    return [
+        statement
+        for stage in search.stages
+        for statement in soql.Soql().people(
+            stage.object, search.columns(stage), search.values(stage), phone=stage.phone
+        )
+    ]
+
+
 def test_statements() -> None:
-    asked = ask(
-        [wanted(Lookup("Contact", (MAIL, PHONE, MOBILE)), Lookup("Lead", (MAIL,))), wanted(Lookup("Lead", (MAIL,)))]
-    )
-    assert asked.objects == ["Contact", "Contact", "Lead"]
-    assert asked.statements == [
+    people = [
+        wanted(Lookup("Contact", (MAIL, PHONE, MOBILE)), Lookup("Lead", (MAIL,))),
+        wanted(Lookup("Lead", (MAIL,))),
+    ]
+    assert ask(people) == [
         "SELECT Id, AccountId, Name, Email, Phone, MobilePhone FROM Contact WHERE Email IN ('a@example.com')",
-        "SELECT Id, AccountId, Name, Email, Phone, MobilePhone FROM Contact "
-        "WHERE Phone LIKE '%1%2%3%4%5%6%7%8%' OR MobilePhone LIKE '%1%2%3%4%5%6%7%8%'",
         "SELECT Id, IsConverted, ConvertedContactId, ConvertedAccountId, Name, Email FROM Lead "
         "WHERE Email IN ('a@example.com')",
+        "SELECT Id, AccountId, Name, Email, Phone, MobilePhone FROM Contact "
+        "WHERE Phone LIKE '%1%2%3%4%5%6%7%8%' OR MobilePhone LIKE '%1%2%3%4%5%6%7%8%'",
     ]
-    assert ask([]).statements == []
-    assert ask([PersonQuery("nobody", ())]).statements == []
+    assert ask([]) == []
+    assert ask([PersonQuery("nobody", ())]) == []
 
 
 def found(
@@ -171,15 +186,19 @@ def test_deals() -> None:
     people = [
         PersonMatch(object="Contact", id="003A", role="contact", account=Link("Account", "001A")),
         PersonMatch(object="Lead", id="00QB", role="lead"),
-        None,
     ]
-    assert ask_deals(people) == [
+    asked = [
+        statement
+        for one in DEALS
+        for statement in soql.Soql().equal(one.object, one.columns, one.owner, one.owners(people), also=one.still)
+    ]
+    assert asked == [
         "SELECT OpportunityId, ContactId, Opportunity.CreatedDate, Opportunity.LastModifiedDate, Opportunity.Amount"
         " FROM OpportunityContactRole WHERE ContactId IN ('003A') AND Opportunity.IsClosed = false",
         "SELECT Id, AccountId, CreatedDate, LastModifiedDate, Amount FROM Opportunity"
         " WHERE AccountId IN ('001A') AND IsClosed = false",
     ]
-    assert ask_deals([None]) == []
+    assert [one.owners([]) for one in DEALS] == [[], []]
     rows: list[list[dict[str, Any]]] = [
         [{"OpportunityId": "006A", "ContactId": "003000000000001AAA", "Opportunity": {"Amount": 7}}],
         [
@@ -187,10 +206,13 @@ def test_deals() -> None:
             {"AccountId": None},
         ],
     ]
-    deals = open_deals(rows, lambda id_: id_[:15])
+    deals: dict[str, list[OpenDeal]] = {}
+    for one, held in zip(DEALS, rows, strict=True):
+        for owner, deal in one.read(held):
+            deals.setdefault(owner[:15], []).append(deal)
     assert deals.keys() == {"003000000000001", "001000000000001"}
     theirs = PersonMatch(object="Contact", id="003000000000001AAA", role="contact")
     account = Link("Account", "001000000000001AAA")
     other = PersonMatch(object="Contact", id="003000000000002AAA", role="contact", account=account)
-    picked = [deal_of(one, deals, DealPick.NEWEST, lambda id_: id_[:15]) for one in (theirs, other)]
+    picked = [deal_of(each, deals, DealPick.NEWEST, lambda id_: id_[:15]) for each in (theirs, other)]
     assert picked == [Link("Opportunity", "006A"), Link("Opportunity", "006B")]

@@ -15,16 +15,16 @@ from syncd.capabilities import FieldDescription
 from syncd.connector import MatchField, PersonMatch, Written
 from syncd.connectors.accounts.salesforce import _token
 from syncd.connectors.accounts.zoho import ANSWERS
-from syncd.connectors.crm.directory import Directory, column
+from syncd.connectors.crm.directory import column
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.salesforce import describe as sf_describe
 from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse, _composite_answers
 from syncd.connectors.crm.salesforce.destination import _row
-from syncd.connectors.crm.salesforce.people import _person as sf_found
+from syncd.connectors.crm.salesforce.people import PEOPLE as SALESFORCE_PEOPLE
 from syncd.connectors.crm.zoho import describe as zoho_describe
 from syncd.connectors.crm.zoho.client import _page
-from syncd.connectors.crm.zoho.people import _person as zoho_found
+from syncd.connectors.crm.zoho.people import PEOPLE as ZOHO_PEOPLE
 from syncd.errors import Failure
 from syncd.http.client import LONGEST_WAIT, Response, parse_retry_after
 from tests.unit.crm.test_zoho_errors import NOW
@@ -135,11 +135,11 @@ def test_descriptions_of_objects_and_the_edition(body: Any) -> None:
 
 @given(st.lists(objects, max_size=4))
 def test_people(rows: list[dict[str, Any]]) -> None:
-    for read, id_field in ((sf_found, "Id"), (zoho_found, "id")):
-        directory = Directory(read, "VN", id_field=id_field)
-        directory.add("Leads", rows)
+    for people, lead in ((SALESFORCE_PEOPLE, "Lead"), (ZOHO_PEOPLE, "Leads")):
+        directory = people.directory("VN")
+        directory.add(lead, rows)
         for term in (MatchField("Email", "a@b.example"), MatchField("Phone", "+84912345678", phone=True)):
-            assert directory.hit("Leads", term) is None or isinstance(directory.hit("Leads", term), PersonMatch)
+            assert directory.hit(lead, term) is None or isinstance(directory.hit(lead, term), PersonMatch)
     for row in rows:
         column(row, "Owner.Email.x")
 

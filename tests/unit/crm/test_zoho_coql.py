@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.connector import Link, Lookup, MatchField, PersonMatch, PersonQuery
+from syncd.connectors.crm.directory import linked_id
 from syncd.connectors.crm.queried import is_name
+from syncd.connectors.crm.search import Search, Stage
 from syncd.connectors.crm.zoho import coql
-from syncd.connectors.crm.zoho import deals as zoho_deals
-from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
-from syncd.connectors.crm.zoho.people import Search, linked_id
+from syncd.connectors.crm.zoho.people import PEOPLE, deals
 
 LITERALS = re.compile(r"'((?:[^']|'')*)'")
 HEAD = "select id from Contacts"
@@ -102,17 +102,22 @@ def lookups(*terms: tuple[str, str, str, bool]) -> PersonQuery:
     )
 
 
+def statements(search: Search, stage: Stage) -> list[str]:
+    values = search.values(stage)
+    return list(coql.Coql().people(stage.object, search.columns(stage), values, phone=stage.phone))
+
+
 def test_a_later_field_is_asked_only_for_the_unknown() -> None:
     both = lookups(("Contacts", "Email", "a@x", False), ("Leads", "Email", "a@x", False))
     other = lookups(("Contacts", "Email", "b@x", False), ("Leads", "Email", "b@x", False))
-    search = Search([both, other], None)
+    search = Search([both, other], PEOPLE, None)
     contacts, leads = search.stages
-    assert search.statements(contacts) == [
+    assert statements(search, contacts) == [
         "select id, Account_Name, Full_Name, Email from Contacts where Email in ('a@x', 'b@x')"
     ]
     there = {"id": "1", "Email": "A@X", "Full_Name": "A X", "Account_Name": {"id": "9", "name": "Co"}}
     search.learn(contacts, [there])
-    assert search.statements(leads) == ["select id, Full_Name, Email from Leads where Email in ('b@x')"]
+    assert statements(search, leads) == ["select id, Full_Name, Email from Leads where Email in ('b@x')"]
     search.learn(leads, [])
     assert search.found() == [
         PersonMatch(object="Contacts", id="1", role="contact", account=Link("Accounts", "9"), name="A X"),
@@ -128,18 +133,18 @@ def test_numbers_are_asked_for_last_and_the_mappings_order_is_kept() -> None:
         ("Leads", "Email", "a@x", False),
         ("Leads", "Phone", "+84912345678", True),
     )
-    stages = [(stage.module, *stage.fields) for stage in Search([phone, full], None).stages]
+    stages = [(stage.object, *stage.fields) for stage in Search([phone, full], PEOPLE, None).stages]
     assert stages == [("Contacts", "Email"), ("Leads", "Email"), ("Contacts", "Phone"), ("Leads", "Phone")]
 
 
 def test_every_field_with_a_number_is_asked_for_whoever_has_no_address_there() -> None:
     """Several records with one number are seen as such only when all of them were asked for."""
     phone = [("Contacts", "Phone", "+84912345678", True), ("Leads", "Mobile", "+84912345678", True)]
-    search = Search([lookups(*phone)], "VN")
+    search = Search([lookups(*phone)], PEOPLE, "VN")
     rows = {"Contacts": {"id": "1", "Phone": "0912 345 678"}, "Leads": {"id": "2", "Mobile": "+84 912 345 678"}}
     for stage in search.stages:
-        assert search.statements(stage)
-        search.learn(stage, [rows[stage.module]])
+        assert statements(search, stage)
+        search.learn(stage, [rows[stage.object]])
     (found,) = search.found()
     assert found is not None
     assert (found.id, [one.id for one in found.rivals]) == ("1", ["2"])
@@ -150,10 +155,10 @@ def test_the_first_term_that_hits_wins_in_whatever_order_it_is_asked(
     one: list[str], two: list[str], there: set[str]
 ) -> None:
     people = [lookups(*((f"M{name}", "F", "v", False) for name in order)) for order in (one, two)]
-    search = Search(people, None)
+    search = Search(people, PEOPLE, None)
     for stage in search.stages:
-        if search.statements(stage) and stage.module[1] in there:
-            search.learn(stage, [{"id": f"1{stage.module}", "F": "V"}])
+        if statements(search, stage) and stage.object[1] in there:
+            search.learn(stage, [{"id": f"1{stage.object}", "F": "V"}])
         search.learn(stage, [])
     for order, found in zip((one, two), search.found(), strict=True):
         first = next((name for name in order if name in there), None)
@@ -161,7 +166,7 @@ def test_the_first_term_that_hits_wins_in_whatever_order_it_is_asked(
 
 
 def test_a_row_that_says_it_was_converted_is_nobody() -> None:
-    search = Search([lookups(("Leads", "Email", "a@x", False))], None)
+    search = Search([lookups(("Leads", "Email", "a@x", False))], PEOPLE, None)
     search.learn(search.stages[0], [{"id": "1", "Email": "a@x", "$converted": True}])
     assert search.found() == [None]
 
@@ -170,17 +175,25 @@ def test_deals() -> None:
     found = [
         PersonMatch(object="Contacts", id="1", role="contact", account=Link("Accounts", "9")),
         PersonMatch(object="Leads", id="2", role="lead"),
-        None,
     ]
-    assert ask_deals(found, ("Closed Won", "Lost")) == [
-        f"{zoho_deals.HEAD} where (Contact_Name in ('1') and Stage not in ('Closed Won', 'Lost'))",
-        f"{zoho_deals.HEAD} where (Account_Name in ('9') and Stage not in ('Closed Won', 'Lost'))",
+    tables = deals(("Closed Won", "Lost"))
+    asked = [
+        statement
+        for one in tables
+        for statement in coql.Coql().equal(one.object, one.columns, one.owner, one.owners(found), also=one.still)
     ]
-    assert ask_deals([None], ("x",)) == []
+    facts = "Created_Time, Modified_Time, Amount from Deals where"
+    assert asked == [
+        f"select id, Contact_Name, {facts} (Contact_Name in ('1') and Stage not in ('Closed Won', 'Lost'))",
+        f"select id, Account_Name, {facts} (Account_Name in ('9') and Stage not in ('Closed Won', 'Lost'))",
+    ]
+    assert [one.owners([]) for one in tables] == [[], []]
     rows: list[dict[str, object]] = [
         {"id": "5", "Contact_Name": {"id": 1}, "Account_Name": None},
         {"id": "6", "Account_Name.id": "9"},
     ]
-    owners = {owner: [deal.link for deal in deals] for owner, deals in open_deals(rows).items()}
-    assert owners == {"1": [Link("Deals", "5")], "9": [Link("Deals", "6")]}
+    assert [[(owner, deal.link) for owner, deal in one.read(rows)] for one in tables] == [
+        [("1", Link("Deals", "5"))],
+        [("9", Link("Deals", "6"))],
+    ]
     assert linked_id({"Account_Name": "9"}, "Account_Name") == "9"

@@ -5,7 +5,7 @@ Records are upserted by external id in collections, five of them to a composite 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,28 +16,22 @@ from syncd.connector import (
     Call,
     Connector,
     Context,
-    DealPick,
     Idempotency,
     Link,
     Outcome,
-    PersonMatch,
-    PersonQuery,
     Write,
     WriteKind,
     Written,
 )
 from syncd.connectors.accounts.salesforce import is_pem, sign_in_of
-from syncd.connectors.crm.deals import deal_of
-from syncd.connectors.crm.directory import everybody, with_deals
 from syncd.connectors.crm.packing import Bundle
-from syncd.connectors.crm.queried import QueriedCrm, about_people
+from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method
 from syncd.connectors.crm.salesforce import describe, owners, pack, soql
 from syncd.connectors.crm.salesforce.accounts import ACCOUNT_NAMES, held_together
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
-from syncd.connectors.crm.salesforce.deals import ask_deals, open_deals
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
-from syncd.connectors.crm.salesforce.people import PEOPLE, ask
+from syncd.connectors.crm.salesforce.people import DEALS, PEOPLE
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.setup import SalesforceFieldMaker
 from syncd.connectors.crm.sending import Answered, blame, raise_if_all, send_bundles
@@ -59,11 +53,11 @@ class Salesforce(QueriedCrm):
     owner_field = owners.FIELD
     links = LINKS
     account_names = ACCOUNT_NAMES
-    folds_case = PEOPLE.folds_case
+    staged = False
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._client = SalesforceClient(settings, context)
-        super().__init__(self._client, context.region)
+        super().__init__(self._client, soql.Soql(get=not settings.composite), DEALS, context.region)
         self._settings = settings
         self._name = context.name
         self._composite = settings.composite
@@ -81,23 +75,6 @@ class Salesforce(QueriedCrm):
             return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
         return Idempotency(WriteKind.UPSERT, enforced=object not in ACTIVITIES)
 
-    def resolve(self, people: Sequence[PersonQuery], *, deals: DealPick | None = None) -> list[PersonMatch | None]:
-        """One call for a thousand people (objects x (e-mail, phone) queries, five to a call); `deals` costs one more."""
-        asked = ask(people, get=not self._composite)
-        directory = PEOPLE.directory(self._region)
-        with about_people():
-            for object_, rows in zip(asked.objects, self._ask(asked.statements), strict=True):
-                directory.add(object_, rows)
-        found = [directory.find(person) for person in people]
-        return self._with_deals(found, deals) if deals else found
-
-    def _statements(self, object: str, columns: Iterable[str], field: str, values: Iterable[str]) -> Iterator[str]:
-        return soql.selects(soql.select(columns, object), field, values, get=not self._composite)
-
-    def _containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
-        patterns = [f"%{part}%" for part in parts]
-        return soql.likes(soql.select(columns, object), (field,), patterns, get=not self._composite)
-
     def held_together(self, object: str, links: Mapping[str, Link]) -> dict[str, Link]:
         return held_together(object, links)
 
@@ -112,14 +89,8 @@ class Salesforce(QueriedCrm):
         """Of activities also those that Salesforce has put away. Several may have one key there."""
         if object not in ACTIVITIES:
             return super()._with_key(object, key_field, keys)
-        head, live = soql.select(("Id", key_field), object), " AND IsDeleted = false"
-        statements = soql.selects(head, key_field, keys, live, get=not self._composite)
+        statements = self._language.equal(object, ("Id", key_field), key_field, keys, also="IsDeleted = false")
         return self._client.query(list(statements), archived=True)
-
-    def _with_deals(self, found: list[PersonMatch | None], pick: DealPick) -> list[PersonMatch | None]:
-        statements = ask_deals(everybody(found), get=not self._composite)
-        deals = open_deals(self._client.query(statements), self._short) if statements else {}
-        return with_deals(found, lambda one: deal_of(one, deals, pick, self._short))
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         return self._packer.pack(writes)

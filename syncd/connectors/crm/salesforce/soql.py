@@ -1,13 +1,14 @@
 """SOQL text, pure: quoting, statements that stay within Salesforce's limits, and phone patterns.
 
-Used by people.py and destination.py. Limits: 100,000 characters a statement, 4,000 a literal, and 16,384 bytes of
+`Soql` is the destination's QueryLanguage. Limits: 100,000 characters a statement, 4,000 a literal, and 16,384 bytes of
 URI and headers where a statement travels in a GET of its own (salesforce.md, Limits).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote as percent
 
 STATEMENT = 100_000
@@ -41,6 +42,36 @@ def phone_pattern(e164: str) -> str:
     """A LIKE pattern that matches the number however it is written: its last digits with anything between them."""
     digits = re.sub(r"\D", "", e164)[-PHONE_DIGITS:]
     return "%" + "%".join(digits) + "%" if digits else ""
+
+
+@dataclass(frozen=True)
+class Soql:
+    """A QueryLanguage. `get`: each statement must fit into a URI."""
+
+    get: bool = False
+
+    def equal(
+        self, object: str, columns: Iterable[str], field: str, values: Iterable[str], *, also: str = ""
+    ) -> Iterator[str]:
+        return selects(select(columns, object), field, values, f" AND {also}" if also else "", get=self.get)
+
+    def containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
+        return likes(select(columns, object), (field,), [f"%{part}%" for part in parts], get=self.get)
+
+    def people(
+        self, object: str, columns: Iterable[str], values: Mapping[str, Sequence[str]], *, phone: bool
+    ) -> Iterator[str]:
+        """A statement a field; those that are asked for the same numbers share one."""
+        head = select(columns, object)
+        if not phone:
+            for field, given in values.items():
+                yield from selects(head, field, given, get=self.get)
+            return
+        shared: dict[tuple[str, ...], list[str]] = {}
+        for field, given in values.items():
+            shared.setdefault(tuple(given), []).append(field)
+        for numbers, fields in shared.items():
+            yield from likes(head, fields, filter(None, map(phone_pattern, numbers)), get=self.get)
 
 
 def selects(head: str, field: str, values: Iterable[str], tail: str = "", *, get: bool = False) -> Iterator[str]:

@@ -1,22 +1,13 @@
-"""Companies in Zoho CRM: where their name is, how a website is searched, which links a record can hold at once. Pure."""
+"""Companies in Zoho CRM: where their name is, and which links a record can hold at once. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 from syncd.connector import Link
-from syncd.connectors.crm.zoho import coql, pack
+from syncd.connectors.crm.zoho import pack
 
 ACCOUNT_NAMES = {"Accounts": "Account_Name"}
-
-
-def containing(head: str, field: str, parts: Iterable[str]) -> Iterator[str]:
-    """Statements for records whose field contains one of these texts, each of as many as WHERE takes. (`like` on Website is slow:
-    the answers are cached.)"""
-    wanted = list(dict.fromkeys(part for part in parts if coql.askable(part)))
-    for start in range(0, len(wanted), coql.CRITERIA):
-        tests = [f"{field} like {coql.literal(f'%{part}%')}" for part in wanted[start : start + coql.CRITERIA]]
-        yield f"{head} where {coql.bracketed('or', tests)}"
 
 
 def held_together(object: str, links: Mapping[str, Link]) -> dict[str, Link]:

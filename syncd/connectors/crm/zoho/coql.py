@@ -1,7 +1,8 @@
 """COQL text, pure: quoting, brackets, and statements that stay within Zoho's limits.
 
-Used by people.py and destination.py. Limits (zoho.md, Finding people; Zoho's COQL pages): IN takes 50 values, WHERE 25 criteria
-bracketed two by two, a call 2,000 rows; LIKE knows starts with, ends with and contains only; a quote inside a string is doubled.
+`Coql` is the destination's QueryLanguage. Limits (zoho.md, Finding people; Zoho's COQL pages): IN takes 50 values, WHERE
+25 criteria bracketed two by two, a call 2,000 rows; LIKE knows starts with, ends with and contains only; a quote inside a
+string is doubled.
 """
 
 from __future__ import annotations
@@ -48,6 +49,33 @@ def bracketed(word: str, tests: Sequence[str]) -> str:
 
 def isin(field: str, values: Sequence[str]) -> str:
     return f"{field} in ({', '.join(map(literal, values))})"
+
+
+class Coql:
+    """A QueryLanguage."""
+
+    def equal(
+        self, object: str, columns: Iterable[str], field: str, values: Iterable[str], *, also: str = ""
+    ) -> Iterator[str]:
+        return selects(select(columns, object), field, values, also)
+
+    def containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
+        """Each of as many texts as WHERE takes. (`like` on Website is slow: the answers are cached.)"""
+        wanted = list(dict.fromkeys(part for part in parts if askable(part)))
+        for start in range(0, len(wanted), CRITERIA):
+            tests = [f"{field} like {literal(f'%{part}%')}" for part in wanted[start : start + CRITERIA]]
+            yield f"{select(columns, object)} where {bracketed('or', tests)}"
+
+    def people(
+        self, object: str, columns: Iterable[str], values: Mapping[str, Sequence[str]], *, phone: bool
+    ) -> Iterator[str]:
+        """All exact fields in one statement; one for each field of numbers."""
+        head = select(columns, object)
+        if not phone:
+            yield from selects_any(head, values)
+            return
+        for field, numbers in values.items():
+            yield from phones(head, field, numbers)
 
 
 def selects(head: str, field: str, values: Iterable[str], also: str = "") -> Iterator[str]:

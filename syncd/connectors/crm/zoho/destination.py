@@ -6,7 +6,7 @@ being refused as a duplicate of it means that they are there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -15,30 +15,24 @@ from syncd.connector import (
     Call,
     Connector,
     Context,
-    DealPick,
     Idempotency,
     Link,
     Outcome,
-    PersonMatch,
-    PersonQuery,
     Write,
     WriteKind,
     Written,
 )
 from syncd.connectors.accounts.zoho import sign_in_of
 from syncd.connectors.answers import together
-from syncd.connectors.crm.deals import deal_of
-from syncd.connectors.crm.directory import everybody, with_deals
 from syncd.connectors.crm.packing import Bundle
-from syncd.connectors.crm.queried import QueriedCrm, about_people
+from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, send_bundles
 from syncd.connectors.crm.zoho import coql, describe, notifications, owners, pack
-from syncd.connectors.crm.zoho.accounts import ACCOUNT_NAMES, containing, held_together
+from syncd.connectors.crm.zoho.accounts import ACCOUNT_NAMES, held_together
 from syncd.connectors.crm.zoho.client import ZohoClient
-from syncd.connectors.crm.zoho.deals import ask_deals, open_deals
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
-from syncd.connectors.crm.zoho.people import PEOPLE, Search
+from syncd.connectors.crm.zoho.people import PEOPLE, deals
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.connectors.crm.zoho.setup import ZohoFieldMaker
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
@@ -78,11 +72,11 @@ class Zoho(QueriedCrm):
     owner_field = owners.FIELD
     links = LINKS
     account_names = ACCOUNT_NAMES
-    folds_case = PEOPLE.folds_case
+    staged = True
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._client = ZohoClient(settings, context)
-        super().__init__(self._client, context.region)
+        super().__init__(self._client, coql.Coql(), deals(settings.closed_stages), context.region)
         self._settings = settings
         self._called = context.name
 
@@ -98,23 +92,6 @@ class Zoho(QueriedCrm):
             return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
         return Idempotency(WriteKind.UNIQUE if object in pack.ACTIVITIES else WriteKind.UPSERT)
 
-    def resolve(self, people: Sequence[PersonQuery], *, deals: DealPick | None = None) -> list[PersonMatch | None]:
-        """One call for 50 people and field they are looked up by; a later field is asked only for those not found yet."""
-        search = Search(people, self._region)
-        with about_people():
-            for stage in search.stages:
-                for rows in self._ask(search.statements(stage)):
-                    search.learn(stage, rows)
-                search.learn(stage, ())
-        found = search.found()
-        return self._with_deals(found, deals) if deals else found
-
-    def _statements(self, object: str, columns: Iterable[str], field: str, values: Iterable[str]) -> Iterator[str]:
-        return coql.selects(coql.select(columns, object), field, values)
-
-    def _containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
-        return containing(coql.select(columns, object), field, parts)
-
     def held_together(self, object: str, links: Mapping[str, Link]) -> dict[str, Link]:
         return held_together(object, links)
 
@@ -124,11 +101,6 @@ class Zoho(QueriedCrm):
             return [self._client.query(statement) for statement in statements]
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="zoho look-ups") as pool:
             return list(pool.map(self._client.query, statements))
-
-    def _with_deals(self, found: list[PersonMatch | None], pick: DealPick) -> list[PersonMatch | None]:
-        statements = ask_deals(everybody(found), self._settings.closed_stages)
-        deals = open_deals(row for rows in self._ask(statements) for row in rows)
-        return with_deals(found, lambda one: deal_of(one, deals, pick))
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         records = [write for write in writes if not write.notification]
