@@ -75,6 +75,10 @@ class Round:
         self._works: list[Work] = []
         self._needs: dict[str, PersonLookup] = {}
         self._companies: Companies | None = None
+        # Asked once for a round: isinstance with a protocol costs more than planning a write.
+        crm = route.destination
+        self._takes = crm.link_takes if isinstance(crm, KnowsLinks) else plan.no_link_is_known
+        self._limits_links = crm if isinstance(crm, LimitsLinks) else None
         self.ledger = Ledger(store, batch, client.clock)
 
     def run(self) -> None:
@@ -344,15 +348,13 @@ class Round:
         if self._route.mapping.knows_people and person is None and work.draft.needs_person:
             self._unmatched(work, need)
             return
-        crm = self._route.destination
-        takes = crm.link_takes if isinstance(crm, KnowsLinks) else plan.no_link_is_known
         targets: Targets | WriteRow = Targets.of(person)
         if self._companies is not None:
             targets = self._companies.completed(work, Targets.of(person))
         if isinstance(targets, WriteRow):
             self._put(work, targets)
             return
-        made = plan.link_up(work, targets, takes)
+        made = plan.link_up(work, targets, self._takes)
         if made is None:
             later.append(work)
         elif isinstance(made, str):
@@ -361,8 +363,9 @@ class Round:
             if (work.row.key, work.row.object) != (made.key, made.object):
                 row = msgspec.structs.replace(work.row, key=made.key, object=made.object)
                 work.row = work.taken.writes[work.draft.rule] = row
-            if isinstance(crm, LimitsLinks):
-                made = msgspec.structs.replace(made, links=dict(crm.held_together(made.object, made.links)))
+            if self._limits_links is not None:
+                links = self._limits_links.held_together(made.object, made.links)
+                made = msgspec.structs.replace(made, links=dict(links))
             ready.append((work, made))
 
     def _unmatched(self, work: Work, need: PersonLookup | None) -> None:
