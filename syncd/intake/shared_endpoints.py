@@ -1,7 +1,7 @@
 """One address, several sources: a vendor that calls one URL per app, with the events of many accounts in one body.
 
-`endpoint:` names the address. The intake groups its sources with `grouped`; `check` finds with `sharing_faults` what does not
-fit.
+`endpoint:` names the address; a source that takes only some accounts may also have an address of its own. The intake groups the
+sources with `grouped`; `check` finds with `sharing_faults` what does not fit.
 Pure. Promise: a request is verified once; each source takes the events of its own accounts, and no other source's.
 """
 
@@ -20,8 +20,8 @@ def grouped(endpoints: Mapping[str, Endpoint], entries: Mapping[str, SourceSetti
     """The endpoints by the last part of their address. The first source of an address verifies for all."""
     made: dict[str, Endpoint] = {}
     for name, own in endpoints.items():
-        address = entries[name].endpoint
-        if address is None or not isinstance(own.source, SharedEndpointSource):
+        address = entries[name].endpoint or name
+        if not isinstance(own.source, SharedEndpointSource) or not own.source.accounts:
             made[name] = own
             continue
         first = made.get(address) or replace(own, name=address, owner=name)
@@ -39,13 +39,6 @@ def sharing_faults(
         address = entries[name].endpoint
         accounts = source.accounts if isinstance(source, SharedEndpointSource) else frozenset()
         if address is None:
-            if accounts:
-                yield (
-                    name,
-                    "",
-                    "it is to take the events of some accounts only, but has no address to share",
-                    "set endpoint:",
-                )
             continue
         if address in entries:
             yield name, "endpoint", f"{address} is the name of a source", "choose a name that no source has"
@@ -60,7 +53,7 @@ def sharing_faults(
                 "name them: share: {by: …, accounts: […]}",
             )
         other = first.setdefault(address, name)
-        if entries[other].type != entries[name].type or sources[other].shares != source.shares:
+        if sources[other].shares != source.shares:
             message = f"the sources at {address} must verify and name accounts in the same way, as {other} does"
             yield name, "endpoint", message, f"copy these keys from {other}"
         for account in sorted(accounts):

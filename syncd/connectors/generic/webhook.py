@@ -61,7 +61,8 @@ class WebhookSettings(ConnectorSettings):
         None, description="json and form: which part of the body becomes which field of the signal"
     )
     share: ShareMap | None = Field(
-        None, description="with `endpoint:`: which events of the shared address are this source's"
+        None,
+        description="which events are this source's, where the sender posts those of several accounts; see `endpoint:`",
     )
     allowed_rate: int | None = Field(
         None, ge=1, description="requests per minute that CloudEvents senders are allowed; default: no limit"

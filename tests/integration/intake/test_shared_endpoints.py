@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,15 @@ def config(*sources: tuple[str, str], endpoint: str = "pages", **changed: str) -
 def url(store: Store, tmp_path: Path) -> Iterator[str]:
     path = tmp_path / "config.yaml"
     path.write_text(config(("hanoi", "'1'"), ("saigon", "'2', '3'")))
-    loaded = load_settings(path)
-    assembly = assemble(loaded, store=store)
-    assert assembly.settings.webhook_url("hanoi") == "https://s.example/webhooks/pages"
+    with served(store, path) as url:
+        yield url
+
+
+@contextmanager
+def served(store: Store, path: Path) -> Iterator[str]:
+    assembly = assemble(load_settings(path), store=store)
+    last = "pages" if "endpoint: pages" in path.read_text() else "hanoi"
+    assert assembly.settings.webhook_url("hanoi") == f"https://s.example/webhooks/{last}"
     intake = Intake(store, assembly.settings, assembly.sources)
     gauges = Gauges(intake.counts, lambda: 0, lambda: intake.receiver.waiting)
     server = Server(make_app(intake.receiver, registry_of(gauges), Readiness), "127.0.0.1", 0)
@@ -119,6 +126,18 @@ def test_unless_all_parts_are_durable_the_vendor_sends_it_again(
     assert stored(store) == {"hanoi": 1, "saigon": 1}
 
 
+def test_with_an_address_of_its_own_a_source_takes_its_accounts_and_counts_the_others(
+    store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(config(("hanoi", "'1'")).replace("    endpoint: pages\n", ""))
+    assert not check_configuration(path).faults
+    with served(store, path) as url:
+        assert post(f"{url}/hanoi", [entry(1, "1"), entry(2, "9")]) == 200
+    assert stored(store) == {"hanoi": 1}
+    assert kept_out(store) == {("hanoi", "", "unknown account"): 1}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -129,7 +148,6 @@ def test_unless_all_parts_are_durable_the_vendor_sends_it_again(
         ),
         (config(("a", "'1'"), endpoint="a"), "a is the name of a source (choose a name that no source has)"),
         (config(("a", "'1'"), endpoint="A B"), "'A B': names are lower-case letters"),
-        (config(("a", "'1'")).replace("    endpoint: pages\n", ""), "has no address to share (set endpoint:)"),
         (
             "sources: {m: {type: maildir, path: x, endpoint: pages}}",
             "a maildir source cannot share its address (leave the key out)",

@@ -1,0 +1,1 @@
+"""Sources for social networks and for messengers of Meta's platform."""
