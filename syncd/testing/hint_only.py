@@ -43,6 +43,7 @@ class ChangeFeed(Vendor):
     made: int = 0
     generation: int = 0
     refuses: Failure | None = None
+    after_call: Callable[[], None] | None = None
 
     auth_headers = (HOOK_SIGNATURE,)
 
@@ -64,6 +65,10 @@ class ChangeFeed(Vendor):
         self.generation += 1
         return True
 
+    def between_calls(self, act: Callable[[], None] | None) -> bool:
+        self.after_call = act
+        return True
+
     def token(self, offset: int) -> str:
         return f"{self.generation}.{offset}"
 
@@ -74,7 +79,10 @@ class ChangeFeed(Vendor):
             raise TokenForgotten
         page = self.events[int(offset) : int(offset) + PAGE]
         after = int(offset) + len(page)
-        return page, self.token(after), after < len(self.events)
+        answer = page, self.token(after), after < len(self.events)
+        if self.after_call is not None:
+            self.after_call()
+        return answer
 
     # ---- webhooks
 

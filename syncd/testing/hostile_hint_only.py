@@ -84,11 +84,28 @@ class TripsOverForgottenToken(HintOnlySource):
     """Knows no way back when the vendor forgot the token."""
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
-        try:
-            self.feed.delta(str(json.loads(state)["token"]))
-        except TokenForgotten:
-            raise Misconfigured("the token is not known", code="410") from None
-        yield from super().poll(state, now)
+        cursor = json.loads(state)
+        token, began, more = str(cursor["token"]), datetime.fromisoformat(cursor["began"]), True
+        while more:
+            try:
+                events, token, more = self.feed.delta(token)
+            except TokenForgotten:
+                raise Misconfigured("the token is not known", code="410") from None
+            yield self.batch(events, began, now, self.state(token, began))
+
+
+class SkipsTheRest(HintOnlySource):
+    """Takes the newest there is when the vendor forgot the token of the next page."""
+
+    def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
+        cursor = json.loads(state)
+        token, began, more = str(cursor["token"]), datetime.fromisoformat(cursor["began"]), True
+        while more:
+            try:
+                events, token, more = self.feed.delta(token)
+            except TokenForgotten:
+                events, token, more = [], self.feed.token(len(self.feed.events)), False
+            yield self.batch(events, began, now, self.state(token, began))
 
 
 class SkipsToNow(HintOnlySource):

@@ -294,6 +294,9 @@ class PollingConformance(_Suite):
     def test_a_forgotten_page_token_loses_nothing(self, ledger: SourceLedger, vendor: Vendor) -> None:
         sweep_checks.forgotten_page_token(ledger, vendor, lambda: self.polled(ledger))
 
+    def test_a_page_token_forgotten_in_a_sweep_loses_nothing(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        sweep_checks.page_token_forgotten_in_a_sweep(ledger, vendor, lambda: self.polled(ledger))
+
     def test_events_that_appear_during_a_sweep_are_read(self, ledger: SourceLedger, vendor: Vendor) -> None:
         sweep_checks.events_during_a_sweep(ledger, vendor, lambda: self.polled(ledger))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from syncd.connector import Request
+from syncd.twins.fake_vendor import FakeVendor
 from syncd.twins.server import Twin
 
 
@@ -76,6 +77,11 @@ class Vendor:
         """The vendor does not know the tokens of its list any more that it gave so far. False: it has none."""
         return False
 
+    def between_calls(self, act: Callable[[], None] | None) -> bool:
+        """From now on `act` is called after each answer to the source, so also between two pages of the list; None ends that.
+        False: this stand-in cannot."""
+        return False
+
     def throttle(self) -> bool:
         """The next call to the vendor is throttled. False: this stand-in cannot."""
         return False
@@ -90,8 +96,9 @@ class Vendor:
 
 
 class TwinVendor(Vendor):
-    """A stand-in that is a running twin (`syncd.twins`, a `FakeVendor`): what the suites do to it is a planned fault. Its events
-    happen around the real time, since a twin's Date header is that.
+    """A stand-in that is a running twin (`syncd.twins`): what the suites do to it is a planned fault. Its events happen around
+    the real time, since a twin's Date header is that. A `FakeVendor` with a table `events` needs nothing more here: events,
+    people, wrong items, forgotten page tokens and expired access tokens come from it.
 
     `throttling`, `breaking`: the faults, such as {"on": "list", "do": "too_many"}."""
 
@@ -102,6 +109,50 @@ class TwinVendor(Vendor):
         self.twin = twin
         self.first_moment = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=30)  # type: ignore[misc]
 
+    def event(self, number: int) -> dict[str, Any]:
+        """Event `number` of the table as the API shows it, for the body of a webhook; whether it took place or not."""
+        fake = _with_events(self.twin)
+        if fake is None or fake.events is None:
+            raise AssertionError("the stand-in has no table `events`")
+        kept = fake.store.get(fake.events.object, str(fake.events.key(number)))
+        made = fake.events.made(number, self.moment(number))
+        return fake.shown(fake.events.object, kept if kept is not None else made)
+
+    def happen(self, number: int) -> None:
+        if (fake := _with_events(self.twin)) is not None:
+            fake.happen(number, self.moment(number))
+
+    def happen_by(self, number: int, form: str) -> bool:
+        fake = _with_events(self.twin)
+        if fake is None or fake.events is None or form not in fake.events.people:
+            return False
+        fake.happen(number, self.moment(number), form=form)
+        return True
+
+    def spoil(self, number: int) -> bool:
+        if (fake := _with_events(self.twin)) is None:
+            return False
+        fake.happen(number, self.moment(number), spoilt=True)
+        return True
+
+    def forget_page_tokens(self) -> bool:
+        if not isinstance(self.twin, FakeVendor):
+            return False
+        self.twin.expire_pages()
+        return True
+
+    def between_calls(self, act: Callable[[], None] | None) -> bool:
+        if not isinstance(self.twin, FakeVendor):
+            return False
+        self.twin.between_calls = act
+        return True
+
+    def expire_token(self) -> bool:
+        if not isinstance(self.twin, FakeVendor) or not self.twin.tokens_made:
+            return False  # a token of the configuration does not expire
+        self.twin.expire_tokens()
+        return True
+
     def throttle(self) -> bool:
         self.twin.plan.add([{"times": 1, **self.throttling}])
         return True
@@ -109,6 +160,10 @@ class TwinVendor(Vendor):
     def break_once(self) -> bool:
         self.twin.plan.add([{"times": 1, **self.breaking}])
         return True
+
+
+def _with_events(twin: Twin) -> FakeVendor | None:
+    return twin if isinstance(twin, FakeVendor) and twin.events is not None else None
 
 
 def json_or_none(body: bytes) -> Any:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlencode
 
 from syncd.twins import outgoing
+from syncd.twins.fake_events import FakeEvents, comparable, value_at
 from syncd.twins.server import Handler, Named, Twin
 from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
@@ -140,10 +141,10 @@ def listed(
             for parameter, name in (named or {}).items():
                 if parameter in call.query:
                     given = comparable(call.query[parameter])
-                    rows = [row for row in rows if holds(comparable(row.get(name)), given)]
+                    rows = [row for row in rows if holds(comparable(value_at(row, name)), given)]
         if sort:
-            rows.sort(key=lambda row: comparable(row.get(sort)), reverse=newest_first)
-        shown = [vendor.shape(object_, row) for row in rows]
+            rows.sort(key=lambda row: comparable(value_at(row, sort)), reverse=newest_first)
+        shown = [vendor.shown(object_, row) for row in rows]
         if pages is None:
             return TwinResponse(200, {items: shown} if items else shown)
         try:
@@ -158,25 +159,12 @@ def listed(
     return act
 
 
-def comparable(value: Any) -> tuple[int, float, str]:
-    """A value as filters and orders compare it: times and numbers as numbers, anything else as text."""
-    text = "" if value is None else str(value)
-    try:
-        return 1, float(text), ""
-    except ValueError:
-        pass
-    try:
-        return 1, datetime.fromisoformat(text).timestamp(), ""
-    except ValueError:
-        return 0, 0.0, text
-
-
 def single(object_: str) -> Act:
     """The record with the path's `{id}`."""
 
     def act(vendor: FakeVendor, call: TwinCall, parts: Parts) -> TwinResponse:
         record = vendor.store.get(object_, parts["id"])
-        return TwinResponse(200, vendor.shape(object_, record)) if record is not None else vendor.missing()
+        return TwinResponse(200, vendor.shown(object_, record)) if record is not None else vendor.missing()
 
     return act
 
@@ -245,6 +233,7 @@ def _slow_down(twin: Any, call: TwinCall) -> TwinResponse:
 class FakeVendor(Twin):
     """A vendor by its `routes`. Options beside those of Twin: `credits` (units in all, None: no limit).
 
+    `events`: the table by which the conformance kit makes events happen in it (`syncd.testing.TwinVendor`).
     `token`: what the Authorization header must carry behind its scheme, "" for no token. `id_field`: the records' key.
     `credits_header`: the response header with the units left. `absent`, `invalid`, `page_expired`, `throttled`, `used_up`:
     status and code of these refusals. Override `error` (the vendor's error body), `shape` (a record as the API shows it), `sign`
@@ -252,6 +241,7 @@ class FakeVendor(Twin):
     """
 
     key_field = ""
+    events: ClassVar[FakeEvents | None] = None
     routes: ClassVar[Sequence[FakeRoute]] = ()
     token: ClassVar[str] = "twin-token"
     id_field: ClassVar[str] = "id"
@@ -271,6 +261,8 @@ class FakeVendor(Twin):
     def forget(self) -> None:
         self.spent = 0.0
         self.expired_pages = 0
+        self.spoilt: list[Record] = []
+        self.between_calls: Callable[[], None] | None = None
         self.tokens_made = 0
         self.valid_tokens = {self.token}
         self._recent: dict[str, list[float]] = {}
@@ -297,7 +289,25 @@ class FakeVendor(Twin):
         answer.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
         return answer
 
+    def shown(self, object_: str, record: Record) -> dict[str, Any]:
+        """The record in the vendor's `shape`, or spoilt if it is one of `happen(…, spoilt=True)`."""
+        shaped = self.shape(object_, record)
+        if self.events is not None and record in self.spoilt:
+            self.events.spoil(shaped)
+        return shaped
+
     # Steering.
+
+    def happen(self, number: int, moment: datetime, *, form: str = "", spoilt: bool = False) -> Record:
+        """Event `number` of the table `events` takes place; the record as it is kept."""
+        if self.events is None:
+            raise ValueError(f"{self.name} has no table of events")
+        record = self.events.made(number, moment.astimezone(UTC), form)
+        with self.lock, self.settled():
+            self.store.put(self.events.object, str(self.events.key(number)), record)
+            if spoilt:
+                self.spoilt.append(record)
+        return record
 
     def add(self, object_: str, /, **fields: Any) -> str:
         with self.lock, self.settled():
@@ -352,6 +362,8 @@ class FakeVendor(Twin):
             return self.error(*self.used_up, "the allowance is used up")
         self.spent += route.cost
         answer = route.does(self, call, parts)
+        if self.between_calls is not None and answer.status < 300 and not route.open:
+            self.between_calls()
         if self.credits_header and self.credits is not None:
             answer.headers[self.credits_header] = f"{self.credits - self.spent:g}"
         return answer

@@ -16,6 +16,7 @@ from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal
 from syncd.testing import BackfillConformance, PollingConformance, TwinVendor
 from syncd.time_cursor import TimeCursor, encode
+from syncd.twins.fake_events import FakeEvents
 from syncd.twins.fake_vendor import FakeRoute, FakeVendor, LinkPages, OffsetPages, TokenPages, listed, token_endpoint
 from syncd.twins.wire import TwinResponse
 
@@ -24,6 +25,7 @@ class Acme(FakeVendor):
     """One list, by token with a time filter, and without any filter, newest first."""
 
     name = "acme"
+    events = FakeEvents(object="answers", at="at", people={"email": "email", "phone": "phone", "handle": "x"})
     routes = (
         FakeRoute("POST /oauth/token", token_endpoint(), "token", open=True),
         FakeRoute(
@@ -80,38 +82,10 @@ def source(url: str, context: Context | None = None, **keys: Any) -> HttpList:
 
 class AcmeAnswers(TwinVendor):
     twin: Acme
-    throttling: ClassVar[dict[str, Any]] = {"do": "too_many"}
-
-    def happen(self, number: int) -> None:
-        self._add(number, email=f"person{number}@example.org")
-
-    def happen_by(self, number: int, form: str) -> bool:
-        self._add(
-            number,
-            **{"email": {"email": "an@example.org"}, "phone": {"phone": "+84912345678"}}.get(form, {"x": "an88"}),
-        )
-        return True
-
-    def spoil(self, number: int) -> bool:
-        self.twin.add("answers", id=f"a{number}", at="some day", email="an@example.org")
-        return False  # the list of this vendor is filtered by time: what has none is not in it
-
-    def expire_token(self) -> bool:
-        if not self.twin.tokens_made:
-            return False  # a token of the configuration does not expire
-        self.twin.expire_tokens()
-        return True
-
-    def forget_page_tokens(self) -> bool:
-        self.twin.expire_pages()
-        return True
 
     @property
     def secrets(self) -> list[str]:
         return [Acme.token]
-
-    def _add(self, number: int, **fields: str) -> None:
-        self.twin.add("answers", id=f"a{number}", at=self.moment(number).isoformat(), **fields)
 
 
 class _Suites(PollingConformance, BackfillConformance):

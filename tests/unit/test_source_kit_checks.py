@@ -49,6 +49,12 @@ def ledger_of(kind: Callable[..., Any], feed: ChangeFeed) -> SourceLedger:
         (hostile.ForgetsSecret, "test_the_first_secret_counts", "is not in Reply.remember"),
         (hostile.TakesAnySecret, "test_the_first_secret_counts", "a stranger's handshake replaced"),
         (hostile.TripsOverForgottenToken, "test_a_forgotten_page_token_loses_nothing", "the poll fails"),
+        (
+            hostile.TripsOverForgottenToken,
+            "test_a_page_token_forgotten_in_a_sweep_loses_nothing",
+            "forgot the token of the next page, and the poll fails",
+        ),
+        (hostile.SkipsTheRest, "test_a_page_token_forgotten_in_a_sweep_loses_nothing", "were never read"),
         (hostile.SkipsToNow, "test_a_forgotten_page_token_loses_nothing", "do not start at now again"),
         (hostile.FollowsTheNewest, "test_events_that_appear_during_a_sweep_are_read", "were never read"),
         (hostile.ReadsNewestFirst, "test_death_between_any_two_batches_loses_nothing", None),
