@@ -211,13 +211,14 @@ class Recognises(Protocol):
 class MissingField(msgspec.Struct, frozen=True, kw_only=True):
     """A field that a mapping needs and the CRM lacks. `key`: it holds syncd's key (36 characters): it should be unique, and
     usable for upserts where the CRM allows it. `length`: characters at most. `type`: text, date, datetime, number or
-    checkbox, as far as the mapping tells."""
+    checkbox, as far as the mapping tells; `several` for a field that takes several of `values`, which the mapping names."""
 
     object: str
     field: str
     key: bool = False
     length: int = 36
     type: str = "text"
+    values: tuple[str, ...] = ()
 
 
 class PrepareResult(msgspec.Struct, frozen=True):

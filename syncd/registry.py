@@ -129,6 +129,13 @@ def refusal(connector: Connector[Any, Any], role: Role) -> str:
     return ""
 
 
+def made_by(type_name: str, settings: Any, switches: frozenset[str]) -> tuple[str, ...]:
+    """The signal types that a source with these settings makes: as they tell, else all that its connector can make."""
+    connector = load("source", type_name)
+    told = connector.makes(settings, switches) if connector.makes is not None else ()
+    return told or tuple(spec.type for spec in connector.signals)
+
+
 def unable(role: Role, type_name: str, settings: Any) -> Mapping[Ability, str]:
     """Ability -> why these settings of a connector lack it; {} when they allow all that it can do."""
     reasons = load(role, type_name).unable

@@ -13,9 +13,10 @@ from syncd.cli.filters import near_or_all, one_signal
 from syncd.cli.mappings import remembered, show_record
 from syncd.cli.session import Session, session
 from syncd.cli.writing import deliver
-from syncd.errors import ConfigError, UsageError
+from syncd.errors import UsageError
 
 if TYPE_CHECKING:
+    from syncd.capabilities import FieldDescription
     from syncd.mapping import Mapping
     from syncd.mapping.parts import RulePart
     from syncd.signals import Signal
@@ -33,20 +34,39 @@ def register(app: typer.Typer) -> None:
 
 def act(
     context: typer.Context,
-    id: Annotated[str, typer.Argument(metavar="ID", help="id of the signal, or the beginning of it")],
-    rule: Annotated[str, typer.Argument(metavar="[RULE]", help="a rule with on: demand; without it: lists them")] = "",
+    id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="id of the signal (`syncd signals list` shows it), or the beginning of it"),
+    ],
+    rule: Annotated[
+        str,
+        typer.Argument(
+            metavar="[RULE]", help="the rule to carry out; without it: lists the rules that fit, and what each asks for"
+        ),
+    ] = "",
     given: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="a value for a field that the rule asks for"),
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="a value for a field that the rule asks for, instead of its default; may be repeated",
+        ),
     ] = None,
     to: Annotated[
-        str, typer.Option("--to", metavar="DESTINATION", autocompletion=destinations, help="only this destination")
+        str,
+        typer.Option(
+            "--to",
+            metavar="DESTINATION",
+            autocompletion=destinations,
+            help="the destination, where several have the rule",
+        ),
     ] = "",
     dry_run: DryRun = False,
 ) -> None:
-    """Carries out a rule that waits for a user, such as a follow-up.
+    """Carries out a rule that waits for a user, such as a follow-up task.
 
-    The same rule with the same values makes one record, however often it is asked for; with other values it updates it.
+    These are the rules of a destination's mapping with `on: demand`; syncd never carries them out by itself. Repeating the
+    command with the same values makes no second record; with other values it updates the record, unless the rule creates only.
     """
     here = session(context)
     with here.store() as store:
@@ -56,7 +76,7 @@ def act(
             _list(here, offered)
             return
         name, mapping, part = _one(offered, rule)
-        values = _values(part, given or [])
+        values = _values(here, store, name, part, given or [])
         if dry_run:
             _preview(here, name, mapping, part, signal, values)
             return
@@ -101,26 +121,48 @@ def _list(here: Session, offered: list[tuple[str, Mapping, RulePart]]) -> None:
     here.out.rows(rows, ["rule", "destination", "what", "asks"], empty="no rule waits for a user here")
 
 
-def _values(part: RulePart, given: list[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _values(here: Session, store: Store, name: str, part: RulePart, given: list[str]) -> dict[str, Any]:
+    """The values by field, each of the type that the field takes."""
+    from syncd.mapping.bounds import type_of
+    from syncd.mapping.given_values import TEXT, given_value
+
+    texts: dict[str, str] = {}
     for text in given:
         field, equals, value = text.partition("=")
         if not equals or field not in part.ask:
             known = near_or_all(field, list(part.ask)) if part.ask else f"rule {part.id} asks for nothing"
             raise UsageError(f"--set {text}: {known}")
-        values[field] = _typed(value)
+        texts[field] = value
+    trees = part.on_create | part.fields
+    types = {field: type_of(trees.get(field)) for field in texts}
+    described = _described(here, store, name, part.object) if TEXT in types.values() else {}
+    values: dict[str, Any] = {}
+    for field, value in texts.items():
+        try:
+            values[field] = given_value(value, types[field], described.get(field.casefold()))
+        except ValueError as error:
+            raise UsageError(f"--set {field}={value}: {error}") from None
     return values
 
 
-def _typed(text: str) -> Any:
-    """5 and true as YAML reads them; anything else as text."""
-    from syncd.config.yaml_positions import read_yaml
+def _described(here: Session, store: Store, name: str, object_: str) -> dict[str, FieldDescription]:
+    """The fields of an object in the CRM, by name without case; none where it does not tell, or cannot be asked."""
+    from syncd.capabilities import Describes
+    from syncd.errors import Failure
+    from syncd.preflight.parts import book
 
+    crm = here.assembly.outlets[name].destination
+    if not isinstance(crm, Describes):
+        return {}
     try:
-        value = read_yaml(text, "--set").data
-    except ConfigError:
-        return text
-    return value if isinstance(value, (bool, int, float)) else text
+        fields = crm.describe([object_]).get(object_, ())
+    except Failure as failed:
+        here.out.say(f"{name} could not be asked which values its fields take: {failed}")
+        return {}
+    finally:
+        cost = crm.spend()
+        book(name, store, cost.units, cost.calls)
+    return {one.name.casefold(): one for one in fields}
 
 
 def _preview(

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from syncd.store import Store
     from syncd.store.known_people import KnownPerson
 
-people_app = typer.Typer(no_args_is_help=True, help="Who is who: the identities of a person, and their records.")
+people_app = typer.Typer(
+    no_args_is_help=True,
+    help="The identities that belong to one person (e-mail addresses, phone numbers, handles), and that person's CRM records.",
+)
 
 Who = Annotated[
-    str, typer.Argument(metavar="WHO", help="name, e-mail address, handle or phone number, in any form, or a part")
+    str, typer.Argument(metavar="WHO", help="a name, e-mail address, phone number or handle, or a part of one")
 ]
-One = Annotated[str, typer.Argument(metavar="ID", help="e-mail address, phone number or handle:NETWORK:ID, whole")]
+_IDENTITY = "a complete e-mail address, a phone number or handle:NETWORK:ID"
+One = Annotated[str, typer.Argument(metavar="IDENTITY", help=_IDENTITY)]
+Other = Annotated[str, typer.Argument(metavar="OTHER", help="the other identity, in the same form")]
 MOST_SHOWN = 20
 
 
@@ -29,7 +34,10 @@ def register(app: typer.Typer) -> None:
 
 @people_app.command("show")
 def show(context: typer.Context, who: Who) -> None:
-    """A person's identities, what tied them together, and their records."""
+    """Shows a person's identities and their CRM records.
+
+    Also why the identities count as one person's: which signal, CRM record or operator joined them.
+    """
     here = session(context)
     with here.store() as store:
         found = _people(here, store, who)
@@ -42,17 +50,21 @@ def show(context: typer.Context, who: Who) -> None:
 
 
 @people_app.command("link")
-def link(context: typer.Context, one: One, other: One) -> None:
-    """Says that two identities are one person's.
+def link(context: typer.Context, one: One, other: Other) -> None:
+    """Declares that two identities are the same person.
 
-    If the CRM has a record for each, the record of the signal's first identity counts. Nothing is merged in the CRM.
+    Writes that wait for this (held) are tried again. If the CRM has a record for each identity, both stay as they are: a
+    signal goes to the record of its own first identity. `unlink` reverses it.
     """
     _say(context, one, other, apart=False)
 
 
 @people_app.command("unlink")
-def unlink(context: typer.Context, one: One, other: One) -> None:
-    """Says that two identities are two people's, whatever signals say."""
+def unlink(context: typer.Context, one: One, other: Other) -> None:
+    """Declares that two identities are different people.
+
+    That counts even if signals have both. Writes that wait for this (held) are tried again. `link` reverses it.
+    """
     _say(context, one, other, apart=True)
 
 

@@ -4,24 +4,26 @@ that ask for nothing that is on. `check` shows it as warnings. Pure: nothing her
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from syncd import registry
-from syncd.config.models import Settings
+from syncd.config.models import Settings, SourceSettings
 from syncd.errors import UsageError
-from syncd.signal_types import CUSTOM_PREFIX, catalogue, known_types
+from syncd.signal_types import CUSTOM_PREFIX, catalogue, known_types, place_of
 
 IMPORTED = frozenset({"contact.changed", "account.changed"})
 """`syncd import` makes these without a source."""
+ANY = "*"
+"""What a source declares that may make every type."""
 Found = Iterator[tuple[tuple[str, ...], str, str]]
 """(path in the configuration, what, what to do)."""
 
 
 def loose_ends(settings: Settings) -> Found:
     """Everything of the kind, in the order of the file."""
-    made = {name: _makes(entry.type) for name, entry in settings.sources.items()}
+    made = {name: _makes(settings, entry) for name, entry in settings.sources.items()}
     if not settings.sources:
         yield ("sources",), "there is no source: nothing comes in", "`syncd connectors` lists the types of sources"
     if not settings.destinations:
@@ -30,16 +32,11 @@ def loose_ends(settings: Settings) -> Found:
     yield from _switches(settings, made)
     for name, patterns in made.items():
         if patterns and not any(_is_on(settings, pattern) for pattern in patterns):
-            kinds = ", ".join(patterns)
-            yield (
-                ("sources", name),
-                f"nothing becomes a signal: {kinds} are off",
-                f"syncd channels enable {patterns[0]}",
-            )
+            yield ("sources", name), f"nothing becomes a signal: {_off(patterns)}", _switch_on(patterns[0])
     for name, destination in settings.destinations.items():
         if not any(_is_on(settings, pattern) for pattern in destination.only):
-            asked = ", ".join(destination.only)
-            yield ("destinations", name, "only"), f"nothing goes there: {asked} are off", "switch them on in channels:"
+            hint = "switch them on in channels:"
+            yield ("destinations", name, "only"), f"nothing goes there: {_off(destination.only)}", hint
 
 
 def _switches(settings: Settings, made: dict[str, tuple[str, ...]]) -> Found:
@@ -56,10 +53,24 @@ def _switches(settings: Settings, made: dict[str, tuple[str, ...]]) -> Found:
             yield ("channels", channel, switch), f"is on, and no source makes {kind}", hint
 
 
-def _makes(type_name: str) -> tuple[str, ...]:
+def _makes(settings: Settings, entry: SourceSettings) -> tuple[str, ...]:
     with suppress(UsageError):  # an unknown type is a fault of its own
-        return tuple(spec.type for spec in registry.load("source", type_name).signals)
+        return registry.made_by(entry.type, entry.connector, settings.newer_types)
     return ()
+
+
+def _off(patterns: Sequence[str]) -> str:
+    return f"{', '.join(patterns)} {'is' if len(patterns) == 1 else 'are'} off"
+
+
+def _switch_on(kind: str) -> str:
+    """The line of the configuration that does it, and the command that writes it."""
+    if kind == ANY:
+        return "set a switch under channels: to true; `syncd channels` lists them"
+    named = kind.removeprefix(CUSTOM_PREFIX)
+    kind = named if named in known_types() else kind  # a type of NEWER, for want of its switch
+    channel, switch = place_of(kind)
+    return f"set `{channel}: {{{switch}: true}}` under channels:, or run `syncd channels enable {kind}`"
 
 
 def _is_on(settings: Settings, pattern: str) -> bool:

@@ -105,7 +105,9 @@ class Connector(Generic[S, Built_co]):
 
     `contract`: the version of this contract that it was written for, as a number. `role`: as its entry point says.
     `unit`: what the vendor counts its allowance in, if a source keeps within `Context.limits`: it takes `quota:` then.
-    `unable(settings)`: ability -> why these settings lack it and which key gives it, in one line. Pure."""
+    `unable(settings)`: ability -> why these settings lack it and which key gives it, in one line. Pure.
+    `makes(settings, switches)`: the signal types that these settings make, () if they do not tell. Pure. `switches`: as in
+    `Context`."""
 
     name: str
     summary: str
@@ -117,6 +119,7 @@ class Connector(Generic[S, Built_co]):
     contract: int = 1
     role: Role | None = None
     unable: Callable[[S], Mapping[Ability, str]] | None = None
+    makes: Callable[[S, frozenset[str]], tuple[str, ...]] | None = None
 
 
 def _no_memory(keys: Sequence[str]) -> dict[str, str]:

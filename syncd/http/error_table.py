@@ -7,6 +7,7 @@ did nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -28,6 +29,19 @@ from syncd.errors import (
 from syncd.http.client import TOO_LARGE, Response, unclear
 
 LONGEST_MESSAGE = 500
+SHAPE = "shape"
+"""Code of a successful answer that is not as documented."""
+MOST_KEYS = 10
+"""So many keys of an answer are named in a message."""
+_NAME = re.compile(r"[@$_]?[A-Za-z][\w.-]{0,39}")
+"""Keys that are names, and not data such as an address."""
+_KINDS: Mapping[type, str] = {
+    list: "a list",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,27 @@ def dig(value: Any, path: str) -> Any:
     for name in path.split(".") if path else ():
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
+
+
+def found_at(body: Any, path: str) -> str:
+    """What a document has at a dotted path where a list was expected, or as far as the path leads: its keys, and no values."""
+    names, value = path.split(".") if path else [], body
+    for at, name in enumerate(names):
+        if not isinstance(value, Mapping) or name not in value:
+            return f"there is no {'.'.join(names[: at + 1])}; {_kind_of(value, '.'.join(names[:at]))}"
+        value = value[name]
+    return _kind_of(value, path)
+
+
+def _kind_of(value: Any, path: str) -> str:
+    place = path or "the body"
+    if not isinstance(value, Mapping):
+        kind = next((name for kind, name in _KINDS.items() if isinstance(value, kind)), "a text")
+        return f"{place} is {kind}"
+    named = [str(key) for key in value if _NAME.fullmatch(str(key))]
+    more = len(value) - len(named[:MOST_KEYS])
+    keys = f"{', '.join(named[:MOST_KEYS])}{f' and {more} more' if more and named else ''}" or f"{len(value)} keys"
+    return f"{place} has {keys}" if value else f"{place} is empty"
 
 
 def _text(value: Any) -> str:
@@ -182,12 +217,13 @@ class ErrorTable:
                 means = replace(means, failure=Ambiguous)
         return self._failure(error, means, write=write, wait=wait, now=now, operation=operation)
 
-    def shape(self, where: str, *, write: bool = False) -> Failure:
-        """The failure of a successful answer that is not as documented: the one place where that is worded."""
-        text = f"{where} has another shape than documented"
+    def shape(self, where: str, found: str = "", *, write: bool = False, code: str = SHAPE) -> Failure:
+        """The failure of a successful answer that is not as documented: the one place where that is worded. `found`: what is
+        there instead."""
+        text = f"{where} has another shape than documented{f': {found}' if found else ''}"
         if write:
-            return Ambiguous(self._named(text), code="shape")
-        return Transient(self._named(text), code="shape", known=False)
+            return Ambiguous(self._named(text), code=code)
+        return Transient(self._named(text), code=code, known=False)
 
     def _decisive(self, errors: Sequence[VendorError]) -> tuple[VendorError, Means | None]:
         for error in errors:

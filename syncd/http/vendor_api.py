@@ -17,7 +17,7 @@ from requests.utils import parse_header_links
 
 from syncd.errors import RateLimited
 from syncd.http.client import HttpClient, Response
-from syncd.http.error_table import ErrorTable, dig
+from syncd.http.error_table import ErrorTable, dig, found_at
 from syncd.http.limits import Reserve
 
 MOST_RESTARTS = 2
@@ -192,7 +192,7 @@ class VendorApi:
             if following is None:
                 return
             if following == at:
-                raise self._errors.shape(f"{path}: a page that continues at itself")
+                raise self._errors.shape(f"{path}: a page that continues at itself", code="page_repeats")
             at = following
 
     def vendor_now(self, answer: Response | None) -> datetime:
@@ -230,7 +230,7 @@ class VendorApi:
         body = answer.json()
         rows = dig(body, items)
         if not isinstance(rows, list):
-            raise self._errors.shape(path)
+            raise self._errors.shape(path, found_at(body, items))
         return Page([row for row in rows if isinstance(row, dict)], answer, body)
 
     def _expired(self, answer: Response, paging: Paging) -> bool:

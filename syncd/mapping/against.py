@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from syncd.capabilities import FieldDescription, Level, MissingField
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import Idempotency, WriteKind
@@ -26,6 +28,8 @@ KEY_ROOM = 64
 """What a key field is made with: room to spare costs nothing."""
 TEXT_ROOM = 255
 """A text field up to this length wants `shorten`, and this is what a field is made with when the mapping says nothing."""
+SEVERAL = "several"
+"""`MissingField.type` of a field with several values. It is made by hand: its values are the company's to choose."""
 OWN_LENGTH = frozenset({"email", "phone", "url", "website"})
 """Types of fields whose values are short by themselves: nobody shortens an address."""
 KINDS = {
@@ -96,18 +100,24 @@ def needs(mapping: LoadedMapping, crm: CrmDescription) -> tuple[MissingField, ..
     uses = [use for record in records_of(mapping.parts) for use in record.uses]
     for use in sorted((*uses, *lookups_of(mapping.parts)), key=lambda use: use.role is not Role.KEY):
         absent = crm.fields(use.object) is None
-        if use.role is Role.LIST and not crm.widens:
-            continue  # a field with several values is made by hand, with its values
         if (absent and not crm.widens) or crm.find(use.object, use.field) is not None:
             continue
         mark = (use.object.casefold(), use.field.casefold())
-        need = _need(use)
-        if mark not in found or (not found[mark].key and need.length > found[mark].length):
+        need = _need(use, crm)
+        if need.type == SEVERAL and mark in found:
+            found[mark] = msgspec.structs.replace(
+                found[mark], values=tuple(dict.fromkeys((*found[mark].values, *need.values)))
+            )
+        elif mark not in found or (not found[mark].key and need.length > found[mark].length):
             found[mark] = need
     return tuple(found.values())
 
 
-def _need(use: Use) -> MissingField:
+def _need(use: Use, crm: CrmDescription) -> MissingField:
+    if use.role is Role.LIST and not crm.widens:
+        value = literal(use.tree)
+        values = () if value is None else (str(value),)
+        return MissingField(object=use.object, field=use.field, type=SEVERAL, values=values)
     if use.role is Role.KEY:
         return MissingField(object=use.object, field=use.field, key=True, length=KEY_ROOM)
     room = longest(use.tree) if shortens(use.tree) else None
@@ -157,6 +167,9 @@ def _no_field(use: Use, crm: CrmDescription) -> tuple[str, str]:
     near = "" if use.role is Role.KEY else crm.meant(use.object, use.field)
     if near:
         return message, f"did you mean {near}?"
+    if use.role is Role.LIST:
+        how = f"; `{crm.prepare}` says how" if crm.prepare else ""
+        return message, f"correct the name; if it is to be a field of your own, make it by hand{how}"
     make = f"`{crm.prepare}` makes it" if crm.prepare else "make it"
     return message, make if use.role is Role.KEY else f"correct the name; if it is to be a field of your own, {make}"
 

@@ -5,7 +5,7 @@ Readers and verbs read it here. Which of them it becomes is decided when the rec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from syncd.mapping.reader import MappingReader
 
 KEEP = "keep"
 KINDS = ("turn", "round_robin", "user")
-OWNER_KEYS = (*KINDS, "fallback", "field")
+FALLBACK = "fallback"
+OWNER_KEYS = (*KINDS, FALLBACK, "field")
 """`round_robin` is the older name of `turn`."""
 OWNER = "owner"
 
@@ -25,17 +26,26 @@ OWNER = "owner"
 @dataclass(frozen=True)
 class OwnerPart:
     """`users`: who take turns, one or several; `tree`: the expression that names the user instead. `field`: "" for the
-    destination's own."""
+    destination's own. `word`: the key that names them, "" where `owner:` is the user itself."""
 
     users: tuple[Any, ...] = ()
     tree: Tree = None
     fallback: Any = None
     field: str = ""
+    word: str = ""
 
     @property
     def group(self) -> dict[str, Tree]:
         """What is to be compiled of it."""
         return {} if self.tree is None else {OWNER: self.tree}
+
+    def named(self, place: KeyPath) -> Iterator[tuple[Any, KeyPath]]:
+        """The users that the mapping names by their ids, each with its place; `place`: that of `owner:`."""
+        at = (*place, self.word) if self.word else place
+        several = self.word in KINDS[:2]
+        yield from ((user, (*at, index) if several else at) for index, user in enumerate(self.users))
+        if self.fallback is not None:
+            yield self.fallback, (*place, FALLBACK)
 
     def choice(self, made: Mapping[str, Any]) -> OwnerChoice:
         """The choice for one signal; `made`: what its `group` became."""
@@ -62,12 +72,12 @@ def read_owner(reader: MappingReader, node: Any, path: KeyPath) -> OwnerPart | N
     place = (*path, kinds[0])
     if kinds[0] == "user":
         one = _one(reader, parts["user"], place)
-        return OwnerPart(one.users, one.tree, other, field) if one else None
+        return OwnerPart(one.users, one.tree, other, field, kinds[0]) if one else None
     users = parts[kinds[0]]
     if not isinstance(users, list) or not users or not all(_is_user(each) for each in users):
         reader.fault(place, "must be a list of the owners' ids")
         return None
-    return OwnerPart(tuple(users), None, other, field)
+    return OwnerPart(tuple(users), None, other, field, kinds[0])
 
 
 def _one(reader: MappingReader, node: Any, path: KeyPath) -> OwnerPart | None:

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from syncd.capabilities import ResolvesAccounts
 from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, key_use
+from syncd.mapping.owners import OWNER
 from syncd.mapping.parts import CreatePart, MappingParts, RuleNeed
 
 
@@ -61,6 +63,17 @@ def abilities_of(parts: MappingParts) -> tuple[RuleNeed, ...]:
     of_rules = (ability for rule in parts.rules for ability in rule.verb.abilities(rule))
     companies = RuleNeed(("accounts",), ResolvesAccounts, "cannot find companies")
     return (*([companies] if parts.accounts is not None else []), *of_rules)
+
+
+def owners_of(parts: MappingParts) -> Iterator[tuple[Any, KeyPath]]:
+    """Every user that the mapping names as an owner, in the CRM's own form, with each place."""
+    created = (("people", parts.create), ("accounts", parts.accounts.create if parts.accounts else None))
+    for part, create in created:
+        if create is not None and create.owner is not None:
+            yield from create.owner.named((part, "create", OWNER))
+    for rule in parts.rules:
+        if rule.owner is not None:
+            yield from rule.owner.named((*rule.place, OWNER))
 
 
 def notifications_of(parts: MappingParts) -> dict[str, KeyPath]:

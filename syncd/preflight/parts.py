@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from syncd.capabilities import Describes, Finding, Level, Notifies, OnlineCheck, Preparable
+from syncd.capabilities import Assigns, Describes, Finding, Level, Notifies, OnlineCheck, Preparable
 from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
 from syncd.dispatch import pacing
+from syncd.dispatch.owners import user_id
 from syncd.errors import Failure
-from syncd.mapping.against import CrmDescription, compare
-from syncd.mapping.uses import notifications_of, objects_of
+from syncd.mapping.against import CrmDescription, Remark, compare
+from syncd.mapping.owners import FALLBACK
+from syncd.mapping.uses import notifications_of, objects_of, owners_of
 from syncd.preflight.lines import CheckLine
 from syncd.preflight.reach import reach
 from syncd.service.assembly import BuiltDestination
@@ -48,6 +50,8 @@ def destination(outlet: BuiltDestination, store: Store | None) -> Iterator[Check
             yield from (CheckLine.of("destination", name, finding) for finding in crm.check_online())
         if isinstance(crm, Describes):
             yield from compared(outlet, crm)
+        if isinstance(crm, Assigns):
+            yield from owners(outlet, crm)
         if not isinstance(crm, (OnlineCheck, Describes)):
             yield CheckLine("destination", name, Level.OK, "online", "this connector has nothing to check online")
         yield from _quota(outlet, crm.allowance(), store)
@@ -64,6 +68,35 @@ def compared(outlet: BuiltDestination, crm: Describes) -> Iterator[CheckLine]:
     """The mapping against what the CRM says of itself."""
     told = described(outlet, crm)
     return (CheckLine.at(outlet.settings.name, remark) for remark in compare(outlet.mapping, told))
+
+
+def owners(outlet: BuiltDestination, crm: Assigns) -> Iterator[CheckLine]:
+    """The users that the mapping names as owners, against those of the CRM."""
+    name, document = outlet.settings.name, outlet.mapping.document
+    places = [(user_id(user), place) for user, place in owners_of(outlet.mapping.parts)]
+    if not places:
+        return
+    try:
+        active = crm.users(list(dict.fromkeys(id for id, _ in places)))
+    except Failure as failed:
+        remedy = "until then they all count as active"
+        yield CheckLine("destination", name, Level.WARNING, "owners", f"cannot be looked up: {failed}", remedy)
+        return
+    wrong = [(id, place) for id, place in places if not active.get(id, True)]
+    for id, place in wrong:
+        level, so = _WITHOUT_OWNER[place[-1] == FALLBACK]
+        message = f"the CRM has no active user {id}: {so}"
+        fault = document.fault(place, message, "correct the id, or activate the user in the CRM")
+        yield CheckLine.at(name, Remark(level, fault))
+    if not wrong:
+        yield CheckLine("destination", name, Level.OK, "owners", "the users named by owner: are active")
+
+
+_WITHOUT_OWNER = {
+    False: (Level.WARNING, "nothing is assigned to them"),
+    True: (Level.FAULT, "a record that falls to them is refused"),
+}
+"""What comes of an owner who is not active, by whether they are a fallback, which is taken as it is."""
 
 
 def described(outlet: BuiltDestination, crm: Describes) -> CrmDescription:

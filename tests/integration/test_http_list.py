@@ -212,3 +212,26 @@ def test_a_code_that_the_configuration_names() -> None:
 def test_keys_are_checked(keys: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         source("https://api.acme.example", **keys)
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        (
+            "data.events",
+            "list.items is data.events, and /answers has another shape than documented: there is no data.events; ",
+        ),
+        (
+            "rows",
+            "list.items is rows, and /answers has another shape than documented: there is no rows; the body has data; set",
+        ),
+        ("", "list.items is empty, so the body must be the list, and "),
+    ],
+)
+def test_a_wrong_path_of_the_items_is_named_with_what_is_there(acme: Acme, items: str, says: str) -> None:
+    acme.add("answers", id="a1", at="2026-11-20T08:00:00Z", email="an@example.org")
+    with pytest.raises(Transient) as caught:
+        signals(source(acme.url, list={**LIST, "items": items}))
+    assert says in str(caught.value)
+    assert str(caught.value).endswith("; set list.items to the key under which the list is")
+    assert "an@example.org" not in str(caught.value)

@@ -22,7 +22,7 @@ from syncd.errors import (
     Transient,
 )
 from syncd.http.client import Response
-from syncd.http.error_table import ErrorTable, Means, VendorError, error_at
+from syncd.http.error_table import ErrorTable, Means, VendorError, error_at, found_at
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 TABLE = ErrorTable(
@@ -139,3 +139,20 @@ def test_what_does_not_exist() -> None:
 def test_another_shape_is_worded_in_one_place() -> None:
     assert str(TABLE.shape("/x")) == "shape: Acme: /x has another shape than documented"
     assert isinstance(TABLE.shape("/x", write=True), Ambiguous)
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "says"),
+    [
+        ({"data": {"events": 5}}, "data.events", "data.events is a number"),
+        ({"data": [1]}, "data.events", "there is no data.events; data is a list"),
+        ({"data": {}}, "data.events", "there is no data.events; data is empty"),
+        ({"data": "secret"}, "data", "data is a text"),
+        ({"data": None}, "data", "data is null"),
+        ({"@odata.nextLink": "x", "value": []}, "rows", "there is no rows; the body has @odata.nextLink, value"),
+        ({"an@example.org": 1, "0912": 2}, "rows", "there is no rows; the body has 2 keys"),
+        ({f"k{n}": n for n in range(12)}, "", "the body has k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 and 2 more"),
+    ],
+)
+def test_what_stands_at_a_path_is_named_without_its_values(body: object, path: str, says: str) -> None:
+    assert found_at(body, path) == says

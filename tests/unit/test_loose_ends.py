@@ -11,6 +11,8 @@ from syncd.service.assembly import check_configuration
 
 MAIL = "sources: {inbox: {type: maildir, path: ./M}}\n"
 OUT = "destinations: {archive: {type: database, url: 'sqlite:///./out.db'}}\n"
+HOOK = "sources: {{forms: {{type: webhook, verify: {{scheme: none, insecure: true}}, format: json, signal: {{type: {type}}}}}}}\n"
+FILE = "sources: {people: {type: file, path: ./F, as: contact}}\n"
 ON = "channels: {email: {received: true}}\n"
 
 
@@ -46,6 +48,17 @@ def test_all_in_use(tmp_path: Path) -> None:
         ),
         ("channels: {email: {received: false}}\n" + MAIL + OUT, "2 sources.inbox: nothing becomes a signal"),
         (MAIL + OUT, "1 sources.inbox: nothing becomes a signal"),
+        (
+            ON + HOOK.format(type="survey.responded") + OUT,
+            "2 sources.forms: nothing becomes a signal: survey.responded is off",
+        ),
+        (
+            ON + HOOK.format(type="call.answered") + OUT,
+            "2 sources.forms: nothing becomes a signal: custom.call.answered is off",
+        ),
+        (ON + HOOK.format(type="order") + OUT, "2 sources.forms: nothing becomes a signal: custom.order is off"),
+        (ON + FILE + OUT, "2 sources.people: nothing becomes a signal: contact.changed is off"),
+        (ON + HOOK.format(type="order") + OUT, "1 channels.email.received: is on, and no source makes email.received"),
         (ON + MAIL + OUT.replace("url", "only: [ticket.*], url"), "3 destinations.archive.only: nothing goes there"),
         (ON + OUT, "sources: there is no source"),
         (ON + MAIL, "destinations: there is no destination"),
@@ -53,6 +66,23 @@ def test_all_in_use(tmp_path: Path) -> None:
 )
 def test_loose_ends(tmp_path: Path, text: str, said: str) -> None:
     assert any(said in line for line in warned(tmp_path, text)), warned(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("sources", "switch", "command"),
+    [
+        (MAIL, "email: {received: true}", "email.received"),
+        (HOOK.format(type="order"), "custom: {order: true}", "custom.order"),
+        (HOOK.format(type="call.answered"), "outgoing: {call_answered: true}", "call.answered"),
+    ],
+)
+def test_the_switch_to_set_is_named(tmp_path: Path, sources: str, switch: str, command: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(sources + OUT, "utf-8")
+    hint = next(each.hint for each in check_configuration(path).warnings if each.key.startswith("sources."))
+    assert hint == f"set `{switch}` under channels:, or run `syncd channels enable {command}`"
+    path.write_text(sources + OUT + f"channels: {{{switch}}}\n", "utf-8")
+    assert not [each for each in check_configuration(path).warnings if each.key.startswith("sources.")]
 
 
 @pytest.mark.parametrize(

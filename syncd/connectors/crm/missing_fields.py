@@ -12,6 +12,8 @@ from syncd.errors import Ambiguous, Failure, Misconfigured, QuotaExhausted, Reje
 
 Known = Mapping[str, Sequence[FieldDescription]]
 """Object -> its fields, of those that our user sees."""
+SEVERAL = "several"
+"""`MissingField.type` of a field that is made by hand (`several_by_hand`): it takes several of the values that it lists."""
 Answer = TypeVar("Answer")
 REFUSALS = (Misconfigured, Rejected, StaleReference, Transient)
 
@@ -46,6 +48,15 @@ def attempt(
         if isinstance(refused, Transient) and refused.known:
             raise
         return NotMade(str(refused), refused.code, refused)
+
+
+def several_by_hand(need: MissingField, clicks: str) -> str:
+    """How an operator makes a field with several values. `clicks`: on which screen, up to the values."""
+    values = ", ".join(need.values) or "those that the mapping makes"
+    return (
+        f"{need.object}.{need.field} is not there; syncd does not make fields with several values. Correct the name, or make "
+        f"it by hand: {clicks}, values: {values}"
+    )
 
 
 class FieldMaker(ABC):

@@ -280,4 +280,5 @@ CONNECTOR = Connector(
         SignalSpec(signal_type, "poll, backfill: the person or company, and a hash of what the row says", backfill=True)
         for signal_type in TYPES.values()
     ),
+    makes=lambda settings, switches: (TYPES[settings.kind],),
 )

@@ -148,6 +148,13 @@ class Item(NamedTuple):
     replaced: dict[str, str]
 
 
+def types_made(fields: SignalMap, switches: frozenset[str]) -> tuple[str, ...]:
+    """The signal type that every event of this map has; () where the event names it."""
+    if compile_template(fields.type).roots or "{{" in fields.type:
+        return ()
+    return (signal_type_of(fields.type, "signal", switches),)
+
+
 class FieldMap:
     """A compiled SignalMap."""
 

@@ -18,12 +18,12 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from syncd.capabilities import Finding, Level
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Prompt, Request, SignalSpec, UnparsedItem
 from syncd.connectors.generic.bodies import digest
-from syncd.connectors.generic.fields import Expression, FieldMap, Item, SignalMap
+from syncd.connectors.generic.fields import Expression, FieldMap, Item, SignalMap, types_made
 from syncd.connectors.generic.making import Maker
 from syncd.durations import Duration
 from syncd.errors import Malformed, Misconfigured, QuotaExhausted, RateLimited, Transient
 from syncd.http.client import Bearer, HttpClient, check_base_url
-from syncd.http.error_table import ErrorTable, Means, error_at
+from syncd.http.error_table import SHAPE, ErrorTable, Means, error_at
 from syncd.http.oauth import grant_id
 from syncd.http.refreshing import Refreshing, TokenAnswers
 from syncd.http.vendor_api import LinkHeaderPaging, LinkPaging, OffsetPaging, Page, Paging, TokenPaging, VendorApi
@@ -251,12 +251,21 @@ class HttpList:
         keys, write = self._keys, FORMATS[self._keys.times]
         query = {**self._query, **({keys.since: write(since)} if keys.since else {})}
         query |= {keys.until: write(until)} if keys.until and until is not None else {}
-        if keys.pages is None:
-            yield self._read(self._api.rows(keys.path, query, items=keys.items), route)
-            return
-        paging: Paging = _PAGES[keys.pages.by](keys.pages)
-        for page in self._api.pages(keys.path, query, items=keys.items, paging=_WithQuery(paging, self._query)):
-            yield self._read(page.items, route)
+        try:
+            if keys.pages is None:
+                yield self._read(self._api.rows(keys.path, query, items=keys.items), route)
+                return
+            paging: Paging = _PAGES[keys.pages.by](keys.pages)
+            for page in self._api.pages(keys.path, query, items=keys.items, paging=_WithQuery(paging, self._query)):
+                yield self._read(page.items, route)
+        except Transient as failed:
+            if failed.code != SHAPE:
+                raise
+            stated = (
+                f"list.items is {keys.items}" if keys.items else "list.items is empty, so the body must be the list"
+            )
+            text = f"{stated}, and {failed.message}; set list.items to the key under which the list is"
+            raise Transient(text, code=SHAPE, known=False) from None
 
     # ---- items
 
@@ -362,4 +371,5 @@ CONNECTOR = Connector(
     build=HttpList,
     signals=(SignalSpec("*", "poll and backfill: the map's id", backfill=True),),
     secrets_note="auth.bearer, auth.password and auth.key are secrets",
+    makes=lambda settings, switches: types_made(settings.signal, switches),
 )

@@ -30,7 +30,7 @@ from syncd.connector import (
 from syncd.connectors.generic.auth import Verify
 from syncd.connectors.generic.challenge import answer
 from syncd.connectors.generic.cloudevents import events_alone, events_of, read_binary, read_structured
-from syncd.connectors.generic.fields import FieldMap, Item, SignalMap, Whole, scope_of
+from syncd.connectors.generic.fields import FieldMap, Item, SignalMap, Whole, scope_of, types_made
 from syncd.connectors.generic.making import EventDraft, Maker
 from syncd.connectors.generic.paths import Scope, as_text, compile_template
 from syncd.errors import Malformed
@@ -197,4 +197,5 @@ CONNECTOR = Connector(
             "*", "webhook: CloudEvents source and id; else the map's id; else a hash of the body", backfill=False
         ),
     ),
+    makes=lambda settings, switches: types_made(settings.signal, switches) if settings.signal else (),
 )

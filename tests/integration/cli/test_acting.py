@@ -57,3 +57,12 @@ def test_mistakes_are_named(with_rule: UserFolder) -> None:
     id = with_rule.ids()[0]
     assert "no rule 'folow-up' for this signal; did you mean follow-up?" in with_rule.syncd("act", id, "folow-up").err
     assert "--set nte=x: did you mean note?" in with_rule.syncd("act", id, "follow-up", "--set", "nte=x").err
+
+
+def test_a_value_of_another_type_is_refused_before_anything_is_queued(with_rule: UserFolder) -> None:
+    id = with_rule.ids()[0]
+    ran = with_rule.syncd("act", id, "follow-up", "--set", "days=soon")
+    assert ran.code == 2
+    assert ran.err == "syncd: --set days=soon: must be a number, such as 5 or 2.5\n"
+    assert rows(with_rule) == []
+    assert "set off by a user" not in with_rule.done("explain", id).out

@@ -342,3 +342,87 @@ def test_the_store_is_looked_at_and_left_alone(folder: UserFolder) -> None:
     found = said(folder, "store")
     levels: dict[str, Any] = {key: row["level"] for key, row in found.items()}
     assert levels == {"store database": "ok", "store commit": "ok", "store secret_key": "ok", "store disk": "ok"}
+
+
+MADE_BY_HAND = {
+    "salesforce": (
+        "Interests__c",
+        "Setup, Object Manager, Lead, Fields & Relationships, New: type Picklist (Multi-Select), label",
+    ),
+    "zoho": (
+        "Interests",
+        "Setup, Customization, Modules and Fields, Leads, the layout: drag in Multi-Select, call it Interests",
+    ),
+}
+
+
+@BOTH
+def test_a_field_with_several_values_is_made_by_hand(folder: UserFolder, start: Start, kind: str) -> None:
+    point(folder, kind, start(kind))
+    lead, _, _ = KEYS[kind]
+    field, clicks = MADE_BY_HAND[kind]
+    rules = f"""
+people:
+  match: [{{object: {lead}, by: {{Email: "{{{{ person.email }}}}"}}}}]
+  strangers: skip
+rules:
+  - {{id: tag, name: T, signals: ["*"], update: {lead}, add: {{{field}: [Mail, Web]}}, remove: {{{field}: Phone}}}}
+"""
+    (folder.path / "mappings").mkdir()
+    folder.write(f"mappings/{kind}.yaml", rules)
+    assert (
+        "if it is to be a field of your own, make it by hand; `syncd prepare crm` says how"
+        in folder.syncd("check", "--online", "crm").out
+    )
+    ran = folder.syncd("prepare", "crm")
+    (step,) = [line for line in ran.out.splitlines() if line.startswith("by hand")]
+    assert clicks in step
+    assert step.endswith("values: Mail, Web, Phone")
+
+
+@BOTH
+def test_users_named_as_owners_are_looked_up(folder: UserFolder, start: Start, kind: str) -> None:
+    twin = start(kind)
+    point(folder, kind, twin)
+    active, away = ("005000000000001AAA", "005000000000002AAA") if kind == "salesforce" else ("4711", "4712")
+    for id_, is_active in ((active, True), (away, False)):
+        if kind == "salesforce":
+            twin.store.table("User").put(id_, {"Id": id_, "Name": "An", "IsActive": is_active, "IsDeleted": False})
+        else:
+            twin.store.table("users").put(id_, {"id": id_, "status": "active" if is_active else "disabled"})
+    _, task, key = KEYS[kind]
+    rules = f"""\
+rules:
+  - id: call
+    name: A call
+    signals: ["*"]
+    upsert: {task}
+    key: {key}
+    fields: {{Subject: x}}
+    owner:
+      turn: ["{active}", "{away}"]
+      fallback: an@example.org
+"""
+    (folder.path / "mappings").mkdir()
+    folder.write(f"mappings/{kind}.yaml", rules)
+    ran = folder.syncd("check", "--online", "crm")
+    lines = [line for line in ran.out.splitlines() if "no active user" in line]
+    assert ran.code == 1
+    assert [line.split()[0] for line in lines] == ["warning", "fault"]
+    file = f"mappings/{kind}.yaml"
+    assert re.search(rf"{file}:9:\d+ rules\[0\].owner.turn\[1\]: the CRM has no active user {away}: ", lines[0])
+    assert re.search(rf"{file}:10:\d+ rules\[0\].owner.fallback: the CRM has no active user an@example.org: ", lines[1])
+    folder.write(f"mappings/{kind}.yaml", rules.replace(away, active).replace("an@example.org", active))
+    assert said(folder, "crm")["crm owners"]["level"] == "ok"
+
+
+def test_owners_that_cannot_be_looked_up(folder: UserFolder, start: Start) -> None:
+    point(folder, "zoho", start("zoho", refused_scopes=["users"]))
+    (folder.path / "mappings").mkdir()
+    folder.write(
+        "mappings/zoho.yaml",
+        "rules: [{id: a, name: A, signals: ['*'], upsert: Tasks, key: Syncd_Key, fields: {Subject: x}, owner: '4711'}]",
+    )
+    found = said(folder, "crm")
+    assert found["crm owners"]["level"] == "warning"
+    assert "ZohoCRM.users.READ" in found["crm owners"]["message"]

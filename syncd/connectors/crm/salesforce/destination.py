@@ -112,7 +112,8 @@ class Salesforce(QueriedCrm):
     def users(self, ids: Sequence[str]) -> dict[str, bool]:
         """By SOQL; queues are left out."""
         asked = owners.users_among(ids)
-        return owners.active(self.values(owners.USER, asked, (owners.ACTIVE,)) if asked else {}, asked)
+        known = owners.active(self.values(owners.USER, asked, (owners.ACTIVE,)) if asked else {}, asked)
+        return known | dict.fromkeys(owners.of_neither(ids), False)
 
     def check_online(self) -> Iterator[Finding]:
         """Two calls, and one for each 25 objects described."""

@@ -8,12 +8,18 @@ from typing import Any
 FIELD = "OwnerId"
 USER, ACTIVE = "User", "IsActive"
 USER_PREFIX = "005"
-"""How ids of users begin; a queue's begin with 00G."""
+QUEUE_PREFIX = "00G"
+"""How ids of users and of queues begin."""
 
 
 def users_among(ids: Sequence[str]) -> list[str]:
     """Those of the ids that are users'."""
     return [id for id in ids if id.startswith(USER_PREFIX)]
+
+
+def of_neither(ids: Sequence[str]) -> list[str]:
+    """Those of the ids that are neither a user's nor a queue's, such as a name: no record can be theirs."""
+    return [id for id in ids if not id.startswith((USER_PREFIX, QUEUE_PREFIX))]
 
 
 def active(rows: Mapping[str, Mapping[str, Any]], asked: Sequence[str]) -> dict[str, bool]:

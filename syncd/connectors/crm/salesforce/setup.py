@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.capabilities import MissingField, PrepareResult
-from syncd.connectors.crm.missing_fields import REFUSALS, FieldMaker, Known, NotMade, attempt
+from syncd.connectors.crm.missing_fields import REFUSALS, SEVERAL, FieldMaker, Known, NotMade, attempt, several_by_hand
 from syncd.connectors.crm.queried import is_name
 from syncd.connectors.crm.salesforce import soql
 from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse
@@ -144,6 +144,10 @@ class SalesforceFieldMaker(FieldMaker):
             )
         if "__" in bare:
             return f"{need.field} belongs to a package: install it, or correct the mapping"
+        if need.type == SEVERAL and not self.has(known, need):
+            return several_by_hand(
+                need, f"{_new_field(need)}: type Picklist (Multi-Select), label {_label(need)}, name {bare}"
+            )
         return ""
 
 
@@ -188,12 +192,16 @@ def _by_hand(need: MissingField) -> str:
     made = _metadata(need)
     size = f", length {made['length']}" if "length" in made else ""
     tick = f", tick {' and '.join(ticks)}" if ticks else ""
-    object_ = ACTIVITY if need.object in ON_ACTIVITY else need.object
     return (
-        f"By hand: Setup, Object Manager, {object_}, Fields & Relationships, New: type {made['type']}, label "
+        f"By hand: {_new_field(need)}: type {made['type']}, label "
         f"{_label(need)}{size}, name {need.field.removesuffix(SUFFIX)}{tick}; make it visible and editable for the profile "
         "of syncd's user. (To let syncd do it, its user needs Customize Application and Manage Profiles and Permission Sets.)"
     )
+
+
+def _new_field(need: MissingField) -> str:
+    object_ = ACTIVITY if need.object in ON_ACTIVITY else need.object
+    return f"Setup, Object Manager, {object_}, Fields & Relationships, New"
 
 
 def _show_by_hand(need: MissingField) -> str:

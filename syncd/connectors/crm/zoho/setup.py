@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from syncd.capabilities import MissingField, PrepareResult
 from syncd.connectors.answers import listed
-from syncd.connectors.crm.missing_fields import FieldMaker, Known, NotMade, attempt
+from syncd.connectors.crm.missing_fields import SEVERAL, FieldMaker, Known, NotMade, attempt, several_by_hand
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.describe import describe
 from syncd.connectors.crm.zoho.errors import NO_SCOPE
@@ -69,6 +69,9 @@ class ZohoFieldMaker(FieldMaker):
             return f"there is no module {need.object}, or our user may not see it: correct the mapping"
         if need.object in NO_FIELDS:
             return f"{need.object} take no custom fields: leave the key out of the rule"
+        if need.type == SEVERAL:
+            clicks = f"{_layout(need)}: drag in Multi-Select, call it {_label(need)}"
+            return several_by_hand(need, f"{clicks} (API name {need.field}; Developer Hub, API Names)")
         if not need.key:
             return (
                 f"{need.object}.{need.field} is not there: correct the name (Setup, Developer Hub, API Names shows them), or "
@@ -87,9 +90,13 @@ def _sort(need: MissingField) -> str:
     return f"Single Line ({need.length}), no duplicate values"
 
 
+def _layout(need: MissingField) -> str:
+    return f"Setup, Customization, Modules and Fields, {need.object}, the layout"
+
+
 def _by_hand(need: MissingField) -> str:
     return (
-        f"By hand: Setup, Customization, Modules and Fields, {need.object}, the layout: drag in Single Line, call it "
+        f"By hand: {_layout(need)}: drag in Single Line, call it "
         f"{_label(need)}, {need.length} characters, tick Do not allow duplicate values; save the layout. The API name (Developer "
         f"Hub, API Names) must be {need.field}"
     )
