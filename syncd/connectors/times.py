@@ -50,6 +50,14 @@ def read_time(value: Any, zone: tzinfo) -> datetime | None:
         return _iso(text, zone) or _rfc2822(text, zone)
 
 
+def time_or_none(value: Any) -> datetime | None:
+    """`read_time` in UTC for a field of a vendor's record; None also for what is not a time."""
+    try:
+        return read_time(value, UTC)
+    except ValueError:
+        return None
+
+
 def _iso(text: str, zone: tzinfo) -> datetime | None:
     """What `fromisoformat` does not read of ISO 8601; None if it is something else."""
     found = _ISO.fullmatch(text)

@@ -142,6 +142,15 @@ class VendorApi:
             return None
         raise failed(of_record=absent)
 
+    def written(self, method: str, path: str, *, absent: bool = False, **sent: Any) -> dict[str, Any] | None:
+        """The record as a call that makes or changes it returns it: {} if the answer does not hold it; None as in `call`. `sent`:
+        `json` or `form` of `call`, and `write`."""
+        answer = self.call(method, path, absent=absent, **sent)
+        if answer is None:
+            return None
+        said = answer.json() if answer.body else {}
+        return said if isinstance(said, dict) else {}
+
     def one(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any] | None:
         """A single record; None if it does not exist."""
         answer = self.call("GET", path, params, absent=True)

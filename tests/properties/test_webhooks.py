@@ -19,8 +19,9 @@ from syncd.connector import Context, Request, Verifier, WebhookSource
 from syncd.connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
 from syncd.connectors.generic.paths import compile_template
 from syncd.connectors.generic.webhook import Webhook, WebhookSettings
-from syncd.connectors.phone.twilio import LAG, Twilio, TwilioSettings
-from syncd.connectors.phone.twilio_calls import ENDED, MISSED, CallOutcome, PhoneCall, judge
+from syncd.connectors.phone.call_log import LAG
+from syncd.connectors.phone.calls import ENDED, MISSED, CallOutcome, PhoneCall, judge
+from syncd.connectors.phone.twilio import Twilio, TwilioSettings
 from syncd.connectors.times import read_time
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.http.oauth import MemoryTokens
@@ -313,13 +314,13 @@ CALLS = st.lists(
 def test_the_twilio_cursor_only_moves_on_and_knows_what_it_will_meet_again(polls: list[list[tuple[str, int]]]) -> None:
     cursor = TimeCursor(NOW)
     for poll in polls:
-        calls = [PhoneCall(sid, "", "inbound", "busy", "", "", NOW + timedelta(minutes=at), None) for sid, at in poll]
+        calls = [PhoneCall(id, "", "inbound", "busy", "", "", NOW + timedelta(minutes=at), None) for id, at in poll]
         listed = [call for call in calls if call.started_at is not None and call.started_at >= cursor.since]
-        after = cursor.after((mark_of(one.sid, one.started_at) for one in listed), LAG)
+        after = cursor.after((mark_of(one.id, one.started_at) for one in listed), LAG)
         assert after.since >= cursor.since
         newest = max((call.started_at for call in listed if call.started_at), default=None)
         assert after.since == cursor.since or newest is None or after.since == newest - LAG
-        met_again = {call.sid for call in listed if call.started_at is not None and call.started_at >= after.since}
+        met_again = {call.id for call in listed if call.started_at is not None and call.started_at >= after.since}
         assert met_again <= {one[0] for one in after.seen}
         cursor = after
 
@@ -339,5 +340,5 @@ def test_a_call_is_missed_only_if_it_ended_and_nobody_took_it(parent: str, legs:
     )
 
 
-def _call(sid: str, parent: str, status: str) -> PhoneCall:
-    return PhoneCall(sid, parent, "outbound-dial" if parent else "inbound", status, "+1", "+2", NOW, NOW)
+def _call(id: str, parent: str, status: str) -> PhoneCall:
+    return PhoneCall(id, parent, "outbound-dial" if parent else "inbound", status, "+1", "+2", NOW, NOW)

@@ -6,18 +6,35 @@ an application handles reports there. Every method raises a Failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from syncd.capabilities import Finding, Level, Subscription
-from syncd.connectors.phone.twilio_calls import SID, PhoneCall, read_call
+from syncd.capabilities import Finding, Level, Subscribed, Subscription
+from syncd.connector import Context
+from syncd.connectors.online import clock_findings, existence_findings
+from syncd.connectors.phone.calls import PhoneAccount, PhoneCall
+from syncd.connectors.registration import claim
+from syncd.connectors.times import time_or_none
 from syncd.errors import Misconfigured, RateLimited, SyncdError, Transient
 from syncd.http.client import HttpClient
 from syncd.http.error_table import ErrorTable, Means, error_at
 from syncd.http.vendor_api import LinkPaging, VendorApi
 
-SKEW = timedelta(minutes=2)
+SID = re.compile(r"[A-Za-z0-9]{2,64}")
+NAMES = {
+    "id": ("sid", "CallSid"),
+    "parent": ("parent_call_sid", "ParentCallSid"),
+    "direction": ("direction", "Direction"),
+    "status": ("status", "CallStatus"),
+    "from_": ("from", "From"),
+    "to": ("to", "To"),
+    "caller_name": ("caller_name", "CallerName"),
+    "forwarded_from": ("forwarded_from", "ForwardedFrom"),
+    "talked": ("duration", "CallDuration"),
+}
+"""Field of a call -> its name in a record of the API, and in a callback."""
 _SIZE = {"PageSize": "1000"}
 _PAGING = LinkPaging("next_page_uri")
 _MAY_NOT_READ = Means(Misconfigured, "this account may not read its calls")
@@ -42,29 +59,34 @@ ERRORS = ErrorTable(
 )
 
 
-class TwilioApi:
-    """One account, seen from `url`, the address of this source. `wanted` tells which of our numbers concern it."""
+def read_call(record: Mapping[str, Any]) -> PhoneCall:
+    """A record of Calls.json (twilio-oai, twilio_api_v2010.json); its dates are RFC 2822."""
+    texts: dict[str, Any] = {
+        ours: value for ours, (name, _) in NAMES.items() if isinstance(value := record.get(name), str)
+    }
+    began = time_or_none(record.get("start_time")) or time_or_none(record.get("date_created"))
+    return PhoneCall(**texts, started_at=began, ended_at=time_or_none(record.get("end_time")))
 
-    def __init__(
-        self, client: HttpClient, account: str, url: str, wanted: Callable[[str], bool], clock: Callable[[], datetime]
-    ) -> None:
-        self._api = VendorApi(client, ERRORS, clock)
+
+class TwilioApi:
+    """One account: a CallLog of its `calls`, Subscribable at its numbers, an OnlineCheck."""
+
+    def __init__(self, client: HttpClient, account: str, calls: PhoneAccount, context: Context) -> None:
+        self._api = VendorApi(client, ERRORS, context.clock)
         self._root = f"/2010-04-01/Accounts/{account}"
-        self._url = url
-        self._wanted = wanted
+        self._numbers = f"{self._root}/IncomingPhoneNumbers.json"
+        self._calls, self._context, self._url = calls, context, context.webhook_url
 
     # ---- calls
 
-    def call(self, sid: str) -> PhoneCall | None:
-        """None when Twilio knows no such call (any more)."""
-        record = self._api.one(f"{self._root}/Calls/{sid}.json")
+    def call(self, id: str) -> PhoneCall | None:
+        record = self._api.one(f"{self._root}/Calls/{id}.json")
         return read_call(record) if record is not None else None
 
     def legs(self, parent: str) -> list[PhoneCall]:
         return [call for calls, _ in self._pages({"ParentCallSid": parent}) for call in calls]
 
     def window(self, since: datetime, until: datetime) -> Iterator[tuple[list[PhoneCall], datetime]]:
-        """Pages of the calls that started in [since, until], newest first, each with Twilio's own time."""
         return self._pages({"StartTime>": _stamp(since), "StartTime<": _stamp(until)})
 
     def vendor_now(self) -> datetime:
@@ -79,62 +101,57 @@ class TwilioApi:
 
     def subscriptions(self) -> list[Subscription]:
         """One for each number that reports anywhere, or should report here."""
-        return [self._read(row) for row in self._numbers() if row.get("status_callback") or self._wanted(_number(row))]
+        pages = self._api.pages(self._numbers, _SIZE, items="incoming_phone_numbers", paging=_PAGING)
+        found = [self._read(row) for page in pages for row in page.items]
+        return [one for one in found if one.url or self._calls.is_wanted(one.state)]
 
-    def subscribe(self, *, force: bool) -> list[Subscription]:
-        """Points every wanted number here. Raises SyncdError, before anything is changed, when one reports elsewhere
-        and `force` is not set; also when there is no such number."""
-        rows = [row for row in self._numbers() if self._wanted(_number(row))]
-        if not rows:
+    def subscribe(self, *, force: bool = False) -> Subscribed:
+        """Points every wanted number here. Raises SyncdError as `claim`, and if there is no such number."""
+        wanted = [one for one in self.subscriptions() if self._calls.is_wanted(one.state)]
+        if not wanted:
             raise SyncdError("Twilio has none of these numbers in this account; look at `numbers:` and account_sid")
-        taken = [row for row in rows if row.get("status_callback") not in (None, "", self._url)]
-        if taken and not force:
-            told = "; ".join(f"{_number(row)} reports to {row['status_callback']}" for row in taken[:5])
-            more = f" and {len(taken) - 5} more" if len(taken) > 5 else ""
-            raise SyncdError(f"{told}{more}: another address is already set there; --force replaces it with this one")
-        return [self._read(row if self._points_here(row) else self._point(row, self._url)) for row in rows]
+        return claim(wanted, lambda number: self._point(number, self._url), self._url, force=force)
 
     def unsubscribe(self, id: str) -> None:
         """Clears where the number reports to, if that is here."""
         row = self._api.one(self._at(id))
         if row is not None and row.get("status_callback") == self._url:
-            self._point(row, "")
+            self._point(self._read(row), "")
 
-    def _numbers(self) -> list[dict[str, Any]]:
-        path, items = f"{self._root}/IncomingPhoneNumbers.json", "incoming_phone_numbers"
-        return [row for page in self._api.pages(path, _SIZE, items=items, paging=_PAGING) for row in page.items]
-
-    def _point(self, row: Mapping[str, Any], url: str) -> Mapping[str, Any]:
-        form = {"StatusCallback": url, "StatusCallbackMethod": "POST"}
+    def _point(self, number: Subscription, url: str) -> Subscription:
         # Setting it twice is as good as once: a lost answer may be asked for again.
-        answer = self._api.call("POST", self._at(str(row.get("sid"))), form=form)
-        said = answer.json() if answer is not None else None
-        return said if isinstance(said, dict) else {**row, "status_callback": url, "status_callback_method": "POST"}
+        form = {"StatusCallback": url, "StatusCallbackMethod": "POST"}
+        said = self._api.written("POST", self._at(number.id), form=form) or {}
+        there = {
+            "sid": number.id,
+            "phone_number": number.state,
+            "status_callback": url,
+            "status_callback_method": "POST",
+        }
+        return self._read({**there, **said})
 
     def _at(self, sid: str) -> str:
         if not SID.fullmatch(sid):
             raise SyncdError(f"{sid[:60]!r} is not an id of a Twilio number")
         return f"{self._root}/IncomingPhoneNumbers/{sid}.json"
 
-    def _points_here(self, row: Mapping[str, Any]) -> bool:
-        return row.get("status_callback") == self._url and str(row.get("status_callback_method")).upper() == "POST"
-
     def _read(self, row: Mapping[str, Any]) -> Subscription:
-        url, elsewhere = str(row.get("status_callback") or ""), row.get("voice_application_sid") or row.get("trunk_sid")
+        url, number = str(row.get("status_callback") or ""), str(row.get("phone_number") or "")
+        elsewhere = row.get("voice_application_sid") or row.get("trunk_sid")
         note = f"its calls go to {elsewhere}, which reports by itself: set the callback there" if elsewhere else ""
         return Subscription(
             id=str(row.get("sid") or ""),
             url=url,
             events=("the end of each call",) if url else (),
-            state=_number(row),
-            ours=self._points_here(row),
+            state=number,
+            ours=url == self._url and str(row.get("status_callback_method")).upper() == "POST",
             active=bool(url),
-            note=note if self._wanted(_number(row)) else "",
+            note=note if self._calls.is_wanted(number) else "",
         )
 
     # ---- check --online
 
-    def check(self, numbers: Sequence[str], now: datetime) -> Iterator[Finding]:
+    def check_online(self) -> Iterator[Finding]:
         """The credentials, the right to read calls, the clocks and the numbers: two calls, and one for each number."""
         account = self._api.one(f"{self._root}.json") or {}
         name, status, kind = (str(account.get(key) or "") for key in ("friendly_name", "status", "type"))
@@ -142,25 +159,17 @@ class TwilioApi:
             yield Finding(Level.FAULT, "sign-in", f"the account {name} is {status}", "see the Twilio console")
             return
         yield Finding(Level.OK, "sign-in", f"account {name}" + (f" ({kind})" if kind else ""))
-        ahead = now - self.vendor_now()
+        now, theirs = self._context.clock(), self.vendor_now()
         yield Finding(Level.OK, "calls", "the calls may be read")
-        if abs(ahead) > SKEW:
-            where = "ahead of" if ahead > SKEW else "behind"
-            text = f"this machine's clock is {abs(ahead).total_seconds():.0f} s {where} Twilio's"
-            yield Finding(Level.WARNING, "clock", text, "set the clock (NTP)")
-        for number in numbers:
-            query = {"PhoneNumber": number, "PageSize": "1"}
-            found = self._api.rows(f"{self._root}/IncomingPhoneNumbers.json", query, items="incoming_phone_numbers")
-            text = "is a number of this account"
-            if found:
-                yield Finding(Level.OK, f"number {number}", text)
-                continue
-            text = "is not a number of this account: calls to it will not be recorded"
-            yield Finding(Level.FAULT, f"number {number}", text, "correct numbers: (write it like +14155550100)")
+        yield from clock_findings(now, theirs, "Twilio")
+        missing = "is not a number of this account: calls to it will not be recorded"
+        remedy = "correct numbers: (write it like +14155550100)"
+        yield from existence_findings("number", sorted(self._calls.numbers), self._of_account, missing, remedy)
 
-
-def _number(row: Mapping[str, Any]) -> str:
-    return str(row.get("phone_number") or "")
+    def _of_account(self, number: str) -> str | None:
+        query = {"PhoneNumber": number, "PageSize": "1"}
+        there = self._api.rows(self._numbers, query, items="incoming_phone_numbers")
+        return "is a number of this account" if there else None
 
 
 def _stamp(moment: datetime) -> str:
