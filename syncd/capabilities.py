@@ -191,6 +191,17 @@ class ResolvesAccounts(Protocol):
     def resolve_accounts(self, queries: Sequence[AccountQuery]) -> Sequence[AccountMatch | None]: ...
 
 
+@runtime_checkable
+class KnowsAccountFields(Protocol):
+    """A destination that knows its companies' own fields. `parent_field`: the field that takes the company which another belongs
+    to, "" for an object without one. `copied_fields`: what a new company takes over from the record named by `clone_of:` of a
+    mapping that lists no fields: those that classify a company, none that identifies or locates it. Pure."""
+
+    def parent_field(self, object: str) -> str: ...
+
+    def copied_fields(self, object: str) -> Sequence[str]: ...
+
+
 # ------------------------------------------------------------------------------------------------------- duplicates
 
 

@@ -7,21 +7,27 @@ many of its people a batch brings, as `person_creation` promises it of people.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
-from syncd.capabilities import ResolvesAccounts
+from syncd.capabilities import KnowsAccountFields, ResolvesAccounts
 from syncd.connector import AccountMatch, AccountQuery, Link, PersonMatch, PersonQuery, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.calls import DestinationClient
+from syncd.dispatch.cloned_fields import ClonedFields
+from syncd.dispatch.company_creation import ROLE, CompanyCreator
 from syncd.dispatch.ledger import Ledger
+from syncd.dispatch.new_companies import NewCompany, cut_loops, in_waves
 from syncd.dispatch.new_people import NewPerson, creatable
 from syncd.dispatch.pacing import HOUR, SECOND
 from syncd.dispatch.people import KNOWN_FOR, NOBODY_FOR, NOBODY_TO_CREATE, REJECTED_FOR, PersonLookup, creates, known_as
-from syncd.dispatch.person_creation import PersonCreator, settle_creation
-from syncd.dispatch.plan import ACCOUNTS_CREATE, Work, company_key
-from syncd.errors import Failure, Misconfigured, Rejected
+from syncd.dispatch.person_creation import settle_creation
+from syncd.dispatch.plan import Work, company_key, skip
+from syncd.errors import Failure, Misconfigured, Rejected, Scope
+from syncd.identity.companies import folded_name
+from syncd.mapping.accounts import ACCOUNTS_CREATE, ACCOUNTS_PARENT
 from syncd.mapping.companies import ABOUT_COMPANIES
 from syncd.mapping.model import CompiledAccounts, CompiledMapping, Draft, Targets
 from syncd.signals import Signal
@@ -35,7 +41,8 @@ if TYPE_CHECKING:
     from syncd.connector import Idempotency
     from syncd.dispatch.outcomes import RetryPolicy
 
-ROLE = "company"
+log = structlog.get_logger(__name__)
+MINUTE = 60 * SECOND
 Asked = tuple[Taken, Signal]
 AccountAnswer = AccountMatch | Failure | None
 
@@ -55,11 +62,16 @@ def wanted(
         signal = taken.signal
         if signal is None:
             continue
-        need, row = people.get(signal.person.identity), taken.writes.get(ACCOUNTS_CREATE)
+        need = people.get(signal.person.identity)
         new = mapping.newcomers_have_company and need is not None and need.nobody and creates(mapping, signal)
-        if new or (row is not None and not row.finished):
+        if new or _begun(taken, ACCOUNTS_CREATE) or _begun(taken, ACCOUNTS_PARENT):
             found[taken.signal_id] = (taken, signal)
     return found.values()
+
+
+def _begun(taken: Taken, rule: str) -> bool:
+    row = taken.writes.get(rule)
+    return row is not None and not row.finished
 
 
 class Companies:
@@ -73,6 +85,7 @@ class Companies:
         keying: Callable[[Draft], Idempotency],
         ledger: Ledger,
         store: Store,
+        cloned: ClonedFields,
     ) -> None:
         self._accounts = accounts
         self._client = client
@@ -80,7 +93,10 @@ class Companies:
         self._keying = keying
         self._ledger = ledger
         self._store = store
+        self._cloned = cloned
         self._needs: dict[str, PersonLookup] = {}
+        self._parents: dict[str, PersonLookup] = {}  # those that no signal of the batch means itself
+        self._parent_of: dict[str, PersonLookup] = {}
 
     def find(self, asked: Iterable[Asked], now: int) -> None:
         """Finds or makes the companies of these signals. Raises Paused."""
@@ -94,8 +110,9 @@ class Companies:
         for need in needs:  # a signal that is about the company says most of it
             need.asked.sort(key=lambda pair: pair[1].type not in ABOUT_COMPANIES)
         self._look_up(needs, now)
+        new = self._new_companies(needs, now)
         try:
-            self._create(needs, now)
+            self._create(new, now)
         finally:
             self._settle(needs, now)
 
@@ -156,39 +173,147 @@ class Companies:
 
     # ------------------------------------------------------------------------------------------------------ creation
 
-    def _create(self, needs: Sequence[PersonLookup], now: int) -> None:
-        if self._client.pace.held_until(ACCOUNTS_CREATE, now) is not None:
-            return
-        new = [self._new(need, pair) for need in needs if need.nobody and (pair := self._creator_of(need)) is not None]
-        creator = CompanyCreator(
-            self._client, self._policy, self._keying, self._ledger, self._store, rule=ACCOUNTS_CREATE
-        )
-        creator.create(creatable(new, self._client.endpoints, now))
+    def _new_companies(self, needs: Sequence[PersonLookup], now: int) -> list[NewCompany]:
+        """The companies to make, with those that they belong to, which are looked up here. Raises Paused."""
+        new = [
+            NewCompany(need, *pair) for need in needs if need.nobody and (pair := self._creator_of(need)) is not None
+        ]
+        brought: dict[str, Asked] = {}
+        for one in new:
+            one.parent = self._parent(one.taken, one.signal, brought)
+        for taken, signal in (pair for need in needs for pair in need.asked if _begun(pair[0], ACCOUNTS_PARENT)):
+            self._parent(taken, signal, brought)
+        self._look_up(list(self._parents.values()), now)
+        made = {one.need.identity for one in new}
+        above = {need.identity: need for need in (*(one.parent for one in new), *self._parent_of.values()) if need}
+        new += [
+            NewCompany(need, *brought[identity], is_parent=True)
+            for identity, need in above.items()
+            if need.nobody and identity not in made
+        ]
+        for one in cut_loops(new):
+            log.warning(
+                "companies that belong to each other: this one is created without its parent",
+                destination=self._client.name,
+                company=one.need.identity,
+            )
+        return new
 
-    def _new(self, need: PersonLookup, pair: Asked) -> NewPerson:
-        taken, signal = pair
-        draft = self._accounts.draft(signal)
-        key = company_key(need.identity)
+    def _parent(self, taken: Taken, signal: Signal, brought: dict[str, Asked]) -> PersonLookup | None:
+        """The company that a signal's company belongs to: one of the batch's own, also by its name, or one more to look up."""
+        about = self._accounts.parent(signal)
+        if about is None:
+            return None
+        parent, company = self._accounts.company(about), self._accounts.company(signal)
+        name = folded_name(parent.name)
+        if parent.identity == company.identity or (name and name == folded_name(company.name)):
+            log.warning(
+                "company is its own parent: it is created without one",
+                destination=self._client.name,
+                company=company.identity,
+            )
+            return None
+        found = self._needs.get(parent.identity) or (self._named(name) if name else None)
+        if found is None:
+            found = self._parents.setdefault(parent.identity, PersonLookup(parent.identity))
+            found.asked.append((taken, about))
+        brought.setdefault(found.identity, (taken, about))
+        self._parent_of[taken.signal_id] = found
+        return found
+
+    def _named(self, name: str) -> PersonLookup | None:
+        """The first company of the batch with this name."""
+        for need in self._needs.values():
+            if folded_name(self._accounts.company(need.asked[0][1]).name) == name:
+                return need
+        return None
+
+    def _create(self, new: Sequence[NewCompany], now: int) -> None:
+        """Wave after wave: a company is made after the one that it belongs to. Raises Paused."""
+        copied = self._copied(new, now)
+        if copied is None:
+            return
+        for wave in in_waves(new):
+            for rule in (ACCOUNTS_PARENT, ACCOUNTS_CREATE):
+                if self._client.pace.held_until(rule, now) is not None:
+                    continue
+                ready = [self._newcomer(one, copied) for one in wave if one.rule == rule and self._may_go(one, now)]
+                creator = CompanyCreator(self._client, self._policy, self._keying, self._ledger, self._store, rule=rule)
+                creator.create(creatable(ready, self._client.endpoints, now))
+
+    def _copied(self, new: Sequence[NewCompany], now: int) -> Mapping[str, Any] | None:
+        """The values that new companies take over; None when they could not be read, so that none is made now."""
+        clone = self._accounts.clone
+        if clone is None or not new:
+            return {}
+        object_ = self._accounts.draft(new[0].signal, is_parent=new[0].is_parent).object
+        values = self._cloned.of(clone, object_, self._client)
+        if not isinstance(values, Failure):
+            return values
+        if isinstance(values, Misconfigured) and values.scope is Scope.RULE:
+            self._client.hold(ACCOUNTS_CREATE, values)
+            self._client.hold(ACCOUNTS_PARENT, values)
+        for one in new:
+            one.need.later = min(self._client.look_up_again_at() or now + MINUTE, now + HOUR)
+        return None
+
+    def _may_go(self, one: NewCompany, now: int) -> bool:
+        """Whether a company's parent is there, or will not be; else it waits for it."""
+        parent = one.parent
+        if parent is None or parent.found is not None:
+            return True
+        if parent.refused or isinstance(parent.failure, Rejected):
+            log.warning(
+                "the parent of a company cannot be had: it is created without one",
+                destination=self._client.name,
+                company=one.need.identity,
+                parent=parent.identity,
+                reason=str(parent.refused or parent.failure),
+            )
+            return True
+        held = self._client.pace.held_until(ACCOUNTS_PARENT, now)
+        again = (self._client.look_up_again_at() or now + MINUTE) if parent.failure is not None else 0
+        due = max(now + SECOND, parent.waits(now), again, held[0] if held else 0)
+        one.need.later = min(due, now + HOUR)
+        return False
+
+    def _newcomer(self, one: NewCompany, copied: Mapping[str, Any]) -> NewPerson:
+        draft = self._accounts.draft(one.signal, is_parent=one.is_parent)
+        key, crm = company_key(one.need.identity), self._client.destination
+        links = {}
+        above = one.parent.found if one.parent is not None else None
+        field = crm.parent_field(draft.object) if isinstance(crm, KnowsAccountFields) else ""
+        if above is not None and field and above.object == draft.object:
+            links[field] = Link(above.object, above.id)
         write = Write(
             key=key,
             object=draft.object,
             key_field=draft.key_field,
             fields=draft.fields,
-            on_create=draft.on_create,
+            on_create={**copied, **draft.on_create},
+            links=links,
             group=key,
         )
-        wanted = PersonQuery(need.identity, (), name=self._accounts.company(signal).name)
-        return NewPerson(need.identity, [need], taken, draft, write, wanted)
+        wanted = PersonQuery(one.need.identity, (), name=self._accounts.company(one.signal).name)
+        parent = one.parent.identity if one.parent is not None and links else ""
+        return NewPerson(one.need.identity, [one.need], one.taken, draft, write, wanted, company=parent)
 
     def _settle(self, needs: Sequence[PersonLookup], now: int) -> None:
-        held = self._client.pace.held_until(ACCOUNTS_CREATE, now)
         for need in needs:
             for taken, _ in need.asked:
-                row = taken.writes.get(ACCOUNTS_CREATE)
-                if row is not None and not row.finished and need.failure is None:
-                    row = settle_creation(row, need, now, held)
-                    resting = 0 if row.finished else self._client.endpoints.rests_until(row.object, now)
-                    self._ledger.put(taken, msgspec.structs.replace(row, due_at=max(row.due_at, resting)))
+                self._settle_row(taken, ACCOUNTS_CREATE, need, now)
+                parent = self._parent_of.get(taken.signal_id)
+                if parent is not None:
+                    self._settle_row(taken, ACCOUNTS_PARENT, parent, now)
+                elif _begun(taken, ACCOUNTS_PARENT):
+                    self._ledger.put(taken, skip(taken.writes[ACCOUNTS_PARENT], Reason("not_created_any_more")))
+
+    def _settle_row(self, taken: Taken, rule: str, need: PersonLookup, now: int) -> None:
+        row = taken.writes.get(rule)
+        if row is not None and not row.finished and need.failure is None:
+            row = settle_creation(row, need, now, self._client.pace.held_until(rule, now))
+            resting = 0 if row.finished else self._client.endpoints.rests_until(row.object, now)
+            self._ledger.put(taken, msgspec.structs.replace(row, due_at=max(row.due_at, resting)))
 
     # ------------------------------------------------------------------------------------------------------ their use
 
@@ -269,15 +394,3 @@ class Companies:
 
     def _need(self, signal: Signal) -> PersonLookup | None:
         return self._needs.get(self._accounts.company(signal).identity)
-
-
-class CompanyCreator(PersonCreator):
-    """Makes companies as people are made. One that the CRM refuses as a duplicate is the record that it named."""
-
-    def _recognised(self, duplicates: Sequence[tuple[NewPerson, Rejected]]) -> Sequence[PersonMatch | Failure | None]:
-        return [_only(one, why) for one, why in duplicates]
-
-
-def _only(one: NewPerson, why: Rejected) -> PersonMatch | None:
-    named = [id_ for object_, id_ in why.existing if object_ in ("", one.draft.object)]
-    return PersonMatch(object=one.draft.object, id=named[0], role=ROLE) if len(named) == 1 else None

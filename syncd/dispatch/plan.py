@@ -16,6 +16,7 @@ from syncd.config.models import Switch
 from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
 from syncd.dispatch.decided import decided
 from syncd.dispatch.person_names import PEOPLE_NAME
+from syncd.mapping.accounts import ACCOUNTS_CREATE, ACCOUNTS_PARENT
 from syncd.mapping.model import About, CompiledMapping, Demanded, Draft, FieldFault, Skipped, Targets
 from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY
 from syncd.signals import NAMESPACE, Signal, frame
@@ -24,7 +25,6 @@ from syncd.store.queue import Sibling, Taken, WriteRow
 from syncd.texts.reasons import WAITING, Reason, code_of
 
 PEOPLE_CREATE = "people.create"
-ACCOUNTS_CREATE = "accounts.create"
 ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "skipped")
 """A delivery's state is the first of these that any of its writes has."""
 _AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"}
@@ -161,7 +161,7 @@ def open_work(
             )
             continue
         works.append(Work(taken, signal, made, row, kept))
-    rules |= {PEOPLE_CREATE, PEOPLE_NAME, *([ACCOUNTS_CREATE] if mapping.accounts else [])}
+    rules |= {PEOPLE_CREATE, PEOPLE_NAME, *([ACCOUNTS_CREATE, ACCOUNTS_PARENT] if mapping.accounts else [])}
     for rule, row in taken.writes.items():
         if rule not in rules and not row.finished:
             changed.append(skip(row, Reason("rule_gone")))

@@ -17,6 +17,7 @@ from syncd.connector import Destination, Idempotency, Write, WriteKind
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing, person_names, plan
 from syncd.dispatch.calls import DestinationClient, Paused
+from syncd.dispatch.cloned_fields import ClonedFields
 from syncd.dispatch.companies import Companies, wanted
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.new_people import creatable, new_people
@@ -50,6 +51,7 @@ class LaneContext:
     here: DestinationSettings
     mapping: CompiledMapping
     policy: RetryPolicy
+    cloned: ClonedFields = field(default_factory=ClonedFields)
     _kept: dict[tuple[str, str, str], Idempotency] = field(default_factory=dict)
 
     def keying(self, draft: Draft) -> Idempotency:
@@ -287,7 +289,9 @@ class Round:
         if accounts is None:
             return
         client, route = self._client, self._route
-        self._companies = Companies(accounts, client, route.policy, route.keying, self.ledger, self._store)
+        self._companies = Companies(
+            accounts, client, route.policy, route.keying, self.ledger, self._store, route.cloned
+        )
         self._companies.find(wanted(self._works, self._needs, self.ledger.taken, route.mapping), now)
 
     def _create(self, now: int) -> None:

@@ -68,6 +68,16 @@ def company_of(
     return Company(name=name, domain=named or mailed, website=website, phone=phone, **told)
 
 
+def company_named(text: str, shared: Collection[str] = frozenset()) -> Company:
+    """The company that a text names: a website, or a domain in lower case, else the company's name. One without an identity for
+    a domain that many share."""
+    text = " ".join(text.split())
+    host = host_of(text) if "://" in text or (text == text.lower() and " " not in text) else ""
+    if registered(host):
+        return Company(domain=own_domain(host, shared))
+    return Company(name=text)
+
+
 def folded_name(name: str) -> str:
     """A company's name for comparing: without case and needless blanks."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import DealPick
 from syncd.identity.companies import registered
+from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression, is_template
+from syncd.mapping.model import CloneOf
 from syncd.mapping.parts import AccountMatchPart, AccountsPart, AccountTerm, CreatePart, DealsPart
 from syncd.mapping.people_reader import makes_phone
 from syncd.mapping.reader import MappingReader
 
 ACCOUNTS_KEYS = ("match", "unknown", "create", "free_mail")
 MATCH_KEYS = ("object", "by")
-CREATE_KEYS = ("object", "key", "fields", "on_create")
+CREATE_KEYS = ("object", "key", "fields", "on_create", "parent", "clone_of")
+CLONE_KEYS = ("id", "fields")
 DEALS_KEYS = ("pick",)
 UNKNOWN = ("create", "skip")
 
@@ -28,9 +32,15 @@ def read_accounts(reader: MappingReader, node: Any) -> AccountsPart:
         match = reader.entries(parts["match"], (*place, "match"), lambda one, at: _match(reader, one, at), "objects")
     unknown = _unknown(reader, parts.get("unknown", "skip"), (*place, "unknown"))
     create = _create(reader, parts["create"], (*place, "create")) if "create" in parts else None
+    own = parts["create"] if create is not None else {}
+    parent = _parent(reader, own["parent"], (*place, "create", "parent")) if "parent" in own else None
+    clone = (
+        _clone(reader, own["clone_of"], (*place, "create", "clone_of"), create, match) if "clone_of" in own else None
+    )
     if create is None and any(creates for _, creates in unknown):
         reader.fault((*place, "unknown"), "companies are created, but there is no accounts.create that says how")
-    return AccountsPart(match, unknown, create, _domains(reader, parts.get("free_mail", []), (*place, "free_mail")))
+    free_mail = _domains(reader, parts.get("free_mail", []), (*place, "free_mail"))
+    return AccountsPart(match, unknown, create, free_mail, parent, clone)
 
 
 def objects_of_companies(part: AccountsPart) -> tuple[str, ...]:
@@ -81,6 +91,41 @@ def _create(reader: MappingReader, node: Any, path: KeyPath) -> CreatePart | Non
     key = reader.word(parts, path, "key")
     reader.filled_twice(path, key, {"fields": fields, "on_create": on_create})
     return CreatePart(reader.word(parts, path, "object"), key, fields, on_create)
+
+
+def _parent(reader: MappingReader, node: Any, path: KeyPath) -> Tree:
+    """An expression that gives the name or domain of a company."""
+    tree = reader.tree(node, path, ("company", "signal", "person"))
+    if not isinstance(node, str) or not node.strip():
+        reader.fault(path, 'must be the name or domain of a company, such as "{{ company.parent }}"')
+        return None
+    return tree
+
+
+def _clone(
+    reader: MappingReader, node: Any, path: KeyPath, create: CreatePart | None, match: Sequence[AccountMatchPart]
+) -> CloneOf | None:
+    """`clone_of: ID`, or with the fields whose values are taken over."""
+    parts = reader.keys(node, path, CLONE_KEYS, ("id",)) if isinstance(node, dict) else {"id": node}
+    id_ = parts.get("id")
+    if isinstance(id_, bool) or not isinstance(id_, (str, int)) or not str(id_).strip() or is_template(str(id_)):
+        reader.fault((*path, "id") if isinstance(node, dict) else path, "must be the id of a record of the CRM")
+        return None
+    fields = parts.get("fields")
+    listed = isinstance(fields, list) and all(isinstance(name, str) and name.strip() for name in fields)
+    if "fields" in parts and not (listed and fields):
+        reader.fault((*path, "fields"), "must be a list of fields, such as [Industry, Type]")
+        return None
+    if create is None:
+        return None
+    own = {create.key: "it holds syncd's key"} if create.key else {}
+    own |= dict.fromkeys((*create.fields, *create.on_create), "the mapping fills it")
+    own |= dict.fromkeys((term.field for one in match for term in one.terms), "companies are found by it")
+    for index, name in enumerate(fields or ()):
+        if name in own:
+            reader.fault((*path, "fields", index), f"{name} cannot be copied: {own[name]}")
+    never = frozenset(name.lower() for name in own)
+    return CloneOf(str(id_).strip(), tuple(fields) if fields else None, never)
 
 
 def _domains(reader: MappingReader, node: Any, path: KeyPath) -> frozenset[str]:

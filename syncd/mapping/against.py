@@ -100,6 +100,8 @@ def needs(mapping: LoadedMapping, crm: CrmDescription) -> tuple[MissingField, ..
     uses = [use for record in records_of(mapping.parts) for use in record.uses]
     for use in sorted((*uses, *lookups_of(mapping.parts)), key=lambda use: use.role is not Role.KEY):
         absent = crm.fields(use.object) is None
+        if use.role is Role.COPY:
+            continue  # it is there or misspelt
         if (absent and not crm.widens) or crm.find(use.object, use.field) is not None:
             continue
         mark = (use.object.casefold(), use.field.casefold())

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from syncd.identity.companies import Company, company_of
 from syncd.signals import Person, Signal
 
-ABOUT_COMPANIES = frozenset({"account.changed"})
+ACCOUNT_CHANGED = "account.changed"
+ABOUT_COMPANIES = frozenset({ACCOUNT_CHANGED})
 """Types of signals that are about a company: who sent them does not matter."""
 CompanyFrom = Callable[[Signal | None, Person], Company]
 

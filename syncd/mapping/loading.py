@@ -22,7 +22,7 @@ import msgspec
 from syncd.config.yaml_positions import Document, read_yaml
 from syncd.connector import DealPick, Lookup, MatchField
 from syncd.errors import ConfigError, Fault, UsageError
-from syncd.mapping.accounts import ACCOUNTS_CREATE, MappedCompanies, compiled_accounts
+from syncd.mapping.accounts import ACCOUNTS_CREATE, ACCOUNTS_PARENT, MappedCompanies, compiled_accounts
 from syncd.mapping.companies import company_from
 from syncd.mapping.compiler import FieldMaker, Tree, as_condition, compile_groups, compile_value, explain
 from syncd.mapping.expressions import Sandbox
@@ -149,6 +149,8 @@ class Mapping:
         create = self.parts.create
         if self.parts.accounts and (company := self.parts.accounts.create):
             found[ACCOUNTS_CREATE] = (company.object, company.key)
+            if self.parts.accounts.parent is not None:
+                found[ACCOUNTS_PARENT] = (company.object, company.key)
         return found | ({PEOPLE_CREATE: (create.object, create.key)} if create else {})
 
     def lookups(self, person: Person) -> tuple[Lookup, ...]:

@@ -23,6 +23,7 @@ class Role(Enum):
     LINK = auto()
     LOOK_UP = auto()
     LIST = auto()  # some of its values are added or removed
+    COPY = auto()  # a new record takes it over from another
 
 
 @dataclass(frozen=True)

@@ -192,8 +192,23 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class CloneOf:
+    """The company whose values new ones take over: its `id`; `fields`: which values, None for those that the destination names;
+    `never`: fields that the mapping fills itself, or finds companies by, in lower case."""
+
+    id: str
+    fields: tuple[str, ...] | None = None
+    never: frozenset[str] = frozenset()
+
+
 class CompiledAccounts(Protocol):
     """How companies are found and made."""
+
+    @property
+    def clone(self) -> CloneOf | None:
+        """Whose values new companies take over; None for nobody's."""
+        ...
 
     def company(self, signal: Signal) -> Company:
         """The company that a signal means; one without an identity if it says nothing of any."""
@@ -207,8 +222,13 @@ class CompiledAccounts(Protocol):
         """Whether a signal of this type makes its company when the CRM does not know it."""
         ...
 
-    def draft(self, signal: Signal) -> Draft:
-        """The record of a new company."""
+    def draft(self, signal: Signal, *, is_parent: bool = False) -> Draft:
+        """The record of a new company. `is_parent`: the signal is one that `parent` made."""
+        ...
+
+    def parent(self, signal: Signal) -> Signal | None:
+        """The same signal, about the company which its company belongs to; None if the mapping or the signal says nothing of one.
+        (`company`, `lookups` and `draft` take it.)"""
         ...
 
 

@@ -15,7 +15,7 @@ from syncd.config.yaml_positions import KeyPath
 from syncd.connector import DealPick, Idempotency, Link
 from syncd.mapping.compiler import Tree
 from syncd.mapping.mapped_records import MappedRecord
-from syncd.mapping.model import About, Draft, LinkTakes, OnConflict, StrangerPolicy, Targets
+from syncd.mapping.model import About, CloneOf, Draft, LinkTakes, OnConflict, StrangerPolicy, Targets
 from syncd.mapping.owners import OwnerPart
 from syncd.mapping.reader import MappingReader
 from syncd.texts.titles import ENGLISH
@@ -197,12 +197,14 @@ class AccountMatchPart:
 @dataclass(frozen=True)
 class AccountsPart:
     """The part `accounts:`. `unknown`: (pattern of signal types, whether unknown companies are created); `free_mail`: more
-    domains that identify no company."""
+    domains that identify no company. Of a new company, `parent`: the one it belongs to; `clone`: whose values it takes over."""
 
     match: tuple[AccountMatchPart, ...]
     unknown: tuple[tuple[str, bool], ...]
     create: CreatePart | None
     free_mail: frozenset[str]
+    parent: Tree = None
+    clone: CloneOf | None = None
 
 
 @dataclass(frozen=True)

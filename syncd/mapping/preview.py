@@ -18,6 +18,7 @@ from syncd.mapping.loading import Mapping
 from syncd.mapping.model import (
     NONE_DEMANDED,
     About,
+    CompiledAccounts,
     Demanded,
     Draft,
     FieldFault,
@@ -78,8 +79,8 @@ def preview(
     stranger = person is None and not why_not and needed
     targets = _targets(signal, found, company)
     new_company = _new_company(mapping, signal, drafts, targets, stranger=stranger)
-    if new_company is not None:
-        records.append(_record(new_company, "A new company, unless the CRM knows it", {}))
+    if new_company is not None and mapping.accounts is not None:
+        records += _companies(mapping.accounts, signal, new_company)
         targets = replace(targets, account=Link(new_company.object, ""))
     account = f"the new {new_company.object}" if new_company else _shown_link(targets.account)
     if stranger:
@@ -115,6 +116,21 @@ def _new_company(
     needed = any(isinstance(one, Draft) and one.needs_account for one in drafts)
     needed = needed or (stranger and mapping.newcomers_have_company)
     return accounts.draft(signal) if needed and accounts.company(signal).identity else None
+
+
+def _companies(accounts: CompiledAccounts, signal: Signal, new: Draft) -> list[Previewed]:
+    """The new company, after the one that it belongs to."""
+    records, more = [], []
+    parent = accounts.parent(signal)
+    if parent is not None:
+        above = accounts.company(parent)
+        title = "The company it belongs to, unless the CRM knows it"
+        records.append(_record(accounts.draft(parent, is_parent=True), title, {}))
+        more.append(Shown("parent", above.name or above.domain, "link"))
+    if accounts.clone is not None:
+        more.append(Shown("clone_of", accounts.clone.id, "on create"))
+    made = _record(new, "A new company, unless the CRM knows it", {})
+    return [*records, replace(made, fields=(*more, *made.fields))]
 
 
 def _object(mapping: Mapping, found: PersonMatch | None) -> str:

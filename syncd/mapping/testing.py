@@ -30,7 +30,7 @@ from syncd import registry
 from syncd.config.yaml_positions import Document, KeyPath, read_yaml
 from syncd.connector import Link, PersonMatch
 from syncd.errors import ConfigError, Fault
-from syncd.mapping.accounts import ACCOUNTS_CREATE
+from syncd.mapping.accounts import ACCOUNTS_CREATE, ACCOUNTS_PARENT
 from syncd.mapping.filters import moment
 from syncd.mapping.language import PEOPLE_CREATE
 from syncd.mapping.loading import Mapping, read_source
@@ -96,7 +96,7 @@ def run_tests(mapping: Mapping, source: Path | Traversable | str, *, name: str =
     """Runs every case against the mapping. Raises ConfigError for tests that are not written right, with every fault."""
     text, place = read_source(source)
     document = read_yaml(text, name or place)
-    rules = [*(rule.id for rule in mapping.parts.rules), PEOPLE_CREATE, ACCOUNTS_CREATE]
+    rules = [*(rule.id for rule in mapping.parts.rules), PEOPLE_CREATE, ACCOUNTS_CREATE, ACCOUNTS_PARENT]
     cases = _TestFileReader(document, mapping.region, rules).cases(document.data)
     return [_run(mapping, document, case) for case in cases]
 

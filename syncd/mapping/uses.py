@@ -6,20 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from syncd.capabilities import ResolvesAccounts
+from syncd.capabilities import KnowsAccountFields, ReadsFields, ResolvesAccounts
 from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, key_use
 from syncd.mapping.owners import OWNER
-from syncd.mapping.parts import CreatePart, MappingParts, RuleNeed
+from syncd.mapping.parts import AccountsPart, CreatePart, MappingParts, RuleNeed
 
 
 def records_of(parts: MappingParts) -> tuple[MappedRecord, ...]:
     """Every record the mapping can write, new people and companies first."""
     made = [_newcomer(parts.create, "people")] if parts.create is not None else []
     if parts.accounts is not None and parts.accounts.create is not None:
-        made.append(_newcomer(parts.accounts.create, "accounts"))
+        company = _newcomer(parts.accounts.create, "accounts")
+        made.append(replace(company, uses=(*company.uses, *_copied(parts.accounts, company.object))))
     written = (rule.verb.record(rule) for rule in parts.rules)
     return (*made, *(record for record in written if record is not None))
 
@@ -62,7 +64,20 @@ def abilities_of(parts: MappingParts) -> tuple[RuleNeed, ...]:
     """What the mapping needs of its destination's connector beyond writing records."""
     of_rules = (ability for rule in parts.rules for ability in rule.verb.abilities(rule))
     companies = RuleNeed(("accounts",), ResolvesAccounts, "cannot find companies")
-    return (*([companies] if parts.accounts is not None else []), *of_rules)
+    return (*([companies] if parts.accounts is not None else []), *_of_new_companies(parts.accounts), *of_rules)
+
+
+def _of_new_companies(part: AccountsPart | None) -> Iterator[RuleNeed]:
+    create: KeyPath = ("accounts", "create")
+    if part is not None and part.parent is not None:
+        yield RuleNeed(
+            (*create, "parent"), KnowsAccountFields, "does not know which field holds the parent of a company"
+        )
+    if part is not None and part.clone is not None:
+        yield RuleNeed((*create, "clone_of"), ReadsFields, "cannot read the fields of a record")
+        if part.clone.fields is None:
+            cannot = "does not know which fields to copy; list them: {id: …, fields: […]}"
+            yield RuleNeed((*create, "clone_of"), KnowsAccountFields, cannot)
 
 
 def owners_of(parts: MappingParts) -> Iterator[tuple[Any, KeyPath]]:
@@ -93,6 +108,13 @@ def names_of(parts: MappingParts) -> Iterator[tuple[str, KeyPath]]:
         for use in record.uses:
             named.setdefault(use.field, use.place)
     yield from named.items()
+
+
+def _copied(part: AccountsPart, object_: str) -> Iterator[Use]:
+    """The fields whose values a new company takes over, where the mapping lists them."""
+    place: KeyPath = ("accounts", "create", "clone_of", "fields")
+    for index, name in enumerate((part.clone.fields if part.clone else None) or ()):
+        yield Use(object_, name, Role.COPY, (*place, index))
 
 
 def _newcomer(create: CreatePart, part: str) -> MappedRecord:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from syncd.capabilities import Assigns, Describes, Finding, Level, Notifies, OnlineCheck, Preparable
+from syncd.capabilities import Assigns, Describes, Finding, Level, Notifies, OnlineCheck, Preparable, ReadsFields
 from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
 from syncd.dispatch import pacing
+from syncd.dispatch.cloned_fields import wanted
 from syncd.dispatch.owners import user_id
-from syncd.errors import Failure
+from syncd.errors import Failure, Misconfigured, Rejected
 from syncd.mapping.against import CrmDescription, Remark, compare
 from syncd.mapping.owners import FALLBACK
 from syncd.mapping.uses import notifications_of, objects_of, owners_of
@@ -52,6 +53,7 @@ def destination(outlet: BuiltDestination, store: Store | None) -> Iterator[Check
             yield from compared(outlet, crm)
         if isinstance(crm, Assigns):
             yield from owners(outlet, crm)
+        yield from _cloned(outlet)
         if not isinstance(crm, (OnlineCheck, Describes)):
             yield CheckLine("destination", name, Level.OK, "online", "this connector has nothing to check online")
         yield from _quota(outlet, crm.allowance(), store)
@@ -97,6 +99,26 @@ _WITHOUT_OWNER = {
     True: (Level.FAULT, "a record that falls to them is refused"),
 }
 """What comes of an owner who is not active, by whether they are a fallback, which is taken as it is."""
+
+
+def _cloned(outlet: BuiltDestination) -> Iterator[CheckLine]:
+    """Whether the record is there whose values new companies take over."""
+    accounts, crm = outlet.mapping.parts.accounts, outlet.destination
+    if accounts is None or accounts.clone is None or accounts.create is None or not isinstance(crm, ReadsFields):
+        return
+    clone, object_ = accounts.clone, accounts.create.object
+    fields = wanted(clone, object_, crm)
+    level, message, hint = Level.OK, f"{object_} {clone.id}: new companies take over {', '.join(fields)}", ""
+    try:
+        there = crm.values(object_, [clone.id], fields[:1]) if fields else {clone.id: {}}
+    except (Misconfigured, Rejected) as wrong:
+        level, message, hint = Level.FAULT, f"{object_} {clone.id} cannot be read: {wrong}", "correct the id"
+    else:
+        if clone.id not in there:
+            level, message = Level.FAULT, f"there is no {object_} {clone.id}"
+            hint = "write, in quotes, the id of a record that exists and that our user may see"
+    fault = outlet.mapping.document.fault(("accounts", "create", "clone_of"), message, hint)
+    yield CheckLine.at(outlet.settings.name, Remark(level, fault))
 
 
 def described(outlet: BuiltDestination, crm: Describes) -> CrmDescription:

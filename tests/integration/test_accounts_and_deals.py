@@ -3,148 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from syncd.config.models import DestinationSettings, Settings
-from syncd.connector import Context, DealPick, Destination, Link, Lookup, MatchField, PersonQuery
-from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
-from syncd.connectors.crm.zoho import Zoho, ZohoSettings
-from syncd.dispatch.lane import Lane
-from syncd.http.oauth import MemoryTokens
-from syncd.mapping.loading import load_mapping
-from syncd.signals import Signal, derive_id, make_person
-from syncd.store import Store
-from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
-from syncd.twins.salesforce.twin import SalesforceTwin
-from syncd.twins.zoho.twin import ZohoTwin
-
-NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-
-
-@dataclass
-class Crm:
-    """A twin with its destination, and what its objects and fields are called."""
-
-    twin: Any
-    destination: Destination
-    names: dict[str, str]
-
-    @property
-    def zoho(self) -> bool:
-        return "Account" in self.names
-
-    def add(self, object_: str, **fields: Any) -> str:
-        """Names of objects and fields are Salesforce's."""
-        made = {self.names.get(name, name): value for name, value in fields.items()}
-        id_: str = self.twin.add(self.names.get(object_, object_), **made)
-        return id_
-
-    def records(self, object_: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.twin.records(self.names.get(object_, object_))
-        return found
-
-    def mapping(self, text: str) -> str:
-        """A mapping written for Salesforce, as the other CRM has it."""
-        for name, own in self.names.items():
-            text = text.replace(f"<{name}>", own)
-        return text.replace("<", "").replace(">", "")
-
-
-def salesforce(twin: SalesforceTwin) -> Crm:
-    auth = {"flow": "client_credentials", "client_id": "a", "client_secret": "b"}
-    settings = SalesforceSettings.model_validate({"login_url": twin.url, "auth": auth})
-    return Crm(twin, Salesforce(settings, Context(name="crm", tokens=MemoryTokens())), {"OpportunityName": "Name"})
-
-
-ZOHO = {
-    "Account": "Accounts",
-    "Contact": "Contacts",
-    "Lead": "Leads",
-    "Opportunity": "Deals",
-    "Task": "Tasks",
-    "Syncd_Key__c": "Syncd_Key",
-    "Name": "Account_Name",
-    "OpportunityName": "Deal_Name",
-    "StageName": "Stage",
-    "CloseDate": "Closing_Date",
-    "CreatedDate": "Created_Time",
-    "LastModifiedDate": "Modified_Time",
-    "AccountId": "Account_Name",
-    "ContactId": "Contact_Name",
-    "LastName": "Last_Name",
-    "WhoId": "Who_Id",
-    "WhatId": "What_Id",
-    "NextStep": "Next_Step",
-    "ParentId": "Parent_Account",
-    "BillingCity": "Billing_City",
-    "NumberOfEmployees": "Employees",
-}
-
-
-def zoho(twin: ZohoTwin) -> Crm:
-    auth = {"client_id": "a", "client_secret": "b", "refresh_token": "c"}
-    settings = ZohoSettings.model_validate({"accounts_url": twin.url, "base_url": twin.url, "auth": auth})
-    return Crm(twin, Zoho(settings, Context(name="crm", tokens=MemoryTokens())), ZOHO)
+from syncd.connector import DealPick, Link, Lookup, MatchField, PersonQuery
+from tests.crm_twins import Crm, both, changed, daemon, mail
 
 
 @pytest.fixture(params=["salesforce", "zoho"])
 def crm(request: pytest.FixtureRequest) -> Iterator[Crm]:
-    with SalesforceTwin() as first, ZohoTwin() as second:
-        made = salesforce(first) if request.param == "salesforce" else zoho(second)
-        yield made
-        made.destination.close()
-
-
-@dataclass
-class Daemon:
-    """A lane of a mapping before a CRM, on one of the stores."""
-
-    lane: Lane
-    store: Store
-    clock: list[datetime]
-
-    @property
-    def now(self) -> datetime:
-        return self.clock[0]
-
-    @now.setter
-    def now(self, moment: datetime) -> None:
-        self.clock[0] = moment
-
-    def arrive(self, *signals: Signal) -> None:
-        crm = (InitialDelivery("crm", live=True),)
-        self.store.journal.commit(JournalEntry("rig", [NewSignal(one, crm) for one in signals]))
-
-    def writes(self) -> list[tuple[str, str, str]]:
-        with self.store.read() as connection:
-            rows = connection.exec_driver_sql("SELECT rule, state, reason FROM writes ORDER BY rule, signal_id")
-            return [(str(row[0]), str(row[1]), str(row[2])) for row in rows]
-
-
-def daemon(crm: Crm, store_url: str, mapping: str) -> Daemon:
-    clock = [NOW]
-    store = Store.open(store_url, clock=lambda: clock[0])
-    here = DestinationSettings(name="crm", type="x")
-    settings = Settings(channels={"email": {"received": True}}, destinations={"crm": here})
-    loaded = load_mapping(crm.mapping(mapping), name="rig.yaml")
-    lane = Lane("crm", crm.destination, loaded, store, settings, random=lambda: 0.0, clock=lambda: clock[0])
-    return Daemon(lane, store, clock)
-
-
-def mail(number: int, email: str, **more: Any) -> Signal:
-    return Signal(
-        id=derive_id("rig", "", "email.received", str(number)),
-        type="email.received",
-        source="rig",
-        occurred_at=NOW,
-        received_at=NOW,
-        title=f"mail {number}",
-        person=make_person(email=email, **more),
-    )
+    yield from both(request.param)
 
 
 def opportunity(crm: Crm, name: str, created: int, amount: int, *, changed: int = 1, **more: Any) -> str:
@@ -329,20 +199,6 @@ def test_the_record_of_a_lead_goes_without_the_company(crm: Crm, store_url: str)
     assert rig.writes() == [("log", "written", "")]
     assert task[crm.names.get("WhatId", "WhoId") if crm.zoho else "WhoId"]
     rig.store.close()
-
-
-def changed(number: int, company: str, **data: str) -> Signal:
-    return Signal(
-        id=derive_id("rig", "", "account.changed", str(number)),
-        type="account.changed",
-        source="rig",
-        occurred_at=NOW,
-        received_at=NOW,
-        title=f"company {number}",
-        person=make_person(company=company, email="info@gmail.com"),
-        data=data,
-        thread=f"file:account:{company}",
-    )
 
 
 def test_a_company_of_a_list_is_filled_or_made_and_brings_no_person(crm: Crm, store_url: str) -> None:

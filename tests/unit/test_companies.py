@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncd.identity.companies import Company, company_of, host_of, own_domain, registered, shared_domains
+from syncd.identity.companies import Company, company_named, company_of, host_of, own_domain, registered, shared_domains
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,21 @@ def test_the_company_that_a_signal_is_about() -> None:
     )
     on_facebook = company_of(name="An Co", email="info@an.example", phone="", data={"website": "facebook.com/an"})
     assert on_facebook.domain == "an.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "company"),
+    [
+        ("https://www.Holding.example/about", Company(domain="holding.example")),
+        ("holding.example", Company(domain="holding.example")),
+        ("an@holding.example", Company(domain="holding.example")),
+        ("Booking.com", Company(name="Booking.com")),
+        ("  Nguyễn   & Sons ", Company(name="Nguyễn & Sons")),
+        ("st. gobain", Company(name="st. gobain")),
+        ("gmail.com", Company()),
+        ("own.example", Company()),
+        ("", Company()),
+    ],
+)
+def test_a_company_is_named_by_its_domain_or_its_name(text: str, company: Company) -> None:
+    assert company_named(text, {"own.example"}) == company

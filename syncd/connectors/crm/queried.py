@@ -103,11 +103,14 @@ About = TypeVar("About")
 class QueriedCrm(DestinationDefaults, ABC):
     """One account. `people`: its records of people and companies; `links`: standard link field -> the objects it takes, of those
     that people are linked by. `staged`: a later look-up is asked only for the people not found yet, since each statement is a
-    call of its own. `deals`: where open deals are."""
+    call of its own. `deals`: where open deals are. Of an object of companies, `account_names`: the field with the name;
+    `account_parents`: that with the company it belongs to; `account_classes`: those that classify it."""
 
     people: ClassVar[PersonObjects]
     links: ClassVar[Mapping[str, tuple[str, ...]]]
     account_names: ClassVar[Mapping[str, str]]
+    account_parents: ClassVar[Mapping[str, str]]
+    account_classes: ClassVar[Mapping[str, tuple[str, ...]]]
     staged: ClassVar[bool]
     widens = False
 
@@ -211,6 +214,14 @@ class QueriedCrm(DestinationDefaults, ABC):
             for one, rows in self._rows(statements):
                 found.add(one, rows)
         return [found.find(query) for query in queries]
+
+    def parent_field(self, object: str) -> str:
+        """Of the standard objects of companies."""
+        return self.account_parents.get(object, "")
+
+    def copied_fields(self, object: str) -> tuple[str, ...]:
+        """Of the standard objects of companies."""
+        return self.account_classes.get(object, ())
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
         """Of several records with one key (possible where it is not unique) the oldest counts."""

@@ -215,3 +215,46 @@ def test_a_sample_signal_is_what_show_prints() -> None:
         sample_signal(read_yaml("typ: call.missed", "s.yaml"))
     with pytest.raises(ConfigError, match="must be keys and values"):
         sample_signal(read_yaml("- 1", "s.yaml"))
+
+
+COMPANIES = """\
+people:
+  match: [{object: Contact, by: {Email: "{{ person.email }}"}}]
+accounts:
+  match: [{object: Account, by: {Website: "{{ company.domain }}"}}]
+  unknown: create
+  create: {object: Account, key: K, fields: {Name: "{{ company.name }}"}, MORE}
+rules:
+  - {id: log, name: Log, signals: ["*"], upsert: Task, key: K, link: {WhatId: account}, fields: {Subject: x}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ('parent: "{{ company.parent }}"', ""),
+        ("parent: Holding Ltd", ""),
+        ("parent: [a]", "parent: must be the name or domain of a company"),
+        ('parent: "{{ company.mother }}"', "unknown part company.mother"),
+        ("clone_of: 4876876000000333001", ""),
+        ("clone_of: {id: 001, fields: [Industry]}", ""),
+        ('clone_of: "{{ company.name }}"', "clone_of: must be the id of a record of the CRM"),
+        ("clone_of: true", "clone_of: must be the id of a record of the CRM"),
+        ("clone_of: {id: '001', fields: []}", "clone_of.fields: must be a list of fields"),
+        ("clone_of: {fields: [Industry]}", "clone_of"),
+        (
+            "clone_of: {id: '001', fields: [Type, Website]}",
+            "fields[1]: Website cannot be copied: companies are found by it",
+        ),
+        ("clone_of: {id: '001', fields: [Name]}", "Name cannot be copied: the mapping fills it"),
+        ("clone_of: {id: '001', fields: [K]}", "K cannot be copied: it holds syncd's key"),
+    ],
+)
+def test_what_a_new_company_belongs_to_and_takes_over(more: str, fault: str) -> None:
+    report = lint_mapping(COMPANIES.replace("MORE", more))
+    faults = [str(one) for one in report.faults]
+    if fault:
+        assert faults
+        assert fault in faults[0]
+    else:
+        assert (faults, report.warnings) == ([], ())

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from syncd.connector import Link
 
 ACCOUNT_NAMES = {"Account": "Name"}
+PARENTS = {"Account": "ParentId"}
+CLASSES = {"Account": ("Type", "Industry", "Rating", "Ownership", "AccountSource")}
+"""Fields that classify a company (Salesforce's object reference, Account)."""
 
 
 def held_together(object: str, links: Mapping[str, Link]) -> dict[str, Link]:

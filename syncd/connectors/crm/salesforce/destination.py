@@ -28,7 +28,7 @@ from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method
 from syncd.connectors.crm.salesforce import describe, owners, pack, soql
-from syncd.connectors.crm.salesforce.accounts import ACCOUNT_NAMES, held_together
+from syncd.connectors.crm.salesforce.accounts import ACCOUNT_NAMES, CLASSES, PARENTS, held_together
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
 from syncd.connectors.crm.salesforce.people import DEALS, PEOPLE
@@ -53,6 +53,8 @@ class Salesforce(QueriedCrm):
     owner_field = owners.FIELD
     links = LINKS
     account_names = ACCOUNT_NAMES
+    account_parents = PARENTS
+    account_classes = CLASSES
     staged = False
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:

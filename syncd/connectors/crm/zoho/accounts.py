@@ -8,6 +8,9 @@ from syncd.connector import Link
 from syncd.connectors.crm.zoho import pack
 
 ACCOUNT_NAMES = {"Accounts": "Account_Name"}
+PARENTS = {"Accounts": "Parent_Account"}
+CLASSES = {"Accounts": ("Account_Type", "Industry", "Rating", "Ownership")}
+"""Fields that classify a company (Zoho CRM's modules and fields, Accounts)."""
 
 
 def held_together(object: str, links: Mapping[str, Link]) -> dict[str, Link]:

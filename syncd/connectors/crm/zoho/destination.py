@@ -29,7 +29,7 @@ from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, send_bundles
 from syncd.connectors.crm.zoho import coql, describe, notifications, owners, pack
-from syncd.connectors.crm.zoho.accounts import ACCOUNT_NAMES, held_together
+from syncd.connectors.crm.zoho.accounts import ACCOUNT_NAMES, CLASSES, PARENTS, held_together
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
 from syncd.connectors.crm.zoho.people import PEOPLE, deals
@@ -72,6 +72,8 @@ class Zoho(QueriedCrm):
     owner_field = owners.FIELD
     links = LINKS
     account_names = ACCOUNT_NAMES
+    account_parents = PARENTS
+    account_classes = CLASSES
     staged = True
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
