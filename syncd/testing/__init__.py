@@ -17,6 +17,7 @@ from syncd.testing.source_kit import (
     PollingConformance,
     WebhookConformance,
 )
+from syncd.testing.subscription_kit import SubscriptionConformance
 from syncd.testing.vendor import TwinVendor, Vendor
 from syncd.twins.fake_vendor import FakeVendor
 
@@ -28,6 +29,7 @@ __all__ = [
     "HintConformance",
     "SourceLedger",
     "PollingConformance",
+    "SubscriptionConformance",
     "TwinVendor",
     "Vendor",
     "WebhookConformance",

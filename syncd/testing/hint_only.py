@@ -46,6 +46,7 @@ class ChangeFeed(Vendor):
     after_call: Callable[[], None] | None = None
 
     auth_headers = (HOOK_SIGNATURE,)
+    lifetime = LIFETIME
 
     # ---- events and the list
 
@@ -63,6 +64,10 @@ class ChangeFeed(Vendor):
 
     def forget_page_tokens(self) -> bool:
         self.generation += 1
+        return True
+
+    def forget_subscriptions(self) -> bool:
+        self.hooks.clear()
         return True
 
     def between_calls(self, act: Callable[[], None] | None) -> bool:

@@ -8,20 +8,17 @@ authentic requests let in, and no input that breaks a parser.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from syncd import registry
 from syncd.connector import (
     Backfillable,
     Batch,
     BulkHintSource,
-    Connector,
     HintSource,
     PollingSource,
     Request,
@@ -29,60 +26,15 @@ from syncd.connector import (
     WebhookSource,
 )
 from syncd.errors import Malformed, NotAuthentic, RateLimited, Transient
-from syncd.signals import Signal, place_of
+from syncd.signals import Signal
 from syncd.testing import secret_checks, sweep_checks
 from syncd.testing.ledger import SourceLedger
+from syncd.testing.suite import ConformanceSuite
 from syncd.testing.vendor import Vendor, json_or_none
 from syncd.testing.wrong_requests import WRONG_ITEMS, bodies, forgeries, spoilt_events
 
 
-class _Suite:
-    """What all suites share. `connector` is the declaration under test."""
-
-    connector: ClassVar[Connector[Any, Any]]
-
-    @pytest.fixture
-    def ledger(self, connect: Callable[..., Any], vendor: Vendor) -> SourceLedger:
-        """`connect` may take the ledger's `recall` as its only argument."""
-        ledger = SourceLedger(connect=lambda: None, now=vendor.first_moment)
-        ledger.connect = _with_recall(connect, ledger)
-        introduction = vendor.introduction()
-        if introduction is not None:
-            ledger.receive(introduction)
-        return ledger
-
-    def test_the_suites_cover_what_the_source_can(self, ledger: SourceLedger) -> None:
-        source = ledger.connect()
-        for protocol, suite in SUITES.items():
-            assert isinstance(source, protocol) == isinstance(self, suite), (
-                f"{type(source).__name__} and {suite.__name__} do not go together: inherit it exactly if the source is a "
-                f"{protocol.__name__}"
-            )
-
-    def well_formed(self, signals: Sequence[Signal]) -> None:
-        registry.declare_types(self.connector)
-        declared = {spec.type for spec in self.connector.signals}
-        for signal in signals:
-            place_of(signal.type)
-            assert not declared.isdisjoint({signal.type, "*"}) or signal.type.startswith("custom."), (
-                f"{signal.type} is not declared"
-            )
-            assert signal.occurred_at.utcoffset() == timedelta(0), "occurred_at must be UTC"
-            assert signal.received_at.utcoffset() == timedelta(0), "received_at must be UTC"
-            assert signal.title.strip(), "a signal needs a title"
-            assert "\n" not in signal.title, "a title is one line"
-            faults = list(sweep_checks.faults_of(signal.person))
-            assert not faults, "; ".join(faults)
-
-
-def _with_recall(connect: Callable[..., Any], ledger: SourceLedger) -> Callable[[], Any]:
-    import inspect
-
-    takes_recall = bool(inspect.signature(connect).parameters)
-    return (lambda: connect(ledger.recall)) if takes_recall else connect
-
-
-class WebhookConformance(_Suite):
+class WebhookConformance(ConformanceSuite, covers=WebhookSource):
     """For sources that receive webhooks."""
 
     def test_an_authentic_request_brings_its_event_once(self, ledger: SourceLedger, vendor: Vendor) -> None:
@@ -233,7 +185,7 @@ def _brought(batch: Batch) -> set[str]:
     return {str(signal.id) for signal in batch.signals} | {f"hint {hint.key}" for hint in batch.hints} | asked
 
 
-class PollingConformance(_Suite):
+class PollingConformance(ConformanceSuite, covers=PollingSource):
     """For sources that are polled."""
 
     def test_a_new_source_starts_at_now(self, ledger: SourceLedger, vendor: Vendor) -> None:
@@ -321,7 +273,7 @@ class PollingConformance(_Suite):
         return ledger.poll(restart=restart) + (ledger.fetch(patience=timedelta(hours=2)) if ledger.hints else [])
 
 
-class HintConformance(_Suite):
+class HintConformance(ConformanceSuite, covers=HintSource):
     """For sources whose hints are fetched."""
 
     def test_a_hint_answered_twice_makes_one_signal(self, ledger: SourceLedger, vendor: Vendor) -> None:
@@ -361,7 +313,7 @@ def _outcome_of(answer: object) -> object:
     return _brought(answer) if isinstance(answer, Batch) else type(answer)
 
 
-class BackfillConformance(_Suite):
+class BackfillConformance(ConformanceSuite, covers=Backfillable):
     """For sources that can fetch the past."""
 
     def test_the_range_is_kept(self, ledger: SourceLedger, vendor: Vendor) -> None:
@@ -398,11 +350,3 @@ class BackfillConformance(_Suite):
         ledger.now = max(ledger.now, until)
         got = ledger.backfill(since, until, restart=restart)
         return got + (ledger.fetch(patience=timedelta(hours=2)) if ledger.hints else [])
-
-
-SUITES: dict[Any, type[_Suite]] = {
-    WebhookSource: WebhookConformance,
-    PollingSource: PollingConformance,
-    HintSource: HintConformance,
-    Backfillable: BackfillConformance,
-}

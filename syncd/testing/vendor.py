@@ -19,6 +19,7 @@ class Vendor:
     `signals_per_event`: how many signals one event makes. `many`: events enough for three pages. `keeps_everything`: the
     cursor may list what is there (the files of a folder), so it grows with that. `covers_body`: the
     signature covers the body. `signs_time`: an old request is refused. `auth_headers`: what proves authenticity.
+    `lifetime`: how long a subscription that was just made or renewed lasts, None if it does not expire.
     """
 
     signals_per_event: ClassVar[int] = 1
@@ -27,6 +28,7 @@ class Vendor:
     covers_body: ClassVar[bool] = True
     signs_time: ClassVar[bool] = False
     auth_headers: ClassVar[tuple[str, ...]] = ()
+    lifetime: ClassVar[timedelta | None] = None
     first_moment: ClassVar[datetime] = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
     def moment(self, number: int) -> datetime:
@@ -77,6 +79,10 @@ class Vendor:
         """The vendor does not know the tokens of its list any more that it gave so far. False: it has none."""
         return False
 
+    def forget_subscriptions(self) -> bool:
+        """The vendor loses every subscription that was made by its API. False: this stand-in cannot."""
+        return False
+
     def between_calls(self, act: Callable[[], None] | None) -> bool:
         """From now on `act` is called after each answer to the source, so also between two pages of the list; None ends that.
         False: this stand-in cannot."""
@@ -98,7 +104,8 @@ class Vendor:
 class TwinVendor(Vendor):
     """A stand-in that is a running twin (`syncd.twins`): what the suites do to it is a planned fault. Its events happen around
     the real time, since a twin's Date header is that. A `FakeVendor` with a table `events` needs nothing more here: events,
-    people, wrong items, forgotten page tokens and expired access tokens come from it.
+    people, wrong items, forgotten page tokens and expired access tokens come from it, and lost webhooks if it has
+    `subscriptions`.
 
     `throttling`, `breaking`: the faults, such as {"on": "list", "do": "too_many"}."""
 
@@ -139,6 +146,12 @@ class TwinVendor(Vendor):
         if not isinstance(self.twin, FakeVendor):
             return False
         self.twin.expire_pages()
+        return True
+
+    def forget_subscriptions(self) -> bool:
+        if not isinstance(self.twin, FakeVendor) or not self.twin.subscriptions:
+            return False
+        self.twin.forget_subscriptions()
         return True
 
     def between_calls(self, act: Callable[[], None] | None) -> bool:

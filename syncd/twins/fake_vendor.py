@@ -234,6 +234,7 @@ class FakeVendor(Twin):
     """A vendor by its `routes`. Options beside those of Twin: `credits` (units in all, None: no limit).
 
     `events`: the table by which the conformance kit makes events happen in it (`syncd.testing.TwinVendor`).
+    `subscriptions`: the object that holds the webhooks which were made by the API, "" if there are none.
     `token`: what the Authorization header must carry behind its scheme, "" for no token. `id_field`: the records' key.
     `credits_header`: the response header with the units left. `absent`, `invalid`, `page_expired`, `throttled`, `used_up`:
     status and code of these refusals. Override `error` (the vendor's error body), `shape` (a record as the API shows it), `sign`
@@ -242,6 +243,7 @@ class FakeVendor(Twin):
 
     key_field = ""
     events: ClassVar[FakeEvents | None] = None
+    subscriptions: ClassVar[str] = ""
     routes: ClassVar[Sequence[FakeRoute]] = ()
     token: ClassVar[str] = "twin-token"
     id_field: ClassVar[str] = "id"
@@ -338,6 +340,12 @@ class FakeVendor(Twin):
     def expire_pages(self) -> None:
         """Every page token handed out so far is no longer recognised."""
         self.expired_pages += 1
+
+    def forget_subscriptions(self) -> None:
+        """Every webhook that was made by the API is lost."""
+        for id_ in [str(record[self.id_field]) for record in self.records(self.subscriptions)]:
+            with self.lock, self.settled():
+                self.store.put(self.subscriptions, id_, None)
 
     def deliver(self, url: str, body: bytes, content_type: str = "application/json") -> int:
         """Posts a signed event to a webhook on this machine; the status it was answered with, 0 without an answer."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -29,6 +31,7 @@ from syncd.testing import (
     BackfillConformance,
     HintConformance,
     PollingConformance,
+    SubscriptionConformance,
     TwinVendor,
     Vendor,
     WebhookConformance,
@@ -114,6 +117,12 @@ class TwilioAccount(TwinVendor):
             fields = {"parent_call_sid": _sid(number), "direction": "outbound-dial", "status": "no-answer"}
             self.twin.add("calls", sid=f"{_sid(number)}L{leg}", start=start + 1, end=start + 15, **caller, **fields)
 
+    def forget_subscriptions(self) -> bool:
+        for number in self.twin.records("numbers"):
+            with self.twin.lock, self.twin.settled():
+                self.twin.store.put("numbers", number["sid"], {**number, "status_callback": ""})
+        return True
+
     def request(self, number: int) -> Request:
         form = {
             "AccountSid": self.twin.account_sid,
@@ -153,12 +162,14 @@ def desk_twin() -> Iterator[ZohoDeskTwin]:
         yield twin
 
 
-class TestTwilio(WebhookConformance, PollingConformance, HintConformance, BackfillConformance):
+class TestTwilio(WebhookConformance, PollingConformance, HintConformance, BackfillConformance, SubscriptionConformance):
     connector = twilio.CONNECTOR
 
     @pytest.fixture
     def vendor(self, twilio_twin: TwilioTwin) -> TwilioAccount:
         twilio_twin.reset()
+        for number in ("+842412345678", "+842412345679"):
+            twilio_twin.add_number(number)
         return TwilioAccount(twilio_twin)
 
     @pytest.fixture
@@ -168,7 +179,7 @@ class TestTwilio(WebhookConformance, PollingConformance, HintConformance, Backfi
         settings = twilio.TwilioSettings.model_validate(keys)
 
         def build(recall: Any) -> Any:
-            context = Context(name="phones", tokens=MemoryTokens(), region="VN", recall=recall)
+            context = Context(name="phones", tokens=MemoryTokens(), region="VN", recall=recall, webhook_url=URL)
             return twilio.CONNECTOR.build(settings, context)
 
         return build
@@ -201,12 +212,39 @@ class DeskOrganisation(TwinVendor):
         self.twin.expire_tokens()
         return True
 
+    def forget_subscriptions(self) -> bool:
+        with self.twin.lock, self.twin.settled():
+            for hook in self.twin.records("webhooks"):
+                self.twin.store.put("webhooks", hook["id"], None)
+        return True
+
+
+class AnyRequest(BaseHTTPRequestHandler):
+    """What Desk tries before it keeps an address."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def tried_url() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), AnyRequest) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/webhooks/desk"
+        server.shutdown()
+
 
 def _ticket(number: int) -> str:
     return str(1329983000000500000 + number)
 
 
-class TestZohoDesk(WebhookConformance, PollingConformance, HintConformance, BackfillConformance):
+class TestZohoDesk(
+    WebhookConformance, PollingConformance, HintConformance, BackfillConformance, SubscriptionConformance
+):
     connector = zoho.CONNECTOR
 
     @pytest.fixture
@@ -215,14 +253,15 @@ class TestZohoDesk(WebhookConformance, PollingConformance, HintConformance, Back
         return DeskOrganisation(desk_twin)
 
     @pytest.fixture
-    def connect(self, desk_twin: ZohoDeskTwin) -> Connect:
+    def connect(self, desk_twin: ZohoDeskTwin, tried_url: str) -> Connect:
         twin = desk_twin
         auth = {"client_id": "id", "client_secret": "s3cret", "refresh_token": uuid.uuid4().hex}
         keys = {"org_id": twin.org_id, "base_url": twin.url, "accounts_url": twin.url, "auth": auth}
         settings, tokens = zoho.ZohoDeskSettings.model_validate(keys), MemoryTokens()
 
         def build(recall: Any) -> Any:
-            source = zoho.CONNECTOR.build(settings, Context(name="desk", tokens=tokens, region="VN", recall=recall))
+            context = Context(name="desk", tokens=tokens, region="VN", recall=recall, webhook_url=tried_url)
+            source = zoho.CONNECTOR.build(settings, context)
             source.fetch_keys(datetime.now(UTC))  # as the daemon does at start
             return source
 

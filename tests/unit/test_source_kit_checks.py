@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from syncd.connector import CONTRACT, Connector, ConnectorSettings, SignalSpec
-from syncd.testing import PollingConformance, WebhookConformance
+from syncd.errors import NotAuthentic
+from syncd.testing import PollingConformance, SubscriptionConformance, WebhookConformance
 from syncd.testing import hostile_hint_only as hostile
+from syncd.testing import hostile_subscriptions as careless
 from syncd.testing.hint_only import ChangeFeed, HintOnlySource
 from syncd.testing.ledger import SourceLedger
 
@@ -24,7 +26,7 @@ CONNECTOR: Connector[ConnectorSettings, Any] = Connector(
 )
 
 
-class TestHintOnly(WebhookConformance, PollingConformance):
+class TestHintOnly(WebhookConformance, PollingConformance, SubscriptionConformance):
     connector = CONNECTOR
 
     @pytest.fixture
@@ -72,6 +74,51 @@ def test_each_mistake_is_found(kind: Callable[..., Any], check: str, says: str |
         getattr(TestHintOnly(), check)(ledger_of(kind, feed), feed)
     fresh = ChangeFeed()
     getattr(TestHintOnly(), check)(ledger_of(HintOnlySource, fresh), fresh)
+
+
+TWICE, LISTED = "test_registering_twice_leaves_one", "test_what_is_registered_is_listed"
+END, RENEWED = "test_the_end_is_what_the_vendor_says", "test_a_renewal_prolongs"
+LOST = "test_a_lost_subscription_is_made_anew"
+
+
+@pytest.mark.parametrize(
+    ("kind", "check", "says"),
+    [
+        (careless.MakesAnother, TWICE, "makes other webhooks"),
+        (careless.LeavesTwo, TWICE, "leaves 2 webhooks"),
+        (careless.ListsNothing, LISTED, "does not list"),
+        (careless.KnowsNoneAsItsOwn, LISTED, "does not know its own"),
+        (careless.RemovesNothing, "test_what_is_removed_is_gone", "unsubscribe.. leaves"),
+        (careless.NamesNoEnd, END, "no expires_at"),
+        (careless.LastsADay, END, "the webhook lasts 1 day"),
+        (careless.RenewsInVain, RENEWED, "the vendor says"),
+        (careless.RenewsByAnother, RENEWED, "there are 2 webhooks"),
+        (careless.TakesItForLost, RENEWED, "returns None: that means"),
+        (careless.FailsWhenLost, LOST, "must return None"),
+        (careless.PretendsToRenew, LOST, "must return None"),
+        (careless.MissesTheGap, LOST, "is not found by a poll"),
+    ],
+)
+def test_each_mistake_with_a_subscription_is_found(kind: Callable[..., Any], check: str, says: str) -> None:
+    feed, fresh = ChangeFeed(), ChangeFeed()
+    arguments = 1 if check in (TWICE, LISTED, "test_what_is_removed_is_gone") else 2
+    with pytest.raises(AssertionError, match=says):
+        getattr(TestHintOnly(), check)(*(ledger_of(kind, feed), feed)[:arguments])
+    getattr(TestHintOnly(), check)(*(ledger_of(HintOnlySource, fresh), fresh)[:arguments])
+
+
+def test_the_wrong_secret_of_a_registration_is_found() -> None:
+    feed = ChangeFeed()
+    with pytest.raises(NotAuthentic):
+        TestHintOnly().test_the_secret_of_a_registration_is_used(ledger_of(careless.RemembersAnother, feed), feed)
+
+
+def test_a_webhook_that_shows_its_secret_is_found(caplog: pytest.LogCaptureFixture) -> None:
+    feed = ChangeFeed()
+    with pytest.raises(AssertionError, match="shows a secret"):
+        TestHintOnly().test_no_message_of_a_registration_shows_a_secret(
+            ledger_of(careless.NotesItsSecret, feed), feed, caplog
+        )
 
 
 def test_a_message_that_shows_the_right_signature_is_found(caplog: pytest.LogCaptureFixture) -> None:
