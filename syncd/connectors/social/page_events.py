@@ -31,7 +31,7 @@ SITE = "https://www.facebook.com"
 
 class PageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that a person did. `kind`: the switch of its signal; `id`: what the signal's id is made of; `by`, `name`: who, ""
-    if the payload does not say."""
+    if the payload does not say. It serialises, so that a hint can carry it."""
 
     kind: str
     id: str
@@ -135,6 +135,57 @@ def _message(value: Fields, page: str, event: MetaEvent, received_at: datetime, 
             standby="yes" if event.kind == "standby" else "",
         ),
     )
+
+
+def read_row(kind: str, row: Fields, page: str, where: str) -> PageEvent | str:
+    """A post, a comment (with the id of its post as `post`) or a message (with its conversation as `conversation`) as the Graph
+    API shows it, or why it is not a signal. Raises Malformed."""
+    native, who = id_of(row.get("id")), inner(row, "from")
+    by, moment = id_of(who.get("id")), time_of(row.get("created_time"), f"{where}, created_time")
+    if not native or moment is None:
+        raise Malformed(f"{where}: without id or created_time")
+    if by == page:
+        return "own"
+    if kind == "posted" and not by:
+        return "post by an unknown person"
+    if row.get("is_published") is False:
+        return "unpublished"
+    event = PageEvent(
+        kind=kind, id=native, at=moment, by=by, name=text_of(who.get("name")), text=text_of(row.get("message"))
+    )
+    if kind == "messaged":
+        if not by:
+            raise Malformed(f"{where}: a message without its sender")
+        return msgspec.structs.replace(
+            event, url=inbox(page), reply=inbox(page), thread=f"{page}:{by}", data={"mid": native}
+        )
+    post = id_of(row.get("post")) or native
+    data = _kept(
+        post_id=post,
+        comment_id=native if kind == "commented" else "",
+        item="comment" if kind == "commented" else "post",
+    )
+    url = link_of(row) or f"{SITE}/{native}"
+    return msgspec.structs.replace(event, url=url, thread=post, data=data)
+
+
+def completed(event: PageEvent, row: Fields) -> PageEvent:
+    """The event with what an object of the Graph API says more than its webhook: a post or comment, or the profile of whoever
+    wrote a message."""
+    who = row if event.kind == "messaged" else inner(row, "from")
+    name = text_of(who.get("name")) or " ".join(filter(None, map(text_of, map(who.get, ("first_name", "last_name")))))
+    return msgspec.structs.replace(
+        event,
+        by=event.by or id_of(who.get("id")),
+        name=event.name or name,
+        text=event.text or text_of(row.get("message")),
+        url=link_of(row) or event.url,
+    )
+
+
+def link_of(row: Fields) -> str:
+    link = text_of(row.get("permalink_url"))
+    return link if link.startswith("https://") else ""
 
 
 def attachments_of(value: Any) -> list[tuple[str, str]]:
