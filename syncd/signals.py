@@ -106,6 +106,10 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `title` is English; `title_code` and its parameters say the same in any language (`syncd.texts.titles.titled` makes all
     three). `direction`: out for what we did. Types that are always ours (`call.placed`) have it on their own; it stands in
     the JSON only when it is out.
+
+    `repeat`: the vendor's id of this very event, where several events make one signal (the opens of one email): they have the
+    same `id`, and each its own `repeat`. The store counts them in `data.count` and `data.last_at`, each once, and does not keep
+    `repeat` itself.
     """
 
     id: uuid.UUID
@@ -124,6 +128,7 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     direction: Direction = Direction.IN
     title_code: str = ""
     title_parameters: dict[str, str] = {}
+    repeat: str = ""
 
     def __post_init__(self) -> None:
         if goes_out(self.type):
@@ -132,6 +137,19 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     @property
     def channel(self) -> str:
         return channel_of(self.type)
+
+    @property
+    def times(self) -> int:
+        """How many events it counts; 1 for a signal that is not one of several."""
+        count = self.data.get("count") if "last_at" in self.data else None
+        return count if type(count) is int and count > 1 else 1
+
+
+def counted(signal: Signal, count: int, last_at: datetime) -> Signal:
+    """The signal of that many events, the latest of which happened then: what the store keeps of a signal with `repeat`. Its id,
+    its time and all else stay those of the event that came first."""
+    last = utc(last_at).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return msgspec.structs.replace(signal, repeat="", data={**signal.data, "count": count, "last_at": last})
 
 
 encode = msgspec.json.Encoder().encode

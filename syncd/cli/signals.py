@@ -108,10 +108,18 @@ def row(found: StoredSignal) -> dict[str, Any]:
         "person": signal.person.name or signal.person.email or signal.person.phone or signal.person.identity,
         "email": signal.person.email,
         "phone": signal.person.phone,
-        "title": signal.title,
+        "title": _title(signal),
+        "times": signal.times,
         "state": ", ".join(f"{name}: {state}" for name, state in states.items()),
         "states": states,
     }
+
+
+def _title(signal: Signal) -> str:
+    """Its title, and how many events it counts."""
+    from syncd.texts.titles import ENGLISH, title_in
+
+    return title_in(ENGLISH, signal.title, signal.title_code, signal.title_parameters, signal.times)
 
 
 def explain(
@@ -163,7 +171,7 @@ def _brief(answer: Signal) -> dict[str, Any]:
 
 def _show_signal(out: Any, signal: Signal, answer: Signal | None) -> None:
     about: dict[str, Any] = {
-        "signal": f"{signal.type}: {signal.title}",
+        "signal": f"{signal.type}: {_title(signal)}",
         "id": str(signal.id),
         "came by": f"{signal.route.value} of {signal.source}",
         "direction": "out: what we did" if signal.direction == "out" else "in",
@@ -171,6 +179,8 @@ def _show_signal(out: Any, signal: Signal, answer: Signal | None) -> None:
         "received": signal.received_at,
         "person": f"{signal.person.name} <{_whole_identity(signal.person)}>".strip(),
     }
+    if signal.times > 1:
+        about["times"] = f"{signal.times}, the last at {signal.data['last_at']}"
     if answer is not None:
         about["answered by"] = f"{answer.type}: {answer.title} ({answer.id})"
         about["answered"] = answer.occurred_at

@@ -107,7 +107,8 @@ class Ledger:
             state, reason = plan.delivery_state(waiting)
             due = min(row.due_at for row in waiting)
             # What could not be sent keeps its place in the queue.
-            what.releases.append(Release(taken.signal_id, state, reason, due if due > now else min(taken.due_at, now)))
+            due = due if due > now else min(taken.due_at, now)
+            what.releases.append(Release(taken.signal_id, state, reason, due, taken.repeated))
         with contextlib.suppress(Paused):  # refused and counted: the worker that has the claim now continues
             self._commit(what, (), (), strict=False)
 
@@ -129,7 +130,7 @@ class Ledger:
     def _end(self, taken: Taken, what: Settlement) -> None:
         reason = self._reasons.get(taken.signal_id)
         state, why = ("skipped", reason) if reason else plan.delivery_state(taken.writes.values())
-        what.endings.append(Ending(taken.signal_id, taken.channel, state, why))
+        what.endings.append(Ending(taken.signal_id, taken.channel, state, why, taken.repeated))
         self._ended.add(taken.signal_id)
 
     def _commit(

@@ -16,6 +16,7 @@ from syncd.config.models import Switch
 from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
 from syncd.dispatch.decided import decided
 from syncd.dispatch.person_names import PEOPLE_NAME
+from syncd.dispatch.written_again import written_again
 from syncd.mapping.accounts import ACCOUNTS_CREATE, ACCOUNTS_PARENT
 from syncd.mapping.model import About, CompiledMapping, Demanded, Draft, FieldFault, Skipped, Targets
 from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY
@@ -134,7 +135,7 @@ def open_work(
     """(the writes of a delivery that have work, rows that changed without any call).
 
     A rule that makes no record ends as skipped, a field that failed as dead, a write whose rule is gone from the mapping
-    as skipped; what was finished before stays as it is.
+    as skipped; what was finished before stays as it is, unless the signal was counted up and its record is to show that.
     """
     works: list[Work] = []
     changed: list[WriteRow] = []
@@ -143,7 +144,10 @@ def open_work(
         rules.add(made.rule)
         row = taken.writes.get(made.rule)
         if row is not None and row.finished:
-            continue
+            again = written_again(row, made, now) if taken.repeated and isinstance(made, Draft) else None
+            if again is None:
+                continue
+            row = again
         if isinstance(made, Skipped):
             changed.append(
                 WriteRow(made.rule, "", "", "", "skipped", made.reason) if row is None else skip(row, made.reason)

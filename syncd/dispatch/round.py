@@ -112,7 +112,9 @@ class Round:
             for row in changed:
                 self.ledger.put(taken, row)
             for work in works:
-                taken.writes.setdefault(work.draft.rule, work.row)
+                before = taken.writes.setdefault(work.draft.rule, work.row)
+                if before.finished:  # kept with the next commit, which takes back that the delivery was repeated
+                    self.ledger.put(taken, work.row)
                 if self._is_due(work, now):
                     self._works.append(work)
             self.ledger.opened.add(taken.signal_id)

@@ -205,8 +205,8 @@ class Mapping:
         ]
 
     def _spoken(self, signal: Signal) -> Signal:
-        """The signal with its title in the mapping's language."""
-        title = title_in(self.parts.language, signal.title, signal.title_code, signal.title_parameters)
+        """The signal with its title in the mapping's language; it says so where the signal counts several events."""
+        title = title_in(self.parts.language, signal.title, signal.title_code, signal.title_parameters, signal.times)
         return signal if title is signal.title else msgspec.structs.replace(signal, title=title)
 
     def fitting(self, signal_type: str) -> tuple[Rule, ...]:

@@ -90,10 +90,14 @@ class OwnerChoice:
 class Verb(Protocol):
     """What a draft's rule does, as far as dispatch and preview ask. `word`: its key in the YAML. `own_record`: it writes a
     record that the CRM has already, that of the person, company or deal itself, by its id. `notification`: it writes no record,
-    but sends the CRM's own notification. `any_object`: the record may be of any object."""
+    but sends the CRM's own notification. `any_object`: the record may be of any object. `once`: what it makes is made once and
+    never changed."""
 
     @property
     def word(self) -> str: ...
+
+    @property
+    def once(self) -> bool: ...
 
     @property
     def own_record(self) -> bool: ...

@@ -31,6 +31,7 @@ from syncd.store.schema import (
     memory,
     people,
     receipts,
+    repeats,
     settled,
     signals,
     source_health,
@@ -190,7 +191,7 @@ def everything(store: Store, found: PersonData, marks: PersonMarks) -> Iterator[
             body = connection.execute(select(signals.c.body).where(signals.c.id == id)).scalar()
             beside = [
                 {"table": str(table.name), **row}
-                for table in (deliveries, settled, writes, attempts)
+                for table in (deliveries, settled, writes, attempts, repeats)
                 for row in connection.execute(select(table).where(table.c.signal_id == id)).mappings()
             ]
         if body is not None:
@@ -261,7 +262,7 @@ def remove(store: Store, connection: Connection, ids: Sequence[str]) -> None:
     for (destination, channel), count in sorted(counted.items()):
         line = (tally.c.destination == destination, tally.c.channel == channel)
         connection.execute(update(tally).where(*line).values(signals=tally.c.signals - count))
-    for table in (settled, deliveries, writes, attempts):
+    for table in (settled, deliveries, writes, attempts, repeats):
         connection.execute(delete(table).where(table.c.signal_id.in_(there)))
     connection.execute(delete(signals).where(signals.c.id.in_(there)))
     if there:

@@ -41,6 +41,7 @@ from syncd.store.schema import (
     people,
     receipts,
     refusals,
+    repeats,
     settled,
     signals,
     source_health,
@@ -146,7 +147,7 @@ def _remove(store: Store, connection: Connection, ids: list[str]) -> None:
         line = and_(tally.c.destination == destination, tally.c.channel == channel)
         connection.execute(update(tally).where(line).values(signals=tally.c.signals - count))
     connection.execute(delete(writes).where(writes.c.destination.in_(anywhere), writes.c.signal_id.in_(ids)))
-    for table in (settled, attempts):
+    for table in (settled, attempts, repeats):
         connection.execute(delete(table).where(table.c.signal_id.in_(ids)))
     connection.execute(delete(signals).where(signals.c.id.in_(ids)))
     now = store.now()

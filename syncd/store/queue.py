@@ -22,6 +22,7 @@ from syncd.texts.reasons import Reason, code_of, packed
 UNFINISHED = ("pending", "sending", "doubt", "held")
 """States of a write that still has work, or waits."""
 LONGEST_ID = 100
+REPEATED = Reason("repeated")
 
 
 class WriteRow(msgspec.Struct, frozen=True):
@@ -86,7 +87,8 @@ class Sibling(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Taken:
-    """A delivery that is ours for a while. `signal` None: it was purged or forgotten meanwhile."""
+    """A delivery that is ours for a while. `signal` None: it was purged or forgotten meanwhile. `repeated`: how often its signal
+    was counted up since that was last taken into its records."""
 
     signal_id: str
     signal: Signal | None
@@ -96,6 +98,7 @@ class Taken:
     priority: int
     due_at: int
     created_at: int
+    repeated: int = 0
     writes: dict[str, WriteRow] = field(default_factory=dict)
 
 
@@ -109,21 +112,25 @@ class ClaimedBatch:
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """A delivery that is done: it moves to `settled`."""
+    """A delivery that is done: it moves to `settled`, unless its signal was counted up once more than `repeated`: then it is
+    pending again."""
 
     signal_id: str
     channel: str
     state: str
     reason: str
+    repeated: int = 0
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A delivery that continues later: pending or held, until `due_at`."""
+    """A delivery that continues later: pending or held, until `due_at`. `repeated`: so often its signal was counted up, and its
+    writes know."""
 
     signal_id: str
     state: str
     reason: str
     due_at: int
+    repeated: int = 0
 
 
 @dataclass(slots=True)
@@ -166,7 +173,7 @@ WITH due AS MATERIALIZED (
     ORDER BY due_at, created_at, signal_id LIMIT ? {lock})
 UPDATE deliveries SET claim = ?, claimed_until = ?
 WHERE destination = ? AND signal_id IN (SELECT signal_id FROM due)
-RETURNING signal_id, channel, live, old, priority, due_at, created_at"""
+RETURNING signal_id, channel, live, old, priority, due_at, created_at, repeated"""
 
 
 def claim(connection: Connection, destination: str, *, limit: int, now: int, until: int) -> ClaimedBatch:
@@ -205,19 +212,19 @@ def _load(connection: Connection, destination: str, taken: list[Taken]) -> None:
 
 def extend(connection: Connection, batch: ClaimedBatch, until: int) -> int:
     """The heartbeat of a claim; how many deliveries are still ours."""
-    where, ids = among(connection, "signal_id", (one.signal_id for one in batch.taken))
+    where, ids = among(connection, "signal_id", owned(connection, batch, (one.signal_id for one in batch.taken)))
     text = f"UPDATE deliveries SET claimed_until = ? WHERE destination = ? AND claim = ? AND {where}"  # noqa: S608
     return connection.exec_driver_sql(sql(connection, text), (until, batch.destination, batch.claim, ids)).rowcount
 
 
-def owned(connection: Connection, batch: ClaimedBatch, ids: Iterable[str]) -> set[str]:
-    """Those of the ids that this claim still holds, for the rest of the transaction."""
+def owned(connection: Connection, batch: ClaimedBatch, ids: Iterable[str]) -> dict[str, int]:
+    """Those of the ids that this claim still holds, for the rest of the transaction, and how often each was `repeated`. They are
+    locked in the order in which the journal locks them."""
     where, wanted = among(connection, "signal_id", ids)
-    lock = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
-    text = f"SELECT signal_id FROM deliveries WHERE destination = ? AND claim = ? AND {where}{lock}"  # noqa: S608
-    return {
-        row[0] for row in connection.exec_driver_sql(sql(connection, text), (batch.destination, batch.claim, wanted))
-    }
+    lock = " ORDER BY signal_id FOR UPDATE" if connection.dialect.name == "postgresql" else ""
+    text = f"SELECT signal_id, repeated FROM deliveries WHERE destination = ? AND claim = ? AND {where}{lock}"  # noqa: S608
+    found = connection.exec_driver_sql(sql(connection, text), (batch.destination, batch.claim, wanted))
+    return {row[0]: row[1] for row in found}
 
 
 def unclaim(connection: Connection, destination: str) -> int:
@@ -271,8 +278,8 @@ ON CONFLICT (destination, signal_id) DO UPDATE SET state = excluded.state, reaso
 
 _GONE = "DELETE FROM deliveries WHERE destination = ? AND signal_id = ? AND claim = ?"
 
-_RELEASE = """UPDATE deliveries SET state = ?, reason = ?, code = ?, parameters = ?, due_at = ?, claim = NULL, claimed_until = 0
-WHERE destination = ? AND signal_id = ? AND claim = ?"""
+_RELEASE = """UPDATE deliveries SET state = ?, reason = ?, code = ?, parameters = ?, due_at = ?, repeated = repeated - ?,
+    claim = NULL, claimed_until = 0 WHERE destination = ? AND signal_id = ? AND claim = ?"""
 
 
 def settle(connection: Connection, batch: ClaimedBatch, what: Settlement, now: int) -> tuple[int, int]:
@@ -294,13 +301,19 @@ def settle(connection: Connection, batch: ClaimedBatch, what: Settlement, now: i
             if a.signal_id in ours
         ],
     )
-    ends = [one for one in what.endings if one.signal_id in ours]
+    ends = [one for one in what.endings if ours.get(one.signal_id) == one.repeated]
+    counted_up = (one for one in what.endings if ours.get(one.signal_id, one.repeated) != one.repeated)
+    again = [Release(one.signal_id, "pending", REPEATED, now, one.repeated) for one in counted_up]
     _many(connection, _GONE, [(to, one.signal_id, by) for one in ends])
     _many(connection, _END, [(to, e.signal_id, e.channel, e.state, *why(e.reason), now) for e in ends])
     _many(
         connection,
         _RELEASE,
-        [(r.state, *why(r.reason), r.due_at, to, r.signal_id, by) for r in what.releases if r.signal_id in ours],
+        [
+            (r.state, *why(r.reason), r.due_at, r.repeated, to, r.signal_id, by)
+            for r in (*what.releases, *again)
+            if r.signal_id in ours
+        ],
     )
     return len(ends), len(touched) - len(ours)
 

@@ -16,7 +16,7 @@ from syncd.errors import UsageError
 from syncd.runtime.lazy_imports import hide_optional
 from syncd.store import engine as engines
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision in migrations/versions; a test holds it."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

@@ -68,6 +68,16 @@ signals = Table(
     Index("signals_received", "received_at", "identity"),
 )
 
+repeats = Table(
+    "repeats",  # the single events that one signal counts (`Signal.repeat`): each counts once
+    metadata,
+    Column("signal_id", Id, nullable=False),
+    Column("event", Id, nullable=False),  # UUIDv5 of the vendor's id of the event
+    Column("at", Millis, nullable=False),  # when it happened
+    PrimaryKeyConstraint("signal_id", "event"),
+    sqlite_with_rowid=False,
+)
+
 tombstones = Table(
     "tombstones",  # ids of purged and forgotten signals: a late repeat is still known
     metadata,
@@ -92,6 +102,8 @@ deliveries = Table(
     Column("created_at", Millis, nullable=False),
     Column("claim", Id),
     Column("claimed_until", Millis, nullable=False, default=0),
+    # How often the signal was counted up since a lane last took that into its records.
+    Column("repeated", Integer, nullable=False, default=0, server_default="0"),
     PrimaryKeyConstraint("signal_id", "destination"),
     Index("deliveries_due", "destination", "state", "priority", "due_at"),
     sqlite_with_rowid=False,  # as few trees as can be: each is one more page to write for every signal

@@ -41,6 +41,7 @@ SENTENCES: dict[str, str] = {
     "not_created_any_more": "they are not created any more",
     "signal_gone": "the signal was purged or forgotten",
     # why a write waits
+    "repeated": "written again: another event of its signal was counted",
     "waits_for_write": "waits for another write of its record",
     "waits_for_link": "waits for the record it is linked to",
     "waits_for_person": "waits for the person's record",

@@ -206,7 +206,7 @@ def test_a_code_that_the_configuration_names() -> None:
         ({"list": {**LIST, "since": ""}}, "needs since"),
         ({"list": {**LIST, "pages": {"by": "token"}}}, "need parameter and at"),
         ({"signal": {**SIGNAL, "each": "{{ body.x }}"}}, "is not for type http"),
-        ({"signal": {**SIGNAL, "id": ""}}, "at least 1 character"),
+        ({"signal": {**SIGNAL, "id": ""}}, "id: is missing"),
     ],
 )
 def test_keys_are_checked(keys: dict[str, Any], says: str) -> None:

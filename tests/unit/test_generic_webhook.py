@@ -507,3 +507,53 @@ def test_a_person_who_cannot_be_read_is_refused(said: dict[str, Any]) -> None:
 def test_nothing_said_of_a_person_is_nobody(value: Any) -> None:
     (signal,) = signals(source(**PERSON), post({"id": "1", "email": value}))
     assert signal.person.identity == ""
+
+
+# ---- events that are counted
+
+OPENS = {
+    "type": "email.opened",
+    "each": "{{ body }}",
+    "repeats": {"same": "{{ item.message }} {{ item.to }}", "event": "{{ item.id }}"},
+    "occurred_at": "{{ item.at }}",
+    "person": {"email": "{{ item.to }}"},
+}
+
+
+def an_open(event: Any = "e1", message: Any = "m1", **more: Any) -> dict[str, Any]:
+    return {"id": event, "message": message, "to": "ann@example.com", "at": 1700000000, **more}
+
+
+def test_events_of_one_thing_are_one_signal_that_names_each() -> None:
+    opens = source(format="json", signal=OPENS)
+    found = signals(opens, post([an_open("e1"), an_open("e2"), an_open("e1", "m2"), an_open("e1")]))
+    assert [one.repeat for one in found] == ["e1", "e2", "e1", "e1"]
+    first, second, other, again = (one.id for one in found)
+    assert first == second == again != other
+    assert first == derive_id("webhook", "shop", "email.opened", "m1 ann@example.com")
+
+
+def test_an_item_without_its_event_is_quarantined_alone() -> None:
+    opens = source(format="json", signal={**OPENS, "repeats": {"same": "{{ item.message }}", "event": "{{ item.id }}"}})
+    batch = opens.parse(post([an_open("e1"), an_open(None), an_open("e2", ""), an_open("e3")]))
+    assert [one.repeat for one in batch.signals] == ["e1", "e3"]
+    assert [one.reason for one in batch.misfits] == [
+        "item 1 of 4, repeats.event: there is nothing",
+        "item 2 of 4, repeats.same: there is nothing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"id": "{{ item.id }}"}, "id: and repeats: exclude each other; repeats.same makes the id"),
+        ({"repeats": {"same": "{{ item.message }}"}}, "event"),
+        ({"repeats": {"event": "{{ item.id }}"}}, "same"),
+        ({"repeats": {"same": "opened", "event": "{{ item.id }}"}}, "the same for every event"),
+        ({"repeats": {"same": "{{ item.message }}", "event": ""}}, "the same for every event"),
+        ({"each": None}, "there is an item only with each:"),
+    ],
+)
+def test_faults_of_counted_events_are_named(keys: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        source(format="json", signal={**OPENS, **keys})

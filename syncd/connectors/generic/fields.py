@@ -60,6 +60,22 @@ class PersonMap(ConnectorSettings):
     handles: dict[str, Expression] = Field({}, description="social network -> id in that network")
 
 
+def _differs(text: str) -> str:
+    if not compile_template(text).roots:
+        raise ValueError("it is the same for every event; write a {{ path }} in it")
+    return text
+
+
+Differing = Annotated[str, AfterValidator(_differs)]
+
+
+class RepeatsMap(ConnectorSettings):
+    """Events that are counted in one signal, such as the opens of one email."""
+
+    same: Differing = Field(description="what happens again, in place of `id:`; the same text makes the same signal")
+    event: Differing = Field(description="the sender's id of the single event; each is counted once")
+
+
 class SignalMap(ConnectorSettings):
     """What of the body becomes what of the signal. Values are text or {{ body.path }}, {{ item.path }},
     {{ headers['name'] }}, {{ query.name }}."""
@@ -69,6 +85,9 @@ class SignalMap(ConnectorSettings):
     )
     each: Whole | None = Field(None, description="a list in the body: one signal per `item` of it")
     id: Expression = Field("", description="the sender's id of the event; empty: a hash of the body or item")
+    repeats: RepeatsMap | None = Field(
+        None, description="count further events of the same thing (opens, clicks) in one signal"
+    )
     occurred_at: Expression = Field("", description="event time; ISO 8601, RFC 2822, Unix seconds or ms; empty: now")
     title: Expression = Field("", description="one-line summary")
     text: Expression = Field("", description="text of the message")
@@ -80,6 +99,12 @@ class SignalMap(ConnectorSettings):
     data: dict[str, Expression] | Whole = Field(
         "{{ item or body }}", description="further data to keep; default: the whole item or body"
     )
+
+    @model_validator(mode="after")
+    def _one_id(self) -> SignalMap:
+        if self.id and self.repeats is not None:
+            raise ValueError("id: and repeats: exclude each other; repeats.same makes the id")
+        return self
 
     @model_validator(mode="after")
     def _item_has_each(self) -> SignalMap:
@@ -162,7 +187,8 @@ class FieldMap:
         self._form = form
         self._region = region
         self._each = compile_template(fields.each) if fields.each else None
-        self._id = compile_template(fields.id).reader
+        self._id = compile_template(fields.repeats.same if fields.repeats else fields.id).reader
+        self._event = compile_template(fields.repeats.event).reader if fields.repeats else None
         self._occurred_at = compile_template(fields.occurred_at).reader
         self._texts = _readers({name: getattr(fields, name) for name in _TEXTS})
         self._person = _readers(fields.person.model_dump(exclude={"handles"}))
@@ -217,14 +243,19 @@ class FieldMap:
     def draft(self, item: Item) -> EventDraft:
         """What its sender tells of it. Raises Malformed."""
         scope = item.scope
-        native = as_text(self._id(scope)).strip() or digest(item.value)
+        native, event = as_text(self._id(scope)).strip(), ""
+        if self._event is not None:
+            event = as_text(self._event(scope)).strip()
+            if not (native and event):
+                raise Malformed(f"{item.where}, repeats.{'event' if native else 'same'}: there is nothing")
         person = {name: read(scope) for name, read in self._person.items()}
         if self._handles:
             said = ((name, read(scope)) for name, read in self._handles.items())
             person["handles"] = {name: as_text(_only(value)) for name, value in said if not empty(value)}
         data = self._kept(scope)
         return EventDraft(
-            native=native,
+            native=native or digest(item.value),
+            repeat=event,
             where=item.where,
             occurred_at=self._occurred_at(scope),
             person=person,

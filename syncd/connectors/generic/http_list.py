@@ -153,9 +153,11 @@ class HttpErrors(ConnectorSettings):
 
 
 class ListedSignalMap(SignalMap):
-    """The field map of one `item` of the list. `id` and `occurred_at` tell the cursor what was read."""
+    """The field map of one `item` of the list. `occurred_at` tells the cursor what was read."""
 
-    id: Expression = Field(min_length=1, description="the vendor's id of the event, such as {{ item.id }}")
+    id: Annotated[Expression, Prompt()] = Field(
+        "", description="the vendor's id of the event, such as {{ item.id }}; needed without `repeats:`"
+    )
     occurred_at: Expression = Field(
         min_length=1, description="event time, such as {{ item.at }}; ISO 8601, RFC 2822, Unix seconds or ms"
     )
@@ -166,6 +168,12 @@ class ListedSignalMap(SignalMap):
         if isinstance(data, dict) and "each" in data:
             raise ValueError("each: is not for type http; `items:` under list: says where the items are")
         return {**data, "each": "{{ body }}"} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _has_id(self) -> ListedSignalMap:
+        if not self.id and self.repeats is None:
+            raise ValueError("id: is missing: the vendor's id of the event, such as {{ item.id }}")
+        return self
 
 
 class HttpSettings(ConnectorSettings):

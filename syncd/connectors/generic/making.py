@@ -27,7 +27,7 @@ _LONGEST_TYPE = 200
 
 class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     """One event as its sender described it. `native` is the sender's name of the event; `where` says which one of the body it
-    is, for faults. `person` holds texts by PERSON_KEYS."""
+    is, for faults. `person` holds texts by PERSON_KEYS. `repeat`: the single event, where `native` names what happened to it."""
 
     type: str
     native: str
@@ -39,6 +39,7 @@ class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     reply: str = ""
     thread: str = ""
     direction: str = ""
+    repeat: str = ""
     person: dict[str, Any] = {}
     data: dict[str, Any] = {}
 
@@ -76,6 +77,7 @@ class Maker:
             data=draft.data if safe_url or not draft.url else {"url": draft.url, **draft.data},
             thread=f"{self.family}:{self.account}:{draft.thread}" if draft.thread else "",
             direction=Direction(draft.direction or Direction.IN),
+            repeat=draft.repeat,
         )
 
     def _person(self, draft: EventDraft) -> Person:

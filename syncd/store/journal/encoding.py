@@ -16,8 +16,8 @@ import msgspec
 from msgspec import structs, to_builtins
 
 from syncd.connector import Hint
-from syncd.signals import NAMESPACE, Route, encode, frame
-from syncd.store.engine import millis
+from syncd.signals import NAMESPACE, Route, Signal, counted, encode, frame
+from syncd.store.engine import millis, moment
 from syncd.store.journal.entries import POLL_REQUEST, InitialDelivery, JournalEntry, NewSignal
 
 LONGEST_ERROR = 2000
@@ -51,19 +51,29 @@ class ReceiptRow(NamedTuple):
     error: str
 
 
+class RepeatRow(NamedTuple):
+    """A row of `repeats`."""
+
+    signal_id: str
+    event: str
+    at: int
+
+
 class NewSignalRows(msgspec.Struct, frozen=True):
-    """A signal and the deliveries it starts with, once it proves new."""
+    """A signal and the deliveries it starts with, once it proves new. `repeat`: the event that it is one of several of."""
 
     id: UUID
     signal: SignalRow
     seeds: tuple[InitialDelivery, ...]
     priority: int
+    repeat: RepeatRow | None = None
 
 
 class Prepared(msgspec.Struct, frozen=True):
     """An entry ready to be written. `entry` has lost what has become rows: thousands may wait, and whatever a body was parsed
     into dies in the thread that parsed it. `size`: bytes, roughly, which bounds a group. `poisoned` counts the arrivals and
-    rows that are in `quarantined` instead. `bare`: arrivals, and nothing else that must stand or fall with them."""
+    rows that are in `quarantined` instead. `bare`: arrivals of one event each, and nothing
+    else that must stand or fall with them."""
 
     entry: JournalEntry
     at: int
@@ -107,7 +117,7 @@ def prepare(entry: JournalEntry, now: datetime) -> Prepared:
     memory = dict(entry.remember)
     if entry.poll_now:
         memory[POLL_REQUEST] = uuid4().hex
-    bare = bool(good) and not (hints or receipts or memory or _more(entry))
+    bare = bool(good) and not (hints or receipts or memory or _more(entry) or any(rows.repeat for rows in good))
     return Prepared(rest, at, size, tuple(good), tuple(hints), tuple(receipts), memory, len(bad), bare)
 
 
@@ -119,6 +129,10 @@ def _more(entry: JournalEntry) -> bool:
 def _arrival_rows(arrival: NewSignal, received: datetime | None, at: int) -> NewSignalRows:
     """`at` is `received` in milliseconds: mostly the signal's own time."""
     signal = arrival.signal
+    repeat: RepeatRow | None = None
+    if signal.repeat:
+        repeat = _repeat_row(signal)
+        signal = counted(signal, 1, moment(repeat.at))
     row = SignalRow(
         to_builtins(signal.id),  # its text, at a third of what str() takes
         signal.type,
@@ -131,7 +145,13 @@ def _arrival_rows(arrival: NewSignal, received: datetime | None, at: int) -> New
         encode(signal),
     )
     history = signal.route is Route.BACKFILL or signal.route is Route.IMPORT
-    return NewSignalRows(signal.id, row, arrival.seeds, 1 if history else 0)
+    return NewSignalRows(signal.id, row, arrival.seeds, 1 if history else 0, repeat)
+
+
+def _repeat_row(signal: Signal) -> RepeatRow:
+    """The event's id as one of a fixed length: whatever a vendor writes there, it fits and tells nothing of the person."""
+    event = uuid5(NAMESPACE, frame("repeat", signal.repeat))
+    return RepeatRow(to_builtins(signal.id), str(event), millis(signal.occurred_at))
 
 
 def _hint_row(source: str, hint: Hint, at: int) -> ReceiptRow:

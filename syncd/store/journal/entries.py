@@ -99,11 +99,13 @@ class JournalEntry(msgspec.Struct, frozen=True):
 
 class Committed(msgspec.Struct, frozen=True):
     """The outcome of an entry. `repeats`: arrivals we already had (also purged ones). `poisoned`: arrivals the database
-    itself refused, found by bisection and put in quarantine with the rest of the entry committed."""
+    itself refused, found by bisection and put in quarantine with the rest of the entry committed. `merged`: arrivals that were
+    counted in a signal that is stored (`Signal.repeat`)."""
 
     new: tuple[UUID, ...] = ()
     repeats: int = 0
     poisoned: int = 0
+    merged: int = 0
 
 
 class FenceLost(Exception):

@@ -7,9 +7,10 @@ the quarantine and harms no other entry; no path repeats for ever.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -17,6 +18,7 @@ from syncd.store.engine import is_row_fault
 from syncd.store.journal.bulk_writers import BulkWriter, bulk_writer_for
 from syncd.store.journal.encoding import EntryPart, NewSignalRows, Prepared, only, parts, without
 from syncd.store.journal.entries import Committed, FenceLost, Outcome, StoreUnavailable
+from syncd.store.journal.repeats import CountedRepeats, count_repeats
 from syncd.store.journal.sqlite_fast_path import insert_new
 from syncd.store.leases import still_held
 from syncd.texts.reasons import code_of
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 REPEAT = "known"
 """The reason by which `status` counts arrivals that the store had already."""
+MERGED = "merged"
+"""The reason by which it counts events that were counted in a stored signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +140,12 @@ def _write(store: Database, connection: Connection, group: Sequence[Prepared]) -
         writer.guard()
     lost = _lost_fences(store, connection, group)
     accepted = [prepared for prepared in group if id(prepared) not in lost]
-    fresh, wake_up = _write_arrivals(writer, accepted)
+    fresh, events, wake_up = _write_arrivals(writer, connection, accepted)
     _write_receipts(writer, accepted)
-    _write_states(writer, accepted, _repeats(accepted, fresh))
-    outcomes: list[Outcome] = [lost.get(id(prepared)) or _committed(prepared, fresh) for prepared in group]
+    off: Counter[tuple[str, str, str]] = Counter()
+    committed = {id(prepared): _committed(prepared, fresh, events, off) for prepared in accepted}
+    _write_states(writer, accepted, off)
+    outcomes: list[Outcome] = [lost.get(id(prepared)) or committed[id(prepared)] for prepared in group]
     polls = frozenset(prepared.entry.source for prepared in accepted if prepared.entry.poll_now)
     hints = any(prepared.hints for prepared in accepted)
     return GroupResult(outcomes, wake_up | WakeUp(hints=hints, polls=polls))
@@ -160,31 +166,36 @@ def _lost_fences(store: Database, connection: Connection, group: Sequence[Prepar
     return lost
 
 
-def _repeats(accepted: Sequence[Prepared], fresh: Mapping[str, int]) -> Counter[tuple[str, str, str]]:
-    """(source, type, REPEAT) -> how many arrivals of it we had already. `fresh` as for `_committed`."""
-    first = dict(fresh)
-    return Counter(
-        (rows.signal.source, rows.signal.type, REPEAT)
-        for prepared in accepted
-        for rows in prepared.arrivals
-        if first.pop(rows.signal.id, None) != id(prepared)
-    )
+def _committed(
+    prepared: Prepared, fresh: dict[str, int], events: set[tuple[str, str]], off: Counter[tuple[str, str, str]]
+) -> Committed:
+    """`fresh`: new id -> the entry (by identity) that brought it first; `events`: what was counted, each for the arrival that
+    comes first. Both lose what is asked for. `off`: (source, type, reason) -> how many arrivals are not signals of their own."""
+    mine, merged = id(prepared), 0
+    new: list[UUID] = []
+    for rows in prepared.arrivals:
+        event = rows.repeat[:2] if rows.repeat is not None else None
+        counts = event in events
+        if event is not None:
+            events.discard(event)
+        if fresh.pop(rows.signal.id, None) == mine:
+            new.append(rows.id)
+            continue
+        merged += counts
+        off[rows.signal.source, rows.signal.type, MERGED if counts else REPEAT] += 1
+    return Committed(tuple(new), len(prepared.arrivals) - len(new) - merged, prepared.poisoned, merged)
 
 
-def _committed(prepared: Prepared, fresh: dict[str, int]) -> Committed:
-    """`fresh`: new id -> the entry (by identity) that brought it first."""
-    mine = id(prepared)
-    new = tuple([rows.id for rows in prepared.arrivals if fresh.pop(rows.signal.id, None) == mine])
-    return Committed(new, len(prepared.arrivals) - len(new), prepared.poisoned)
-
-
-def _write_arrivals(writer: BulkWriter, accepted: Sequence[Prepared]) -> tuple[dict[str, int], WakeUp]:
+def _write_arrivals(
+    writer: BulkWriter, connection: Connection, accepted: Sequence[Prepared]
+) -> tuple[dict[str, int], set[tuple[str, str]], WakeUp]:
+    """(new id -> the entry that brought it, the events that were counted, what there is to do)."""
     first: dict[str, tuple[NewSignalRows, int]] = {}
     for prepared in accepted:
         for rows in prepared.arrivals:
             first.setdefault(rows.signal.id, (rows, id(prepared)))
     if not first:
-        return {}, WakeUp()
+        return {}, set(), WakeUp()
     new = writer.new_signals([first[key][0].signal for key in sorted(first)])
     deliveries, settled = [], []
     tally: Counter[tuple[str, str]] = Counter()
@@ -205,11 +216,14 @@ def _write_arrivals(writer: BulkWriter, accepted: Sequence[Prepared]) -> tuple[d
         writer.insert("deliveries", deliveries)
     if settled:
         writer.insert("settled", settled)
+    repeated = [rows for prepared in accepted for rows in prepared.arrivals if rows.repeat is not None]
+    counted = count_repeats(connection, repeated, new) if repeated else CountedRepeats()
     if tally:
         writer.run("tally", [(*key, tally[key]) for key in sorted(tally)])
     if heard:
         writer.run("heard", sorted(heard.items()))
-    return {key: first[key][1] for key in new}, WakeUp(frozenset(row[0] for row in deliveries))
+    wake_up = WakeUp(frozenset([*(row[0] for row in deliveries), *counted.destinations]))
+    return {key: first[key][1] for key in new}, counted.events, wake_up
 
 
 def _write_receipts(writer: BulkWriter, accepted: Sequence[Prepared]) -> None:
@@ -225,10 +239,10 @@ def _write_receipts(writer: BulkWriter, accepted: Sequence[Prepared]) -> None:
         writer.run("quarantine", quarantined)
 
 
-def _write_states(writer: BulkWriter, accepted: Sequence[Prepared], repeats: Counter[tuple[str, str, str]]) -> None:
+def _write_states(writer: BulkWriter, accepted: Sequence[Prepared], known: Counter[tuple[str, str, str]]) -> None:
     states: dict[str, tuple[bytes, int]] = {}
     memory: dict[tuple[str, str], str | None] = {}
-    off = Counter(repeats)
+    off = Counter(known)
     jobs: dict[str, tuple[bytes | None, str, int]] = {}
     for prepared in accepted:
         entry = prepared.entry

@@ -6,6 +6,7 @@ an older version. Templates are `str.format`: a title that differs by number or 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -27,14 +28,13 @@ def render(code: str, parameters: dict[str, str], language: str) -> str:
     return templates(language)[code].format(**parameters)
 
 
-def title_in(language: str, title: str, code: str, parameters: dict[str, str]) -> str:
-    """A stored title in a language; `title`, which is English, where it has no code or one that is not known here."""
-    if language == ENGLISH or not code:
-        return title
-    try:
-        return render(code, parameters, language)
-    except (KeyError, IndexError):
-        return title
+def title_in(language: str, title: str, code: str, parameters: dict[str, str], times: int = 1) -> str:
+    """A stored title in a language; `title`, which is English, where it has no code or one that is not known here. `times`: how
+    many events the signal counts; more than one are part of the title."""
+    if language != ENGLISH and code:
+        with suppress(KeyError, IndexError):
+            title = render(code, parameters, language)
+    return title if times == 1 else render("counted", {"title": title, "times": str(times)}, language)
 
 
 @cache

@@ -89,6 +89,8 @@ def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(e
         operations.drop_table("refusals")
         operations.drop_table("turns")
         operations.drop_table("identity_ties")
+        operations.drop_table("repeats")
+        operations.drop_column("deliveries", "repeated")
         operations.drop_table("rates")
         operations.drop_table("allowances")
         operations.drop_index("people_record", "people")

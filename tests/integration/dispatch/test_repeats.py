@@ -1,0 +1,173 @@
+"""A signal that is counted up updates the records it made: never a second one, never late, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from syncd.connector import Call, Idempotency, Outcome, WriteKind
+from syncd.dispatch.dead_letters import retry
+from syncd.errors import Rejected
+from syncd.runtime import crashpoints
+from syncd.signals import Signal
+from syncd.store import Store
+from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
+from syncd.store.queries import Filter
+from syncd.store.schema import deliveries, settled
+from syncd.testing.hostile_destination import HostileCrm, lost
+from tests.integration.dispatch.test_lane import Killed
+from tests.integration.dispatch.test_own_records import TwinRig, salesforce, zoho
+from tests.lane_rig import MAPPING, T0, THREADS, Rig, known, signal, sqlite
+
+COUNTED = MAPPING.replace('"{{ signal.title }}"', '"Offer: {{ signal.data.count }}"')
+MORE = """
+  - {id: once, name: Once, signals: ["*"], create: Note, key: Key, fields: {Count: "{{ signal.data.count }}"}}
+  - {id: loose, name: No key, signals: ["*"], create: Log, fields: {Count: "{{ signal.data.count }}"}}
+  - id: hot
+    name: Opened often
+    signals: ["*"]
+    when: "{{ signal.data.count >= 3 }}"
+    upsert: Hot
+    key: Key
+    fields: {At: "{{ signal.data.last_at }}"}
+"""
+CASE = THREADS.replace("{{ signal.text }}", "{{ signal.data.count }}")
+
+
+def opened(event: int, number: int = 1, **more: Any) -> Signal:
+    """Opening number `event` of email `number`, an hour after the one before."""
+    one = signal(number, type="email.opened", at=T0 + timedelta(hours=event), title="Offer", **more)
+    return msgspec.structs.replace(one, repeat=f"event {event}")
+
+
+def subjects(rig: Rig) -> list[str]:
+    return [one["Subject"] for one in rig.records("Task")]
+
+
+@pytest.mark.parametrize("kind", list(WriteKind))
+def test_the_record_that_exists_is_updated(tmp_path: Path, kind: WriteKind) -> None:
+    rig = known(tmp_path, Idempotency(kind), mapping=COUNTED)
+    for event in (0, 1, 1, 2):
+        rig.arrive([opened(event)])
+        rig.drain()
+    made = ["Offer: 1" if kind is WriteKind.AT_MOST_ONCE else "Offer: 3"]
+    assert (subjects(rig), rig.states()) == (made, {"delivered": 1})
+
+
+def test_what_is_made_once_is_left_alone_and_a_condition_is_asked_again(tmp_path: Path) -> None:
+    rig = known(tmp_path, mapping=COUNTED + MORE)
+    rig.crm.kinds["Log"] = Idempotency(WriteKind.AT_MOST_ONCE)
+    for event in range(4):
+        rig.arrive([opened(event)])
+        rig.drain()
+        hot = [one["At"] for one in rig.records("Hot")]
+        assert hot == ([] if event < 2 else [f"2026-03-02T{9 + event:02}:00:00Z"])
+    assert [one["Count"] for name in ("Note", "Log") for one in rig.records(name)] == [1, 1]
+    assert subjects(rig) == ["Offer: 4"]
+
+
+@pytest.mark.parametrize("database", ["sqlite_url", "postgres_url"])
+def test_an_event_that_comes_while_the_record_is_written_is_written_after_it(
+    tmp_path: Path, request: pytest.FixtureRequest, database: str
+) -> None:
+    """Another process counts it: this one's lane has the delivery in its hands, and settles it later."""
+    url = request.getfixturevalue(database)
+    rig = Rig(url, mapping=COUNTED)
+    rig.crm.add("Contact", Email="ann@example.com")
+    with Store.open(url, clock=lambda: rig.now) as other:
+
+        def meanwhile(crm: HostileCrm, call: Call) -> list[Outcome] | None:
+            seed = (InitialDelivery("crm", live=True),)
+            other.journal.commit(JournalEntry("rig", [NewSignal(opened(9), seed)], received_at=rig.now))
+            return None
+
+        rig.arrive([opened(0)])
+        rig.crm.faults = [meanwhile]
+        rig.step()
+        (waiting,) = rig.rows(deliveries)
+        assert (subjects(rig), waiting["state"], waiting["code"]) == (["Offer: 1"], "pending", "repeated")
+        rig.drain()
+        assert (subjects(rig), rig.states()) == (["Offer: 2"], {"delivered": 1})
+    rig.store.close()
+
+
+@pytest.mark.parametrize("name", ["after_send", "in_settling"])
+@pytest.mark.parametrize("nth", range(4))
+def test_killed_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, nth: int) -> None:
+    rig = known(tmp_path, mapping=COUNTED)
+    rig.arrive([opened(0, number) for number in range(3)])
+    rig.drain()
+    rig.arrive([opened(1, number) for number in range(3)])
+    calls = 0
+
+    def point(at: str) -> None:
+        nonlocal calls
+        calls += at == name
+        if at == name and calls == nth + 1:
+            raise Killed
+
+    monkeypatch.setattr(crashpoints, "point", point)
+    for _ in range(3):
+        try:
+            rig.drain()
+            rig.arrive([opened(2, number) for number in range(3)])  # a second time: the same events
+        except Killed:
+            rig.arrive([opened(2, number) for number in range(3)])
+            rig.restart()
+    assert (subjects(rig), rig.states(), rig.crm.doubled()) == (["Offer: 3"] * 3, {"delivered": 3}, [])
+    rig.store.close()
+
+
+def test_a_lost_answer_in_between_changes_nothing(tmp_path: Path) -> None:
+    rig = known(tmp_path, Idempotency(WriteKind.FINDABLE), mapping=COUNTED)
+    rig.arrive([opened(0)])
+    rig.drain()
+    rig.arrive([opened(1)])
+    rig.crm.faults = [lost]
+    rig.drain()
+    assert (subjects(rig), rig.states()) == (["Offer: 2"], {"delivered": 1})
+
+
+def test_a_dead_letter_stays_dead_and_is_retried_with_the_count(tmp_path: Path) -> None:
+    rig = known(tmp_path, mapping=COUNTED)
+    rig.crm.faults = [lambda crm, call: [Rejected("too long", code="LONG")]]
+    rig.arrive([opened(0)])
+    rig.drain()
+    rig.arrive([opened(1)])
+    rig.drain()
+    assert rig.states() == {"dead": 1}
+    retry(rig.store, Filter(), live_within=timedelta(hours=24), now=rig.store.now())
+    rig.drain()
+    assert (subjects(rig), rig.states()) == (["Offer: 2"], {"delivered": 1})
+
+
+def test_the_place_in_the_order_of_a_thread_stays_that_of_the_first_event(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path), mapping=CASE)
+    reply = signal(2, type="email.received", at=T0 + timedelta(minutes=1), thread="t", title="Reply")
+    rig.arrive([opened(0, thread="t"), reply])
+    rig.drain()
+    rig.arrive([opened(5, thread="t")])
+    rig.drain()
+    assert [one["Subject"] for one in rig.records("Case")] == ["Reply"]
+    assert {row["state"] for row in rig.rows(settled)} == {"delivered"}
+
+
+@pytest.fixture(params=[salesforce, zoho])
+def crm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TwinRig]:
+    made: TwinRig = request.param(tmp_path)
+    yield made
+    made.client.close()
+    made.twin.stop()
+
+
+def test_both_crms_keep_one_record_that_shows_the_count(crm: TwinRig) -> None:
+    crm.person("contact")
+    for event in range(3):
+        crm.arrive([opened(event)])
+        crm.drain()
+    assert [one["Subject"] for name in ("Task", "Tasks") for one in crm.twin.records(name)] == ["Offer (3 times)"]
