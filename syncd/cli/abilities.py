@@ -113,4 +113,5 @@ def _written(name: str) -> list[tuple[str, str, Verb]]:
 def _has(built: type[Any], protocol: type[Any]) -> bool:
     members = {*vars(protocol), *getattr(protocol, "__annotations__", {})}
     wanted = [name for name in members if not name.startswith("_")]
-    return all(hasattr(built, name) or name in getattr(built, "__annotations__", {}) for name in wanted)
+    declared = {name for each in built.__mro__ for name in getattr(each, "__annotations__", {})}
+    return all(hasattr(built, name) or name in declared for name in wanted)

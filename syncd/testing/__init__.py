@@ -6,9 +6,11 @@
         @pytest.fixture
         def connect(self, vendor): ...       # builds the source afresh, as after a restart
 
-A destination's test inherits `DestinationConformance` with the fixtures `crm` and `connect`.
+A destination's test inherits `DestinationConformance` with the fixtures `crm` and `connect`; one that finds companies also
+`CompanyConformance`.
 """
 
+from syncd.testing.company_kit import CompanyConformance, CompanyCrm
 from syncd.testing.destination_kit import Crm, DestinationConformance
 from syncd.testing.ledger import SourceLedger
 from syncd.testing.source_kit import (
@@ -23,6 +25,8 @@ from syncd.twins.fake_vendor import FakeVendor
 
 __all__ = [
     "BackfillConformance",
+    "CompanyConformance",
+    "CompanyCrm",
     "Crm",
     "DestinationConformance",
     "FakeVendor",

@@ -13,11 +13,26 @@ from syncd.connector import Context, Destination, Lookup, MatchField, Write
 from syncd.connectors.crm.database import DatabaseDestination, DatabaseSettings
 from syncd.connectors.crm.salesforce import Salesforce, SalesforceSettings
 from syncd.http.oauth import MemoryTokens
-from syncd.testing import Crm, DestinationConformance
+from syncd.testing import CompanyConformance, CompanyCrm, Crm, DestinationConformance
 from syncd.testing.destination_kit import write_key
 from syncd.twins.salesforce.twin import SalesforceTwin
 
 KEY = "Syncd_Key__c"
+
+
+def connecting(twin: SalesforceTwin) -> Iterator[Callable[[], Destination]]:
+    """A function that connects to this twin, and closes what it made."""
+    made: list[Salesforce] = []
+    auth = {"flow": "client_credentials", "client_id": "app", "client_secret": "hush"}
+
+    def build() -> Destination:
+        settings = SalesforceSettings.model_validate({"login_url": twin.url, "auth": auth})
+        made.append(Salesforce(settings, Context(name="crm", tokens=MemoryTokens(), region="VN")))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
 
 
 class SalesforceCrm(Crm):
@@ -72,6 +87,51 @@ class SalesforceCrm(Crm):
         return tuple(Lookup(object_, terms) for object_ in ("Contact", "Lead"))
 
 
+class SalesforceCompanies(CompanyCrm):
+    """The companies of the twin, in the words of the suite."""
+
+    def __init__(self, twin: SalesforceTwin) -> None:
+        self.twin = twin
+
+    def add_company(self, name: str, website: str = "") -> tuple[str, str]:
+        return "Account", self.twin.add("Account", Name=name, **({"Website": website} if website else {}))
+
+    def company_lookups(self, *, name: str = "", domain: str = "") -> tuple[Lookup, ...]:
+        terms = ((MatchField("Website", domain, domain=True),) if domain else ()) + (
+            (MatchField("Name", name, name=True),) if name else ()
+        )
+        return (Lookup("Account", terms),)
+
+    def company_write(self, name: str, number: int) -> Write:
+        return Write(key=write_key(number), object="Account", key_field=KEY, fields={"Name": name})
+
+    def bad_company_write(self, number: int) -> Write:
+        return self.company_write("x" * 300, number)
+
+    def count_companies(self, key: str) -> int:
+        return sum(record.get(KEY) == key for record in self.twin.records("Account"))
+
+    def lose_next_answer(self) -> None:
+        self.twin.plan.add([{"on": "upsert_collection", "do": "reset", "times": 1, "when": "after"}])
+
+    def fail_next_look_up(self) -> None:
+        self.twin.plan.add([{"on": "query", "do": "error", "times": 1, "status": 503, "code": "SERVER_UNAVAILABLE"}])
+
+    def calls(self) -> int:
+        return self.twin.usage
+
+
+class TestCompaniesOfSalesforce(CompanyConformance):
+    @pytest.fixture
+    def crm(self) -> Iterator[SalesforceCompanies]:
+        with SalesforceTwin() as twin:
+            yield SalesforceCompanies(twin)
+
+    @pytest.fixture
+    def connect(self, crm: SalesforceCompanies) -> Iterator[Callable[[], Destination]]:
+        yield from connecting(crm.twin)
+
+
 class TestSalesforce(DestinationConformance):
     @pytest.fixture(params=["Task", "Lead"])
     def crm(self, request: pytest.FixtureRequest) -> Iterator[SalesforceCrm]:
@@ -80,17 +140,7 @@ class TestSalesforce(DestinationConformance):
 
     @pytest.fixture
     def connect(self, crm: SalesforceCrm) -> Iterator[Callable[[], Destination]]:
-        made: list[Salesforce] = []
-        auth = {"flow": "client_credentials", "client_id": "app", "client_secret": "hush"}
-
-        def build() -> Destination:
-            settings = SalesforceSettings.model_validate({"login_url": crm.twin.url, "auth": auth})
-            made.append(Salesforce(settings, Context(name="crm", tokens=MemoryTokens(), region="VN")))
-            return made[-1]
-
-        yield build
-        for one in made:
-            one.close()
+        yield from connecting(crm.twin)
 
 
 class DatabaseCrm(Crm):

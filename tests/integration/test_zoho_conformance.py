@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from syncd.connector import Destination, Lookup, Write, WriteKind
-from syncd.testing import Crm, DestinationConformance
+from syncd.connector import Destination, Lookup, MatchField, Write, WriteKind
+from syncd.testing import CompanyConformance, CompanyCrm, Crm, DestinationConformance
 from syncd.testing.destination_kit import write_key
 from syncd.twins.zoho.twin import ZohoTwin
 from tests.zoho_crm import KEY, connecting, operations, person
@@ -92,3 +92,47 @@ class TestZohoTasks(_Conforming):
 
 class TestZohoLeads(_Conforming):
     module: ClassVar[str] = "Leads"
+
+
+class ZohoCompanies(CompanyCrm):
+    """The companies of the twin, in the words of the suite."""
+
+    def __init__(self, twin: ZohoTwin) -> None:
+        self.twin = twin
+
+    def add_company(self, name: str, website: str = "") -> tuple[str, str]:
+        return "Accounts", self.twin.add("Accounts", Account_Name=name, **({"Website": website} if website else {}))
+
+    def company_lookups(self, *, name: str = "", domain: str = "") -> tuple[Lookup, ...]:
+        terms = ((MatchField("Website", domain, domain=True),) if domain else ()) + (
+            (MatchField("Account_Name", name, name=True),) if name else ()
+        )
+        return (Lookup("Accounts", terms),)
+
+    def company_write(self, name: str, number: int) -> Write:
+        return Write(key=write_key(number), object="Accounts", key_field=KEY, fields={"Account_Name": name})
+
+    def bad_company_write(self, number: int) -> Write:
+        return self.company_write("x" * 300, number)
+
+    def count_companies(self, key: str) -> int:
+        return sum(record.get(KEY) == key for record in self.twin.records("Accounts"))
+
+    def lose_next_answer(self) -> None:
+        self.twin.plan.add([{"on": "upsert", "do": "reset", "times": 1, "when": "after"}])
+
+    def fail_next_look_up(self) -> None:
+        self.twin.plan.add([{"on": "coql", "do": "internal", "times": 1}])
+
+    def calls(self) -> int:
+        return len(operations(self.twin))
+
+
+class TestCompaniesOfZoho(CompanyConformance):
+    @pytest.fixture
+    def crm(self, twin: ZohoTwin) -> ZohoCompanies:
+        return ZohoCompanies(twin)
+
+    @pytest.fixture
+    def connect(self, twin: ZohoTwin) -> Iterator[Callable[[], Destination]]:
+        yield from connecting(twin)

@@ -112,6 +112,7 @@ class QueriedCrm(DestinationDefaults, ABC):
     account_parents: ClassVar[Mapping[str, str]]
     account_classes: ClassVar[Mapping[str, tuple[str, ...]]]
     staged: ClassVar[bool]
+    folds_case: bool
     widens = False
 
     def __init__(
