@@ -10,10 +10,11 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from syncd.connector import Batch, Hint, Request, UnparsedItem
 from syncd.errors import Malformed
+from syncd.http.json_text import parse
 from syncd.signals import Signal
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,13 @@ def as_json_list(request: Request, items: Sequence[object]) -> list[Request]:
 def each_item(
     request: Request,
     items: Sequence[T],
-    make: Callable[[T, str], Batch],
+    make: Callable[[T, str], Batch | str],
     *,
     alone: Callable[[Request, Sequence[T]], Sequence[Request] | None] = as_json_list,
     name: str = "event",
 ) -> Batch:
     """What `make(item, where)` gives for each of the items, in one batch; `where` names the item for a reason ("event 3 of 7").
+    A text that it returns says why the item is dropped, and is counted.
 
     An item for which `make` raises becomes a misfit, with the request that `alone` makes of it. The only item of a body, and
     items that `alone` cannot tell apart (None), raise Malformed: then the body is kept whole.
@@ -58,6 +60,7 @@ def each_item(
             log.error("parser failed for one %s of several: a bug in the connector", name, exc_info=True)
             wrong.append((item, f"{where}: {type(error).__name__}: {error}"))
         else:
+            made = Batch(dropped={made: 1}) if isinstance(made, str) else made
             signals += made.signals
             hints += made.hints
             misfits += made.misfits
@@ -67,6 +70,17 @@ def each_item(
     if wrong:
         misfits += _misfits(request, items, wrong, alone)
     return Batch(signals, hints, None, remember, dropped, misfits, poll_now=poll_now)
+
+
+def each_event(request: Request, make: Callable[[Any, str], Batch | str]) -> Batch:
+    """`each_item` for a body that is a JSON array of events. Raises Malformed for any other body."""
+    try:
+        events = parse(request.body).value
+    except ValueError as error:
+        raise Malformed(f"the body is not JSON: {error}") from None
+    if not isinstance(events, list):
+        raise Malformed(f"the body is not a JSON array of events but {type(events).__name__}")
+    return each_item(request, events, make)
 
 
 def _misfits(

@@ -14,7 +14,8 @@ from syncd.connector import (
     NotYet,
     Request,
 )
-from syncd.connectors.desk.zoho import CONNECTOR, ZohoDesk, ZohoDeskSettings
+from syncd.connectors.desk.zoho import CONNECTOR, ZohoDesk
+from syncd.connectors.desk.zoho_receiver import ZohoDeskSettings
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
 from syncd.twins.zoho_desk.twin import ZohoDeskTwin

@@ -22,6 +22,7 @@ from syncd.connector.declaration import (
     Role,
     SignalSpec,
     Source,
+    webhooks_alone,
 )
 from syncd.connector.destination import (
     AccountMatch,
@@ -109,4 +110,5 @@ __all__ = [
     "Write",
     "WriteKind",
     "Written",
+    "webhooks_alone",
 ]

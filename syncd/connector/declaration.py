@@ -55,6 +55,13 @@ class Ability(StrEnum):
     NOTIFY = "notify"
 
 
+def webhooks_alone(why: str, *more: Ability) -> dict[Ability, str]:
+    """What `Connector.unable` returns for settings that do not let the source call its vendor: every ability that a source has by
+    the vendor's API, and `more`. `why` names the key that is missing."""
+    by_api = (Ability.POLL, Ability.FETCH, Ability.BACKFILL, Ability.SUBSCRIBE, Ability.ONLINE_CHECK)
+    return dict.fromkeys((*by_api, *more), why)
+
+
 class ConnectorSettings(BaseModel):
     """Base of a connector's typed keys (all but the common ones: `type`, `poll`/`cron`, `mapping`, `only`, `quota`,
     `doubt`, which syncd reads itself). Unknown keys are faults; field descriptions become the docs. Secrets are

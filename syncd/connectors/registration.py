@@ -34,11 +34,21 @@ class Registered:
         self._webhooks.unsubscribe(id)
 
 
+class RegisteredForTime(Registered):
+    """Renewable too: for webhooks in a `WebhookList` that expire."""
+
+    _webhooks: WebhookList
+
+    def renew(self, id: str) -> Subscription | None:
+        return self._webhooks.renew(id)
+
+
 class WebhookList:
     """The list of webhooks at `path`, of which several may point at this source: others are never in the way.
 
-    `read`: a row as a Subscription. `body`: what a new webhook is made of; `settings`: the part of it by which one that exists
-    is changed (PATCH), when `covers(row)` says that it lacks something."""
+    `read`: a row as a Subscription. `new()`: the body of a POST that makes one; `change()`: the body of a PATCH that brings one
+    up to date, when `covers(row)` says that it lacks something, or prolongs it. Both are asked for each time, since a webhook
+    that expires holds a time."""
 
     def __init__(
         self,
@@ -47,13 +57,13 @@ class WebhookList:
         read: Callable[[WebhookRow], Subscription],
         *,
         items: str = "data",
-        body: Mapping[str, Any],
-        settings: Mapping[str, Any],
-        covers: Callable[[WebhookRow], bool],
+        new: Callable[[], Mapping[str, Any]],
+        change: Callable[[], Mapping[str, Any]],
+        covers: Callable[[WebhookRow], bool] = lambda row: True,
     ) -> None:
         self._api, self._path, self._items = api, path, items
         self._read, self._covers = read, covers
-        self._body, self._settings = body, settings
+        self._new, self._change = new, change
 
     def subscriptions(self) -> list[Subscription]:
         return [self._read(row) for row in self._api.rows(self._path, items=self._items)]
@@ -63,12 +73,17 @@ class WebhookList:
         rows = self._api.rows(self._path, items=self._items)
         ours = [(row, one) for row in rows if (one := self._read(row)).ours]
         if not ours:
-            return Subscribed(there=[self._read(self._api.written("POST", self._path, json=self._body) or {})])
+            return Subscribed(there=[self._read(self._api.written("POST", self._path, json=self._new()) or {})])
         first, *others = [one for _, one in ours]
         if not self._covers(ours[0][0]):
-            changed = self._api.written("PATCH", f"{self._path}/{first.id}", json=self._settings)
+            changed = self._api.written("PATCH", f"{self._path}/{first.id}", json=self._change())
             first = self._read(changed) if changed else first
         return Subscribed(there=[first, *others])
+
+    def renew(self, id: str) -> Subscription | None:
+        """The webhook after it was prolonged; None if it is gone. The vendor returns it."""
+        changed = self._api.written("PATCH", f"{self._path}/{id}", json=self._change(), absent=True)
+        return self._read(changed) if changed is not None else None
 
     def unsubscribe(self, id: str) -> None:
         self._api.call("DELETE", f"{self._path}/{id}", absent=True)

@@ -20,7 +20,7 @@ import standardwebhooks
 from twilio.request_validator import RequestValidator
 
 from syncd.connector import Batch, Context, Request
-from syncd.connectors.desk import zoho
+from syncd.connectors.desk import zoho, zoho_receiver
 from syncd.connectors.desk.zoho_api import PAGE
 from syncd.connectors.generic import webhook
 from syncd.connectors.phone import twilio
@@ -257,7 +257,7 @@ class TestZohoDesk(
         twin = desk_twin
         auth = {"client_id": "id", "client_secret": "s3cret", "refresh_token": uuid.uuid4().hex}
         keys = {"org_id": twin.org_id, "base_url": twin.url, "accounts_url": twin.url, "auth": auth}
-        settings, tokens = zoho.ZohoDeskSettings.model_validate(keys), MemoryTokens()
+        settings, tokens = zoho_receiver.ZohoDeskSettings.model_validate(keys), MemoryTokens()
 
         def build(recall: Any) -> Any:
             context = Context(name="desk", tokens=tokens, region="VN", recall=recall, webhook_url=tried_url)
@@ -320,7 +320,9 @@ class TestZohoDeskWithoutApi(WebhookConformance):
 
     @pytest.fixture
     def connect(self, desk_twin: ZohoDeskTwin) -> Connect:
-        settings = zoho.ZohoDeskSettings.model_validate({"org_id": desk_twin.org_id, "base_url": desk_twin.url})
+        settings = zoho_receiver.ZohoDeskSettings.model_validate(
+            {"org_id": desk_twin.org_id, "base_url": desk_twin.url}
+        )
 
         def build() -> Any:
             source = zoho.CONNECTOR.build(settings, Context(name="desk", tokens=MemoryTokens(), region="VN"))

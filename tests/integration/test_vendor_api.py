@@ -153,8 +153,10 @@ def test_writes_and_the_vendors_clock(acme: Acme, clock: Clock) -> None:
     made = writer.call("POST", "/events", json={"id": "e8", "at": "2026-11-22T05:00:00Z"})
     assert abs(writer.vendor_now(made) - datetime.now(UTC)) < timedelta(minutes=1), "the twin's Date header"
     assert writer.vendor_now(None) == clock.now
-    writer.call("PATCH", "/events/e8", json={"done": True})
-    assert writer.one("/events/e8") == {"id": "e8", "at": "2026-11-22T05:00:00Z", "done": True}
+    done = {"id": "e8", "at": "2026-11-22T05:00:00Z", "done": True}
+    assert writer.written("PATCH", "/events/e8", json={"done": True}) == done
+    assert writer.written("PATCH", "/events/e9", json={"done": True}, absent=True) is None
+    assert writer.one("/events/e8") == done
     assert writer.call("DELETE", "/events/e8", absent=True) is not None
     assert writer.call("DELETE", "/events/e8", absent=True) is None
     with pytest.raises(Transient, match="at is required") as caught:

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from syncd.connector import Context, Request
-from syncd.connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
+from syncd.connectors.desk.zoho import ZohoDesk
+from syncd.connectors.desk.zoho_receiver import ZohoDeskSettings
 from syncd.connectors.forms import read_form
 from syncd.connectors.generic.cloudevents import header_value
 from syncd.connectors.generic.webhook import CONNECTOR, WebhookSettings

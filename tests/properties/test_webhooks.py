@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.connector import Context, Request, Verifier, WebhookSource
-from syncd.connectors.desk.zoho import ZohoDesk, ZohoDeskSettings
+from syncd.connectors.desk.zoho import ZohoDesk
+from syncd.connectors.desk.zoho_receiver import ZohoDeskSettings
 from syncd.connectors.generic.paths import compile_template
 from syncd.connectors.generic.webhook import Webhook, WebhookSettings
 from syncd.connectors.phone.call_log import LAG

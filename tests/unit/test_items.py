@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from syncd.connector import Batch, Hint, Request
 from syncd.errors import Malformed
-from syncd.items import MOST_MISFITS, each_item
+from syncd.items import MOST_MISFITS, each_event, each_item
 
 REQUEST = Request("POST", "https://x.example/webhooks/a", {}, b"[]", datetime(2026, 11, 22, tzinfo=UTC))
 
@@ -46,3 +47,28 @@ def test_items_that_cannot_be_told_apart_leave_the_body_whole() -> None:
 def test_misfits_are_bounded() -> None:
     with pytest.raises(Malformed, match="items are wrong; the first: event 0 of"):
         each_item(REQUEST, ["x"] * (MOST_MISFITS + 1), make)
+
+
+def test_a_text_says_why_an_item_is_dropped() -> None:
+    assert each_item(REQUEST, ["a", "b", "a"], lambda item, where: f"event {item}").dropped == {
+        "event a": 2,
+        "event b": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"{", "the body is not JSON: "),
+        (b'{"id": 1}', "the body is not a JSON array of events but dict"),
+        (b"", "not JSON"),
+    ],
+)
+def test_only_a_json_array_has_events(body: bytes, says: str) -> None:
+    with pytest.raises(Malformed, match=says):
+        each_event(replace(REQUEST, body=body), make)
+
+
+def test_the_events_of_an_array_are_made_each_alone() -> None:
+    batch = each_event(replace(REQUEST, body=b'[1, "x", 2]'), make)
+    assert ([hint.key for hint in batch.hints], len(batch.misfits)) == (["10", "5"], 1)

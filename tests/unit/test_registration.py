@@ -49,8 +49,8 @@ def hooks(twin: HookVendor) -> WebhookList:
         VendorApi(client, errors, lambda: NOW),
         "/v1/hooks",
         read,
-        body={"url": URL, "events": EVENTS},
-        settings={"events": EVENTS},
+        new=lambda: {"url": URL, "events": EVENTS},
+        change=lambda: {"events": EVENTS},
         covers=lambda row: set(EVENTS) <= set(row["events"]),
     )
 
@@ -62,8 +62,10 @@ def test_one_webhook_is_made_once() -> None:
         assert made.subscribe().there == [first]
         assert made.subscriptions() == [first]
         assert (first.ours, first.events) == (True, tuple(EVENTS))
+        assert made.renew(first.id) == first
         made.unsubscribe(first.id)
         made.unsubscribe(first.id)  # gone already is as good
+        assert made.renew(first.id) is None
         assert made.subscriptions() == []
 
 

@@ -7,24 +7,32 @@ record 1; zohodesk-oas v1.0/Webhook.json: Desk asks a new address by GET, then b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from syncd.capabilities import Subscription
 from syncd.connector import Context
+from syncd.connectors.desk.ticket_list import AHEAD, LAG, TicketCursor
+from syncd.connectors.desk.tickets import Record, Said, SaidKind, Ticket
+from syncd.connectors.desk.zoho_tickets import person, read_said, read_ticket, writer_of
+from syncd.connectors.registration import WebhookList, same_address
 from syncd.errors import Misconfigured, QuotaExhausted, RateLimited, Transient
 from syncd.http.client import Bearer, HttpClient
 from syncd.http.error_table import ErrorTable, Means, error_at
 from syncd.http.vendor_api import OffsetPaging, VendorApi
+from syncd.signals import Person
+from syncd.time_cursor import ItemMark, Step, forward, mark_of
 
 UNIT = "credits"
 PAGE = 100
 FARTHEST = 4_999
-_ROWS = OffsetPaging(
-    "from", PAGE, farthest=FARTHEST, slack=1
-)  # whether these lists count from 0 or 1 is not documented for each
+ID = re.compile(r"\d{1,25}")
+_LISTS: Mapping[SaidKind, str] = {"replied": "threads", "commented": "comments"}
+# Whether these lists count from 0 or 1 is not documented for each.
+_ROWS = OffsetPaging("from", PAGE, farthest=FARTHEST, slack=1)
 _UNSEEN = Means(Misconfigured, "this user may not read tickets", of_record=Transient)
 _WRONG = Means(Misconfigured, "Desk does not accept a parameter", of_record=Transient)
 CLOSED = frozenset({"FORBIDDEN", "UNAUTHORIZED", "UNPROCESSABLE_ENTITY", "INVALID_DATA", "403", "422"})
@@ -74,15 +82,24 @@ WEBHOOK_ERRORS = replace(
 
 
 class DeskApi(VendorApi):
-    """One organisation; all sources of it share the credits that `quota:` gives."""
+    """A TicketApi of one organisation; all sources of it share the credits that `quota:` gives."""
 
-    def __init__(self, base_url: str, bearer: Bearer, org: str, context: Context, keep: int = 0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        bearer: Bearer,
+        org: str,
+        context: Context,
+        keep: int = 0,
+        departments: Collection[str] = (),
+    ) -> None:
         rate = context.limits.bucket(f"zoho_desk:{org}", UNIT)
         reserve = context.limits.reserve(context.name, "X-Rate-Limit-Remaining-v3", UNIT, keep)
         clock = context.clock
         client = HttpClient(f"{base_url}/api/v1", bearer=bearer, headers={"orgId": org}, clock=clock, rate=rate)
         super().__init__(client, ERRORS, clock, cost=_cost, reserve=reserve)
         self.hooks = VendorApi(client, WEBHOOK_ERRORS, clock, cost=_cost)
+        self._departments, self._region = departments, context.region
 
     def now(self) -> datetime:
         """Desk's clock."""
@@ -94,13 +111,19 @@ class DeskApi(VendorApi):
         params = {"modifiedTimeRange": window, "sortBy": "modifiedTime", "from": str(start), "limit": str(PAGE)}
         return self.rows("/tickets/search", params, items="data")
 
-    def listed(self, path: str, limit: int) -> list[dict[str, Any]]:
-        """The first rows of a list. Raises Misconfigured when the token's scopes do not let us ask."""
-        return self.rows(path, {"limit": str(limit)}, items="data")
+    def changed(self, cursor: TicketCursor, until: datetime) -> Iterator[Step]:
+        def page(since: datetime, offset: int) -> list[Ticket]:
+            tickets = [read_ticket(row, self._departments) for row in self.search(since, until, offset)]
+            if any((one.modified_at or since) < since - AHEAD for one in tickets):
+                raise Transient("Zoho Desk's search does not keep to modifiedTimeRange", code="shape", known=False)
+            return tickets
 
-    def ticket(self, id_: str) -> dict[str, Any] | None:
-        """With its `contact`. None when it is gone."""
-        return self.one(f"/tickets/{id_}", {"include": "contacts"})
+        for step in forward(page, cursor, _mark, lag=LAG, size=PAGE, farthest=FARTHEST):
+            yield step._replace(items=[one for one in step.items if ID.fullmatch(one.id)])
+
+    def ticket(self, id: str) -> Ticket | None:
+        record = self.one(f"/tickets/{id}", {"include": "contacts"})
+        return read_ticket(record, self._departments) if record is not None else None
 
     def contact(self, id_: str) -> dict[str, Any] | None:
         """None also when our user may not see it: the ticket itself tells something of who it is from."""
@@ -111,17 +134,30 @@ class DeskApi(VendorApi):
                 return None
             raise
 
-    def said(self, ticket: str, what: str, id_: str) -> dict[str, Any] | None:
-        """One of the `threads` or `comments`, with its content. None when it is gone."""
-        return self.one(f"/tickets/{ticket}/{what}/{id_}")
+    def person(self, ticket: Ticket, said: Said | None) -> Person:
+        """By the ticket's contact, which is read when the answer did not bring it along."""
+        contact, id_ = ticket.record.get("contact"), str(ticket.record.get("contactId") or "")
+        contact = contact if isinstance(contact, dict) else None
+        if not any((contact or {}).get(name) for name in ("email", "phone", "mobile")) and ID.fullmatch(id_):
+            contact = self.contact(id_) or contact
+        return person(writer_of(contact, said), ticket.record, self._region)
 
-    def all_said(self, ticket: str, what: str) -> Iterator[dict[str, Any]]:
-        """Every one of the `threads` or `comments`, once."""
+    def said(self, ticket: Ticket, kind: SaidKind, id: str) -> Said | None:
+        record = self.one(f"/tickets/{ticket.id}/{_LISTS[kind]}/{id}")
+        return read_said(kind, record) if record is not None else None
+
+    def all_said(self, ticket: Ticket, kind: SaidKind, since: datetime, until: datetime | None) -> Iterator[Said]:
+        """A list of threads has no contents: each is read again."""
         known: set[str] = set()
-        path, first = f"/tickets/{ticket}/{what}", {"from": "0", "limit": str(PAGE)}
+        path, first = f"/tickets/{ticket.id}/{_LISTS[kind]}", {"from": "0", "limit": str(PAGE)}
         for page in self.pages(path, first, items="data", paging=_ROWS, absent=True):
-            yield from (row for row in page.items if row.get("id") not in known)
-            known.update(str(row.get("id")) for row in page.items)
+            for row in page.items:
+                said = read_said(kind, row)
+                if said is None or said.id in known or not ID.fullmatch(said.id) or not said.within(since, until):
+                    continue
+                known.add(said.id)
+                whole = self.one(f"{path}/{said.id}") if kind == "replied" else None
+                yield (read_said(kind, {**row, **whole}) or said) if whole else said
 
 
 def _cost(method: str, path: str) -> float:
@@ -133,56 +169,32 @@ def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-EVENTS: Mapping[str, Mapping[str, Any]] = {
-    "Ticket_Add": {},
-    "Ticket_Update": {},
-    "Ticket_Thread_Add": {"direction": "in"},
-    "Ticket_Comment_Add": {},
+def _mark(ticket: Ticket) -> ItemMark | None:
+    return mark_of(ticket.id, ticket.modified_at)
+
+
+EVENTS: Mapping[str, tuple[str, Record]] = {
+    "Ticket_Add": ("created", {}),
+    "Ticket_Update": ("state", {}),
+    "Ticket_Thread_Add": ("thread", {"direction": "in"}),
+    "Ticket_Comment_Add": ("comment", {}),
 }
-"""Webhook events that the source reads, with what narrows them at Desk."""
+"""Webhook events that the source reads: what they are about, and what narrows them at Desk."""
 _AUTOMATION = ["AUTOMATION"]  # changes by Desk's own rules (an escalation, say) are sent only on request
 
 
-class DeskWebhooks:
-    """The webhooks of one organisation as seen from `url`, the address of this source."""
+def desk_webhooks(
+    api: VendorApi, name: str, url: str, departments: Sequence[str], accepted: Sequence[str]
+) -> WebhookList:
+    """The webhooks of one organisation as seen from `url`, the address of the source `name`."""
+    narrowed = {"departmentIds": list(departments)} if departments else {}
+    wanted = {event: {**more, **narrowed} or None for event, (_, more) in EVENTS.items()}
+    settings = {"subscriptions": wanted, "includeEventsFrom": _AUTOMATION}
 
-    def __init__(
-        self, api: VendorApi, name: str, url: str, departments: Sequence[str], accepted: Sequence[str]
-    ) -> None:
-        self._api, self._name, self._url = api, name, url
-        self._accepted = frozenset(accepted)
-        narrowed = {"departmentIds": list(departments)} if departments else {}
-        self._events = {event: {**more, **narrowed} or None for event, more in EVENTS.items()}
-
-    def subscriptions(self) -> list[Subscription]:
-        return [self._read(row) for row in self._api.rows("/webhooks", items="data")]
-
-    def subscribe(self) -> list[Subscription]:
-        """One that points here; brought up to date when it is there already. Those beside it that point here too are left."""
-        ours = [row for row in self._api.rows("/webhooks", items="data") if _same(row.get("url"), self._url)]
-        wanted = {"subscriptions": self._events, "includeEventsFrom": _AUTOMATION}
-        if not ours:
-            named = {"name": f"syncd: {self._name}"[:100], "url": self._url}
-            return [self._read(self._put("POST", "/webhooks", {**named, **wanted}))]
-        first = ours[0]
-        if not _covers(first, self._events):
-            first = self._put("PATCH", f"/webhooks/{first['id']}", {**wanted, "isEnabled": True}) or first
-        return [self._read(row) for row in (first, *ours[1:])]
-
-    def unsubscribe(self, id_: str) -> None:
-        """Gone already is as good."""
-        self._api.call("DELETE", f"/webhooks/{id_}", absent=True)
-
-    def _put(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The webhook as it is then."""
-        answer = self._api.call(method, path, json=body)
-        said = answer.json() if answer is not None and answer.body else {}
-        return said if isinstance(said, dict) else {}
-
-    def _read(self, row: Mapping[str, Any]) -> Subscription:
+    def read(row: Record) -> Subscription:
         active, id_ = row.get("isEnabled") is not False, str(row.get("id") or "")
-        events, ours = row.get("subscriptions"), _same(row.get("url"), self._url)
-        missed = ours and bool(self._accepted) and id_ not in self._accepted
+        events, ours = row.get("subscriptions"), same_address(row.get("url"), url)
+        missed = ours and bool(accepted) and id_ not in accepted
         return Subscription(
             id=id_,
             url=str(row.get("url") or ""),
@@ -193,17 +205,21 @@ class DeskWebhooks:
             note=f"add {id_} to webhook_ids of this source: it takes no other" if missed else "",
         )
 
+    def covers(row: Record) -> bool:
+        """An entry that narrows nothing may be written in several ways."""
+        held = row.get("subscriptions")
+        if not isinstance(held, dict) or row.get("isEnabled") is False or not wanted.keys() <= held.keys():
+            return False
+        return all(_departments(held[event]) == _departments(asked) for event, asked in wanted.items())
 
-def _same(one: Any, other: str) -> bool:
-    return isinstance(one, str) and one.rstrip("/") == other.rstrip("/")
-
-
-def _covers(row: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a webhook brings what is wanted. An entry that narrows nothing may be written in several ways."""
-    held = row.get("subscriptions")
-    if not isinstance(held, dict) or row.get("isEnabled") is False or not wanted.keys() <= held.keys():
-        return False
-    return all(_departments(held[event]) == _departments(narrowed) for event, narrowed in wanted.items())
+    return WebhookList(
+        api,
+        "/webhooks",
+        read,
+        new=lambda: {"name": f"syncd: {name}"[:100], "url": url, **settings},
+        change=lambda: {**settings, "isEnabled": True},
+        covers=covers,
+    )
 
 
 def _departments(narrowed: Any) -> list[str]:

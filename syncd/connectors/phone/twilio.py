@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr
 
 from syncd.capabilities import Finding
-from syncd.connector import Ability, Batch, Connector, Context, Reply, Request, SignalSpec, Verifier
+from syncd.connector import Batch, Connector, Context, Reply, Request, SignalSpec, Verifier, webhooks_alone
 from syncd.connectors.forms import read_form
 from syncd.connectors.phone.call_log import LoggedCalls, call_hint, recording_of
 from syncd.connectors.phone.calls import MISSED, SIGNALLED, CallOutcome, PhoneAccount, PhoneCall, PhoneSettings
@@ -26,8 +26,6 @@ from syncd.http.client import HttpClient, check_base_url
 from syncd.signals import Route
 from syncd.signatures.verifier import FORM, verifier
 
-_WHY = "api: is false, so only callbacks are read; leave it out to use Twilio's API"
-_NEED_API = (Ability.POLL, Ability.FETCH, Ability.BACKFILL, Ability.SUBSCRIBE, Ability.ONLINE_CHECK)
 _TOLD = {
     "city": "FromCity",
     "state": "FromState",
@@ -138,6 +136,7 @@ def _build(settings: TwilioSettings, context: Context) -> Twilio | TwilioWebhook
     return Twilio(settings, context) if settings.api else TwilioWebhooksOnly(settings, context)
 
 
+_ALONE = "api: is false, so only callbacks are read; leave it out to use Twilio's API"
 _KEY = "webhook, poll and backfill: CallSid of the parent call"
 CONNECTOR = Connector(
     name="twilio",
@@ -148,5 +147,5 @@ CONNECTOR = Connector(
     secrets_note="callbacks are verified with the public URL of this source: server.public_url must be what Twilio calls",
     contract=2,
     role="source",
-    unable=lambda settings: {} if settings.api else dict.fromkeys(_NEED_API, _WHY),
+    unable=lambda settings: {} if settings.api else webhooks_alone(_ALONE),
 )
