@@ -60,21 +60,30 @@ def several_by_hand(need: MissingField, clicks: str) -> str:
 
 
 class FieldMaker(ABC):
-    """One run over one account."""
+    """One run over one account. `shown`: what is done beside making a field, "" if all see a new one."""
 
     folds_case = False
+    shown = ""
 
     @abstractmethod
     def describe(self, objects: Sequence[str]) -> Known:
         """The fields of these objects, as `Describes.describe`."""
 
     @abstractmethod
-    def unmakeable(self, need: MissingField, known: Known) -> str:
-        """Why it cannot be made at all, and what to do instead; "" when it can."""
+    def form(self, need: MissingField) -> str:
+        """As what kind of field it is made."""
 
     @abstractmethod
-    def planned(self, need: MissingField) -> str:
-        """What would be made."""
+    def screen(self, need: MissingField) -> str:
+        """Where an operator makes it: the clicks up to the new field."""
+
+    @abstractmethod
+    def by_hand(self, need: MissingField) -> str:
+        """How an operator makes it: one sentence, without its full stop."""
+
+    @abstractmethod
+    def unmakeable(self, need: MissingField, known: Known) -> str:
+        """Why it cannot be made at all, and what to do instead; "" when it can."""
 
     @abstractmethod
     def make(self, need: MissingField) -> PrepareResult:
@@ -90,9 +99,18 @@ class FieldMaker(ABC):
             elif self.has(known, need):
                 yield PrepareResult(need, True, f"{need.object}.{need.field} is there")
             elif dry:
-                yield PrepareResult(need, False, f"would make {self.planned(need)}")
+                yield PrepareResult(need, False, f"would make {self.place(need)}: {self.form(need)}{self.shown}")
             else:
                 yield self.make(need)
+
+    def place(self, need: MissingField) -> str:
+        """Where it is made, as the CRM names that."""
+        return f"{need.object}.{need.field}"
+
+    def refused(self, need: MissingField, why: str) -> PrepareResult:
+        """It could not be made; an operator may."""
+        text = f"{self.place(need)} could not be made: {why}. By hand: {self.by_hand(need)}"
+        return PrepareResult(need, False, text, by_hand=True)
 
     def has(self, known: Known, need: MissingField) -> bool:
         """Whether our user sees the field."""

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from syncd.capabilities import FieldDescription, MissingField, PrepareResult
 from syncd.connector import (
     AccountMatch,
     AccountQuery,
@@ -26,9 +27,11 @@ from syncd.connector import (
     Usage,
 )
 from syncd.connectors.crm import lists
+from syncd.connectors.crm.client import CrmClient
 from syncd.connectors.crm.companies import CompanyColumns, CompanyRows, columns_of
 from syncd.connectors.crm.deals import DealRows, OpenDeal, deal_of
 from syncd.connectors.crm.directory import PersonObjects, Row, age, everybody, steps, with_deals
+from syncd.connectors.crm.missing_fields import FieldMaker
 from syncd.connectors.crm.search import Search
 from syncd.errors import Misconfigured, Scope
 
@@ -62,16 +65,6 @@ def about_people(section: str = "people.match") -> Iterator[None]:
         named = "" if wrong.field in wrong.message else wrong.field
         text = " ".join(f"{section}: {wrong.message} {named}".split())
         raise Misconfigured(text, code=wrong.code, scope=Scope.DESTINATION, field=wrong.field) from None
-
-
-class CrmClient(Protocol):
-    """What the thin client of a CRM counts."""
-
-    def allowance(self) -> Allowance | None: ...
-
-    def spend(self) -> Usage: ...
-
-    def close(self) -> None: ...
 
 
 class QueryLanguage(Protocol):
@@ -127,6 +120,10 @@ class QueriedCrm(DestinationDefaults, ABC):
     @abstractmethod
     def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         """The rows of each statement, in as few calls as the API allows."""
+
+    @abstractmethod
+    def _fields(self) -> FieldMaker:
+        """What describes objects and makes missing fields."""
 
     def _rows(self, asked: Sequence[tuple[About, str]]) -> Iterator[tuple[About, list[dict[str, Any]]]]:
         """The rows of each statement, with what it is about."""
@@ -254,6 +251,17 @@ class QueriedCrm(DestinationDefaults, ABC):
         return {
             id_: {name: rows[self._short(id_)].get(name) for name in fields} for id_ in ids if self._short(id_) in rows
         }
+
+    def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
+        return self._fields().describe(objects)
+
+    def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]:
+        """A few calls a field."""
+        return self._fields().prepare(needs, dry=dry)
+
+    def owner(self, user: Any) -> Any:
+        """A user is named by their id, unless the CRM wants more."""
+        return user
 
     def items(self, value: Any) -> list[str]:
         """The values of a field that holds several (a multi-select picklist)."""

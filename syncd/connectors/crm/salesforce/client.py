@@ -5,18 +5,18 @@ Used by the destination. A call raises a Failure that concerns the whole; a refu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from syncd.connector import Allowance, Context, Usage
+from syncd.connector import Context
 from syncd.connectors.accounts.salesforce import grant_of, minter
 from syncd.connectors.answers import parsed
+from syncd.connectors.crm.client import CrmClient
 from syncd.connectors.crm.salesforce.errors import answer_failure, response_failure, usage_of
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.soql import GET_BYTES, encoded
-from syncd.errors import AuthExpired, Failure, Misconfigured, Rejected, Scope, StaleReference
+from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
 from syncd.http.client import Bearer, Deadlines, HttpClient, Response, unclear
 from syncd.http.oauth import Token
 
@@ -48,21 +48,23 @@ class Subresponse:
         return 200 <= self.status < 300
 
 
-class SalesforceClient:
-    """Calls one org as one user; `spend` and `allowance` count what that cost."""
+class SalesforceClient(CrmClient):
+    """Calls one org as one user."""
+
+    unit = "calls"
+    when_refused = (
+        "; signed in, but the org refuses the session; check the app's scope api, and the user's IP ranges and hours"
+    )
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
-        self._clock: Callable[[], datetime] = context.clock
         self._login_url = settings.login_url
         self._composite = settings.composite
         self._base = f"/services/data/{settings.api_version}"
         self._login = HttpClient(settings.login_url, deadlines=Deadlines(connect=10.0, read=30.0, total=60.0))
         mint = minter(settings, context, self._login)
         bearer = Bearer(context.tokens, grant_of(settings, context.name), mint)
-        self._http = HttpClient(self._instance, bearer=bearer, deadlines=DEADLINES)
+        super().__init__(HttpClient(self._instance, bearer=bearer, deadlines=DEADLINES), context.clock)
         self._instance_url = ""
-        self._counted = 0
-        self._allowance: Allowance | None = None
 
     def _instance(self, token: Token) -> str:
         url = token.extra.get("instance_url", "")
@@ -104,18 +106,8 @@ class SalesforceClient:
             return Subresponse(response.status, body)
         raise failure
 
-    def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], write: bool
-    ) -> Response:
-        try:
-            response = self._http.request(method, path, json=body, headers=headers, write=write)
-        except AuthExpired as refused:
-            hint = "; signed in, but the org refuses the session; check the app's scope api, and the user's IP ranges and hours"
-            raise AuthExpired(refused.message + hint, code=refused.code) from None
-        usage = usage_of(response)
-        if usage is not None:
-            self._allowance = Allowance("calls", float(usage[0]), float(usage[1]), self._clock())
-        return response
+    def usage_of(self, response: Response) -> tuple[int, int] | None:
+        return usage_of(response)
 
     def query(self, statements: Sequence[str], *, archived: bool = False) -> list[list[dict[str, Any]]]:
         """The rows of each statement, all pages of them. Up to HEAVY statements cost one call. `archived`: also activities
@@ -148,17 +140,8 @@ class SalesforceClient:
             more = self._call("GET", following, None, {}, False)
             page = Subresponse(more.status, more.json())
 
-    def allowance(self) -> Allowance | None:
-        return self._allowance
-
-    def spend(self) -> Usage:
-        """Calls since the last time, each counted once however many parts it had; one that got no answer counts too."""
-        made = self._http.exchanges - self._counted
-        self._counted += made
-        return Usage(calls=made, units=float(made))
-
     def close(self) -> None:
-        self._http.close()
+        super().close()
         self._login.close()
 
 

@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 
 from pydantic import SecretStr
 
-from syncd.capabilities import FieldDescription, Finding, MissingField, PrepareResult, SignIn
+from syncd.capabilities import Finding, SignIn
 from syncd.connector import (
     Call,
     Connector,
     Context,
     Idempotency,
-    Link,
     Outcome,
     Write,
     WriteKind,
@@ -27,7 +26,7 @@ from syncd.connectors.accounts.salesforce import is_pem, sign_in_of
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method
-from syncd.connectors.crm.salesforce import describe, owners, pack, soql
+from syncd.connectors.crm.salesforce import describe, pack, soql
 from syncd.connectors.crm.salesforce.accounts import ACCOUNT_NAMES, CLASSES, PARENTS, held_together
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
@@ -40,6 +39,8 @@ from syncd.errors import Ambiguous, Failure, Misconfigured
 ACTIVITIES = frozenset({"Task", "Event"})
 """Their custom fields live on Activity, where "Unique" is believed unavailable [M]: an upsert there is not enforced."""
 EVENT_SUFFIX = "__e"
+USER_PREFIX, QUEUE_PREFIX = "005", "00G"
+"""How ids of users and of queues begin; `OwnerId` takes both (salesforce_more.md, Owners)."""
 LINKS: Mapping[str, tuple[str, ...]] = {"ContactId": ("Contact",), "LeadId": ("Lead",), "WhoId": ("Contact", "Lead")}
 """Standard link field -> the objects it takes (Salesforce's object reference)."""
 
@@ -50,12 +51,13 @@ class Salesforce(QueriedCrm):
     capacity: ClassVar[int] = pack.ROWS * HEAVY
     doubt: ClassVar[float] = 600.0
     people = PEOPLE
-    owner_field = owners.FIELD
+    owner_field = "OwnerId"
     links = LINKS
     account_names = ACCOUNT_NAMES
     account_parents = PARENTS
     account_classes = CLASSES
     staged = False
+    held_together = staticmethod(held_together)
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._client = SalesforceClient(settings, context)
@@ -76,9 +78,6 @@ class Salesforce(QueriedCrm):
         if not key_field or object.endswith(EVENT_SUFFIX):
             return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
         return Idempotency(WriteKind.UPSERT, enforced=object not in ACTIVITIES)
-
-    def held_together(self, object: str, links: Mapping[str, Link]) -> dict[str, Link]:
-        return held_together(object, links)
 
     def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         """Five statements a call, each with thousands of values."""
@@ -107,26 +106,19 @@ class Salesforce(QueriedCrm):
         answers = self._client.send([pack.collection(bundle, self._headers) for bundle in bundles])
         return [_answered(bundle, answer) for bundle, answer in zip(bundles, answers, strict=True)]
 
-    def owner(self, user: Any) -> Any:
-        """A user is named by their id."""
-        return user
-
     def users(self, ids: Sequence[str]) -> dict[str, bool]:
-        """By SOQL; queues are left out."""
-        asked = owners.users_among(ids)
-        known = owners.active(self.values(owners.USER, asked, (owners.ACTIVE,)) if asked else {}, asked)
-        return known | dict.fromkeys(owners.of_neither(ids), False)
+        """By SOQL. A user who is not there is not active; queues are left out. What is neither's id, such as a name, is nobody's."""
+        asked = [id for id in ids if id.startswith(USER_PREFIX)]
+        rows = self.values("User", asked, ("IsActive",)) if asked else {}
+        known = {id: rows.get(id, {}).get("IsActive") is True for id in asked}
+        return dict.fromkeys((id for id in ids if not id.startswith((USER_PREFIX, QUEUE_PREFIX))), False) | known
 
     def check_online(self) -> Iterator[Finding]:
         """Two calls, and one for each 25 objects described."""
         return describe.check(self._client, self._settings)
 
-    def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
-        return describe.describe(self._client, objects, composite=self._composite)
-
-    def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]:
-        """A few calls a field; six at most for a first one."""
-        return SalesforceFieldMaker(self._client, self._composite).prepare(needs, dry=dry)
+    def _fields(self) -> SalesforceFieldMaker:
+        return SalesforceFieldMaker(self._client, self._composite)
 
     def url(self, object: str, id: str) -> str:
         return f"{self._client.home}/lightning/r/{object}/{id}/view"

@@ -48,30 +48,47 @@ class SalesforceFieldMaker(FieldMaker):
     made: set[str] = field(default_factory=set)
     permission_set: str = ""
     folds_case = True
+    shown = "; and show it to our user"
 
     def describe(self, objects: Sequence[str]) -> Known:
         return describe(self.client, objects, composite=self.composite)
 
-    def planned(self, need: MissingField) -> str:
-        return f"{_place(need)}: {_sort(need)}; and show it to our user"
+    def place(self, need: MissingField) -> str:
+        return f"{_owner(need)}.{need.field}"
+
+    def screen(self, need: MissingField) -> str:
+        return f"Setup, Object Manager, {_owner(need)}, Fields & Relationships, New"
+
+    def form(self, need: MissingField) -> str:
+        made = _metadata(need)
+        size = f"({made['length']})" if "length" in made else ""
+        return ", ".join([f"{made['type']}{size}", *_ticks(need, "Unique")])
+
+    def by_hand(self, need: MissingField) -> str:
+        made, ticks = _metadata(need), _ticks(need, "Unique (not case sensitive)")
+        size = f", length {made['length']}" if "length" in made else ""
+        tick = f", tick {' and '.join(ticks)}" if ticks else ""
+        return (
+            f"{self.screen(need)}: type {made['type']}, label {made['label']}{size}, name {need.field.removesuffix(SUFFIX)}{tick}; "
+            "make it visible and editable for the profile of syncd's "
+            "user. (To let syncd do it, its user needs Customize Application and Manage Profiles and Permission Sets.)"
+        )
 
     def make(self, need: MissingField) -> PrepareResult:
-        place = _place(need)
+        place = self.place(need)
         refused = None
         if place not in self.made:
             body = {"FullName": place, "Metadata": _metadata(need)}
             answer = self._post("/tooling/sobjects/CustomField", body)
             refused = answer if isinstance(answer, NotMade) else None
         if refused is not None and not (refused.code in THERE or (not refused.lost and self._exists(need))):
-            return PrepareResult(
-                need, False, f"{place} could not be made: {refused.why}. {_by_hand(need)}", by_hand=True
-            )
+            return self.refused(need, refused.why)
         self.made.add(place)
         hidden = self._show(need)
         verb = "was there, and is" if refused is not None else "is made:"
         if not hidden and self.there(need):
             return PrepareResult(
-                need, True, f"{place} {verb} {_sort(need)}; our user sees it by the permission set {PERMISSIONS[1]}"
+                need, True, f"{place} {verb} {self.form(need)}; our user sees it by the permission set {PERMISSIONS[1]}"
             )
         why = f": {hidden}" if hidden else ""
         return PrepareResult(
@@ -80,7 +97,7 @@ class SalesforceFieldMaker(FieldMaker):
 
     def _exists(self, need: MissingField) -> bool:
         """Whether the org has the field, though our user may not see it; False as well where the org does not tell."""
-        table, name = _place(need).split(".")
+        table, name = self.place(need).split(".")
         head = soql.select(("Id",), "CustomField")
         tests = f"TableEnumOrId = {soql.literal(table)} AND DeveloperName = {soql.literal(name.removesuffix(SUFFIX))}"
         query = f"/tooling/query/?q={soql.encoded(f'{head} WHERE {tests}')}"
@@ -146,13 +163,14 @@ class SalesforceFieldMaker(FieldMaker):
             return f"{need.field} belongs to a package: install it, or correct the mapping"
         if need.type == SEVERAL and not self.has(known, need):
             return several_by_hand(
-                need, f"{_new_field(need)}: type Picklist (Multi-Select), label {_label(need)}, name {bare}"
+                need, f"{self.screen(need)}: type Picklist (Multi-Select), label {_label(need)}, name {bare}"
             )
         return ""
 
 
-def _place(need: MissingField) -> str:
-    return f"{ACTIVITY if need.object in ON_ACTIVITY else need.object}.{need.field}"
+def _owner(need: MissingField) -> str:
+    """The object that the field is made on."""
+    return ACTIVITY if need.object in ON_ACTIVITY else need.object
 
 
 def _unique(need: MissingField) -> bool:
@@ -179,29 +197,8 @@ def _metadata(need: MissingField) -> dict[str, Any]:
     return made
 
 
-def _sort(need: MissingField) -> str:
-    made = _metadata(need)
-    size = f"({made['length']})" if "length" in made else ""
-    marks = [word for word, on in (("External ID", need.key), ("Unique", _unique(need))) if on]
-    return ", ".join([f"{made['type']}{size}", *marks])
-
-
-def _by_hand(need: MissingField) -> str:
-    """The manual steps, for an administrator."""
-    ticks = [word for word, on in (("External ID", need.key), ("Unique (not case sensitive)", _unique(need))) if on]
-    made = _metadata(need)
-    size = f", length {made['length']}" if "length" in made else ""
-    tick = f", tick {' and '.join(ticks)}" if ticks else ""
-    return (
-        f"By hand: {_new_field(need)}: type {made['type']}, label "
-        f"{_label(need)}{size}, name {need.field.removesuffix(SUFFIX)}{tick}; make it visible and editable for the profile "
-        "of syncd's user. (To let syncd do it, its user needs Customize Application and Manage Profiles and Permission Sets.)"
-    )
-
-
-def _new_field(need: MissingField) -> str:
-    object_ = ACTIVITY if need.object in ON_ACTIVITY else need.object
-    return f"Setup, Object Manager, {object_}, Fields & Relationships, New"
+def _ticks(need: MissingField, unique: str) -> list[str]:
+    return [word for word, on in (("External ID", need.key), (unique, _unique(need))) if on]
 
 
 def _show_by_hand(need: MissingField) -> str:

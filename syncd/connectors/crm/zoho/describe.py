@@ -17,6 +17,7 @@ from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import NO_SCOPE, SCOPES
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
+from syncd.http.error_table import dig
 
 TEXTUAL = frozenset({"text", "textarea", "email", "phone", "website"})
 """Types whose `length` is that of a text."""
@@ -38,15 +39,12 @@ def describe(client: ZohoClient, modules: Sequence[str]) -> dict[str, tuple[Fiel
         if not is_name(module):
             continue
         try:
-            answer = client.read(f"/settings/fields?module={module}")
+            rows = client.read(f"/settings/fields?module={module}", "fields")
         except Misconfigured as unknown:
             if unknown.scope is not Scope.RULE:
                 raise
             continue
-        rows = answer.get("fields") if isinstance(answer, Mapping) else None
-        found[module] = tuple(
-            _field(module, row) for row in listed(rows) if isinstance(row, Mapping) and row.get("api_name")
-        )
+        found[module] = tuple(_field(module, row) for row in rows if row.get("api_name"))
     return found
 
 
@@ -91,7 +89,7 @@ def _references(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
 def check(client: ZohoClient, settings: ZohoSettings) -> Iterator[Finding]:
     """Sign-in and scopes by trying them, and what the edition allows: four calls at most. The scope that reads fields is tried
     by `describe`."""
-    client.ask("POST", "/coql", {"select_query": "select id from Leads where id is not null limit 0, 1"})
+    client.ask("POST", "/coql", {"select_query": "select id from Leads where id is not null limit 0, 1"}, rows="data")
     yield Finding(Level.OK, "sign-in", "signed in; look-ups (COQL) are allowed")
     yield _writing(client)
     yield from _preparing(client)
@@ -102,7 +100,7 @@ def check(client: ZohoClient, settings: ZohoSettings) -> Iterator[Finding]:
 def _writing(client: ZohoClient) -> Finding:
     """An upsert of no records: refused by its form when we may write, by the token's scope when we may not."""
     try:
-        client.ask("POST", "/Leads/upsert", {"data": []})
+        client.ask("POST", "/Leads/upsert", {"data": []}, rows="data")
     except Failure as refused:
         if refused.code == NO_SCOPE:
             return Finding(Level.FAULT, "writing", f"records may not be written: {refused.message}")
@@ -118,7 +116,7 @@ def _writing(client: ZohoClient) -> Finding:
 def _preparing(client: ZohoClient) -> Iterator[Finding]:
     """A wish for no fields: refused by its form when we may make some, by the token's scope when we may not."""
     try:
-        client.ask("POST", "/settings/fields?module=Leads", {"fields": []})
+        client.ask("POST", "/settings/fields?module=Leads", {"fields": []}, rows="fields")
     except Failure as refused:
         if refused.code == NO_SCOPE:
             remedy = "it matters only where the mapping needs a field that is not there"
@@ -128,15 +126,16 @@ def _preparing(client: ZohoClient) -> Iterator[Finding]:
 def _edition(client: ZohoClient) -> Finding:
     hint = "set daily_credits to what Setup, Developer Hub, APIs and SDKs shows, so that `quota: 60%` has a meaning"
     try:
-        answer = client.read("/org")
+        org = client.read("/org", "org")
     except Failure as refused:
         if refused.code != NO_SCOPE:
             raise
         return Finding(Level.WARNING, "credits", f"the day's credit limit is unknown: {refused.message}", hint)
-    org = answer.get("org") if isinstance(answer, Mapping) else None
-    licence = org[0].get("license_details") if isinstance(org, list) and org and isinstance(org[0], Mapping) else None
-    told = licence if isinstance(licence, Mapping) else {}
-    edition, users = str(told.get("paid_type") or "free").lower(), whole(told.get("users_license_purchased")) or 1
+    licence = dig(next(iter(org), None), "license_details")
+    edition, users = (
+        str(dig(licence, "paid_type") or "free").lower(),
+        whole(dig(licence, "users_license_purchased")) or 1,
+    )
     if edition not in EDITIONS:
         return Finding(Level.WARNING, "credits", f"edition {edition}: what it allows is not known here", hint)
     base, each, most = EDITIONS[edition]

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
-from syncd.capabilities import FieldDescription, Finding, MissingField, PrepareResult, SignIn
+from syncd.capabilities import Finding, SignIn
 from syncd.connector import (
     Call,
     Connector,
     Context,
     Idempotency,
-    Link,
     Outcome,
     Write,
     WriteKind,
@@ -28,7 +27,7 @@ from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, send_bundles
-from syncd.connectors.crm.zoho import coql, describe, notifications, owners, pack
+from syncd.connectors.crm.zoho import coql, describe, notifications, pack
 from syncd.connectors.crm.zoho.accounts import ACCOUNT_NAMES, CLASSES, PARENTS, held_together
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
@@ -53,6 +52,8 @@ LINKS: Mapping[str, tuple[str, ...]] = {"Contact_Name": ("Contacts",), "Who_Id":
 """Standard link field -> the modules it takes. Who_Id takes a lead too: it is then sent as What_Id."""
 
 CHECK_FIELDS = "duplicate_check_fields"
+USERS_A_CALL = 100
+"""Ids in one question about users (zoho_more.md, Owners)."""
 ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
 """Codes of a refused right that, said of a row, speak of its record or module only."""
 
@@ -69,12 +70,13 @@ class Zoho(QueriedCrm):
     concurrency: ClassVar[int] = 3
     search_lag: ClassVar[float] = 15.0
     people = PEOPLE
-    owner_field = owners.FIELD
+    owner_field = "Owner"
     links = LINKS
     account_names = ACCOUNT_NAMES
     account_parents = PARENTS
     account_classes = CLASSES
     staged = True
+    held_together = staticmethod(held_together)
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._client = ZohoClient(settings, context)
@@ -93,9 +95,6 @@ class Zoho(QueriedCrm):
         if not key_field or object == "Notes":
             return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
         return Idempotency(WriteKind.UNIQUE if object in pack.ACTIVITIES else WriteKind.UPSERT)
-
-    def held_together(self, object: str, links: Mapping[str, Link]) -> dict[str, Link]:
-        return held_together(object, links)
 
     def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         """A statement a call, each with 50 values; a few calls at a time. Raises the first failure."""
@@ -179,23 +178,24 @@ class Zoho(QueriedCrm):
         return {"id": str(user)}
 
     def users(self, ids: Sequence[str]) -> dict[str, bool]:
-        """A call for a hundred users; it needs a scope of its own."""
-        return owners.users(self._client, ids)
+        """A call for a hundred users; it needs a scope of its own. One who is not there is not active."""
+        found = dict.fromkeys(ids, False)
+        for start in range(0, len(ids), USERS_A_CALL):
+            path = f"/users?ids={','.join(ids[start : start + USERS_A_CALL])}&per_page=200"
+            rows = {str(row.get("id")): row.get("status") == "active" for row in self._client.read(path, "users")}
+            found.update((id, rows[id]) for id in rows.keys() & found.keys())
+        return found
 
     def check_online(self) -> Iterator[Finding]:
         """Three calls at most, and one for each module described."""
         return describe.check(self._client, self._settings)
 
-    def describe(self, objects: Sequence[str]) -> Mapping[str, Sequence[FieldDescription]]:
-        return describe.describe(self._client, objects)
+    def _fields(self) -> ZohoFieldMaker:
+        return ZohoFieldMaker(self._client)
 
     def notifications(self) -> list[str] | None:
         """The namespaces of SalesSignals: one call."""
         return notifications.kinds(self._client)
-
-    def prepare(self, needs: Sequence[MissingField], *, dry: bool = False) -> Iterator[PrepareResult]:
-        """Two calls a field, and one for each module."""
-        return ZohoFieldMaker(self._client).prepare(needs, dry=dry)
 
     def url(self, object: str, id: str) -> str:
         """The record in the web pages; "" for modules whose tab is not known, and for a stand-in."""
@@ -286,16 +286,12 @@ def _link_of(write: Write, field: str) -> str:
     return ""
 
 
-def _build(settings: ZohoSettings, context: Context) -> Zoho:
-    return Zoho(settings, context)
-
-
 CONNECTOR = Connector(
     name="zoho",
     contract=2,
     role="destination",
     summary="Zoho CRM: people by COQL, records upserted and activities inserted by a unique key, 100 records a call",
     settings=ZohoSettings,
-    build=_build,
+    build=Zoho,
     secrets_note="auth.client_secret and auth.refresh_token are secrets",
 )

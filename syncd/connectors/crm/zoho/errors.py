@@ -43,21 +43,22 @@ SCOPES = f"{RECORDS}, {QUERIES} and {FIELDS_READ}"
 NO_SCOPE = "OAUTH_SCOPE_MISMATCH"
 
 
-_SCOPES = {
-    "/coql": f"{QUERIES} (and {RECORDS})",
-    "/org": ORG,
-    "/settings/signals": SIGNALS_READ,
-    "/users": USERS,
-    "/crm/v2/signals/notifications": SIGNALS_SEND,
+_SCOPES: Mapping[str, tuple[str, bool]] = {
+    "/coql": (f"{QUERIES} (and {RECORDS})", False),
+    "/org": (ORG, False),
+    "/settings/signals": (SIGNALS_READ, False),
+    "/users": (USERS, True),
+    "/crm/v2/signals/notifications": (SIGNALS_SEND, True),
+    "POST /settings/fields": (FIELDS_CREATE, False),
+    "GET /settings/fields": (FIELDS_READ, False),
 }
-"""Path -> the scope that it takes; any other one is about records."""
+"""Path -> the scope that it takes, and whether only rules of one kind need that; any other path is about records."""
 
 
-def scope_of(method: str, path: str) -> str:
-    """The scope that a call takes, below /crm/vN."""
-    if path.startswith("/settings/fields"):
-        return FIELDS_CREATE if method == "POST" else FIELDS_READ
-    return _SCOPES.get(path.partition("?")[0], RECORDS)
+def scope_of(method: str, path: str) -> tuple[str, bool]:
+    """The scope that a call takes, and whether its lack holds rules rather than the destination."""
+    place = path.partition("?")[0]
+    return _SCOPES.get(place) or _SCOPES.get(f"{method} {place}", (RECORDS, False))
 
 
 RULE = Means(Misconfigured, scope=Scope.RULE)

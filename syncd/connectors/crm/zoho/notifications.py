@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from syncd.connector import Outcome, Write, Written
-from syncd.connectors.answers import together
+from syncd.connectors.answers import listed, together
 from syncd.connectors.crm.packing import Bundle, Packer
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered
@@ -18,6 +18,7 @@ from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import NO_SCOPE, failure, parts
 from syncd.connectors.crm.zoho.pack import CALL_BYTES, formatted
 from syncd.errors import Misconfigured, Scope, StaleReference
+from syncd.http.error_table import dig
 
 ROWS = 10
 PERSON = "person"
@@ -51,14 +52,9 @@ PACKER = Packer(target=_target, record=record_of, rows=ROWS, size=CALL_BYTES, co
 def perform(client: ZohoClient, bundles: Sequence[Bundle]) -> Iterator[Answered]:
     """Sends each bundle in a call of its own."""
     for bundle in bundles:
-        try:
-            answer = client.ask("POST", PATH, {"signals": bundle.records}, write=True)
-        except Misconfigured as wrong:
-            if wrong.code != NO_SCOPE:
-                raise
-            raise Misconfigured(wrong.message, code=wrong.code, scope=Scope.RULE) from None
-        told = answer.get("signals") if isinstance(answer, Mapping) else None
-        rows = told if isinstance(told, list) and len(told) == len(bundle.rows) else [None] * len(bundle.rows)
+        answer = client.ask("POST", PATH, {"signals": bundle.records}, rows="signals", write=True)
+        told = listed(dig(answer, "signals"))
+        rows = told if len(told) == len(bundle.rows) else [None] * len(bundle.rows)
         yield {place: _outcome(row) for place, row in zip(bundle.rows, rows, strict=True)}, ()
 
 
@@ -80,10 +76,8 @@ def _outcome(row: Any) -> Outcome:
 def kinds(client: ZohoClient) -> list[str] | None:
     """The namespaces there are; None where our sign-in may not read them."""
     try:
-        answer = client.read(LIST)
+        return [str(one["namespace"]) for one in client.read(LIST, "signals") if one.get("namespace")]
     except Misconfigured as wrong:
         if wrong.code == NO_SCOPE:
             return None
         raise
-    told = answer.get("signals") if isinstance(answer, Mapping) else None
-    return [str(one["namespace"]) for one in told or () if isinstance(one, Mapping) and one.get("namespace")]

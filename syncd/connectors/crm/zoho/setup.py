@@ -15,6 +15,7 @@ from syncd.connectors.crm.missing_fields import SEVERAL, FieldMaker, Known, NotM
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.describe import describe
 from syncd.connectors.crm.zoho.errors import NO_SCOPE
+from syncd.http.error_table import dig
 
 LABEL_MOST = 25
 """Characters of a label (Zoho's published spec)."""
@@ -37,15 +38,23 @@ class ZohoFieldMaker(FieldMaker):
     def describe(self, objects: Sequence[str]) -> Known:
         return describe(self.client, objects)
 
-    def planned(self, need: MissingField) -> str:
-        return f"{need.object}.{need.field}: {_sort(need)}"
+    def screen(self, need: MissingField) -> str:
+        return f"Setup, Customization, Modules and Fields, {need.object}, the layout"
+
+    def form(self, need: MissingField) -> str:
+        return f"Single Line ({need.length}), no duplicate values"
+
+    def by_hand(self, need: MissingField) -> str:
+        return (
+            f"{self.screen(need)}: drag in Single Line, call it {_label(need)}, {need.length} characters, tick Do not allow "
+            f"duplicate values; save the layout. The API name (Developer Hub, API Names) must be {need.field}"
+        )
 
     def make(self, need: MissingField) -> PrepareResult:
         if why := self._refusal(need):
-            text = f"{need.object}.{need.field} could not be made: {why}. {_by_hand(need)}"
-            return PrepareResult(need, False, text, by_hand=True)
+            return self.refused(need, why)
         if self.there(need):
-            return PrepareResult(need, True, f"{need.object}.{need.field} is made: {_sort(need)}")
+            return PrepareResult(need, True, f"{self.place(need)} is made: {self.form(need)}")
         text = f"Zoho made a field of {need.object}, but under another API name. In Setup, Developer Hub, API Names change it to "
         return PrepareResult(need, False, f"{text}{need.field}", by_hand=True)
 
@@ -54,11 +63,11 @@ class ZohoFieldMaker(FieldMaker):
         field = {"field_label": _label(need), "data_type": "text", "length": need.length}
         body = {"fields": [{**field, "unique": {"case_sensitive": False}}]}
         path = f"/settings/fields?module={need.object}"
-        answer = attempt(lambda: self.client.ask("POST", path, body, write=True))
+        answer = attempt(lambda: self.client.ask("POST", path, body, rows="fields", write=True))
         if isinstance(answer, NotMade):
             failure = answer.failure
             return WHY.get(answer.code, failure.message if failure and answer.code == NO_SCOPE else answer.why)
-        rows = listed(answer.get("fields")) if isinstance(answer, Mapping) else ()
+        rows = listed(dig(answer, "fields"))
         row = rows[0] if rows and isinstance(rows[0], Mapping) else {}
         code = str(row.get("code") or "no reason was given")
         why = WHY.get(code, f"{code}: {row.get('message') or ''}".rstrip(": "))
@@ -70,7 +79,7 @@ class ZohoFieldMaker(FieldMaker):
         if need.object in NO_FIELDS:
             return f"{need.object} take no custom fields: leave the key out of the rule"
         if need.type == SEVERAL:
-            clicks = f"{_layout(need)}: drag in Multi-Select, call it {_label(need)}"
+            clicks = f"{self.screen(need)}: drag in Multi-Select, call it {_label(need)}"
             return several_by_hand(need, f"{clicks} (API name {need.field}; Developer Hub, API Names)")
         if not need.key:
             return (
@@ -84,19 +93,3 @@ class ZohoFieldMaker(FieldMaker):
 
 def _label(need: MissingField) -> str:
     return need.field.replace("_", " ")
-
-
-def _sort(need: MissingField) -> str:
-    return f"Single Line ({need.length}), no duplicate values"
-
-
-def _layout(need: MissingField) -> str:
-    return f"Setup, Customization, Modules and Fields, {need.object}, the layout"
-
-
-def _by_hand(need: MissingField) -> str:
-    return (
-        f"By hand: {_layout(need)}: drag in Single Line, call it "
-        f"{_label(need)}, {need.length} characters, tick Do not allow duplicate values; save the layout. The API name (Developer "
-        f"Hub, API Names) must be {need.field}"
-    )

@@ -1,0 +1,78 @@
+"""What the thin clients of CRMs share: one exchange, what it cost, and what the account has left.
+
+A CRM's client adds its own calls on `_call`, and says where an answer tells the account's usage.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from syncd.connector import Allowance, Usage
+from syncd.errors import Ambiguous, AuthExpired, Transient
+from syncd.http.client import HttpClient, Response
+
+
+class CrmClient(ABC):
+    """Calls one account as one user, from a few threads. `unit`: what the account's allowance is counted in; `when_refused`: the
+    likely reasons why a new token is refused too, added to that failure."""
+
+    unit: ClassVar[str]
+    when_refused: ClassVar[str]
+
+    def __init__(self, http: HttpClient, clock: Callable[[], datetime]) -> None:
+        self._http = http
+        self._clock = clock
+        self._counting = threading.Lock()
+        self._counted = 0
+        self._units = 0.0
+        self._allowance: Allowance | None = None
+
+    @abstractmethod
+    def usage_of(self, response: Response) -> tuple[float, float] | None:
+        """What the account has used in its rolling day, and of how much; None where the answer does not tell."""
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+        write: bool,
+        cost: float = 0.0,
+    ) -> Response:
+        """An answer, whatever its status. `cost`: its units, spent even if no answer came. Raises as `HttpClient.request`."""
+        try:
+            response = self._http.request(method, path, json=body, headers=headers, write=write)
+        except AuthExpired as refused:
+            raise AuthExpired(refused.message + self.when_refused, code=refused.code) from None
+        except (Ambiguous, Transient):
+            self._spent(cost)
+            raise
+        self._spent(cost)
+        if (usage := self.usage_of(response)) is not None:
+            self._allowance = Allowance(self.unit, float(usage[0]), float(usage[1]), self._clock())
+        return response
+
+    def _spent(self, cost: float) -> None:
+        with self._counting:
+            self._units += cost
+
+    def allowance(self) -> Allowance | None:
+        """As the last answer told it."""
+        return self._allowance
+
+    def spend(self) -> Usage:
+        """Calls and units since the last time. A call that had to be repeated on the wire counts as many calls, one that got no
+        answer counts too; each costs one unit at least."""
+        with self._counting:
+            made = self._http.exchanges - self._counted
+            self._counted += made
+            units, self._units = self._units, 0.0
+        return Usage(calls=made, units=max(units, float(made)))
+
+    def close(self) -> None:
+        self._http.close()
