@@ -39,24 +39,27 @@ class TokenAnswers:
 
     `remedies`: its word for a refusal that no retry changes -> why, and what to do; {name} is the configured name. `ended`: those
     after which only a new sign-in helps. `throttles`: words of "too many tokens". `later`: words of a passing fault.
-    `words(said)`: the words of an answer, the most telling first; `detail(said)`: what is added to a remedy. `pause`: seconds
-    after a throttle that names none. `life`: seconds that a token lives when the answer does not say, in one of `life_fields`;
-    a shorter one than `shortest` is not believed, numbers from `milliseconds_from` on are milliseconds. `urls`: fields with URLs
-    that are kept in `Token.extra`. `refuses`: how a refusal begins."""
+    `unlisted`: the remedy of any other refusal (3xx, 4xx), "" where that is tried again. `words(said)`: the words of an answer,
+    the most telling first; `detail(said)`: what is added to a remedy. `pause`: seconds after a throttle that names none. `life`:
+    seconds that a token lives when the answer does not say, in one of `life_fields` (None: until it is refused); a shorter one
+    than `shortest` is not believed, numbers from `milliseconds_from` on are milliseconds. `urls`: fields with URLs that are kept
+    in `Token.extra`; `needed`: those of them without which a token is of no use. `refuses`: how a refusal begins."""
 
     vendor: str
     remedies: Mapping[str, str]
     ended: frozenset[str] = frozenset()
     throttles: frozenset[str] = frozenset()
     later: frozenset[str] = frozenset({"temporarily_unavailable", "server_error"})
+    unlisted: str = ""
     words: Callable[[Mapping[str, Any]], Sequence[str]] = error_word
     detail: Callable[[Mapping[str, Any]], str] = lambda said: ""
     pause: float = 300.0
-    life: float = 3600.0
+    life: float | None = 3600.0
     life_fields: tuple[str, ...] = ("expires_in",)
     shortest: float = 0.0
     milliseconds_from: float = math.inf
     urls: tuple[str, ...] = ()
+    needed: frozenset[str] = frozenset()
     refuses: str = "{vendor} refuses to sign in"
 
     def read(self, answer: Response, now: datetime, held: Token | None = None, *, name: str = "") -> Token:
@@ -71,17 +74,20 @@ class TokenAnswers:
             unsaid = slow.retry_after is None
             wait = self.pause if unsaid else slow.retry_after
             raise RateLimited("the token endpoint asks for a pause", code=slow.code, retry_after=wait)
-        if isinstance(said, Transient):
+        if isinstance(said, Transient) and not (self.unlisted and _refused(answer.status)):
             raise said
         access = body.get("access_token")
         if not answer.ok or not isinstance(access, str) or not access:
             raise self._refusal(body, answer.status, answer.retry_after(now), name)
-        refresh = body.get("refresh_token")
+        refresh, life = body.get("refresh_token"), self._life(body)
+        extra = {one: url for one in self.urls if (url := _url(body.get(one)))}
+        if lacking := self.needed - extra.keys():
+            raise Transient(f"the token endpoint answered without a usable {', '.join(sorted(lacking))}", code="token")
         return Token(
             access=access,
-            expires_at=now + timedelta(seconds=self._life(body)),
+            expires_at=None if life is None else now + timedelta(seconds=life),
             refresh=refresh if isinstance(refresh, str) and refresh else (held.refresh if held else ""),
-            extra={one: url for one in self.urls if (url := _url(body.get(one)))},
+            extra=extra,
         )
 
     def _refusal(self, said: Mapping[str, Any], status: int, wait: float | None, name: str) -> Failure:
@@ -94,17 +100,19 @@ class TokenAnswers:
                 retry_after=max(wait or 0, self.pause),
             )
         known = next((word for word in words if word in self.remedies), "")
-        if known and self.later.isdisjoint(words):
-            remedy = self.remedies[known].format(name=name)
-            text = f"{self.refuses.format(vendor=self.vendor)}: {remedy}{self.detail(said)}"
+        remedy = self.remedies.get(known) or (self.unlisted if _refused(status) else "")
+        if remedy and self.later.isdisjoint(words):
+            text = f"{self.refuses.format(vendor=self.vendor)}: {remedy.format(name=name)}{self.detail(said)}"
             return Misconfigured(text, code=code, sign_in=known in self.ended)
         text = (
             f"the sign-in at {self.vendor} failed: there is no token in the answer (HTTP {status}); it is tried again"
         )
         return Transient(text, code=code, known=status >= 500 or not self.later.isdisjoint(words))
 
-    def _life(self, said: Mapping[str, Any]) -> float:
+    def _life(self, said: Mapping[str, Any]) -> float | None:
         told = next((said[one] for one in self.life_fields if one in said), self.life)
+        if told is None:
+            return self.life
         try:
             seconds = float(told)
         except (TypeError, ValueError, OverflowError):
@@ -112,6 +120,11 @@ class TokenAnswers:
         if not self.shortest <= seconds < _LONGEST_LIFE:  # false for NaN as well
             return self.life
         return seconds / 1000 if seconds >= self.milliseconds_from else seconds
+
+
+def _refused(status: int) -> bool:
+    """Whether an answer is about the request, not about the server's state."""
+    return 300 <= status < 500 and status != 429
 
 
 def _url(told: Any) -> str:
@@ -125,8 +138,8 @@ def _url(told: Any) -> str:
 class Refreshing:
     """A Mint. `form`: what every request carries (client_id, client_secret, scope). `grant`: the grant type. `refresh`: the
     refresh token of the configuration, "" for an interactive sign-in (`syncd auth NAME`); only for the grant refresh_token.
-    `most`: the endpoint gives at most so many tokens in `window` (0: no limit); they are counted in the stored token.
-    `around(*credentials)`: see `LoginBackoff.attempt`."""
+    `assertion`: makes the JWT of the JWT bearer grant (RFC 7523, 4). `most`: the endpoint gives at most so many tokens in
+    `window` (0: no limit); they are counted in the stored token. `around(*credentials)`: see `LoginBackoff.attempt`."""
 
     url: str
     form: Mapping[str, str] = field(repr=False)
@@ -135,6 +148,7 @@ class Refreshing:
     name: str
     grant: str = "refresh_token"
     refresh: str = field(default="", repr=False)
+    assertion: Callable[[datetime], str] | None = None
     most: int = 0
     window: timedelta = timedelta(minutes=10)
     deadlines: Deadlines = DEADLINES
@@ -145,9 +159,13 @@ class Refreshing:
         form = {**self.form, "grant_type": self.grant}
         if self.grant == "refresh_token":
             form["refresh_token"] = self._newest(held)
-        credentials = grant_id(self.url, *form.values())
+        credentials = grant_id(
+            self.url, *form.values(), *([self.name] if self.assertion else [])
+        )  # a JWT is new each time
         made = self._counted(held, now)
         self._wait(credentials, made, now)
+        if self.assertion is not None:
+            form["assertion"] = self.assertion(now)
         try:
             with self.around(self.url, *form.values()):
                 token = self.answers.read(self._ask(form), now, held, name=self.name)

@@ -1,11 +1,12 @@
 """Signing in to Salesforce: the keys of an org, and how its access tokens are minted (client credentials, JWT bearer, refresh
 token). For every connector of an org.
 
-The TokenStore decides when; `minter` gives it the how. Salesforce does not state a token's lifetime: it is valid until a 401.
+The TokenStore decides when; `minter` gives it the how.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,11 +16,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from syncd.capabilities import SignIn, own_grant
 from syncd.connector import ConnectorSettings, Context, Prompt
-from syncd.connectors.answers import refusal
-from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Transient, UsageError
-from syncd.http.client import HttpClient, Response, check_base_url
-from syncd.http.error_table import ErrorTable, Means, error_at
-from syncd.http.oauth import Mint, Token, grant_id
+from syncd.errors import Misconfigured, UsageError
+from syncd.http.client import Deadlines, check_base_url
+from syncd.http.oauth import Mint, grant_id
+from syncd.http.refreshing import Refreshing, TokenAnswers, error_word
 
 PRODUCTION = "https://login.salesforce.com"
 SANDBOX = "https://test.salesforce.com"
@@ -41,9 +41,10 @@ REMEDIES = {
     "OAUTH_APP_BLOCKED": "the org's admin has blocked the app: Setup, OAuth usage, unblock",
     "OAUTH_APP_ACCESS_DENIED": "the app lets only users its admin has approved: allow this user in the app's policies",
 }
-NOBODY = "sign_in"
-"""The code of failures that only a new interactive sign-in can fix."""
-JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+LOGIN_RATE = "login rate exceeded"
+"""A description that tells another refusal than its error, `invalid_grant`."""
+GRANT_TYPES = {"jwt_bearer": "urn:ietf:params:oauth:grant-type:jwt-bearer"}
+"""Flow -> its grant type, where that has another name."""
 ASSERTION_LIFE = timedelta(minutes=3)
 
 Flow = Literal["client_credentials", "jwt_bearer", "refresh_token"]
@@ -129,44 +130,36 @@ class SalesforceAccount(ConnectorSettings):
         return SANDBOX if host == "test.salesforce.com" or ".sandbox." in host else PRODUCTION
 
 
-_LATER = Means(Transient, "it is tried again", did_nothing=True)
-_LOGINS = Means(RateLimited, "the user signed in more than 3,600 times in an hour", pause=900.0)
 _CLIENT = "check auth.client_id and auth.client_secret"
-TOKENS = ErrorTable(
-    "Salesforce refuses to sign in",
+ANSWERS = TokenAnswers(
+    "Salesforce",
     {
-        "unknown_error server_error temporarily_unavailable": _LATER,
-        "rate_limit_exceeded": _LOGINS,
-        "invalid_client_id": Means(Misconfigured, "check auth.client_id, and that login_url is the org the app is in"),
-        "invalid_client invalid_client_credentials": Means(Misconfigured, _CLIENT),
-        "invalid_grant": Means(
-            Misconfigured, "check auth: the refresh token, the user of the app, and where the org lets it sign in from"
-        ),
-        "invalid_app_access": Means(
-            Misconfigured, "allow syncd's user in the app's policies (Setup, External Client App Manager)"
-        ),
-        "inactive_user": Means(Misconfigured, "activate syncd's user, or sign in as another one"),
-        "inactive_org": Means(Misconfigured, "the org is closed or locked; ask its owner"),
-        "unsupported_grant_type": Means(
-            Misconfigured, "switch this flow on in the app, or set auth.flow to one that is"
-        ),
-        "invalid_scope": Means(Misconfigured, "give the app the scope api"),
-        "OAUTH_APP_BLOCKED": Means(Misconfigured, "unblock the app: Setup, Connected Apps OAuth Usage"),
-        "OAUTH_APP_ACCESS_DENIED": Means(Misconfigured, "allow syncd's user in the app's policies"),
+        "invalid_client_id": "check auth.client_id, and that login_url is the org the app is in",
+        "invalid_client": _CLIENT,
+        "invalid_client_credentials": _CLIENT,
+        "invalid_grant": "check auth: the refresh token, the user of the app, and where the org lets it sign in from",
+        "invalid_app_access": "allow syncd's user in the app's policies (Setup, External Client App Manager)",
+        "inactive_user": "activate syncd's user, or sign in as another one",
+        "inactive_org": "the org is closed or locked; ask its owner",
+        "unsupported_grant_type": "switch this flow on in the app, or set auth.flow to one that is",
+        "invalid_scope": "give the app the scope api",
+        "OAUTH_APP_BLOCKED": "unblock the app: Setup, Connected Apps OAuth Usage",
+        "OAUTH_APP_ACCESS_DENIED": "allow syncd's user in the app's policies",
     },
-    lambda body: [one for one in error_at("error", "error_description", field="error_description")(body) if one.code],
-    statuses={status: Means(Misconfigured, "check auth and login_url") for status in range(400, 429)},
-    fields={("invalid_grant", "login rate exceeded"): _LOGINS},
+    throttles=frozenset({LOGIN_RATE, "rate_limit_exceeded"}),
+    later=frozenset({"unknown_error", "server_error", "temporarily_unavailable"}),
+    unlisted="check auth and login_url",
+    words=lambda said: [*([LOGIN_RATE] if said.get("error_description") == LOGIN_RATE else []), *error_word(said)],
+    detail=lambda said: f" ({said['error_description']})"[:500] if said.get("error_description") else "",
+    pause=900.0,
+    life=None,
+    life_fields=(),
+    urls=("instance_url",),
+    needed=frozenset({"instance_url"}),
 )
-"""OAuth errors of the token endpoint. Descriptions are constants of the protocol, not texts in the user's language; every refusal
-that is not listed stops the lane until it is tried again in an hour."""
-
-
-def token_failure(response: Response, now: datetime) -> Failure:
-    """What a refusal of the token endpoint means: `{"error": …, "error_description": …}`, mostly with 400. Never Ambiguous: a
-    token too many does no harm."""
-    wait = response.retry_after(now)
-    return refusal(TOKENS, TOKENS.said(response), response.status, write=False, wait=wait, now=now)
+"""OAuth errors of the token endpoint, mostly with 400. Descriptions are constants of the protocol, not texts in the user's
+language; every refusal that is not listed stops the lane until it is tried again in an hour. A user may sign in 3,600 times in
+an hour. No answer states a token's lifetime."""
 
 
 def grant_of(settings: SalesforceAccount, name: str) -> str:
@@ -203,45 +196,25 @@ def sign_in_of(settings: SalesforceAccount, name: str) -> SignIn:
     )
 
 
-def minter(settings: SalesforceAccount, context: Context, http: HttpClient) -> Mint:
-    """Asks Salesforce for a token through `http` (a client of login_url). The Mint raises Misconfigured, RateLimited
-    (3,600 logins an hour and user) or Transient; never Ambiguous, since a token too many does no harm."""
-    name, clock = context.name, context.clock
-
-    def mint(held: Token | None) -> Token:
-        if settings.signed_in and not (held and held.refresh):
-            raise Misconfigured(f"not signed in yet; run: syncd auth {name}", code=NOBODY, sign_in=True)
-        form = _form(settings, held, clock())
-        try:
-            answer = http.request("POST", TOKEN_PATH, form=form, write=True)
-        except Ambiguous as lost:
-            raise Transient(lost.message, code=lost.code) from None
-        if not answer.ok:
-            failure = token_failure(answer, clock())
-            if settings.signed_in and failure.code == "invalid_grant" and isinstance(failure, Misconfigured):
-                raise Misconfigured(
-                    f"the sign-in has ended ({failure.message}); run: syncd auth {name}", code=NOBODY, sign_in=True
-                )
-            raise failure
-        return _token(answer, held)
-
-    return mint
-
-
-def _form(settings: SalesforceAccount, held: Token | None, now: datetime) -> dict[str, str]:
+def minter(settings: SalesforceAccount, context: Context) -> Mint:
+    """Asks Salesforce for a token (see `Refreshing`)."""
     auth = settings.auth
-    if auth.flow == "jwt_bearer":
-        return {"grant_type": JWT_GRANT, "assertion": _assertion(settings, now)}
-    form = {"grant_type": auth.flow, "client_id": auth.client_id}
-    if auth.client_secret is not None:
-        form["client_secret"] = auth.client_secret.get_secret_value()
-    if auth.flow == "refresh_token":
-        first = auth.refresh_token.get_secret_value() if auth.refresh_token else ""
-        form["refresh_token"] = (held.refresh if held else "") or first
-    return form
+    by_jwt = auth.flow == "jwt_bearer"
+    secret = {"client_secret": auth.client_secret.get_secret_value()} if auth.client_secret else {}
+    return Refreshing(
+        settings.login_url + TOKEN_PATH,
+        {} if by_jwt else {"client_id": auth.client_id, **secret},
+        replace(ANSWERS, ended=frozenset({"invalid_grant"})) if settings.signed_in else ANSWERS,
+        context.clock,
+        context.name,
+        grant=GRANT_TYPES.get(auth.flow, auth.flow),
+        refresh=auth.refresh_token.get_secret_value() if auth.refresh_token else "",
+        assertion=(lambda now: _assertion(settings, context, now)) if by_jwt else None,
+        deadlines=Deadlines(connect=10.0, read=30.0, total=60.0),
+    )
 
 
-def _assertion(settings: SalesforceAccount, now: datetime) -> str:
+def _assertion(settings: SalesforceAccount, context: Context, now: datetime) -> str:
     import jwt  # loads cryptography: only where JWT is used
 
     auth = settings.auth
@@ -252,7 +225,7 @@ def _assertion(settings: SalesforceAccount, now: datetime) -> str:
         "exp": int((now + ASSERTION_LIFE).timestamp()),
     }
     try:
-        return jwt.encode(claims, private_key(auth), algorithm="RS256")
+        return jwt.encode(claims, _private_key(auth, context), algorithm="RS256")
     except (ValueError, TypeError, jwt.PyJWTError):
         raise Misconfigured(
             "auth.private_key is not an unencrypted RSA private key in PEM form; it must begin with -----BEGIN",
@@ -260,33 +233,13 @@ def _assertion(settings: SalesforceAccount, now: datetime) -> str:
         ) from None
 
 
-def is_pem(given: str) -> bool:
-    """Whether the setting is the key itself rather than its file."""
-    return given.lstrip().startswith("-----BEGIN")
-
-
-def private_key(auth: SalesforceAuth) -> str:
+def _private_key(auth: SalesforceAuth, context: Context) -> str:
     """The PEM text, read from its file when a path is configured. Raises Misconfigured for an unreadable file."""
     given = auth.private_key.get_secret_value() if auth.private_key else ""
-    if is_pem(given):
+    if given.lstrip().startswith("-----BEGIN"):
         return given
     try:
-        return Path(given).expanduser().read_text("ascii")
+        return context.beside(Path(given)).read_text("ascii")
     except (OSError, ValueError) as error:
         reason = (error.strerror or "unreadable") if isinstance(error, OSError) else "not a PEM text file"
         raise Misconfigured(f"auth.private_key: its file cannot be read: {reason}", code="private_key") from None
-
-
-def _token(answer: Response, held: Token | None) -> Token:
-    try:
-        given = answer.json()
-    except Ambiguous as unreadable:
-        raise Transient(f"the token endpoint answered nonsense: {unreadable.message}", code="token") from None
-    if not isinstance(given, dict) or not given.get("access_token") or not given.get("instance_url"):
-        raise Transient("the token endpoint answered 200 without access_token and instance_url", code="token")
-    try:
-        instance = check_base_url(str(given["instance_url"]))
-    except ValueError as error:
-        raise Misconfigured(f"instance_url of the token: {error}", code="instance_url") from None
-    refresh = str(given.get("refresh_token") or (held.refresh if held else ""))
-    return Token(access=str(given["access_token"]), refresh=refresh, extra={"instance_url": instance})

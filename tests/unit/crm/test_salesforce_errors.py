@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.connectors.accounts.salesforce import token_failure
+from syncd.connectors.accounts.salesforce import ANSWERS
 from syncd.connectors.crm.salesforce.errors import ROWS, answer_failure, failure, response_failure
 from syncd.errors import (
     Ambiguous,
@@ -156,8 +156,34 @@ def test_whole_answers(status: int, body: Any, write: bool, kind: type[Failure])
     ],
 )
 def test_token_endpoint(status: int, error: str, text: str, kind: type[Failure]) -> None:
-    got = token_failure(answer(status, {"error": error, "error_description": text}), NOW)
-    assert type(got) is kind
+    with pytest.raises(kind) as caught:
+        ANSWERS.read(answer(status, {"error": error, "error_description": text}), NOW)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (404, b"<html></html>", Misconfigured),
+        (302, b"", Misconfigured),
+        (400, {"error": "odd"}, Misconfigured),
+        (429, b"", RateLimited),
+        (500, b"", Transient),
+        (200, b"<html></html>", Transient),
+        (200, {"access_token": "a"}, Transient),
+        (200, {"access_token": "a", "instance_url": "http://elsewhere.example"}, Transient),
+    ],
+)
+def test_every_unlisted_refusal_stops_and_nonsense_is_tried_again(status: int, body: Any, kind: type[Failure]) -> None:
+    with pytest.raises(kind) as caught:
+        ANSWERS.read(answer(status, body), NOW)
+    assert type(caught.value) is kind
+
+
+def test_a_token_is_good_until_it_is_refused() -> None:
+    given = {"access_token": "a", "instance_url": "https://x.my.salesforce.com/", "issued_at": "1", "expires_in": "60"}
+    token = ANSWERS.read(answer(200, given), NOW)
+    assert (token.expires_at, token.extra) == (None, {"instance_url": "https://x.my.salesforce.com"})
 
 
 json = st.recursive(
@@ -180,4 +206,5 @@ json = st.recursive(
 def test_no_answer_breaks_the_table(status: int, body: Any, write: bool) -> None:
     assert isinstance(answer_failure(status, body, write=write), Failure)
     assert isinstance(failure(body), Failure)
-    assert isinstance(token_failure(answer(status, body), NOW), Failure)
+    with pytest.raises(Failure):
+        ANSWERS.read(answer(status, body), NOW)

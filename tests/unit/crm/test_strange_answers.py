@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from syncd.capabilities import FieldDescription
 from syncd.connector import MatchField, PersonMatch, Written
-from syncd.connectors.accounts.salesforce import _token
+from syncd.connectors.accounts.salesforce import ANSWERS as SALESFORCE_TOKENS
 from syncd.connectors.accounts.zoho import ANSWERS
 from syncd.connectors.crm.directory import column
 from syncd.connectors.crm.packing import Bundle
@@ -170,7 +170,7 @@ def test_pages_that_lead_in_a_circle_end() -> None:
 def test_tokens(body: Any) -> None:
     for answer in (response(body), response(body, 400)):
         reads(lambda answer=answer: ANSWERS.read(answer, NOW))
-        reads(lambda answer=answer: _token(answer, None))
+        reads(lambda answer=answer: SALESFORCE_TOKENS.read(answer, NOW))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_token_without_a_sensible_life(life: bytes) -> None:
 )
 def test_bodies_that_are_no_json_of_ours(body: bytes) -> None:
     assert isinstance(reads(lambda: ANSWERS.read(response(body), NOW)), Failure)
-    assert isinstance(reads(lambda: _token(response(body), None)), Failure)
+    assert isinstance(reads(lambda: SALESFORCE_TOKENS.read(response(body), NOW)), Failure)
 
 
 @given(

@@ -60,9 +60,7 @@ class SalesforceClient(CrmClient):
         self._login_url = settings.login_url
         self._composite = settings.composite
         self._base = f"/services/data/{settings.api_version}"
-        self._login = HttpClient(settings.login_url, deadlines=Deadlines(connect=10.0, read=30.0, total=60.0))
-        mint = minter(settings, context, self._login)
-        bearer = Bearer(context.tokens, grant_of(settings, context.name), mint)
+        bearer = Bearer(context.tokens, grant_of(settings, context.name), minter(settings, context))
         super().__init__(HttpClient(self._instance, bearer=bearer, deadlines=DEADLINES), context.clock)
         self._instance_url = ""
 
@@ -139,10 +137,6 @@ class SalesforceClient(CrmClient):
             seen.add(following)
             more = self._call("GET", following, None, {}, False)
             page = Subresponse(more.status, more.json())
-
-    def close(self) -> None:
-        super().close()
-        self._login.close()
 
 
 def _of_a_rule(failure: Failure) -> bool:

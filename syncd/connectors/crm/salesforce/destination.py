@@ -6,10 +6,7 @@ Records are upserted by external id in collections, five of them to a composite 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
-
-from pydantic import SecretStr
 
 from syncd.capabilities import Finding, SignIn
 from syncd.connector import (
@@ -22,7 +19,7 @@ from syncd.connector import (
     WriteKind,
     Written,
 )
-from syncd.connectors.accounts.salesforce import is_pem, sign_in_of
+from syncd.connectors.accounts.salesforce import sign_in_of
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method
@@ -107,7 +104,7 @@ class Salesforce(QueriedCrm):
         return [_answered(bundle, answer) for bundle, answer in zip(bundles, answers, strict=True)]
 
     def users(self, ids: Sequence[str]) -> dict[str, bool]:
-        """By SOQL. A user who is not there is not active; queues are left out. What is neither's id, such as a name, is nobody's."""
+        """By SOQL. A user who is not there is not active; queues are left out. What is neither's id (a name) is nobody's."""
         asked = [id for id in ids if id.startswith(USER_PREFIX)]
         rows = self.values("User", asked, ("IsActive",)) if asked else {}
         known = {id: rows.get(id, {}).get("IsActive") is True for id in asked}
@@ -167,20 +164,12 @@ def _with_place(bundle: Bundle, meant: Failure) -> Failure:
     return Misconfigured(text, code=meant.code, scope=meant.scope, field=bundle.target.key_field)
 
 
-def _build(settings: SalesforceSettings, context: Context) -> Salesforce:
-    key = settings.auth.private_key
-    if key is not None and not is_pem(key.get_secret_value()):
-        path = SecretStr(str(context.beside(Path(key.get_secret_value()))))
-        settings = settings.model_copy(update={"auth": settings.auth.model_copy(update={"private_key": path})})
-    return Salesforce(settings, context)
-
-
 CONNECTOR = Connector(
     name="salesforce",
     contract=2,
     role="destination",
     summary="Salesforce: people by SOQL, every record upserted by external id, up to 1,000 records a call",
     settings=SalesforceSettings,
-    build=_build,
+    build=Salesforce,
     secrets_note="auth.client_secret, auth.private_key and auth.refresh_token are secrets",
 )

@@ -69,9 +69,9 @@ class SalesforceFieldMaker(FieldMaker):
         size = f", length {made['length']}" if "length" in made else ""
         tick = f", tick {' and '.join(ticks)}" if ticks else ""
         return (
-            f"{self.screen(need)}: type {made['type']}, label {made['label']}{size}, name {need.field.removesuffix(SUFFIX)}{tick}; "
-            "make it visible and editable for the profile of syncd's "
-            "user. (To let syncd do it, its user needs Customize Application and Manage Profiles and Permission Sets.)"
+            f"{self.screen(need)}: type {made['type']}, label {made['label']}{size}, name {need.field.removesuffix(SUFFIX)}"
+            f"{tick}; make it visible and editable for the profile of syncd's user. (To let "
+            "syncd do it, its user needs Customize Application and Manage Profiles and Permission Sets.)"
         )
 
     def make(self, need: MissingField) -> PrepareResult:
