@@ -14,11 +14,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from syncd.twins import outgoing
-from syncd.twins.fake_vendor import FakeRoute, FakeVendor
+from syncd.twins.fake_vendor import FakeRoute, FakeVendor, recorded
 from syncd.twins.wire import TwinCall, TwinResponse
 
 PAGE, APP, APP_SECRET = "1148671018324630", "4242424242", "an-app-secret-0815"
+ACCOUNT = "102290129340398"
+"""A WhatsApp Business account, whose list of apps has another shape."""
 USAGE = {"call_count": 1, "total_cputime": 1, "total_time": 1, "estimated_time_to_regain_access": 0}
+
+NUMBERS = {"data": [{"verified_name": "Acme", "display_phone_number": "+1 555-078-3881", "id": "106540352242922"}]}
 
 
 def proof(token: str) -> str:
@@ -97,6 +101,9 @@ def node(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
 
 def subscribed(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
     apps = vendor.records("apps")
+    if parts["id"] == ACCOUNT:
+        named = [{name: held for name, held in app.items() if name != "subscribed_fields"} for app in apps]
+        return TwinResponse(200, {"data": [{"whatsapp_business_api_data": app} for app in named]})
     return TwinResponse(
         200, {"data": apps}, {"X-Business-Use-Case-Usage": json.dumps({PAGE: [{"type": "pages", **USAGE}]})}
     )
@@ -132,16 +139,18 @@ class MetaGraph(FakeVendor):
     name = "meta"
     token = "a-page-token-0815"
     routes = (
-        FakeRoute(f"GET /v21.0/{PAGE}/feed", feed, operation="feed"),
-        FakeRoute("GET /v21.0/{id}/comments", comments),
-        FakeRoute(f"GET /v21.0/{PAGE}/conversations", conversations),
-        FakeRoute("GET /v21.0/{id}/messages", messages),
-        FakeRoute("GET /v21.0/{id}/subscribed_apps", subscribed),
-        FakeRoute("POST /v21.0/{id}/subscribed_apps", subscribe),
-        FakeRoute("DELETE /v21.0/{id}/subscribed_apps", unsubscribe),
-        FakeRoute(f"GET /v21.0/{APP}/subscriptions", callbacks),
-        FakeRoute(f"POST /v21.0/{APP}/subscriptions", set_callback),
-        FakeRoute("GET /v21.0/{id}", node, operation="node"),
+        FakeRoute(f"GET /v25.0/{PAGE}/feed", feed, operation="feed"),
+        FakeRoute("GET /v25.0/{id}/comments", comments),
+        FakeRoute(f"GET /v25.0/{PAGE}/conversations", conversations),
+        FakeRoute("GET /v25.0/{id}/messages", messages),
+        FakeRoute("GET /v25.0/{id}/subscribed_apps", subscribed),
+        FakeRoute("POST /v25.0/{id}/subscribed_apps", subscribe),
+        FakeRoute("DELETE /v25.0/{id}/subscribed_apps", unsubscribe),
+        FakeRoute(f"GET /v25.0/{APP}/subscriptions", callbacks),
+        FakeRoute(f"GET /v25.0/{ACCOUNT}/phone_numbers", recorded(NUMBERS)),
+        FakeRoute(f"GET /v25.0/{ACCOUNT}", recorded({"id": ACCOUNT, "name": "Acme"})),
+        FakeRoute(f"POST /v25.0/{APP}/subscriptions", set_callback),
+        FakeRoute("GET /v25.0/{id}", node, operation="node"),
     )
     throttled = (403, "32")
     absent = (400, "100")
@@ -154,7 +163,8 @@ class MetaGraph(FakeVendor):
     def admits(self, call: TwinCall) -> bool:
         """The page's token, or the app's own for what belongs to the app; each with its proof."""
         wanted = f"{APP}|{APP_SECRET}" if call.segments[1:2] == (APP,) else self.token
-        return call.query.get("access_token") == wanted and call.query.get("appsecret_proof") == proof(wanted)
+        token = call.bearer or call.query.get("access_token")
+        return token == wanted and call.query.get("appsecret_proof") == proof(wanted)
 
     def refused(self) -> TwinResponse:
         return self.error(401, "190", "Error validating access token: the session has expired")

@@ -48,7 +48,7 @@ class FacebookPageSettings(MetaSettings):
     app_id: Annotated[str, Prompt()] = Field("", description="the app's id; needed with page_token")
     look_back: Duration = Field(timedelta(days=14), description="polls read the comments on posts of this time")
     past_messages: bool = Field(False, description="backfills read Messenger conversations too")
-    api_version: str = Field("v21.0", pattern=r"^v\d+\.\d+$", description="version of the Graph API")
+    api_version: str = Field("v25.0", pattern=r"^v\d+\.\d+$", description="version of the Graph API")
     base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
         "https://graph.facebook.com", description="the Graph API"
     )

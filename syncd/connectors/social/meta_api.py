@@ -104,10 +104,8 @@ class GraphPaging:
         if not isinstance(following, str):
             return None
         given = dict(parse_qsl(urlsplit(following).query, keep_blank_values=True))
-        return at[0], {**given, **{name: at[1][name] for name in at[1] if name not in given or name in _OURS}}
-
-
-_OURS = frozenset({"access_token", "appsecret_proof"})
+        given.pop("access_token", None)
+        return at[0], {**at[1], **given, "appsecret_proof": at[1]["appsecret_proof"]}
 
 
 class _MeteredClient(HttpClient):
@@ -123,12 +121,13 @@ class _MeteredClient(HttpClient):
 
 
 class GraphApi:
-    """Calls with one token. `secret`: of the app that the token was made for."""
+    """Calls with one token, which is sent in a header: a URL may be logged. `secret`: of the app that the token was made for."""
 
     def __init__(self, base_url: str, version: str, token: str, secret: str, clock: Callable[[], datetime]) -> None:
         proof = hmac.digest(secret.encode(), token.encode(), "sha256").hex()
-        self._signed = {"access_token": token, "appsecret_proof": proof}
-        self._api = VendorApi(_MeteredClient(f"{base_url}/{version}"), ERRORS, clock)
+        self._signed = {"appsecret_proof": proof}
+        client = _MeteredClient(f"{base_url}/{version}", headers={"Authorization": f"Bearer {token}"})
+        self._api = VendorApi(client, ERRORS, clock)
 
     def one(self, path: str, **params: str) -> dict[str, Any] | None:
         return self._api.one(path, {**params, **self._signed})
@@ -142,9 +141,9 @@ class GraphApi:
     def rows(self, path: str, **params: str) -> list[dict[str, Any]]:
         return [row for page in self.pages(path, **params) for row in page]
 
-    def call(self, method: str, path: str, **params: str) -> Response | None:
+    def call(self, method: str, path: str, **fields: str) -> Response | None:
         # Subscribing twice is as good as once: a lost answer may be asked for again.
-        return self._api.call(method, path, {**params, **self._signed}, write=False)
+        return self._api.call(method, path, self._signed, form=fields, write=False)
 
     def vendor_now(self, path: str) -> datetime:
         """Meta's clock, by an answer's Date header."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -97,10 +97,16 @@ class MetaWebhooks:
     def accounts_in(self, request: Request) -> Mapping[str, int]:
         return Counter(event.account for event in _events(_body(request)))
 
-    def each_event(self, request: Request, make: Callable[[MetaEvent, str], Batch]) -> Batch:
-        """What `make(event, where)` gives for each event of our account. Raises Malformed."""
+    def each_event(
+        self,
+        request: Request,
+        make: Callable[[MetaEvent, str], Batch],
+        split: Callable[[MetaEvent], Iterable[MetaEvent]] = lambda event: (event,),
+    ) -> Batch:
+        """What `make(event, where)` gives for each event of our account, or for each part that `split` makes of it. Raises
+        Malformed."""
         body = _body(request)
-        ours = [event for event in _events(body) if event.account == self._account]
+        ours = [part for event in _events(body) if event.account == self._account for part in split(event)]
         if ours and (named := text_of(body.get("object"))) != self._object:
             return Batch(dropped={f"object {named[:40]}": len(ours)})
 
