@@ -130,9 +130,10 @@ def refusal(connector: Connector[Any, Any], role: Role) -> str:
 
 
 def made_by(type_name: str, settings: Any, switches: frozenset[str]) -> tuple[str, ...]:
-    """The signal types that a source with these settings makes: as they tell, else all that its connector can make."""
+    """The signal types that a source with these settings makes: as they tell, else all that its connector can make; also with
+    None, for an entry whose keys are not valid."""
     connector = load("source", type_name)
-    told = connector.makes(settings, switches) if connector.makes is not None else ()
+    told = connector.makes(settings, switches) if connector.makes is not None and settings is not None else ()
     return told or tuple(spec.type for spec in connector.signals)
 
 
