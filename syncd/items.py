@@ -1,19 +1,21 @@
-"""Bodies that carry several events: each is made alone, so that a wrong one harms no other.
+"""Several events of one body, or rows of one list: each is made alone, so that a wrong one harms no other.
 
-Webhook sources call `each_item` in `parse`. Promise: whatever one item is, the others pass; the wrong one goes into quarantine as
-a body of its own, from which it can be retried.
+Webhook sources call `each_item` or `each_event` in `parse`, polling sources `each_row`. Promise: whatever one item is, the others
+pass; the wrong one goes into quarantine as a body of its own, from which it can be retried.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from syncd.connector import Batch, Hint, Request, UnparsedItem
-from syncd.errors import Malformed
+from syncd.errors import Failure, Malformed
 from syncd.http.json_text import parse
 from syncd.signals import Signal
 
@@ -43,11 +45,38 @@ def each_item(
     An item for which `make` raises becomes a misfit, with the request that `alone` makes of it. The only item of a body, and
     items that `alone` cannot tell apart (None), raise Malformed: then the body is kept whole.
     """
+    batch, wrong = _each(items, make, name)
+    return replace(batch, misfits=[*batch.misfits, *_misfits(request, items, wrong, alone)]) if wrong else batch
+
+
+def each_row(
+    rows: Sequence[T],
+    make: Callable[[T, str], Batch | str],
+    keep: Callable[[T], Request],
+    *,
+    state: bytes | None = None,
+    name: str = "row",
+) -> Batch:
+    """`each_item` for the rows of a list that was polled, in one batch with `state`. A row for which `make` raises becomes a
+    misfit with the request `keep(row)` (see `kept_row`), also the only one: `Reparsing.reparse` of the source reads it. A Failure
+    of a call that `make` needs is raised."""
+    batch, wrong = _each(rows, make, name)
+    misfits = [*batch.misfits, *(UnparsedItem(keep(row), reason) for row, reason in wrong)]
+    return replace(batch, misfits=misfits, state=state)
+
+
+def kept_row(path: str, row: object, now: datetime) -> Request:
+    """A row of the list at `path` as quarantine keeps it: a request whose body is the row as JSON."""
+    return Request("GET", path, {"content-type": "application/json"}, json.dumps(row).encode(), now)
+
+
+def _each(items: Sequence[T], make: Callable[[T, str], Batch | str], name: str) -> tuple[Batch, list[tuple[T, str]]]:
+    """What is made of the items, and the wrong ones with the reason."""
     signals: list[Signal] = []
     hints: list[Hint] = []
     misfits: list[UnparsedItem] = []
     remember: dict[str, str | None] = {}
-    dropped: dict[str, int] = {}
+    dropped = Counter[str]()
     poll_now = False
     wrong: list[tuple[T, str]] = []
     for index, item in enumerate(items):
@@ -56,6 +85,8 @@ def each_item(
             made = make(item, where)
         except Malformed as error:
             wrong.append((item, str(error)))
+        except Failure:  # of a call to the vendor that `make` needs: it says nothing about the item
+            raise
         except Exception as error:
             log.error("parser failed for one %s of several: a bug in the connector", name, exc_info=True)
             wrong.append((item, f"{where}: {type(error).__name__}: {error}"))
@@ -66,18 +97,21 @@ def each_item(
             misfits += made.misfits
             remember |= made.remember
             poll_now = poll_now or made.poll_now
-            _add(dropped, made.dropped)
-    if wrong:
-        misfits += _misfits(request, items, wrong, alone)
-    return Batch(signals, hints, None, remember, dropped, misfits, poll_now=poll_now)
+            dropped.update(made.dropped)
+    return Batch(signals, hints, None, remember, dict(dropped), misfits, poll_now=poll_now), wrong
+
+
+def json_body(request: Request) -> Any:
+    """The parsed JSON body of a webhook, as real senders write it (`syncd.http.json_text`). Raises Malformed."""
+    try:
+        return parse(request.body).value
+    except ValueError as error:
+        raise Malformed(f"the body is not JSON: {error}") from None
 
 
 def each_event(request: Request, make: Callable[[Any, str], Batch | str]) -> Batch:
     """`each_item` for a body that is a JSON array of events. Raises Malformed for any other body."""
-    try:
-        events = parse(request.body).value
-    except ValueError as error:
-        raise Malformed(f"the body is not JSON: {error}") from None
+    events = json_body(request)
     if not isinstance(events, list):
         raise Malformed(f"the body is not a JSON array of events but {type(events).__name__}")
     return each_item(request, events, make)
@@ -97,8 +131,3 @@ def _misfits(
     if requests is None:
         raise Malformed(wrong[0][1])
     return [UnparsedItem(one, reason) for one, (_, reason) in zip(requests, wrong, strict=True)]
-
-
-def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
-    for reason, count in more.items():
-        counts[reason] = counts.get(reason, 0) + count

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from syncd.connector import Batch, Hint, Request
-from syncd.errors import Malformed
-from syncd.items import MOST_MISFITS, each_event, each_item
+from syncd.errors import Malformed, RateLimited
+from syncd.items import MOST_MISFITS, each_event, each_item, each_row, kept_row
 
 REQUEST = Request("POST", "https://x.example/webhooks/a", {}, b"[]", datetime(2026, 11, 22, tzinfo=UTC))
 
@@ -72,3 +72,24 @@ def test_only_a_json_array_has_events(body: bytes, says: str) -> None:
 def test_the_events_of_an_array_are_made_each_alone() -> None:
     batch = each_event(replace(REQUEST, body=b'[1, "x", 2]'), make)
     assert ([hint.key for hint in batch.hints], len(batch.misfits)) == (["10", "5"], 1)
+
+
+def test_a_wrong_row_of_a_list_is_kept_alone_also_when_it_is_the_only_one() -> None:
+    batch = each_row([1, "x"], make, lambda row: kept_row("/v1/rows", row, REQUEST.received_at), state=b"2")
+    assert ([hint.key for hint in batch.hints], batch.state) == (["10"], b"2")
+    (misfit,) = batch.misfits
+    assert (misfit.request.url, json.loads(misfit.request.body), misfit.reason) == (
+        "/v1/rows",
+        "x",
+        "row 1 of 2 is no number",
+    )
+    (alone,) = each_row(["x"], make, lambda row: kept_row("/v1/rows", row, REQUEST.received_at)).misfits
+    assert alone.reason == "the row is no number"
+
+
+def test_a_failure_of_the_vendor_is_not_the_fault_of_a_row() -> None:
+    def limited(row: int, where: str) -> Batch:
+        raise RateLimited("wait")
+
+    with pytest.raises(RateLimited):
+        each_row([1, 2], limited, lambda row: kept_row("/v1/rows", row, REQUEST.received_at))

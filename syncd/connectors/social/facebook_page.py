@@ -7,9 +7,7 @@ comments by poll and backfill. Ids: see `syncd.connectors.social.page_events`.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
@@ -17,15 +15,16 @@ import msgspec
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from syncd.capabilities import Finding, Level, Subscribed, Subscription
-from syncd.connector import Ability, Batch, Connector, Context, Hint, Prompt, Request, SignalSpec, UnparsedItem
+from syncd.connector import Ability, Batch, Connector, Context, Hint, Prompt, Request, SignalSpec
 from syncd.connectors.social.meta_api import AppHooks, GraphApi
 from syncd.connectors.social.meta_hooks import MetaEvent, MetaSettings, MetaWebhooks, id_of, text_of
 from syncd.connectors.social.page_events import PageEvent, completed, read_event, read_row, signal_of
 from syncd.connectors.social.page_history import PageHistory, PageRow, mark
 from syncd.durations import Duration
-from syncd.errors import AuthExpired, Malformed, Misconfigured
+from syncd.errors import AuthExpired, Misconfigured
 from syncd.http.client import check_base_url
-from syncd.signals import Route, Signal
+from syncd.items import each_row, kept_row
+from syncd.signals import Route
 from syncd.time_cursor import TimeCursor, encode, newest_first, read_cursor
 
 FIELDS = ("feed", "mention", "messages")
@@ -139,20 +138,13 @@ class FacebookPage(FacebookPageWebhooksOnly):
         for found, after, _ in newest_first([list(rows)], cursor, mark, lag=lag):
             if found or after != cursor:
                 cursor = after
-                yield replace(self._batch(found, route, now), state=encode(cursor))
+                yield self._batch(found, route, now, encode(cursor))
 
-    def _batch(self, rows: list[PageRow], route: Route, now: datetime) -> Batch:
-        signals, dropped, misfits = list[Signal](), Counter[str](), list[UnparsedItem]()
-        for row in rows:
-            kept = Request("GET", f"/{row.kind}", {}, json.dumps(row.fields).encode(), now)
-            try:
-                batch = self._of_row(row, route, now)
-            except Malformed as error:
-                misfits.append(UnparsedItem(kept, str(error)))
-                continue
-            signals += batch.signals
-            dropped.update(batch.dropped)
-        return Batch(signals, dropped=dropped, misfits=misfits)
+    def _batch(self, rows: list[PageRow], route: Route, now: datetime, state: bytes) -> Batch:
+        def make(row: PageRow, where: str) -> Batch:
+            return self._of_row(row, route, now)
+
+        return each_row(rows, make, lambda row: kept_row(f"/{row.kind}", row.fields, now), state=state)
 
     def _of_row(self, row: PageRow, route: Route, now: datetime) -> Batch:
         read = read_row(row.kind, row.fields, self._page, row.kind)
