@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from syncd.connector import Batch, Hint, NotYet, Request, UnparsedItem
-from syncd.signals import Signal
+from syncd.signals import Signal, counted
 from syncd.testing.progress import STEPS, ProgressGuard
 
 
@@ -32,6 +32,7 @@ class SourceLedger:
     dropped: dict[str, int] = field(default_factory=dict)
     poll_wanted: bool = False
     states: list[bytes | None] = field(default_factory=list)
+    events: dict[UUID, dict[str, datetime]] = field(default_factory=dict)
 
     def recall(self, keys: Sequence[str]) -> dict[str, str]:
         """For `Context.recall`."""
@@ -41,10 +42,12 @@ class SourceLedger:
         """Commits a batch; returns the signals that were new."""
         new: list[Signal] = []
         for signal in batch.signals:
+            if signal.repeat and self._counted(signal):
+                continue
             if signal.id in self.signals:
                 self.repeats += 1
             else:
-                self.signals[signal.id] = signal
+                self.signals[signal.id] = counted(signal, 1, signal.occurred_at) if signal.repeat else signal
                 new.append(signal)
         for hint in batch.hints:
             waiting = self.hints.get(hint.key)
@@ -64,6 +67,15 @@ class SourceLedger:
             self.dropped[reason] = self.dropped.get(reason, 0) + count
         self.poll_wanted = self.poll_wanted or batch.poll_now
         return new
+
+    def _counted(self, signal: Signal) -> bool:
+        """Whether the event was counted in a signal that is there; one that comes first makes it."""
+        events, first = self.events.setdefault(signal.id, {}), self.signals.get(signal.id)
+        known = signal.repeat in events
+        events.setdefault(signal.repeat, signal.occurred_at)
+        if first is not None:
+            self.signals[signal.id] = counted(first, len(events), max(events.values()))
+        return first is not None and not known
 
     def start(self) -> None:
         """A new source: its cursor of now."""

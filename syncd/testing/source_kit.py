@@ -27,7 +27,7 @@ from syncd.connector import (
 )
 from syncd.errors import Malformed, NotAuthentic, RateLimited, Transient
 from syncd.signals import Signal
-from syncd.testing import secret_checks, sweep_checks
+from syncd.testing import repeat_checks, secret_checks, sweep_checks
 from syncd.testing.ledger import SourceLedger
 from syncd.testing.suite import ConformanceSuite
 from syncd.testing.vendor import Vendor, json_or_none
@@ -80,6 +80,9 @@ class WebhookConformance(ConformanceSuite, covers=WebhookSource):
             return ledger.receive(vendor.request(number)) + self.settle(ledger)
 
         sweep_checks.forms_of_identity(ledger, vendor, brought)
+
+    def test_events_of_one_thing_are_counted_once_each(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        repeat_checks.repeats_are_counted(ledger, vendor)
 
     def test_parsing_is_pure(self, ledger: SourceLedger, vendor: Vendor) -> None:
         vendor.happen(0)

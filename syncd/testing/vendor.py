@@ -57,6 +57,11 @@ class Vendor:
             items += body if isinstance(body, list) else [body]
         return self.sign(json.dumps([*items[:1], *wrong, *items[1:]]).encode())
 
+    def again(self, number: int, time: int) -> Request | None:
+        """What event `number` is about (an email that is opened) happens for the `time`-th time, each time at another moment: the
+        vendor's authentic call, always the same for the same time. None: its events are not counted."""
+        return None
+
     @property
     def secrets(self) -> Sequence[str]:
         """What no message may show: signing secrets, tokens."""

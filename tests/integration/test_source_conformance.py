@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -95,6 +95,49 @@ class TestGenericWebhook(WebhookConformance):
     @pytest.fixture
     def connect(self) -> Connect:
         keys = {"verify": {"scheme": "standard_webhooks", "secret": CloudEventsSender.secret}, "account": "shop"}
+        settings = webhook.WebhookSettings.model_validate(keys)
+        return lambda: webhook.CONNECTOR.build(settings, Context(name="door", tokens=MemoryTokens()))
+
+
+class MailEvents(CloudEventsSender):
+    """Opens of emails, through a field map."""
+
+    def request(self, number: int) -> Request:
+        return self.again(number, 0)
+
+    def several(self, numbers: Sequence[int], wrong: Sequence[Any] = ()) -> Request | None:
+        return Vendor.several(self, numbers, wrong)
+
+    def again(self, number: int, time: int) -> Request:
+        at = (self.moment(number) + time * timedelta(hours=1)).isoformat()
+        event = {"mail": f"m{number}", "event": f"e{number}.{time}", "at": at, "to": "ann@example.com"}
+        return self.sign(msgspec.json.encode([event]))
+
+    def sign(self, body: bytes) -> Request:
+        signed = super().sign(body)
+        return replace(signed, headers={**signed.headers, "content-type": "application/json"})
+
+
+class TestGenericWebhookThatCounts(WebhookConformance):
+    connector = webhook.CONNECTOR
+
+    @pytest.fixture
+    def vendor(self) -> MailEvents:
+        return MailEvents()
+
+    @pytest.fixture
+    def connect(self) -> Connect:
+        keys = {
+            "verify": {"scheme": "standard_webhooks", "secret": MailEvents.secret},
+            "format": "json",
+            "signal": {
+                "type": "email.opened",
+                "each": "{{ body }}",
+                "repeats": {"same": "{{ item.mail }} {{ item.to }}", "event": "{{ item.event }}"},
+                "occurred_at": "{{ item.at }}",
+                "person": {"email": "{{ item.to }}"},
+            },
+        }
         settings = webhook.WebhookSettings.model_validate(keys)
         return lambda: webhook.CONNECTOR.build(settings, Context(name="door", tokens=MemoryTokens()))
 
