@@ -33,6 +33,8 @@ READS = frozenset({"GET", "HEAD", "OPTIONS"})
 TOO_LARGE = (413, 414, 431)
 """Statuses of a request that is larger than the server takes: its body, its URL or its headers (RFC 9110, RFC 6585)."""
 LARGEST_ANSWER = 64 * 1024 * 1024
+ANSWER_TOO_LARGE = "answer_too_large"
+"""Code of the failure of an answer beyond that."""
 LONGEST_WAIT = 7 * 86_400.0
 """Seconds that a Retry-After is obeyed for: nobody means a longer one."""
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
@@ -360,7 +362,8 @@ def _wire_failure(
         return unclear(f"{where}: no answer in time: {what}", write=write, code="timeout")
     if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return unclear(f"{where}: the connection broke: {what}", write=write, code="reset")
-    return unclear(f"{where}: {what}", write=write, code="wire")
+    large = any(isinstance(inner, AnswerTooLarge) for inner in _chain(error))
+    return unclear(f"{where}: {what}", write=write, code=ANSWER_TOO_LARGE if large else "wire")
 
 
 _BEFORE_SENDING = (NewConnectionError, ConnectTimeoutError)

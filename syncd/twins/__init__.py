@@ -20,6 +20,7 @@ TWINS = {
     "zoho": "syncd.twins.zoho.twin:ZohoTwin",
     "zoho_desk": "syncd.twins.zoho_desk.twin:ZohoDeskTwin",
     "twilio": "syncd.twins.twilio:TwilioTwin",
+    "graph": "syncd.twins.graph:GraphTwin",
 }
 
 GROUP = "syncd.twins"

@@ -15,16 +15,22 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 def call(method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> int:
     """The status it is answered with; 0 when nobody answers."""
+    return exchange(method, url, headers, body)[0]
+
+
+def exchange(method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> tuple[int, bytes]:
+    """Status and body of the answer; 0 when nobody answers."""
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname not in LOOPBACK:
-        return 0
+        return 0, b""
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     try:
         connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=PATIENCE)
         try:
             connection.request(method, path or "/", body=body or None, headers=dict(headers or {}))
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.read()
         finally:
             connection.close()
     except (OSError, http.client.HTTPException):
-        return 0
+        return 0, b""

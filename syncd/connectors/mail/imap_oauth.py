@@ -6,66 +6,25 @@ that the host rotates is kept by the TokenStore.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from syncd.capabilities import SignIn, own_grant
+from syncd.connectors.accounts.microsoft import REMEDIES, SIGN_IN, THROTTLES, detail, words
 from syncd.connectors.mail.imap_hosts import HOSTS
 from syncd.connectors.mail.imap_settings import ImapAuth, ImapSettings
-from syncd.connectors.text import one_line, shorten
 from syncd.errors import UsageError
 from syncd.http.lockout import LoginBackoff
 from syncd.http.oauth import Mint, grant_id
-from syncd.http.refreshing import Refreshing, TokenAnswers, error_word
-
-_AADSTS = re.compile(r"AADSTS\d+")
-_AGAIN = "to sign in again run: syncd auth {name}"
-
-# What a person can do, by the host's own word for it. Sources: RFC 6749 5.2; learn.microsoft.com, "Microsoft Entra
-# authentication and authorization error codes". The first that is known decides, numbers before RFC words.
-_REMEDIES = {
-    "AADSTS7000215": "client_secret is wrong: set its value, not its id",
-    "AADSTS7000222": "client_secret has expired; make a new one for the app",
-    "AADSTS700016": "client_id is unknown in this tenant; check client_id and tenant",
-    "AADSTS90002": "there is no such tenant; check auth.tenant",
-    "AADSTS900023": "there is no such tenant; check auth.tenant",
-    "AADSTS65001": "consent for the app is missing; " + _AGAIN,
-    "AADSTS70008": "the sign-in has expired; " + _AGAIN,
-    "AADSTS700082": "the refresh token was not used for too long and has expired; " + _AGAIN,
-    "AADSTS50173": "the password was changed since; " + _AGAIN,
-    "AADSTS50076": "the tenant wants a second factor; " + _AGAIN,
-    "invalid_grant": "the refresh token is revoked, expired or another client's; " + _AGAIN,
-    "invalid_client": "check client_id and client_secret",
-    "unauthorized_client": "this app may not get tokens that way; check auth.flow and the app's settings",
-    "unsupported_grant_type": "the host does not know this way; check auth.flow and auth.token_url",
-    "invalid_scope": "check auth.scopes",
-    "access_denied": "the host's administrator has not allowed the app",
-    "interaction_required": _AGAIN,
-    "consent_required": _AGAIN,
-}
-_SIGN_IN = frozenset(word for word, remedy in _REMEDIES.items() if remedy.endswith(_AGAIN))
-
-
-def _words(said: Mapping[str, Any]) -> list[str]:
-    """Microsoft's number, which says more, then the word of RFC 6749."""
-    number = _AADSTS.search(str(said.get("error_description", "")))
-    return [*([number[0]] if number else []), *error_word(said)]
-
-
-def _detail(said: Mapping[str, Any]) -> str:
-    text = str(said.get("error_description", "")).partition("Trace ID")[0]
-    return f" ({shorten(one_line(text), 160)})" if text else ""
-
+from syncd.http.refreshing import Refreshing, TokenAnswers
 
 ANSWERS = TokenAnswers(
     "the mail host",
-    _REMEDIES,
-    ended=_SIGN_IN,
-    throttles=frozenset({"slow_down", "AADSTS50196", "AADSTS90055", "rate_limit_exceeded"}),
-    words=_words,
-    detail=_detail,
+    REMEDIES,
+    ended=SIGN_IN,
+    throttles=THROTTLES,
+    words=words,
+    detail=detail,
     refuses="no access token",
 )
 

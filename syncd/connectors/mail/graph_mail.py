@@ -1,0 +1,302 @@
+"""The `graph_mail` source: mail of a Microsoft 365 mailbox by Microsoft Graph. The registry builds it.
+
+A change notification wakes the poll; the poll follows a delta link for each folder; every mail is read as it came (MIME), so that
+the same mail by IMAP is the same signal. When Microsoft does not know a link any more, the folder is read again from a time that
+the cursor keeps, and ids make repeats of what was read before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from pydantic import Field
+
+from syncd.capabilities import Finding, Level, SignIn, Subscribed, Subscription
+from syncd.connector import Batch, Connector, Context, Reply, Request, UnparsedItem, Verifier
+from syncd.connectors.accounts.microsoft import CLOUDS, BaseUrl, CloudName, MicrosoftAuth, bearer, sign_in_of
+from syncd.connectors.mail import graph_subscriptions as notifications
+from syncd.connectors.mail.graph_mailbox import RESYNC, GraphMailbox
+from syncd.connectors.mail.message import HEAD_BYTES
+from syncd.connectors.mail.reading import SIGNALS, Envelope, Readings, Rules, read_mail
+from syncd.connectors.mail.sent import SENT, SENT_SIGNAL, read_sent
+from syncd.connectors.mail.settings import MailSettings
+from syncd.connectors.mail.some_failed import of_some
+from syncd.connectors.online import clock_findings
+from syncd.connectors.times import time_or_none
+from syncd.errors import Failure, RateLimited
+from syncd.signals import Route, normal_email
+from syncd.time_cursor import ItemMark, TimeCursor, mark_of, oldest_first
+
+KIND = "graph_mail"
+SENT_FOLDER = "sentitems"
+MARGIN = timedelta(hours=1)
+"""So long before the end of the last round a folder is read again after a resync: Exchange shows some mails late."""
+STALE = timedelta(hours=1)
+SCOPES = {"Mail.Read": "reads the mailbox"}
+_WIDER = timedelta(days=3)
+"""A mail may be received so long after its Date header, and is listed by when it was received."""
+
+
+class GraphMailSettings(MailSettings):
+    """Keys of a `graph_mail` source."""
+
+    mailbox: str = Field(
+        pattern=r"^[^@\s/]+@[^@\s/]+$",
+        description="the mailbox's address (user principal name), such as sales@example.com",
+    )
+    auth: MicrosoftAuth = Field(description="the app registration by which syncd signs in")
+    folders: tuple[str, ...] = Field(
+        ("inbox",),
+        min_length=1,
+        description="folders to read: well-known names (`inbox`, `archive`, `junkemail`) or folder ids. With "
+        "`channels: {outgoing: {email_sent: true}}`, `sentitems` is read too, as mail that the company sent",
+    )
+    cloud: CloudName = Field("global", description="the Microsoft cloud of the tenant")
+    graph_url: BaseUrl = Field(
+        "", validate_default=False, description="Microsoft Graph's address instead of the cloud's"
+    )
+    login_url: BaseUrl = Field("", validate_default=False, description="the sign-in address instead of the cloud's")
+
+
+class FolderCursor(msgspec.Struct):
+    """Where a folder is read on, and from when on it is read again if Microsoft does not know that link any more."""
+
+    link: str
+    since: datetime
+
+
+class GraphCursor(msgspec.Struct):
+    folders: dict[str, FolderCursor]
+
+
+class BackfillCursor(msgspec.Struct):
+    """The folder under way, and how far it was read."""
+
+    folder: str
+    at: TimeCursor
+
+
+class GraphMail:
+    """A PollingSource, Backfillable, WebhookSource, Subscribable and Renewable."""
+
+    def __init__(self, settings: GraphMailSettings, context: Context) -> None:
+        cloud = CLOUDS[settings.cloud]
+        self._graph, self._login = settings.graph_url or cloud.graph, settings.login_url or cloud.login
+        self._settings, self._context = settings, context
+        signs_in = bearer(context, self._login, self._graph, settings.auth, kind=KIND)
+        self._whose = "me" if settings.auth.flow == "delegated" else f"users/{settings.mailbox}"
+        self._mailbox = GraphMailbox(self._graph, self._whose, signs_in, context, settings.mailbox)
+        sent = (SENT_FOLDER,) if SENT in context.switches else ()
+        self._folders = tuple(dict.fromkeys((*settings.folders, *sent)))
+        own = {*settings.own_addresses, normal_email(settings.mailbox)} - {""}
+        self._rules = Rules(
+            context.name,
+            frozenset(own),
+            settings.lists,
+            settings.auto_replies,
+            settings.capture == "headers",
+            context.region,
+        )
+        resources = [f"{self._whose}/mailFolders('{name}')/messages" for name in self._folders]
+        self._hooks = notifications.GraphSubscriptions(
+            self._mailbox.api, resources, context.webhook_url, context.recall, context.clock
+        )
+
+    # ---- webhook: only that something changed
+
+    def handshake(self, request: Request) -> Reply | None:
+        return notifications.handshake(request)
+
+    def verifier(self) -> Verifier:
+        return notifications.verifier(self._context.recall)
+
+    def parse(self, request: Request) -> Batch:
+        return notifications.parse(request)
+
+    def subscriptions(self) -> Sequence[Subscription]:
+        return self._hooks.subscriptions()
+
+    def subscribe(self, *, force: bool = False) -> Subscribed:
+        """Nothing of others is in the way: Graph takes several subscriptions."""
+        return self._hooks.subscribe()
+
+    def renew(self, id: str) -> Subscription | None:
+        return self._hooks.renew(id)
+
+    def unsubscribe(self, id: str) -> None:
+        self._hooks.unsubscribe(id)
+
+    # ---- poll
+
+    def start(self, now: datetime) -> bytes:
+        return msgspec.json.encode(GraphCursor({name: self._begun(name) for name in self._folders}))
+
+    def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
+        """What came into each folder. A folder that fails does not keep the others from being read: its failure comes last."""
+        yield from self._renewed()
+        cursor, failure, read = msgspec.json.decode(state, type=GraphCursor), None, 0
+        for name in self._folders:
+            try:
+                yield from self._poll_folder(name, cursor, now)
+                read += 1
+            except RateLimited:
+                raise
+            except Failure as error:
+                failure = failure or error
+        if failure:
+            raise of_some(failure, now) if read else failure
+
+    def _renewed(self) -> Iterator[Batch]:
+        """The renewal that Graph asked for by a lifecycle notification. What fails is renewed in time or made anew."""
+        asked = self._context.recall([notifications.REAUTHORIZE]).get(notifications.REAUTHORIZE)
+        if asked:
+            try:
+                self.renew(asked)
+            except Failure:
+                return
+            yield Batch(remember={notifications.REAUTHORIZE: None})
+
+    def _begun(self, name: str) -> FolderCursor:
+        """From now on, by Microsoft's clock."""
+        _, since = self._mailbox.folder(name)
+        link, more = "", True
+        while more:
+            page = self._mailbox.changes(name, link, since)
+            link, more = page.link, page.more and not page.rows
+        return FolderCursor(link if not page.rows else "", since)
+
+    def _poll_folder(self, name: str, cursor: GraphCursor, now: datetime) -> Iterator[Batch]:
+        if name not in cursor.folders:  # new in the settings
+            cursor.folders[name] = self._begun(name)
+            yield Batch(state=msgspec.json.encode(cursor))
+            return
+        folder, resynced, more = cursor.folders[name], False, True
+        while more:
+            try:
+                page = self._mailbox.changes(name, folder.link, folder.since)
+            except Failure as failed:
+                if failed.code not in RESYNC or not folder.link or resynced:
+                    raise
+                folder, resynced = FolderCursor("", folder.since), True
+                continue
+            more = page.more
+            fresh = max(folder.since, page.at - MARGIN) if not more else folder.since
+            quiet = not page.rows and not more and folder.link and page.at - folder.since < MARGIN + STALE
+            folder = FolderCursor(page.link, fresh)
+            if not quiet:
+                cursor.folders[name] = folder
+                yield self._batch(name, page.rows, now, Route.POLL, msgspec.json.encode(cursor))
+
+    # ---- backfill
+
+    def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
+        """Every mail that happened in the range, folder by folder, by when it was received."""
+        begun = msgspec.json.decode(state, type=BackfillCursor) if state else None
+        names = list(self._folders)
+        if begun and begun.folder in names:
+            names = names[names.index(begun.folder) :]
+        first, last = since - _WIDER, until + _WIDER
+        for name in names:
+            cursor = begun.at if begun and begun.folder == name else TimeCursor(first)
+            pages = self._mailbox.listed(name, cursor.since, last)
+            for rows, after, _ in oldest_first(pages, cursor, _mark, lag=timedelta(0)):
+                if rows or after != cursor:
+                    cursor = after
+                    state = msgspec.json.encode(BackfillCursor(name, cursor))
+                    yield self._batch(
+                        name, rows, self._context.clock(), Route.BACKFILL, state, lambda at: since <= at < until
+                    )
+
+    # ---- reading
+
+    def _batch(
+        self,
+        folder: str,
+        rows: Sequence[Mapping[str, Any]],
+        now: datetime,
+        route: Route,
+        state: bytes,
+        wanted: Callable[[datetime], bool] = lambda at: True,
+    ) -> Batch:
+        readings, misfits, links = Readings(), [], {}
+        for row in rows:
+            id_ = row.get("id")
+            if not isinstance(id_, str) or not id_:
+                kept = Request("POST", "", {}, json.dumps({"value": [row]}).encode(), now)
+                misfits.append(UnparsedItem(kept, f"a mail of folder {folder} has no id"))
+                continue
+            before, dropped = len(readings.signals), self._read(folder, id_, row, now, route, readings)
+            readings.dropped.update(dropped)
+            links.update({signal.id: row.get("webLink") for signal in readings.signals[before:]})
+        signals = [
+            msgspec.structs.replace(one, url=_link(links[one.id]))
+            for one in readings.signals
+            if wanted(one.occurred_at)
+        ]
+        return Batch(signals, state=state, dropped=readings.dropped, misfits=misfits, formerly=readings.formerly)
+
+    def _read(
+        self, folder: str, id_: str, row: Mapping[str, Any], now: datetime, route: Route, readings: Readings
+    ) -> Counter[str]:
+        if "@removed" in row:
+            return Counter()
+        if row.get("isDraft") is True:
+            return Counter(draft=1)
+        raw = self._mailbox.mime(id_)
+        if raw is None:
+            return Counter({"a mail that is gone": 1})
+        large = len(raw) > self._settings.max_size
+        arrived = time_or_none(row.get("receivedDateTime")) or now
+        envelope = Envelope(arrived.astimezone(UTC), len(raw), row.get("isRead") is True, large)
+        reads = read_sent if folder == SENT_FOLDER else read_mail
+        readings.add(reads(raw[:HEAD_BYTES] if large else raw, envelope, self._rules, now, route))
+        return Counter()
+
+    # ---- what helps the operator
+
+    def check_online(self) -> Iterator[Finding]:
+        """Signs in and looks at every folder; what fails ends it."""
+        for index, name in enumerate(self._folders):
+            folder, theirs = self._mailbox.folder(name)
+            if not index:
+                yield Finding(Level.OK, "sign-in", f"signed in; {self._settings.mailbox} can be read")
+                yield from clock_findings(self._context.clock(), theirs, "Microsoft")
+            yield Finding(
+                Level.OK, f"folder {name}", f"{folder.get('displayName', name)}, {folder.get('totalItemCount')} mails"
+            )
+
+    def sign_in(self) -> SignIn:
+        """For `syncd auth`. Raises UsageError when the app signs in by itself."""
+        return sign_in_of(
+            self._login,
+            self._graph,
+            self._settings.auth,
+            SCOPES,
+            kind=KIND,
+            name=self._context.name,
+            account=self._settings.mailbox,
+        )
+
+
+def _mark(row: Mapping[str, Any]) -> ItemMark | None:
+    return mark_of(row.get("id"), time_or_none(row.get("receivedDateTime")))
+
+
+def _link(told: object) -> str:
+    return told if isinstance(told, str) and told.startswith("https://") else ""
+
+
+CONNECTOR = Connector(
+    name=KIND,
+    contract=2,
+    role="source",
+    summary="Mail received, sent and bounced, from a Microsoft 365 mailbox by Microsoft Graph",
+    settings=GraphMailSettings,
+    build=GraphMail,
+    signals=(*SIGNALS, SENT_SIGNAL),
+)
