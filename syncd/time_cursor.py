@@ -90,6 +90,14 @@ class Step(NamedTuple):
     last: bool
 
 
+def progress(steps: Iterable[Step], cursor: TimeCursor) -> Iterator[Step]:
+    """The steps that have items or move the cursor on from `cursor`: a batch of another one would change nothing."""
+    for step in steps:
+        if step.items or step.cursor != cursor:
+            cursor = step.cursor
+            yield step
+
+
 def forward(
     page_at: Callable[[datetime, int], Sequence[T]],
     cursor: C,

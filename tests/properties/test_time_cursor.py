@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd import time_cursor
-from syncd.time_cursor import ItemMark, TimeCursor, encode, forward, mark_of, newest_first, oldest_first, read_cursor
+from syncd.time_cursor import (
+    ItemMark,
+    Step,
+    TimeCursor,
+    encode,
+    forward,
+    mark_of,
+    newest_first,
+    oldest_first,
+    progress,
+    read_cursor,
+)
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 LAG = timedelta(minutes=5)
@@ -140,3 +151,9 @@ def test_a_cursor_moves_on_by_windows_and_never_back() -> None:
     later = TimeCursor(NOW, (("a", 1),)).moved(NOW + LAG)
     assert later == TimeCursor(NOW + LAG)
     assert later.moved(NOW) is later
+
+
+def test_progress_leaves_out_steps_that_change_nothing() -> None:
+    one, two = TimeCursor(datetime(2026, 11, 22, tzinfo=UTC)), TimeCursor(datetime(2026, 11, 23, tzinfo=UTC))
+    steps = [Step([], one, False), Step(["a"], one, False), Step([], two, False), Step([], two, True)]
+    assert list(progress(steps, one)) == [steps[1], steps[2]]

@@ -11,18 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from syncd.capabilities import SignIn, own_grant
 from syncd.connector import ConnectorSettings, Context
 from syncd.errors import UsageError
-from syncd.http.client import Bearer, check_base_url
+from syncd.http.client import Bearer
 from syncd.http.oauth import Token, grant_id
 from syncd.http.refreshing import Refreshing, TokenAnswers
 
-BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 DataCentreName = Literal["us", "eu", "in", "au", "jp", "ca", "cn", "sa", "uk", "sg", "ae"]
 
 

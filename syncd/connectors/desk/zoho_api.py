@@ -58,11 +58,6 @@ ERRORS = ErrorTable(
     statuses={401: Means(Misconfigured, "the token is not accepted"), 403: _UNSEEN},
     absent=frozenset({"URL_NOT_FOUND", "RESOURCE_NOT_FOUND"}),
 )
-_UNTAKEN = Means(
-    Misconfigured,
-    "Desk did not take the webhook; it asks its address for a 200 first: is syncd running, and is server.public_url what the "
-    "internet reaches?",
-)
 WEBHOOK_ERRORS = replace(
     ERRORS,
     codes={
@@ -76,7 +71,11 @@ WEBHOOK_ERRORS = replace(
             Misconfigured,
             "webhooks need the edition Professional (5 of them) or Enterprise (10); without, the poll brings everything, later",
         ),
-        "UNPROCESSABLE_ENTITY INVALID_DATA": _UNTAKEN,
+        "UNPROCESSABLE_ENTITY INVALID_DATA": Means(
+            Misconfigured,
+            "Desk did not take the webhook; it asks its address for a 200 first: is syncd running, and is server.public_url what "
+            "the internet reaches?",
+        ),
     },
 )
 

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from syncd.connector import Batch, ConnectorSettings, Context, Prompt, Reply, Request, Verifier
-from syncd.connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentreName, ZohoAuth
+from syncd.connectors.accounts.zoho import DATA_CENTRES, DataCentreName, ZohoAuth
 from syncd.connectors.desk.ticket_list import SAID
 from syncd.connectors.desk.tickets import Record, TicketSignals
 from syncd.connectors.desk.zoho_api import EVENTS, ID
 from syncd.connectors.desk.zoho_tickets import person, read_said, read_ticket, writer_of
+from syncd.connectors.keys import BaseUrl
 from syncd.errors import Malformed
 from syncd.items import each_event
 from syncd.signals import Route

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from syncd.connector import ConnectorSettings, Prompt, Verifier
+from syncd.connectors.keys import Secrets, secret_texts
 from syncd.connectors.signature_styles import STYLES
 from syncd.durations import Duration
 from syncd.http.client import check_base_url
@@ -24,9 +25,6 @@ PLAIN = ("bearer", "basic", "path", "jwt", "none")
 SCHEMES = (*STYLES, *PLAIN)
 
 
-_Secrets = SecretStr | list[SecretStr] | None
-
-
 def _known(scheme: str) -> str:
     if scheme not in SCHEMES:
         raise ValueError(f"unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}")
@@ -37,18 +35,13 @@ def _url(url: str) -> str:
     return check_base_url(url) if url else ""
 
 
-def _texts(secret: _Secrets) -> list[str]:
-    held = secret if isinstance(secret, list) else [secret] if secret is not None else []
-    return [one.get_secret_value() for one in held]
-
-
 class Verify(ConnectorSettings):
     """How a request proves that it is authentic."""
 
     scheme: Annotated[str, AfterValidator(_known)] = Field(
         description=f"how the sender proves itself: {', '.join(SCHEMES)}"
     )
-    secret: Annotated[_Secrets, Prompt(unless={"scheme": ("jwt", "none")})] = Field(
+    secret: Annotated[Secrets | None, Prompt(unless={"scheme": ("jwt", "none")})] = Field(
         None, description="the shared secret or public key; a list while it is being rotated"
     )
     username: Annotated[str, Prompt(when={"scheme": ("basic",)})] = Field(
@@ -94,13 +87,17 @@ class Verify(ConnectorSettings):
 
     @field_validator("secret")
     @classmethod
-    def _usable(cls, value: _Secrets, info: ValidationInfo) -> _Secrets:
+    def _usable(cls, value: Secrets | None, info: ValidationInfo) -> Secrets | None:
         scheme = info.data.get("scheme", "")
         if value is not None and scheme in STYLES:
-            check_secrets(STYLES[scheme], _texts(value))
+            check_secrets(STYLES[scheme], secret_texts(value))
         elif value is not None and scheme == "path":
-            path(_texts(value))
-        elif value is not None and scheme in ("bearer", "basic") and not all(text.strip() for text in _texts(value)):
+            path(secret_texts(value))
+        elif (
+            value is not None
+            and scheme in ("bearer", "basic")
+            and not all(text.strip() for text in secret_texts(value))
+        ):
             raise ValueError(f"{scheme} needs a secret that is not empty")
         return value
 
@@ -130,7 +127,7 @@ class Verify(ConnectorSettings):
 
     def build(self, keys: KeySet | None) -> Verifier:
         """The verifier of these keys; `keys` for scheme jwt."""
-        secrets = _texts(self.secret)
+        secrets = secret_texts(self.secret)
         match self.scheme:
             case "none":
                 return anybody

@@ -30,7 +30,17 @@ from syncd.http.vendor_api import LinkHeaderPaging, LinkPaging, OffsetPaging, Pa
 from syncd.items import as_json_list, each_item
 from syncd.runtime.known_secrets import learn
 from syncd.signals import Route, Signal
-from syncd.time_cursor import ItemMark, Step, TimeCursor, encode, mark_of, newest_first, oldest_first, read_cursor
+from syncd.time_cursor import (
+    ItemMark,
+    Step,
+    TimeCursor,
+    encode,
+    mark_of,
+    newest_first,
+    oldest_first,
+    progress,
+    read_cursor,
+)
 
 MEANINGS: Mapping[str, Means] = {
     "misconfigured": Means(Misconfigured, "the vendor refuses this: an operator must look at it"),
@@ -234,10 +244,8 @@ class HttpList:
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
         cursor = read_cursor(state)
-        for rows, after, _ in self._steps(cursor, None, Route.POLL, self._keys.lag):
-            if rows or after != cursor:
-                cursor = after
-                yield self._batch(rows, encode(cursor))
+        for rows, after, _ in progress(self._steps(cursor, None, Route.POLL, self._keys.lag), cursor):
+            yield self._batch(rows, encode(after))
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         cursor = read_cursor(state) if state is not None else TimeCursor(since)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from syncd.capabilities import Finding
 from syncd.connector import Batch, Connector, Context, Reply, Request, SignalSpec, Verifier, webhooks_alone
 from syncd.connectors.forms import read_form
+from syncd.connectors.keys import BaseUrl
 from syncd.connectors.phone.call_log import LoggedCalls, call_hint, recording_of
 from syncd.connectors.phone.calls import MISSED, SIGNALLED, CallOutcome, PhoneAccount, PhoneCall, PhoneSettings
 from syncd.connectors.phone.twilio_api import NAMES, SID, TwilioApi
@@ -22,7 +23,7 @@ from syncd.connectors.registration import Registered
 from syncd.connectors.signature_styles import STYLES
 from syncd.connectors.times import read_time
 from syncd.errors import Malformed
-from syncd.http.client import HttpClient, check_base_url
+from syncd.http.client import HttpClient
 from syncd.signals import Route
 from syncd.signatures.verifier import FORM, verifier
 
@@ -43,9 +44,7 @@ class TwilioSettings(PhoneSettings):
     api: bool = Field(
         True, description="false: Twilio's API is never called: callbacks alone, without poll, backfill and ring groups"
     )
-    base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
-        "https://api.twilio.com", description="Twilio's API"
-    )
+    base_url: BaseUrl = Field("https://api.twilio.com", description="Twilio's API")
 
 
 class TwilioWebhooksOnly:

@@ -12,20 +12,20 @@ from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 import msgspec
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from syncd.capabilities import Finding, Level, Subscribed, Subscription
 from syncd.connector import Ability, Batch, Connector, Context, Hint, Prompt, Request, SignalSpec
+from syncd.connectors.keys import BaseUrl
 from syncd.connectors.social.meta_api import AppHooks, GraphApi
 from syncd.connectors.social.meta_hooks import MetaEvent, MetaSettings, MetaWebhooks, id_of, text_of
 from syncd.connectors.social.page_events import PageEvent, completed, read_event, read_row, signal_of
 from syncd.connectors.social.page_history import PageHistory, PageRow, mark
 from syncd.durations import Duration
 from syncd.errors import AuthExpired, Misconfigured
-from syncd.http.client import check_base_url
 from syncd.items import each_row, kept_row
 from syncd.signals import Route
-from syncd.time_cursor import TimeCursor, encode, newest_first, read_cursor
+from syncd.time_cursor import TimeCursor, encode, newest_first, progress, read_cursor
 
 FIELDS = ("feed", "mention", "messages")
 """What a page is subscribed to."""
@@ -48,9 +48,7 @@ class FacebookPageSettings(MetaSettings):
     look_back: Duration = Field(timedelta(days=14), description="polls read the comments on posts of this time")
     past_messages: bool = Field(False, description="backfills read Messenger conversations too")
     api_version: str = Field("v25.0", pattern=r"^v\d+\.\d+$", description="version of the Graph API")
-    base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
-        "https://graph.facebook.com", description="the Graph API"
-    )
+    base_url: BaseUrl = Field("https://graph.facebook.com", description="the Graph API")
 
     @model_validator(mode="after")
     def _app_is_named(self) -> Self:
@@ -135,10 +133,8 @@ class FacebookPage(FacebookPageWebhooksOnly):
     def _read(
         self, rows: Iterator[PageRow], cursor: TimeCursor, route: Route, now: datetime, lag: timedelta
     ) -> Iterator[Batch]:
-        for found, after, _ in newest_first([list(rows)], cursor, mark, lag=lag):
-            if found or after != cursor:
-                cursor = after
-                yield self._batch(found, route, now, encode(cursor))
+        for found, after, _ in progress(newest_first([list(rows)], cursor, mark, lag=lag), cursor):
+            yield self._batch(found, route, now, encode(after))
 
     def _batch(self, rows: list[PageRow], route: Route, now: datetime, state: bytes) -> Batch:
         def make(row: PageRow, where: str) -> Batch:

@@ -18,12 +18,12 @@ from typing import Any
 from pydantic import Field, SecretStr
 
 from syncd.connector import Batch, ConnectorSettings, Reply, Request, Verifier
+from syncd.connectors.keys import Secrets, secret_texts
 from syncd.connectors.signature_styles import STYLES
 from syncd.connectors.text import clean
 from syncd.connectors.times import read_time
 from syncd.errors import Malformed
-from syncd.http.json_text import parse
-from syncd.items import each_item
+from syncd.items import each_item, json_body
 from syncd.signatures.verifier import verifier
 
 LISTS = ("changes", "messaging", "standby")
@@ -37,7 +37,7 @@ Fields = Mapping[str, Any]
 class MetaSettings(ConnectorSettings):
     """Keys that all sources of one Meta app have in common."""
 
-    app_secret: SecretStr | list[SecretStr] = Field(
+    app_secret: Secrets = Field(
         description="the app's secret, which signs its webhooks; a list while it is being changed, the new one first"
     )
     verify_token: SecretStr = Field(
@@ -46,8 +46,7 @@ class MetaSettings(ConnectorSettings):
 
     @property
     def secrets(self) -> list[str]:
-        held = self.app_secret if isinstance(self.app_secret, list) else [self.app_secret]
-        return [one.get_secret_value() for one in held]
+        return secret_texts(self.app_secret)
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,7 @@ class MetaWebhooks:
 
 
 def _body(request: Request) -> dict[str, Any]:
-    try:
-        body = parse(request.body).value
-    except ValueError as error:
-        raise Malformed(f"the body is not JSON: {error}") from None
+    body = json_body(request)
     if not isinstance(body, dict) or not isinstance(body.get("entry"), list):
         raise Malformed("the body has no list `entry`; webhooks of Meta's products have one")
     return body

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from syncd.capabilities import Finding, Level, Subscribed, Subscription
 from syncd.connector import Ability, Batch, Connector, Context, Prompt, Request, SignalSpec
+from syncd.connectors.keys import BaseUrl
 from syncd.connectors.online import clock_findings
 from syncd.connectors.social.meta_api import AppHooks, GraphApi
 from syncd.connectors.social.meta_hooks import MetaEvent, MetaSettings, MetaWebhooks, text_of
 from syncd.connectors.social.whatsapp_messages import TYPE, one_message_each, read_change
-from syncd.http.client import check_base_url
 
 OBJECT = "whatsapp_business_account"
 _WHY = "token: is not set, so only webhooks are read; set token and app_id to register webhooks and to test the account"
@@ -33,9 +33,7 @@ class WhatsAppSettings(MetaSettings):
     )
     app_id: Annotated[str, Prompt()] = Field("", description="the app's id; needed with token")
     api_version: str = Field("v25.0", pattern=r"^v\d+\.\d+$", description="version of the Graph API")
-    base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
-        "https://graph.facebook.com", description="the Graph API"
-    )
+    base_url: BaseUrl = Field("https://graph.facebook.com", description="the Graph API")
 
     @model_validator(mode="after")
     def _app_is_named(self) -> Self:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from syncd.capabilities import Finding, Level
 from syncd.connector import (
@@ -24,21 +24,19 @@ from syncd.connector import (
     Reply,
     Request,
     SignalSpec,
-    UnparsedItem,
     Verifier,
 )
+from syncd.connectors.keys import BaseUrl, Secrets, secret_texts
 from syncd.connectors.registration import Registered
 from syncd.connectors.signature_styles import STYLES
 from syncd.connectors.survey.responses import TYPE, AnswerFields, signal_of
 from syncd.connectors.survey.typeform_api import TypeformApi
 from syncd.connectors.survey.typeform_responses import read_response, submitted_at
 from syncd.errors import Malformed
-from syncd.http.client import check_base_url
-from syncd.http.json_text import parse
-from syncd.items import each_item
+from syncd.items import each_item, each_row, json_body
 from syncd.signals import Route
 from syncd.signatures.verifier import verifier
-from syncd.time_cursor import ItemMark, TimeCursor, encode, forward, mark_of
+from syncd.time_cursor import ItemMark, TimeCursor, encode, forward, mark_of, progress
 
 LAG = timedelta(hours=1)
 PAGE = 1000
@@ -53,22 +51,21 @@ class TypeformSettings(ConnectorSettings):
     forms: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,40}$")]] = Field(
         min_length=1, description="ids of the forms: the last part of a form's address, typeform.com/to/ID"
     )
-    secret: SecretStr | list[SecretStr] = Field(
+    secret: Secrets = Field(
         description="a text of your choice, with which Typeform signs; a list while it is being changed, the new one first"
     )
     token: SecretStr | None = Field(
         None,
         description="personal access token (tfp_…), for poll, backfill and `syncd webhooks`; without it: webhooks alone",
     )
-    base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
+    base_url: BaseUrl = Field(
         "https://api.typeform.com", description="Typeform's API; accounts in the EU: https://api.eu.typeform.com"
     )
     fields: AnswerFields = Field(AnswerFields(), description="which answers hold the person")
 
     @property
     def secrets(self) -> list[str]:
-        held = self.secret if isinstance(self.secret, list) else [self.secret]
-        return [one.get_secret_value() for one in held]
+        return secret_texts(self.secret)
 
 
 class FormCursors(msgspec.Struct, frozen=True):
@@ -101,10 +98,7 @@ class TypeformWebhooksOnly:
         return verifier(STYLES["typeform"], self._settings.secrets)
 
     def parse(self, request: Request) -> Batch:
-        try:
-            body = parse(request.body).value
-        except ValueError as error:
-            raise Malformed(f"the body is not JSON: {error}") from None
+        body = json_body(request)
 
         def make(event: Any, where: str) -> Batch:
             sent = event.get("form_response") if isinstance(event, dict) else None
@@ -161,32 +155,27 @@ class Typeform(TypeformWebhooksOnly, Registered):
                 return self._api.responses(form, since, until, PAGE)
 
             lag = timedelta(0) if route is Route.BACKFILL else LAG
-            for rows, after, _ in forward(page, cursor, _mark, lag=lag, size=PAGE, farthest=0):
-                if rows or after != cursor:
-                    cursor, cursors = after, cursors.with_form(form, after)
-                    yield self._rows(form, rows, route, encode(cursors), until)
+            steps = forward(page, cursor, _mark, lag=lag, size=PAGE, farthest=0)
+            for rows, after, _ in progress(steps, cursor):
+                cursors = cursors.with_form(form, after)
+                yield self._rows(form, rows, route, encode(cursors), until)
 
     def _rows(
         self, form: str, rows: Sequence[Mapping[str, Any]], route: Route, state: bytes, until: datetime | None
     ) -> Batch:
         definition = self._api.form(form, rows) if rows else {}
         now = self._context.clock()
-        batches, misfits = [], []
-        for row in rows:
-            try:
-                batches.append(self._batch(form, row, definition, "the response", now, route))
-            except Malformed as error:
-                event = {
-                    "event_type": "form_response",
-                    "form_response": {**row, "form_id": form, "definition": definition},
-                }
-                kept = Request("POST", "", {"content-type": "application/json"}, json.dumps(event).encode(), now)
-                misfits.append(UnparsedItem(kept, str(error)))
-        signals = [one for batch in batches for one in batch.signals if until is None or one.occurred_at < until]
-        dropped = {
-            reason: sum(reason in one.dropped for one in batches) for batch in batches for reason in batch.dropped
-        }
-        return Batch(signals, state=state, dropped=dropped, misfits=misfits)
+
+        def make(row: Mapping[str, Any], where: str) -> Batch:
+            batch = self._batch(form, row, definition, "the response", now, route)
+            return batch if until is None or all(one.occurred_at < until for one in batch.signals) else Batch()
+
+        def keep(row: Mapping[str, Any]) -> Request:
+            """As a webhook's body, which `parse` reads again."""
+            event = {"event_type": "form_response", "form_response": {**row, "form_id": form, "definition": definition}}
+            return Request("POST", "", {"content-type": "application/json"}, json.dumps(event).encode(), now)
+
+        return each_row(rows, make, keep, state=state)
 
     def check_online(self) -> Iterator[Finding]:
         """The token, each form, and whether its webhook is there: two calls for each form."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from syncd.connector import ConnectorSettings, Prompt
-from syncd.connectors.accounts.zoho import DATA_CENTRES, BaseUrl, DataCentre, DataCentreName, ZohoAuth
+from syncd.connectors.accounts.zoho import DATA_CENTRES, DataCentre, DataCentreName, ZohoAuth
 from syncd.connectors.crm.zoho.errors import (
     FIELDS_CREATE,
     FIELDS_READ,
@@ -22,6 +22,7 @@ from syncd.connectors.crm.zoho.errors import (
     SIGNALS_SEND,
     USERS,
 )
+from syncd.connectors.keys import BaseUrl
 
 Automation = Literal["workflow", "approval", "blueprint"]
 CLOSED_STAGES = ("Closed Won", "Closed Lost", "Closed Lost to Competition", "Closed-Lost to Competition")

@@ -1,0 +1,20 @@
+"""Types of keys that many connectors have in their settings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr
+
+from syncd.http.client import check_base_url
+
+BaseUrl = Annotated[str, AfterValidator(check_base_url)]
+"""The address of a vendor's API: https, or http to this machine; without a slash at the end."""
+Secrets = SecretStr | list[SecretStr]
+"""One secret, or a list while it is being changed, the new one first."""
+
+
+def secret_texts(secrets: Secrets | None) -> list[str]:
+    """The secrets in their order; [] for None."""
+    held = secrets if isinstance(secrets, list) else [secrets] if secrets is not None else []
+    return [one.get_secret_value() for one in held]
