@@ -85,7 +85,7 @@ class GraphMailbox:
         """What came into the folder after `link`, or at or after `since` if that is "". Raises a Failure with a code of RESYNC
         for a link that is not known any more."""
         first = {"changeType": "created", "$select": _ROWS, "$filter": f"receivedDateTime ge {stamp(since)}"}
-        path = link or self._delta(folder)
+        path = link or f"{self._at(folder)}/messages/delta"
         answer = self.api.call("GET", path, None if link else first)
         said = answer.json() if answer is not None else None
         following = said.get("@odata.nextLink") or said.get("@odata.deltaLink") if isinstance(said, dict) else None
@@ -135,9 +135,6 @@ class GraphMailbox:
         ]
         head = "\r\n".join([*kept, "MIME-Version: 1.0", f"Content-Type: text/{kind}; charset=utf-8", "", ""])
         return (head + str(body.get("content") or "")).encode("utf-8", "surrogatepass")
-
-    def _delta(self, folder: str) -> str:
-        return f"{self._at(folder)}/messages/delta"
 
     def _at(self, folder: str) -> str:
         return f"/{self.whose}/mailFolders/{quote(folder, safe='')}"
