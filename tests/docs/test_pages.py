@@ -32,7 +32,7 @@ EVERY = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 TRACKER = "issue "
-FOLDER = re.compile(r"(?<![\w.:~/{}>-])/([a-z_]+)/")
+FOLDER = re.compile(r"(?<![\w.:~/{}>…-])/([a-z_]+)/")
 """The first folder of an absolute path, or of a URL's path."""
 FOLDERS = {"backup", "dev", "etc", "home", "opt", "run", "usr", "var", "webhooks", "_twin"}
 """An admin's machine has these, and syncd serves these; any other is a path of whoever wrote the page."""
