@@ -263,7 +263,7 @@ class _BackfillRun:
                 self.counts.committed(name, committed)
                 if batch.state is not None and batch.state != self.cursor:
                     self.cursor, self.failures = batch.state, 0
-                self.progress = progress.counting(len(committed.new), committed.repeats)
+                self.progress = progress.counting(len(committed.new), committed.known)
                 self.told(self.progress)
                 if self.stop.is_set():
                     return self._stopped()

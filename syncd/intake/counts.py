@@ -31,8 +31,8 @@ class Counts:
         with self._lock:
             if committed.new:
                 self._fresh[source] += len(committed.new)
-            if committed.repeats:
-                self._repeats[source] += committed.repeats
+            if committed.known:
+                self._repeats[source] += committed.known
         signal_log.stored(source, committed.new)
 
     def polled(self, source: str, outcome: str) -> None:

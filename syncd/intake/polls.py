@@ -228,7 +228,7 @@ class _PollReading:
                         committed = poll._store.journal.commit(entry)
                     poll._counts.committed(poll.name, committed)
                     self._new += len(committed.new)
-                    self._repeats += committed.repeats
+                    self._repeats += committed.known
                 self._batches += 1
                 if stop.is_set():
                     return PollResult.STOPPED

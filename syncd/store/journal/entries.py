@@ -107,6 +107,11 @@ class Committed(msgspec.Struct, frozen=True):
     poisoned: int = 0
     merged: int = 0
 
+    @property
+    def known(self) -> int:
+        """Arrivals of signals that we had already."""
+        return self.repeats + self.merged
+
 
 class FenceLost(Exception):
     """The lease of this entry was lost to another worker: nothing of it was committed."""

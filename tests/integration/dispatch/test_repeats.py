@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from random import Random
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -155,6 +157,37 @@ def test_the_place_in_the_order_of_a_thread_stays_that_of_the_first_event(tmp_pa
     rig.drain()
     assert [one["Subject"] for one in rig.records("Case")] == ["Reply"]
     assert {row["state"] for row in rig.rows(settled)} == {"delivered"}
+
+
+def test_one_process_settles_while_another_counts(tmp_path: Path, postgres_url: str) -> None:
+    """They lock the same deliveries again and again: no deadlock, no event is left out of a record."""
+    rig = Rig(postgres_url, mapping=COUNTED, options={"per_call": 3, "concurrency": 1})
+    rig.crm.add("Contact", Email="ann@example.com")
+    rig.arrive([opened(0, number) for number in range(12)])
+    failed: list[BaseException] = []
+
+    def count() -> None:
+        random = Random(7)
+        try:
+            with Store.open(postgres_url, clock=lambda: rig.now) as other:
+                for event in range(1, 16):
+                    numbers = random.sample(range(12), 12)
+                    seed = (InitialDelivery("crm", live=True),)
+                    other.journal.commit(
+                        JournalEntry("rig", [NewSignal(opened(event, number), seed) for number in numbers])
+                    )
+        except BaseException as error:  # noqa: BLE001 - told by the test's own thread
+            failed.append(error)
+
+    counting = Thread(target=count)
+    counting.start()
+    while counting.is_alive():
+        rig.lane.step(rig.now)
+    counting.join()
+    rig.drain()
+    assert (failed, rig.states(), rig.crm.doubled()) == ([], {"delivered": 12}, [])
+    assert subjects(rig) == ["Offer: 16"] * 12
+    rig.store.close()
 
 
 @pytest.fixture(params=[salesforce, zoho])

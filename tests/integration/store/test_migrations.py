@@ -8,11 +8,13 @@ import subprocess
 import sys
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from syncd.errors import UsageError
 from syncd.runtime import crashpoints
@@ -130,6 +132,27 @@ def test_a_database_of_the_first_revision_is_brought_up_with_all_that_is_in_it(e
             {"identity": "email:jo@example.com"},
             ["another_object"],
         )
+
+
+def test_the_table_of_counted_events_goes_and_comes_back(empty_url: str) -> None:
+    with Store.open(empty_url) as store:
+        store.journal.commit(JournalEntry("phones", [NewSignal(a_signal("1", repeat="a"), CRM)]))
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    engine = make_engine(parse_url(empty_url))
+    with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0009")
+    with engine.connect() as connection:
+        assert "repeats" not in inspect(connection).get_table_names()
+        assert "repeated" not in {column["name"] for column in inspect(connection).get_columns("deliveries")}
+    engine.dispose()
+    with Store.open(empty_url) as store:
+        assert store.info().revision == HEAD
+        store.journal.commit(JournalEntry("phones", [NewSignal(a_signal("1", repeat="b"), CRM)]))
+        assert [one.signal.data["count"] for one in newest(store, Filter())] == [
+            1
+        ]  # the first event is not known any more
 
 
 def test_a_newer_database_is_refused_in_one_line(store_url: str) -> None:
