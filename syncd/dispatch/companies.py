@@ -65,8 +65,13 @@ def wanted(
         need = people.get(signal.person.identity)
         new = mapping.newcomers_have_company and need is not None and need.nobody and creates(mapping, signal)
         if new or _begun(taken, ACCOUNTS_CREATE) or _begun(taken, ACCOUNTS_PARENT):
-            found[taken.signal_id] = (taken, signal)
+            found[taken.signal_id] = (taken, _about(need, signal) if new and need is not None else signal)
     return found.values()
+
+
+def _about(need: PersonLookup, signal: Signal) -> Signal:
+    """The signal with all that is known of its person, where that was said elsewhere: their company may be a part of it."""
+    return msgspec.structs.replace(signal, person=need.whole) if need.told else signal
 
 
 def _begun(taken: Taken, rule: str) -> bool:
@@ -192,11 +197,8 @@ class Companies:
             if need.nobody and identity not in made
         ]
         for one in cut_loops(new):
-            log.warning(
-                "companies that belong to each other: this one is created without its parent",
-                destination=self._client.name,
-                company=one.need.identity,
-            )
+            text = "companies that belong to each other: this one is created without its parent"
+            log.warning(text, destination=self._client.name, company=one.need.identity)
         return new
 
     def _parent(self, taken: Taken, signal: Signal, brought: dict[str, Asked]) -> PersonLookup | None:
@@ -207,11 +209,8 @@ class Companies:
         parent, company = self._accounts.company(about), self._accounts.company(signal)
         name = folded_name(parent.name)
         if parent.identity == company.identity or (name and name == folded_name(company.name)):
-            log.warning(
-                "company is its own parent: it is created without one",
-                destination=self._client.name,
-                company=company.identity,
-            )
+            text = "company is its own parent: it is created without one"
+            log.warning(text, destination=self._client.name, company=company.identity)
             return None
         found = self._needs.get(parent.identity) or (self._named(name) if name else None)
         if found is None:
@@ -369,7 +368,7 @@ class Companies:
         """New people with their company, without those whose company is still to be made: they wait for it."""
         ready = []
         for one in them:
-            signals = (signal for person in one.needs for _, signal in person.asked)
+            signals = (_about(person, signal) for person in one.needs for _, signal in person.asked)
             need = next(filter(None, map(self._need, signals)), None)
             fields = [name for name, to in one.draft.links.items() if to == "account"]
             if need is None or not fields:

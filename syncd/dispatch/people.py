@@ -25,7 +25,7 @@ from syncd.identity.identities import EMAIL, HANDLE
 from syncd.identity.ties import Tie, TieGraph
 from syncd.mapping.model import CompiledMapping, OnConflict, Stranger
 from syncd.signals import Person, Signal
-from syncd.store.identity_ties import put_ties, ties_around
+from syncd.store.identity_ties import people_of_signals, put_ties, ties_around
 from syncd.store.lanes import PersonRow, holders, put_people
 from syncd.store.lanes import people as kept_people
 from syncd.store.queue import Taken
@@ -63,6 +63,10 @@ class PersonLookup:
     others: tuple[str, ...] = ()
     answer: Answer = None  # of the CRM, in this round
     unfindable: bool = False  # people.match has no field for the only identity that is known of them
+    by_tie: bool = False  # their record was found, in this round, by an identity that is only tied to theirs
+    evidence: tuple[str, ...] = ()  # ids of the signals that tied their identities together
+    introduced: frozenset[str] = frozenset()  # those of them that tied an account of a network to the identity
+    told: tuple[Person, ...] = ()  # what the signals of other rounds that tied their identities say of them
 
     @property
     def person(self) -> Person:
@@ -70,10 +74,7 @@ class PersonLookup:
         first, *others = (signal.person for _, signal in self.asked)
         for other in others:
             more: dict[str, Any] = {} if first.phone else {"phone": other.phone}
-            if not first.name:
-                more |= {"name": other.name, "first_name": other.first_name, "last_name": other.last_name}
-            if not first.company:
-                more["company"] = other.company
+            more |= _more_of(first, other)
             if other.handles and other.handles != first.handles:
                 more["handles"] = {**other.handles, **first.handles}
             first = msgspec.structs.replace(first, **more) if any(more.values()) else first
@@ -81,8 +82,11 @@ class PersonLookup:
 
     @property
     def whole(self) -> Person:
-        """The person with the identities that are tied to theirs."""
-        return tied.completed(self.person, self.others)
+        """The person with the identities that are tied to theirs, and what was said where they were tied."""
+        person = tied.completed(self.person, self.others)
+        for one in self.told:
+            person = msgspec.structs.replace(person, **_more_of(person, one))
+        return person
 
     @property
     def found(self) -> PersonMatch | None:
@@ -106,6 +110,14 @@ class PersonLookup:
     def refused(self) -> str:
         """Why the CRM has no record of them and will not take one."""
         return self.row.reason if self.row is not None and self.row.state == "rejected" else ""
+
+
+def _more_of(person: Person, other: Person) -> dict[str, Any]:
+    """The name and company that another account of a person says and this one does not."""
+    more: dict[str, Any] = {} if person.company else {"company": other.company}
+    if not person.name:
+        more |= {"name": other.name, "first_name": other.first_name, "last_name": other.last_name}
+    return more
 
 
 def look_up(
@@ -132,6 +144,19 @@ def look_up(
             put_ties(connection, seen)
 
         store.apply(keep)
+    _recall([need for need in needs if need.evidence and need.nobody], store)
+
+
+def _recall(needs: Sequence[PersonLookup], store: Store) -> None:
+    """Reads what the signals that tied their identities together say of those who may be created."""
+    ids = {need.identity: set(need.evidence) - {taken.signal_id for taken, _ in need.asked} for need in needs}
+    wanted = {one for need in needs if not (need.person.name and need.person.company) for one in ids[need.identity]}
+    if not wanted:
+        return
+    with store.read() as connection:
+        told = people_of_signals(connection, wanted)
+    for need in needs:
+        need.told = tuple(told[one] for one in need.evidence if one in ids[need.identity] and one in told)
 
 
 @dataclass(frozen=True)
@@ -172,6 +197,12 @@ def _remembered(
         for need in unsure:
             need.apart = tied.apart_from(need.identity, own[need.identity], graph)
             need.others = graph.group([need.identity])[1:]
+            need.evidence = graph.evidence((need.identity, *need.others))
+            need.introduced = frozenset(
+                tie.evidence
+                for one in need.others
+                if one.startswith(HANDLE) and (tie := graph.between(need.identity, one)) and tie.via == "signal"
+            )
             need.unfindable = need.identity.startswith(HANDLE) and not mapping.lookups(need.person)
         more = {one for need in unsure for one in need.others} - set(rows)
         if more:
@@ -243,6 +274,7 @@ def _by_ties(
             yield need.row
         elif row is not None:
             need.unfindable, need.row, need.fresh = False, row, row.state == "creating" and row.checked_at <= now
+            need.by_tie = row.state == "known"
             yield row
         elif tied.lookups_by(need.others, mapping):
             need.unfindable = False
@@ -252,6 +284,7 @@ def _by_ties(
     for need, answer in zip(ask, answers, strict=True):
         if isinstance(answer, PersonMatch) and not answer.rivals:  # the tie says more than the number
             answer = msgspec.structs.replace(answer, by_number=False)
+            need.by_tie = True
         if row := _take(need, answer, client, now):
             yield row
 

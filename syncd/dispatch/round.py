@@ -19,6 +19,7 @@ from syncd.dispatch import pacing, person_names, plan
 from syncd.dispatch.calls import DestinationClient, Paused
 from syncd.dispatch.cloned_fields import ClonedFields
 from syncd.dispatch.companies import Companies, wanted
+from syncd.dispatch.completion import completing
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.new_people import creatable, new_people
 from syncd.dispatch.outcomes import RetryPolicy
@@ -158,25 +159,19 @@ class Round:
         self._complete(now)
 
     def _complete(self, now: int) -> None:
-        """Records that syncd made of an address or a number alone get the name that a signal of this batch tells."""
+        """Records that syncd made of one identity alone get the name and the identities that a signal of this batch tells."""
         if not isinstance(self._route.destination, ReadsFields):
             return
         needing = {work.taken.signal_id for work in self._works}
         for need in self._needs.values():
             for taken, signal in need.asked:
-                row, found = taken.writes.get(person_names.PEOPLE_NAME), need.found
-                begun = row is not None and not row.finished
-                lacks = found is not None and person_names.lacks_name(found.name, signal.person)
-                if (
-                    found is None
-                    or (row is not None and row.finished)
-                    or not (begun or (lacks and taken.signal_id in needing))
-                ):
+                row = taken.writes.get(person_names.PEOPLE_NAME)
+                if row.finished if row is not None else taken.signal_id not in needing:
                     continue
-                draft = person_names.named_draft(self._route.mapping, signal)
-                if draft is not None and draft.object == found.object and not (found.by_number and signal.person.email):
+                draft = completing(self._route.mapping, signal, need, begun=row is not None)
+                if draft is not None:
                     self._give_name(need, taken, signal, draft, now)
-                elif row is not None:
+                elif row is not None and need.found is not None:
                     self.ledger.put(taken, plan.skip(row, plan.NOTHING_EMPTY))
 
     def _give_name(self, need: PersonLookup, taken: Taken, signal: Signal, draft: Draft, now: int) -> None:
@@ -184,7 +179,7 @@ class Round:
         row = taken.writes.get(draft.rule) or WriteRow(draft.rule, "", draft.object, keying.kind.value)
         work = Work(taken, signal, draft, row, keying)
         taken.writes[draft.rule] = row
-        if need.row is not None:  # the next signal has not to read it again
+        if need.row is not None and draft.fields:  # the next signal has not to read it again
             known = need.row = msgspec.structs.replace(need.row, name=signal.person.name)
             self._store.apply(lambda connection: put_people(connection, self._client.name, [known]))
         if self._is_due(work, now):
@@ -219,8 +214,8 @@ class Round:
             if signal is None or not signal.person.identity:
                 continue
             asks = taken.signal_id in self.ledger.undecided
-            begun = taken.writes.get(PEOPLE_CREATE)
-            if not (asks or taken.signal_id in needing or (begun is not None and not begun.finished)):
+            begun = (taken.writes.get(rule) for rule in (PEOPLE_CREATE, person_names.PEOPLE_NAME))
+            if not (asks or taken.signal_id in needing or any(row and not row.finished for row in begun)):
                 continue
             need = self._needs.setdefault(signal.person.identity, PersonLookup(signal.person.identity))
             need.asked.append((taken, signal))

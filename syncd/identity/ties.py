@@ -101,6 +101,13 @@ class TieGraph:
                     edge.append(other)
         return tuple(found)
 
+    def evidence(self, identities: Collection[str]) -> tuple[str, ...]:
+        """The ids of the signals that tied some of these identities to each other, the oldest first."""
+        ties = [one for one in self.of(identities) if one.via == "signal" and not one.apart]
+        return tuple(
+            dict.fromkeys(one.evidence for one in ties if one.identity in identities and one.other in identities)
+        )
+
     def _counts(self, one: str, other: str) -> bool:
         """Whether who has the one has the other. That a record has a number does not make its callers that person: the CRM is
         asked for the number each time."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection
 
 from syncd.identity.ties import Tie, TieGraph
+from syncd.signals import Person, decode_signal
 from syncd.store.queue import among, sql
 
 HOPS = 4
@@ -49,6 +50,13 @@ def _touching(connection: Connection, identities: Sequence[str]) -> list[Tie]:
         Tie(one, other, via, evidence, at, seen_at, bool(apart))
         for one, other, via, evidence, at, seen_at, apart in rows
     ]
+
+
+def people_of_signals(connection: Connection, ids: Iterable[str]) -> dict[str, Person]:
+    """Signal id -> its person, of those signals that are still kept."""
+    where, wanted = among(connection, "id", sorted(ids))
+    rows = connection.exec_driver_sql(sql(connection, f"SELECT id, body FROM signals WHERE {where}"), (wanted,))  # noqa: S608  no value is in the text
+    return {str(id_): decode_signal(body).person for id_, body in rows}
 
 
 def put_ties(connection: Connection, ties: Iterable[Tie]) -> None:

@@ -249,3 +249,21 @@ def test_a_company_that_is_gone_is_looked_up_again(crm: Crm, store_url: str) -> 
     tasks = {task["Subject"]: _id(task.get(what)) for task in crm.records("Task")}
     assert tasks["mail 2"] == str(company.get("Id") or company["id"]) != gone
     rig.store.close()
+
+
+def test_a_caller_made_at_the_second_try_gets_the_company_that_a_form_told_meanwhile(crm: Crm, store_url: str) -> None:
+    mapping = COMPANIES.replace("UNKNOWN", "create").replace('Email: "{{ person.email }}"', BY_NUMBER)
+    rig = daemon(crm, store_url, mapping)
+    on = "upsert" if crm.zoho else "upsert_collection"
+    crm.twin.plan.add([{"on": on, "nth": 1, "do": "reset", "when": "before"}])
+    rig.arrive(mail(1, "", phone="+84912345678"))
+    rig.lane.step()
+    rig.arrive(mail(2, "a@firm.example", phone="+84912345678", company="Firm"))
+    rig.lane.step()  # it waits for the caller's record
+    for _ in range(4):
+        rig.now += timedelta(hours=1)
+        rig.lane.step()
+    (company,), (contact,) = crm.records("Account"), crm.records("Contact")
+    assert _id(contact[crm.names.get("AccountId", "AccountId")]) == str(company.get("Id") or company["id"])
+    assert contact["Email"] == "a@firm.example"
+    rig.store.close()

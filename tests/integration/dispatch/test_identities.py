@@ -6,11 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import event
 
 from syncd.errors import StaleReference
 from syncd.identity.ties import tie
+from syncd.signals import make_person
 from syncd.store.identity_ties import set_tie
 from syncd.store.schema import deliveries, identity_ties, settled
 from syncd.testing.hostile_destination import HostileCrm
@@ -244,3 +246,43 @@ def test_people_known_by_one_identity_cost_no_query_of_ties_and_strangers_one_a_
     rig.drain()
     assert len(rig.records("Task")) == 100
     assert asked == []
+
+
+TOLD = MAPPING.replace(
+    '      Email: "{{ person.email }}"\n', '      Email: "{{ person.email }}"\n      Company: "{{ person.company }}"\n'
+)
+
+
+def chatted(number: int) -> Any:
+    """A chat, whose visitors are held as strangers, with all that is known of Ann."""
+    person = make_person(name="Ann Lee", email=ANN, phone=PHONE, company="Firm")
+    return msgspec.structs.replace(signal(number, type="chat.missed"), person=person)
+
+
+def test_who_is_created_gets_what_was_said_where_their_identities_were_tied(tmp_path: Path) -> None:
+    """Also when that signal is not at hand: it waits, or was worked off long ago."""
+    rig = Rig(sqlite(tmp_path), HostileCrm(), TOLD)
+    rig.arrive([chatted(1)])
+    rig.step()
+    rig.later(60)
+    rig.arrive([nobody(2, phone=PHONE)])
+    rig.step()
+    _, made = rig.crm.history[0]  # as it was made, before anything was filled in
+    assert made == {"LastName": "Lee", "Email": ANN, "Phone": PHONE, "Company": "Firm"}
+    rig.drain()
+    assert len(rig.records("Lead")) == 1
+    assert targets(rig) == ["Lead-1"] * 2
+
+
+def test_of_people_whom_an_operator_keeps_apart_nothing_is_taken_over(tmp_path: Path) -> None:
+    rig = Rig(sqlite(tmp_path), HostileCrm(), TOLD)
+    rig.arrive([chatted(1)])
+    rig.step()
+    rig.store.apply(
+        lambda connection: set_tie(connection, tie(f"email:{ANN}", f"phone:{PHONE}", "operator", "", 1, apart=True))
+    )
+    rig.later(60)
+    rig.arrive([nobody(2, phone=PHONE)])
+    rig.step()
+    (lead,) = rig.records("Lead")
+    assert (lead["LastName"], lead.get("Company")) == (PHONE, None)
