@@ -129,7 +129,8 @@ class ErrorTable:
     """What a vendor's answers mean. A key of `codes` is one code or several with spaces between; one that ends with * is the
     beginning of codes. `fields`: (code, field) -> meaning, before `codes`. `statuses`: meaning of a status if no code is known.
     `absent`: codes or statuses that say of a single record that it does not exist. `vendor` begins every message, "" if the
-    connector adds its name itself."""
+    connector adds its name itself. `wait(answer, now)`: seconds until the vendor may be asked again, None where it does not
+    say."""
 
     vendor: str
     codes: Mapping[str, Means]
@@ -137,6 +138,7 @@ class ErrorTable:
     statuses: Mapping[int, Means] = field(default_factory=dict)
     fields: Mapping[tuple[str, str], Means] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
+    wait: Callable[[Response, datetime], float | None] = Response.retry_after
     _listed: Mapping[str, Means] = field(init=False, repr=False, compare=False)
     _families: tuple[tuple[str, Means], ...] = field(init=False, repr=False, compare=False)
 
@@ -185,7 +187,7 @@ class ErrorTable:
     def of_answer(self, answer: Response, now: datetime, *, operation: str = "", of_record: bool = False) -> Failure:
         """What an unsuccessful answer means for the whole call. `operation`: the name of the call, for a limit of it alone;
         `of_record`: the call was about a single record."""
-        said, wait = self.said(answer), answer.retry_after(now)
+        said, wait = self.said(answer), self.wait(answer, now)
         return self.of_errors(
             said, answer.status, write=answer.write, wait=wait, now=now, operation=operation, of_record=of_record
         )

@@ -181,9 +181,11 @@ class VendorApi:
         items: str = "",
         paging: Paging,
         absent: bool = False,
+        sparse: bool = False,
     ) -> Iterator[Page]:
-        """Every page of a list; `absent` as in `rows`. After an expired page token the list is read again from its first page, so
-        that rows may come twice: the cursor of the source knows them (`syncd.time_cursor`)."""
+        """Every page of a list; `absent` as in `rows`; `sparse`: the body of an empty page lacks `items`. After an expired page
+        token the list is read again from its first page, so that rows may come twice: the cursor of the source knows them
+        (`syncd.time_cursor`)."""
         first: Where = (path, dict(params or {}))
         at, restarts = first, 0
         while True:
@@ -195,7 +197,7 @@ class VendorApi:
                     raise failed()
                 at, restarts = first, restarts + 1
                 continue
-            page = self._page(path, answer, items)
+            page = self._page(path, answer, items, sparse=sparse)
             yield page
             following = paging.following(page, at)
             if following is None:
@@ -233,11 +235,13 @@ class VendorApi:
 
         return answer, failed
 
-    def _page(self, path: str, answer: Response, items: str) -> Page:
+    def _page(self, path: str, answer: Response, items: str, *, sparse: bool = False) -> Page:
         if answer.status == 204 or not answer.body:
             return Page([], answer, None)
         body = answer.json()
         rows = dig(body, items)
+        if rows is None and sparse and isinstance(body, dict):
+            rows = []
         if not isinstance(rows, list):
             raise self._errors.shape(path, found_at(body, items))
         return Page([row for row in rows if isinstance(row, dict)], answer, body)

@@ -17,8 +17,9 @@ from pydantic import Field, SecretStr, model_validator
 from syncd.capabilities import Finding, Level, Subscribed, Subscription
 from syncd.connector import Ability, Batch, Connector, Context, Hint, Prompt, Request, SignalSpec
 from syncd.connectors.keys import BaseUrl
+from syncd.connectors.social.fields import id_of, text_of
 from syncd.connectors.social.meta_api import AppHooks, GraphApi
-from syncd.connectors.social.meta_hooks import MetaEvent, MetaSettings, MetaWebhooks, id_of, text_of
+from syncd.connectors.social.meta_hooks import MetaEvent, MetaSettings, MetaWebhooks
 from syncd.connectors.social.page_events import PageEvent, completed, read_event, read_row, signal_of
 from syncd.connectors.social.page_history import PageHistory, PageRow, mark
 from syncd.durations import Duration

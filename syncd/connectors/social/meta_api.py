@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from syncd.capabilities import Subscription
-from syncd.connectors.social.meta_hooks import id_of, text_of
-from syncd.errors import Failure, Misconfigured, RateLimited, SyncdError, Transient
+from syncd.connectors.social.fields import id_of, text_of
+from syncd.errors import Misconfigured, RateLimited, SyncdError, Transient
 from syncd.http.client import HttpClient, Response
 from syncd.http.error_table import ErrorTable, Means, VendorError
 from syncd.http.vendor_api import Page, VendorApi, Where
@@ -32,17 +32,6 @@ _FORBIDDEN = Means(
     "the token lacks a permission (pages_read_engagement and pages_read_user_content to read, pages_messaging for messages, "
     "pages_manage_metadata to subscribe)",
 )
-
-
-class MetaErrors(ErrorTable):
-    """An ErrorTable whose waits are those of the headers about usage."""
-
-    def of_answer(self, answer: Response, now: datetime, *, operation: str = "", of_record: bool = False) -> Failure:
-        wait = usage(answer.headers)[1] or answer.retry_after(now)
-        said = self.said(answer)
-        return self.of_errors(
-            said, answer.status, write=answer.write, wait=wait, now=now, operation=operation, of_record=of_record
-        )
 
 
 def usage(headers: Mapping[str, str]) -> tuple[float, float | None]:
@@ -72,7 +61,7 @@ def _read(body: Any) -> list[VendorError]:
     return [VendorError(GONE if (code, subcode) == ("100", "33") else code, text_of(error.get("message")))]
 
 
-ERRORS = MetaErrors(
+ERRORS = ErrorTable(
     "Meta",
     {
         "1 2": Means(Transient, "Meta had an error"),
@@ -88,6 +77,7 @@ ERRORS = MetaErrors(
     },
     _read,
     absent=frozenset({GONE, "803"}),
+    wait=lambda answer, now: usage(answer.headers)[1] or answer.retry_after(now),
 )
 
 

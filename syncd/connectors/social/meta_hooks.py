@@ -12,7 +12,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import Field, SecretStr
@@ -20,8 +19,7 @@ from pydantic import Field, SecretStr
 from syncd.connector import Batch, ConnectorSettings, Reply, Request, Verifier
 from syncd.connectors.keys import Secrets, secret_texts
 from syncd.connectors.signature_styles import STYLES
-from syncd.connectors.text import clean
-from syncd.connectors.times import read_time
+from syncd.connectors.social.fields import id_of, text_of
 from syncd.errors import Malformed
 from syncd.items import each_item, json_body
 from syncd.signatures.verifier import verifier
@@ -30,8 +28,6 @@ LISTS = ("changes", "messaging", "standby")
 """Where an entry has its events. `standby`: messages of a conversation that another app answers."""
 LONGEST_CHALLENGE = 1000
 NOT_OURS = Reply(403, b"wrong verify token\n", {"content-type": "text/plain; charset=utf-8"})
-
-Fields = Mapping[str, Any]
 
 
 class MetaSettings(ConnectorSettings):
@@ -135,37 +131,3 @@ def _events(body: dict[str, Any]) -> Iterator[MetaEvent]:
         for name, values in held.items():
             for value in values if isinstance(values, list) else [values]:
                 yield MetaEvent(account, name, value, entry.get("time"))
-
-
-# ------------------------------------------------------------------------------------------------- reading of values
-
-
-def fields_of(value: Any, where: str) -> Fields:
-    """An object. Raises Malformed."""
-    if not isinstance(value, dict):
-        raise Malformed(f"{where}: {type(value).__name__} instead of an object")
-    return value
-
-
-def id_of(value: Any) -> str:
-    """An id as text: older versions of the API write numbers. "" for anything else."""
-    return clean(str(value)).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-
-
-def text_of(value: Any) -> str:
-    """A text, without control characters; "" for anything else."""
-    return clean(value).strip() if isinstance(value, str) else ""
-
-
-def inner(value: Fields, name: str) -> Fields:
-    """The object under a name; an empty one if there is none."""
-    held = value.get(name)
-    return held if isinstance(held, dict) else {}
-
-
-def time_of(value: Any, where: str) -> datetime | None:
-    """Seconds, milliseconds or ISO 8601 (the Graph API writes +0000). Raises Malformed."""
-    try:
-        return read_time(value, UTC)
-    except ValueError as error:
-        raise Malformed(f"{where}: {error}") from None

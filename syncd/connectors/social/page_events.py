@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from syncd.connector import Context
-from syncd.connectors.social.meta_hooks import Fields, MetaEvent, fields_of, id_of, inner, text_of, time_of
+from syncd.connectors.social.fields import Fields, fields_of, id_of, inner, rows_of, text_of, time_of
+from syncd.connectors.social.meta_hooks import MetaEvent
 from syncd.errors import Malformed
 from syncd.signals import Route, Signal, derive_id, frame, make_person
 from syncd.texts.titles import titled
@@ -190,8 +191,9 @@ def link_of(row: Fields) -> str:
 
 def attachments_of(value: Any) -> list[tuple[str, str]]:
     """(kind, link) of the attachments of a message; the links expire."""
-    rows = [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-    return [(text_of(row.get("type"))[:40] or "file", text_of(inner(row, "payload").get("url"))) for row in rows]
+    return [
+        (text_of(row.get("type"))[:40] or "file", text_of(inner(row, "payload").get("url"))) for row in rows_of(value)
+    ]
 
 
 def inbox(page: str) -> str:

@@ -6,12 +6,12 @@ read, up to 50 with their post in one call. Every method raises a Failure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from syncd.connectors.social.fields import Fields, id_of, inner, rows_of, time_of
 from syncd.connectors.social.meta_api import GraphApi
-from syncd.connectors.social.meta_hooks import Fields, id_of, inner, time_of
 from syncd.errors import Malformed
 from syncd.time_cursor import ItemMark, mark_of
 
@@ -65,9 +65,7 @@ class PageHistory:
     def _comments(self, post: Fields, since: datetime) -> list[PageRow]:
         """The comments on a post, as far back as `since`: those that came with it, or else all of their own list."""
         id_, held = id_of(post.get("id")), inner(post, "comments")
-        nested = held.get("data")
-        pages = iter([[row for row in nested if isinstance(row, dict)] if isinstance(nested, list) else []])
-        rows = self._until(pages, since)
+        rows = rows_of(held.get("data"))
         if "next" in inner(held, "paging") and not _reaches(rows, since):
             path = f"/{id_}/comments"
             own = self._api.pages(path, filter="stream", order="reverse_chronological", fields=_COMMENT, limit="100")
@@ -80,8 +78,7 @@ class PageHistory:
         for conversations in self._api.pages(f"/{self._page}/conversations", fields=fields, limit="25"):
             for conversation in conversations:
                 path = f"/{id_of(conversation.get('id'))}/messages"
-                rows = inner(conversation, "messages").get("data")
-                nested = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+                nested = rows_of(inner(conversation, "messages").get("data"))
                 if "next" in inner(inner(conversation, "messages"), "paging") and not _reaches(nested, since):
                     nested = self._until(self._api.pages(path, fields=_MESSAGE, limit="100"), since)
                 yield from _since([PageRow("messaged", row) for row in nested], since)
@@ -93,9 +90,9 @@ class PageHistory:
         """One call that needs the permissions of `stories`."""
         self._api.one(f"/{self._page}/feed", fields=_POSTS, limit="1")
 
-    def _until(self, pages: Iterator[list[dict[str, object]]], since: datetime) -> list[dict[str, object]]:
+    def _until(self, pages: Iterator[list[dict[str, Any]]], since: datetime) -> list[Fields]:
         """The rows of pages that are newest first, down to `since`."""
-        rows: list[dict[str, object]] = []
+        rows: list[Fields] = []
         for page in pages:
             rows += page
             if _reaches(page, since):
@@ -103,7 +100,7 @@ class PageHistory:
         return rows
 
 
-def _reaches(rows: list[dict[str, object]], since: datetime) -> bool:
+def _reaches(rows: Sequence[Fields], since: datetime) -> bool:
     """Whether one of the rows is older than `since`."""
     return any((at := PageRow("", row).at) is not None and at < since for row in rows)
 

@@ -14,8 +14,9 @@ from syncd.capabilities import Finding, Level, Subscribed, Subscription
 from syncd.connector import Ability, Batch, Connector, Context, Prompt, Request, SignalSpec
 from syncd.connectors.keys import BaseUrl
 from syncd.connectors.online import clock_findings
+from syncd.connectors.social.fields import text_of
 from syncd.connectors.social.meta_api import AppHooks, GraphApi
-from syncd.connectors.social.meta_hooks import MetaEvent, MetaSettings, MetaWebhooks, text_of
+from syncd.connectors.social.meta_hooks import MetaEvent, MetaSettings, MetaWebhooks
 from syncd.connectors.social.whatsapp_messages import TYPE, one_message_each, read_change
 
 OBJECT = "whatsapp_business_account"

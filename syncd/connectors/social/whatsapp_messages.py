@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from syncd.connector import Batch, Context
-from syncd.connectors.social.meta_hooks import Fields, MetaEvent, fields_of, id_of, inner, text_of, time_of
+from syncd.connectors.social.fields import Fields, fields_of, id_of, inner, rows_of, text_of, time_of
+from syncd.connectors.social.meta_hooks import MetaEvent
 from syncd.errors import Malformed
 from syncd.signals import Person, Signal, derive_id, make_person
 from syncd.texts.titles import titled
@@ -45,7 +45,7 @@ def read_change(event: MetaEvent, account: str, context: Context, received_at: d
         return Batch(dropped={f"field {field[:40]}": 1})
     value = fields_of(change.get("value"), f"{where}, value")
     dropped: dict[str, int] = {}
-    for status in _rows(value.get("statuses")):
+    for status in rows_of(value.get("statuses")):
         name = f"status {text_of(status.get('status'))[:40]}".strip()
         dropped[name] = dropped.get(name, 0) + 1
     messages = value.get("messages")
@@ -112,7 +112,7 @@ def _signal(
 def _contact(message: Fields, value: Fields) -> Fields:
     """Who of the `contacts` wrote the message."""
     ids = {id_of(message.get("from")), id_of(message.get("from_user_id"))} - {""}
-    contacts = _rows(value.get("contacts"))
+    contacts = rows_of(value.get("contacts"))
     same = (one for one in contacts if not ids.isdisjoint({id_of(one.get("wa_id")), id_of(one.get("user_id"))}))
     return next(same, contacts[0] if len(contacts) == 1 else {})
 
@@ -134,10 +134,6 @@ def _digits(number: str) -> str:
     """A phone number as WhatsApp writes it, without its plus sign; "" for anything else."""
     bare = number.removeprefix("+")
     return bare if bare.isascii() and bare.isdigit() else ""
-
-
-def _rows(value: Any) -> list[Fields]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 # ------------------------------------------------------------------------------------------------------------- texts
@@ -167,9 +163,9 @@ def _location(held: Fields, message: Fields) -> str:
 
 def _contacts(held: Fields, message: Fields) -> str:
     lines = []
-    for one in _rows(message.get("contacts")):
-        phones = [text_of(phone.get("phone")) for phone in _rows(one.get("phones"))]
-        emails = [text_of(email.get("email")) for email in _rows(one.get("emails"))]
+    for one in rows_of(message.get("contacts")):
+        phones = [text_of(phone.get("phone")) for phone in rows_of(one.get("phones"))]
+        emails = [text_of(email.get("email")) for email in rows_of(one.get("emails"))]
         said = [text_of(inner(one, "name").get("formatted_name")), *phones, *emails]
         lines.append("[contact] " + ", ".join(filter(None, said)))
     return _lines(*lines)
@@ -178,7 +174,7 @@ def _contacts(held: Fields, message: Fields) -> str:
 def _order(held: Fields, message: Fields) -> str:
     items = [
         f"{id_of(row.get('quantity'))} x {id_of(row.get('product_retailer_id'))}"
-        for row in _rows(held.get("product_items"))
+        for row in rows_of(held.get("product_items"))
     ]
     return _lines("[order]", text_of(held.get("text")), *items)
 
