@@ -133,7 +133,7 @@ def _named(response: SurveyResponse, fields: AnswerFields) -> dict[str, str]:
 
 
 def _by_kind(response: SurveyResponse) -> Iterator[tuple[str, str]]:
-    for name in ("email", "phone"):
+    for name in ("email", "phone", "name", "company"):
         yield name, next((one.answer for one in response.answers if one.kind == name), "")
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-import msgspec
 from pydantic import Field, SecretStr
 
 from syncd.capabilities import Finding, Level
@@ -30,13 +29,14 @@ from syncd.connectors.keys import BaseUrl, Secrets, secret_texts
 from syncd.connectors.registration import Registered
 from syncd.connectors.signature_styles import STYLES
 from syncd.connectors.survey.responses import TYPE, AnswerFields, signal_of
-from syncd.connectors.survey.typeform_api import TypeformApi
+from syncd.connectors.survey.sweeps import SurveyCursors, in_turn, read_cursors, start_at, sweep, up_to
+from syncd.connectors.survey.typeform_api import EVENT, TypeformApi
 from syncd.connectors.survey.typeform_responses import read_response, submitted_at
 from syncd.errors import Malformed
 from syncd.items import each_item, each_row, json_body
 from syncd.signals import Route
 from syncd.signatures.verifier import verifier
-from syncd.time_cursor import ItemMark, TimeCursor, encode, forward, mark_of, progress
+from syncd.time_cursor import ItemMark, mark_of
 
 LAG = timedelta(hours=1)
 PAGE = 1000
@@ -68,22 +68,6 @@ class TypeformSettings(ConnectorSettings):
         return secret_texts(self.secret)
 
 
-class FormCursors(msgspec.Struct, frozen=True):
-    """How far each form was read. A form that the configuration has since is read from `since`."""
-
-    since: datetime
-    forms: dict[str, TimeCursor] = {}
-
-    def of(self, form: str) -> TimeCursor:
-        return self.forms.get(form) or TimeCursor(self.since)
-
-    def with_form(self, form: str, cursor: TimeCursor) -> FormCursors:
-        return FormCursors(self.since, {**self.forms, form: cursor})
-
-
-_read_cursors = msgspec.json.Decoder(FormCursors).decode
-
-
 class TypeformWebhooksOnly:
     """A WebhookSource."""
 
@@ -100,27 +84,29 @@ class TypeformWebhooksOnly:
     def parse(self, request: Request) -> Batch:
         body = json_body(request)
 
-        def make(event: Any, where: str) -> Batch:
+        def make(event: Any, where: str) -> Batch | str:
             sent = event.get("form_response") if isinstance(event, dict) else None
             if not isinstance(event, dict) or (sent is None and not event.get("event_type")):
                 raise Malformed(f"{where}: not an event of Typeform")
-            if event.get("event_type") != "form_response":
-                return Batch(dropped={f"event {str(event.get('event_type'))[:40]}": 1})
+            if event.get("event_type") != EVENT:
+                return f"event {str(event.get('event_type'))[:40]}"
             if not isinstance(sent, dict):
                 raise Malformed(f"{where}, form_response: missing or not an object")
             form = str(sent.get("form_id") or "")
             if form not in self._forms:
-                return Batch(dropped={"another form": 1})
-            return self._batch(form, sent, sent.get("definition"), where, request.received_at, Route.WEBHOOK)
+                return "another form"
+            return self._made(form, sent, sent.get("definition"), where, request.received_at, Route.WEBHOOK)
 
         return each_item(request, body if isinstance(body, list) and body else [body], make)
 
-    def _batch(self, form: str, row: Any, definition: Any, where: str, now: datetime, route: Route) -> Batch:
+    def _made(self, form: str, row: Any, definition: Any, where: str, now: datetime, route: Route) -> Batch | str:
         """Raises Malformed."""
         read = read_response(form, row, definition, where)
-        if isinstance(read, str):
-            return Batch(dropped={read: 1})
-        return Batch([signal_of(read, self._settings.fields, self._context, now, route)])
+        return (
+            read
+            if isinstance(read, str)
+            else Batch([signal_of(read, self._settings.fields, self._context, now, route)])
+        )
 
 
 class Typeform(TypeformWebhooksOnly, Registered):
@@ -132,33 +118,23 @@ class Typeform(TypeformWebhooksOnly, Registered):
         self._webhooks = self._api
 
     def start(self, now: datetime) -> bytes:
-        return encode(FormCursors(now.replace(microsecond=0)))
+        return start_at(now)
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
-        cursors = _read_cursors(state)
-        turn = int(now.timestamp() // 60) % len(
-            self._forms
-        )  # a limit met on the way must not always meet the same forms
-        return self._read(cursors, [*self._forms[turn:], *self._forms[:turn]], Route.POLL, None)
+        return self._sweep(read_cursors(state), in_turn(self._forms, now), Route.POLL, LAG, None)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
-        cursors = _read_cursors(state) if state is not None else FormCursors(since)
-        return self._read(cursors, self._forms, Route.BACKFILL, until)
+        cursors = read_cursors(state) if state is not None else SurveyCursors(since)
+        return self._sweep(cursors, self._forms, Route.BACKFILL, timedelta(0), until)
 
-    def _read(
-        self, cursors: FormCursors, forms: Sequence[str], route: Route, until: datetime | None
+    def _sweep(
+        self, cursors: SurveyCursors, forms: Sequence[str], route: Route, lag: timedelta, until: datetime | None
     ) -> Iterator[Batch]:
-        for form in forms:
-            cursor = cursors.of(form)
+        def page(form: str, since: datetime, offset: int) -> list[dict[str, Any]]:
+            return self._api.responses(form, since, until, PAGE)
 
-            def page(since: datetime, offset: int, form: str = form) -> list[dict[str, Any]]:
-                return self._api.responses(form, since, until, PAGE)
-
-            lag = timedelta(0) if route is Route.BACKFILL else LAG
-            steps = forward(page, cursor, _mark, lag=lag, size=PAGE, farthest=0)
-            for rows, after, _ in progress(steps, cursor):
-                cursors = cursors.with_form(form, after)
-                yield self._rows(form, rows, route, encode(cursors), until)
+        for form, rows, state in sweep(cursors, forms, page, _mark, lag=lag, size=PAGE):
+            yield self._rows(form, rows, route, state, until)
 
     def _rows(
         self, form: str, rows: Sequence[Mapping[str, Any]], route: Route, state: bytes, until: datetime | None
@@ -166,16 +142,14 @@ class Typeform(TypeformWebhooksOnly, Registered):
         definition = self._api.form(form, rows) if rows else {}
         now = self._context.clock()
 
-        def make(row: Mapping[str, Any], where: str) -> Batch:
-            batch = self._batch(form, row, definition, "the response", now, route)
-            return batch if until is None or all(one.occurred_at < until for one in batch.signals) else Batch()
+        def make(row: Mapping[str, Any], where: str) -> Batch | str:
+            return up_to(until, self._made(form, row, definition, where, now, route))
 
-        def keep(row: Mapping[str, Any]) -> Request:
-            """As a webhook's body, which `parse` reads again."""
-            event = {"event_type": "form_response", "form_response": {**row, "form_id": form, "definition": definition}}
+        def kept(row: Mapping[str, Any]) -> Request:
+            event = {"event_type": EVENT, "form_response": {**row, "form_id": form, "definition": definition}}
             return Request("POST", "", {"content-type": "application/json"}, json.dumps(event).encode(), now)
 
-        return each_row(rows, make, keep, state=state)
+        return each_row(rows, make, kept, state=state, name="response")
 
     def check_online(self) -> Iterator[Finding]:
         """The token, each form, and whether its webhook is there: two calls for each form."""
