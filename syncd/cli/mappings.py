@@ -144,7 +144,7 @@ def preview(
             elif file is None:
                 found = remembered(here, name, person.identity)
         company = _company(here, outlet, signal, ask=find, stored=file is None)
-        for record in records_of(outlet.mapping, signal, found, company=company):
+        for record in records_of(outlet.mapping, signal, found, company=company, crm=outlet.destination):
             show_record(here, name, record)
 
 

@@ -5,10 +5,12 @@ Pure: the person as found (or not) goes in, what each rule makes comes out. It d
 
 from __future__ import annotations
 
+from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from syncd.capabilities import KnowsLinks, LimitsLinks
 from syncd.connector import Link, PersonMatch
 from syncd.durations import format_duration
 from syncd.identity.identities import split_handle
@@ -67,10 +69,11 @@ def preview(
     live: bool = True,
     company: Link | None = None,
     demanded: Demanded = NONE_DEMANDED,
+    crm: object = None,
 ) -> list[Previewed]:
     """The records of a signal, in the order in which they would be written. `found`: the person's record in the CRM,
     None for a person it does not know; `company`: the record of the company that the signal means, None for an unknown one;
-    `demanded`: rules that a user sets off, with what the user gave."""
+    `demanded`: rules that a user sets off, with what the user gave; `crm`: the destination, for what its links take."""
     titles = {rule.id: rule.name for rule in mapping.parts.rules}
     records: list[Previewed] = []
     person, why_not = _person(mapping, signal, found)
@@ -95,7 +98,11 @@ def preview(
         elif reason := _skipped(made, signal, targets, why_not) or _not_theirs(mapping, made, targets):
             records.append(Previewed(made.rule, title, made.object, skipped=reason))
         else:
-            records.append(_record(_without_links(made, _object(mapping, found)), title, shown))
+            whose = {"person": _object(mapping, found)}
+            whose |= {
+                name: link.object for name, link in (("account", targets.account), ("deal", targets.deal)) if link
+            }
+            records.append(_record(_without_links(made, whose, crm), title, shown))
     return records
 
 
@@ -139,12 +146,24 @@ def _object(mapping: Mapping, found: PersonMatch | None) -> str:
     return found.object if found else create.object if create else ""
 
 
-def _without_links(draft: Draft, object: str) -> Draft:
-    """The draft without the links that do not take the person's record."""
+def _without_links(draft: Draft, objects: AnyMapping[str, str], crm: object) -> Draft:
+    """The draft without the links that do not take the person's record, and those that its record cannot hold beside others.
+    `objects`: what the records of the person, company and deal are."""
     left = {
-        name: to for name, to in draft.links.items() if name not in draft.takes or object in draft.takes[name].objects
+        name: to for name, to in draft.links.items() if to != "person" or _takes(draft, name, objects["person"], crm)
     }
+    if isinstance(crm, LimitsLinks):
+        known = {name: Link(objects[to], to) for name, to in left.items() if objects.get(to)}
+        held = crm.held_together(draft.object, known)
+        left = {name: to for name, to in left.items() if name in held or name not in known}
     return replace(draft, links=left)
+
+
+def _takes(draft: Draft, field: str, object: str, crm: object) -> bool:
+    """Whether a link takes a person's record: as the mapping says, else as the destination knows."""
+    stated = draft.takes.get(field)
+    able = stated.objects if stated else crm.link_takes(draft.object, field) if isinstance(crm, KnowsLinks) else ()
+    return not able or object in able
 
 
 def _skipped(draft: Draft, signal: Signal, targets: Targets, why_not: str) -> str:

@@ -258,3 +258,36 @@ def test_what_a_new_company_belongs_to_and_takes_over(more: str, fault: str) -> 
         assert fault in faults[0]
     else:
         assert (faults, report.warnings) == ([], ())
+
+
+class KnowsItsLinks:
+    """A destination whose field Who takes people of one kind, and which holds no company beside a lead."""
+
+    def link_takes(self, object: str, field: str) -> tuple[str, ...]:
+        return ("Contact",) if field == "ContactId" else ()
+
+    def held_together(self, object: str, links: dict[str, Link]) -> dict[str, Link]:
+        of_lead = any(link.object == "Lead" for link in links.values())
+        return {name: link for name, link in links.items() if not (of_lead and name == "WhatId")}
+
+
+@pytest.mark.parametrize(("object_", "links"), [("Contact", {"ContactId", "WhatId"}), ("Lead", {"Other"})])
+def test_preview_leaves_out_the_links_that_the_destination_would(object_: str, links: set[str]) -> None:
+    text = MAPPING.replace("{WhoId: person, WhatId: account}", "{ContactId: person, Other: person, WhatId: account}")
+    theirs = PersonMatch(object=object_, id="1", role="contact", account=Link("Account", "2"))
+    mapping = load_mapping(text)
+    one = Signal(
+        id=uuid.uuid4(),
+        type="email.received",
+        source="s",
+        occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
+        received_at=datetime(2026, 1, 1, tzinfo=UTC),
+        title="t",
+        person=make_person(email="a@example.com"),
+    )
+    (log, *_) = preview(mapping, one, theirs, crm=KnowsItsLinks())
+    assert {field.name for field in log.fields if field.note == "link"} == links | (
+        {"Other"} if object_ == "Contact" else set()
+    )
+    (log, *_) = preview(mapping, one, theirs)
+    assert {field.name for field in log.fields if field.note == "link"} == {"ContactId", "Other", "WhatId"}
