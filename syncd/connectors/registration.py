@@ -46,9 +46,9 @@ class RegisteredForTime(Registered):
 class WebhookList:
     """The list of webhooks at `path`, of which several may point at this source: others are never in the way.
 
-    `read`: a row as a Subscription. `new()`: the body of a POST that makes one; `change()`: the body of a PATCH that brings one
-    up to date, when `covers(row)` says that it lacks something, or prolongs it. Both are asked for each time, since a webhook
-    that expires holds a time."""
+    `read`: a row as a Subscription. `new()`: the body of a POST that makes one; `change()`: the body of a PATCH (or of the
+    method `update`) that brings one up to date, when `covers(row)` says that it lacks something, or prolongs it. Both are asked
+    for each time, since a webhook that expires holds a time."""
 
     def __init__(
         self,
@@ -60,8 +60,10 @@ class WebhookList:
         new: Callable[[], Mapping[str, Any]],
         change: Callable[[], Mapping[str, Any]],
         covers: Callable[[WebhookRow], bool] = lambda row: True,
+        update: str = "PATCH",
     ) -> None:
         self._api, self._path, self._items = api, path, items
+        self._update = update
         self._read, self._covers = read, covers
         self._new, self._change = new, change
 
@@ -76,13 +78,13 @@ class WebhookList:
             return Subscribed(there=[self._read(self._api.written("POST", self._path, json=self._new()) or {})])
         first, *others = [one for _, one in ours]
         if not self._covers(ours[0][0]):
-            changed = self._api.written("PATCH", f"{self._path}/{first.id}", json=self._change())
+            changed = self._api.written(self._update, f"{self._path}/{first.id}", json=self._change())
             first = self._read(changed) if changed else first
         return Subscribed(there=[first, *others])
 
     def renew(self, id: str) -> Subscription | None:
         """The webhook after it was prolonged; None if it is gone. The vendor returns it."""
-        changed = self._api.written("PATCH", f"{self._path}/{id}", json=self._change(), absent=True)
+        changed = self._api.written(self._update, f"{self._path}/{id}", json=self._change(), absent=True)
         return self._read(changed) if changed is not None else None
 
     def unsubscribe(self, id: str) -> None:
