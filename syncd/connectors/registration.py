@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from syncd.capabilities import Subscribable, Subscribed, Subscription
+from syncd.capabilities import Renewable, Subscribable, Subscribed, Subscription
 from syncd.errors import SyncdError
 from syncd.http.vendor_api import VendorApi
 
@@ -34,10 +34,14 @@ class Registered:
         self._webhooks.unsubscribe(id)
 
 
-class RegisteredForTime(Registered):
-    """Renewable too: for webhooks in a `WebhookList` that expire."""
+class ExpiringWebhooks(Subscribable, Renewable, Protocol):
+    """What registers webhooks that expire, such as a `WebhookList`."""
 
-    _webhooks: WebhookList
+
+class RegisteredForTime(Registered):
+    """Renewable too."""
+
+    _webhooks: ExpiringWebhooks
 
     def renew(self, id: str) -> Subscription | None:
         return self._webhooks.renew(id)
