@@ -557,3 +557,45 @@ def test_an_item_without_its_event_is_quarantined_alone() -> None:
 def test_faults_of_counted_events_are_named(keys: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         source(format="json", signal={**OPENS, **keys})
+
+
+# ---- presets
+
+RESPONSE = {
+    "response_id": "r1",
+    "survey": "How was it?",
+    "submitted_at": "2026-11-22T10:00:00+07:00",
+    "email": "an@example.org",
+    "answers": "Which dish?\nPhở",
+    "url": "https://survey.example.org/r1",
+    "score": 9,
+}
+
+
+@pytest.mark.parametrize("preset", ["zoho_survey", "google_forms"])
+def test_a_preset_needs_no_map(preset: str) -> None:
+    made = source(preset=preset)
+    (signal,) = signals(made, post(RESPONSE))
+    assert (signal.type, signal.title, signal.text) == ("survey.responded", "Answered How was it?", "Which dish?\nPhở")
+    assert (signal.person.email, signal.url) == ("an@example.org", "https://survey.example.org/r1")
+    assert signal.occurred_at == datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+    assert signal.data["score"] == 9
+    again = {**RESPONSE, "answers": "Which dish?\nBún chả"}
+    assert signals(made, post(again))[0].id == signal.id
+    (bare,) = signals(made, post({"answers": "Fine"}))
+    assert (bare.title, bare.occurred_at) == ("Answered a survey", NOW)
+
+
+def test_keys_beside_a_preset_win() -> None:
+    made = source(
+        preset="zoho_survey", format="form", signal={"type": "complaint", "person": {"email": "{{ body.mail }}"}}
+    )
+    body = urlencode({"response_id": "r1", "survey": "X", "mail": "an@example.org", "phone": "0912 345 678"}).encode()
+    (signal,) = signals(made, post(body, "application/x-www-form-urlencoded"))
+    assert (signal.type, signal.title) == ("custom.complaint", "Answered X")
+    assert (signal.person.email, signal.person.phone) == ("an@example.org", "+84912345678")
+
+
+def test_a_preset_that_is_not_there_is_a_fault() -> None:
+    with pytest.raises(ValidationError, match="zoho_survey"):
+        source(preset="zoho_survy")

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,6 +33,7 @@ from syncd.connectors.generic.cloudevents import events_alone, events_of, read_b
 from syncd.connectors.generic.fields import FieldMap, Item, SignalMap, Whole, scope_of, types_made
 from syncd.connectors.generic.making import EventDraft, Maker
 from syncd.connectors.generic.paths import Scope, as_text, compile_template
+from syncd.connectors.generic.presets import with_preset
 from syncd.errors import Malformed
 from syncd.http.json_text import Parsed
 from syncd.items import each_item
@@ -53,6 +54,9 @@ class WebhookSettings(ConnectorSettings):
     """Keys of a generic webhook source."""
 
     verify: Verify = Field(description="how a request proves that it is authentic")
+    preset: Literal["zoho_survey", "google_forms"] | None = Field(
+        None, description="a shipped format and field map; keys beside it change it"
+    )
     account: str = Field("", description="part of the ids; default: the source's name, which then must stay")
     format: Annotated[Literal["cloudevents", "json", "form"], Prompt(suggest="json")] = Field(
         "cloudevents", description="format of the body"
@@ -67,6 +71,11 @@ class WebhookSettings(ConnectorSettings):
     allowed_rate: int | None = Field(
         None, ge=1, description="requests per minute that CloudEvents senders are allowed; default: no limit"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_preset(cls, data: Any) -> Any:
+        return with_preset(data) if isinstance(data, dict) else data
 
     @model_validator(mode="after")
     def _map_fits(self) -> WebhookSettings:
