@@ -3,7 +3,7 @@ request, or several errors of one row, mean together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,12 +20,17 @@ from syncd.errors import (
     Transient,
 )
 from syncd.http.client import Response
-from syncd.http.error_table import ErrorTable, VendorError
+from syncd.http.error_table import ErrorTable, VendorError, dig
 
 
 def listed(value: Any) -> Sequence[Any]:
     """A list of a vendor's answer; whatever else stands there holds nothing."""
     return value if isinstance(value, list) else ()
+
+
+def mappings(value: Any, path: str = "") -> list[Mapping[str, Any]]:
+    """The objects of the list at a dotted path; what else stands in it, or there, counts as nothing."""
+    return [one for one in listed(dig(value, path)) if isinstance(one, Mapping)]
 
 
 def whole(value: Any) -> int:

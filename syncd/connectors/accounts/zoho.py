@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
 from syncd.capabilities import SignIn, own_grant
-from syncd.connector import ConnectorSettings, Context
+from syncd.connector import ConnectorSettings, Context, Prompt
+from syncd.connectors.keys import BaseUrl
 from syncd.errors import UsageError
 from syncd.http.client import Bearer
 from syncd.http.oauth import Token, grant_id
@@ -102,6 +103,31 @@ class ZohoAuth(ConnectorSettings):
     def configured(self) -> str:
         """The refresh token of the configuration, "" for an interactive sign-in."""
         return self.refresh_token.get_secret_value() if self.refresh_token else ""
+
+
+class ZohoAccount(ConnectorSettings):
+    """The keys by which a connector of an account of Zoho CRM signs in."""
+
+    data_center: Annotated[
+        DataCentreName, Prompt(), Field(description="the account's data centre: the ending of its web address")
+    ] = "us"
+    accounts_url: Annotated[
+        BaseUrl | None, Field(description="accounts server, which issues tokens; default: by data_center")
+    ] = None
+    base_url: Annotated[
+        BaseUrl | None, Field(description="API domain; default: the api_domain that comes with the token")
+    ] = None
+    auth: Annotated[ZohoAuth, Field(description="how syncd signs in")]
+
+    @property
+    def centre(self) -> DataCentre:
+        """The hosts of the data centre."""
+        return DATA_CENTRES[self.data_center]
+
+    @property
+    def accounts(self) -> str:
+        """The accounts host."""
+        return self.accounts_url or self.centre.accounts
 
 
 def bearer(context: Context, accounts_url: str, auth: ZohoAuth, *, kind: str) -> Bearer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -30,6 +30,10 @@ class CrmClient(ABC):
         self._counted = 0
         self._units = 0.0
         self._allowance: Allowance | None = None
+
+    @abstractmethod
+    def query(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """The rows of each statement of the CRM's language, all pages of them, in as few calls as the API allows."""
 
     @abstractmethod
     def usage_of(self, response: Response) -> tuple[float, float] | None:

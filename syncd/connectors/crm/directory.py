@@ -31,7 +31,8 @@ Reading = Callable[[str, Row], PersonMatch | None]
 class Facts:
     """What an object knows of a person. `account`: its field with the company's id ("" none; `company`: it is the company).
     `name`: its field with the whole name ("" none). `emails`: its standard fields with an address; `extra`: more columns.
-    `converted`: columns that are true of a record that was converted; `became`: those with the ids of its contact and company."""
+    `converted`: columns that are true of a record that was converted; `became`: those with the ids of its contact and company.
+    Of a company, `parent`: its field with the company it belongs to; `classes`: the fields that classify it."""
 
     role: str = "contact"
     account: str = ""
@@ -41,6 +42,8 @@ class Facts:
     company: bool = False
     converted: tuple[str, ...] = ()
     became: tuple[str, str] = ("", "")
+    parent: str = ""
+    classes: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -60,9 +60,11 @@ def several_by_hand(need: MissingField, clicks: str) -> str:
 
 
 class FieldMaker(ABC):
-    """One run over one account. `shown`: what is done beside making a field, "" if all see a new one."""
+    """One run over one account. `noun`: the CRM's word before an object's name; `shown`: what is done beside making a field, ""
+    if all see a new one."""
 
     folds_case = False
+    noun = ""
     shown = ""
 
     @abstractmethod
@@ -93,9 +95,10 @@ class FieldMaker(ABC):
         """One step a need, in their order."""
         known = self.describe(list(dict.fromkeys(need.object for need in needs)))
         for need in needs:
-            wrong = self.unmakeable(need, known)
+            absent = f"there is no {self.noun}{need.object}, or our user may not see it: correct the mapping"
+            wrong = self.unmakeable(need, known) if need.object in known else absent
             if wrong:
-                yield PrepareResult(need, False, wrong, by_hand=True)
+                yield self.left(need, wrong)
             elif self.has(known, need):
                 yield PrepareResult(need, True, f"{need.object}.{need.field} is there")
             elif dry:
@@ -109,7 +112,10 @@ class FieldMaker(ABC):
 
     def refused(self, need: MissingField, why: str) -> PrepareResult:
         """It could not be made; an operator may."""
-        text = f"{self.place(need)} could not be made: {why}. By hand: {self.by_hand(need)}"
+        return self.left(need, f"{self.place(need)} could not be made: {why}. By hand: {self.by_hand(need)}")
+
+    def left(self, need: MissingField, text: str) -> PrepareResult:
+        """What is left to an operator."""
         return PrepareResult(need, False, text, by_hand=True)
 
     def has(self, known: Known, need: MissingField) -> bool:

@@ -2,7 +2,7 @@
 by key and by id, people that the CRM itself named, and whose fault a wrong statement is.
 
 A CRM's destination says what its records of people are (`people`) and where deals are (`_deals`), how a statement is written (its
-`QueryLanguage`) and asked (`_ask`).
+`QueryLanguage`) and asked (`CrmClient.query`).
 """
 
 from __future__ import annotations
@@ -96,14 +96,10 @@ About = TypeVar("About")
 class QueriedCrm(DestinationDefaults, ABC):
     """One account. `people`: its records of people and companies; `links`: standard link field -> the objects it takes, of those
     that people are linked by. `staged`: a later look-up is asked only for the people not found yet, since each statement is a
-    call of its own. `deals`: where open deals are. Of an object of companies, `account_names`: the field with the name;
-    `account_parents`: that with the company it belongs to; `account_classes`: those that classify it."""
+    call of its own. `deals`: where open deals are."""
 
     people: ClassVar[PersonObjects]
     links: ClassVar[Mapping[str, tuple[str, ...]]]
-    account_names: ClassVar[Mapping[str, str]]
-    account_parents: ClassVar[Mapping[str, str]]
-    account_classes: ClassVar[Mapping[str, tuple[str, ...]]]
     staged: ClassVar[bool]
     folds_case: bool
     widens = False
@@ -111,15 +107,11 @@ class QueriedCrm(DestinationDefaults, ABC):
     def __init__(
         self, client: CrmClient, language: QueryLanguage, deals: Sequence[DealRows], region: str | None
     ) -> None:
-        self._counting = client
+        self._crm = client
         self._language = language
         self._deals = deals
         self._region = region
         self.folds_case = self.people.folds_case
-
-    @abstractmethod
-    def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
-        """The rows of each statement, in as few calls as the API allows."""
 
     @abstractmethod
     def _fields(self) -> FieldMaker:
@@ -127,12 +119,12 @@ class QueriedCrm(DestinationDefaults, ABC):
 
     def _rows(self, asked: Sequence[tuple[About, str]]) -> Iterator[tuple[About, list[dict[str, Any]]]]:
         """The rows of each statement, with what it is about."""
-        answers = self._ask([statement for _, statement in asked])
+        answers = self._crm.query([statement for _, statement in asked])
         yield from zip((about for about, _ in asked), answers, strict=True)
 
     def _with_key(self, object: str, key_field: str, keys: Sequence[str]) -> list[list[dict[str, Any]]]:
         """Rows (id and key) of the records with these keys."""
-        return self._ask(list(self._language.equal(object, (self.people.id_field, key_field), key_field, keys)))
+        return self._crm.query(list(self._language.equal(object, (self.people.id_field, key_field), key_field, keys)))
 
     def _short(self, id: str) -> str:
         """What of an id tells records apart."""
@@ -197,8 +189,9 @@ class QueriedCrm(DestinationDefaults, ABC):
         return [directory.named(one, links) for one, links in zip(people, among, strict=True)]
 
     def resolve_accounts(self, queries: Sequence[AccountQuery]) -> list[AccountMatch | None]:
-        """The exact fields of all companies, and their domains by what a website contains, in as few calls as `_ask` makes."""
-        asked = columns_of(queries, self.account_names)
+        """The exact fields of all companies, and their domains by what a website contains, in as few calls as `query` makes."""
+        names = {object_: facts.name for object_, facts in self.people.facts.items() if facts.company}
+        asked = columns_of(queries, names)
         statements: list[tuple[CompanyColumns, str]] = []
         for one in asked:
             columns = one.columns(self.people.id_field)
@@ -215,11 +208,11 @@ class QueriedCrm(DestinationDefaults, ABC):
 
     def parent_field(self, object: str) -> str:
         """Of the standard objects of companies."""
-        return self.account_parents.get(object, "")
+        return self.people.known(object).parent
 
     def copied_fields(self, object: str) -> tuple[str, ...]:
         """Of the standard objects of companies."""
-        return self.account_classes.get(object, ())
+        return self.people.known(object).classes
 
     def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
         """Of several records with one key (possible where it is not unique) the oldest counts."""
@@ -246,7 +239,7 @@ class QueriedCrm(DestinationDefaults, ABC):
         """What stands in these fields of the records that are there."""
         check_names((object, *fields), code="fill")
         statements = list(self._language.equal(object, (self.people.id_field, *fields), self.people.id_field, ids))
-        found = [row for rows in self._ask(statements) for row in rows if self._has_id(row)]
+        found = [row for rows in self._crm.query(statements) for row in rows if self._has_id(row)]
         rows = {self._short(str(row[self.people.id_field])): row for row in found}
         return {
             id_: {name: rows[self._short(id_)].get(name) for name in fields} for id_ in ids if self._short(id_) in rows
@@ -279,10 +272,10 @@ class QueriedCrm(DestinationDefaults, ABC):
         return self.links.get(field, ())
 
     def allowance(self) -> Allowance | None:
-        return self._counting.allowance()
+        return self._crm.allowance()
 
     def spend(self) -> Usage:
-        return self._counting.spend()
+        return self._crm.spend()
 
     def close(self) -> None:
-        self._counting.close()
+        self._crm.close()

@@ -125,13 +125,16 @@ class Answering:
     def send(self, parts: Sequence[Subrequest]) -> list[Subresponse]:
         return [Subresponse(200, self.body) for _ in parts]
 
+    def answers(self, paths: Sequence[str], most: int) -> list[Subresponse]:
+        return [Subresponse(200, self.body) for _ in paths]
+
 
 @given(anything)
 def test_descriptions_of_objects_and_the_edition(body: Any) -> None:
     client: Any = Answering(body)
     reads(lambda: zoho_describe.describe(client, ["Leads"]))
     reads(lambda: zoho_describe._edition(client))
-    reads(lambda: sf_describe.describe(client, ["Lead"], composite=True))
+    reads(lambda: sf_describe.describe(client, ["Lead"]))
     reads(lambda: sf_describe._chatter_user(client))
 
 

@@ -16,7 +16,7 @@ from syncd.connectors.crm.client import CrmClient
 from syncd.connectors.crm.salesforce.errors import answer_failure, response_failure, usage_of
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.soql import GET_BYTES, encoded
-from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
+from syncd.errors import Misconfigured, Rejected, Scope, StaleReference
 from syncd.http.client import Bearer, Deadlines, HttpClient, Response, unclear
 from syncd.http.oauth import Token
 
@@ -34,6 +34,12 @@ class Subrequest:
     path: str
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def within(self, base: str, number: int) -> dict[str, Any]:
+        """As part of a composite call."""
+        made = {"method": self.method, "url": base + self.path, "referenceId": f"part{number}"}
+        also = {"body": self.body, "httpHeaders": dict(self.headers)}
+        return made | {name: value for name, value in also.items() if value}
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class SalesforceClient(CrmClient):
         if len(parts) == 1 and not (self._composite and len(parts[0].path) > GET_BYTES):
             return [self._alone(parts[0])]
         write = any(part.method != "GET" for part in parts)
-        requests = [_subrequest(self._base, number, part) for number, part in enumerate(parts)]
+        requests = [part.within(self._base, number) for number, part in enumerate(parts)]
         body = {"allOrNone": False, "collateSubrequests": False, "compositeRequest": requests}
         response = self._call("POST", f"{self._base}/composite", body, {}, write)
         if not response.ok:
@@ -100,23 +106,24 @@ class SalesforceClient(CrmClient):
             return Subresponse(response.status, response.json())
         failure = response_failure(response, self._clock())
         body = parsed(response)
-        if body is not None and (isinstance(failure, Rejected | StaleReference) or _of_a_rule(failure)):
+        of_a_rule = isinstance(failure, Misconfigured) and failure.scope is Scope.RULE
+        if body is not None and (isinstance(failure, Rejected | StaleReference) or of_a_rule):
             return Subresponse(response.status, body)
         raise failure
 
     def usage_of(self, response: Response) -> tuple[int, int] | None:
         return usage_of(response)
 
-    def query(self, statements: Sequence[str], *, archived: bool = False) -> list[list[dict[str, Any]]]:
-        """The rows of each statement, all pages of them. Up to HEAVY statements cost one call. `archived`: also activities
-        that Salesforce has put away. Raises Misconfigured for a statement that names what does not exist."""
-        resource = "queryAll" if archived else "query"
-        parts = [Subrequest("GET", f"/{resource}/?q={encoded(s)}") for s in statements]
-        size = HEAVY if self._composite else 1
-        found: list[list[dict[str, Any]]] = []
-        for start in range(0, len(parts), size):
-            found.extend(self._rows(answer) for answer in self.send(parts[start : start + size]))
-        return found
+    def answers(self, paths: Sequence[str], most: int) -> list[Subresponse]:
+        """The answers to GETs, at most so many of which are one composite call."""
+        parts, size = [Subrequest("GET", path) for path in paths], most if self._composite else 1
+        return [one for start in range(0, len(parts), size) for one in self.send(parts[start : start + size])]
+
+    def query(self, statements: Sequence[str], *, resource: str = "query") -> list[list[dict[str, Any]]]:
+        """Up to HEAVY statements, each with thousands of values, cost one call. `resource`: queryAll also reads
+        activities that Salesforce has put away. Raises Misconfigured for a statement that names what does not exist."""
+        paths = [f"/{resource}/?q={encoded(statement)}" for statement in statements]
+        return [self._rows(answer) for answer in self.answers(paths, HEAVY)]
 
     def _rows(self, answer: Subresponse) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -137,19 +144,6 @@ class SalesforceClient(CrmClient):
             seen.add(following)
             more = self._call("GET", following, None, {}, False)
             page = Subresponse(more.status, more.json())
-
-
-def _of_a_rule(failure: Failure) -> bool:
-    return isinstance(failure, Misconfigured) and failure.scope is Scope.RULE
-
-
-def _subrequest(base: str, number: int, part: Subrequest) -> dict[str, Any]:
-    made: dict[str, Any] = {"method": part.method, "url": base + part.path, "referenceId": f"part{number}"}
-    if part.body is not None:
-        made["body"] = part.body
-    if part.headers:
-        made["httpHeaders"] = dict(part.headers)
-    return made
 
 
 def _composite_answers(response: Response, count: int) -> list[Subresponse]:

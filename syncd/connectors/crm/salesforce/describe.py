@@ -9,13 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from syncd.capabilities import FieldDescription, Finding, Level
-from syncd.connectors.answers import listed, whole
+from syncd.connectors.answers import listed, mappings, whole
+from syncd.connectors.crm.missing_fields import REFUSALS
 from syncd.connectors.crm.queried import is_name
 from syncd.connectors.crm.salesforce import soql
-from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest, Subresponse
+from syncd.connectors.crm.salesforce.client import SalesforceClient
 from syncd.connectors.crm.salesforce.errors import answer_failure
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
-from syncd.errors import Failure, Misconfigured, Rejected, StaleReference, Transient
+from syncd.errors import Failure, Misconfigured
+from syncd.http.error_table import dig
 
 LIGHT = 25
 """Subrequests of a composite call that are neither queries nor collections (salesforce.md, Composite)."""
@@ -27,47 +29,23 @@ RIGHTS = "UserPermissionAccess"
 SEES_ALL = "PermissionsViewAllData"
 
 
-def describe(
-    client: SalesforceClient, objects: Sequence[str], *, composite: bool
-) -> dict[str, tuple[FieldDescription, ...]]:
+def describe(client: SalesforceClient, objects: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:
     """The fields of these objects as our user sees them, without those that do not exist or are hidden."""
-    names = [name for name in objects if is_name(name)]
     found: dict[str, tuple[FieldDescription, ...]] = {}
-    size = LIGHT if composite else 1
-    for start in range(0, len(names), size):
-        chunk = names[start : start + size]
-        answers = client.send([_part(name) for name in chunk])
-        for name, answer in zip(chunk, answers, strict=True):
-            fields = _fields(client, name, answer, alone=len(chunk) == 1)
-            if fields is not None:
-                found[name] = fields
+    paths = {name: f"/sobjects/{name}/describe" for name in objects if is_name(name)}
+    for name, answer in zip(paths, client.answers(list(paths.values()), LIGHT), strict=True):
+        if not answer.ok and answer.status != ABSENT and len(paths) > 1:  # a composite that does not take it: by itself
+            (answer,) = client.answers([paths[name]], 1)
+        if answer.ok:
+            found[name] = tuple(_field(row) for row in mappings(answer.body, "fields") if row.get("name"))
+        elif answer.status != ABSENT:
+            raise answer_failure(answer.status, answer.body, write=False)
     return found
-
-
-def _part(name: str) -> Subrequest:
-    return Subrequest("GET", f"/sobjects/{name}/describe")
-
-
-def _fields(
-    client: SalesforceClient, name: str, answer: Subresponse, *, alone: bool
-) -> tuple[FieldDescription, ...] | None:
-    if not answer.ok and answer.status != ABSENT and not alone:  # a composite that does not take it: asked by itself
-        (answer,) = client.send([_part(name)])
-    if not answer.ok:
-        if answer.status == ABSENT:
-            return None
-        raise answer_failure(answer.status, answer.body, write=False)
-    rows = answer.body.get("fields") if isinstance(answer.body, Mapping) else None
-    return tuple(_field(row) for row in listed(rows) if isinstance(row, Mapping) and row.get("name"))
 
 
 def _field(row: Mapping[str, Any]) -> FieldDescription:
     kind = str(row.get("type") or "")
-    values = tuple(
-        str(value.get("value"))
-        for value in listed(row.get("picklistValues"))
-        if isinstance(value, Mapping) and value.get("active", True)
-    )
+    values = tuple(str(one.get("value")) for one in mappings(row, "picklistValues") if one.get("active", True))
     demanded = row.get("nillable") is False and not row.get("defaultedOnCreate") and kind != "boolean"
     return FieldDescription(
         name=str(row["name"]),
@@ -94,12 +72,11 @@ def user_of(client: SalesforceClient) -> Mapping[str, Any]:
 
 def _chatter_user(client: SalesforceClient) -> Mapping[str, Any]:
     try:
-        (answer,) = client.send([Subrequest("GET", "/chatter/users/me")])
-    except (Misconfigured, Rejected, StaleReference, Transient):
+        (answer,) = client.answers(["/chatter/users/me"], 1)
+    except REFUSALS:
         return {}
-    if not answer.ok or not isinstance(answer.body, Mapping):
-        return {}
-    return {"user_id": answer.body.get("id"), "preferred_username": answer.body.get("username")}
+    names = {"user_id": "id", "preferred_username": "username"}
+    return {name: dig(answer.body, path) for name, path in names.items()} if answer.ok else {}
 
 
 def rights_of(client: SalesforceClient, *names: str) -> Mapping[str, Any] | None:
@@ -142,8 +119,7 @@ _SEES_ALL = "in Setup give the user a permission set with View All Data"
 def _unserved(client: SalesforceClient, settings: SalesforceSettings, refused: Failure) -> Finding:
     """The version of the configuration is not there: which are?"""
     response = client.get("/services/data")
-    said = response.json() if response.ok else None
-    known = [str(one.get("version")) for one in said or () if isinstance(one, Mapping)]
+    known = [str(one.get("version")) for one in mappings(response.json() if response.ok else None)]
     text = f"the org does not speak API {settings.api_version}: {refused}"
     return Finding(
         Level.FAULT, "version", text, f"set api_version to one of v{known[0]} … v{known[-1]}" if known else ""

@@ -9,22 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from syncd.capabilities import Finding, SignIn
-from syncd.connector import (
-    Call,
-    Connector,
-    Context,
-    Idempotency,
-    Outcome,
-    Write,
-    WriteKind,
-    Written,
-)
+from syncd.connector import Call, Connector, Context, Idempotency, Outcome, Write, WriteKind, Written
 from syncd.connectors.accounts.salesforce import sign_in_of
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method
 from syncd.connectors.crm.salesforce import describe, pack, soql
-from syncd.connectors.crm.salesforce.accounts import ACCOUNT_NAMES, CLASSES, PARENTS, held_together
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
 from syncd.connectors.crm.salesforce.people import DEALS, PEOPLE
@@ -50,18 +40,14 @@ class Salesforce(QueriedCrm):
     people = PEOPLE
     owner_field = "OwnerId"
     links = LINKS
-    account_names = ACCOUNT_NAMES
-    account_parents = PARENTS
-    account_classes = CLASSES
     staged = False
-    held_together = staticmethod(held_together)
+    held_together = staticmethod(pack.held_together)
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._client = SalesforceClient(settings, context)
         super().__init__(self._client, soql.Soql(get=not settings.composite), DEALS, context.region)
         self._settings = settings
         self._name = context.name
-        self._composite = settings.composite
         self._packer = pack.packer(composite=settings.composite)
         self._headers = _headers(settings)
 
@@ -76,10 +62,6 @@ class Salesforce(QueriedCrm):
             return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
         return Idempotency(WriteKind.UPSERT, enforced=object not in ACTIVITIES)
 
-    def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
-        """Five statements a call, each with thousands of values."""
-        return self._client.query(statements)
-
     def _short(self, id: str) -> str:
         return id[:15]
 
@@ -88,7 +70,7 @@ class Salesforce(QueriedCrm):
         if object not in ACTIVITIES:
             return super()._with_key(object, key_field, keys)
         statements = self._language.equal(object, ("Id", key_field), key_field, keys, also="IsDeleted = false")
-        return self._client.query(list(statements), archived=True)
+        return self._client.query(list(statements), resource="queryAll")
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         return self._packer.pack(writes)
@@ -115,7 +97,7 @@ class Salesforce(QueriedCrm):
         return describe.check(self._client, self._settings)
 
     def _fields(self) -> SalesforceFieldMaker:
-        return SalesforceFieldMaker(self._client, self._composite)
+        return SalesforceFieldMaker(self._client)
 
     def url(self, object: str, id: str) -> str:
         return f"{self._client.home}/lightning/r/{object}/{id}/view"

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from syncd.connectors.answers import listed, parsed, refusal
+from syncd.connectors.answers import listed, mappings, parsed, refusal
 from syncd.errors import (
     AuthExpired,
     Failure,
@@ -28,7 +28,7 @@ from syncd.errors import (
     Transient,
 )
 from syncd.http.client import Response
-from syncd.http.error_table import ErrorTable, Means, VendorError
+from syncd.http.error_table import ErrorTable, Means, VendorError, dig
 
 BUSY = Means(RateLimited, pause=10.0)
 """Too many long requests run at once: "back off seconds"."""
@@ -121,14 +121,11 @@ def _read(error: Any) -> VendorError:
 def _matched(result: Any) -> tuple[tuple[str, str], ...]:
     """(object, id) of every record that a duplicate rule matched (`duplicateResult.matchResults[].matchRecords[].record`)."""
     found: dict[tuple[str, str], None] = {}
-    matches = listed(result.get("matchResults")) if isinstance(result, Mapping) else []
-    for match in (one for one in matches if isinstance(one, Mapping)):
-        for one in listed(match.get("matchRecords")):
-            record = one.get("record") if isinstance(one, Mapping) else None
-            if isinstance(record, Mapping) and record.get("Id"):
-                id_, given = str(record["Id"]), record.get("attributes")
-                named = given.get("type") if isinstance(given, Mapping) else None
-                found[str(named or PREFIXES.get(id_[:3]) or match.get("entityType") or ""), id_] = None
+    for match in mappings(result, "matchResults"):
+        for one in mappings(match, "matchRecords"):
+            if id_ := dig(one, "record.Id"):
+                named = dig(one, "record.attributes.type") or PREFIXES.get(str(id_)[:3]) or match.get("entityType")
+                found[str(named or ""), str(id_)] = None
     return tuple(found)
 
 

@@ -41,6 +41,13 @@ def _link(record: dict[str, Any], name: str, link: Link) -> None:
     record[name] = link.id
 
 
+def held_together(object: str, links: Mapping[str, Link]) -> dict[str, Link]:
+    """A task or event of a lead cannot be related to anything else: WhatId must be empty where WhoId is a lead (Salesforce's
+    object reference, Task)."""
+    of_lead = object in ("Task", "Event") and "WhoId" in links and links["WhoId"].object == "Lead"
+    return {name: link for name, link in links.items() if not (of_lead and name == "WhatId")}
+
+
 def collection(bundle: Bundle, headers: Mapping[str, str]) -> Subrequest:
     """The request that writes these records."""
     target, path = bundle.target, "/composite/sobjects"

@@ -15,7 +15,14 @@ OBJECTS: dict[str, Facts] = {
         converted=("IsConverted",),
         became=("ConvertedContactId", "ConvertedAccountId"),
     ),
-    "Account": Facts("contact", "Id", "Name", company=True),
+    "Account": Facts(
+        "contact",
+        "Id",
+        "Name",
+        company=True,
+        parent="ParentId",
+        classes=("Type", "Industry", "Rating", "Ownership", "AccountSource"),
+    ),
 }
 PEOPLE = PersonObjects("Id", OBJECTS, "Contact", "Account", folds_case=True)
 

@@ -19,6 +19,7 @@ from syncd.connectors.crm.salesforce.client import SalesforceClient, Subrequest,
 from syncd.connectors.crm.salesforce.describe import describe, user_of
 from syncd.connectors.crm.salesforce.errors import read_errors
 from syncd.errors import Misconfigured
+from syncd.http.error_table import dig
 
 ACTIVITY = "Activity"
 ON_ACTIVITY = frozenset({"Task", "Event"})
@@ -29,6 +30,8 @@ PERMISSIONS = ("Syncd", "syncd")
 TEXT_MOST, LONG_LEAST, LONG_MOST = 255, 256, 131_072
 THERE = frozenset({"DUPLICATE_DEVELOPER_NAME", "DUPLICATE_VALUE"})
 """Codes that say it is there already. Other refusals are looked up: their texts are in the language of our user."""
+TOOLING = frozenset({"CustomField"})
+"""Objects that only the Tooling API can query."""
 CALLS = "REQUEST_LIMIT_EXCEEDED"
 """The one allowance that is not the org's number of fields: it comes back by itself."""
 _TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -44,14 +47,13 @@ class SalesforceFieldMaker(FieldMaker):
     """One run over one org."""
 
     client: SalesforceClient
-    composite: bool
     made: set[str] = field(default_factory=set)
     permission_set: str = ""
     folds_case = True
     shown = "; and show it to our user"
 
     def describe(self, objects: Sequence[str]) -> Known:
-        return describe(self.client, objects, composite=self.composite)
+        return describe(self.client, objects)
 
     def place(self, need: MissingField) -> str:
         return f"{_owner(need)}.{need.field}"
@@ -91,21 +93,15 @@ class SalesforceFieldMaker(FieldMaker):
                 need, True, f"{place} {verb} {self.form(need)}; our user sees it by the permission set {PERMISSIONS[1]}"
             )
         why = f": {hidden}" if hidden else ""
-        return PrepareResult(
-            need, False, f"{place} is there, but our user does not see it{why}. {_show_by_hand(need)}", by_hand=True
-        )
+        return self.left(need, f"{place} is there, but our user does not see it{why}. {_show_by_hand(need)}")
 
     def _exists(self, need: MissingField) -> bool:
         """Whether the org has the field, though our user may not see it; False as well where the org does not tell."""
         table, name = self.place(need).split(".")
-        head = soql.select(("Id",), "CustomField")
-        tests = f"TableEnumOrId = {soql.literal(table)} AND DeveloperName = {soql.literal(name.removesuffix(SUFFIX))}"
-        query = f"/tooling/query/?q={soql.encoded(f'{head} WHERE {tests}')}"
         try:
-            (answer,) = self.client.send([Subrequest("GET", query)])
+            return bool(self._first("CustomField", TableEnumOrId=table, DeveloperName=name.removesuffix(SUFFIX)))
         except REFUSALS:
             return False
-        return answer.ok and isinstance(answer.body, Mapping) and bool(answer.body.get("records"))
 
     def _show(self, need: MissingField) -> str:
         """Shows the field to our user; why not, "" when it is shown."""
@@ -133,13 +129,14 @@ class SalesforceFieldMaker(FieldMaker):
 
     def _first(self, object_: str, **values: str) -> str:
         tests = " AND ".join(f"{name} = {soql.literal(value)}" for name, value in values.items())
-        (rows,) = self.client.query([f"{soql.select(('Id',), object_)} WHERE {tests} LIMIT 1"])
+        resource = "tooling/query" if object_ in TOOLING else "query"
+        (rows,) = self.client.query([f"{soql.select(('Id',), object_)} WHERE {tests}"], resource=resource)
         return str(rows[0]["Id"]) if rows else ""
 
     def _id(self, answer: Subresponse | NotMade) -> str:
         if isinstance(answer, NotMade):
             raise Misconfigured(f"the permission set {PERMISSIONS[1]} could not be made or given: {answer.why}")
-        return str(answer.body.get("id") or "") if isinstance(answer.body, Mapping) else ""
+        return str(dig(answer.body, "id") or "")
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Subresponse | NotMade:
         """What came of it. Raises failures that a retry may resolve (throttled, quota, sign-in)."""
@@ -153,8 +150,6 @@ class SalesforceFieldMaker(FieldMaker):
 
     def unmakeable(self, need: MissingField, known: Known) -> str:
         bare = need.field.removesuffix(SUFFIX)
-        if need.object not in known:
-            return f"there is no {need.object}, or our user may not see it: correct the mapping"
         if bare == need.field or not is_name(bare):
             return (
                 f"{need.object}.{need.field} cannot be made: a field of your own ends in {SUFFIX}; correct the mapping"

@@ -5,22 +5,16 @@ Used by the destination. A call raises a Failure that concerns the whole; rows a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from syncd.connector import Allowance, Context
 from syncd.connectors.accounts.zoho import api_base, bearer
-from syncd.connectors.answers import listed, parsed
+from syncd.connectors.answers import listed, mappings, parsed
 from syncd.connectors.crm.client import CrmClient
-from syncd.connectors.crm.zoho import coql
-from syncd.connectors.crm.zoho.errors import (
-    NO_SCOPE,
-    SCOPES,
-    answer_failure,
-    read_error,
-    refuses_token,
-    scope_of,
-)
+from syncd.connectors.crm.zoho import coql, scopes
+from syncd.connectors.crm.zoho.errors import answer_failure, read_error, refuses_token
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import Misconfigured, Scope
 from syncd.http.client import Deadlines, HttpClient, Response, unclear
@@ -28,6 +22,9 @@ from syncd.http.error_table import dig
 
 DEADLINES = Deadlines(connect=10.0, read=120.0, total=180.0)
 """Ours: a hundred records may set off as many workflows."""
+AT_ONCE = 3
+"""Writes of more than ten records share ten places with COQL of everybody in the account, and the free edition has five for
+everything: three leave room for others."""
 REMAINING = "x-api-credits-remaining"
 """Seen on Zoho's answers, described nowhere: read when it comes, never counted on."""
 
@@ -49,11 +46,17 @@ class ZohoClient(CrmClient):
             refuses_token=refuses_token,
         )
         super().__init__(http, context.clock)
-        again = f"make a refresh token that has it, with {SCOPES}"
+        again = f"make a refresh token that has it, with {scopes.LEAST}"
         self._sign_in = again if self._configured else f"run: syncd auth {context.name}"
 
-    def query(self, statement: str) -> list[dict[str, Any]]:
-        """The rows of a COQL statement (without its limit), all pages of them."""
+    def query(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """A statement (without its limit) a call, a few calls at a time. Raises the first failure."""
+        if len(statements) < 2:
+            return [self._rows(statement) for statement in statements]
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="zoho look-ups") as pool:
+            return list(pool.map(self._rows, statements))
+
+    def _rows(self, statement: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         more = True
         while more and len(rows) < coql.DEEPEST:
@@ -66,18 +69,17 @@ class ZohoClient(CrmClient):
     def write(self, method: str, path: str, body: Mapping[str, Any], cost: float) -> list[Any]:
         """The outcomes Zoho tells, one for each record of `data`."""
         answer = self.ask(method, path, body, rows="data", write=True, cost=cost)
-        rows, count = list(listed(dig(answer, "data"))), len(body["data"])
+        rows, count = listed(dig(answer, "data")), len(body["data"])
         if len(rows) != count:
             raise unclear(f"{count} records were answered with {len(rows)} outcomes", write=True, code="rows")
-        return rows
+        return list(rows)
 
     def read(self, path: str, rows: str) -> list[Mapping[str, Any]]:
         """The rows of a settings resource; none where it does not exist. Raises a Failure."""
         answer = self.ask("GET", path, None, rows=rows)
-        found = dig(answer, rows) if answer is not None else []
-        if not isinstance(found, list):
+        if answer is not None and not isinstance(dig(answer, rows), list):
             raise unclear(f"{path} was answered without {rows}", write=False, code=rows)
-        return [row for row in found if isinstance(row, Mapping)]
+        return mappings(answer, rows)
 
     def ask(
         self,
@@ -93,11 +95,12 @@ class ZohoClient(CrmClient):
         nothing. Raises a Failure for the refusal of the whole."""
         place = path if path.startswith("/crm/") else self._path + path
         response = self._call(method, place, body, {}, write, cost)
-        if response.status in (401, 403) and read_error(parsed(response) or {}).code == NO_SCOPE:
-            scope, optional = scope_of(method, path)
+        if response.status in (401, 403) and read_error(parsed(response) or {}).code == scopes.MISSING:
+            scope = scopes.scope_of(method, path)
+            of_rules = scope in scopes.OF_RULES
             text = f"the sign-in lacks the scope {scope}; {self._sign_in}"
-            held = Scope.RULE if optional else Scope.DESTINATION
-            raise Misconfigured(text, code=NO_SCOPE, scope=held, sign_in=not (optional or self._configured))
+            held = Scope.RULE if of_rules else Scope.DESTINATION
+            raise Misconfigured(text, code=scopes.MISSING, scope=held, sign_in=not (of_rules or self._configured))
         if response.status == 204 and not response.body:
             return None
         if response.ok or (response.status < 500 and response.body[:1] == b"{"):

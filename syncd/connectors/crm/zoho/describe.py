@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from syncd.capabilities import FieldDescription, Finding, Level
-from syncd.connectors.answers import listed, whole
+from syncd.connectors.answers import mappings, whole
 from syncd.connectors.crm.queried import is_name
-from syncd.connectors.crm.zoho import pack
+from syncd.connectors.crm.zoho import pack, scopes
 from syncd.connectors.crm.zoho.client import ZohoClient
-from syncd.connectors.crm.zoho.errors import NO_SCOPE, SCOPES
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
 from syncd.http.error_table import dig
@@ -52,8 +51,8 @@ def _field(module: str, row: Mapping[str, Any]) -> FieldDescription:
     name, kind = str(row["api_name"]), str(row.get("data_type") or "")
     values = tuple(
         str(value.get("actual_value") or value.get("display_value"))
-        for value in listed(row.get("pick_list_values"))
-        if isinstance(value, Mapping) and value.get("type", "used") == "used"
+        for value in mappings(row, "pick_list_values")
+        if value.get("type", "used") == "used"
     )
     unique = bool(row.get("unique"))
     return FieldDescription(
@@ -72,17 +71,13 @@ def _field(module: str, row: Mapping[str, Any]) -> FieldDescription:
 
 
 def _may(row: Mapping[str, Any], operation: str) -> bool:
-    told = row.get("operation_type")
-    if isinstance(told, Mapping) and isinstance(told.get(operation), bool):
-        return bool(told[operation])
-    return not (row.get("read_only") or row.get("field_read_only"))
+    told = dig(row, f"operation_type.{operation}")
+    return told if isinstance(told, bool) else not (row.get("read_only") or row.get("field_read_only"))
 
 
 def _references(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     """Not of Who_Id and What_Id: which of them a person goes into is the destination's affair."""
-    lookup = row.get("lookup")
-    module = lookup.get("module") if isinstance(lookup, Mapping) else None
-    told = str(module.get("api_name") or "") if isinstance(module, Mapping) else ""
+    told = str(dig(row, "lookup.module.api_name") or "")
     return (told,) if told and name not in (pack.CONTACT_LINK, pack.OTHER_LINK) else ()
 
 
@@ -102,10 +97,10 @@ def _writing(client: ZohoClient) -> Finding:
     try:
         client.ask("POST", "/Leads/upsert", {"data": []}, rows="data")
     except Failure as refused:
-        if refused.code == NO_SCOPE:
+        if refused.code == scopes.MISSING:
             return Finding(Level.FAULT, "writing", f"records may not be written: {refused.message}")
         if refused.code in ("NO_PERMISSION", "AUTHORIZATION_FAILED"):
-            remedy = f"make a refresh token with the scopes {SCOPES}, of a user who may write"
+            remedy = f"make a refresh token with the scopes {scopes.LEAST}, of a user who may write"
             return Finding(Level.FAULT, "writing", f"our user may not write records: {refused.code}", remedy)
         passing = isinstance(refused, Transient) and refused.known
         if passing or isinstance(refused, AuthExpired | RateLimited | QuotaExhausted):
@@ -118,7 +113,7 @@ def _preparing(client: ZohoClient) -> Iterator[Finding]:
     try:
         client.ask("POST", "/settings/fields?module=Leads", {"fields": []}, rows="fields")
     except Failure as refused:
-        if refused.code == NO_SCOPE:
+        if refused.code == scopes.MISSING:
             remedy = "it matters only where the mapping needs a field that is not there"
             yield Finding(Level.WARNING, "prepare", f"`syncd prepare` cannot make fields: {refused.message}", remedy)
 
@@ -128,7 +123,7 @@ def _edition(client: ZohoClient) -> Finding:
     try:
         org = client.read("/org", "org")
     except Failure as refused:
-        if refused.code != NO_SCOPE:
+        if refused.code != scopes.MISSING:
             raise
         return Finding(Level.WARNING, "credits", f"the day's credit limit is unknown: {refused.message}", hint)
     licence = dig(next(iter(org), None), "license_details")

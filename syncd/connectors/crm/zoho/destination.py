@@ -7,20 +7,10 @@ being refused as a duplicate of it means that they are there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from syncd.capabilities import Finding, SignIn
-from syncd.connector import (
-    Call,
-    Connector,
-    Context,
-    Idempotency,
-    Outcome,
-    Write,
-    WriteKind,
-    Written,
-)
+from syncd.connector import Call, Connector, Context, Idempotency, Outcome, Write, WriteKind, Written
 from syncd.connectors.accounts.zoho import sign_in_of
 from syncd.connectors.answers import together
 from syncd.connectors.crm.packing import Bundle
@@ -28,8 +18,7 @@ from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, send_bundles
 from syncd.connectors.crm.zoho import coql, describe, notifications, pack
-from syncd.connectors.crm.zoho.accounts import ACCOUNT_NAMES, CLASSES, PARENTS, held_together
-from syncd.connectors.crm.zoho.client import ZohoClient
+from syncd.connectors.crm.zoho.client import AT_ONCE, ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
 from syncd.connectors.crm.zoho.people import PEOPLE, deals
 from syncd.connectors.crm.zoho.settings import ZohoSettings
@@ -59,24 +48,17 @@ ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
 
 
 class Zoho(QueriedCrm):
-    """One account.
-
-    `concurrency`: writes of more than ten records share ten places with COQL of everybody in the account, and the free edition
-    has five for everything: three leave room for others. `doubt`: Zoho tells no timeout of its own, the contract's ten minutes
-    stand. `search_lag`: COQL reads records, not the search index; how soon it sees a new one is not documented.
-    """
+    """One account. `doubt`: Zoho tells no timeout of its own, the contract's ten minutes stand. `search_lag`: COQL reads records,
+    not the search index; how soon it sees a new one is not documented."""
 
     capacity: ClassVar[int] = 10 * pack.ROWS
-    concurrency: ClassVar[int] = 3
+    concurrency: ClassVar[int] = AT_ONCE
     search_lag: ClassVar[float] = 15.0
     people = PEOPLE
     owner_field = "Owner"
     links = LINKS
-    account_names = ACCOUNT_NAMES
-    account_parents = PARENTS
-    account_classes = CLASSES
     staged = True
-    held_together = staticmethod(held_together)
+    held_together = staticmethod(pack.held_together)
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._client = ZohoClient(settings, context)
@@ -95,13 +77,6 @@ class Zoho(QueriedCrm):
         if not key_field or object == "Notes":
             return Idempotency(WriteKind.AT_MOST_ONCE, enforced=False)
         return Idempotency(WriteKind.UNIQUE if object in pack.ACTIVITIES else WriteKind.UPSERT)
-
-    def _ask(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
-        """A statement a call, each with 50 values; a few calls at a time. Raises the first failure."""
-        if len(statements) < 2:
-            return [self._client.query(statement) for statement in statements]
-        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="zoho look-ups") as pool:
-            return list(pool.map(self._client.query, statements))
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         records = [write for write in writes if not write.notification]

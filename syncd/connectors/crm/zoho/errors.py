@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from syncd.connectors.answers import parsed, refusal, together
+from syncd.connectors.crm.zoho import scopes
 from syncd.errors import (
     Ambiguous,
     AuthExpired,
@@ -27,39 +28,7 @@ from syncd.errors import (
     Transient,
 )
 from syncd.http.client import Response
-from syncd.http.error_table import ErrorTable, Means, VendorError
-
-RECORDS, QUERIES, FIELDS_READ, FIELDS_CREATE, ORG, SIGNALS_SEND, SIGNALS_READ, USERS = (
-    "ZohoCRM.modules.ALL",
-    "ZohoCRM.coql.READ",
-    "ZohoCRM.settings.fields.READ",
-    "ZohoCRM.settings.fields.CREATE",
-    "ZohoCRM.org.READ",
-    "ZohoCRM.signals.CREATE",
-    "ZohoCRM.settings.signals.READ",
-    "ZohoCRM.users.READ",
-)
-SCOPES = f"{RECORDS}, {QUERIES} and {FIELDS_READ}"
-NO_SCOPE = "OAUTH_SCOPE_MISMATCH"
-
-
-_SCOPES: Mapping[str, tuple[str, bool]] = {
-    "/coql": (f"{QUERIES} (and {RECORDS})", False),
-    "/org": (ORG, False),
-    "/settings/signals": (SIGNALS_READ, False),
-    "/users": (USERS, True),
-    "/crm/v2/signals/notifications": (SIGNALS_SEND, True),
-    "POST /settings/fields": (FIELDS_CREATE, False),
-    "GET /settings/fields": (FIELDS_READ, False),
-}
-"""Path -> the scope that it takes, and whether only rules of one kind need that; any other path is about records."""
-
-
-def scope_of(method: str, path: str) -> tuple[str, bool]:
-    """The scope that a call takes, and whether its lack holds rules rather than the destination."""
-    place = path.partition("?")[0]
-    return _SCOPES.get(place) or _SCOPES.get(f"{method} {place}", (RECORDS, False))
-
+from syncd.http.error_table import ErrorTable, Means, VendorError, dig
 
 RULE = Means(Misconfigured, scope=Scope.RULE)
 WRONG = Means(Rejected)
@@ -76,8 +45,8 @@ CODES: Mapping[str, Means] = {
         QuotaExhausted, "the Zoho account is full: make room or extend the subscription"
     ),
     "INVALID_TOKEN AUTHENTICATION_FAILURE AUTHENTICATION_FAILED": Means(AuthExpired),
-    f"{NO_SCOPE} NO_PERMISSION AUTHORIZATION_FAILED FORBIDDEN": Means(
-        Misconfigured, f"the refresh token needs the scopes {SCOPES}, and its user the right to write"
+    f"{scopes.MISSING} NO_PERMISSION AUTHORIZATION_FAILED FORBIDDEN": Means(
+        Misconfigured, f"the refresh token needs the scopes {scopes.LEAST}, and its user the right to write"
     ),
     "INVALID_URL_PATTERN": PLACE,
     "INVALID_MODULE INVALID_QUERY": RULE,
@@ -153,11 +122,9 @@ def _existing(details: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """(module, id) of every record named: `duplicate_record`, one or a list of them, else the bare `id`."""
     holders = details.get("duplicate_record") or details.get("duplicate_records") or ()
     found: dict[tuple[str, str], None] = {}
-    for holder in holders if isinstance(holders, list | tuple) else (holders,):
-        id_ = holder.get("id") if isinstance(holder, Mapping) else None
-        if id_:
-            place = holder.get("module")
-            found[str(place.get("api_name") or "") if isinstance(place, Mapping) else "", str(id_)] = None
+    for holder in holders if isinstance(holders, list) else [holders]:
+        if id_ := dig(holder, "id"):
+            found[str(dig(holder, "module.api_name") or ""), str(id_)] = None
     if not found and details.get("id"):
         found["", str(details["id"])] = None
     return tuple(found)

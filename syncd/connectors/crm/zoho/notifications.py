@@ -14,8 +14,9 @@ from syncd.connectors.answers import listed, together
 from syncd.connectors.crm.packing import Bundle, Packer
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered
+from syncd.connectors.crm.zoho import scopes
 from syncd.connectors.crm.zoho.client import ZohoClient
-from syncd.connectors.crm.zoho.errors import NO_SCOPE, failure, parts
+from syncd.connectors.crm.zoho.errors import failure, parts
 from syncd.connectors.crm.zoho.pack import CALL_BYTES, formatted
 from syncd.errors import Misconfigured, Scope, StaleReference
 from syncd.http.error_table import dig
@@ -78,6 +79,6 @@ def kinds(client: ZohoClient) -> list[str] | None:
     try:
         return [str(one["namespace"]) for one in client.read(LIST, "signals") if one.get("namespace")]
     except Misconfigured as wrong:
-        if wrong.code == NO_SCOPE:
+        if wrong.code == scopes.MISSING:
             return None
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,6 +94,15 @@ def _link(record: dict[str, Any], module: str, name: str, link: Link) -> None:
     record[place] = {"id": link.id}
     if place == OTHER_LINK:
         record[OTHER_MODULE] = link.object
+
+
+def held_together(object: str, links: Mapping[str, Link]) -> dict[str, Link]:
+    """An activity of a lead has the lead in What_Id, where nothing else has room."""
+    if object not in ACTIVITIES:
+        return dict(links)
+    person = links.get(CONTACT_LINK)
+    of_lead = person is not None and person.object != "Contacts"
+    return {name: link for name, link in links.items() if not (of_lead and name == OTHER_LINK)}
 
 
 PACKER = Packer(target=target_of, record=record_of, rows=ROWS, size=CALL_BYTES, cost=cost, once=_once)

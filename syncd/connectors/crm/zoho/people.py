@@ -11,7 +11,14 @@ from syncd.connectors.crm.zoho import coql
 MODULES: dict[str, Facts] = {
     "Contacts": Facts("contact", "Account_Name", "Full_Name", ("Email",)),
     "Leads": Facts("lead", name="Full_Name", emails=("Email",), converted=("$converted", "Converted__s")),
-    "Accounts": Facts("contact", "id", "Account_Name", company=True),
+    "Accounts": Facts(
+        "contact",
+        "id",
+        "Account_Name",
+        company=True,
+        parent="Parent_Account",
+        classes=("Account_Type", "Industry", "Rating", "Ownership"),
+    ),
 }
 """COQL shows neither deleted records nor converted leads; a row that says it is one is nobody."""
 PEOPLE = PersonObjects("id", MODULES, "Contacts", "Accounts", folds_case=False)

@@ -10,19 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from syncd.connector import ConnectorSettings, Prompt
-from syncd.connectors.accounts.zoho import DATA_CENTRES, DataCentre, DataCentreName, ZohoAuth
-from syncd.connectors.crm.zoho.errors import (
-    FIELDS_CREATE,
-    FIELDS_READ,
-    ORG,
-    QUERIES,
-    RECORDS,
-    SIGNALS_READ,
-    SIGNALS_SEND,
-    USERS,
-)
-from syncd.connectors.keys import BaseUrl
+from syncd.connectors.accounts.zoho import ZohoAccount
+from syncd.connectors.crm.zoho.scopes import SCOPES
 
 Automation = Literal["workflow", "approval", "blueprint"]
 CLOSED_STAGES = ("Closed Won", "Closed Lost", "Closed Lost to Competition", "Closed-Lost to Competition")
@@ -30,19 +19,9 @@ OLDEST, NEWEST = 5, 8
 """COQL of 2,000 rows and `duplicate_record` in errors are there from v5 on; v8 is what zoho.md describes."""
 
 
-class ZohoSettings(ConnectorSettings):
+class ZohoSettings(ZohoAccount):
     """A Zoho CRM account that records are written to."""
 
-    data_center: Annotated[
-        DataCentreName, Prompt(), Field(description="the account's data centre: the ending of its web address")
-    ] = "us"
-    accounts_url: Annotated[
-        BaseUrl | None, Field(description="accounts server, which issues tokens; default: by data_center")
-    ] = None
-    base_url: Annotated[
-        BaseUrl | None, Field(description="API domain; default: the api_domain that comes with the token")
-    ] = None
-    auth: Annotated[ZohoAuth, Field(description="how syncd signs in")]
     api_version: Annotated[str, Field(description="CRM API version, v5 to v8")] = "v8"
     trigger: Annotated[
         tuple[Automation, ...] | None,
@@ -78,29 +57,7 @@ class ZohoSettings(ConnectorSettings):
         return f"v{int(match[1])}"
 
     @property
-    def centre(self) -> DataCentre:
-        """The hosts of the data centre."""
-        return DATA_CENTRES[self.data_center]
-
-    @property
-    def accounts(self) -> str:
-        """The accounts host."""
-        return self.accounts_url or self.centre.accounts
-
-    @property
     def scopes(self) -> dict[str, str]:
         """Scope -> what this configuration needs it for."""
-        needed = {
-            RECORDS: "to read and write records",
-            QUERIES: "to look people and records up",
-            FIELDS_READ: "to compare the mapping with the fields (check --online, prepare)",
-            FIELDS_CREATE: "to make missing key fields (prepare)",
-        }
-        if self.daily_credits is None:
-            needed[ORG] = "to read the edition, which tells the day's credits (check --online)"
-        if "notify" in self.needs:
-            needed[SIGNALS_SEND] = "to send SalesSignals (notify rules)"
-            needed[SIGNALS_READ] = "to compare notify rules with the signals there are (check --online)"
-        if "owners" in self.needs:
-            needed[USERS] = "to skip owners who are not active (assign rules, owner: {turn: ...})"
-        return needed
+        kinds = [*(["credits"] if self.daily_credits is None else []), *self.needs]
+        return {name: why for name, (kind, why) in SCOPES.items() if not kind or kind in kinds}

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from syncd.capabilities import MissingField, PrepareResult
-from syncd.connectors.answers import listed
+from syncd.connectors.answers import mappings
 from syncd.connectors.crm.missing_fields import SEVERAL, FieldMaker, Known, NotMade, attempt, several_by_hand
+from syncd.connectors.crm.zoho import scopes
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.describe import describe
-from syncd.connectors.crm.zoho.errors import NO_SCOPE
-from syncd.http.error_table import dig
 
 LABEL_MOST = 25
 """Characters of a label (Zoho's published spec)."""
@@ -34,6 +33,7 @@ class ZohoFieldMaker(FieldMaker):
     """One run over one account."""
 
     client: ZohoClient
+    noun = "module "
 
     def describe(self, objects: Sequence[str]) -> Known:
         return describe(self.client, objects)
@@ -56,7 +56,7 @@ class ZohoFieldMaker(FieldMaker):
         if self.there(need):
             return PrepareResult(need, True, f"{self.place(need)} is made: {self.form(need)}")
         text = f"Zoho made a field of {need.object}, but under another API name. In Setup, Developer Hub, API Names change it to "
-        return PrepareResult(need, False, f"{text}{need.field}", by_hand=True)
+        return self.left(need, f"{text}{need.field}")
 
     def _refusal(self, need: MissingField) -> str:
         """Why it was not made, "" when it was."""
@@ -66,16 +66,13 @@ class ZohoFieldMaker(FieldMaker):
         answer = attempt(lambda: self.client.ask("POST", path, body, rows="fields", write=True))
         if isinstance(answer, NotMade):
             failure = answer.failure
-            return WHY.get(answer.code, failure.message if failure and answer.code == NO_SCOPE else answer.why)
-        rows = listed(dig(answer, "fields"))
-        row = rows[0] if rows and isinstance(rows[0], Mapping) else {}
+            return WHY.get(answer.code, failure.message if failure and answer.code == scopes.MISSING else answer.why)
+        row = next(iter(mappings(answer, "fields")), {})
         code = str(row.get("code") or "no reason was given")
         why = WHY.get(code, f"{code}: {row.get('message') or ''}".rstrip(": "))
         return "" if row.get("status") == "success" else why
 
     def unmakeable(self, need: MissingField, known: Known) -> str:
-        if need.object not in known:
-            return f"there is no module {need.object}, or our user may not see it: correct the mapping"
         if need.object in NO_FIELDS:
             return f"{need.object} take no custom fields: leave the key out of the rule"
         if need.type == SEVERAL:
