@@ -29,6 +29,7 @@ from syncd.errors import (
 from syncd.http.client import TOO_LARGE, Response, unclear
 
 LONGEST_MESSAGE = 500
+ANY_FIELD = "*"
 SHAPE = "shape"
 """Code of a successful answer that is not as documented."""
 MOST_KEYS = 10
@@ -127,10 +128,10 @@ def _text(value: Any) -> str:
 @dataclass(frozen=True)
 class ErrorTable:
     """What a vendor's answers mean. A key of `codes` is one code or several with spaces between; one that ends with * is the
-    beginning of codes. `fields`: (code, field) -> meaning, before `codes`. `statuses`: meaning of a status if no code is known.
-    `absent`: codes or statuses that say of a single record that it does not exist. `vendor` begins every message, "" if the
-    connector adds its name itself. `wait(answer, now)`: seconds until the vendor may be asked again, None where it does not
-    say."""
+    beginning of codes. `fields`: (code, field) -> meaning, before `codes`; ANY_FIELD stands for every field that an error names.
+    `statuses`: meaning of a status if no code is known. `absent`: codes or statuses that say of a single record that it does not
+    exist. `vendor` begins every message, "" if the connector adds its name itself. `wait(answer, now)`: seconds until the vendor
+    may be asked again, None where it does not say."""
 
     vendor: str
     codes: Mapping[str, Means]
@@ -166,7 +167,10 @@ class ErrorTable:
 
     def meaning(self, error: VendorError) -> Means | None:
         """None: a code that the table does not list."""
-        found = self.fields.get((error.code, error.field)) or self._listed.get(error.code)
+        of_field = self.fields.get((error.code, error.field)) or self.fields.get(
+            (error.code, ANY_FIELD if error.field else "")
+        )
+        found = of_field or self._listed.get(error.code)
         return found or next((means for start, means in self._families if error.code.startswith(start)), None)
 
     def is_absent(self, answer: Response) -> bool:

@@ -19,12 +19,15 @@ from syncd.connector import (
     AccountMatch,
     AccountQuery,
     Allowance,
+    Call,
     DealPick,
     DestinationDefaults,
     Link,
+    Outcome,
     PersonMatch,
     PersonQuery,
     Usage,
+    Write,
 )
 from syncd.connectors.crm import lists
 from syncd.connectors.crm.client import CrmClient
@@ -32,7 +35,9 @@ from syncd.connectors.crm.companies import CompanyColumns, CompanyRows, columns_
 from syncd.connectors.crm.deals import DealRows, OpenDeal, deal_of
 from syncd.connectors.crm.directory import PersonObjects, Row, age, everybody, steps, with_deals
 from syncd.connectors.crm.missing_fields import FieldMaker
+from syncd.connectors.crm.packing import Bundle, Packer
 from syncd.connectors.crm.search import Search
+from syncd.connectors.crm.sending import Answered, raise_if_all, send_bundles
 from syncd.errors import Misconfigured, Scope
 
 log = logging.getLogger(__name__)
@@ -105,10 +110,16 @@ class QueriedCrm(DestinationDefaults, ABC):
     widens = False
 
     def __init__(
-        self, client: CrmClient, language: QueryLanguage, deals: Sequence[DealRows], region: str | None
+        self,
+        client: CrmClient,
+        language: QueryLanguage,
+        packer: Packer,
+        deals: Sequence[DealRows],
+        region: str | None,
     ) -> None:
         self._crm = client
         self._language = language
+        self._packer = packer
         self._deals = deals
         self._region = region
         self.folds_case = self.people.folds_case
@@ -121,6 +132,10 @@ class QueriedCrm(DestinationDefaults, ABC):
         """The rows of each statement, with what it is about."""
         answers = self._crm.query([statement for _, statement in asked])
         yield from zip((about for about, _ in asked), answers, strict=True)
+
+    @abstractmethod
+    def _perform(self, call: Call, bundles: Sequence[Bundle]) -> Iterable[Answered]:
+        """Writes some of the call's bundles; `send_bundles` says how."""
 
     def _with_key(self, object: str, key_field: str, keys: Sequence[str]) -> list[list[dict[str, Any]]]:
         """Rows (id and key) of the records with these keys."""
@@ -165,6 +180,18 @@ class QueriedCrm(DestinationDefaults, ABC):
             for owner, deal in place.read(rows):
                 deals.setdefault(self._short(owner), []).append(deal)
         return with_deals(found, lambda one: deal_of(one, deals, pick, self._short))
+
+    def plan(self, writes: Sequence[Write]) -> list[Call]:
+        return self._packer.pack(writes)
+
+    def send(self, call: Call) -> list[Outcome]:
+        """Performs the call, and a few more where a bundle is refused as a whole because of some of its records. A limit that
+        struck every record is raised: it concerns the call."""
+        outcomes = send_bundles(
+            call.payload, lambda bundles: self._perform(call, bundles), per_call=self._packer.bundles
+        )
+        raise_if_all(outcomes)
+        return [outcomes[place] for place in range(len(call.writes))]
 
     def recognise(self, people: Sequence[PersonQuery], among: Sequence[Sequence[Link]]) -> list[PersonMatch | None]:
         """All named records of one object at once, with the fields that the people are looked up by."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from syncd.connector import Context
 from syncd.connectors.accounts.salesforce import grant_of, minter
-from syncd.connectors.answers import parsed
+from syncd.connectors.answers import mappings, parsed
 from syncd.connectors.crm.client import CrmClient
 from syncd.connectors.crm.salesforce.errors import answer_failure, response_failure, usage_of
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
@@ -148,11 +148,9 @@ class SalesforceClient(CrmClient):
 
 def _composite_answers(response: Response, count: int) -> list[Subresponse]:
     """The parts' answers in the order asked, found by referenceId. A missing one makes the whole unreadable."""
-    body = response.json()
-    given = body.get("compositeResponse") if isinstance(body, dict) else None
     found: dict[str, Subresponse] = {}
-    for one in given if isinstance(given, list) else ():
-        if isinstance(one, dict) and isinstance(one.get("httpStatusCode"), int):
+    for one in mappings(response.json(), "compositeResponse"):
+        if isinstance(one.get("httpStatusCode"), int):
             found[str(one.get("referenceId"))] = Subresponse(one["httpStatusCode"], one.get("body"))
     names = [f"part{number}" for number in range(count)]
     if any(name not in found for name in names):

@@ -79,15 +79,15 @@ def _chatter_user(client: SalesforceClient) -> Mapping[str, Any]:
     return {name: dig(answer.body, path) for name, path in names.items()} if answer.ok else {}
 
 
-def rights_of(client: SalesforceClient, *names: str) -> Mapping[str, Any] | None:
-    """Permission -> may our user; None where the org does not tell."""
+def sees_all(client: SalesforceClient) -> bool | None:
+    """Whether our user may see (and so upsert) everything; None where the org does not tell."""
     try:
-        (rows,) = client.query([soql.select(names, RIGHTS)])
+        (rows,) = client.query([soql.select((SEES_ALL,), RIGHTS)])
     except Misconfigured as unknown:
         if unknown.code in ("INVALID_TYPE", "INVALID_FIELD"):
             return None
         raise
-    return rows[0] if rows else None
+    return rows[0].get(SEES_ALL) is True if rows else None
 
 
 def check(client: SalesforceClient, settings: SalesforceSettings) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ def check(client: SalesforceClient, settings: SalesforceSettings) -> Iterator[Fi
     who = str(user.get("preferred_username") or "")
     where = f" (org {user['organization_id']})" if user.get("organization_id") else ""
     try:
-        rights = rights_of(client, SEES_ALL)
+        all_seen = sees_all(client)
     except Misconfigured as refused:
         if refused.code not in ("404", "NOT_FOUND"):
             raise
@@ -104,9 +104,9 @@ def check(client: SalesforceClient, settings: SalesforceSettings) -> Iterator[Fi
         return
     yield Finding(Level.OK, "sign-in", f"signed in{f' as {who}' if who else ''}{where}")
     yield Finding(Level.OK, "version", f"the org speaks API {settings.api_version}")
-    if rights is None:
+    if all_seen is None:
         yield Finding(Level.WARNING, "rights", "the org does not tell what our user may do", _SEES_ALL)
-    elif rights.get(SEES_ALL) is not True:
+    elif not all_seen:
         text = "our user has not View All Data: without it Salesforce upserts by unique external ids only"
         yield Finding(Level.WARNING, "rights", f"{text}, and Activity (tasks, events) cannot have one", _SEES_ALL)
     else:
@@ -121,6 +121,5 @@ def _unserved(client: SalesforceClient, settings: SalesforceSettings, refused: F
     response = client.get("/services/data")
     known = [str(one.get("version")) for one in mappings(response.json() if response.ok else None)]
     text = f"the org does not speak API {settings.api_version}: {refused}"
-    return Finding(
-        Level.FAULT, "version", text, f"set api_version to one of v{known[0]} … v{known[-1]}" if known else ""
-    )
+    hint = f"set api_version to one of v{known[0]} … v{known[-1]}" if known else ""
+    return Finding(Level.FAULT, "version", text, hint)

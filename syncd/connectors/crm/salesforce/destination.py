@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from syncd.capabilities import Finding, SignIn
-from syncd.connector import Call, Connector, Context, Idempotency, Outcome, Write, WriteKind, Written
+from syncd.connector import Call, Connector, Context, Idempotency, Outcome, WriteKind, Written
 from syncd.connectors.accounts.salesforce import sign_in_of
+from syncd.connectors.answers import listed
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method
@@ -20,7 +21,7 @@ from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failu
 from syncd.connectors.crm.salesforce.people import DEALS, PEOPLE
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.setup import SalesforceFieldMaker
-from syncd.connectors.crm.sending import Answered, blame, raise_if_all, send_bundles
+from syncd.connectors.crm.sending import Answered, blame
 from syncd.errors import Ambiguous, Failure, Misconfigured
 
 ACTIVITIES = frozenset({"Task", "Event"})
@@ -45,10 +46,10 @@ class Salesforce(QueriedCrm):
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
         self._client = SalesforceClient(settings, context)
-        super().__init__(self._client, soql.Soql(get=not settings.composite), DEALS, context.region)
+        language, packer = soql.Soql(get=not settings.composite), pack.packer(composite=settings.composite)
+        super().__init__(self._client, language, packer, DEALS, context.region)
         self._settings = settings
         self._name = context.name
-        self._packer = pack.packer(composite=settings.composite)
         self._headers = _headers(settings)
 
     def sign_in(self) -> SignIn:
@@ -72,16 +73,7 @@ class Salesforce(QueriedCrm):
         statements = self._language.equal(object, ("Id", key_field), key_field, keys, also="IsDeleted = false")
         return self._client.query(list(statements), resource="queryAll")
 
-    def plan(self, writes: Sequence[Write]) -> list[Call]:
-        return self._packer.pack(writes)
-
-    def send(self, call: Call) -> list[Outcome]:
-        """Performs the call, and a few more where a collection is refused as a whole because of some of its records."""
-        outcomes = send_bundles(call.payload, self._perform, per_call=self._packer.bundles)
-        raise_if_all(outcomes)
-        return [outcomes[place] for place in range(len(call.writes))]
-
-    def _perform(self, bundles: Sequence[Bundle]) -> list[Answered]:
+    def _perform(self, call: Call, bundles: Sequence[Bundle]) -> list[Answered]:
         answers = self._client.send([pack.collection(bundle, self._headers) for bundle in bundles])
         return [_answered(bundle, answer) for bundle, answer in zip(bundles, answers, strict=True)]
 
@@ -118,8 +110,8 @@ def _answered(bundle: Bundle, answer: Subresponse) -> Answered:
         meant = answer_failure(answer.status, answer.body, write=True, key_field=bundle.target.key_field)
         absent = meant.code == ABSENT
         return blame(bundle, _with_place(bundle, meant) if absent else meant, parts=HEAVY, sure=absent)
-    rows = answer.body
-    if not isinstance(rows, list) or len(rows) != len(bundle.rows):
+    rows = listed(answer.body)
+    if len(rows) != len(bundle.rows):
         text = f"{len(bundle.rows)} {bundle.target.object} records were answered with other than so many rows"
         return dict.fromkeys(bundle.rows, Ambiguous(text).about_call()), ()
     return {place: _row(bundle, row) for place, row in zip(bundle.rows, rows, strict=True)}, ()

@@ -30,8 +30,6 @@ PERMISSIONS = ("Syncd", "syncd")
 TEXT_MOST, LONG_LEAST, LONG_MOST = 255, 256, 131_072
 THERE = frozenset({"DUPLICATE_DEVELOPER_NAME", "DUPLICATE_VALUE"})
 """Codes that say it is there already. Other refusals are looked up: their texts are in the language of our user."""
-TOOLING = frozenset({"CustomField"})
-"""Objects that only the Tooling API can query."""
 CALLS = "REQUEST_LIMIT_EXCEEDED"
 """The one allowance that is not the org's number of fields: it comes back by itself."""
 _TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -99,7 +97,11 @@ class SalesforceFieldMaker(FieldMaker):
         """Whether the org has the field, though our user may not see it; False as well where the org does not tell."""
         table, name = self.place(need).split(".")
         try:
-            return bool(self._first("CustomField", TableEnumOrId=table, DeveloperName=name.removesuffix(SUFFIX)))
+            return bool(
+                self._first(
+                    "CustomField", "tooling/query", TableEnumOrId=table, DeveloperName=name.removesuffix(SUFFIX)
+                )
+            )
         except REFUSALS:
             return False
 
@@ -127,9 +129,8 @@ class SalesforceFieldMaker(FieldMaker):
             self._id(self._post("/sobjects/PermissionSetAssignment", {"AssigneeId": user, "PermissionSetId": held}))
         return held
 
-    def _first(self, object_: str, **values: str) -> str:
+    def _first(self, object_: str, resource: str = "query", **values: str) -> str:
         tests = " AND ".join(f"{name} = {soql.literal(value)}" for name, value in values.items())
-        resource = "tooling/query" if object_ in TOOLING else "query"
         (rows,) = self.client.query([f"{soql.select(('Id',), object_)} WHERE {tests}"], resource=resource)
         return str(rows[0]["Id"]) if rows else ""
 

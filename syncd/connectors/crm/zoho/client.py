@@ -130,8 +130,7 @@ def is_error(answer: Any) -> bool:
 
 def _page(answer: Any) -> tuple[list[dict[str, Any]], bool]:
     """Rows of a page, and whether there are more."""
-    rows = answer.get("data") if isinstance(answer, dict) else None
+    rows = dig(answer, "data")
     if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
         raise unclear("a query was answered without records", write=False, code="rows")
-    info = answer.get("info")
-    return rows, isinstance(info, dict) and info.get("more_records") is True
+    return rows, dig(answer, "info.more_records") is True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 IN_VALUES = 50
 CRITERIA = 25
@@ -33,6 +34,12 @@ def askable(value: str) -> bool:
     """Whether a value can be asked for. What a backslash or a control character means inside a string is nowhere
     documented, and a statement that does not parse would take its 49 neighbours with it."""
     return 0 < len(value) <= LONGEST and value.isprintable() and "\\" not in value
+
+
+def portions(values: Iterable[str], most: int) -> list[list[str]]:
+    """The askable values, each once, at most so many together."""
+    wanted = list(dict.fromkeys(filter(askable, values)))
+    return [wanted[start : start + most] for start in range(0, len(wanted), most)]
 
 
 def select(columns: Iterable[str], module: str) -> str:
@@ -61,9 +68,8 @@ class Coql:
 
     def containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
         """Each of as many texts as WHERE takes. (`like` on Website is slow: the answers are cached.)"""
-        wanted = list(dict.fromkeys(part for part in parts if askable(part)))
-        for start in range(0, len(wanted), CRITERIA):
-            tests = [f"{field} like {literal(f'%{part}%')}" for part in wanted[start : start + CRITERIA]]
+        for some in portions(parts, CRITERIA):
+            tests = [f"{field} like {literal(f'%{part}%')}" for part in some]
             yield f"{select(columns, object)} where {bracketed('or', tests)}"
 
     def people(
@@ -81,19 +87,16 @@ class Coql:
 def selects(head: str, field: str, values: Iterable[str], also: str = "") -> Iterator[str]:
     """Statements `{head} where {field} in (…)`, each of at most IN_VALUES values, that together ask for all askable ones.
     `also`: one more criterion."""
-    wanted = list(dict.fromkeys(value for value in values if askable(value)))
-    for start in range(0, len(wanted), IN_VALUES):
-        tests = [isin(field, wanted[start : start + IN_VALUES]), *([also] if also else [])]
-        yield f"{head} where {bracketed('and', tests)}"
+    for some in portions(values, IN_VALUES):
+        yield f"{head} where {bracketed('and', [isin(field, some), *([also] if also else [])])}"
 
 
 def selects_any(head: str, wanted: Mapping[str, Iterable[str]]) -> Iterator[str]:
     """Statements that find the records with one of these values in its field (field -> values): of at most IN_VALUES values
     of each field, and all fields in one statement."""
-    values = {field: list(dict.fromkeys(filter(askable, given))) for field, given in wanted.items()}
-    for start in range(0, max(map(len, values.values()), default=0), IN_VALUES):
-        parts = {field: given[start : start + IN_VALUES] for field, given in values.items()}
-        yield f"{head} where {bracketed('or', [isin(field, part) for field, part in parts.items() if part])}"
+    asked = [[isin(field, some) for some in portions(given, IN_VALUES)] for field, given in wanted.items()]
+    for tests in zip_longest(*asked):
+        yield f"{head} where {bracketed('or', [test for test in tests if test])}"
 
 
 def phones(head: str, field: str, numbers: Iterable[str]) -> Iterator[str]:
@@ -117,7 +120,7 @@ def phones(head: str, field: str, numbers: Iterable[str]) -> Iterator[str]:
 def _phones(head: str, field: str, numbers: Sequence[str], forms: Sequence[str]) -> str:
     tails = dict.fromkeys(number[-TAIL:] for number in numbers)
     tests = [f"{field} like {literal(f'%{tail}%')}" for tail in tails]  # an extension may follow
-    tests += [isin(field, forms[start : start + IN_VALUES]) for start in range(0, len(forms), IN_VALUES)]
+    tests += [isin(field, some) for some in portions(forms, IN_VALUES)]
     return f"{head} where {bracketed('or', tests)}"
 
 

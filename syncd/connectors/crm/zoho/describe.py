@@ -92,30 +92,34 @@ def check(client: ZohoClient, settings: ZohoSettings) -> Iterator[Finding]:
         yield _edition(client)
 
 
-def _writing(client: ZohoClient) -> Finding:
-    """An upsert of no records: refused by its form when we may write, by the token's scope when we may not."""
+def _tried(client: ZohoClient, path: str, rows: str) -> Failure | None:
+    """The refusal of a write of nothing: by its form when we may write, by the token's scope or our rights when we may not."""
     try:
-        client.ask("POST", "/Leads/upsert", {"data": []}, rows="data")
+        client.ask("POST", path, {rows: []}, rows=rows)
     except Failure as refused:
-        if refused.code == scopes.MISSING:
-            return Finding(Level.FAULT, "writing", f"records may not be written: {refused.message}")
-        if refused.code in ("NO_PERMISSION", "AUTHORIZATION_FAILED"):
-            remedy = f"make a refresh token with the scopes {scopes.LEAST}, of a user who may write"
-            return Finding(Level.FAULT, "writing", f"our user may not write records: {refused.code}", remedy)
-        passing = isinstance(refused, Transient) and refused.known
-        if passing or isinstance(refused, AuthExpired | RateLimited | QuotaExhausted):
-            raise
+        return refused
+    return None
+
+
+def _writing(client: ZohoClient) -> Finding:
+    refused = _tried(client, "/Leads/upsert", "data")
+    code = refused.code if refused else ""
+    if refused and code == scopes.MISSING:
+        return Finding(Level.FAULT, "writing", f"records may not be written: {refused.message}")
+    if code in ("NO_PERMISSION", "AUTHORIZATION_FAILED"):
+        remedy = f"make a refresh token with the scopes {scopes.LEAST}, of a user who may write"
+        return Finding(Level.FAULT, "writing", f"our user may not write records: {code}", remedy)
+    passing = isinstance(refused, Transient) and refused.known
+    if refused and (passing or isinstance(refused, AuthExpired | RateLimited | QuotaExhausted)):
+        raise refused
     return Finding(Level.OK, "writing", "the token may write records")
 
 
 def _preparing(client: ZohoClient) -> Iterator[Finding]:
-    """A wish for no fields: refused by its form when we may make some, by the token's scope when we may not."""
-    try:
-        client.ask("POST", "/settings/fields?module=Leads", {"fields": []}, rows="fields")
-    except Failure as refused:
-        if refused.code == scopes.MISSING:
-            remedy = "it matters only where the mapping needs a field that is not there"
-            yield Finding(Level.WARNING, "prepare", f"`syncd prepare` cannot make fields: {refused.message}", remedy)
+    refused = _tried(client, "/settings/fields?module=Leads", "fields")
+    if refused and refused.code == scopes.MISSING:
+        remedy = "it matters only where the mapping needs a field that is not there"
+        yield Finding(Level.WARNING, "prepare", f"`syncd prepare` cannot make fields: {refused.message}", remedy)
 
 
 def _edition(client: ZohoClient) -> Finding:
@@ -127,10 +131,8 @@ def _edition(client: ZohoClient) -> Finding:
             raise
         return Finding(Level.WARNING, "credits", f"the day's credit limit is unknown: {refused.message}", hint)
     licence = dig(next(iter(org), None), "license_details")
-    edition, users = (
-        str(dig(licence, "paid_type") or "free").lower(),
-        whole(dig(licence, "users_license_purchased")) or 1,
-    )
+    edition = str(dig(licence, "paid_type") or "free").lower()
+    users = whole(dig(licence, "users_license_purchased")) or 1
     if edition not in EDITIONS:
         return Finding(Level.WARNING, "credits", f"edition {edition}: what it allows is not known here", hint)
     base, each, most = EDITIONS[edition]

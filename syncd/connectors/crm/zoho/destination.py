@@ -16,7 +16,7 @@ from syncd.connectors.answers import together
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
-from syncd.connectors.crm.sending import Answered, Settled, send_bundles
+from syncd.connectors.crm.sending import Answered, Settled
 from syncd.connectors.crm.zoho import coql, describe, notifications, pack
 from syncd.connectors.crm.zoho.client import AT_ONCE, ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
@@ -24,16 +24,10 @@ from syncd.connectors.crm.zoho.people import PEOPLE, deals
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.connectors.crm.zoho.setup import ZohoFieldMaker
 from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
-from syncd.http.error_table import VendorError
+from syncd.http.error_table import VendorError, dig
 
-TABS: Mapping[str, str] = {
-    "Leads": "Leads",
-    "Contacts": "Contacts",
-    "Accounts": "Accounts",
-    "Deals": "Potentials",
-    "Tasks": "Tasks",
-    "Calls": "Calls",
-    "Events": "Events",
+TABS: Mapping[str, str] = {name: name for name in ("Leads", "Contacts", "Accounts", "Tasks", "Calls", "Events")} | {
+    "Deals": "Potentials"
 }
 """Module -> its tab in the web pages, for those whose tab is known."""
 
@@ -62,7 +56,7 @@ class Zoho(QueriedCrm):
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._client = ZohoClient(settings, context)
-        super().__init__(self._client, coql.Coql(), deals(settings.closed_stages), context.region)
+        super().__init__(self._client, coql.Coql(), pack.PACKER, deals(settings.closed_stages), context.region)
         self._settings = settings
         self._called = context.name
 
@@ -80,28 +74,22 @@ class Zoho(QueriedCrm):
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         records = [write for write in writes if not write.notification]
-        notifications_ = [write for write in writes if write.notification]
-        return [*pack.PACKER.pack(records), *notifications.PACKER.pack(notifications_)]
+        return [*super().plan(records), *notifications.PACKER.pack([one for one in writes if one.notification])]
 
-    def send(self, call: Call) -> list[Outcome]:
-        """Performs the call. Records that are there already under our key are looked up when Zoho does not tell their id."""
-
-        def perform(bundles: Sequence[Bundle]) -> Iterator[Answered]:
-            if call.writes[0].notification:
-                yield from notifications.perform(self._client, bundles)
-                return
-            for bundle in bundles:
-                rows = self._write(bundle, call.cost)
-                settled: Settled = {
-                    place: outcome(bundle.target, call.writes[place], row)
-                    for place, row in zip(bundle.rows, rows, strict=True)
-                }
-                _narrow(bundle.target, settled)
-                self._name(bundle.target, call.writes, settled)
-                yield settled, ()
-
-        outcomes = send_bundles(call.payload, perform)
-        return [outcomes[place] for place in range(len(call.writes))]
+    def _perform(self, call: Call, bundles: Sequence[Bundle]) -> Iterator[Answered]:
+        """Records that are there already under our key are looked up when Zoho does not tell their id."""
+        if call.writes[0].notification:
+            yield from notifications.perform(self._client, bundles)
+            return
+        for bundle in bundles:
+            rows = self._write(bundle, call.cost)
+            settled: Settled = {
+                place: outcome(bundle.target, call.writes[place], row)
+                for place, row in zip(bundle.rows, rows, strict=True)
+            }
+            _narrow(bundle.target, settled)
+            self._name(bundle.target, call.writes, settled)
+            yield settled, ()
 
     def _write(self, bundle: Bundle, cost: float) -> list[Any]:
         target = bundle.target
@@ -135,7 +123,6 @@ class Zoho(QueriedCrm):
         ]
         if not nameless:
             return
-        ids: dict[str, str] = {}
         why = f"it is there already, but is not found by {target.key_field}"
         try:
             ids = self.find(target.object, target.key_field, [writes[place].key for place in nameless])
@@ -193,8 +180,7 @@ def outcome(target: Target, write: Write, row: Any) -> Outcome:
     if not isinstance(row, Mapping):
         return Ambiguous("a record was answered with something that is not an object", code="rows")
     if row.get("status") == "success":
-        details = row.get("details")
-        id_ = str(details.get("id") or "") if isinstance(details, Mapping) else ""
+        id_ = str(dig(row, "details.id") or "")
         return Written(id_, _created(target, row)) if id_ else Ambiguous("a success without an id", code="rows")
     meant = [_meaning(target, write, one) for one in parts(row)]
     there = [one for one in meant if isinstance(one, Written)]

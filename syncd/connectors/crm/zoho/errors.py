@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from syncd.connectors.answers import parsed, refusal, together
+from syncd.connectors.answers import listed, mappings, parsed, refusal, together
 from syncd.connectors.crm.zoho import scopes
 from syncd.errors import (
     Ambiguous,
@@ -28,7 +28,7 @@ from syncd.errors import (
     Transient,
 )
 from syncd.http.client import Response
-from syncd.http.error_table import ErrorTable, Means, VendorError, dig
+from syncd.http.error_table import ANY_FIELD, ErrorTable, Means, VendorError, dig
 
 RULE = Means(Misconfigured, scope=Scope.RULE)
 WRONG = Means(Rejected)
@@ -68,8 +68,9 @@ _FIELDS = {
     ("INVALID_DATA", "What_Id"): STALE,
     ("INVALID_DATA", "Parent_Id"): STALE,
     ("INVALID_DATA", "duplicate_check_fields"): RULE,
+    ("LIMIT_EXCEEDED", ANY_FIELD): WRONG,
 }
-"""A link whose record is gone, or a check field that is not unique."""
+"""A link whose record is gone, a check field that is not unique, too many parts of one field (participants, lines of a form)."""
 _STATUSES: Mapping[int, Means] = {
     **dict.fromkeys(range(300, 400), Means(Misconfigured, "the CRM is elsewhere; is data_center right?")),
     404: Means(Transient, "no such resource; check base_url and data_center"),
@@ -92,14 +93,11 @@ def parts(error: Any) -> list[VendorError]:
 
 
 def _parts(error: Any, levels: int) -> list[VendorError]:
-    if isinstance(error, Mapping) and levels:
-        details = error.get("details")
-        for holder in (details, error):
-            inner = holder.get("errors") if isinstance(holder, Mapping) else None
-            if isinstance(inner, list) and inner:
-                return [part for one in inner[:_MOST] for part in _parts(one, levels - 1)]
-        if isinstance(details, list) and any(isinstance(one, Mapping) and one.get("code") for one in details):
-            return [part for one in details[:_MOST] for part in _parts(one, levels - 1)]
+    details = dig(error, "details")
+    coded = any(one.get("code") for one in mappings(details))
+    for inner in (dig(details, "errors"), dig(error, "errors"), details if coded else ()):
+        if levels and listed(inner):
+            return [part for one in inner[:_MOST] for part in _parts(one, levels - 1)]
     return [read_error(error)]
 
 
@@ -146,14 +144,7 @@ def _limits(details: Mapping[str, Any]) -> str:
     return f" ({', '.join(told)})"[:300] if told else ""
 
 
-class _ZohoTable(ErrorTable):
-    def meaning(self, error: VendorError) -> Means | None:
-        if error.code == "LIMIT_EXCEEDED" and error.field:
-            return WRONG  # too many parts of one field (participants, lines of a subform), not of our call
-        return super().meaning(error)
-
-
-ROWS = _ZohoTable("", CODES, parts, statuses=_STATUSES, fields=_FIELDS)
+ROWS = ErrorTable("", CODES, parts, statuses=_STATUSES, fields=_FIELDS)
 ANSWERS = replace(ROWS, codes={**CODES, "NOT_FOUND NO_RECORDS_FOUND": PLACE})
 """Of a whole answer they mean: there is no such address. Of a row: no such record."""
 
