@@ -92,6 +92,50 @@ def refreshed(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
     return TwinResponse(200, {"access_token": access, "token_type": "bearer", "expires_in": 7200, **more})
 
 
+def hooks(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
+    rows = vendor.records("hooks")
+    return TwinResponse(200, {"data": rows, "meta": {"result_count": len(rows)}})
+
+
+def new_hook(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
+    if len(vendor.records("hooks")) >= vendor.most_hooks:
+        return problem(400, "invalid-request", "WebhookLimitExceeded", "WebhookLimitExceeded: the limit is reached")
+    row = {"url": call.json()["url"], "valid": vendor.passes_challenge, "created_at": "2025-01-15T12:00:00.000Z"}
+    id_ = vendor.put_record("hooks", {**row, "id": str(1234567890 + len(vendor.records("hooks")))})
+    return TwinResponse(200, {"data": vendor.store.get("hooks", id_)})
+
+
+def tested_hook(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
+    vendor.store.put("hooks", parts["id"], {**vendor.store.get("hooks", parts["id"]), "valid": True})
+    return TwinResponse(200, {"data": {"valid": True}})
+
+
+def deleted(table: str) -> Any:
+    def act(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
+        if vendor.store.get(table, parts["id"]) is None:
+            return problem(404, "resource-not-found", "WebhookIdInvalid", "not found")
+        vendor.store.put(table, parts["id"], None)
+        return TwinResponse(200, {"data": {"deleted": True}})
+
+    return act
+
+
+def activity(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
+    rows = [
+        {"subscription_id": row["id"], **{k: v for k, v in row.items() if k != "id"}}
+        for row in vendor.records("activity")
+    ]
+    return TwinResponse(200, {"data": rows, "meta": {"total_subscriptions": len(rows)}})
+
+
+def new_activity(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
+    asked = call.json()
+    if asked["event_type"] == "dm.received" and call.bearer == vendor.app_token:
+        return problem(403, "client-forbidden", "Client Forbidden", "private events need the account's own token")
+    vendor.put_record("activity", {**asked, "created_at": "2025-10-09T16:35:08.000Z"})
+    return activity(vendor, call, parts)
+
+
 class XVendor(FakeVendor):
     name = "x"
     token = "an-app-bearer-0815"
@@ -100,12 +144,20 @@ class XVendor(FakeVendor):
         FakeRoute("GET /2/users/{id}/mentions", mentions, operation="mentions"),
         FakeRoute("GET /2/dm_events", dm_events, operation="dm_events"),
         FakeRoute("GET /2/users/{id}", account),
+        FakeRoute("GET /2/webhooks", hooks),
+        FakeRoute("POST /2/webhooks", new_hook),
+        FakeRoute("PUT /2/webhooks/{id}", tested_hook),
+        FakeRoute("DELETE /2/webhooks/{id}", deleted("hooks")),
+        FakeRoute("GET /2/activity/subscriptions", activity),
+        FakeRoute("POST /2/activity/subscriptions", new_activity),
+        FakeRoute("DELETE /2/activity/subscriptions/{id}", deleted("activity")),
         FakeRoute("POST /2/oauth2/token", refreshed, open=True),
     )
 
     def forget(self) -> None:
         super().forget()
         self.planned: list[TwinResponse] = []
+        self.most_hooks, self.passes_challenge = 5, True
         self.known_fields = {"tweet.fields", "user.fields"}
 
     def refused(self) -> TwinResponse:

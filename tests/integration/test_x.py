@@ -19,10 +19,16 @@ from syncd.capabilities import Level
 from syncd.connector import Ability, Batch, Context, Request
 from syncd.connectors.social.x import CONNECTOR, X, XHooks, XPolls, XSettings
 from syncd.connectors.social.x_events import snowflake_time
-from syncd.errors import Misconfigured, NotAuthentic, QuotaExhausted, RateLimited, UsageError
+from syncd.errors import Misconfigured, NotAuthentic, QuotaExhausted, RateLimited, SyncdError, UsageError
 from syncd.http.oauth import MemoryTokens
 from syncd.signals import Signal
-from syncd.testing import BackfillConformance, PollingConformance, TwinVendor, WebhookConformance
+from syncd.testing import (
+    BackfillConformance,
+    PollingConformance,
+    SubscriptionConformance,
+    TwinVendor,
+    WebhookConformance,
+)
 from syncd.twins.wire import TwinResponse
 from tests.integration.twins.test_recordings import differences
 from tests.x_vendor import USER, XVendor, problem
@@ -50,7 +56,7 @@ def twin(server: XVendor) -> XVendor:
 def source(twin: XVendor | None = None, *, user: str = USER, tokens: Any = None, **keys: Any) -> Any:
     given = {"user_id": user, "consumer_secret": SECRET, "base_url": twin.url if twin else "https://api.x.com", **keys}
     settings = XSettings.model_validate(given)
-    return CONNECTOR.build(settings, Context(name="x", tokens=tokens or MemoryTokens(), region="VN"))
+    return CONNECTOR.build(settings, Context(name="x", tokens=tokens or MemoryTokens(), region="VN", webhook_url=URL))
 
 
 def signed(body: bytes, secret: str = SECRET) -> Request:
@@ -135,12 +141,18 @@ class XAccount(TwinVendor):
     def sign(self, body: bytes) -> Request:
         return signed(body)
 
+    def forget_subscriptions(self) -> bool:
+        for table in ("hooks", "activity"):
+            for row in self.twin.records(table):
+                self.twin.delete(row["id"])
+        return True
+
     @property
     def secrets(self) -> Sequence[str]:
         return SECRET, self.twin.token
 
 
-class TestX(WebhookConformance, PollingConformance, BackfillConformance):
+class TestX(WebhookConformance, PollingConformance, BackfillConformance, SubscriptionConformance):
     connector = CONNECTOR
 
     @pytest.fixture
@@ -328,16 +340,56 @@ def test_what_the_settings_allow(twin: XVendor) -> None:
     assert not hasattr(polls, "verifier"), "without the secret there is no webhook to forge"
     assert CONNECTOR.unable is not None
     unable = CONNECTOR.unable(XSettings.model_validate({"user_id": USER, "bearer_token": "a-bearer-0815"}))
-    assert unable.keys() == {Ability.WEBHOOK}
-    for keys in ({}, {"bearer_token": "a-bearer-0815", "auth": {"client_id": "c"}}):
-        with pytest.raises(ValueError, match="give "):
-            XSettings.model_validate({"user_id": USER, **keys})
+    assert unable.keys() == {Ability.WEBHOOK, Ability.SUBSCRIBE}
+    with pytest.raises(ValueError, match="give consumer_secret for webhooks, or bearer_token or auth to poll"):
+        XSettings.model_validate({"user_id": USER})
+    assert type(source(twin, auth={"client_id": "c"})) is X, "only the app itself may register webhooks"
     assert source(twin, auth={"client_id": "c"}).sign_in().client_id == "c"
     with pytest.raises(UsageError):
         polls.sign_in()
     assert {one.what: one.level for one in polls.check_online()} == {"sign-in": Level.OK, "mentions": Level.OK}
     (found,) = source(twin, user="7", bearer_token=twin.token).check_online()
     assert found.level is Level.FAULT
+
+
+# ---- registration
+
+
+def registering(twin: XVendor, **keys: Any) -> Any:
+    auth = {"client_id": "client", "refresh_token": "refresh-0"}
+    return source(twin, bearer_token=twin.token, auth=auth, **keys)
+
+
+def test_messages_are_subscribed_as_the_account(twin: XVendor) -> None:
+    twin.passes_challenge = False
+    (there,) = registering(twin).subscribe().there
+    assert there.events == ("dm.received", "post.mention.create", "post.quote.create", "post.reply.create")
+    assert (there.active, there.note, there.state) == (True, "", "valid"), "an invalid webhook is tested again"
+    twin.reset()
+    (there,) = source(twin, bearer_token=twin.token).subscribe().there
+    assert "dm.received" not in there.events
+    assert registering(twin).subscriptions()[0].note == "not subscribed: dm.received"
+
+
+def test_a_webhook_that_another_account_uses_stays(twin: XVendor) -> None:
+    made, other = source(twin, bearer_token=twin.token), source(twin, user="5", bearer_token=twin.token)
+    (there,) = made.subscribe().there
+    assert [one.id for one in other.subscribe().there] == [there.id]
+    made.unsubscribe(there.id)
+    assert [one.active for one in made.subscriptions()] == [False]
+    assert [one.active for one in other.subscriptions()] == [True]
+    other.unsubscribe(there.id)
+    assert other.subscriptions() == []
+
+
+def test_another_address_is_replaced_only_with_force(twin: XVendor) -> None:
+    twin.most_hooks = 1
+    twin.add("hooks", id="7", url="https://elsewhere.example", valid=True)
+    made = source(twin, bearer_token=twin.token)
+    with pytest.raises(SyncdError, match=r"goes to https://elsewhere\.example, and the plan allows no other; --force"):
+        made.subscribe()
+    assert made.subscribe(force=True).there[0].url == URL
+    assert len(twin.records("hooks")) == 1
 
 
 # ---- recorded traffic

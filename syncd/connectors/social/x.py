@@ -26,10 +26,12 @@ from syncd.connector import (
 )
 from syncd.connectors.keys import BaseUrl, Secrets, secret_texts
 from syncd.connectors.online import clock_findings
+from syncd.connectors.registration import Registered
 from syncd.connectors.social.fields import Fields, id_of, text_of, time_of
-from syncd.connectors.social.x_api import XApi, XAuth, sign_in_of
+from syncd.connectors.social.x_api import XApi, XAuth, account_api, app_api, sign_in_of
 from syncd.connectors.social.x_events import XReader, snowflake_time
 from syncd.connectors.social.x_hooks import XWebhooks
+from syncd.connectors.social.x_registration import XRegistration
 from syncd.errors import Malformed, RateLimited
 from syncd.items import each_row, kept_row
 from syncd.signals import Route, Signal
@@ -39,6 +41,7 @@ LAG = timedelta(minutes=10)
 """A mention may show in the list so late; a post that is read again on the same day costs nothing."""
 _UNSIGNED = "consumer_secret: is not set, so webhooks cannot be verified; it is under Keys and tokens"
 _NO_API = "bearer_token: is not set, nor is auth: with one of them mentions are read, with auth messages too"
+_NO_APP = "bearer_token: is not set; X lets only the app itself register webhooks"
 
 
 class XSettings(ConnectorSettings):
@@ -49,15 +52,13 @@ class XSettings(ConnectorSettings):
         None, description="the app's consumer (API) secret, which signs webhooks; a list while it is being changed"
     )
     bearer_token: Annotated[SecretStr | None, Prompt()] = Field(
-        None, description="the app's bearer token, to poll mentions"
+        None, description="the app's bearer token, to register webhooks, and without auth to poll mentions"
     )
     auth: XAuth | None = Field(None, description="signs in as the account, to poll mentions and direct messages")
     base_url: BaseUrl = Field("https://api.x.com", description="the X API")
 
     @model_validator(mode="after")
     def _has_a_way(self) -> Self:
-        if self.bearer_token is not None and self.auth is not None:
-            raise ValueError("give bearer_token or auth, not both; auth reads mentions too")
         if not self.secrets and self.bearer_token is None and self.auth is None:
             raise ValueError("give consumer_secret for webhooks, or bearer_token or auth to poll, or both")
         return self
@@ -112,8 +113,13 @@ class XPolls:
     def __init__(self, settings: XSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._reader = XReader(settings.user_id, context)
+        at, user = settings.base_url, settings.user_id
         token = settings.bearer_token.get_secret_value() if settings.bearer_token else ""
-        self._api = XApi(settings.base_url, token, settings.auth, settings.user_id, context)
+        self._as_app = app_api(at, token, user, context) if token else None
+        self._as_account = account_api(at, settings.auth, user, context) if settings.auth else None
+        reads = self._as_account or self._as_app
+        assert reads is not None
+        self._api = XApi(reads, user, context.clock)
         self._lists = ("mentions", "messages") if settings.auth else ("mentions",)
 
     def start(self, now: datetime) -> bytes:
@@ -201,20 +207,32 @@ class X(XHooks, XPolls):
         return XPolls.reparse(self, request) if request.method == "GET" else self.parse(request)
 
 
+class XWithRegistration(Registered, X):
+    """Also Subscribable."""
+
+    def __init__(self, settings: XSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        assert self._as_app is not None
+        self._webhooks = XRegistration(self._as_app, self._as_account, settings.user_id, context.webhook_url)
+
+
 def _build(settings: XSettings, context: Context) -> X | XHooks | XPolls:
     if settings.bearer_token is None and settings.auth is None:
         return XHooks(settings, context)
-    return X(settings, context) if settings.secrets else XPolls(settings, context)
+    if not settings.secrets:
+        return XPolls(settings, context)
+    return XWithRegistration(settings, context) if settings.bearer_token is not None else X(settings, context)
 
 
 def _unable(settings: XSettings) -> dict[Ability, str]:
-    needs_api = (Ability.POLL, Ability.BACKFILL, Ability.ONLINE_CHECK, Ability.SIGN_IN)
-    has_api = settings.bearer_token is not None or settings.auth is not None
-    return (
-        {}
-        if has_api and settings.secrets
-        else ({Ability.WEBHOOK: _UNSIGNED} if has_api else dict.fromkeys(needs_api, _NO_API))
-    )
+    lacks: dict[Ability, str] = {}
+    if settings.bearer_token is None and settings.auth is None:
+        lacks |= dict.fromkeys((Ability.POLL, Ability.BACKFILL, Ability.ONLINE_CHECK, Ability.SIGN_IN), _NO_API)
+    if settings.bearer_token is None:
+        lacks[Ability.SUBSCRIBE] = _NO_APP
+    if not settings.secrets:
+        lacks |= dict.fromkeys((Ability.WEBHOOK, Ability.SUBSCRIBE), _UNSIGNED)
+    return lacks
 
 
 CONNECTOR = Connector(

@@ -7,7 +7,7 @@ after the other. Every method raises a Failure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from syncd.connectors.social.x_events import users_of
 from syncd.errors import Failure, Misconfigured, QuotaExhausted, RateLimited, UsageError
 from syncd.http.client import Bearer, HttpClient, Response
 from syncd.http.error_table import ErrorTable, Means, VendorError
+from syncd.http.limits import Bucket
 from syncd.http.oauth import grant_id
 from syncd.http.refreshing import Refreshing, TokenAnswers
 from syncd.http.vendor_api import TokenPaging, VendorApi
@@ -87,6 +88,7 @@ ERRORS = ErrorTable(
         403: _PLAN,
         429: Means(RateLimited, "too many calls", one_operation=True, pause=900.0),
     },
+    absent=frozenset({"404", "resource-not-found", "WebhookIdInvalid"}),
     wait=_wait,
 )
 
@@ -102,15 +104,28 @@ class XAuth(ConnectorSettings):
         return self.refresh_token.get_secret_value() if self.refresh_token else ""
 
 
-class XApi:
-    """Calls as one account (`auth`), or as an app (`token`)."""
+def app_api(base_url: str, token: str, user: str, context: Context) -> VendorApi:
+    """Calls as the app, by its bearer token."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return VendorApi(HttpClient(base_url, headers=headers, rate=_rate(user, context)), ERRORS, context.clock)
 
-    def __init__(self, base_url: str, token: str, auth: XAuth | None, user: str, context: Context) -> None:
-        self._user, self._prefix, self._clock = user, _PREFIXES[0], context.clock
-        headers = {"Authorization": f"Bearer {token}"} if auth is None else {}
-        bearer = bearer_of(base_url, auth, context) if auth is not None else None
-        rate = context.limits.bucket(f"x:{user}", "requests")
-        self._api = VendorApi(HttpClient(base_url, headers=headers, bearer=bearer, rate=rate), ERRORS, context.clock)
+
+def account_api(base_url: str, auth: XAuth, user: str, context: Context) -> VendorApi:
+    """Calls as the account, which has signed in."""
+    client = HttpClient(base_url, bearer=_bearer(base_url, auth, context), rate=_rate(user, context))
+    return VendorApi(client, ERRORS, context.clock)
+
+
+def _rate(user: str, context: Context) -> Bucket | None:
+    return context.limits.bucket(f"x:{user}", "requests")
+
+
+class XApi:
+    """The lists of one account."""
+
+    def __init__(self, api: VendorApi, user: str, clock: Callable[[], datetime]) -> None:
+        self._api, self._user, self._clock = api, user, clock
+        self._prefix = _PREFIXES[0]
 
     def mentions(self, since: datetime, until: datetime | None) -> Iterator[tuple[list[Fields], dict[str, Fields]]]:
         """Pages of the posts that mention the account, newest first, each with its authors."""
@@ -161,7 +176,7 @@ def _stamp(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def bearer_of(base_url: str, auth: XAuth, context: Context) -> Bearer:
+def _bearer(base_url: str, auth: XAuth, context: Context) -> Bearer:
     """How the account's calls are signed in. X gives each refresh token once: the newest is kept with the access token."""
     mint = Refreshing(
         f"{base_url}/2/oauth2/token",
