@@ -21,6 +21,7 @@ TWINS = {
     "zoho_desk": "syncd.twins.zoho_desk.twin:ZohoDeskTwin",
     "twilio": "syncd.twins.twilio:TwilioTwin",
     "graph": "syncd.twins.graph:GraphTwin",
+    "zoho_mail": "syncd.twins.zoho_mail:ZohoMailTwin",
 }
 
 GROUP = "syncd.twins"

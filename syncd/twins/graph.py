@@ -11,14 +11,13 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from syncd.twins import outgoing
 from syncd.twins.fake_events import FakeEvents, comparable
 from syncd.twins.fake_vendor import FakeRoute, FakeVendor, Parts, changed, listed, removed, token_endpoint
+from syncd.twins.mime import as_mime
 from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
 
@@ -72,19 +71,8 @@ def mime(vendor: FakeVendor, call: TwinCall, parts: Parts) -> TwinResponse:
     record = vendor.store.get("messages", parts["id"])
     if record is None:
         return vendor.missing()
-    return TwinResponse(200, as_mime(record), content_type="text/plain")
-
-
-def as_mime(record: Record) -> bytes:
-    """The mail of a record as it came."""
-    if "raw" in record:
-        return str(record["raw"]).encode()
-    made = EmailMessage()
-    made["From"], made["To"] = record.get("from", ""), record.get("to", "sales@ourcompany.example")
-    made["Subject"], made["Message-ID"] = record.get("subject", ""), f"<{record['id']}@customer.example>"
-    made["Date"] = format_datetime(datetime.fromisoformat(record["received"]).astimezone(UTC))
-    made.set_content(record.get("text", "Hello"))
-    return made.as_bytes()
+    received = datetime.fromisoformat(record["received"])
+    return TwinResponse(200, as_mime(record, str(record["id"]), received), content_type="text/plain")
 
 
 def subscribe(vendor: FakeVendor, call: TwinCall, parts: Parts) -> TwinResponse:

@@ -31,7 +31,7 @@ from syncd.testing import (
     TwinVendor,
     WebhookConformance,
 )
-from syncd.twins.graph import GraphTwin, as_mime
+from syncd.twins.graph import GraphTwin
 from tests.mails import delivery_report, mail
 
 RECORDINGS = os.environ.get("SYNCD_RECORDINGS", "")
@@ -288,7 +288,6 @@ def test_the_twin_shows_messages_and_folders_as_recorded(twin: GraphTwin) -> Non
     (kept,) = [twin.store.get("messages", twin.add("messages", id="m1", received="2026-05-04T08:32:46Z"))]
     shown, real = twin.shape("messages", kept or {}), exchange["response"]["value"][0]
     assert {name: type(value) for name, value in shown.items()} == {name: type(real[name]) for name in shown}
-    assert as_mime(kept or {}).startswith(b"From:")
     (folders,) = _recording("list-mail-folders")["exchanges"]
     assert {"id", "displayName", "totalItemCount"} <= folders["response"]["value"][0].keys()
     (asked,) = _recording("subscription-request")["exchanges"]

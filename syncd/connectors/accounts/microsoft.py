@@ -11,19 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from syncd.capabilities import SignIn, own_grant
 from syncd.connector import ConnectorSettings, Context
 from syncd.connectors.text import one_line, shorten
 from syncd.errors import UsageError
-from syncd.http.client import Bearer, check_base_url
+from syncd.http.client import Bearer
 from syncd.http.oauth import grant_id
 from syncd.http.refreshing import Refreshing, TokenAnswers, error_word
 
-BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 CloudName = Literal["global", "us", "us_dod", "china"]
 
 

@@ -7,29 +7,28 @@ the cursor keeps, and ids make repeats of what was read before.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from pydantic import Field
 
 from syncd.capabilities import Finding, Level, SignIn, Subscribed, Subscription
-from syncd.connector import Batch, Connector, Context, Reply, Request, UnparsedItem, Verifier
-from syncd.connectors.accounts.microsoft import CLOUDS, BaseUrl, CloudName, MicrosoftAuth, bearer, sign_in_of
+from syncd.connector import Batch, Connector, Context, Reply, Request, Verifier
+from syncd.connectors.accounts.microsoft import CLOUDS, CloudName, MicrosoftAuth, bearer, sign_in_of
+from syncd.connectors.keys import BaseUrl
 from syncd.connectors.mail import graph_subscriptions as notifications
 from syncd.connectors.mail.graph_mailbox import RESYNC, GraphMailbox
-from syncd.connectors.mail.message import HEAD_BYTES
-from syncd.connectors.mail.reading import SIGNALS, Envelope, Readings, Rules, read_mail
-from syncd.connectors.mail.sent import SENT, SENT_SIGNAL, read_sent
+from syncd.connectors.mail.listed import Listed, MailReader, rules_of
+from syncd.connectors.mail.reading import SIGNALS
+from syncd.connectors.mail.sent import SENT, SENT_SIGNAL
 from syncd.connectors.mail.settings import MailSettings
 from syncd.connectors.mail.some_failed import of_some
 from syncd.connectors.online import clock_findings
 from syncd.connectors.times import time_or_none
 from syncd.errors import Failure, RateLimited
-from syncd.signals import Route, normal_email
+from syncd.signals import Route
 from syncd.time_cursor import ItemMark, TimeCursor, mark_of, oldest_first
 
 KIND = "graph_mail"
@@ -93,15 +92,8 @@ class GraphMail:
         self._mailbox = GraphMailbox(self._graph, self._whose, signs_in, context, settings.mailbox)
         sent = (SENT_FOLDER,) if SENT in context.switches else ()
         self._folders = tuple(dict.fromkeys((*settings.folders, *sent)))
-        own = {*settings.own_addresses, normal_email(settings.mailbox)} - {""}
-        self._rules = Rules(
-            context.name,
-            frozenset(own),
-            settings.lists,
-            settings.auto_replies,
-            settings.capture == "headers",
-            context.region,
-        )
+        rules = rules_of(settings, settings.mailbox, context.name, context.region)
+        self._reader = MailReader(lambda mail: self._mailbox.mime(mail.id), rules, int(settings.max_size))
         resources = [f"{self._whose}/mailFolders('{name}')/messages" for name in self._folders]
         self._hooks = notifications.GraphSubscriptions(
             self._mailbox.api, resources, context.webhook_url, context.recall, context.clock
@@ -223,39 +215,8 @@ class GraphMail:
         state: bytes,
         wanted: Callable[[datetime], bool] = lambda at: True,
     ) -> Batch:
-        readings, misfits, links = Readings(), [], {}
-        for row in rows:
-            id_ = row.get("id")
-            if not isinstance(id_, str) or not id_:
-                kept = Request("POST", "", {}, json.dumps({"value": [row]}).encode(), now)
-                misfits.append(UnparsedItem(kept, f"a mail of folder {folder} has no id"))
-                continue
-            before, dropped = len(readings.signals), self._read(folder, id_, row, now, route, readings)
-            readings.dropped.update(dropped)
-            links.update({signal.id: row.get("webLink") for signal in readings.signals[before:]})
-        signals = [
-            msgspec.structs.replace(one, url=_link(links[one.id]))
-            for one in readings.signals
-            if wanted(one.occurred_at)
-        ]
-        return Batch(signals, state=state, dropped=readings.dropped, misfits=misfits, formerly=readings.formerly)
-
-    def _read(
-        self, folder: str, id_: str, row: Mapping[str, Any], now: datetime, route: Route, readings: Readings
-    ) -> Counter[str]:
-        if "@removed" in row:
-            return Counter()
-        if row.get("isDraft") is True:
-            return Counter(draft=1)
-        raw = self._mailbox.mime(id_)
-        if raw is None:
-            return Counter({"a mail that is gone": 1})
-        large = len(raw) > self._settings.max_size
-        arrived = time_or_none(row.get("receivedDateTime")) or now
-        envelope = Envelope(arrived.astimezone(UTC), len(raw), row.get("isRead") is True, large)
-        reads = read_sent if folder == SENT_FOLDER else read_mail
-        readings.add(reads(raw[:HEAD_BYTES] if large else raw, envelope, self._rules, now, route))
-        return Counter()
+        mails = [_listed(row) for row in rows if "@removed" not in row]
+        return self._reader.batch(mails, now, route, state, sent=folder == SENT_FOLDER, wanted=wanted)
 
     # ---- what helps the operator
 
@@ -287,8 +248,16 @@ def _mark(row: Mapping[str, Any]) -> ItemMark | None:
     return mark_of(row.get("id"), time_or_none(row.get("receivedDateTime")))
 
 
-def _link(told: object) -> str:
-    return told if isinstance(told, str) and told.startswith("https://") else ""
+def _listed(row: Mapping[str, Any]) -> Listed:
+    id_, link = row.get("id"), row.get("webLink")
+    return Listed(
+        id_ if isinstance(id_, str) else "",
+        row,
+        time_or_none(row.get("receivedDateTime")),
+        row.get("isRead") is True,
+        row.get("isDraft") is True,
+        link if isinstance(link, str) and link.startswith("https://") else "",
+    )
 
 
 CONNECTOR = Connector(

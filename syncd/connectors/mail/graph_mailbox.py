@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from syncd.connector import Context
+from syncd.connectors.mail.listed import PAGE
 from syncd.errors import Failure, Misconfigured, QuotaExhausted, RateLimited, Transient
 from syncd.http.client import ANSWER_TOO_LARGE, Bearer, HttpClient
 from syncd.http.error_table import ErrorTable, Means, error_at, found_at
 from syncd.http.vendor_api import VendorApi
 
-PAGE = 25
-"""Mails of one page, each of which is read by a call of its own."""
 RESYNC = frozenset({"410", "SyncStateNotFound", "SyncStateInvalid", "resyncRequired", "ResyncRequired"})
 _ROWS = "id,receivedDateTime,isDraft,isRead,webLink"
 _PERMISSION = (
@@ -90,7 +89,7 @@ class GraphMailbox:
         said = answer.json() if answer is not None else None
         following = said.get("@odata.nextLink") or said.get("@odata.deltaLink") if isinstance(said, dict) else None
         if not isinstance(said, dict) or not isinstance(said.get("value"), list) or not isinstance(following, str):
-            raise ERRORS.shape(path, found_at(said, "value"))
+            raise ERRORS.shape("the changes of a folder", found_at(said, "value"))
         rows = [row for row in said["value"] if isinstance(row, dict)]
         return Changes(rows, following, "@odata.nextLink" in said, self.api.vendor_now(answer))
 
