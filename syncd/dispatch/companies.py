@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 MINUTE = 60 * SECOND
+CREATING = (ACCOUNTS_PARENT, ACCOUNTS_CREATE)
 Asked = tuple[Taken, Signal]
 AccountAnswer = AccountMatch | Failure | None
 
@@ -229,11 +230,13 @@ class Companies:
 
     def _create(self, new: Sequence[NewCompany], now: int) -> None:
         """Wave after wave: a company is made after the one that it belongs to. Raises Paused."""
+        if all(self._client.pace.held_until(rule, now) is not None for rule in CREATING):
+            return
         copied = self._copied(new, now)
         if copied is None:
             return
         for wave in in_waves(new):
-            for rule in (ACCOUNTS_PARENT, ACCOUNTS_CREATE):
+            for rule in CREATING:
                 if self._client.pace.held_until(rule, now) is not None:
                     continue
                 ready = [self._newcomer(one, copied) for one in wave if one.rule == rule and self._may_go(one, now)]

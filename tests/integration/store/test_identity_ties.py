@@ -6,10 +6,12 @@ from datetime import timedelta
 
 from syncd.identity.ties import Tie, tie
 from syncd.store import Store
-from syncd.store.identity_ties import put_ties, set_tie, ties_around
+from syncd.store.identity_ties import people_of_signals, put_ties, set_tie, ties_around
+from syncd.store.journal.entries import JournalEntry, NewSignal
 from syncd.store.known_people import known_person, say
 from syncd.store.privacy import erase, look, marks_of
 from syncd.store.purge import purge
+from tests.lane_rig import signal
 
 ANN, BOB, PHONE, FACE = "email:ann@x.example", "email:bob@x.example", "phone:+84912345678", "handle:fb:1"
 
@@ -58,3 +60,11 @@ def test_ties_are_purged_with_their_time_and_erased_with_the_person(store: Store
     assert found.ties == 2
     erase(store, marks, found)
     assert all_of(store, ANN, BOB, FACE) == []
+
+
+def test_what_a_signal_says_of_its_person_is_read_by_the_evidence_of_a_tie(store: Store) -> None:
+    told = signal(1, phone="+84912345678", name="Ann Lee")
+    store.journal.commit(JournalEntry("rig", [NewSignal(told, ())]))
+    with store.read() as connection:
+        found = people_of_signals(connection, [str(told.id), str(signal(2).id), "crm Lead 7"])
+    assert found == {str(told.id): told.person}
