@@ -71,7 +71,7 @@ def read_response(survey: str, row: Row, details: SurveyDetails, contact: Row, w
     status = str(row.get("response_status") or COMPLETED)
     if status != COMPLETED:
         return f"response {status[:40]}"
-    if row.get("collection_mode") in PREVIEWS:
+    if str(row.get("collection_mode")) in PREVIEWS:
         return "preview"
     if not isinstance(row.get("pages"), list):
         raise Malformed(f"{where}, pages: {type(row.get('pages')).__name__} instead of a list")
