@@ -1,7 +1,7 @@
 """`type: surveymonkey`: responses to surveys, by webhook, poll and backfill. One id on all routes: the response's.
 
 A webhook only names the response. Hints wait a minute, so that one call of `bulk` reads all responses of that time: a private app
-has 500 calls a day. A response that is changed later is the same signal.
+has 500 calls a day. A response that is changed later is the same signal, which stays as it was.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from syncd.connectors.online import existence_findings
 from syncd.connectors.registration import Registered
 from syncd.connectors.signature_styles import STYLES
 from syncd.connectors.survey.responses import TYPE, AnswerFields, signal_of
-from syncd.connectors.survey.surveymonkey_api import EVENTS, PAGE, UNIT, SurveyMonkeyApi
+from syncd.connectors.survey.surveymonkey_api import EVENT, PAGE, UNIT, SurveyMonkeyApi
 from syncd.connectors.survey.surveymonkey_responses import (
     ID,
     Row,
@@ -107,7 +107,7 @@ class SurveyMonkey(Registered):
             kind = event.get("event_type") if isinstance(event, dict) else None
             if not isinstance(event, dict) or not isinstance(kind, str) or not kind:
                 raise Malformed(f"{where}: not an event of SurveyMonkey")
-            if kind not in EVENTS:
+            if kind != EVENT:
                 return f"event {kind[:40]}"
             resources = event.get("resources")
             survey = str(resources.get("survey_id") or "") if isinstance(resources, dict) else ""
@@ -216,7 +216,7 @@ def _mark(row: Row) -> ItemMark | None:
 
 def _as_event(survey: str, row: Row, now: datetime) -> Request:
     """A response that could not be understood, as the webhook that names it: a retry reads it again."""
-    event = {"event_type": EVENTS[0], "object_id": str(row.get("id") or ""), "resources": {"survey_id": survey}}
+    event = {"event_type": EVENT, "object_id": str(row.get("id") or ""), "resources": {"survey_id": survey}}
     return Request("POST", "", {"content-type": "application/json"}, json.dumps(event).encode(), now)
 
 

@@ -26,7 +26,7 @@ LEFT = "X-Ratelimit-App-Global-Day-Remaining"
 PAGE = 100
 """Most responses on a page of `bulk`."""
 OVERLAP = timedelta(seconds=1)  # "modified after this date": whether that includes the date is not documented
-EVENTS = ("response_completed", "response_updated")
+EVENT = "response_completed"
 _PAGING = LinkPaging("links.next")
 _BUSY = Means(Transient, "SurveyMonkey is not available")
 _TOKEN = Means(Misconfigured, "the token is refused; copy it again from the app's settings")
@@ -99,25 +99,21 @@ class SurveyMonkeyApi:
         path = f"/v3/surveys/{survey}/responses/bulk"
         return self._api.rows(path, {**query, "page": str(number)}, items="data", absent=True)
 
-    # ---- webhooks: one for each kind of event, each with an address of its own
+    # ---- webhooks
 
     def subscriptions(self) -> list[Subscription]:
         return [self._read(row) for row in self._hooks()]
 
     def subscribe(self, *, force: bool = False) -> Subscribed:
-        """Those of others, which have other addresses, are never in the way: `force` changes nothing."""
-        there, made = self._hooks(), []
-        for number, event in enumerate(EVENTS, 1):
-            body: dict[str, Any] = {"name": f"{self._name} {event}", "event_type": event, "object_type": "survey"}
-            body |= {"object_ids": self._surveys, "subscription_url": f"{self._url}?w={number}"}
-            kept = next((row for row in there if self._is_ours(row) and row.get("event_type") == event), None)
-            if kept is None:
-                kept = {**body, **(self._api.written("POST", "/v3/webhooks", json=body) or {})}
-            elif sorted(map(str, kept.get("object_ids") or ())) != self._surveys:
-                changed = {"object_type": "survey", "object_ids": self._surveys}
-                kept = {**kept, **changed, **(self._api.written("PATCH", _hook(kept["id"]), json=changed) or {})}
-            made.append(self._read(kept))
-        return Subscribed(there=made)
+        """One webhook for all surveys. Those with other addresses are never in the way: `force` changes nothing."""
+        kept = next((row for row in self._hooks() if self._is_ours(row)), None)
+        watched = {"object_type": "survey", "object_ids": self._surveys}
+        if kept is None:
+            body = {"name": self._name, "event_type": EVENT, "subscription_url": self._url, **watched}
+            kept = {**body, **(self._api.written("POST", "/v3/webhooks", json=body) or {})}
+        elif sorted(map(str, kept.get("object_ids") or ())) != self._surveys:
+            kept = {**kept, **watched, **(self._api.written("PATCH", _hook(kept["id"]), json=watched) or {})}
+        return Subscribed(there=[self._read(kept)])
 
     def unsubscribe(self, id: str) -> None:
         if not ID.fullmatch(id):
@@ -130,7 +126,7 @@ class SurveyMonkeyApi:
         return [row for id_ in ids if (row := self._api.one(_hook(id_))) is not None]
 
     def _is_ours(self, row: Mapping[str, Any]) -> bool:
-        return bool(self._url) and str(row.get("subscription_url")).partition("?")[0] == self._url
+        return bool(self._url) and row.get("subscription_url") == self._url and row.get("event_type") == EVENT
 
     def _read(self, row: Mapping[str, Any]) -> Subscription:
         return Subscription(
