@@ -7,6 +7,7 @@ import string
 from importlib.resources import files
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from syncd.errors import ConfigError
@@ -128,3 +129,14 @@ def test_a_mapping_test_may_give_the_code() -> None:
   expect: {log: {fields: {Subject: 来自 An 的未接来电}}}
 """
     assert [str(difference) for result in run_tests(mapping, case) for difference in result.differences] == []
+
+
+@pytest.mark.parametrize(
+    ("language", "title"), [("en", "Offer (3 times)"), ("vi", "Offer (3 lần)"), ("zh", "Offer（3 次）")]
+)
+def test_a_title_says_how_many_events_there_were(language: str, title: str) -> None:
+    mapping = load_mapping(f"language: {language}\n{MAPPING}")
+    one = a_signal(title="Offer", data={"count": 1, "last_at": "2026-03-02T09:00:00Z"})
+    assert subject(mapping, one) == "Offer"
+    assert subject(mapping, msgspec.structs.replace(one, data={**one.data, "count": 3})) == title
+    assert subject(mapping, a_signal(title="Offer", data={"count": 3})) == "Offer"  # the vendor's own number

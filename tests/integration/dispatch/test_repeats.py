@@ -14,14 +14,14 @@ import pytest
 
 from syncd.connector import Call, Idempotency, Outcome, WriteKind
 from syncd.dispatch.dead_letters import retry
-from syncd.errors import Rejected
+from syncd.errors import RateLimited, Rejected
 from syncd.runtime import crashpoints
 from syncd.signals import Signal
 from syncd.store import Store
 from syncd.store.journal.entries import InitialDelivery, JournalEntry, NewSignal
 from syncd.store.queries import Filter
 from syncd.store.schema import deliveries, settled
-from syncd.testing.hostile_destination import HostileCrm, lost
+from syncd.testing.hostile_destination import HostileCrm, before, lost
 from tests.integration.dispatch.test_lane import Killed
 from tests.integration.dispatch.test_own_records import TwinRig, salesforce, zoho
 from tests.lane_rig import MAPPING, T0, THREADS, Rig, known, signal, sqlite
@@ -123,6 +123,17 @@ def test_killed_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
             rig.restart()
     assert (subjects(rig), rig.states(), rig.crm.doubled()) == (["Offer: 3"] * 3, {"delivered": 3}, [])
     rig.store.close()
+
+
+def test_what_a_pause_leaves_unsent_is_sent_later(tmp_path: Path) -> None:
+    rig = known(tmp_path, mapping=COUNTED, options={"per_call": 1})
+    for event in range(2):
+        rig.arrive([opened(event, number) for number in range(3)])
+        rig.crm.faults = [before(RateLimited("slow down", retry_after=60))] if event else []
+        rig.step()
+    assert subjects(rig) == ["Offer: 1"] * 3
+    rig.drain()
+    assert (subjects(rig), rig.states()) == (["Offer: 2"] * 3, {"delivered": 3})
 
 
 def test_a_lost_answer_in_between_changes_nothing(tmp_path: Path) -> None:
