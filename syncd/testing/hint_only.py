@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from syncd.capabilities import Subscribed, Subscription
 from syncd.connector import Batch, Reply, Request, UnparsedItem, Verifier
@@ -45,7 +45,7 @@ class ChangeFeed(Vendor):
     refuses: Failure | None = None
     after_call: Callable[[], None] | None = None
 
-    auth_headers = (HOOK_SIGNATURE,)
+    auth_headers: ClassVar[tuple[str, ...]] = (HOOK_SIGNATURE,)
     lifetime = LIFETIME
 
     # ---- events and the list

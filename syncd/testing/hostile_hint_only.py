@@ -80,6 +80,13 @@ class AsksInVain:
         return Batch(poll_now=True)
 
 
+class TakesAnyAddress(HintOnlySource):
+    """Does not look at the secret in its address."""
+
+    def verifier(self) -> Verifier:
+        return lambda request, now: None
+
+
 class TripsOverForgottenToken(HintOnlySource):
     """Knows no way back when the vendor forgot the token."""
 

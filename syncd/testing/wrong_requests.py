@@ -70,6 +70,9 @@ def forgeries(request: Request, vendor: Vendor) -> Iterator[tuple[str, Request]]
             ("reversed", value[::-1]),
         ):
             yield f"{name} {what}", replace(request, headers={**headers, name: wrong})
+    if request.tail:
+        for what, tail in (("missing", ""), ("cut", request.tail[:-3]), ("another", "another-secret-of-a-stranger")):
+            yield f"last part of the address {what}", replace(request, tail=tail)
     if vendor.covers_body:
         yield "body longer", replace(request, body=request.body + b" ")
         yield "body empty", replace(request, body=b"")

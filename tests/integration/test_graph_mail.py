@@ -260,6 +260,15 @@ def test_a_registration_whose_secret_is_lost_is_made_anew(twin: GraphTwin, url: 
     assert len(source(twin, url).subscriptions()) == 1
 
 
+def test_a_registration_is_known_however_graph_names_its_user(twin: GraphTwin, url: str) -> None:
+    memory: dict[str, str] = {}
+    made = source(twin, url, recall=lambda keys: {key: memory[key] for key in keys if key in memory})
+    done = made.subscribe()
+    memory.update(done.remember)
+    twin.modify("subscriptions", done.there[0].id, resource="Users/00aa-11bb/MailFolders('Inbox')/messages")
+    assert [one.id for one in made.subscribe().there] == [one.id for one in done.there]
+
+
 def test_check_online_and_sign_in(twin: GraphTwin) -> None:
     found = list(source(twin).check_online())
     assert [one.what for one in found] == ["sign-in", "folder inbox"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 
-from syncd.connector import CONTRACT, Connector, ConnectorSettings, SignalSpec
+from syncd.connector import CONTRACT, Connector, ConnectorSettings, Request, SignalSpec
 from syncd.errors import NotAuthentic
 from syncd.testing import PollingConformance, SubscriptionConformance, WebhookConformance
 from syncd.testing import hostile_hint_only as hostile
@@ -125,6 +126,26 @@ def test_a_message_that_shows_the_right_signature_is_found(caplog: pytest.LogCap
     feed = ChangeFeed()
     with pytest.raises(AssertionError, match="shows a secret or the right signature"):
         TestHintOnly().test_no_message_shows_a_secret(ledger_of(hostile.ShowsSignature, feed), feed, caplog)
+
+
+class SecretAddress(ChangeFeed):
+    """Proves itself by the last part of the address alone."""
+
+    auth_headers = ()
+    covers_body = False
+    tail: ClassVar[str] = "a-secret-part-of-the-address"
+
+    def sign(self, body: bytes) -> Request:
+        return replace(super().sign(body), tail=self.tail)
+
+
+def test_taking_any_address_is_found() -> None:
+    check, feed = TestHintOnly().test_what_is_not_authentic_is_refused, SecretAddress()
+    with pytest.raises(AssertionError, match="accepted: last part of the address missing"):
+        check(ledger_of(hostile.TakesAnyAddress, feed), feed)
+    feed.tail = ""  # type: ignore[misc]
+    with pytest.raises(AssertionError, match="name what proves"):
+        check(ledger_of(hostile.TakesAnyAddress, feed), feed)
 
 
 def test_asking_for_a_poll_in_vain_is_found() -> None:

@@ -49,23 +49,18 @@ class GraphSubscriptions:
         if not self._url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
             raise SyncdError("Microsoft Graph takes only https addresses; set server.public_url to one")
         secret = self._recall([STATE]).get(STATE) or secrets.token_urlsafe(32)
-        address, there = f"{self._url}/{secret}", {}
+        address, wanted = f"{self._url}/{secret}", {_folder(resource): resource for resource in self._resources}
+        there: dict[str, Subscription] = {}
         for row in self._rows():
-            one = self._read(row)
-            resource = _resource(row)
-            if (
-                one.ours
-                and row.get("notificationUrl") == address
-                and resource in self._resources
-                and resource not in there
-            ):
-                there[resource] = one
+            one, folder = self._read(row), _folder(row.get("resource"))
+            if one.ours and row.get("notificationUrl") == address and folder in wanted and folder not in there:
+                there[folder] = one
             elif one.ours:
                 self.unsubscribe(one.id)
-        for resource in self._resources:
-            if resource not in there:
+        for folder, resource in wanted.items():
+            if folder not in there:
                 made = self._api.written("POST", "/subscriptions", json=self._body(resource, address, secret))
-                there[resource] = self._read(made or {})
+                there[folder] = self._read(made or {})
         return Subscribed(there=list(there.values()), remember={STATE: secret})
 
     def renew(self, id: str) -> Subscription | None:
@@ -107,8 +102,9 @@ class GraphSubscriptions:
         )
 
 
-def _resource(row: Mapping[str, Any]) -> str:
-    return str(row.get("resource") or "").strip("/")
+def _folder(resource: object) -> str:
+    """The folder of a resource, however Graph names its user."""
+    return str(resource or "").lower().partition("mailfolders")[2].strip("/")
 
 
 def handshake(request: Request) -> Reply | None:
