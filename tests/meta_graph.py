@@ -100,10 +100,11 @@ def node(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
 
 
 def subscribed(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
-    apps = vendor.records("apps")
+    kept = [row for row in vendor.records("apps") if row["of"] == parts["id"]]
+    apps: list[dict[str, Any]] = [{"id": APP, "name": "Acme API"} for _ in kept]
     if parts["id"] == ACCOUNT:
-        named = [{name: held for name, held in app.items() if name != "subscribed_fields"} for app in apps]
-        return TwinResponse(200, {"data": [{"whatsapp_business_api_data": app} for app in named]})
+        return TwinResponse(200, {"data": [{"whatsapp_business_api_data": app} for app in apps]})
+    apps = [{**app, "subscribed_fields": row["fields"]} for app, row in zip(apps, kept, strict=True)]
     return TwinResponse(
         200, {"data": apps}, {"X-Business-Use-Case-Usage": json.dumps({PAGE: [{"type": "pages", **USAGE}]})}
     )
@@ -111,12 +112,12 @@ def subscribed(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
 
 def subscribe(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
     fields = call.form().get("subscribed_fields", "").split(",")
-    vendor.put_record("apps", {"id": APP, "name": "Acme API", "subscribed_fields": fields})
+    vendor.put_record("apps", {"id": f"app-of-{parts['id']}", "of": parts["id"], "fields": fields})
     return TwinResponse(200, {"success": True})
 
 
 def unsubscribe(vendor: Any, call: TwinCall, parts: Any) -> TwinResponse:
-    vendor.store.put("apps", APP, None)
+    vendor.store.put("apps", f"app-of-{parts['id']}", None)
     return TwinResponse(200, {"success": True})
 
 

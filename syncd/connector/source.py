@@ -138,10 +138,10 @@ class WebhookSource(Protocol):
 
 @runtime_checkable
 class SharedEndpointSource(Protocol):
-    """A WebhookSource that can stand with others of its type behind one address (`endpoint:`): one callback URL per app, events
-    of many accounts in one body. `accounts`: those whose events it takes, as the vendor names them; its `parse` leaves out all
-    others, silently. `accounts_in`: how many events a request has by account, "" for those that name none; pure, raises
-    Malformed. `shares`: what must be equal in all sources of an address: how they verify, and how events name accounts."""
+    """A WebhookSource that can stand with others behind one address (`endpoint:`): one callback URL per app, events of many
+    accounts in one body. It may stand alone, too. `accounts`: those whose events it takes, as the vendor names them; its `parse`
+    leaves out all others, silently. `accounts_in`: how many events a request has by account, "" for those that name none; pure,
+    raises Malformed. `shares`: what must be equal in all sources of an address: how they verify, and how events name accounts."""
 
     @property
     def accounts(self) -> frozenset[str]: ...
