@@ -46,6 +46,12 @@ GOOD = {
     "signal.id": "{{ item.id }}",
     "signal.occurred_at": "{{ item.at }}",
     "login_url": "https://example.my.salesforce.com",
+    "page_id": "104512345678901",
+    "account_id": "102290129340398",
+    "app_id": "1034567890123456",
+    "user_id": "2244994945",
+    "mailbox": "sales@example.com",
+    "surveys": "507100001, 507100002",
 }
 """Right answers to what is free text; a new connector whose keys are choosy adds its own."""
 ANY = {
@@ -158,7 +164,7 @@ def test_the_type_that_a_map_makes_is_switched_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "unanswered, and there is no terminal to ask on: --source TYPE (file, http, imap,"),
+        ((), "unanswered, and there is no terminal to ask on: --source TYPE (facebook_page, file,"),
         ((), "--destination TYPE (database, "),
         (("--source", "imap"), "--destination TYPE (database, "),
         (("--source", "imap"), "--set imap.username=… (for example sales@example.com)"),
