@@ -66,7 +66,10 @@ def demo(
 def twin(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="salesforce, zoho, zoho_desk, twilio, or one that a package adds")
+        str,
+        typer.Argument(
+            metavar="NAME", help="salesforce, zoho, zoho_desk, zoho_mail, twilio, graph, or one that a package adds"
+        ),
     ],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port")] = 0,
     faults: Annotated[Path | None, typer.Option("--faults", metavar="FILE", help="a plan of faults (YAML)")] = None,
