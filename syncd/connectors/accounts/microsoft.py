@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
 from syncd.capabilities import SignIn, own_grant
-from syncd.connector import ConnectorSettings, Context
+from syncd.connector import ConnectorSettings, Context, Prompt
 from syncd.connectors.text import one_line, shorten
 from syncd.errors import UsageError
 from syncd.http.client import Bearer
@@ -89,7 +89,7 @@ class MicrosoftAuth(ConnectorSettings):
         pattern=r"^[A-Za-z0-9.-]{1,120}$", description="directory (tenant) id of the app, or a domain of the tenant"
     )
     client_id: str = Field(min_length=1, description="application (client) id of the app")
-    client_secret: SecretStr | None = Field(None, description="value of the app's client secret")
+    client_secret: Annotated[SecretStr | None, Prompt()] = Field(None, description="value of the app's client secret")
     flow: Literal["client_credentials", "delegated"] = Field(
         "client_credentials",
         description="`client_credentials`: the app's own right, with application permissions; `delegated`: a user signs in "
