@@ -17,8 +17,9 @@ class Vendor:
     vendor can do; the defaults say that it cannot.
 
     `signals_per_event`: how many signals one event makes. `many`: events enough for three pages. `keeps_everything`: the
-    cursor may list what is there (the files of a folder), so it grows with that. `covers_body`: the
-    signature covers the body. `signs_time`: an old request is refused. `auth_headers`: what proves authenticity.
+    cursor may list what is there (the files of a folder), so it grows with that. `covers_body`: the signature covers the
+    body. `signed_inside`: where the JSON body carries its own signature (`proof.value`), "" for elsewhere; a body of another
+    shape cannot be authentic then. `signs_time`: an old request is refused. `auth_headers`: what proves authenticity.
     `lifetime`: how long a subscription that was just made or renewed lasts, None if it does not expire.
     """
 
@@ -26,6 +27,7 @@ class Vendor:
     many: ClassVar[int] = 7
     keeps_everything: ClassVar[bool] = False
     covers_body: ClassVar[bool] = True
+    signed_inside: ClassVar[str] = ""
     signs_time: ClassVar[bool] = False
     auth_headers: ClassVar[tuple[str, ...]] = ()
     lifetime: ClassVar[timedelta | None] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -70,6 +71,16 @@ def forgeries(request: Request, vendor: Vendor) -> Iterator[tuple[str, Request]]
             ("reversed", value[::-1]),
         ):
             yield f"{name} {what}", replace(request, headers={**headers, name: wrong})
+    if vendor.signed_inside:
+        *outer, name = vendor.signed_inside.split(".")
+        for what in ("missing", "empty", "cut", "not a text"):
+            body = json.loads(request.body)
+            proof = body
+            for step in outer:
+                proof = proof[step]
+            value = proof.pop(name)
+            proof |= {"empty": {name: ""}, "cut": {name: value[:-3]}, "not a text": {name: [value]}}.get(what, {})
+            yield f"{vendor.signed_inside} {what}", replace(request, body=json.dumps(body).encode())
     if request.tail:
         for what, tail in (("missing", ""), ("cut", request.tail[:-3]), ("another", "another-secret-of-a-stranger")):
             yield f"last part of the address {what}", replace(request, tail=tail)
