@@ -20,6 +20,7 @@ from syncd.connector import (
     Connector,
     ConnectorSettings,
     Context,
+    Prompt,
     Reply,
     Request,
     SignalSpec,
@@ -54,7 +55,7 @@ class TypeformSettings(ConnectorSettings):
     secret: Secrets = Field(
         description="a text of your choice, with which Typeform signs; a list while it is being changed, the new one first"
     )
-    token: SecretStr | None = Field(
+    token: Annotated[SecretStr | None, Prompt()] = Field(
         None,
         description="personal access token (tfp_…), for poll, backfill and `syncd webhooks`; without it: webhooks alone",
     )
