@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from syncd.connector import Context
 from syncd.connectors.files.headers import Columns, folded, name_parts, unnamed
@@ -109,22 +109,18 @@ def signal_of(
         phone=phone,
         region=context.region,
     )
+    if kind == "contact" and email and not person.email:
+        raise Malformed(f"{_header(headers, given, found, 'email')}: {email[:80]!r} is not an email address")
     if kind == "contact":
-        if email and not person.email:
-            raise Malformed(f"{_header(headers, given, found, 'email')}: {email[:80]!r} is not an email address")
         identity = person.identity or _unidentified(phone, lost, context.region)
-    else:
-        if not company:
-            raise Malformed("no name of the company")
+    elif company:
         identity = f"company:{folded(company)}"
-    content = sorted((found.labels[place], cell) for place, cell in enumerate(cells) if cell)
-    digest = sha256(frame(*(part for pair in content for part in pair)).encode("utf-8", "replace")).hexdigest()
+    else:
+        raise Malformed("no name of the company")
     where = f"{file}:{line}" if line else file
     faults = [*faults, *(f"{where}: {why}" for why in (skipped, lost) if why)]
-    row = {headers[place]: text for place, text in enumerate(texts) if text}
-    known = {what: without_entities(text) for what, text in said.items() if what not in (*PERSON, "phone")}
     return Signal(
-        id=derive_id("file", kind, TYPES[kind], frame(identity, digest)),
+        id=derive_id("file", kind, TYPES[kind], frame(identity, _digest(found, cells))),
         type=TYPES[kind],
         source=context.name,
         occurred_at=occurred_at,
@@ -135,9 +131,24 @@ def signal_of(
             who=(person.name or person.company or person.email or person.phone)[:_LONGEST_NAME],
         ),
         person=person,
-        data={**known, **({"faults": faults} if faults else {}), "row": row},
+        data=_data(headers, texts, said, faults),
         thread=f"file:account:{identity}" if kind == "account" else "",
     )
+
+
+def _data(
+    headers: Sequence[str], texts: Sequence[str], said: Mapping[str, str], faults: Sequence[str]
+) -> dict[str, Any]:
+    """What the row says beside the person, and all of it as it stands in the list."""
+    known = {what: without_entities(text) for what, text in said.items() if what not in (*PERSON, "phone")}
+    row = {headers[place]: text for place, text in enumerate(texts) if text}
+    return {**known, **({"faults": faults} if faults else {}), "row": row}
+
+
+def _digest(found: Columns, cells: Sequence[str]) -> str:
+    """What the row says, whatever the order of its columns: another text is another signal."""
+    content = sorted((found.labels[place], cell) for place, cell in enumerate(cells) if cell)
+    return sha256(frame(*(part for pair in content for part in pair)).encode("utf-8", "replace")).hexdigest()
 
 
 def _unidentified(phone: str, lost: str, region: str | None) -> NoReturn:
