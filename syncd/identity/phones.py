@@ -53,6 +53,21 @@ def told_phone(text: str, region: str | None) -> str:
     return normal_phone(text, region) or _parsed(_bare(_tidy(text)), region, strict=False)
 
 
+def written_forms(number: str) -> tuple[str, ...]:
+    """How an E.164 number is usually written in its country: nationally and internationally, grouped by space, hyphen or dot.
+    None of what is not a number."""
+    import phonenumbers
+
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return ()
+    styles = (phonenumbers.PhoneNumberFormat.INTERNATIONAL, phonenumbers.PhoneNumberFormat.NATIONAL)
+    written = [phonenumbers.format_number(parsed, style) for style in styles]
+    return tuple(dict.fromkeys(_GROUPING.sub(sign, text) for text in written for sign in " -."))
+
+
+_GROUPING = re.compile(r"[ .\-]+")
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _BARE_INTERNATIONAL = re.compile(r"[1-9]\d{11,14}")
 _SCIENTIFIC = re.compile(r"^\+?(\d+)(?:[.,](\d+))?e\+?(\d{1,3})(?:[.,]0+)?$", re.IGNORECASE)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.identity.phones import LOST_DIGITS, normal_phone, read_phone
+from syncd.identity.phones import LOST_DIGITS, normal_phone, read_phone, written_forms
 from syncd.signals import make_person
 
 WRAPPED: list[tuple[str, str | None, str]] = [
@@ -114,3 +114,9 @@ def test_example_numbers_stay_what_they_are(region: str) -> None:
         for form in range(4):
             number = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
             assert normal_phone(phonenumbers.format_number(example, form), region) == number
+
+
+def test_the_forms_in_which_a_number_is_written_in_its_country() -> None:
+    assert {"06 12 34 56 78", "+33.6.12.34.56.78", "06-12-34-56-78"} <= set(written_forms("+33612345678"))
+    assert {"(415) 555 2671", "+1 415 555 2671"} <= set(written_forms("+14155552671"))
+    assert written_forms("+") == written_forms("call me") == ()

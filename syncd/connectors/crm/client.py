@@ -8,24 +8,39 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from syncd.connector import Allowance, Usage
 from syncd.errors import Ambiguous, AuthExpired, Transient
 from syncd.http.client import HttpClient, Response
 
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+def each(ask: Callable[[Asked], Answer], things: Sequence[Asked], at_once: int) -> list[Answer]:
+    """The answer to each, in their order, at most `at_once` asked at a time: for APIs that take one statement a call. Raises the
+    first failure."""
+    if len(things) < 2:
+        return [ask(thing) for thing in things]
+    with ThreadPoolExecutor(at_once, thread_name_prefix="look-ups") as pool:
+        return list(pool.map(ask, things))
+
 
 class CrmClient(ABC):
     """Calls one account as one user, from a few threads. `unit`: what the account's allowance is counted in; `when_refused`: the
-    likely reasons why a new token is refused too, added to that failure."""
+    likely reasons why a new token is refused too, added to that failure; `maximum`: units in a rolling day, where the
+    configuration tells it."""
 
     unit: ClassVar[str]
     when_refused: ClassVar[str]
 
-    def __init__(self, http: HttpClient, clock: Callable[[], datetime]) -> None:
+    def __init__(self, http: HttpClient, clock: Callable[[], datetime], maximum: int | None = None) -> None:
         self._http = http
         self._clock = clock
+        self._maximum = maximum
         self._counting = threading.Lock()
         self._counted = 0
         self._units = 0.0
@@ -66,7 +81,10 @@ class CrmClient(ABC):
             self._units += cost
 
     def allowance(self) -> Allowance | None:
-        """As the last answer told it."""
+        """As the last answer told it. Until one does, `used` is 0 of the configured maximum: then only the configured share
+        limits us, by what we spend ourselves. None where neither tells."""
+        if self._allowance is None and self._maximum:
+            return Allowance(self.unit, 0.0, float(self._maximum), self._clock())
         return self._allowance
 
     def spend(self) -> Usage:

@@ -12,7 +12,7 @@ import pytest
 from syncd.capabilities import FieldDescription, MissingField, PrepareResult
 from syncd.connector import Allowance, Usage
 from syncd.connectors.answers import mappings
-from syncd.connectors.crm.client import CrmClient
+from syncd.connectors.crm.client import CrmClient, each
 from syncd.connectors.crm.missing_fields import FieldMaker, Known
 from syncd.errors import AuthExpired, Failure, Rejected, Transient
 from syncd.http.client import Response
@@ -67,6 +67,26 @@ def test_calls_and_units_are_told_once_and_the_newest_allowance_is_kept() -> Non
     crm._call("GET", "/d", None, {}, False)
     assert crm.spend() == Usage(2, 2.0), "a call costs one unit at least"
     assert crm.allowance() == Allowance("points", 7.0, 100.0, NOW)
+
+
+def test_a_configured_maximum_counts_until_an_answer_tells_one() -> None:
+    crm = client(answer(used="7"))
+    crm._maximum = 50
+    assert crm.allowance() == Allowance("points", 0.0, 50.0, NOW)
+    crm._call("GET", "/", None, {}, False)
+    assert crm.allowance() == Allowance("points", 7.0, 100.0, NOW)
+
+
+def test_each_statement_is_answered_in_its_order_and_the_first_failure_is_raised() -> None:
+    assert each(str, [3, 1, 2], at_once=2) == ["3", "1", "2"]
+    assert each(str, [], at_once=2) == []
+
+    def refuse(thing: int) -> str:
+        raise Rejected(f"no {thing}", code="no")
+
+    for things in ([1], [1, 2, 3]):
+        with pytest.raises(Rejected, match="no 1"):
+            each(refuse, things, at_once=2)
 
 
 def test_a_token_that_is_refused_twice_says_where_to_look() -> None:

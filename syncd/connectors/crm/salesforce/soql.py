@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote as percent
 
+from syncd.connectors.crm.portions import portions
+
 STATEMENT = 100_000
 LITERAL = 4_000
 GET_BYTES = 12_000
@@ -85,9 +87,8 @@ def selects(head: str, field: str, values: Iterable[str], tail: str = "", *, get
 
 def likes(head: str, fields: Sequence[str], patterns: Iterable[str], *, get: bool = False) -> Iterator[str]:
     """Statements `{head} WHERE field LIKE pattern OR …` over every field and pattern."""
-    wanted = list(dict.fromkeys(patterns))
-    for start in range(0, len(wanted), PHONES_A_QUERY):
-        tests = [f"{f} LIKE {literal(p)}" for p in wanted[start : start + PHONES_A_QUERY] for f in fields]
+    for some in portions(patterns, PHONES_A_QUERY):
+        tests = [f"{f} LIKE {literal(p)}" for p in some for f in fields]
         for part in _filled(tests, " OR ", len(head) + 7, get):
             yield f"{head} WHERE {part}"
 

@@ -6,13 +6,12 @@ Used by the destination. A call raises a Failure that concerns the whole; rows a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from syncd.connector import Allowance, Context
+from syncd.connector import Context
 from syncd.connectors.accounts.zoho import api_base, bearer
 from syncd.connectors.answers import listed, mappings, parsed
-from syncd.connectors.crm.client import CrmClient
+from syncd.connectors.crm.client import CrmClient, each
 from syncd.connectors.crm.zoho import coql, scopes
 from syncd.connectors.crm.zoho.errors import answer_failure, read_error, refuses_token
 from syncd.connectors.crm.zoho.settings import ZohoSettings
@@ -37,7 +36,6 @@ class ZohoClient(CrmClient):
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._path = f"/crm/{settings.api_version}"
-        self._maximum = settings.daily_credits
         self._configured = settings.auth.configured
         http = HttpClient(
             api_base(settings.base_url or "", settings.centre.crm),
@@ -45,16 +43,13 @@ class ZohoClient(CrmClient):
             deadlines=DEADLINES,
             refuses_token=refuses_token,
         )
-        super().__init__(http, context.clock)
+        super().__init__(http, context.clock, settings.daily_credits)
         again = f"make a refresh token that has it, with {scopes.LEAST}"
         self._sign_in = again if self._configured else f"run: syncd auth {context.name}"
 
     def query(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         """A statement (without its limit) a call, a few calls at a time. Raises the first failure."""
-        if len(statements) < 2:
-            return [self._rows(statement) for statement in statements]
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="zoho look-ups") as pool:
-            return list(pool.map(self._rows, statements))
+        return each(self._rows, statements, AT_ONCE)
 
     def _rows(self, statement: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -114,13 +109,6 @@ class ZohoClient(CrmClient):
         if not self._maximum or not remaining.isdecimal():
             return None
         return max(0.0, self._maximum - float(remaining)), float(self._maximum)
-
-    def allowance(self) -> Allowance | None:
-        """None unless the configuration tells the maximum. `used` is 0 until Zoho reports the remaining credits: then only
-        the configured share limits us, by what we spend ourselves."""
-        if self._allowance is None and self._maximum:
-            return Allowance(self.unit, 0.0, float(self._maximum), self._clock())
-        return self._allowance
 
 
 def is_error(answer: Any) -> bool:

@@ -7,9 +7,11 @@ string is doubled.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
+
+from syncd.connectors.crm.portions import fitting, portions
+from syncd.identity.phones import written_forms
 
 IN_VALUES = 50
 CRITERIA = 25
@@ -20,9 +22,7 @@ PAGE, LARGE_PAGE = 200, 2_000
 LONGEST = 255
 """Characters of a single-line field: a longer value cannot be in the CRM."""
 TAIL = 4
-"""Last digits that every way to write a phone number leaves together, but for those that `phone_forms` lists."""
-
-_SEPARATORS = re.compile(r"[ .\-]+")
+"""Last digits that every way to write a phone number leaves together, but for those that `_torn` lists."""
 
 
 def literal(value: str) -> str:
@@ -34,12 +34,6 @@ def askable(value: str) -> bool:
     """Whether a value can be asked for. What a backslash or a control character means inside a string is nowhere
     documented, and a statement that does not parse would take its 49 neighbours with it."""
     return 0 < len(value) <= LONGEST and value.isprintable() and "\\" not in value
-
-
-def portions(values: Iterable[str], most: int) -> list[list[str]]:
-    """The askable values, each once, at most so many together."""
-    wanted = list(dict.fromkeys(filter(askable, values)))
-    return [wanted[start : start + most] for start in range(0, len(wanted), most)]
 
 
 def select(columns: Iterable[str], module: str) -> str:
@@ -64,11 +58,11 @@ class Coql:
     def equal(
         self, object: str, columns: Iterable[str], field: str, values: Iterable[str], *, also: str = ""
     ) -> Iterator[str]:
-        return selects(select(columns, object), field, values, also)
+        return selects(select(columns, object), {field: values}, also)
 
     def containing(self, object: str, columns: Iterable[str], field: str, parts: Iterable[str]) -> Iterator[str]:
         """Each of as many texts as WHERE takes. (`like` on Website is slow: the answers are cached.)"""
-        for some in portions(parts, CRITERIA):
+        for some in portions(filter(askable, parts), CRITERIA):
             tests = [f"{field} like {literal(f'%{part}%')}" for part in some]
             yield f"{select(columns, object)} where {bracketed('or', tests)}"
 
@@ -78,65 +72,43 @@ class Coql:
         """All exact fields in one statement; one for each field of numbers."""
         head = select(columns, object)
         if not phone:
-            yield from selects_any(head, values)
+            yield from selects(head, values)
             return
         for field, numbers in values.items():
             yield from phones(head, field, numbers)
 
 
-def selects(head: str, field: str, values: Iterable[str], also: str = "") -> Iterator[str]:
-    """Statements `{head} where {field} in (…)`, each of at most IN_VALUES values, that together ask for all askable ones.
-    `also`: one more criterion."""
-    for some in portions(values, IN_VALUES):
-        yield f"{head} where {bracketed('and', [isin(field, some), *([also] if also else [])])}"
+def selects(head: str, wanted: Mapping[str, Iterable[str]], also: str = "") -> Iterator[str]:
+    """Statements that together find the records with one of these values in its field (field -> values, of which only the
+    askable ones count): each of at most IN_VALUES values of each field, with all fields. `also`: one more criterion."""
+    for tests in zip_longest(*(_isin_each(field, values) for field, values in wanted.items())):
+        found = bracketed("or", [test for test in tests if test])
+        yield f"{head} where {bracketed('and', [found, also]) if also else found}"
 
 
-def selects_any(head: str, wanted: Mapping[str, Iterable[str]]) -> Iterator[str]:
-    """Statements that find the records with one of these values in its field (field -> values): of at most IN_VALUES values
-    of each field, and all fields in one statement."""
-    asked = [[isin(field, some) for some in portions(given, IN_VALUES)] for field, given in wanted.items()]
-    for tests in zip_longest(*asked):
-        yield f"{head} where {bracketed('or', [test for test in tests if test])}"
+def _isin_each(field: str, values: Iterable[str]) -> list[str]:
+    return [isin(field, some) for some in portions(filter(askable, values), IN_VALUES)]
 
 
 def phones(head: str, field: str, numbers: Iterable[str]) -> Iterator[str]:
     """Statements that find E.164 numbers in a field where people wrote them in any form. They find more than that: the
     rows' numbers must be compared."""
-    held: list[str] = []
-    forms: list[str] = []
-    for number in dict.fromkeys(numbers):
-        if len(number) <= TAIL or not number.removeprefix("+").isdecimal():
-            continue
-        more = [*forms, *phone_forms(number)]
-        if held and len(held) + 1 + -(-len(more) // IN_VALUES) > CRITERIA:
-            yield _phones(head, field, held, forms)
-            held, more = [], list(phone_forms(number))
-        held.append(number)
-        forms = more
-    if held:
-        yield _phones(head, field, held, forms)
+    told = (number for number in numbers if len(number) > TAIL and number.removeprefix("+").isdecimal())
+    torn = {number: _torn(number) for number in told}
+
+    def fits(held: Sequence[str]) -> bool:
+        return len(held) + -(-sum(len(torn[number]) for number in held) // IN_VALUES) <= CRITERIA
+
+    for held in fitting(torn, fits):
+        tails = dict.fromkeys(number[-TAIL:] for number in held)
+        tests = [f"{field} like {literal(f'%{tail}%')}" for tail in tails]  # an extension may follow
+        tests += _isin_each(field, (form for number in held for form in torn[number]))
+        yield f"{head} where {bracketed('or', tests)}"
 
 
-def _phones(head: str, field: str, numbers: Sequence[str], forms: Sequence[str]) -> str:
-    tails = dict.fromkeys(number[-TAIL:] for number in numbers)
-    tests = [f"{field} like {literal(f'%{tail}%')}" for tail in tails]  # an extension may follow
-    tests += [isin(field, some) for some in portions(forms, IN_VALUES)]
-    return f"{head} where {bracketed('or', tests)}"
-
-
-def phone_forms(number: str) -> tuple[str, ...]:
-    """How a number is usually written where its last TAIL digits do not stand together (pairs in France, threes in
-    Vietnam): nationally and internationally, grouped by space, hyphen or dot."""
-    import phonenumbers  # large tables: only where phones are asked for
-
-    try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException:
-        return ()
-    styles = (phonenumbers.PhoneNumberFormat.INTERNATIONAL, phonenumbers.PhoneNumberFormat.NATIONAL)
-    written = [phonenumbers.format_number(parsed, style) for style in styles]
-    forms = dict.fromkeys(_SEPARATORS.sub(sign, text) for text in written for sign in " -.")
-    return tuple(form for form in forms if not form.endswith(number[-TAIL:]))
+def _torn(number: str) -> list[str]:
+    """The forms of a number in which its last TAIL digits do not stand together (pairs in France, threes in Vietnam)."""
+    return [form for form in written_forms(number) if not form.endswith(number[-TAIL:])]
 
 
 def paged(statement: str, offset: int) -> str:

@@ -14,6 +14,7 @@ from syncd.connector import Call, Connector, Context, Idempotency, Outcome, Writ
 from syncd.connectors.accounts.zoho import sign_in_of
 from syncd.connectors.answers import together
 from syncd.connectors.crm.packing import Bundle
+from syncd.connectors.crm.portions import portions
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled
@@ -142,8 +143,8 @@ class Zoho(QueriedCrm):
     def users(self, ids: Sequence[str]) -> dict[str, bool]:
         """A call for a hundred users; it needs a scope of its own. One who is not there is not active."""
         found = dict.fromkeys(ids, False)
-        for start in range(0, len(ids), USERS_A_CALL):
-            path = f"/users?ids={','.join(ids[start : start + USERS_A_CALL])}&per_page=200"
+        for some in portions(ids, USERS_A_CALL):
+            path = f"/users?ids={','.join(some)}&per_page=200"
             rows = {str(row.get("id")): row.get("status") == "active" for row in self._client.read(path, "users")}
             found.update((id, rows[id]) for id in rows.keys() & found.keys())
         return found
