@@ -142,7 +142,7 @@ class AcmeTickets:
     def said(self, ticket: Ticket, kind: SaidKind, id: str) -> Said | None:
         return None
 
-    def all_said(self, ticket: Ticket, kind: SaidKind, since: datetime, until: datetime | None) -> Iterator[Said]:
+    def all_said(self, ticket: Ticket, since: datetime, until: datetime | None) -> Iterator[Said]:
         yield from ()
 
     def changed(self, cursor: TicketCursor, until: datetime) -> Iterator[Step]:

@@ -25,8 +25,8 @@ def test_the_example_is_whole_but_for_its_secrets() -> None:
     report = check_configuration(HERE / "config.example.yaml")
     assert not report.faults
     assert not report.warnings
-    assert len(report.missing) == 35
-    assert report.summary == "ok: 21 sources, 3 destinations"
+    assert len(report.missing) == 36
+    assert report.summary == "ok: 22 sources, 3 destinations"
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,17 @@
 """A source that reads a vendor's tickets: hints of a webhook, poll over what changed, timed looks at due dates, backfill.
 
 A desk source passes a `TicketApi`, its vendor's API, and inherits `fetch`, `start`, `poll` and `backfill`. Promise: a ticket's
-signals have the same ids on each route; what was said is read when the counts of a ticket grow; a ticket that falls due is looked
-at then, although nothing changes it.
+signals have the same ids on each route; what was said is read when a ticket says that there may be something; a ticket that falls
+due is looked at then, although nothing changes it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -32,7 +32,7 @@ from syncd.connectors.desk.tickets import (
 )
 from syncd.connectors.times import time_or_none
 from syncd.signals import Person, Route, Signal
-from syncd.time_cursor import Step, TimeCursor, encode
+from syncd.time_cursor import ItemMark, Step, TimeCursor, encode, mark_of, newest_first, progress
 
 LAG = timedelta(minutes=5)  # a ticket may be found by search this long after it changed
 AHEAD = timedelta(days=1)  # the search's end lies so far ahead that our clock does not matter
@@ -41,10 +41,11 @@ SAID: dict[str, SaidKind] = {"thread": "replied", "comment": "commented"}
 
 
 class TicketCursor(TimeCursor, frozen=True, kw_only=True):
-    """`floor`: tickets made since then are new to this pass. `began`: when the source did."""
+    """`floor`: tickets made since then are new to this pass. `began`: when the source did. `rated`: how far ratings are read."""
 
     floor: datetime
     began: datetime
+    rated: TimeCursor | None = None
 
 
 read_ticket_cursor = msgspec.json.Decoder(TicketCursor).decode
@@ -70,13 +71,25 @@ class TicketApi(Protocol):
         """None if it is gone, or not a customer's."""
         ...
 
-    def all_said(self, ticket: Ticket, kind: SaidKind, since: datetime, until: datetime | None) -> Iterator[Said]:
-        """What customers said in [since, until), each once."""
+    def all_said(self, ticket: Ticket, since: datetime, until: datetime | None) -> Iterator[Said]:
+        """The replies and comments of customers in [since, until), each once. Asked only if the ticket's `said` is not empty or
+        all 0."""
         ...
 
     def changed(self, cursor: TicketCursor, until: datetime) -> Iterator[Step]:
         """The tickets modified since the cursor and before `until`, page by page, as `syncd.time_cursor` reads them."""
         ...
+
+
+class TicketRating(NamedTuple):
+    """A rating, and the id of the ticket that it is about."""
+
+    ticket_id: str
+    rating: Said
+
+
+Ratings = Callable[[datetime], Iterator[Sequence[TicketRating]]]
+"""The pages of the ratings that were given since a time, in any order. Raises a Failure."""
 
 
 def ticket_hint(key: str, route: Route, not_before: datetime | None = None) -> Hint:
@@ -85,10 +98,13 @@ def ticket_hint(key: str, route: Route, not_before: datetime | None = None) -> H
 
 
 class ListedTickets:
-    """HintSource, PollingSource and Backfillable over a `TicketApi`."""
+    """HintSource, PollingSource and Backfillable over a `TicketApi`; `ratings`: where the vendor lists them."""
 
-    def __init__(self, tickets: TicketApi, signals: TicketSignals, context: Context) -> None:
+    def __init__(
+        self, tickets: TicketApi, signals: TicketSignals, context: Context, *, ratings: Ratings | None = None
+    ) -> None:
         self._tickets, self._signals, self._context = tickets, signals, context
+        self._ratings = ratings
 
     # ---- hints
 
@@ -118,10 +134,9 @@ class ListedTickets:
     def _talk(
         self, ticket: Ticket, since: datetime, until: datetime | None, now: datetime, route: Route
     ) -> Iterator[Signal]:
-        """What customers said on a ticket in [since, until), as far as its counts tell that there is something."""
-        for kind in SAID.values():
-            for said in self._tickets.all_said(ticket, kind, since, until) if ticket.said.get(kind) else ():
-                yield self._made_of(ticket, said, now, route)
+        """What customers said on a ticket in [since, until), if it may have something."""
+        for said in self._tickets.all_said(ticket, since, until) if any(ticket.said.values()) else ():
+            yield self._made_of(ticket, said, now, route)
 
     def _made_of(self, ticket: Ticket, said: Said, now: datetime, route: Route) -> Signal:
         return self._signals.made(said.kind, ticket, self._tickets.person(ticket, said), now, route, said=said)
@@ -148,9 +163,10 @@ class ListedTickets:
             if batch != Batch() or reached != state:
                 state = reached
                 yield replace(batch, state=state)
+        yield from self._rated(read_ticket_cursor(state), Route.POLL, None)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
-        """Created, replied and commented; whatever was said in the range, its ticket was modified since."""
+        """Created, replied, commented and rated; whatever was said in the range, its ticket was modified since."""
         cursor = read_ticket_cursor(state) if state is not None else TicketCursor(since, floor=since, began=since)
         for tickets, after, _ in self._tickets.changed(cursor, self._context.clock() + AHEAD):
             now = self._context.clock()
@@ -159,13 +175,33 @@ class ListedTickets:
                 made = ticket.created_at
                 if ticket.unwanted or (made is not None and made >= until):
                     continue
-                if made is not None and since <= made:
+                if made is not None and since <= made and not ticket.ours:
                     person = self._tickets.person(ticket, None)
                     signals.append(self._signals.made("created", ticket, person, now, Route.BACKFILL))
                 signals += self._talk(ticket, since, until, now, Route.BACKFILL)
             if signals or after != cursor:
                 cursor = after
                 yield Batch(signals=signals, state=encode(cursor))
+        yield from self._rated(cursor, Route.BACKFILL, until)
+
+    def _rated(self, cursor: TicketCursor, route: Route, until: datetime | None) -> Iterator[Batch]:
+        """Ratings since the cursor's, each with its ticket; a rating of a ticket that is gone, or dropped, is counted."""
+        if self._ratings is None:
+            return
+        read = cursor.rated or TimeCursor(cursor.began)
+        lag = LAG if route is Route.POLL else timedelta(0)
+        for rated, after, _ in progress(newest_first(self._ratings(read.since), read, _rating_mark, lag=lag), read):
+            now, signals, dropped = self._context.clock(), list[Signal](), Counter[str]()
+            for ticket_id, rating in rated:
+                if until is not None and not rating.within(cursor.began, until):
+                    continue
+                ticket = self._tickets.ticket(ticket_id)
+                if ticket is None or ticket.unwanted:
+                    dropped[ticket.unwanted if ticket else "a ticket that is gone"] += 1
+                else:
+                    signals.append(self._made_of(ticket, rating, now, route))
+            cursor = msgspec.structs.replace(cursor, rated=after)
+            yield Batch(signals=signals, state=encode(cursor), dropped=dict(dropped))
 
     def _look(self, tickets: Sequence[Ticket], now: datetime, route: Route, new: set[str], began: datetime) -> Batch:
         """What is new about tickets: that they are there (`new`), that they became overdue or escalated, that something
@@ -192,6 +228,8 @@ class ListedTickets:
             if (again := next_look(ticket, now)) is not None:
                 hints.append(ticket_hint(f"due:{ticket.id}", route, again))
         dropped = Counter(ticket.unwanted for ticket in tickets if ticket.unwanted)
+        if opened := sum(ticket.ours and ticket.id in new for ticket in tickets if not ticket.unwanted):
+            dropped["a ticket that we opened"] = opened
         return Batch(tuple(signals), tuple(hints), None, remember, dict(dropped))
 
     def _news(
@@ -206,7 +244,7 @@ class ListedTickets:
         is_new: bool,
     ) -> list[Signal]:
         happened: dict[TicketEvent, bool] = {
-            "created": is_new,
+            "created": is_new and not ticket.ours,
             "overdue": became_overdue(ticket, before, began, now),
             "escalated": became_escalated(ticket, before, began),
         }
@@ -219,3 +257,7 @@ class ListedTickets:
 
 def _memory(ticket: Ticket) -> str:
     return f"ticket:{ticket.id}"
+
+
+def _rating_mark(rated: TicketRating) -> ItemMark | None:
+    return mark_of(rated.rating.id, rated.rating.at)

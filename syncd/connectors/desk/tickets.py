@@ -21,16 +21,20 @@ from syncd.time_cursor import unix_ms
 
 Record = Mapping[str, Any]
 """A vendor's own record."""
-TicketEvent = Literal["created", "replied", "commented", "overdue", "escalated"]
-SaidKind = Literal["replied", "commented"]
+TicketEvent = Literal["created", "replied", "commented", "overdue", "escalated", "rated"]
+SaidKind = Literal["replied", "commented", "rated"]
+Score = Literal["good", "neutral", "bad"]
+"""What a customer thinks of the support, in words that all desks share."""
 DUE_GRACE = timedelta(hours=1)  # a vendor may raise its flag this long after the due date
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """A ticket as it stands. `due_at`: when it falls due next; `overdue`, `escalated`: the vendor's flags. `said`: how many
-    replies and comments it has. `unwanted`: why the source drops it, "" if it does not. `url` is https or "". `record`: for the
-    source's own reading."""
+    """A ticket as it stands. `due_at`: the date by which it is overdue or falls due next; `due_later`: another date, after that,
+    for which the vendor has a flag of its own; `overdue`, `escalated`: the vendor's flags. `said`: how many replies and comments
+    it has, or where the vendor does not count them, a number that changes when something may have been said. `unwanted`: why the
+    source drops it, "" if it does not. `ours`: we opened it, so that its creation is no signal. `url` is https or "". `record`:
+    for the source's own reading."""
 
     id: str
     number: str = ""
@@ -41,17 +45,19 @@ class Ticket:
     created_at: datetime | None = None
     modified_at: datetime | None = None
     due_at: datetime | None = None
+    due_later: datetime | None = None
     overdue: bool = False
     escalated: bool = False
     said: Mapping[SaidKind, int] = field(default_factory=dict)
     unwanted: str = ""
+    ours: bool = False
     data: Record = field(default_factory=dict)
     record: Record = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """A customer's reply or comment. `writer`: whom the vendor names as its author."""
+    """A customer's reply, comment or rating. `writer`: whom the vendor names as its author; `score`: of a rating."""
 
     kind: SaidKind
     id: str
@@ -59,6 +65,7 @@ class Said:
     text: str = ""
     data: Record = field(default_factory=dict)
     writer: Record | None = None
+    score: Score | None = None
 
     def within(self, since: datetime, until: datetime | None) -> bool:
         """Whether it was said in [since, until); False where the vendor gives no time."""
@@ -124,17 +131,24 @@ def became_escalated(ticket: Ticket, before: Standing | None, began: datetime) -
 
 
 def may_still_turn(ticket: Ticket, now: datetime) -> bool:
-    """Open, just past its due date, and the vendor has not called it overdue yet."""
-    due = ticket.due_at
-    return ticket.open and not ticket.overdue and due is not None and due <= now < due + DUE_GRACE
+    """Open, just past one of its dates, and the vendor has not raised the flag of that date yet."""
+    return ticket.open and any(due <= now < due + DUE_GRACE for due in _awaited(ticket))
 
 
 def next_look(ticket: Ticket, now: datetime) -> datetime | None:
     """When to look whether the ticket became overdue; None: there is no date to wait for."""
-    due = ticket.due_at
-    if not ticket.open or due is None or due <= (now if ticket.overdue else now - DUE_GRACE):
+    if not ticket.open:
         return None
-    return max(due, now)
+    dates = [due for due in _awaited(ticket) if due > now - DUE_GRACE]
+    if ticket.overdue and ticket.due_at is not None and ticket.due_at > now:
+        dates.append(ticket.due_at)
+    return max(min(dates), now) if dates else None
+
+
+def _awaited(ticket: Ticket) -> list[datetime]:
+    """The dates whose flag the vendor has not raised."""
+    dates = (None if ticket.overdue else ticket.due_at, ticket.due_later)
+    return [date for date in dates if date is not None]
 
 
 class _Facts(NamedTuple):
@@ -175,11 +189,12 @@ class TicketSignals:
         said: Said | None = None,
         times: int = 0,
     ) -> Signal:
-        """The signal ticket.`kind`. `said`: what was replied or commented; `times`: how often it was escalated."""
+        """The signal ticket.`kind`. `said`: what was replied, commented or rated; `times`: how often it was escalated."""
         facts, type_ = _facts(kind, ticket, said, times), f"ticket.{kind}"
         subject = " ".join(clean(ticket.subject).split())
         number = ticket.number or ticket.id
-        title = titled(type_, number=number, subject=subject) if subject else titled(f"{type_}.bare", number=number)
+        code = f"{type_}.{said.score}" if said is not None and said.score is not None else type_
+        title = titled(code, number=number, subject=subject) if subject else titled(f"{code}.bare", number=number)
         return Signal(
             id=derive_id(self.connector, self.account, type_, facts.native),
             type=type_,

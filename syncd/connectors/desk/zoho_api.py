@@ -145,7 +145,12 @@ class DeskApi(VendorApi):
         record = self.one(f"/tickets/{ticket.id}/{_LISTS[kind]}/{id}")
         return read_said(kind, record) if record is not None else None
 
-    def all_said(self, ticket: Ticket, kind: SaidKind, since: datetime, until: datetime | None) -> Iterator[Said]:
+    def all_said(self, ticket: Ticket, since: datetime, until: datetime | None) -> Iterator[Said]:
+        """The lists of which the ticket's counts say that there is something."""
+        for kind in _LISTS:
+            yield from self._all_said(ticket, kind, since, until) if ticket.said.get(kind) else ()
+
+    def _all_said(self, ticket: Ticket, kind: SaidKind, since: datetime, until: datetime | None) -> Iterator[Said]:
         """A list of threads has no contents: each is read again."""
         known: set[str] = set()
         path, first = f"/tickets/{ticket.id}/{_LISTS[kind]}", {"from": "0", "limit": str(PAGE)}
