@@ -34,6 +34,10 @@ class DataCentre:
     crm: str
     desk: str
 
+    def app(self, name: str) -> str:
+        """Where people open one of Zoho's applications (crm, mail)."""
+        return self.accounts.replace("//accounts.", f"//{name}.", 1)
+
 
 def _at(domain: str, crm: str = "") -> DataCentre:
     return DataCentre(f"https://accounts.{domain}", crm or f"https://www.{domain}", f"https://desk.{domain}")

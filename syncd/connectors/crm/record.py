@@ -6,7 +6,7 @@ A CRM's packing module adds its date format, its form of a link and its ways of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
@@ -33,6 +33,11 @@ class Method(Enum):
     CREATE = "create"
     NOTIFY = "notify"  # the CRM's own notification, of the kind `Target.object`
 
+    @property
+    def creates(self) -> bool | None:
+        """Whether it makes a new record; None for an upsert, of which only the CRM can tell."""
+        return None if self is Method.UPSERT else self is not Method.UPDATE
+
 
 @dataclass(frozen=True)
 class Target:
@@ -41,6 +46,15 @@ class Target:
     object: str
     method: Method
     key_field: str = ""
+
+    @classmethod
+    def of(cls, write: Write, *, no_upsert: Collection[str] = ()) -> Target:
+        """An update by id, an upsert by our key, or an insert (under the key too, where the write has one). `no_upsert`:
+        objects that the CRM does not upsert."""
+        if write.id:
+            return cls(write.object, Method.UPDATE)
+        upsert = write.key_field and write.object not in no_upsert
+        return cls(write.object, Method.UPSERT if upsert else Method.CREATE, write.key_field)
 
 
 @dataclass(frozen=True)

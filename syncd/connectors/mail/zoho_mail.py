@@ -113,7 +113,7 @@ class ZohoMail:
     def __init__(self, settings: ZohoMailSettings, context: Context) -> None:
         centre = DATA_CENTRES[settings.data_center]
         self._accounts = settings.accounts_url or centre.accounts
-        mail_url = settings.mail_url or centre.accounts.replace("//accounts.", "//mail.")
+        mail_url = settings.mail_url or centre.app("mail")
         self._settings, self._context, self._centre = settings, context, centre
         rate = context.limits.bucket(f"zoho_mail:{settings.mailbox}", "calls")
         signs_in = bearer(context, self._accounts, settings.auth, kind=KIND)

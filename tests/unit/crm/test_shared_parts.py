@@ -14,7 +14,8 @@ from syncd.connectors.crm.missing_fields import NotMade, attempt
 from syncd.connectors.crm.packing import Bundle, Packed, Packer
 from syncd.connectors.crm.queried import about_people, check_names
 from syncd.connectors.crm.record import Formatter, Method, Target
-from syncd.connectors.crm.sending import Answered, blame, raise_if_all, send_bundles
+from syncd.connectors.crm.sending import Answered, Settled, blame, raise_if_all, send_bundles
+from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights
 from syncd.errors import (
     Ambiguous,
     Failure,
@@ -200,3 +201,85 @@ def test_a_wrong_look_up_concerns_every_rule() -> None:
     with pytest.raises(Misconfigured) as caught:
         check_names(["Email", "a b"], code="fill")
     assert (caught.value.scope, caught.value.field) == (Scope.RULE, "a b")
+
+
+# what becomes of single records
+
+THING = Target("Thing", Method.CREATE, "K")
+OTHERWISE = Rejected("another field is taken", code="DUPLICATE")
+WRITES = [write(key) for key in ("a", "b", "c", "d")]
+
+
+def nameless() -> Settled:
+    return {
+        0: Written("1", created=True),
+        1: Written("", created=False),
+        2: LookUp("taken", code="DUPLICATE", otherwise=OTHERWISE),
+        3: Rejected("no", code="NO"),
+    }
+
+
+def test_records_without_an_id_are_looked_up_by_our_key() -> None:
+    settled, asked = nameless(), []
+
+    def find(object: str, key_field: str, keys: Sequence[str]) -> dict[str, str]:
+        asked.append((object, key_field, list(keys)))
+        return {"b": "7", "c": "8"}
+
+    before = dict(settled)
+    name_written(THING, WRITES, settled, find, code="DUPLICATE")
+    assert asked == [("Thing", "K", ["b", "c"])]
+    assert settled == before | {1: Written("7", created=False), 2: Written("8", created=False)}
+    name_written(THING, WRITES, settled, find, code="DUPLICATE")
+    assert len(asked) == 1, "all have their ids: no call"
+
+
+def test_a_record_that_is_not_found_by_our_key() -> None:
+    settled = nameless()
+    name_written(THING, WRITES, settled, lambda *_: {}, code="DUPLICATE")
+    assert settled[2] is OTHERWISE
+    assert isinstance(settled[1], Transient)
+    assert str(settled[1]) == "DUPLICATE: it is there already, but is not found by K"
+
+
+def test_a_look_up_that_fails_sends_them_again() -> None:
+    def refuse(*_: object) -> dict[str, str]:
+        raise RateLimited("slow down", code="429")
+
+    settled = nameless()
+    name_written(THING, WRITES, settled, refuse, code="DUPLICATE")
+    for place in (1, 2):
+        assert isinstance(settled[place], Transient)
+        assert "could not be looked up: 429: slow down" in str(settled[place])
+    assert isinstance(settled[0], Written)
+
+
+@pytest.mark.parametrize(
+    ("method", "others", "expected"),
+    [
+        (Method.UPDATE, Rejected("no", code="NO"), Rejected),
+        (Method.CREATE, Written("1", created=True), Rejected),
+        (Method.CREATE, Rejected("no", code="NO"), Misconfigured),
+    ],
+)
+def test_a_right_missing_for_some_records_does_not_stop_the_others(
+    method: Method, others: Outcome, expected: type[Failure]
+) -> None:
+    settled: Settled = {
+        0: others,
+        1: Misconfigured("not yours", code="NO_RIGHT"),
+        2: Misconfigured("signed out", code="SCOPE"),
+    }
+    narrow_rights(Target("Thing", method), settled, {"NO_RIGHT"})
+    assert type(settled[1]) is expected
+    assert getattr(settled[1], "scope", Scope.RULE) is Scope.RULE
+    assert settled[0] is others
+    assert getattr(settled[2], "scope", None) is Scope.DESTINATION, "of the whole sign-in"
+
+
+def test_how_a_record_is_written() -> None:
+    assert Target.of(write("a", id="7")) == Target("Thing", Method.UPDATE)
+    assert Target.of(write("a")) == Target("Thing", Method.UPSERT, "K")
+    assert Target.of(write("a"), no_upsert={"Thing"}) == Target("Thing", Method.CREATE, "K")
+    assert Target.of(Write(key="a", object="Thing")) == Target("Thing", Method.CREATE)
+    assert [method.creates for method in (Method.CREATE, Method.UPDATE, Method.UPSERT)] == [True, False, None]

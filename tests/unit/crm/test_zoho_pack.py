@@ -59,7 +59,7 @@ def check(call: Call) -> None:
     assert len({w.key for w in call.writes}) == len(call.writes)
     ids = [w.id for w in call.writes if w.id]
     assert len(set(ids)) == len(ids)
-    [target] = {pack.target_of(w) for w in call.writes}
+    [target] = {PACKER.target(w) for w in call.writes}
     assert {bundle.target for bundle in packed.bundles} <= {target}
     assert len(packed.bundles) <= 1
     rows = [row for bundle in packed.bundles for row in bundle.rows]
@@ -99,7 +99,7 @@ def test_large_records_are_spread() -> None:
 
 def test_the_ways_of_writing() -> None:
     def way(object: str, key_field: str = "", id: str = "") -> tuple[Method, str, str]:
-        target = pack.target_of(Write(key="k", object=object, key_field=key_field, id=id))
+        target = PACKER.target(Write(key="k", object=object, key_field=key_field, id=id))
         return target.method, *pack.request_of(target)
 
     assert way(object="Leads", key_field="K") == (Method.UPSERT, "POST", "/Leads/upsert")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from syncd.connector import Link, Write, Written
 from syncd.connectors.crm.record import Method, Target
-from syncd.connectors.crm.zoho.destination import LookUp, outcome
+from syncd.connectors.crm.settling import LookUp
+from syncd.connectors.crm.zoho.destination import outcome
 from syncd.connectors.crm.zoho.errors import MULTIPLE, ROWS, answer_failure, parts
 from syncd.errors import Failure, Misconfigured, QuotaExhausted, Rejected, StaleReference, Transient
 from tests.unit.crm.test_zoho_errors import CREATE, NOW, TASK, UPSERT, error, response

@@ -14,7 +14,6 @@ from syncd.connectors.accounts.salesforce import sign_in_of
 from syncd.connectors.answers import listed
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
-from syncd.connectors.crm.record import Method
 from syncd.connectors.crm.salesforce import describe, pack, soql
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
@@ -121,9 +120,8 @@ def _row(bundle: Bundle, row: Any) -> Outcome:
     if not isinstance(row, Mapping):
         return Ambiguous("a row was answered with something that is not an object", code="row")
     if row.get("success") is True and row.get("id"):
-        known = {Method.CREATE: True, Method.UPDATE: False}.get(bundle.target.method)
         created = row.get("created")
-        return Written(str(row["id"]), created if isinstance(created, bool) else known)
+        return Written(str(row["id"]), created if isinstance(created, bool) else bundle.target.method.creates)
     if row.get("errors"):
         return failure(row["errors"], key_field=bundle.target.key_field)
     return Ambiguous("a row was answered without an id and without an error", code="row")

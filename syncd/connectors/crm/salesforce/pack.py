@@ -25,13 +25,6 @@ formatted = Formatter("Salesforce", _moment, lambda parts: ";".join(map(str, par
 """Times as ISO 8601 with an offset, a list as a multi-select picklist."""
 
 
-def target_of(write: Write) -> Target:
-    """An update by id, an upsert by external id, or an insert."""
-    if write.id:
-        return Target(write.object, Method.UPDATE)
-    return Target(write.object, Method.UPSERT if write.key_field else Method.CREATE, write.key_field)
-
-
 def record_of(write: Write, target: Target) -> dict[str, Any]:
     """The record as sent, with attributes.type and links by id. Raises Unsendable."""
     return formatted.record(write, target.method, _link, {"attributes": {"type": write.object}})
@@ -61,7 +54,7 @@ def packer(*, composite: bool = True) -> Packer:
     """Calls of up to 1,000 records (200 without composite). Children of one parent stand side by side: Salesforce locks the
     parent."""
     return Packer(
-        target=target_of,
+        target=Target.of,
         record=record_of,
         rows=ROWS,
         size=CALL_BYTES,

@@ -18,6 +18,7 @@ from syncd.connectors.crm.portions import portions
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled
+from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights
 from syncd.connectors.crm.zoho import coql, describe, notifications, pack
 from syncd.connectors.crm.zoho.client import AT_ONCE, ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
@@ -88,8 +89,8 @@ class Zoho(QueriedCrm):
                 place: outcome(bundle.target, call.writes[place], row)
                 for place, row in zip(bundle.rows, rows, strict=True)
             }
-            _narrow(bundle.target, settled)
-            self._name(bundle.target, call.writes, settled)
+            narrow_rights(bundle.target, settled, ROW_RIGHTS)
+            name_written(bundle.target, call.writes, settled, self.find, code=DUPLICATE)
             yield settled, ()
 
     def _write(self, bundle: Bundle, cost: float) -> list[Any]:
@@ -115,26 +116,6 @@ class Zoho(QueriedCrm):
         if self._settings.lar_id and bundle.target.object == "Leads" and bundle.target.method is not Method.UPDATE:
             body["lar_id"] = self._settings.lar_id
         return body
-
-    def _name(self, target: Target, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
-        """Looks up, by our key, records that are written without knowing their id, and those that may be; where the
-        look-up fails, they are sent again."""
-        nameless = [
-            place for place, o in outcomes.items() if isinstance(o, LookUp) or (isinstance(o, Written) and not o.id)
-        ]
-        if not nameless:
-            return
-        why = f"it is there already, but is not found by {target.key_field}"
-        try:
-            ids = self.find(target.object, target.key_field, [writes[place].key for place in nameless])
-        except Failure as failed:
-            why = f"it is there already; its id could not be looked up: {failed}"
-            outcomes.update((place, Transient(why, code=DUPLICATE)) for place in nameless)
-            return
-        for place in nameless:
-            before, id_ = outcomes[place], ids.get(writes[place].key, "")
-            unknown = before.otherwise if isinstance(before, LookUp) else Transient(why, code=DUPLICATE)
-            outcomes[place] = Written(id_, created=False) if id_ else unknown
 
     def owner(self, user: Any) -> Any:
         """A user is named by an object with their id."""
@@ -164,16 +145,7 @@ class Zoho(QueriedCrm):
         """The record in the web pages; "" for modules whose tab is not known, and for a stand-in."""
         if object not in TABS or self._settings.accounts_url or self._settings.base_url:
             return ""
-        host = self._settings.centre.accounts.replace("//accounts.", "//crm.", 1)
-        return f"{host}/crm/tab/{TABS[object]}/{id}"
-
-
-class LookUp(Transient):
-    """A duplicate whose field Zoho does not name: whether it is our own key is looked up. `otherwise`: it is not."""
-
-    def __init__(self, message: str, *, code: str, otherwise: Failure) -> None:
-        super().__init__(message, code=code)
-        self.otherwise = otherwise
+        return f"{self._settings.centre.app('crm')}/crm/tab/{TABS[object]}/{id}"
 
 
 def outcome(target: Target, write: Write, row: Any) -> Outcome:
@@ -181,8 +153,10 @@ def outcome(target: Target, write: Write, row: Any) -> Outcome:
     if not isinstance(row, Mapping):
         return Ambiguous("a record was answered with something that is not an object", code="rows")
     if row.get("status") == "success":
+        new, told = target.method.creates, {"insert": True, "update": False}.get(str(row.get("action")))
         id_ = str(dig(row, "details.id") or "")
-        return Written(id_, _created(target, row)) if id_ else Ambiguous("a success without an id", code="rows")
+        created = told if new is None else new
+        return Written(id_, created) if id_ else Ambiguous("a success without an id", code="rows")
     meant = [_meaning(target, write, one) for one in parts(row)]
     there = [one for one in meant if isinstance(one, Written)]
     return there[0] if there else together([one for one in meant if isinstance(one, Failure)])
@@ -192,51 +166,36 @@ def _meaning(target: Target, write: Write, one: VendorError) -> Outcome:
     """What one error of a row means."""
     if write.id and one.code.startswith("ALREADY_"):
         return Written(write.id, created=False)
-    if one.code == DUPLICATE and write.key_field and one.field.lower() == write.key_field.lower():
-        return _duplicate_key(target, one)
-    if one.code == DUPLICATE and write.key_field and not one.field and target.method is Method.CREATE:
-        return LookUp(one.message, code=one.code, otherwise=failure(one))
-    if one.code == DUPLICATE and one.existing:
-        # An account may keep email addresses unique across Leads and Contacts: the record may be in another module.
-        holders = tuple((module or target.object, id_) for module, id_ in one.existing)
-        named = ", ".join(f"{module} {id_}" for module, id_ in holders)
-        return Rejected(
-            f"{one.message}: {named} has this {one.field}", code=one.code, field=one.field, existing=holders
-        )
+    if one.code == DUPLICATE:
+        return _duplicate(target, write, one)
     if one.code == "INVALID_DATA" and _link_of(write, one.field):
         return StaleReference(one.message, code=one.code, field=_link_of(write, one.field))
     if one.code == "INVALID_DATA" and not one.field and (write.id or any(link.id for link in write.links.values())):
         # Zoho names the field of a wrong value; without a field it is the id of the record or of its link that is refused.
-        return StaleReference(
-            f"{one.message} (Zoho names no field: the id of the record or of its link)", code=one.code
-        )
+        text = f"{one.message} (Zoho names no field: the id of the record or of its link)"
+        return StaleReference(text, code=one.code)
     return failure(one)
 
 
-def _narrow(target: Target, outcomes: dict[int, Outcome]) -> None:
-    """A right that is missing for some records must not stop the others: when it is one record's (an update, or others of
-    the call were written) that record is refused, else the rule is held."""
-    single = target.method is Method.UPDATE or any(isinstance(o, Written) for o in outcomes.values())
-    for place, one in outcomes.items():
-        if isinstance(one, Misconfigured) and one.code in ROW_RIGHTS:
-            held = Misconfigured(one.message, code=one.code, scope=Scope.RULE)
-            outcomes[place] = Rejected(one.message, code=one.code) if single else held
-
-
-def _created(target: Target, row: Mapping[str, Any]) -> bool | None:
-    if target.method is Method.UPSERT:
-        return {"insert": True, "update": False}.get(str(row.get("action")))
-    return target.method is Method.CREATE
-
-
-def _duplicate_key(target: Target, one: VendorError) -> Outcome:
-    """Our own key is taken. By an insert: done before. By an upsert: Zoho found the record and will not update it, since it
-    was converted meanwhile (or changed at this very moment): the person has another record now."""
-    if target.method is Method.CREATE:
+def _duplicate(target: Target, write: Write, one: VendorError) -> Outcome:
+    """A value is taken. Our own key, by an insert: done before. By an upsert: Zoho found the record and will not update it, since
+    it was converted meanwhile (or changed at this very moment): the person has another record now."""
+    inserted, ours = target.method is Method.CREATE, write.key_field.lower() if write.key_field else None
+    if one.field.lower() == ours and inserted:
         return Written(one.existing[0][1] if one.existing else "", created=False)
-    if target.object == "Leads":
+    if one.field.lower() == ours and target.object == "Leads":
         return StaleReference(f"{one.message}: a lead with this key was converted or deleted", code=one.code)
-    return Transient(one.message, code=one.code)
+    if one.field.lower() == ours:
+        return Transient(one.message, code=one.code)
+    if ours and not one.field and inserted:
+        return LookUp(one.message, code=one.code, otherwise=failure(one))
+    if not one.existing:
+        return failure(one)
+    # An account may keep email addresses unique across Leads and Contacts: the record may be in another module.
+    holders = tuple((module or target.object, id_) for module, id_ in one.existing)
+    named = ", ".join(f"{module} {id_}" for module, id_ in holders)
+    text = f"{one.message}: {named} has this {one.field}"
+    return Rejected(text, code=one.code, field=one.field, existing=holders)
 
 
 def _link_of(write: Write, field: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from syncd.connector import Link, Write
@@ -37,14 +38,6 @@ formatted = Formatter("Zoho", _moment, list, nested=True)
 def cost(rows: int) -> float:
     """Credits of a write: one for each ten records begun (zoho.md, Limits)."""
     return float(-(-rows // ROWS_A_CREDIT))
-
-
-def target_of(write: Write) -> Target:
-    """An update by id, an upsert by the unique key, or an insert (under a key too, where it has one)."""
-    if write.id:
-        return Target(write.object, Method.UPDATE)
-    upsert = write.key_field and write.object not in NO_UPSERT
-    return Target(write.object, Method.UPSERT if upsert else Method.CREATE, write.key_field)
 
 
 def request_of(target: Target) -> tuple[str, str]:
@@ -105,4 +98,5 @@ def held_together(object: str, links: Mapping[str, Link]) -> dict[str, Link]:
     return {name: link for name, link in links.items() if not (of_lead and name == OTHER_LINK)}
 
 
-PACKER = Packer(target=target_of, record=record_of, rows=ROWS, size=CALL_BYTES, cost=cost, once=_once)
+_target = partial(Target.of, no_upsert=NO_UPSERT)
+PACKER = Packer(target=_target, record=record_of, rows=ROWS, size=CALL_BYTES, cost=cost, once=_once)
