@@ -26,7 +26,7 @@ def test_the_example_is_whole_but_for_its_secrets() -> None:
     assert not report.faults
     assert not report.warnings
     assert len(report.missing) == 36
-    assert report.summary == "ok: 22 sources, 3 destinations"
+    assert report.summary == "ok: 23 sources, 3 destinations"
 
 
 @pytest.mark.parametrize(

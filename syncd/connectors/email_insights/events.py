@@ -150,7 +150,7 @@ def _title(event: MailEvent) -> dict[str, Any]:
     if event.type == BOUNCED:
         return titled("mail.not_delivered", subject=what) if what else titled("mail.not_delivered.bare")
     if event.type == CLICKED:
-        link = one_line(event.link)[:LONGEST_TITLE]
+        link = one_line(event.link)[:LONGEST_TITLE] or "…"
         return titled(CLICKED, subject=what, link=link) if what else titled(f"{CLICKED}.bare", link=link)
     return titled(OPENED, subject=what) if what else titled(f"{OPENED}.bare")
 
