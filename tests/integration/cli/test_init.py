@@ -46,14 +46,9 @@ GOOD = {
     "signal.id": "{{ item.id }}",
     "signal.occurred_at": "{{ item.at }}",
     "login_url": "https://example.my.salesforce.com",
-    "page_id": "104512345678901",
-    "account_id": "102290129340398",
-    "app_id": "1034567890123456",
-    "user_id": "2244994945",
-    "mailbox": "sales@example.com",
-    "surveys": "507100001, 507100002",
+    "app_id": "1034567890123456",  # belongs to page_token
 }
-"""Right answers to what is free text; a new connector whose keys are choosy adds its own."""
+"""Right answers to what is free text, beside what config.example.yaml has for a connector."""
 ANY = {
     "text": "example",
     "file": "./example",
@@ -62,7 +57,17 @@ ANY = {
     "list of text": "a, b",
     "list of file": "./example",
 }
+EXAMPLE = yaml.safe_load((Path(__file__).parents[3] / "config.example.yaml").read_text("utf-8"))
 SCHEMES = ("hmac", "bearer", "basic", "path", "jwt", "none", "zendesk")
+
+
+def in_the_example(entry: ConfigEntry, key: str) -> str:
+    """What the example says under a key of the first source or destination of this type; "" if nothing, or a secret's place."""
+    told: Any = next((one for one in EXAMPLE[f"{entry.role}s"].values() if one["type"] == entry.type), {})
+    for part in key.split("."):
+        told = told.get(part, "") if isinstance(told, dict) else ""
+    text = ", ".join(map(str, told)) if isinstance(told, list) else str(told)
+    return "" if "${" in text or isinstance(told, dict) else text
 
 
 @st.composite
@@ -81,9 +86,8 @@ def entries(draw: st.DrawFn) -> list[ConfigEntry]:
                 elif question.secret:
                     answer = draw(st.sampled_from(["${SYNCD_TEST_UNSET}", question.suggest or SECRET]))
                 else:
-                    answer = (
-                        GOOD.get(question.key) or question.suggest or (question.required and ANY[question.words]) or ""
-                    )
+                    right = GOOD.get(question.key) or in_the_example(entry, question.key) or question.suggest
+                    answer = right or (ANY[question.words] if question.required else "")
                 entry.answers[question.key] = "true" if question.key == "verify.insecure" else answer
             chosen.append(entry)
     return chosen
