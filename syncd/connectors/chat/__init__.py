@@ -1,0 +1,1 @@
+"""Chats that visitors began and nobody answered in time."""
