@@ -3,7 +3,7 @@ request, or several errors of one row, mean together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,32 @@ def whole(value: Any) -> int:
         return int(value or 0)
     except (TypeError, ValueError, OverflowError):
         return 0
+
+
+_DEEPEST, _MOST = 6, 100
+"""Levels of errors within errors that are read, and errors of one row."""
+_SHOWN, _LONGEST_VALUE, _LONGEST_DETAILS = 12, 40, 300
+"""Values of a list in a message, and characters of one of them and of all details."""
+
+
+def unwrapped(error: Any, within: Callable[[Any], Sequence[Any]], levels: int = _DEEPEST) -> list[Any]:
+    """The errors that one stands for: itself, or those that it wraps, however deep, within bounds. Never empty. `within`: those
+    that an error wraps, empty where it wraps none."""
+    inner = within(error)[:_MOST] if levels else ()
+    return [one for part in inner for one in unwrapped(part, within, levels - 1)][:_MOST] or [error]
+
+
+def details_said(details: Any, forms: Mapping[str, str]) -> str:
+    """What the details of an error say, in brackets, "" for nothing. `forms`: key -> its words, with {} for the value: a text, a
+    number, or the first values of a list."""
+    told = [form.format(_shown(dig(details, name))) for name, form in forms.items() if _shown(dig(details, name))]
+    return f" ({', '.join(told)})"[:_LONGEST_DETAILS] if told else ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(one)[:_LONGEST_VALUE] for one in value[:_SHOWN])
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def parsed(response: Response) -> Any:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from syncd.capabilities import FieldDescription, MissingField, PrepareResult
@@ -56,6 +56,21 @@ def check_names(names: Iterable[str], *, code: str, section: str = "") -> None:
             raise Misconfigured(f"{section}: {name!r} is not the name of an object or field", code=code)
         if not is_name(name):
             raise Misconfigured(f"{name} is not a field name", code=code, scope=Scope.RULE, field=name)
+
+
+def fields_of_each(
+    objects: Iterable[str], read: Callable[[str], Iterable[FieldDescription]]
+) -> dict[str, tuple[FieldDescription, ...]]:
+    """The fields of these objects, which `read` asks for one object at a time, without objects that do not exist (a
+    Misconfigured of a rule) and what cannot be a name. Raises the Failure of any other refusal."""
+    found: dict[str, tuple[FieldDescription, ...]] = {}
+    for object_ in filter(is_name, objects):
+        try:
+            found[object_] = tuple(read(object_))
+        except Misconfigured as unknown:
+            if unknown.scope is not Scope.RULE:
+                raise
+    return found
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from syncd.capabilities import Finding, Level, SignIn
 from syncd.connector import Ability, Batch, Connector, Context, Request, SignalSpec, webhooks_alone
+from syncd.connectors.accounts.scopes import ScopeTable, ScopeUse
 from syncd.connectors.accounts.zoho import DATA_CENTRES, bearer, sign_in_of
 from syncd.connectors.desk.ticket_list import ListedTickets, ticket_hint
 from syncd.connectors.desk.tickets import Record
@@ -22,16 +23,16 @@ from syncd.connectors.registration import Registered
 from syncd.errors import Misconfigured
 from syncd.signals import Route
 
-SCOPES = {
-    "Desk.tickets.READ": "to read tickets, replies and comments",
-    "Desk.search.READ": "to find the tickets that changed",
-    "Desk.contacts.READ": "to read who wrote",
-}
-DEPARTMENT_SCOPES = {"Desk.settings.READ": "to look up the departments (check --online)"}
-WEBHOOK_SCOPES = {
-    f"Desk.webhooks.{operation}": "to manage the webhook (webhooks)"
-    for operation in ("READ", "CREATE", "UPDATE", "DELETE")
-}
+_WEBHOOKS = (f"Desk.webhooks.{operation}" for operation in ("READ", "CREATE", "UPDATE", "DELETE"))
+SCOPES = ScopeTable(
+    (
+        ScopeUse("Desk.tickets.READ", "to read tickets, replies and comments"),
+        ScopeUse("Desk.search.READ", "to find the tickets that changed"),
+        ScopeUse("Desk.contacts.READ", "to read who wrote"),
+        ScopeUse("Desk.settings.READ", "to look up the departments (check --online)", "departments"),
+        *(ScopeUse(scope, "to manage the webhook (webhooks)", "webhooks") for scope in _WEBHOOKS),
+    )
+)
 
 
 class ZohoDesk(DeskReceiver, ListedTickets, Registered):
@@ -52,8 +53,8 @@ class ZohoDesk(DeskReceiver, ListedTickets, Registered):
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
         centre, auth = DATA_CENTRES[self._settings.data_center], self._auth
-        scopes = SCOPES | (DEPARTMENT_SCOPES if self._settings.departments else {})
-        scopes |= WEBHOOK_SCOPES if self._context.webhook_url else {}
+        kinds = {"departments": self._settings.departments, "webhooks": self._context.webhook_url}
+        scopes = SCOPES.needed([kind for kind, asked in kinds.items() if asked])
         return sign_in_of(self._accounts, centre, auth, scopes, kind="zoho_desk", name=self._context.name)
 
     def check_online(self) -> Iterator[Finding]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from syncd.capabilities import FieldDescription
 from syncd.connector import Link, Outcome, Write, Written
-from syncd.connectors.answers import refusal, together
+from syncd.connectors.answers import details_said, refusal, together, unwrapped
 from syncd.connectors.crm.missing_fields import NotMade, attempt
 from syncd.connectors.crm.packing import Bundle, Packed, Packer
-from syncd.connectors.crm.queried import about_people, check_names
+from syncd.connectors.crm.queried import about_people, check_names, fields_of_each
 from syncd.connectors.crm.record import Formatter, Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, blame, raise_if_all, send_bundles
 from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights
@@ -283,3 +284,42 @@ def test_how_a_record_is_written() -> None:
     assert Target.of(write("a"), no_upsert={"Thing"}) == Target("Thing", Method.CREATE, "K")
     assert Target.of(Write(key="a", object="Thing")) == Target("Thing", Method.CREATE)
     assert [method.creates for method in (Method.CREATE, Method.UPDATE, Method.UPSERT)] == [True, False, None]
+
+
+# answers and descriptions
+
+
+def test_errors_within_an_error_are_read_within_bounds() -> None:
+    def within(error: Any) -> Sequence[Any]:
+        return error if isinstance(error, list) else ()
+
+    assert unwrapped("a", within) == ["a"]
+    assert unwrapped([["a", "b"], [], "c"], within) == ["a", "b", [], "c"]
+    assert len(unwrapped(["a"] * 1_000, within)) == 100
+    deep: Any = "a"
+    for _ in range(900):
+        deep = [deep]
+    assert len(unwrapped(deep, within)) == 1
+
+
+def test_what_the_details_of_an_error_say() -> None:
+    forms = {"most": "at most {}", "values": "one of: {}"}
+    assert details_said({"most": 9, "other": "x", "values": ["a", "b"]}, forms) == " (at most 9, one of: a, b)"
+    assert details_said({"most": 0, "values": list(range(20))}, forms).endswith("10, 11)"), "the first twelve"
+    empty: list[Any] = [None, [], "text", {}, {"most": None, "values": []}, {"most": {"deep": 1}}]
+    for nothing in empty:
+        assert details_said(nothing, forms) == ""
+    assert len(details_said({"values": ["x" * 99] * 12}, forms)) == 300
+
+
+def test_fields_are_read_of_objects_that_exist() -> None:
+    def read(object_: str) -> list[FieldDescription]:
+        if object_ == "Nothing":
+            raise Misconfigured("no such object", code="MODULE", scope=Scope.RULE)
+        if object_ == "Closed":
+            raise Misconfigured("signed out", code="SCOPE")
+        return [FieldDescription(name="F")]
+
+    assert fields_of_each(["Thing", "Nothing", "no name"], read) == {"Thing": (FieldDescription(name="F"),)}
+    with pytest.raises(Misconfigured, match="signed out"):
+        fields_of_each(["Thing", "Closed"], read)

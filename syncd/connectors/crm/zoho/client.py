@@ -91,7 +91,7 @@ class ZohoClient(CrmClient):
         place = path if path.startswith("/crm/") else self._path + path
         response = self._call(method, place, body, {}, write, cost)
         if response.status in (401, 403) and read_error(parsed(response) or {}).code == scopes.MISSING:
-            scope = scopes.scope_of(method, path)
+            scope = scopes.SCOPES.of_call(method, path)
             of_rules = scope in scopes.OF_RULES
             text = f"the sign-in lacks the scope {scope}; {self._sign_in}"
             held = Scope.RULE if of_rules else Scope.DESTINATION

@@ -11,11 +11,11 @@ from typing import Any
 
 from syncd.capabilities import FieldDescription, Finding, Level
 from syncd.connectors.answers import mappings, whole
-from syncd.connectors.crm.queried import is_name
+from syncd.connectors.crm.queried import fields_of_each
 from syncd.connectors.crm.zoho import pack, scopes
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.settings import ZohoSettings
-from syncd.errors import AuthExpired, Failure, Misconfigured, QuotaExhausted, RateLimited, Scope, Transient
+from syncd.errors import AuthExpired, Failure, QuotaExhausted, RateLimited, Transient
 from syncd.http.error_table import dig
 
 TEXTUAL = frozenset({"text", "textarea", "email", "phone", "website"})
@@ -33,28 +33,20 @@ EDITIONS: Mapping[str, tuple[int, int, int]] = {
 
 def describe(client: ZohoClient, modules: Sequence[str]) -> dict[str, tuple[FieldDescription, ...]]:
     """The fields of these modules as our user sees them, one call each, without modules that do not exist."""
-    found: dict[str, tuple[FieldDescription, ...]] = {}
-    for module in modules:
-        if not is_name(module):
-            continue
-        try:
-            rows = client.read(f"/settings/fields?module={module}", "fields")
-        except Misconfigured as unknown:
-            if unknown.scope is not Scope.RULE:
-                raise
-            continue
-        found[module] = tuple(_field(module, row) for row in rows if row.get("api_name"))
-    return found
+
+    def read(module: str) -> list[FieldDescription]:
+        rows = client.read(f"/settings/fields?module={module}", "fields")
+        return [_field(module, row) for row in rows if row.get("api_name")]
+
+    return fields_of_each(modules, read)
 
 
 def _field(module: str, row: Mapping[str, Any]) -> FieldDescription:
-    name, kind = str(row["api_name"]), str(row.get("data_type") or "")
-    values = tuple(
-        str(value.get("actual_value") or value.get("display_value"))
-        for value in mappings(row, "pick_list_values")
-        if value.get("type", "used") == "used"
-    )
-    unique = bool(row.get("unique"))
+    """Which of Who_Id and What_Id a person goes into is the destination's affair: they refer to nothing here."""
+    name, kind, unique = str(row["api_name"]), str(row.get("data_type") or ""), bool(row.get("unique"))
+    used = [one for one in mappings(row, "pick_list_values") if one.get("type", "used") == "used"]
+    values = tuple(str(one.get("actual_value") or one.get("display_value")) for one in used)
+    linked = str(dig(row, "lookup.module.api_name") or "") if name not in pack.LINKS_OF_ACTIVITIES else ""
     return FieldDescription(
         name=name,
         type=kind,
@@ -66,7 +58,7 @@ def _field(module: str, row: Mapping[str, Any]) -> FieldDescription:
         key=unique and module not in pack.NO_UPSERT,
         creatable=_may(row, "api_create"),
         updatable=_may(row, "api_update"),
-        references=_references(name, row),
+        references=(linked,) if linked else (),
     )
 
 
@@ -75,19 +67,16 @@ def _may(row: Mapping[str, Any], operation: str) -> bool:
     return told if isinstance(told, bool) else not (row.get("read_only") or row.get("field_read_only"))
 
 
-def _references(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Not of Who_Id and What_Id: which of them a person goes into is the destination's affair."""
-    told = str(dig(row, "lookup.module.api_name") or "")
-    return (told,) if told and name not in (pack.CONTACT_LINK, pack.OTHER_LINK) else ()
-
-
 def check(client: ZohoClient, settings: ZohoSettings) -> Iterator[Finding]:
     """Sign-in and scopes by trying them, and what the edition allows: four calls at most. The scope that reads fields is tried
     by `describe`."""
     client.ask("POST", "/coql", {"select_query": "select id from Leads where id is not null limit 0, 1"}, rows="data")
     yield Finding(Level.OK, "sign-in", "signed in; look-ups (COQL) are allowed")
-    yield _writing(client)
-    yield from _preparing(client)
+    yield _writing(_tried(client, "/Leads/upsert", "data"))
+    refused = _tried(client, "/settings/fields?module=Leads", "fields")
+    if refused and refused.code == scopes.MISSING:
+        remedy = "it matters only where the mapping needs a field that is not there"
+        yield Finding(Level.WARNING, "prepare", f"`syncd prepare` cannot make fields: {refused.message}", remedy)
     if settings.daily_credits is None:
         yield _edition(client)
 
@@ -101,25 +90,16 @@ def _tried(client: ZohoClient, path: str, rows: str) -> Failure | None:
     return None
 
 
-def _writing(client: ZohoClient) -> Finding:
-    refused = _tried(client, "/Leads/upsert", "data")
+def _writing(refused: Failure | None) -> Finding:
     code = refused.code if refused else ""
     if refused and code == scopes.MISSING:
         return Finding(Level.FAULT, "writing", f"records may not be written: {refused.message}")
-    if code in ("NO_PERMISSION", "AUTHORIZATION_FAILED"):
+    if code in scopes.NO_RIGHT:
         remedy = f"make a refresh token with the scopes {scopes.LEAST}, of a user who may write"
         return Finding(Level.FAULT, "writing", f"our user may not write records: {code}", remedy)
-    passing = isinstance(refused, Transient) and refused.known
-    if refused and (passing or isinstance(refused, AuthExpired | RateLimited | QuotaExhausted)):
+    if isinstance(refused, AuthExpired | RateLimited | QuotaExhausted | Transient) and getattr(refused, "known", True):
         raise refused
     return Finding(Level.OK, "writing", "the token may write records")
-
-
-def _preparing(client: ZohoClient) -> Iterator[Finding]:
-    refused = _tried(client, "/settings/fields?module=Leads", "fields")
-    if refused and refused.code == scopes.MISSING:
-        remedy = "it matters only where the mapping needs a field that is not there"
-        yield Finding(Level.WARNING, "prepare", f"`syncd prepare` cannot make fields: {refused.message}", remedy)
 
 
 def _edition(client: ZohoClient) -> Finding:

@@ -19,7 +19,7 @@ from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled
 from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights
-from syncd.connectors.crm.zoho import coql, describe, notifications, pack
+from syncd.connectors.crm.zoho import coql, describe, notifications, pack, scopes
 from syncd.connectors.crm.zoho.client import AT_ONCE, ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
 from syncd.connectors.crm.zoho.people import PEOPLE, deals
@@ -39,8 +39,6 @@ LINKS: Mapping[str, tuple[str, ...]] = {"Contact_Name": ("Contacts",), "Who_Id":
 CHECK_FIELDS = "duplicate_check_fields"
 USERS_A_CALL = 100
 """Ids in one question about users (zoho_more.md, Owners)."""
-ROW_RIGHTS = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
-"""Codes of a refused right that, said of a row, speak of its record or module only."""
 
 
 class Zoho(QueriedCrm):
@@ -89,7 +87,7 @@ class Zoho(QueriedCrm):
                 place: outcome(bundle.target, call.writes[place], row)
                 for place, row in zip(bundle.rows, rows, strict=True)
             }
-            narrow_rights(bundle.target, settled, ROW_RIGHTS)
+            narrow_rights(bundle.target, settled, scopes.NO_RIGHT)
             name_written(bundle.target, call.writes, settled, self.find, code=DUPLICATE)
             yield settled, ()
 
@@ -202,9 +200,8 @@ def _link_of(write: Write, field: str) -> str:
     """The link of the mapping that a field of Zoho's stands for, "" if none."""
     if field in write.links:
         return field
-    if field in (pack.OTHER_LINK, pack.CONTACT_LINK):
-        return next((name for name in (pack.CONTACT_LINK, pack.OTHER_LINK) if name in write.links), "")
-    return ""
+    either = pack.LINKS_OF_ACTIVITIES if field in pack.LINKS_OF_ACTIVITIES else ()
+    return next((name for name in either if name in write.links), "")
 
 
 CONNECTOR = Connector(

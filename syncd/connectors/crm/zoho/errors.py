@@ -8,12 +8,12 @@ Records", "Update Records" and "Status Codes". Zoho drops fields it does not kno
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from syncd.connectors.answers import listed, mappings, parsed, refusal, together
+from syncd.connectors.answers import details_said, listed, mappings, parsed, refusal, together, unwrapped
 from syncd.connectors.crm.zoho import scopes
 from syncd.errors import (
     Ambiguous,
@@ -78,70 +78,49 @@ _STATUSES: Mapping[int, Means] = {
 
 MULTIPLE = "MULTIPLE_OR_MULTI_ERRORS"
 """The code around several errors of one row, which stand in `details.errors`."""
-_DEEPEST, _MOST = 6, 100
-"""Levels of errors within errors that are read, and errors of one row."""
-
-
-_VALUES_SHOWN = 12
-_PATH = re.compile(r"\$\.data\[(\d+)\]\.?([A-Za-z]\w*)?")
+_EXPECTED: Mapping[str, str] = {
+    "maximum_length": "at most {} characters",
+    "expected_data_type": "expected: {}",
+    "regex": "pattern: {}",
+    "limit": "limit: {}",
+    "reason": "{}",
+    "supported_values": "one of: {}",
+}
+"""What the details say about the value that was expected."""
+_PATH = re.compile(r"\$\.data\[\d+\]\.?([A-Za-z]\w*)?")
 
 
 def parts(error: Any) -> list[VendorError]:
     """The errors that an error object stands for: itself, or those it wraps (`details.errors`, or `errors` beside the code),
     however deep. Never empty."""
-    return _parts(error, _DEEPEST)[:_MOST]
+    return [read_error(one) for one in unwrapped(error, _within)]
 
 
-def _parts(error: Any, levels: int) -> list[VendorError]:
+def _within(error: Any) -> Sequence[Any]:
     details = dig(error, "details")
     coded = any(one.get("code") for one in mappings(details))
-    for inner in (dig(details, "errors"), dig(error, "errors"), details if coded else ()):
-        if levels and listed(inner):
-            return [part for one in inner[:_MOST] for part in _parts(one, levels - 1)]
-    return [read_error(error)]
+    lists = (dig(details, "errors"), dig(error, "errors"), details if coded else ())
+    return next(filter(None, map(listed, lists)), ())
 
 
 def read_error(error: Any) -> VendorError:
     """Reads one error object: `{code, message, details: {api_name, json_path, id or duplicate_record.id, …}}`."""
     if not isinstance(error, Mapping):
         return VendorError("", str(error)[:200])
-    given = error.get("details")
-    details: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
-    path = _PATH.search(str(details.get("json_path") or ""))
-    named = (
-        details.get("api_name") or (path and path[2]) or details.get("column_name") or details.get("param_name") or ""
-    )
-    code = str(error.get("code") or "")
-    message = f"{str(error.get('message') or '')[:500]}{_limits(details)}".strip()
+    details, code = error.get("details"), str(error.get("code") or "")
+    path = _PATH.search(str(dig(details, "json_path") or ""))
+    names = (dig(details, "api_name"), path and path[1], dig(details, "column_name"), dig(details, "param_name"))
+    message = f"{str(error.get('message') or '')[:500]}{details_said(details, _EXPECTED)}".strip()
+    named = next(filter(None, names), "")
     return VendorError(code, message, str(named), _existing(details) if code == DUPLICATE else ())
 
 
-def _existing(details: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _existing(details: Any) -> tuple[tuple[str, str], ...]:
     """(module, id) of every record named: `duplicate_record`, one or a list of them, else the bare `id`."""
-    holders = details.get("duplicate_record") or details.get("duplicate_records") or ()
-    found: dict[tuple[str, str], None] = {}
-    for holder in holders if isinstance(holders, list) else [holders]:
-        if id_ := dig(holder, "id"):
-            found[str(dig(holder, "module.api_name") or ""), str(id_)] = None
-    if not found and details.get("id"):
-        found["", str(details["id"])] = None
-    return tuple(found)
-
-
-def _limits(details: Mapping[str, Any]) -> str:
-    """What the details say about the value that was expected."""
-    shown = {
-        "maximum_length": "at most {} characters",
-        "expected_data_type": "expected: {}",
-        "regex": "pattern: {}",
-        "limit": "limit: {}",
-        "reason": "{}",
-    }
-    told = [form.format(details[name]) for name, form in shown.items() if isinstance(details.get(name), str | int)]
-    values = details.get("supported_values")
-    if isinstance(values, list) and values:
-        told.append("one of: " + ", ".join(str(value)[:40] for value in values[:_VALUES_SHOWN]))
-    return f" ({', '.join(told)})"[:300] if told else ""
+    told = dig(details, "duplicate_record") or dig(details, "duplicate_records")
+    holders = [one for one in (told if isinstance(told, list) else [told]) if dig(one, "id")]
+    found = holders or [one for one in [details] if dig(one, "id")]
+    return tuple(dict.fromkeys((str(dig(one, "module.api_name") or ""), str(dig(one, "id"))) for one in found))
 
 
 ROWS = ErrorTable("", CODES, parts, statuses=_STATUSES, fields=_FIELDS)

@@ -25,6 +25,7 @@ PEOPLE = frozenset({"Leads", "Contacts"})
 another key, is met instead of doubled (and an account that keeps e-mails unique does not refuse the record)."""
 EMAIL = "Email"
 CONTACT_LINK, OTHER_LINK, OTHER_MODULE = "Who_Id", "What_Id", "$se_module"
+LINKS_OF_ACTIVITIES = (CONTACT_LINK, OTHER_LINK)
 
 
 def _moment(moment: datetime) -> str:
@@ -78,7 +79,7 @@ def _link(record: dict[str, Any], module: str, name: str, link: Link) -> None:
     if name == "Parent_Id":
         record[name] = {"module": {"api_name": link.object}, "id": link.id}
         return
-    if module not in ACTIVITIES or name not in (CONTACT_LINK, OTHER_LINK):
+    if module not in ACTIVITIES or name not in LINKS_OF_ACTIVITIES:
         record[name] = {"id": link.id}
         return
     place = CONTACT_LINK if link.object == "Contacts" else OTHER_LINK

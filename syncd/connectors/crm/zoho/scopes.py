@@ -1,40 +1,33 @@
-"""The OAuth scopes of Zoho CRM: what each is for, and which call takes which (Zoho's API pages, "Scopes"). Pure."""
+"""The OAuth scopes of Zoho CRM (Zoho's API pages, "Scopes"), and the codes of what a token or its user may not. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from syncd.connectors.accounts.scopes import ScopeTable, ScopeUse
 
 RECORDS, QUERIES, FIELDS = "ZohoCRM.modules.ALL", "ZohoCRM.coql.READ", "ZohoCRM.settings.fields"
 ORG, USERS = "ZohoCRM.org.READ", "ZohoCRM.users.READ"
 SIGNALS_SEND, SIGNALS_READ = "ZohoCRM.signals.CREATE", "ZohoCRM.settings.signals.READ"
+SEND, LIST = "POST /crm/v2/signals/notifications", "GET /settings/signals"
 
-SCOPES: Mapping[str, tuple[str, str]] = {
-    RECORDS: ("", "to read and write records"),
-    QUERIES: ("", "to look people and records up"),
-    f"{FIELDS}.READ": ("", "to compare the mapping with the fields (check --online, prepare)"),
-    f"{FIELDS}.CREATE": ("", "to make missing key fields (prepare)"),
-    ORG: ("credits", "to read the edition, which tells the day's credits (check --online)"),
-    SIGNALS_SEND: ("notify", "to send SalesSignals (notify rules)"),
-    SIGNALS_READ: ("notify", "to compare notify rules with the signals there are (check --online)"),
-    USERS: ("owners", "to skip owners who are not active (assign rules, owner: {turn: ...})"),
-}
-"""Scope -> for what kind of configuration alone it is asked for ("" for every one), and why."""
+_USES = (
+    ScopeUse(RECORDS, "to read and write records"),
+    ScopeUse(QUERIES, "to look people and records up", call="POST /coql", beside=RECORDS),
+    ScopeUse(
+        f"{FIELDS}.READ",
+        "to compare the mapping with the fields (check --online, prepare)",
+        call="GET /settings/fields",
+    ),
+    ScopeUse(f"{FIELDS}.CREATE", "to make missing key fields (prepare)", call="POST /settings/fields"),
+    ScopeUse(ORG, "to read the edition, which tells the day's credits (check --online)", "credits", "GET /org"),
+    ScopeUse(SIGNALS_SEND, "to send SalesSignals (notify rules)", "notify", SEND),
+    ScopeUse(SIGNALS_READ, "to compare notify rules with the signals there are (check --online)", "notify", LIST),
+    ScopeUse(USERS, "to skip owners who are not active (assign rules, owner: {turn: ...})", "owners", "GET /users"),
+)
+SCOPES = ScopeTable(_USES, usual=RECORDS)
 LEAST = f"{RECORDS}, {QUERIES} and {FIELDS}.READ"
 MISSING = "OAUTH_SCOPE_MISMATCH"
 """The code of a call whose scope the token lacks."""
+NO_RIGHT = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
+"""Codes of a right that our user lacks: said of a row, they speak of its record or module only."""
 OF_RULES = frozenset({USERS, SIGNALS_SEND})
 """Scopes whose lack holds the rules that need them, not the destination."""
-_TAKES: Mapping[str, str] = {
-    "POST /coql": f"{QUERIES} (and {RECORDS})",
-    "GET /org": ORG,
-    "GET /settings/signals": SIGNALS_READ,
-    "GET /users": USERS,
-    "POST /crm/v2/signals/notifications": SIGNALS_SEND,
-    "POST /settings/fields": f"{FIELDS}.CREATE",
-    "GET /settings/fields": f"{FIELDS}.READ",
-}
-
-
-def scope_of(method: str, path: str) -> str:
-    """The scope that a call takes; `path` is below /crm/vN."""
-    return _TAKES.get(f"{method} {path.partition('?')[0]}", RECORDS)

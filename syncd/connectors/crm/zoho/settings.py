@@ -59,5 +59,4 @@ class ZohoSettings(ZohoAccount):
     @property
     def scopes(self) -> dict[str, str]:
         """Scope -> what this configuration needs it for."""
-        kinds = [*(["credits"] if self.daily_credits is None else []), *self.needs]
-        return {name: why for name, (kind, why) in SCOPES.items() if not kind or kind in kinds}
+        return SCOPES.needed((*self.needs, "credits" if self.daily_credits is None else ""))

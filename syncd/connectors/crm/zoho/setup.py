@@ -20,8 +20,7 @@ LABEL_MOST = 25
 """Characters of a label (Zoho's published spec)."""
 NO_FIELDS = frozenset({"Notes"})
 WHY: Mapping[str, str] = {
-    "NO_PERMISSION": "our user may not customise Zoho CRM",
-    "AUTHORIZATION_FAILED": "our user may not customise Zoho CRM",
+    **dict.fromkeys(scopes.NO_RIGHT, "our user may not customise Zoho CRM"),
     "LIMIT_EXCEEDED": "the module has as many unique fields, or fields, as the edition allows",
     "DUPLICATE_DATA": "there is a field of this label or name already, which our user may not see",
 }
