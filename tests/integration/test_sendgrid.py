@@ -189,6 +189,7 @@ def test_arguments_of_the_sender_are_kept_apart() -> None:
 def test_bounces(more: dict[str, Any], kind: str) -> None:
     signal = only(event("bounce", **more))
     assert (signal.type, signal.data["kind"], signal.text) == ("email.bounced", kind, more["reason"])
+    assert signal.title == "Email not delivered"  # SendGrid does not send the subject
 
 
 @pytest.mark.parametrize(

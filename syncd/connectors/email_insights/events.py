@@ -148,7 +148,7 @@ def _title(event: MailEvent) -> dict[str, Any]:
     """By the subject, else what the sender called the email."""
     what = one_line(event.subject or event.campaign or next(iter(event.tags), ""))[:LONGEST_TITLE]
     if event.type == BOUNCED:
-        return titled("mail.not_delivered", subject=what) if what else titled("mail.not_delivered.bare")
+        return titled("mail.not_delivered", subject=what) if what else titled(f"{BOUNCED}.bare")
     if event.type == CLICKED:
         link = one_line(event.link)[:LONGEST_TITLE] or "…"
         return titled(CLICKED, subject=what, link=link) if what else titled(f"{CLICKED}.bare", link=link)
