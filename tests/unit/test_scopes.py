@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from syncd.connectors.accounts.scopes import ScopeTable, ScopeUse
+from syncd.errors import Scope
 
 TABLE = ScopeTable(
     (
         ScopeUse("records", "to write records"),
         ScopeUse("queries", "to look up", call="POST /query", beside="records"),
-        ScopeUse("users", "to know owners", "owners", "GET /users"),
+        ScopeUse("users", "to know owners", "owners", "GET /users", of_rules=True),
     ),
     usual="records",
 )
@@ -25,3 +26,17 @@ def test_the_scope_of_a_call() -> None:
     assert TABLE.of_call("POST", "/query") == "queries (and records)"
     assert TABLE.of_call("POST", "/users") == "records", "another method is another call"
     assert ScopeTable(()).of_call("GET", "/users") == ""
+
+
+def test_what_the_lack_of_a_scope_stops() -> None:
+    def lacking(path: str, *, configured: bool) -> tuple[str, Scope, bool]:
+        failed = TABLE.lacking("GET", path, code="MISMATCH", remedy="sign in", configured=configured)
+        return str(failed), failed.scope, failed.sign_in
+
+    users, records = (
+        "MISMATCH: the sign-in lacks the scope users; sign in",
+        "MISMATCH: the sign-in lacks the scope records; sign in",
+    )
+    for configured in (True, False):
+        assert lacking("/users?ids=1", configured=configured) == (users, Scope.RULE, False), "the rules that need it"
+        assert lacking("/records", configured=configured) == (records, Scope.DESTINATION, not configured)

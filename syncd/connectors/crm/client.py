@@ -14,8 +14,11 @@ from typing import Any, ClassVar, TypeVar
 
 from syncd.connector import Allowance, Usage
 from syncd.errors import Ambiguous, AuthExpired, Transient
-from syncd.http.client import HttpClient, Response
+from syncd.http.client import Deadlines, HttpClient, Response
 
+DEADLINES = Deadlines(connect=10.0, read=120.0, total=180.0)
+"""Ours: a call may write hundreds of records that each set off automations in the CRM."""
+Rows = list[dict[str, Any]]
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
@@ -29,13 +32,24 @@ def each(ask: Callable[[Asked], Answer], things: Sequence[Asked], at_once: int) 
         return list(pool.map(ask, things))
 
 
+def pages_from(page: Callable[[int], tuple[Rows, bool]], most: int) -> Rows:
+    """The rows of all pages, of at most so many rows. `page`: the rows that begin at an offset, and whether there are more."""
+    rows, more = page(0)
+    rows = list(rows)
+    while more and len(rows) < most:
+        found, more = page(len(rows))
+        rows.extend(found)
+    return rows
+
+
 class CrmClient(ABC):
     """Calls one account as one user, from a few threads. `unit`: what the account's allowance is counted in; `when_refused`: the
     likely reasons why a new token is refused too, added to that failure; `maximum`: units in a rolling day, where the
-    configuration tells it."""
+    configuration tells it; `remaining`: the header that tells how many of them are left, if one does."""
 
     unit: ClassVar[str]
     when_refused: ClassVar[str]
+    remaining: ClassVar[str] = ""
 
     def __init__(self, http: HttpClient, clock: Callable[[], datetime], maximum: int | None = None) -> None:
         self._http = http
@@ -50,9 +64,12 @@ class CrmClient(ABC):
     def query(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
         """The rows of each statement of the CRM's language, all pages of them, in as few calls as the API allows."""
 
-    @abstractmethod
     def usage_of(self, response: Response) -> tuple[float, float] | None:
         """What the account has used in its rolling day, and of how much; None where the answer does not tell."""
+        left = response.headers.get(self.remaining, "")
+        if not self._maximum or not left.isdecimal():
+            return None
+        return max(0.0, self._maximum - float(left)), float(self._maximum)
 
     def _call(
         self,

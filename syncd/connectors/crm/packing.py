@@ -39,6 +39,11 @@ class Packed:
     refused: dict[int, Failure]
 
 
+def one_call(rows: int) -> float:
+    """`Packer.cost` where a call is one unit whatever it holds; one that would hold nothing is not made."""
+    return 1.0 if rows else 0.0
+
+
 @dataclass(frozen=True)
 class Packer:
     """What one CRM takes in a call. `target`, `record`: of a write; `record` raises Unsendable. `rows`: records in a bundle;

@@ -12,7 +12,7 @@ import pytest
 from syncd.capabilities import FieldDescription, MissingField, PrepareResult
 from syncd.connector import Allowance, Usage
 from syncd.connectors.answers import mappings
-from syncd.connectors.crm.client import CrmClient, each
+from syncd.connectors.crm.client import CrmClient, each, pages_from
 from syncd.connectors.crm.missing_fields import FieldMaker, Known
 from syncd.errors import AuthExpired, Failure, Rejected, Transient
 from syncd.http.client import Response
@@ -75,6 +75,34 @@ def test_a_configured_maximum_counts_until_an_answer_tells_one() -> None:
     assert crm.allowance() == Allowance("points", 0.0, 50.0, NOW)
     crm._call("GET", "/", None, {}, False)
     assert crm.allowance() == Allowance("points", 7.0, 100.0, NOW)
+
+
+def test_pages_are_read_from_offset_to_offset_up_to_a_depth() -> None:
+    asked: list[int] = []
+
+    def page(offset: int) -> tuple[list[dict[str, Any]], bool]:
+        asked.append(offset)
+        return [{"id": offset}, {"id": offset + 1}], offset < 4
+
+    assert [row["id"] for row in pages_from(page, most=100)] == [0, 1, 2, 3, 4, 5]
+    assert asked == [0, 2, 4]
+    assert len(pages_from(page, most=3)) == 4, "no page begins behind the depth"
+    assert pages_from(lambda _: ([], False), most=3) == []
+
+
+def test_the_units_that_a_header_leaves_of_the_configured_maximum() -> None:
+    class Counted(CrmClient):
+        unit = "points"
+        when_refused = ""
+        remaining = "x-left"
+
+        def query(self, statements: Sequence[str]) -> list[list[dict[str, Any]]]:
+            return []
+
+    crm = Counted(Wire(), lambda: NOW, 50)  # type: ignore[arg-type]
+    read = [crm.usage_of(Response(200, {"x-left": left}, b"", False)) for left in ("20", "90", "many", "")]
+    assert read == [(30.0, 50.0), (0.0, 50.0), None, None]
+    assert Counted(Wire(), lambda: NOW).usage_of(Response(200, {"x-left": "20"}, b"", False)) is None  # type: ignore[arg-type]
 
 
 def test_each_statement_is_answered_in_its_order_and_the_first_failure_is_raised() -> None:

@@ -12,18 +12,16 @@ from typing import Any
 from syncd.connector import Context
 from syncd.connectors.accounts.salesforce import grant_of, minter
 from syncd.connectors.answers import mappings, parsed
-from syncd.connectors.crm.client import CrmClient
+from syncd.connectors.crm.client import DEADLINES, CrmClient
 from syncd.connectors.crm.salesforce.errors import answer_failure, response_failure, usage_of
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.soql import GET_BYTES, encoded
 from syncd.errors import Misconfigured, Rejected, Scope, StaleReference
-from syncd.http.client import Bearer, Deadlines, HttpClient, Response, unclear
+from syncd.http.client import Bearer, HttpClient, Response, unclear
 from syncd.http.oauth import Token
 
 HEAVY = 5
 """Queries and collections that one composite call takes (salesforce.md, Composite)."""
-DEADLINES = Deadlines(connect=10.0, read=120.0, total=180.0)
-"""Ours; Salesforce itself may continue for ten minutes (see the destination's `doubt`)."""
 
 
 @dataclass(frozen=True)

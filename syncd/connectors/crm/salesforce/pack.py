@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from syncd.connector import Link, Write
-from syncd.connectors.crm.packing import Bundle, Packer
+from syncd.connectors.crm.packing import Bundle, Packer, one_call
 from syncd.connectors.crm.record import Formatter, Method, Target
 from syncd.connectors.crm.salesforce.client import HEAVY, Subrequest
 
@@ -58,7 +58,7 @@ def packer(*, composite: bool = True) -> Packer:
         record=record_of,
         rows=ROWS,
         size=CALL_BYTES,
-        cost=lambda rows: 1.0 if rows else 0.0,
+        cost=one_call,
         bundles=HEAVY if composite else 1,
         once=lambda write, _: [f"id:{write.id[:15]}"] if write.id else [],
         siblings=True,

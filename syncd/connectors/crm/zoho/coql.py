@@ -113,11 +113,8 @@ def _torn(number: str) -> list[str]:
 
 def paged(statement: str, offset: int) -> str:
     """The statement for the page that begins at row `offset`. Zoho sorts by id where nothing else is asked."""
-    return f"{statement} limit {offset}, {page_size(offset)}"
-
-
-def page_size(offset: int) -> int:
-    return min(LARGE_PAGE, DEEPEST - offset) if offset else PAGE
+    size = min(LARGE_PAGE, DEEPEST - offset) if offset else PAGE
+    return f"{statement} limit {offset}, {size}"
 
 
 def credits(offset: int) -> int:

@@ -82,11 +82,8 @@ class Zoho(QueriedCrm):
             yield from notifications.perform(self._client, bundles)
             return
         for bundle in bundles:
-            rows = self._write(bundle, call.cost)
-            settled: Settled = {
-                place: outcome(bundle.target, call.writes[place], row)
-                for place, row in zip(bundle.rows, rows, strict=True)
-            }
+            rows = zip(bundle.rows, self._write(bundle, call.cost), strict=True)
+            settled: Settled = {place: outcome(bundle.target, call.writes[place], row) for place, row in rows}
             narrow_rights(bundle.target, settled, scopes.NO_RIGHT)
             name_written(bundle.target, call.writes, settled, self.find, code=DUPLICATE)
             yield settled, ()

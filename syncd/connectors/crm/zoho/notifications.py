@@ -11,7 +11,7 @@ from typing import Any
 
 from syncd.connector import Outcome, Write, Written
 from syncd.connectors.answers import listed, together
-from syncd.connectors.crm.packing import Bundle, Packer
+from syncd.connectors.crm.packing import Bundle, Packer, one_call
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered
 from syncd.connectors.crm.zoho import scopes
@@ -43,11 +43,7 @@ def record_of(write: Write, target: Target) -> dict[str, Any]:
     return record
 
 
-def _target(write: Write) -> Target:
-    return Target(write.object, Method.NOTIFY)
-
-
-PACKER = Packer(target=_target, record=record_of, rows=ROWS, size=CALL_BYTES, cost=lambda rows: 1.0 if rows else 0.0)
+PACKER = Packer(lambda write: Target(write.object, Method.NOTIFY), record_of, ROWS, CALL_BYTES, one_call)
 
 
 def perform(client: ZohoClient, bundles: Sequence[Bundle]) -> Iterator[Answered]:

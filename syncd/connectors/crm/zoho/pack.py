@@ -66,14 +66,10 @@ def _once(write: Write, target: Target) -> Iterable[str]:
 
 def record_of(write: Write, target: Target) -> dict[str, Any]:
     """The record as sent, links the way Zoho takes them. Raises Unsendable."""
-
-    def put(record: dict[str, Any], name: str, link: Link) -> None:
-        _link(record, write.object, name, link)
-
-    return formatted.record(write, target.method, put)
+    return formatted.record(write, target.method, partial(_link, write.object))
 
 
-def _link(record: dict[str, Any], module: str, name: str, link: Link) -> None:
+def _link(module: str, record: dict[str, Any], name: str, link: Link) -> None:
     """An activity points at a contact by Who_Id and at anything else, a lead included, by What_Id and $se_module, whichever
     of the two the mapping names; a note has a parent with its module."""
     if name == "Parent_Id":

@@ -7,7 +7,7 @@ from syncd.connectors.accounts.scopes import ScopeTable, ScopeUse
 RECORDS, QUERIES, FIELDS = "ZohoCRM.modules.ALL", "ZohoCRM.coql.READ", "ZohoCRM.settings.fields"
 ORG, USERS = "ZohoCRM.org.READ", "ZohoCRM.users.READ"
 SIGNALS_SEND, SIGNALS_READ = "ZohoCRM.signals.CREATE", "ZohoCRM.settings.signals.READ"
-SEND, LIST = "POST /crm/v2/signals/notifications", "GET /settings/signals"
+SEND, LIST, LOOK_UP = "POST /crm/v2/signals/notifications", "GET /settings/signals", "GET /users"
 
 _USES = (
     ScopeUse(RECORDS, "to read and write records"),
@@ -19,9 +19,11 @@ _USES = (
     ),
     ScopeUse(f"{FIELDS}.CREATE", "to make missing key fields (prepare)", call="POST /settings/fields"),
     ScopeUse(ORG, "to read the edition, which tells the day's credits (check --online)", "credits", "GET /org"),
-    ScopeUse(SIGNALS_SEND, "to send SalesSignals (notify rules)", "notify", SEND),
+    ScopeUse(SIGNALS_SEND, "to send SalesSignals (notify rules)", "notify", SEND, of_rules=True),
     ScopeUse(SIGNALS_READ, "to compare notify rules with the signals there are (check --online)", "notify", LIST),
-    ScopeUse(USERS, "to skip owners who are not active (assign rules, owner: {turn: ...})", "owners", "GET /users"),
+    ScopeUse(
+        USERS, "to skip owners who are not active (assign rules, owner: {turn: ...})", "owners", LOOK_UP, of_rules=True
+    ),
 )
 SCOPES = ScopeTable(_USES, usual=RECORDS)
 LEAST = f"{RECORDS}, {QUERIES} and {FIELDS}.READ"
@@ -29,5 +31,3 @@ MISSING = "OAUTH_SCOPE_MISMATCH"
 """The code of a call whose scope the token lacks."""
 NO_RIGHT = frozenset({"NO_PERMISSION", "AUTHORIZATION_FAILED"})
 """Codes of a right that our user lacks: said of a row, they speak of its record or module only."""
-OF_RULES = frozenset({USERS, SIGNALS_SEND})
-"""Scopes whose lack holds the rules that need them, not the destination."""
