@@ -1,14 +1,28 @@
-"""Findings of `check --online` that many connectors report: a clock that is off, ids of the configuration that do not exist."""
+"""What many connectors do for `check --online`: try a call for the sake of its refusal, and report a clock that is off or ids of
+the configuration that do not exist."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from syncd.capabilities import Finding, Level
+from syncd.errors import Failure
 
+Answer = TypeVar("Answer")
 SKEW = timedelta(minutes=2)
 """Signatures with a time, and cursors that follow the vendor's clock, tolerate this much."""
+
+
+def tried(ask: Callable[[], Answer], *codes: str) -> Answer | Failure:
+    """The answer, or the refusal: one with these codes, or any where none is given. Raises other failures."""
+    try:
+        return ask()
+    except Failure as refused:
+        if codes and refused.code not in codes:
+            raise
+        return refused
 
 
 def clock_findings(ours: datetime, theirs: datetime, vendor: str) -> Iterator[Finding]:

@@ -133,6 +133,10 @@ class ZohoAccount(ConnectorSettings):
         """The accounts host."""
         return self.accounts_url or self.centre.accounts
 
+    def sign_in(self, scopes: Mapping[str, str], *, kind: str, name: str) -> SignIn:
+        """The interactive sign-in of a connector `name` of this `kind`. Raises as `sign_in_of`."""
+        return sign_in_of(self.accounts, self.centre, self.auth, scopes, kind=kind, name=name)
+
 
 def bearer(context: Context, accounts_url: str, auth: ZohoAuth, *, kind: str) -> Bearer:
     """How a Zoho API client authenticates; `kind` is the connector's type. The mint raises RateLimited, Misconfigured or

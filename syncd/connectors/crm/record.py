@@ -49,8 +49,10 @@ class Target:
 
     @classmethod
     def of(cls, write: Write, *, no_upsert: Collection[str] = ()) -> Target:
-        """An update by id, an upsert by our key, or an insert (under the key too, where the write has one). `no_upsert`:
-        objects that the CRM does not upsert."""
+        """A notification, an update by id, an upsert by our key, or an insert (under the key too, where the write has one).
+        `no_upsert`: objects that the CRM does not upsert."""
+        if write.notification:
+            return cls(write.object, Method.NOTIFY)
         if write.id:
             return cls(write.object, Method.UPDATE)
         upsert = write.key_field and write.object not in no_upsert

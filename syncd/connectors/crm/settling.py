@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from syncd.connector import Outcome, Write, Written
+from syncd.connectors.answers import together
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Settled
 from syncd.errors import Failure, Misconfigured, Rejected, Scope, Transient
@@ -20,6 +21,12 @@ class LookUp(Transient):
     def __init__(self, message: str, *, code: str, otherwise: Failure) -> None:
         super().__init__(message, code=code)
         self.otherwise = otherwise
+
+
+def written_or(meant: Sequence[Outcome]) -> Outcome:
+    """What several errors of one row amount to: one that says that the record is there counts before all that it lacks."""
+    there = [one for one in meant if isinstance(one, Written)]
+    return there[0] if there else together([one for one in meant if isinstance(one, Failure)])
 
 
 def name_written(target: Target, writes: Sequence[Write], settled: Settled, find: Find, *, code: str) -> None:

@@ -16,7 +16,8 @@ from syncd.connectors.crm.packing import Bundle, Packed, Packer
 from syncd.connectors.crm.queried import about_people, check_names, fields_of_each
 from syncd.connectors.crm.record import Formatter, Method, Target
 from syncd.connectors.crm.sending import Answered, Settled, blame, raise_if_all, send_bundles
-from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights
+from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights, written_or
+from syncd.connectors.online import tried
 from syncd.errors import (
     Ambiguous,
     Failure,
@@ -283,6 +284,7 @@ def test_how_a_record_is_written() -> None:
     assert Target.of(write("a")) == Target("Thing", Method.UPSERT, "K")
     assert Target.of(write("a"), no_upsert={"Thing"}) == Target("Thing", Method.CREATE, "K")
     assert Target.of(Write(key="a", object="Thing")) == Target("Thing", Method.CREATE)
+    assert Target.of(write("a", id="7", notification=True)) == Target("Thing", Method.NOTIFY)
     assert [method.creates for method in (Method.CREATE, Method.UPDATE, Method.UPSERT)] == [True, False, None]
 
 
@@ -323,3 +325,23 @@ def test_fields_are_read_of_objects_that_exist() -> None:
     assert fields_of_each(["Thing", "Nothing", "no name"], read) == {"Thing": (FieldDescription(name="F"),)}
     with pytest.raises(Misconfigured, match="signed out"):
         fields_of_each(["Thing", "Closed"], read)
+
+
+def test_a_call_is_tried_for_the_sake_of_its_refusal() -> None:
+    refusal_ = Misconfigured("no right", code="NO_RIGHT")
+
+    def refuse() -> str:
+        raise refusal_
+
+    assert tried(lambda: "answer") == "answer"
+    assert tried(refuse) is refusal_
+    assert tried(refuse, "OTHER", "NO_RIGHT") is refusal_
+    with pytest.raises(Misconfigured, match="no right"):
+        tried(refuse, "OTHER")
+
+
+def test_a_row_that_is_there_counts_before_what_it_lacks() -> None:
+    there, wrong, held = Written("7", created=False), Rejected("long", code="LONG"), Misconfigured("no", code="NO")
+    assert written_or([wrong, there, held]) is there
+    assert written_or([wrong, held]) is held
+    assert written_or([wrong]) is wrong

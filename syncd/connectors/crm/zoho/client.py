@@ -27,9 +27,8 @@ class ZohoClient(CrmClient):
     """Calls one account as one user."""
 
     unit = "credits"
-    remaining = (
-        "x-api-credits-remaining"  # seen on Zoho's answers, described nowhere: read when it comes, never counted on
-    )
+    # Seen on Zoho's answers, described nowhere: read when it comes, never counted on.
+    remaining = "x-api-credits-remaining"
     when_refused = "; a token of another data centre is refused like this: is data_center right?"
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:

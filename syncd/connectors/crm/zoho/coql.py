@@ -8,7 +8,7 @@ string is doubled.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 from syncd.connectors.crm.portions import fitting, portions
 from syncd.identity.phones import written_forms
@@ -71,11 +71,8 @@ class Coql:
     ) -> Iterator[str]:
         """All exact fields in one statement; one for each field of numbers."""
         head = select(columns, object)
-        if not phone:
-            yield from selects(head, values)
-            return
-        for field, numbers in values.items():
-            yield from phones(head, field, numbers)
+        of_phones = (phones(head, field, numbers) for field, numbers in values.items())
+        return chain.from_iterable(of_phones) if phone else selects(head, values)
 
 
 def selects(head: str, wanted: Mapping[str, Iterable[str]], also: str = "") -> Iterator[str]:

@@ -15,6 +15,7 @@ from syncd.connectors.crm.queried import fields_of_each
 from syncd.connectors.crm.zoho import pack, scopes
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.settings import ZohoSettings
+from syncd.connectors.online import tried
 from syncd.errors import AuthExpired, Failure, QuotaExhausted, RateLimited, Transient
 from syncd.http.error_table import dig
 
@@ -83,11 +84,8 @@ def check(client: ZohoClient, settings: ZohoSettings) -> Iterator[Finding]:
 
 def _tried(client: ZohoClient, path: str, rows: str) -> Failure | None:
     """The refusal of a write of nothing: by its form when we may write, by the token's scope or our rights when we may not."""
-    try:
-        client.ask("POST", path, {rows: []}, rows=rows)
-    except Failure as refused:
-        return refused
-    return None
+    refused = tried(lambda: client.ask("POST", path, {rows: []}, rows=rows))
+    return refused if isinstance(refused, Failure) else None
 
 
 def _writing(refused: Failure | None) -> Finding:
@@ -104,12 +102,9 @@ def _writing(refused: Failure | None) -> Finding:
 
 def _edition(client: ZohoClient) -> Finding:
     hint = "set daily_credits to what Setup, Developer Hub, APIs and SDKs shows, so that `quota: 60%` has a meaning"
-    try:
-        org = client.read("/org", "org")
-    except Failure as refused:
-        if refused.code != scopes.MISSING:
-            raise
-        return Finding(Level.WARNING, "credits", f"the day's credit limit is unknown: {refused.message}", hint)
+    org = tried(lambda: client.read("/org", "org"), scopes.MISSING)
+    if isinstance(org, Failure):
+        return Finding(Level.WARNING, "credits", f"the day's credit limit is unknown: {org.message}", hint)
     licence = dig(next(iter(org), None), "license_details")
     edition = str(dig(licence, "paid_type") or "free").lower()
     users = whole(dig(licence, "users_license_purchased")) or 1

@@ -11,21 +11,19 @@ from typing import Any, ClassVar
 
 from syncd.capabilities import Finding, SignIn
 from syncd.connector import Call, Connector, Context, Idempotency, Outcome, Write, WriteKind, Written
-from syncd.connectors.accounts.zoho import sign_in_of
-from syncd.connectors.answers import together
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.portions import portions
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled
-from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights
+from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights, written_or
 from syncd.connectors.crm.zoho import coql, describe, notifications, pack, scopes
 from syncd.connectors.crm.zoho.client import AT_ONCE, ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
 from syncd.connectors.crm.zoho.people import PEOPLE, deals
 from syncd.connectors.crm.zoho.settings import ZohoSettings
 from syncd.connectors.crm.zoho.setup import ZohoFieldMaker
-from syncd.errors import Ambiguous, Failure, Misconfigured, Rejected, Scope, StaleReference, Transient
+from syncd.errors import Ambiguous, Misconfigured, Rejected, Scope, StaleReference, Transient
 from syncd.http.error_table import VendorError, dig
 
 TABS: Mapping[str, str] = {name: name for name in ("Leads", "Contacts", "Accounts", "Tasks", "Calls", "Events")} | {
@@ -62,8 +60,7 @@ class Zoho(QueriedCrm):
 
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
-        keys = self._settings
-        return sign_in_of(keys.accounts, keys.centre, keys.auth, keys.scopes, kind="zoho", name=self._called)
+        return self._settings.sign_in(self._settings.scopes, kind="zoho", name=self._called)
 
     def keying(self, object: str, key_field: str) -> Idempotency:
         """Upsert by the unique key; activities are inserted under it. Notes have no custom fields, and what has no key can
@@ -103,14 +100,14 @@ class Zoho(QueriedCrm):
             raise Misconfigured(text, code=wrong.code, scope=Scope.RULE, field=field) from None
 
     def _body(self, bundle: Bundle) -> dict[str, Any]:
-        body: dict[str, Any] = {"data": bundle.records}
-        if by := pack.check_fields(bundle):
-            body[CHECK_FIELDS] = by
-        if self._settings.trigger is not None:
-            body["trigger"] = list(self._settings.trigger)
-        if self._settings.lar_id and bundle.target.object == "Leads" and bundle.target.method is not Method.UPDATE:
-            body["lar_id"] = self._settings.lar_id
-        return body
+        new_leads = bundle.target.object == "Leads" and bundle.target.method is not Method.UPDATE
+        body = {
+            "data": bundle.records,
+            CHECK_FIELDS: pack.check_fields(bundle) or None,
+            "trigger": None if self._settings.trigger is None else list(self._settings.trigger),
+            "lar_id": (self._settings.lar_id or None) if new_leads else None,
+        }
+        return {name: value for name, value in body.items() if value is not None}
 
     def owner(self, user: Any) -> Any:
         """A user is named by an object with their id."""
@@ -118,12 +115,11 @@ class Zoho(QueriedCrm):
 
     def users(self, ids: Sequence[str]) -> dict[str, bool]:
         """A call for a hundred users; it needs a scope of its own. One who is not there is not active."""
-        found = dict.fromkeys(ids, False)
+        active: set[str] = set()
         for some in portions(ids, USERS_A_CALL):
-            path = f"/users?ids={','.join(some)}&per_page=200"
-            rows = {str(row.get("id")): row.get("status") == "active" for row in self._client.read(path, "users")}
-            found.update((id, rows[id]) for id in rows.keys() & found.keys())
-        return found
+            rows = self._client.read(f"/users?ids={','.join(some)}&per_page=200", "users")
+            active |= {str(row.get("id")) for row in rows if row.get("status") == "active"}
+        return {id: id in active for id in ids}
 
     def check_online(self) -> Iterator[Finding]:
         """Three calls at most, and one for each module described."""
@@ -152,9 +148,7 @@ def outcome(target: Target, write: Write, row: Any) -> Outcome:
         id_ = str(dig(row, "details.id") or "")
         created = told if new is None else new
         return Written(id_, created) if id_ else Ambiguous("a success without an id", code="rows")
-    meant = [_meaning(target, write, one) for one in parts(row)]
-    there = [one for one in meant if isinstance(one, Written)]
-    return there[0] if there else together([one for one in meant if isinstance(one, Failure)])
+    return written_or([_meaning(target, write, one) for one in parts(row)])
 
 
 def _meaning(target: Target, write: Write, one: VendorError) -> Outcome:
@@ -175,14 +169,15 @@ def _meaning(target: Target, write: Write, one: VendorError) -> Outcome:
 def _duplicate(target: Target, write: Write, one: VendorError) -> Outcome:
     """A value is taken. Our own key, by an insert: done before. By an upsert: Zoho found the record and will not update it, since
     it was converted meanwhile (or changed at this very moment): the person has another record now."""
-    inserted, ours = target.method is Method.CREATE, write.key_field.lower() if write.key_field else None
-    if one.field.lower() == ours and inserted:
+    inserted = target.method is Method.CREATE
+    ours = write.key_field and one.field.lower() == write.key_field.lower()
+    if ours and inserted:
         return Written(one.existing[0][1] if one.existing else "", created=False)
-    if one.field.lower() == ours and target.object == "Leads":
+    if ours and target.object == "Leads":
         return StaleReference(f"{one.message}: a lead with this key was converted or deleted", code=one.code)
-    if one.field.lower() == ours:
+    if ours:
         return Transient(one.message, code=one.code)
-    if ours and not one.field and inserted:
+    if inserted and write.key_field and not one.field:
         return LookUp(one.message, code=one.code, otherwise=failure(one))
     if not one.existing:
         return failure(one)

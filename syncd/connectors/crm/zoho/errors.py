@@ -63,10 +63,7 @@ CODES: Mapping[str, Means] = {
     ),
 }
 _FIELDS = {
-    ("INVALID_DATA", "id"): STALE,
-    ("INVALID_DATA", "Who_Id"): STALE,
-    ("INVALID_DATA", "What_Id"): STALE,
-    ("INVALID_DATA", "Parent_Id"): STALE,
+    **dict.fromkeys([("INVALID_DATA", name) for name in ("id", "Who_Id", "What_Id", "Parent_Id")], STALE),
     ("INVALID_DATA", "duplicate_check_fields"): RULE,
     ("LIMIT_EXCEEDED", ANY_FIELD): WRONG,
 }

@@ -12,13 +12,14 @@ from typing import Any
 from syncd.connector import Outcome, Write, Written
 from syncd.connectors.answers import listed, together
 from syncd.connectors.crm.packing import Bundle, Packer, one_call
-from syncd.connectors.crm.record import Method, Target
+from syncd.connectors.crm.record import Target
 from syncd.connectors.crm.sending import Answered
 from syncd.connectors.crm.zoho import scopes
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import failure, parts
 from syncd.connectors.crm.zoho.pack import CALL_BYTES, formatted
-from syncd.errors import Misconfigured, Scope, StaleReference
+from syncd.connectors.online import tried
+from syncd.errors import Failure, Misconfigured, Scope, StaleReference
 from syncd.http.error_table import dig
 
 ROWS = 10
@@ -35,15 +36,14 @@ def record_of(write: Write, target: Target) -> dict[str, Any]:
     record = {name: formatted(name, value) for name, value in write.fields.items()}
     record[NAMESPACE] = write.object
     record["id"] = write.links[PERSON].id
-    actions = record.get(ACTIONS)
-    if isinstance(actions, list):
+    if isinstance(actions := record.get(ACTIONS), list):
         record[ACTIONS] = [one for one in actions if not isinstance(one, Mapping) or one.get("url")]
         if not record[ACTIONS]:
             del record[ACTIONS]
     return record
 
 
-PACKER = Packer(lambda write: Target(write.object, Method.NOTIFY), record_of, ROWS, CALL_BYTES, one_call)
+PACKER = Packer(target=Target.of, record=record_of, rows=ROWS, size=CALL_BYTES, cost=one_call)
 
 
 def perform(client: ZohoClient, bundles: Sequence[Bundle]) -> Iterator[Answered]:
@@ -72,9 +72,5 @@ def _outcome(row: Any) -> Outcome:
 
 def kinds(client: ZohoClient) -> list[str] | None:
     """The namespaces there are; None where our sign-in may not read them."""
-    try:
-        return [str(one["namespace"]) for one in client.read(LIST, "signals") if one.get("namespace")]
-    except Misconfigured as wrong:
-        if wrong.code == scopes.MISSING:
-            return None
-        raise
+    rows = tried(lambda: client.read(LIST, "signals"), scopes.MISSING)
+    return None if isinstance(rows, Failure) else [str(one["namespace"]) for one in rows if one.get("namespace")]

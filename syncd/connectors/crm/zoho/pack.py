@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import partial
 from typing import Any
 
@@ -28,11 +28,7 @@ CONTACT_LINK, OTHER_LINK, OTHER_MODULE = "Who_Id", "What_Id", "$se_module"
 LINKS_OF_ACTIVITIES = (CONTACT_LINK, OTHER_LINK)
 
 
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
-
-
-formatted = Formatter("Zoho", _moment, list, nested=True)
+formatted = Formatter("Zoho", lambda moment: moment.astimezone(UTC).isoformat(timespec="seconds"), list, nested=True)
 """Times in UTC to the second with +00:00 (with milliseconds and Z they are refused), a list as multi-select values."""
 
 

@@ -40,7 +40,6 @@ class ZohoSettings(ZohoAccount):
             description="the account's API credits in 24 hours, which Zoho's API does not report (for `quota: 60%`)",
         ),
     ] = None
-
     needs: Annotated[
         tuple[Literal["notify", "owners"], ...],
         Field(description="kinds of rule for which `syncd auth` asks for scopes of their own"),
