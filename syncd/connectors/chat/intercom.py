@@ -29,6 +29,7 @@ from syncd.connector import (
     Verifier,
 )
 from syncd.connectors.chat.intercom_api import ERRORS, IntercomApi
+from syncd.connectors.chat.missed import TYPE, title_of
 from syncd.connectors.chat.waiting import Record, came_by, contact_id, person_of, unanswered, waiting_since
 from syncd.connectors.keys import BaseUrl, Secrets, secret_texts
 from syncd.connectors.online import clock_findings
@@ -39,10 +40,8 @@ from syncd.errors import Malformed
 from syncd.items import each_item, each_row, json_body
 from syncd.signals import Route, Signal, derive_id
 from syncd.signatures.verifier import verifier
-from syncd.texts.titles import titled
 from syncd.time_cursor import ItemMark, TimeCursor, encode, mark_of, newest_first, oldest_first, progress, read_cursor
 
-TYPE = "chat.missed"
 TOPICS = frozenset({"conversation.user.created", "conversation.user.replied"})
 LAG = timedelta(minutes=10)  # the search's index is some minutes late
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -132,7 +131,6 @@ class Intercom:
         self, id_: str, found: Record, contact: Record | None, since: datetime, now: datetime, route: Route
     ) -> Signal:
         workspace, person = self._settings.workspace, person_of(found, contact, self._context.region)
-        who = person.name or person.email or person.phone
         url = f"https://app.{self._host}intercom.com/a/inbox/{workspace}/inbox/conversation/{id_}"
         return Signal(
             id=derive_id("intercom", workspace, TYPE, f"{id_}:{int(since.timestamp())}"),
@@ -147,7 +145,7 @@ class Intercom:
             person=person,
             data={"conversation_id": id_} | ({"came_by": came_by(found)} if came_by(found) else {}),
             thread=f"intercom:{workspace}:{id_}",
-            **(titled("chat.missed", who=who) if who else titled("chat.missed.bare")),
+            **title_of(person),
         )
 
     def _is_mail(self, conversation: Record) -> bool:
