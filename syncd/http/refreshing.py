@@ -138,7 +138,8 @@ def _url(told: Any) -> str:
 class Refreshing:
     """A Mint. `form`: what every request carries (client_id, client_secret, scope). `grant`: the grant type. `refresh`: the
     refresh token of the configuration, "" for an interactive sign-in (`syncd auth NAME`); only for the grant refresh_token.
-    `assertion`: makes the JWT of the JWT bearer grant (RFC 7523, 4). `most`: the endpoint gives at most so many tokens in
+    `assertion`: makes the JWT of the JWT bearer grant (RFC 7523, 4). `basic`: client id and secret for an endpoint that takes
+    them in the Authorization header (RFC 6749, 2.3.1). `most`: the endpoint gives at most so many tokens in
     `window` (0: no limit); they are counted in the stored token. `around(*credentials)`: see `LoginBackoff.attempt`."""
 
     url: str
@@ -149,6 +150,7 @@ class Refreshing:
     grant: str = "refresh_token"
     refresh: str = field(default="", repr=False)
     assertion: Callable[[datetime], str] | None = None
+    basic: tuple[str, str] | None = field(default=None, repr=False)
     most: int = 0
     window: timedelta = timedelta(minutes=10)
     deadlines: Deadlines = DEADLINES
@@ -160,7 +162,7 @@ class Refreshing:
         if self.grant == "refresh_token":
             form["refresh_token"] = self._newest(held)
         credentials = grant_id(
-            self.url, *form.values(), *([self.name] if self.assertion else [])
+            self.url, *form.values(), *(self.basic or ()), *([self.name] if self.assertion else [])
         )  # a JWT is new each time
         made = self._counted(held, now)
         self._wait(credentials, made, now)
@@ -209,7 +211,7 @@ class Refreshing:
             raise RateLimited(text, code="tokens", retry_after=(until - now).total_seconds())
 
     def _ask(self, form: Mapping[str, str]) -> Response:
-        client = HttpClient(self.url, deadlines=self.deadlines)
+        client = HttpClient(self.url, deadlines=self.deadlines, basic=self.basic)
         try:
             return client.request("POST", "", form=form)
         except Ambiguous as error:  # the caller's own request never left

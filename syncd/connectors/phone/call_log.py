@@ -7,7 +7,7 @@ signal on each route, and no call is lost because it was still in progress when 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -39,7 +39,8 @@ class CallLog(Protocol):
         ...
 
     def window(self, since: datetime, until: datetime) -> Iterator[tuple[list[PhoneCall], datetime]]:
-        """Pages of the calls and legs that started in [since, until], newest first, each with the vendor's own time."""
+        """Pages of the calls and legs that started in [since, until], newest first, each with the vendor's own time. What
+        cannot be read is a call without an id."""
         ...
 
     def vendor_now(self) -> datetime: ...
@@ -57,12 +58,18 @@ def recording_of(id: str) -> str:
 
 
 class LoggedCalls:
-    """BulkHintSource, PollingSource and Backfillable over a `CallLog`."""
+    """BulkHintSource, PollingSource and Backfillable over a `CallLog`. `judge`: for a vendor that reports the outcome itself."""
 
     hints_at_once = 20
 
-    def __init__(self, log: CallLog, calls: PhoneAccount, context: Context) -> None:
-        self._log, self._calls, self._context = log, calls, context
+    def __init__(
+        self,
+        log: CallLog,
+        calls: PhoneAccount,
+        context: Context,
+        judge: Callable[[PhoneCall, Sequence[PhoneCall]], CallOutcome] = judge,
+    ) -> None:
+        self._log, self._calls, self._context, self._judge = log, calls, context, judge
 
     # ---- hints
 
@@ -103,7 +110,7 @@ class LoggedCalls:
         forget: dict[str, str | None] = {recording_of(hint.key): None}
         if call is None or not self._calls.concerns(call):
             return Batch(remember=forget)
-        outcome, settled = judge(call, legs), (call.ended_at or now) + SETTLING
+        outcome, settled = self._judge(call, legs), (call.ended_at or now) + SETTLING
         may_have_legs = not legs and call.status == "completed" and settled > now
         if outcome is CallOutcome.OPEN or may_have_legs:
             age = now - (call.started_at or now)
@@ -121,35 +128,37 @@ class LoggedCalls:
         cursor, last = read_cursor(state), False
         while not last:
             until = cursor.since + WINDOW
-            calls, vendor_now = self._window(cursor.since, until)
+            calls, vendor_now, dropped = self._window(cursor.since, until)
             last = until >= vendor_now
             parents = [call for call in calls if self._calls.concerns(call)]
             # Legs that began after the window are not in `calls`: what ended near its end is judged by a hint.
             batch = self._sorted(cursor.fresh(parents, _mark), calls, min(vendor_now, until), now, Route.POLL)
             before, cursor = cursor, cursor.after(map(_mark, parents), LAG) if last else cursor.moved(until)
             if batch.signals or batch.hints or cursor != before:
-                yield replace(batch, state=encode(cursor))
+                yield replace(batch, state=encode(cursor), dropped=dropped)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
         begin = read_cursor(state).since if state is not None else since
         while begin < until:
             end = min(begin + WINDOW, until)
-            calls, vendor_now = self._window(begin, end + WINDOW / 24)
+            calls, vendor_now, dropped = self._window(begin, end + WINDOW / 24)
             wanted = [call for call in calls if self._calls.concerns(call)]
             parents = [call for call in wanted if call.started_at and begin <= call.started_at < end]
             known = min(vendor_now, end + WINDOW / 24)
             batch = self._sorted(parents, calls, known, self._context.clock(), Route.BACKFILL)
-            yield replace(batch, state=encode(TimeCursor(end)))
+            yield replace(batch, state=encode(TimeCursor(end)), dropped=dropped)
             begin = end
 
-    def _window(self, since: datetime, until: datetime) -> tuple[list[PhoneCall], datetime]:
-        """The calls of a time, oldest first, and the vendor's clock before they were read."""
+    def _window(self, since: datetime, until: datetime) -> tuple[list[PhoneCall], datetime, dict[str, int]]:
+        """The calls of a time, oldest first, the vendor's clock before they were read, and how many could not be read."""
         found: dict[str, PhoneCall] = {}
-        clock: datetime | None = None
+        clock, unread = None, 0
         for calls, vendor_now in self._log.window(since, until):
             clock = clock or vendor_now
-            found.update((call.id, call) for call in calls)
-        return sorted(found.values(), key=lambda call: (call.started_at or until, call.id)), clock or since
+            found.update((call.id, call) for call in calls if call.id)
+            unread += sum(not call.id for call in calls)
+        ordered = sorted(found.values(), key=lambda call: (call.started_at or until, call.id))
+        return ordered, clock or since, {"unreadable call": unread} if unread else {}
 
     def _sorted(
         self,
@@ -164,7 +173,7 @@ class LoggedCalls:
         by_parent, signals, hints = _by_parent(calls), list[Signal](), list[Hint]()
         for call in parents:
             legs = by_parent.get(call.id, ())
-            outcome = judge(call, legs)
+            outcome = self._judge(call, legs)
             known = call.status in MISSED or (call.ended_at is not None and call.ended_at + SETTLING <= known_until)
             if outcome is CallOutcome.OPEN or not known:
                 hints.append(call_hint(call.id, call.started_at or now, route, now + _SOONEST))

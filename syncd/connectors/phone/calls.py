@@ -192,7 +192,7 @@ def _person(call: PhoneCall, number: str, region: str | None, *, caller: bool) -
     """The other side. A withheld number, a SIP address without a full number or a client name is not an identity: it stays in
     `raw`. What the vendor knows of the caller does not describe somebody whom we called."""
     raw = {"from": call.from_, **call.said} if caller else {"to": number}
-    lowered = number.lower()
+    lowered = number.lower().removeprefix("(")
     dialable = lowered[:1].isdigit() or lowered.startswith(("+", "whatsapp:", "sip:+", "sips:+", "tel:"))
     name = call.caller_name if caller and not withheld(call.caller_name) else ""
     return make_person(name=name, phone=number if dialable and not withheld(number) else "", raw=raw, region=region)
