@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from syncd.connector import Batch, Context, Request
 from syncd.connectors.social.facebook_page import CONNECTOR, FacebookPageSettings
@@ -110,6 +111,8 @@ def test_the_verification_request_is_echoed_only_with_our_token() -> None:
         assert source().handshake(probe(**query)).status == 403
     assert source().handshake(probe(mode="subscribe")).status == 403
     assert source().handshake(probe()) is None
+    with pytest.raises(ValidationError, match="verify_token"):  # anyone would know it
+        source(verify_token="")
 
 
 def test_both_secrets_are_good_while_the_secret_is_changed() -> None:

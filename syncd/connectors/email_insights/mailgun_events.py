@@ -92,9 +92,9 @@ def event_id(event: Mapping[str, Any], at: datetime) -> str:
 
 
 def _no_bounce(event: Mapping[str, Any]) -> str:
-    reason, severity = _text(event, "reason"), _text(event, "severity")
-    if reason in NOT_SENT:
-        return f"not sent: {reason}"
+    why, severity = _text(event, "reason"), _text(event, "severity")
+    if why in NOT_SENT:
+        return f"not sent: {why}"
     return "" if severity == "permanent" else f"failed {severity or 'without severity'}"[:60]
 
 

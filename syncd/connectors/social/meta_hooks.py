@@ -37,7 +37,8 @@ class MetaSettings(ConnectorSettings):
         description="the app's secret, which signs its webhooks; a list while it is being changed, the new one first"
     )
     verify_token: SecretStr = Field(
-        description="the verify token that you enter beside the callback URL in the app's dashboard"
+        min_length=1,
+        description="the verify token that you enter beside the callback URL in the app's dashboard",
     )
 
     @property
