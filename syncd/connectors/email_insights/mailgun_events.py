@@ -92,9 +92,9 @@ def event_id(event: Mapping[str, Any], at: datetime) -> str:
 
 
 def _no_bounce(event: Mapping[str, Any]) -> str:
-    why, severity = _text(event, "reason"), _text(event, "severity")
-    if why in NOT_SENT:
-        return f"not sent: {why}"
+    suppressed, severity = _text(event, "reason"), _text(event, "severity")
+    if suppressed in NOT_SENT:
+        return f"not sent: {suppressed}"
     return "" if severity == "permanent" else f"failed {severity or 'without severity'}"[:60]
 
 
