@@ -1,4 +1,4 @@
-"""What the sources of email insights share: an event of a mail service as a signal, and which events count.
+"""What the sources of email insights and of campaigns share: an event of a mail service as a signal, and which events count.
 
 Opens of one email by one recipient are one signal, and clicks on one link of it too: the events are counted (`Signal.repeat`).
 What a machine fetched (Apple's Mail Privacy Protection, scanners of links) is left out or, if it is wanted, counted apart: it
@@ -47,7 +47,8 @@ class MailEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event as a mail service tells it. `id`: what distinguishes it from every other event of its email. `message`: the
     service's id of the email; `rfc_id`: its Message-ID without brackets, "" if unknown. `tags`: the sender's tags or categories.
     `machine`: made by a machine. `bounce`, `code`, `diagnostic`: of a bounce; `code` is the service's own word for it. `data`:
-    what else is worth keeping, equal in all events of the same kind of one email."""
+    what else is worth keeping, equal in all events of the same kind of one email. `type`: `email.…`, or `campaign.…` with the
+    campaign's name in `campaign`. `url`: where our staff see the email."""
 
     family: str
     type: str
@@ -60,6 +61,7 @@ class MailEvent(msgspec.Struct, frozen=True, kw_only=True):
     rfc_id: str = ""
     subject: str = ""
     link: str = ""
+    url: str = ""
     tags: tuple[str, ...] = ()
     campaign: str = ""
     machine: bool = False
@@ -68,6 +70,11 @@ class MailEvent(msgspec.Struct, frozen=True, kw_only=True):
     status: str = ""
     diagnostic: str = ""
     data: dict[str, Any] = {}
+
+    @property
+    def act(self) -> str:
+        """The type within its channel: opened, clicked or bounced."""
+        return self.type.rpartition(".")[2]
 
 
 def specs(key: str, *, backfill: tuple[str, ...] = ()) -> tuple[SignalSpec, ...]:
@@ -103,9 +110,9 @@ def signal_of(event: MailEvent, context: Context, now: datetime, route: Route) -
     person = make_person(name=event.name, email=event.recipient, region=context.region)
     recipient = person.email or event.recipient.strip().lower()
     same = [event.message, recipient]
-    if event.type == CLICKED:
+    if event.act == "clicked":
         same.append(event.link)
-    if event.type == BOUNCED:
+    if event.act == "bounced":
         same.append(event.id)
     if event.machine:
         same.append("machine")
@@ -117,12 +124,13 @@ def signal_of(event: MailEvent, context: Context, now: datetime, route: Route) -
         route=route,
         occurred_at=event.at,
         received_at=now,
-        text=shorten(event.diagnostic, LONGEST_TEXT) if event.type == BOUNCED else event.link,
-        reply="" if event.type == BOUNCED else reply_to(person),
+        text=shorten(event.diagnostic, LONGEST_TEXT) if event.act == "bounced" else event.link,
+        url=event.url,
+        reply="" if event.act == "bounced" else reply_to(person),
         person=person,
         data=_data(event),
         thread=f"mail:{event.rfc_id}" if event.rfc_id else f"{family}:{event.account}:{event.message}",
-        repeat="" if event.type == BOUNCED else event.id,
+        repeat="" if event.act == "bounced" else event.id,
         **_title(event),
     )
 
@@ -145,11 +153,14 @@ def _data(event: MailEvent) -> dict[str, Any]:
 
 
 def _title(event: MailEvent) -> dict[str, Any]:
-    """By the subject, else what the sender called the email."""
-    what = one_line(event.subject or event.campaign or next(iter(event.tags), ""))[:LONGEST_TITLE]
-    if event.type == BOUNCED:
+    """By the subject, else what the sender called the email; a campaign by both."""
+    what = event.subject or event.campaign or next(iter(event.tags), "")
+    if event.type.startswith("campaign.") and event.campaign not in ("", what):
+        what = f"{what} ({event.campaign})"
+    what = one_line(what)[:LONGEST_TITLE]
+    if event.act == "bounced":
         return titled("mail.not_delivered", subject=what) if what else titled(f"{BOUNCED}.bare")
-    if event.type == CLICKED:
+    if event.act == "clicked":
         link = one_line(event.link)[:LONGEST_TITLE] or "…"
         return titled(CLICKED, subject=what, link=link) if what else titled(f"{CLICKED}.bare", link=link)
     return titled(OPENED, subject=what) if what else titled(f"{OPENED}.bare")

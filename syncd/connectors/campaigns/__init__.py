@@ -1,0 +1,1 @@
+"""Campaigns: mails to many, by the services that send them."""
