@@ -45,7 +45,8 @@ class RingCentralSettings(PhoneSettings):
     client_secret: SecretStr = Field(description="its client secret")
     jwt: SecretStr = Field(description="the JWT credential of the user whose rights syncd has")
     webhook_token: Secrets | None = Field(
-        None, description="a secret of your own, 16 characters or more, that events must show; without it no webhook"
+        None,
+        description="a secret of your own, 16 letters and digits or more, that events must show; without it no webhook",
     )
     voicemail: bool = Field(True, description="a call that went to voicemail counts as missed")
     base_url: BaseUrl = Field("https://platform.ringcentral.com", description="RingCentral's API")
