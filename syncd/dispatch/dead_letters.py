@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from syncd.dispatch.pacing import span
 from syncd.dispatch.plan import delivery_state
@@ -20,7 +20,7 @@ from syncd.signals import Route
 from syncd.store import queries
 from syncd.store.lanes import drop_rejected, drop_unknown
 from syncd.store.queue import WRITE_COLUMNS, WriteRow, put_writes, why, write_row
-from syncd.store.schema import anywhere, deliveries, settled, signals, writes
+from syncd.store.schema import anywhere, deliveries, repeats, settled, signals, writes
 from syncd.texts.reasons import Reason
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def retry(
 
     changed = Changed()
     for destination, ids in _chosen(store, wanted, states):
-        changed = _plus(changed, rework(store, destination, ids, again, at, span(live_within), rejected=True))
+        changed = _plus(changed, rework(store, destination, ids, again, at, span(live_within), retried=True))
     return changed
 
 
@@ -175,14 +175,20 @@ def rework(
     now: int,
     live_within: int,
     *,
-    rejected: bool = False,
+    retried: bool = False,
     old: bool = False,
 ) -> Changed:
-    """Changes writes of settled or waiting deliveries, and puts each delivery where its writes belong. `rejected`: people
-    whom the CRM refused are asked for again, and those of these deliveries who had no record. `old`: what is opened is
-    looked up before it is written, behind what is live."""
+    """Changes writes of settled or waiting deliveries, and puts each delivery where its writes belong. `retried`: people
+    whom the CRM refused are asked for again, and those of these deliveries who had no record; where a signal counts several
+    events, the other records of its delivery are updated too, for they missed what was counted meanwhile.
+    `old`: what is opened is looked up before it is written, behind what is live."""
 
     def work(connection: Connection) -> Changed:
+        if (
+            retried
+        ):  # locked before any delivery, as `count_repeats` does: an event is seen here, or sees what is reopened here
+            in_order = select(signals.c.id).where(signals.c.id.in_(list(ids))).order_by(signals.c.id)
+            connection.execute(in_order.with_for_update()).all()
         busy, waiting = busy_among(connection, destination, ids, now)
         rows: dict[str, dict[str, WriteRow]] = {}
         columns = [writes.c[name] for name in WRITE_COLUMNS.split(", ")]
@@ -203,13 +209,23 @@ def rework(
         put_writes(connection, destination, put, now)
         touched = {signal_id for signal_id, _ in put}
         place(connection, destination, {s: rows[s] for s in touched}, waiting, now, live_within, old)
-        if rejected:
+        if retried:
+            _repeat_counted(connection, destination, sorted(touched - waiting))
             drop_rejected(connection, destination)
             whose = select(signals.c.identity).where(signals.c.id.in_(sorted(touched)), signals.c.identity != "")
             drop_unknown(connection, destination, sorted(set(connection.execute(whose).scalars())))
         return Changed(len(put), len(touched), len(busy))
 
     return store.apply(work)
+
+
+def _repeat_counted(connection: Connection, destination: str, ids: Sequence[str]) -> None:
+    """Marks those of these reopened deliveries whose signals count several events: their lane plans every rule again. Nothing
+    says when an event was counted, so records that show the count already are updated once more."""
+    several = select(repeats.c.signal_id).where(repeats.c.signal_id.in_(list(ids)))
+    several = several.group_by(repeats.c.signal_id).having(func.count() > 1)
+    here = (deliveries.c.destination == destination) & deliveries.c.signal_id.in_(several)
+    connection.execute(update(deliveries).where(here).values(repeated=1))
 
 
 def busy_among(connection: Connection, destination: str, ids: Sequence[str], now: int) -> tuple[set[str], set[str]]:

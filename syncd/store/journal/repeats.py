@@ -98,7 +98,7 @@ def _write_again(connection: Connection, ids: Sequence[str], latest: Mapping[str
     connection.execute(in_order.with_for_update()).all()
     connection.execute(update(deliveries).where(waiting).values(repeated=deliveries.c.repeated + 1))
     columns = (settled.c.signal_id, settled.c.destination, settled.c.channel)
-    ended = select(*columns).where(settled.c.signal_id.in_(ids), (settled.c.state == "delivered") | _conditional())
+    ended = select(*columns).where(settled.c.signal_id.in_(ids), _continues())
     rows = []
     for signal_id, destination, channel in connection.execute(ended.order_by(*columns[:2])):
         arrival = latest[signal_id]
@@ -116,7 +116,14 @@ def _write_again(connection: Connection, ids: Sequence[str], latest: Mapping[str
     return {str(row["destination"]) for row in rows}
 
 
-def _conditional() -> Any:
-    """A delivery that made no record, with a rule whose condition may hold by now."""
+def _continues() -> Any:
+    """A delivery that is done, with a record to update or a rule whose condition may hold by now. What an operator discarded
+    of it stays discarded, and does not stop the other rules."""
     here = (writes.c.destination == settled.c.destination) & (writes.c.signal_id == settled.c.signal_id)
-    return (settled.c.state == "skipped") & select(writes.c.rule).where(here, writes.c.code == "when").exists()
+    conditional = select(writes.c.rule).where(here, writes.c.code == "when").exists()
+    written = select(writes.c.rule).where(here, writes.c.state == "written").exists()
+    return (
+        (settled.c.state == "delivered")
+        | (settled.c.state.in_(["skipped", "discarded"]) & conditional)
+        | ((settled.c.state == "discarded") & written)
+    )

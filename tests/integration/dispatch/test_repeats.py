@@ -13,8 +13,10 @@ import msgspec
 import pytest
 
 from syncd.connector import Call, Idempotency, Outcome, WriteKind
-from syncd.dispatch.dead_letters import retry
+from syncd.dispatch.dead_letters import discard, retry
+from syncd.dispatch.plan import write_key
 from syncd.errors import RateLimited, Rejected
+from syncd.mapping.loading import load_mapping
 from syncd.runtime import crashpoints
 from syncd.signals import Signal
 from syncd.store import Store
@@ -159,6 +161,62 @@ def test_a_dead_letter_stays_dead_and_is_retried_with_the_count(tmp_path: Path) 
     assert (subjects(rig), rig.states()) == (["Offer: 2"], {"delivered": 1})
 
 
+def dead_beside_written(rig: Rig) -> None:
+    """Event 1 leaves a dead write and a written one; the events after it are only counted."""
+    rig.crm.add("Contact", Email="ann@example.com")
+
+    rig.crm.row_faults[write_key(f"signal:{opened(0).id}", "timeline")] = [Rejected("too long", code="LONG")]
+    for event in range(4):
+        rig.arrive([opened(event)])
+        rig.drain()
+    (ended,) = rig.rows(settled)
+    assert (ended["state"], subjects(rig), others(rig), rig.records("Hot")) == ("dead", [], ["1"], [])
+
+
+def others(rig: Rig) -> list[str]:
+    return [str(one["Count"]) for one in rig.records("Rate")]
+
+
+OTHER = """
+  - {id: other, name: Rate, signals: ["*"], upsert: Rate, key: Key, fields: {Count: "{{ signal.data.count }}"}}
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite_url", "postgres_url"])
+def test_a_retried_delivery_shows_the_count_everywhere(request: pytest.FixtureRequest, database: str) -> None:
+    rig = Rig(request.getfixturevalue(database), mapping=COUNTED + MORE + OTHER)
+    dead_beside_written(rig)
+    retry(rig.store, Filter(), live_within=timedelta(hours=24), now=rig.store.now())
+    rig.drain()
+    assert (subjects(rig), others(rig), len(rig.records("Hot"))) == (["Offer: 4"], ["4"], 1)
+    assert [one["Count"] for name in ("Note", "Log") for one in rig.records(name)] == [1, 1]
+    assert (rig.states(), rig.crm.doubled()) == ({"delivered": 1}, [])
+    rig.store.close()
+
+
+@pytest.mark.parametrize("database", ["sqlite_url", "postgres_url"])
+def test_a_discarded_write_does_not_stop_the_other_rules(request: pytest.FixtureRequest, database: str) -> None:
+    rig = Rig(request.getfixturevalue(database), mapping=COUNTED + MORE + OTHER)
+    dead_beside_written(rig)
+    discard(rig.store, Filter(), now=rig.store.now())
+    rig.drain()
+    assert (others(rig), rig.states()) == (["1"], {"discarded": 1})
+    rig.arrive([opened(4)])
+    rig.drain()
+    assert (subjects(rig), others(rig), len(rig.records("Hot")), rig.states()) == ([], ["5"], 1, {"discarded": 1})
+    rig.store.close()
+
+
+def test_an_operator_who_discards_all_is_not_asked_again(tmp_path: Path) -> None:
+    rig = known(tmp_path, mapping=COUNTED)
+    rig.crm.faults = [lambda crm, call: [Rejected("too long", code="LONG")]]
+    rig.arrive([opened(0)])
+    rig.drain()
+    discard(rig.store, Filter(), now=rig.store.now())
+    rig.arrive([opened(1)])
+    assert (rig.rows(deliveries), rig.states()) == ([], {"discarded": 1})
+
+
 def test_the_place_in_the_order_of_a_thread_stays_that_of_the_first_event(tmp_path: Path) -> None:
     rig = Rig(sqlite(tmp_path), mapping=CASE)
     reply = signal(2, type="email.received", at=T0 + timedelta(minutes=1), thread="t", title="Reply")
@@ -215,3 +273,28 @@ def test_both_crms_keep_one_record_that_shows_the_count(crm: TwinRig) -> None:
         crm.arrive([opened(event)])
         crm.drain()
     assert [one["Subject"] for name in ("Task", "Tasks") for one in crm.twin.records(name)] == ["Offer (3 times)"]
+
+
+RATED = """
+  - id: rated
+    name: How often a lead opens
+    signals: ["email.opened"]
+    update: {lead}
+    fields: {{"{lead title}": "opened {{{{ signal.data.count }}}}"}}
+"""
+
+
+def test_both_crms_show_the_count_of_a_retried_delivery_everywhere(crm: TwinRig) -> None:
+    crm.person("lead")
+    crm.compiled = load_mapping(crm.mapping.rstrip() + RATED.format(**crm.names), name="rig.yaml")
+    crm.connect()
+    crm.twin.plan.add([{"on": "*", "do": "row", "match": {"Subject": "Offer"}, "code": "INVALID_DATA"}])
+    for event in range(3):
+        crm.arrive([opened(event)])
+        crm.drain()
+    assert (crm.states(), crm.title("lead")) == ({"dead": 1}, "opened 1")
+    crm.twin.plan.clear()
+    retry(crm.store, Filter(), live_within=timedelta(hours=24), now=crm.store.now())
+    crm.drain()
+    assert [one["Subject"] for name in ("Task", "Tasks") for one in crm.twin.records(name)] == ["Offer (3 times)"]
+    assert (crm.states(), crm.title("lead")) == ({"delivered": 1}, "opened 3")
