@@ -205,9 +205,7 @@ def _going_on(here: Session) -> Iterator[None]:
 def _telling(tell: Tell, look: TablePreview) -> Any:
     def told(progress: Imported) -> None:
         share = progress.rows / look.rows if look.rows else None
-        tell(
-            share, f"{progress.rows:,} rows, {progress.new:,} new, {progress.repeats:,} known, {progress.wrong:,} wrong"
-        )
+        tell(share, f"{progress.rows:,} rows, {progress.new:,} new, {progress.of_known()}, {progress.wrong:,} wrong")
 
     return told
 
@@ -219,7 +217,7 @@ def _sum_up(here: Session, look: TablePreview, progress: Imported, *, dry: bool)
         return
     off = f", {progress.off:,} of excluded people" if progress.off else ""
     verb = "would bring" if dry else "brought"
-    here.out.say(f"{verb} {progress.new:,} new, {progress.repeats:,} known{off}, {progress.wrong:,} wrong rows")
+    here.out.say(f"{verb} {progress.new:,} new, {progress.of_known()}{off}, {progress.wrong:,} wrong rows")
     for reason in progress.reasons[:SHOWN_WRONG]:
         here.out.say(f"  {reason}")
     if progress.wrong > SHOWN_WRONG:

@@ -178,7 +178,7 @@ def _telling(told: Any, wanted: Range) -> Any:
         if progress.position:
             share = (datetime.fromisoformat(progress.position) - wanted.since).total_seconds() / span
         waits = f"; waits {progress.waits}" if progress.waits else ""
-        told(share, f"{progress.read} read, {progress.new} new, {progress.repeats} known{waits}")
+        told(share, f"{progress.read:,} read, {progress.new:,} new, {progress.of_known()}{waits}")
 
     return tell
 
@@ -189,4 +189,4 @@ def _show(here: Session, progress: BackfillProgress, verb: str) -> None:
         return
     extra = f", {progress.off} switched off" if progress.off else ""
     extra += f", {progress.quarantined} in quarantine" if progress.quarantined else ""
-    here.out.say(f"{verb} {progress.new} new signals ({progress.read} read, {progress.repeats} known{extra})")
+    here.out.say(f"{verb} {progress.new:,} new signals ({progress.read:,} read, {progress.of_known()}{extra})")

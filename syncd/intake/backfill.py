@@ -48,12 +48,13 @@ _IN_CHUNK = 500
 @dataclass(frozen=True, slots=True)
 class BackfillProgress(Recalled):
     """How far a backfill has come. `position`: the time of the latest event read, ISO 8601. `waits`: until when it waits,
-    and for what; empty while it reads."""
+    and for what; empty while it reads. `repeats`: of signals that we had; `counted`: those of them that a signal now counts."""
 
     batches: int = 0
     read: int = 0
     new: int = 0
     repeats: int = 0
+    counted: int = 0
     off: int = 0
     quarantined: int = 0
     position: str = ""
@@ -74,8 +75,12 @@ class BackfillProgress(Recalled):
             waits="",
         )
 
-    def counting(self, new: int, repeats: int) -> Self:
-        return replace(self, new=self.new + new, repeats=self.repeats + repeats)
+    def counting(self, new: int, repeats: int, counted: int = 0) -> Self:
+        return replace(self, new=self.new + new, repeats=self.repeats + repeats, counted=self.counted + counted)
+
+    def of_known(self) -> str:
+        """ "3 known, 2 counted": what was read and is not new, for a user. An event that was counted changes its signal."""
+        return f"{self.repeats - self.counted:,} known" + (f", {self.counted:,} counted" if self.counted else "")
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
@@ -263,7 +268,7 @@ class _BackfillRun:
                 self.counts.committed(name, committed)
                 if batch.state is not None and batch.state != self.cursor:
                     self.cursor, self.failures = batch.state, 0
-                self.progress = progress.counting(len(committed.new), committed.known)
+                self.progress = progress.counting(len(committed.new), committed.known, committed.merged)
                 self.told(self.progress)
                 if self.stop.is_set():
                     return self._stopped()

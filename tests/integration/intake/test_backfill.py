@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from sqlalchemy import func, select
 
 from syncd.connector import Batch
@@ -65,6 +68,28 @@ def test_a_whole_backfill(store: Store) -> None:
     with store.read() as connection:
         starts = set(connection.execute(select(deliveries.c.live, deliveries.c.old, deliveries.c.priority)))
     assert starts == {(False, True, 1)}
+
+
+class Openings(HostileSource):
+    """Each signal is one opening of the same email."""
+
+    def backfill(self, since: datetime, until: datetime, cursor: bytes | None = None) -> Iterator[Batch]:
+        for batch in super().backfill(since, until, cursor):
+            one = [structs.replace(signal, id=UUID(int=1), repeat=f"opening {signal.id}") for signal in batch.signals]
+            yield dataclasses.replace(batch, signals=one)
+
+
+def test_events_that_are_counted_are_not_called_known(store: Store) -> None:
+    progress, job = run(store, Openings(PAGES))
+    assert (progress.new, progress.of_known(), job.progress["counted"], stored(store)) == (
+        1,
+        "2 known, 4 counted",
+        4,
+        1,
+    )
+    progress, _ = run(store, Openings([*PAGES, [6]]))
+    assert (progress.new, progress.of_known()) == (0, "7 known, 1 counted")
+    assert run(store, Openings(PAGES))[0].of_known() == "7 known"
 
 
 def test_stopped_and_resumed_where_it_stood(store: Store) -> None:
