@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from syncd.connector import Call, Link, Outcome, Write, WriteKind
+from syncd.connector import Call, Link, Outcome, Write, WriteKind, Written
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
 from syncd.dispatch.calls import DestinationClient
@@ -18,6 +18,7 @@ from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.pacing import SECOND
 from syncd.dispatch.plan import Work
+from syncd.dispatch.written_again import made_before
 from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
 from syncd.mapping.model import About
 from syncd.runtime import crashpoints
@@ -154,7 +155,7 @@ class Sender:
         if found is None and not write.id and work.keying.kind is WriteKind.FINDABLE:
             reason = Reason("maybe_done_without_key", cause=work.row.reason)
             return msgspec.structs.replace(work.row, state="unconfirmed", reason=reason, due_at=0)
-        return rules.doubt_over(work.row, found, self._policy, now)
+        return made_before(rules.doubt_over(work.row, found, self._policy, now), work.draft, work.signal, now)
 
     def _not_looked_up(self, works: Sequence[Work], failure: Failure, now: int) -> None:
         due = max(now + LOOK_AGAIN, self._client.endpoints.rests_until("find", now))
@@ -204,6 +205,8 @@ class Sender:
                 keying = rules.keying_of_known(work.keying) if write.id else work.keying
                 again_at = self._client.spared(write)
                 work.row = rules.decide(work.row, outcome, keying, self._policy, now, again_at=again_at)
+                if keying.kind is WriteKind.UNIQUE and isinstance(outcome, Written) and outcome.created is False:
+                    work.row = made_before(work.row, work.draft, work.signal, now)
             together = max(work.row.due_at for work in works)  # what was sent as one is sent again as one
             for work in works:
                 if not work.row.finished:

@@ -1,4 +1,5 @@
-"""Which finished writes are made again because their signal was counted up (`Signal.repeat`). Pure; `plan.open_work` asks."""
+"""Which finished writes are made again because their signal was counted up (`Signal.repeat`). Pure: `plan.open_work` and the
+sender ask."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import msgspec
 from syncd.connector import WriteKind
 from syncd.dispatch.decided import decided
 from syncd.mapping.model import Draft
+from syncd.signals import Signal
 from syncd.store.queue import REPEATED, WriteRow
 from syncd.texts.reasons import code_of
 
@@ -18,6 +20,14 @@ def written_again(row: WriteRow, draft: Draft, now: int) -> WriteRow | None:
     if code_of(row.reason) == "when" if row.state == "skipped" else _is_repeatable(row, draft):
         return msgspec.structs.replace(row, state="pending", reason=REPEATED, attempts=0, due_at=now, stale_once=False)
     return None
+
+
+def made_before(row: WriteRow, draft: Draft, signal: Signal, now: int) -> WriteRow:
+    """The row of a record that an earlier send made, whose answer was lost. It may show an earlier count, so it is written once
+    more, by its id. A record of a single event, and one that is made once, stays as it is."""
+    if row.state != "written" or not row.crm_id or signal.times == 1 or draft.verb.once:
+        return row
+    return msgspec.structs.replace(row, state="pending", reason=REPEATED, due_at=now)
 
 
 def _is_repeatable(row: WriteRow, draft: Draft) -> bool:

@@ -148,6 +148,17 @@ def test_a_lost_answer_in_between_changes_nothing(tmp_path: Path) -> None:
     assert (subjects(rig), rig.states()) == (["Offer: 2"], {"delivered": 1})
 
 
+@pytest.mark.parametrize("kind", [kind for kind in WriteKind if kind is not WriteKind.AT_MOST_ONCE])
+def test_what_is_counted_while_the_first_answer_is_lost_is_written_too(tmp_path: Path, kind: WriteKind) -> None:
+    rig = known(tmp_path, Idempotency(kind), mapping=COUNTED)
+    rig.arrive([opened(0)])
+    rig.crm.faults = [lost]
+    rig.step()
+    rig.arrive([opened(1)])
+    rig.drain()
+    assert (subjects(rig), rig.states(), rig.crm.doubled()) == (["Offer: 2"], {"delivered": 1}, [])
+
+
 def test_a_dead_letter_stays_dead_and_is_retried_with_the_count(tmp_path: Path) -> None:
     rig = known(tmp_path, mapping=COUNTED)
     rig.crm.faults = [lambda crm, call: [Rejected("too long", code="LONG")]]
