@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr
 from syncd.capabilities import Finding, Level
 from syncd.connector import Connector, ConnectorSettings, Context, SignalSpec
 from syncd.connectors.desk.freshdesk_tickets import person, read_rating, read_said, read_ticket
-from syncd.connectors.desk.ticket_list import LAG, ListedTickets, TicketCursor, TicketRating
+from syncd.connectors.desk.ticket_list import LAG, ListedTickets, TicketCursor, TicketRating, ticket_mark
 from syncd.connectors.desk.tickets import Said, SaidKind, Ticket, TicketSignals
 from syncd.connectors.keys import BaseUrl
 from syncd.connectors.online import clock_findings
@@ -25,7 +25,7 @@ from syncd.http.client import HttpClient
 from syncd.http.error_table import ErrorTable, Means, error_at
 from syncd.http.vendor_api import LinkHeaderPaging, VendorApi
 from syncd.signals import Person
-from syncd.time_cursor import ItemMark, Step, forward, mark_of
+from syncd.time_cursor import Step, forward
 
 UNIT = "calls"
 PAGE = 100
@@ -97,7 +97,7 @@ class FreshdeskApi(VendorApi):
             rows += self.rows("/tickets", {**query, "page": str(number + 2)})[:beyond] if beyond else []
             return [read_ticket(row, self._url) for row in rows]
 
-        return forward(page, cursor, _mark, lag=LAG, size=PAGE, farthest=PAGE * (PAGES - 1))
+        return forward(page, cursor, ticket_mark, lag=LAG, size=PAGE, farthest=PAGE * (PAGES - 1))
 
     def ticket(self, id: str) -> Ticket | None:
         record = self.one(f"/tickets/{id}", {"include": "requester,stats"})
@@ -183,10 +183,6 @@ class Freshdesk(ListedTickets):
 
 def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _mark(ticket: Ticket) -> ItemMark | None:
-    return mark_of(ticket.id, ticket.modified_at)
 
 
 CONNECTOR = Connector(

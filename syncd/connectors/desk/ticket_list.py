@@ -259,5 +259,10 @@ def _memory(ticket: Ticket) -> str:
     return f"ticket:{ticket.id}"
 
 
+def ticket_mark(ticket: Ticket) -> ItemMark | None:
+    """Where a cursor over tickets stands that are listed by when they changed."""
+    return mark_of(ticket.id, ticket.modified_at)
+
+
 def _rating_mark(rated: TicketRating) -> ItemMark | None:
     return mark_of(rated.rating.id, rated.rating.at)

@@ -71,8 +71,7 @@ class ZohoDesk(DeskReceiver, ListedTickets, Registered):
             rows = self._api.rows("/departments", {"limit": "200"}, items="data")
         except Misconfigured as refused:
             text = f"cannot check whether the departments exist: {refused}"
-            advice = "for this alone the token would need Desk.settings.READ"
-            yield Finding(Level.WARNING, "departments", text, advice)
+            yield Finding(Level.WARNING, "departments", text, "for this alone the token would need Desk.settings.READ")
             return
         known = {str(row.get("id")): str(row.get("name") or "") for row in rows}
         remedy = "there are: " + ", ".join(f"{name} {one}" for one, name in list(known.items())[:10])

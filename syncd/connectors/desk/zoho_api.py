@@ -15,7 +15,7 @@ from typing import Any
 
 from syncd.capabilities import Subscription
 from syncd.connector import Context
-from syncd.connectors.desk.ticket_list import AHEAD, LAG, TicketCursor
+from syncd.connectors.desk.ticket_list import AHEAD, LAG, TicketCursor, ticket_mark
 from syncd.connectors.desk.tickets import Record, Said, SaidKind, Ticket
 from syncd.connectors.desk.zoho_tickets import person, read_said, read_ticket, writer_of
 from syncd.connectors.registration import WebhookList, same_address
@@ -24,7 +24,7 @@ from syncd.http.client import Bearer, HttpClient
 from syncd.http.error_table import ErrorTable, Means, error_at
 from syncd.http.vendor_api import OffsetPaging, VendorApi
 from syncd.signals import Person
-from syncd.time_cursor import ItemMark, Step, forward, mark_of
+from syncd.time_cursor import Step, forward
 
 UNIT = "credits"
 PAGE = 100
@@ -117,7 +117,7 @@ class DeskApi(VendorApi):
                 raise Transient("Zoho Desk's search does not keep to modifiedTimeRange", code="shape", known=False)
             return tickets
 
-        for step in forward(page, cursor, _mark, lag=LAG, size=PAGE, farthest=FARTHEST):
+        for step in forward(page, cursor, ticket_mark, lag=LAG, size=PAGE, farthest=FARTHEST):
             yield step._replace(items=[one for one in step.items if ID.fullmatch(one.id)])
 
     def ticket(self, id: str) -> Ticket | None:
@@ -171,10 +171,6 @@ def _cost(method: str, path: str) -> float:
 
 def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _mark(ticket: Ticket) -> ItemMark | None:
-    return mark_of(ticket.id, ticket.modified_at)
 
 
 EVENTS: Mapping[str, tuple[str, Record]] = {

@@ -117,8 +117,7 @@ def signal_of(
         identity = f"company:{folded(company)}"
     else:
         raise Malformed("no name of the company")
-    where = f"{file}:{line}" if line else file
-    faults = [*faults, *(f"{where}: {why}" for why in (skipped, lost) if why)]
+    faults = [*faults, *(f"{f'{file}:{line}' if line else file}: {why}" for why in (skipped, lost) if why)]
     return Signal(
         id=derive_id("file", kind, TYPES[kind], frame(identity, _digest(found, cells))),
         type=TYPES[kind],
