@@ -45,7 +45,7 @@ def offered(folder: Path, typed: str) -> tuple[list[str], str]:
         ("syncd backfill ", ["inbox", "intake-eu"]),
         ("syncd replay --to ", ["crm"]),
         ("syncd signals list --type call", ["call.answered", "call.missed", "call.placed"]),
-        ("syncd connectors zoho", ["zoho", "zoho_desk"]),
+        ("syncd connectors sales", ["salesforce"]),
         ("syncd init --destination sal", ["salesforce"]),
         ("syncd completion z", ["zsh"]),
     ],
