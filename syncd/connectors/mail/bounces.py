@@ -153,6 +153,9 @@ def _about_delivery(mail: Mail, sender: Robot, own: Collection[str]) -> bool:
         return True
     if speaks_for_person(mail, own):
         return False
+    null = return_path(mail) == "" or "x-failed-recipients" in mail.headers
+    if not (null or sender or auto_submitted(mail)):  # most mails: their text, which takes long, need not be searched
+        return False
     prose = read_prose(mail.text)
     subject = FAILURE_SUBJECT.search(mail.subject) is not None
     fields = _FIELDS_IN_TEXT.search(prose.said) is not None
@@ -162,7 +165,7 @@ def _about_delivery(mail: Mail, sender: Robot, own: Collection[str]) -> bool:
             return False
         answers = _ANSWER.match(mail.subject) is not None
         return (subject and not answers) or (words and (not answers or explains(prose.said[:400])))
-    if return_path(mail) == "" or "x-failed-recipients" in mail.headers:
+    if null:
         return subject or fields or (words and sender != "")
     return (sender == "service" or auto_submitted(mail)) and words and (subject or fields or "@" in prose.said)
 

@@ -120,21 +120,29 @@ def _own(lines: list[str], certain: bool, *, introduced: bool) -> list[str]:
     return own
 
 
+@dataclass(frozen=True)
+class _SeenLines:
+    """The lines of a text, what they say without marks, and which are marked as quoted: each line is looked at many times."""
+
+    lines: list[str]
+    bare: list[str]
+    quoted: list[bool]
+
+
 def _boundary(lines: list[str], answer: bool) -> _Boundary:
     """Where the quoted mail's introduction begins; behind the last line if there is no introduction."""
-    end = len(lines)
-    for at, line in enumerate(lines):
-        bare = _bare(line)
+    end, seen = len(lines), _SeenLines(lines, [_bare(line) for line in lines], [_is_quoted(line) for line in lines])
+    for at, bare in enumerate(seen.bare):
         if not bare:
             continue
-        below = at if _is_quoted(line) else end  # own words may follow only lines that are marked one by one
+        below = at if seen.quoted[at] else end  # own words may follow only lines that are marked one by one
         if _separates(lines, at, answer):
             return _Boundary(at, below)
         if role_of(bare) and (answer or _ruled(lines, at)) and _is_header_block(lines, at, answer):
             return _Boundary(at - 1 if _ruled(lines, at) else at, below)
         for joined in range(1, _JOINED_CAP + 1):
-            if introduced := _introduction(lines, at, joined, answer):
-                marked_below = introduced == "marked" or _is_quoted(line)
+            if introduced := _introduction(seen, at, joined, answer):
+                marked_below = introduced == "marked" or seen.quoted[at]
                 return _Boundary(at, at + joined if marked_below else end)
     return _Boundary(end, end)
 
@@ -185,13 +193,14 @@ def _continues_list(line: str) -> bool:
     return "@" in line or ";" in line
 
 
-def _introduction(lines: list[str], at: int, joined: int, answer: bool) -> str:
+def _introduction(seen: _SeenLines, at: int, joined: int, answer: bool) -> str:
     """Whether `joined` lines from here introduce a quotation ("On Tuesday, 3 May 2026, Ann <ann@x.example> wrote:"): "marked"
     when marked lines follow, "unmarked" when not, ``""`` when they do not."""
+    lines, bare = seen.lines, seen.bare[at : at + joined]
     part = lines[at : at + joined]
-    if len(part) < joined or any(not _bare(line) or _is_quoted(line) != _is_quoted(part[0]) for line in part):
+    if len(part) < joined or not all(bare) or len(set(seen.quoted[at : at + joined])) > 1:
         return ""
-    text = " ".join(_bare(line) for line in part)
+    text = " ".join(bare)
     if len(text) > _LINE_CAP:
         return ""
     if (
@@ -205,7 +214,7 @@ def _introduction(lines: list[str], at: int, joined: int, answer: bool) -> str:
         return ""
     says, dated, addressed = _WROTE.search(text), _DATE.search(text), _ADDRESS.search(text)
     if joined > 1 and (
-        not dated or _ends_sentence(part[0]) or not _begins(part[0]) or _introduction(lines, at + 1, joined - 1, answer)
+        not dated or _ends_sentence(part[0]) or not _begins(part[0]) or _introduction(seen, at + 1, joined - 1, answer)
     ):
         return ""
     following = next((line for line in lines[at + joined : at + joined + 3] if line.strip()), "")
