@@ -82,6 +82,25 @@ encode = msgspec.json.Encoder().encode
 read_cursor = msgspec.json.Decoder(TimeCursor).decode
 
 
+class TimeCursors(msgspec.Struct, frozen=True):
+    """A cursor for each of several lists of one account (its surveys, its campaigns), by name. A list that was not read yet is
+    read from `since`."""
+
+    since: datetime
+    lists: dict[str, TimeCursor] = {}
+
+    def of(self, name: str) -> TimeCursor:
+        return self.lists.get(name) or TimeCursor(self.since)
+
+    def moved(self, name: str, cursor: TimeCursor, among: Iterable[str] | None = None) -> TimeCursors:
+        """After a step of one list. `among`: the lists that are still there; the cursors of others are dropped."""
+        kept = self.lists if among is None else {one: self.lists[one] for one in among if one in self.lists}
+        return TimeCursors(self.since, {**kept, name: cursor})
+
+
+read_cursors = msgspec.json.Decoder(TimeCursors).decode
+
+
 class Step(NamedTuple):
     """Items that are new, oldest first where the list is ordered, the cursor after them, and whether the list ends here."""
 

@@ -242,11 +242,11 @@ def test_cursors_of_campaigns_that_are_not_watched_any_more_are_forgotten(fake: 
     fake.did("open", 1)
     made = source(fake.url)
     state = list(made.poll(made.start(NOW), NOW))[-1].state
-    assert set(json.loads(state)["campaigns"]) == {"c1"}
+    assert set(json.loads(state)["lists"]) == {"c1"}
     fake.sent("c2", NOW + timedelta(days=30))
     fake.did("open", 60 * 24 * 31, campaign_id="c2")
     state = list(made.poll(state, NOW + timedelta(days=31)))[-1].state
-    assert set(json.loads(state)["campaigns"]) == {"c2"}
+    assert set(json.loads(state)["lists"]) == {"c2"}
 
 
 def test_names_are_read_once_for_each_person(fake: FakeMailchimp) -> None:

@@ -5,7 +5,7 @@ Mailchimp has no webhooks for opens and clicks: each poll reads the email activi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from syncd.connectors.keys import BaseUrl
 from syncd.durations import Duration, format_duration
 from syncd.items import each_row, json_body, kept_row
 from syncd.signals import Route
-from syncd.time_cursor import TimeCursor, encode, newest_first, progress
+from syncd.time_cursor import TimeCursors, encode, newest_first, progress, read_cursors
 
 LAG = timedelta(hours=1)
 """An activity may show in a report so late (not documented)."""
@@ -59,24 +59,6 @@ class MailchimpSettings(ConnectorSettings):
         return watch
 
 
-class CampaignCursors(msgspec.Struct, frozen=True):
-    """How far each campaign was read. One that was not read yet is read from `since`."""
-
-    since: datetime
-    campaigns: dict[str, TimeCursor] = {}
-
-    def of(self, campaign: str) -> TimeCursor:
-        return self.campaigns.get(campaign) or TimeCursor(self.since)
-
-    def moved(self, campaign: str, cursor: TimeCursor, watched: Iterable[str]) -> CampaignCursors:
-        """Without the cursors of campaigns that are not watched any more."""
-        kept = {one: self.campaigns[one] for one in watched if one in self.campaigns}
-        return CampaignCursors(self.since, {**kept, campaign: cursor})
-
-
-_read_cursors = msgspec.json.Decoder(CampaignCursors).decode
-
-
 class Mailchimp:
     """A PollingSource, Backfillable and Reparsing."""
 
@@ -86,14 +68,14 @@ class Mailchimp:
         self._api = MailchimpApi(settings.base_url or host_of(self._key), self._key, context)
 
     def start(self, now: datetime) -> bytes:
-        return encode(CampaignCursors(now.replace(microsecond=0)))
+        return encode(TimeCursors(now.replace(microsecond=0)))
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
         campaigns = self._api.campaigns(now - self._settings.watch)
-        yield from self._read(_read_cursors(state), campaigns, Route.POLL, LAG, None)
+        yield from self._read(read_cursors(state), campaigns, Route.POLL, LAG, None)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
-        cursors = _read_cursors(state) if state is not None else CampaignCursors(since)
+        cursors = read_cursors(state) if state is not None else TimeCursors(since)
         campaigns = self._api.campaigns(cursors.since - self._settings.watch, until)
         yield from self._read(cursors, campaigns, Route.BACKFILL, timedelta(0), until)
 
@@ -104,7 +86,7 @@ class Mailchimp:
 
     def _read(
         self,
-        cursors: CampaignCursors,
+        cursors: TimeCursors,
         campaigns: list[dict[str, Any]],
         route: Route,
         lag: timedelta,

@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from syncd.connectors.email_insights.events import BounceKind, MailEvent, bounce_kind, event_time
+from syncd.connectors.email_insights.events import BounceKind, MailEvent, bounce_kind, event_time, text_at
 from syncd.connectors.times import time_or_none
 from syncd.errors import Malformed
 from syncd.signals import frame
@@ -30,12 +30,12 @@ Row = dict[str, Any]
 def rows_of(campaign: Mapping[str, Any], recipients: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
     """One row for everything that a recipient did, complete in itself: who, what, and of which campaign."""
     about = {
-        "campaign_id": _text(campaign, "id"),
-        "web_id": _text(campaign, "web_id"),
-        "subject": _text(_within(campaign, "settings"), "subject_line"),
-        "name": _text(_within(campaign, "settings"), "title"),
-        "list_id": _text(_within(campaign, "recipients"), "list_id"),
-        "list_name": _text(_within(campaign, "recipients"), "list_name"),
+        "campaign_id": text_at(campaign, "id"),
+        "web_id": text_at(campaign, "web_id"),
+        "subject": text_at(_within(campaign, "settings"), "subject_line"),
+        "name": text_at(_within(campaign, "settings"), "title"),
+        "list_id": text_at(_within(campaign, "recipients"), "list_id"),
+        "list_name": text_at(_within(campaign, "recipients"), "list_name"),
     }
     for recipient in recipients:
         who = {"email_id": recipient.get("email_id"), "email_address": recipient.get("email_address")}
@@ -47,31 +47,31 @@ def rows_of(campaign: Mapping[str, Any], recipients: Iterable[Mapping[str, Any]]
 def read_row(row: Any, where: str, *, name: str = "", url: str = "") -> MailEvent | str:
     """The event of a row of `rows_of`, or why it is dropped. Raises Malformed."""
     did = _within(row, "did") if isinstance(row, Mapping) else {}
-    action = _text(did, "action")
+    action = text_at(did, "action")
     if not action:
         raise Malformed(f"{where}: not an email activity of Mailchimp")
     type_ = TYPES.get(action)
     if type_ is None:
         return f"activity {action[:40]}"
-    at, campaign, email = time_or_none(did.get("timestamp")), _text(row, "campaign_id"), _text(row, "email_address")
+    at, campaign, email = time_or_none(did.get("timestamp")), text_at(row, "campaign_id"), text_at(row, "email_address")
     if at is None or not campaign or not email:
         raise Malformed(f"{where}: an activity {action} without campaign, email_address or timestamp")
-    kind = _text(did, "type")
+    kind = text_at(did, "type")
     return MailEvent(
         family=FAMILY,
         type=type_,
         id=event_time(at),
-        message=f"{campaign}/{_text(row, 'email_id') or email.lower()}",
+        message=f"{campaign}/{text_at(row, 'email_id') or email.lower()}",
         recipient=email,
         name=name,
         at=at,
-        subject=_text(row, "subject"),
-        link=_text(did, "url") if type_ == CLICKED else "",
+        subject=text_at(row, "subject"),
+        link=text_at(did, "url") if type_ == CLICKED else "",
         url=url,
-        campaign=_text(row, "name"),
+        campaign=text_at(row, "name"),
         bounce=bounce_kind(BOUNCES.get(kind), "", "") if type_ == BOUNCED else None,
         code=kind if type_ == BOUNCED else "",
-        data={"campaign_id": campaign, "list_id": _text(row, "list_id"), "list": _text(row, "list_name")},
+        data={"campaign_id": campaign, "list_id": text_at(row, "list_id"), "list": text_at(row, "list_name")},
     )
 
 
@@ -82,15 +82,10 @@ def did_at(row: Mapping[str, Any]) -> datetime | None:
 def mark(row: Mapping[str, Any]) -> ItemMark | None:
     """By who did what, to which link, and when: Mailchimp gives an activity no id."""
     did = _within(row, "did")
-    same = frame(_text(row, "email_id") or _text(row, "email_address"), _text(did, "action"), _text(did, "url"))
+    same = frame(text_at(row, "email_id") or text_at(row, "email_address"), text_at(did, "action"), text_at(did, "url"))
     return mark_of(sha256(same.encode()).hexdigest()[:16], did_at(row))
 
 
 def _within(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = row.get(name)
     return value if isinstance(value, Mapping) else {}
-
-
-def _text(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
-    return "" if value is None or isinstance(value, dict | list | bool) else str(value).strip()

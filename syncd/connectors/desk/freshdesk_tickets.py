@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from syncd.connectors.desk.tickets import Record, Said, SaidKind, Score, Ticket
+from syncd.connectors.desk.tickets import Record, Said, SaidKind, Score, Ticket, text_of
 from syncd.connectors.text import clean, html_to_text
 from syncd.connectors.times import time_or_none
 from syncd.signals import Person, make_person
@@ -46,8 +46,8 @@ def read_ticket(record: Record, url: str) -> Ticket:
     return Ticket(
         id=id_,
         number=id_,
-        subject=_text(record.get("subject")),
-        text=clean(_text(text)).strip() if text else _html(record.get("description")),
+        subject=text_of(record.get("subject")),
+        text=clean(text_of(text)).strip() if text else _html(record.get("description")),
         url=f"{url}/a/tickets/{id_}",
         open=record.get("status") not in _DONE,
         created_at=made,
@@ -68,8 +68,8 @@ def read_ticket(record: Record, url: str) -> Ticket:
             "tags": record.get("tags") or None,
             "due_date": record.get("due_by"),
             "created_time": record.get("created_at"),
-            "contact_id": _text(record.get("requester_id")),
-            "company_id": _text(record.get("company_id")),
+            "contact_id": text_of(record.get("requester_id")),
+            "company_id": text_of(record.get("company_id")),
             "custom": record.get("custom_fields") or None,
         },
         record=record,
@@ -87,9 +87,9 @@ def read_said(record: Record) -> Said | None:
         kind=kind,
         id=id_,
         at=time_or_none(record.get("created_at")),
-        text=clean(_text(text)).strip() if text else _html(record.get("body")),
+        text=clean(text_of(text)).strip() if text else _html(record.get("body")),
         data={"conversation_id": id_},
-        writer={"id": _text(record.get("user_id")), "email": _text(record.get("from_email"))},
+        writer={"id": text_of(record.get("user_id")), "email": text_of(record.get("from_email"))},
     )
 
 
@@ -106,19 +106,21 @@ def read_rating(record: Record) -> Said | None:
         at=time_or_none(record.get("created_at")),
         text=_html(record.get("feedback")),
         data={"rating": word, "rating_value": score, "rating_id": str(record.get("id"))},
-        writer={"id": _text(record.get("user_id")), "email": ""},
+        writer={"id": text_of(record.get("user_id")), "email": ""},
         score=word,
     )
 
 
 def person(contact: Record, company: str, region: str | None) -> Person:
     """Who a contact is. The social names are handles."""
-    handles = {"twitter": _text(contact.get("twitter_id")), "facebook": _text(contact.get("facebook_id"))}
-    phone = _text(contact.get("phone")) or _text(contact.get("mobile"))
-    raw = {name: _text(contact.get(name)) for name in ("phone", "mobile")} | {"contact_id": _text(contact.get("id"))}
+    handles = {"twitter": text_of(contact.get("twitter_id")), "facebook": text_of(contact.get("facebook_id"))}
+    phone = text_of(contact.get("phone")) or text_of(contact.get("mobile"))
+    raw = {name: text_of(contact.get(name)) for name in ("phone", "mobile")} | {
+        "contact_id": text_of(contact.get("id"))
+    }
     return make_person(
-        name=clean(_text(contact.get("name"))),
-        email=_text(contact.get("email")),
+        name=clean(text_of(contact.get("name"))),
+        email=text_of(contact.get("email")),
         phone=phone,
         company=clean(company),
         handles={network: id_ for network, id_ in handles.items() if id_},
@@ -128,12 +130,8 @@ def person(contact: Record, company: str, region: str | None) -> Person:
 
 
 def _named(names: Mapping[int, str], value: Any) -> str:
-    return names.get(value, _text(value)) if isinstance(value, int) else _text(value)
-
-
-def _text(value: Any) -> str:
-    return str(value or "")
+    return names.get(value, text_of(value)) if isinstance(value, int) else text_of(value)
 
 
 def _html(value: Any) -> str:
-    return html_to_text(_text(value)).strip()
+    return html_to_text(text_of(value)).strip()

@@ -210,3 +210,8 @@ class TicketSignals:
             thread=f"{self.connector}:{self.account}:{ticket.id}",
             route=route,
         )
+
+
+def text_of(value: Any) -> str:
+    """What a vendor's record has in a field, as text; "" for nothing."""
+    return str(value or "")

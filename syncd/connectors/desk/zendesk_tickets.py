@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from syncd.connectors.desk.tickets import Record, Said, SaidKind, Score, Ticket
+from syncd.connectors.desk.tickets import Record, Said, SaidKind, Score, Ticket, text_of
 from syncd.connectors.text import clean, html_to_text
 from syncd.connectors.times import time_or_none
 from syncd.signals import Person, make_person
@@ -38,8 +38,8 @@ def read_ticket(
     return Ticket(
         id=id_,
         number=id_,
-        subject=_text(record.get("subject")),
-        text=clean(_text(record.get("description"))).strip(),
+        subject=text_of(record.get("subject")),
+        text=clean(text_of(record.get("description"))).strip(),
         url=f"{url}/agent/tickets/{id_}",
         open=open_,
         created_at=created,
@@ -58,8 +58,8 @@ def read_ticket(
             "tags": held or None,
             "due_date": record.get("due_at"),
             "created_time": record.get("created_at"),
-            "contact_id": _text(record.get("requester_id")),
-            "company_id": _text(record.get("organization_id")),
+            "contact_id": text_of(record.get("requester_id")),
+            "company_id": text_of(record.get("organization_id")),
         },
         record=record,
     )
@@ -72,7 +72,10 @@ def read_comment(record: Record, requester: str, author: Record | None) -> Said 
         return None
     kind: SaidKind = "replied" if str(record.get("author_id")) == requester else "commented"
     plain = record.get("plain_body")
-    id_, text = str(record.get("id")), clean(_text(plain)) if plain else html_to_text(_text(record.get("html_body")))
+    id_, text = (
+        str(record.get("id")),
+        clean(text_of(plain)) if plain else html_to_text(text_of(record.get("html_body"))),
+    )
     data = {"comment_id": id_, "comment_channel": _channel(record)}
     return Said(
         kind=kind, id=id_, at=time_or_none(record.get("created_at")), text=text.strip(), data=data, writer=author
@@ -87,26 +90,22 @@ def read_rating(record: Record) -> Said | None:
         return None
     id_ = str(record.get("id"))
     data = {"rating": score, "rating_id": id_, "rating_reason": record.get("reason")}
-    at, text = time_or_none(record.get("created_at")), clean(_text(record.get("comment"))).strip()
+    at, text = time_or_none(record.get("created_at")), clean(text_of(record.get("comment"))).strip()
     return Said(kind="rated", id=id_, at=at, text=text, data=data, score=score)
 
 
 def person(user: Record, company: str, region: str | None) -> Person:
     """Who a user is."""
     return make_person(
-        name=clean(_text(user.get("name"))),
-        email=_text(user.get("email")),
-        phone=_text(user.get("phone")),
+        name=clean(text_of(user.get("name"))),
+        email=text_of(user.get("email")),
+        phone=text_of(user.get("phone")),
         company=clean(company),
-        raw={"contact_id": _text(user.get("id"))} if user.get("id") else {},
+        raw={"contact_id": text_of(user.get("id"))} if user.get("id") else {},
         region=region,
     )
 
 
 def _channel(record: Record) -> str:
     via = record.get("via")
-    return _text(via.get("channel")) if isinstance(via, Mapping) else ""
-
-
-def _text(value: Any) -> str:
-    return str(value or "")
+    return text_of(via.get("channel")) if isinstance(via, Mapping) else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from syncd.connectors.desk.tickets import Record, Said, SaidKind, Ticket
+from syncd.connectors.desk.tickets import Record, Said, SaidKind, Ticket, text_of
 from syncd.connectors.text import clean, html_to_text
 from syncd.connectors.times import time_or_none
 from syncd.signals import Person, make_person
@@ -43,11 +43,11 @@ _PERSON = {
 def read_ticket(record: Record, departments: Collection[str]) -> Ticket:
     """A ticket of the API, or the payload of an event. Desk raises isOverDue for `dueDate`. `departments`: those that the source
     wants, empty for all."""
-    url = _text(record.get("webUrl"))
+    url = text_of(record.get("webUrl"))
     return Ticket(
         id=str(record.get("id")),
-        number=_text(record.get("ticketNumber")),
-        subject=_text(record.get("subject")),
+        number=text_of(record.get("ticketNumber")),
+        subject=text_of(record.get("subject")),
         text=_content(record.get("description"), "text/html"),
         url=url if url.startswith("https://") else "",
         open=str(record.get("statusType") or "Open").casefold() != "closed",
@@ -102,16 +102,16 @@ def person(contact: Record | None, ticket: Record, region: str | None) -> Person
     contact = contact or {}
     account = contact.get("account")
     company = account.get("accountName") if isinstance(account, dict) else None
-    names = {name: clean(_text(contact.get(key))) for name, key in _PERSON.items()}
+    names = {name: clean(text_of(contact.get(key))) for name, key in _PERSON.items()}
     email, phone, mobile = names.pop("email"), names.pop("phone"), names.pop("mobile")
-    phone = phone or mobile or _text(ticket.get("phone"))
+    phone = phone or mobile or text_of(ticket.get("phone"))
     raw = {"contact_id": contact.get("id") or ticket.get("contactId"), "phone": phone, "mobile": mobile}
-    handles = {network: clean(_text(contact.get(network))) for network in ("facebook", "twitter")}
+    handles = {network: clean(text_of(contact.get(network))) for network in ("facebook", "twitter")}
     return make_person(
         **names,
-        email=email or _text(ticket.get("email")),
+        email=email or text_of(ticket.get("email")),
         phone=phone,
-        company=clean(_text(company)),
+        company=clean(text_of(company)),
         handles={network: id_ for network, id_ in handles.items() if id_},
         raw={name: value for name, value in raw.items() if value},
         region=region,
@@ -124,10 +124,6 @@ def _count(value: Any) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def _text(value: Any) -> str:
-    return str(value or "")
-
-
 def _content(value: Any, kind: str) -> str:
-    text = _text(value)
+    text = text_of(value)
     return (html_to_text(text) if "plain" not in kind and "<" in text else clean(text)).strip()

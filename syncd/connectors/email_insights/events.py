@@ -7,6 +7,7 @@ does not say that anybody read the email. `person` is always the recipient.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -169,3 +170,9 @@ def _title(event: MailEvent) -> dict[str, Any]:
 def event_time(at: datetime) -> str:
     """A time as part of an event's id: the same on every route, in whatever zone it was written."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def text_at(of: Mapping[str, Any], name: str) -> str:
+    """The text or number under a name, as text; "" for anything else."""
+    value = of.get(name)
+    return "" if value is None or isinstance(value, dict | list | bool) else str(value).strip()

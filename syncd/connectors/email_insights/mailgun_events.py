@@ -19,6 +19,7 @@ from syncd.connectors.email_insights.events import (
     MailEvent,
     bounce_kind,
     is_prefetch,
+    text_at,
 )
 from syncd.connectors.times import time_or_none
 from syncd.errors import Malformed
@@ -39,7 +40,7 @@ def read_event(event: Any, domain: str, where: str) -> MailEvent | str:
     name = event.get("event") if isinstance(event, Mapping) else None
     if not isinstance(event, Mapping) or not isinstance(name, str) or not name:
         raise Malformed(f"{where}: not an event of Mailgun")
-    of = _text(_within(event, "domain"), "name")
+    of = text_at(_within(event, "domain"), "name")
     if of and of.lower() != domain:
         return "another domain"
     type_ = TYPES.get(name)
@@ -47,17 +48,17 @@ def read_event(event: Any, domain: str, where: str) -> MailEvent | str:
         return f"event {name[:40]}"
     if type_ == BOUNCED and (why := _no_bounce(event)):
         return why
-    at, recipient = occurred_at(event), _text(event, "recipient")
-    if at is None or not recipient or not _text(event, "id"):
+    at, recipient = occurred_at(event), text_at(event, "recipient")
+    if at is None or not recipient or not text_at(event, "id"):
         raise Malformed(f"{where}: an event {name} without id, recipient or timestamp")
     id_ = event_id(event, at)
     headers = _within(_within(event, "message"), "headers")
-    rfc_id = _text(headers, "message-id").strip("<>")
+    rfc_id = text_at(headers, "message-id").strip("<>")
     client = _within(event, "client-info")
     status = _within(event, "delivery-status")
-    said = _text(status, "message") or _text(status, "description")
-    code = _text(status, "enhanced-code") or _text(status, "bounce-code")
-    told = BOUNCES.get(_text(status, "bounce-type")) or REASONS.get(_text(event, "reason"))
+    said = text_at(status, "message") or text_at(status, "description")
+    code = text_at(status, "enhanced-code") or text_at(status, "bounce-code")
+    told = BOUNCES.get(text_at(status, "bounce-type")) or REASONS.get(text_at(event, "reason"))
     bounced = type_ == BOUNCED
     return MailEvent(
         family=FAMILY,
@@ -68,13 +69,13 @@ def read_event(event: Any, domain: str, where: str) -> MailEvent | str:
         rfc_id=rfc_id,
         recipient=recipient,
         at=at,
-        subject=_text(headers, "subject"),
-        link=_text(event, "url") if type_ == CLICKED else "",
+        subject=text_at(headers, "subject"),
+        link=text_at(event, "url") if type_ == CLICKED else "",
         tags=_names(event.get("tags")),
         campaign=next(iter(_names(event.get("campaigns"))), ""),
-        machine=bool(_text(client, "bot")) or is_prefetch(_text(client, "user-agent")),
+        machine=bool(text_at(client, "bot")) or is_prefetch(text_at(client, "user-agent")),
         bounce=bounce_kind(told, code, said) if bounced else None,
-        code=_text(event, "reason") if bounced else "",
+        code=text_at(event, "reason") if bounced else "",
         status=code if bounced else "",
         diagnostic=said if bounced else "",
         data={"custom": dict(_within(event, "user-variables"))},
@@ -88,11 +89,11 @@ def occurred_at(event: Mapping[str, Any]) -> datetime | None:
 
 def event_id(event: Mapping[str, Any], at: datetime) -> str:
     """With the day (UTC), within which Mailgun's id is unique."""
-    return f"{at.astimezone(UTC).date().isoformat()} {_text(event, 'id')}"
+    return f"{at.astimezone(UTC).date().isoformat()} {text_at(event, 'id')}"
 
 
 def _no_bounce(event: Mapping[str, Any]) -> str:
-    suppressed, severity = _text(event, "reason"), _text(event, "severity")
+    suppressed, severity = text_at(event, "reason"), text_at(event, "severity")
     if suppressed in NOT_SENT:
         return f"not sent: {suppressed}"
     return "" if severity == "permanent" else f"failed {severity or 'without severity'}"[:60]
@@ -111,8 +112,3 @@ def _names(value: Any) -> tuple[str, ...]:
         else []
     )
     return tuple(str(one) for one in held if isinstance(one, str | int) and one)
-
-
-def _text(event: Mapping[str, Any], name: str) -> str:
-    value = event.get(name)
-    return "" if value is None or isinstance(value, dict | list | bool) else str(value).strip()

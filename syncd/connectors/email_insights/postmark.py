@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-import msgspec
 from pydantic import Field, SecretStr
 
 from syncd.capabilities import Finding, Level
@@ -32,7 +31,7 @@ from syncd.connectors.registration import Registered
 from syncd.items import each_item, each_row, json_body, kept_row
 from syncd.signals import Route, frame
 from syncd.signatures.shared_secret import basic
-from syncd.time_cursor import ItemMark, TimeCursor, encode, mark_of, newest_first, progress
+from syncd.time_cursor import ItemMark, TimeCursors, encode, mark_of, newest_first, progress, read_cursors
 
 LAG = timedelta(hours=1)
 """So late may a record show in a list (how late is not documented)."""
@@ -55,16 +54,6 @@ class PostmarkSettings(InsightSettings):
     @property
     def logins(self) -> list[tuple[str, str]]:
         return [(self.username, password) for password in secret_texts(self.password)]
-
-
-class CursorsByList(msgspec.Struct, frozen=True):
-    """How far each list of the API was read; one that was not read yet begins at `since`."""
-
-    since: datetime
-    lists: dict[str, TimeCursor] = {}
-
-
-_read_cursors = msgspec.json.Decoder(CursorsByList).decode
 
 
 class PostmarkWebhooksOnly:
@@ -104,18 +93,18 @@ class Postmark(PostmarkWebhooksOnly, Registered):
         self._webhooks = self._api
 
     def start(self, now: datetime) -> bytes:
-        return encode(CursorsByList(now))
+        return encode(TimeCursors(now))
 
     def poll(self, state: bytes, now: datetime) -> Iterator[Batch]:
-        return self._read(_read_cursors(state), Route.POLL, LAG, None)
+        return self._read(read_cursors(state), Route.POLL, LAG, None)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
-        cursors = _read_cursors(state) if state is not None else CursorsByList(since)
+        cursors = read_cursors(state) if state is not None else TimeCursors(since)
         return self._read(cursors, Route.BACKFILL, timedelta(0), until)
 
-    def _read(self, cursors: CursorsByList, route: Route, lag: timedelta, until: datetime | None) -> Iterator[Batch]:
+    def _read(self, cursors: TimeCursors, route: Route, lag: timedelta, until: datetime | None) -> Iterator[Batch]:
         for name, (path, _, record_type) in LISTS.items():
-            cursor = cursors.lists.get(name) or TimeCursor(cursors.since)
+            cursor = cursors.of(name)
 
             def mark(row: Mapping[str, Any], record_type: str = record_type) -> ItemMark | None:
                 return _mark(row, record_type)
@@ -130,7 +119,7 @@ class Postmark(PostmarkWebhooksOnly, Registered):
                 return kept_row(path, {"RecordType": record_type, **row}, self._context.clock())
 
             for rows, after, _ in progress(newest_first(self._api.pages(name), cursor, mark, lag=lag), cursor):
-                cursors = CursorsByList(cursors.since, {**cursors.lists, name: after})
+                cursors = cursors.moved(name, after)
                 yield each_row(rows, make, keep, state=encode(cursors))
 
     def check_online(self) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from syncd.connectors.email_insights.events import (
     bounce_kind,
     event_time,
     is_prefetch,
+    text_at,
 )
 from syncd.connectors.mail.bounce_kinds import find_status
 from syncd.connectors.times import time_or_none
@@ -67,11 +68,11 @@ def read_record(record: Any, record_type: str, where: str) -> MailEvent | str:
     type_ = TYPES.get(record_type)
     if type_ is None:
         return f"event {record_type[:40]}"
-    kind = _text(record, "Type")
+    kind = text_at(record, "Type")
     if type_ == BOUNCED and kind in NOT_BOUNCES:
         return f"bounce {kind}"
     at = occurred_at(record, record_type)
-    message, recipient = _text(record, "MessageID"), _text(record, "Email" if type_ == BOUNCED else "Recipient")
+    message, recipient = text_at(record, "MessageID"), text_at(record, "Email" if type_ == BOUNCED else "Recipient")
     if at is None or not message or not recipient:
         raise Malformed(f"{where}: a record {record_type} without MessageID, recipient or time")
     metadata = record.get("Metadata")
@@ -82,9 +83,9 @@ def read_record(record: Any, record_type: str, where: str) -> MailEvent | str:
         message=message,
         recipient=recipient,
         at=at,
-        subject=_text(record, "Subject"),
-        tags=(tag,) if (tag := _text(record, "Tag")) else (),
-        data={"stream": _text(record, "MessageStream"), "metadata": metadata if isinstance(metadata, dict) else {}},
+        subject=text_at(record, "Subject"),
+        tags=(tag,) if (tag := text_at(record, "Tag")) else (),
+        data={"stream": text_at(record, "MessageStream"), "metadata": metadata if isinstance(metadata, dict) else {}},
     )
     return _bounce(event, record, kind) if type_ == BOUNCED else _seen(event, record)
 
@@ -95,26 +96,21 @@ def occurred_at(record: Mapping[str, Any], record_type: str) -> datetime | None:
 
 def _seen(event: MailEvent, record: Mapping[str, Any]) -> MailEvent:
     return msgspec.structs.replace(
-        event, link=_text(record, "OriginalLink"), machine=is_prefetch(_text(record, "UserAgent"))
+        event, link=text_at(record, "OriginalLink"), machine=is_prefetch(text_at(record, "UserAgent"))
     )
 
 
 def _bounce(event: MailEvent, record: Mapping[str, Any], kind: str) -> MailEvent:
     """`Inactive`: Postmark will not send to the address any more, which it decides for hard bounces alone."""
-    described = [text for name in ("Description", "Details") if (text := _text(record, name))]
+    described = [text for name in ("Description", "Details") if (text := text_at(record, name))]
     diagnostic = "\n".join(described)
-    status = find_status(_text(record, "Details"))
+    status = find_status(text_at(record, "Details"))
     told = BOUNCES.get(kind) or ("hard" if record.get("Inactive") is True else None)
     return msgspec.structs.replace(
         event,
-        id=_text(record, "ID") or event.id,
+        id=text_at(record, "ID") or event.id,
         bounce=bounce_kind(told, status, diagnostic),
         code=kind,
         status=status,
         diagnostic=diagnostic,
     )
-
-
-def _text(record: Mapping[str, Any], name: str) -> str:
-    value = record.get(name)
-    return "" if value is None or isinstance(value, dict | list | bool) else str(value).strip()

@@ -19,6 +19,7 @@ from syncd.connectors.email_insights.events import (
     MailEvent,
     bounce_kind,
     is_prefetch,
+    text_at,
 )
 from syncd.connectors.times import time_or_none
 from syncd.errors import Malformed
@@ -46,12 +47,12 @@ def read_event(event: Any, where: str) -> MailEvent | str:
     type_ = TYPES.get(name)
     if type_ is None:
         return f"event {name[:40]}"
-    rfc_id = _text(event, "smtp-id").strip("<>")
-    message = _text(event, "sg_message_id").partition(".")[0] or rfc_id
-    at, recipient, id_ = _time(event), _text(event, "email"), _text(event, "sg_event_id")
+    rfc_id = text_at(event, "smtp-id").strip("<>")
+    message = text_at(event, "sg_message_id").partition(".")[0] or rfc_id
+    at, recipient, id_ = _time(event), text_at(event, "email"), text_at(event, "sg_event_id")
     if at is None or not recipient or not id_:
         raise Malformed(f"{where}: an event {name} without email, sg_event_id or timestamp")
-    status, reason, kind = _text(event, "status"), _text(event, "reason"), _text(event, "type")
+    status, reason, kind = text_at(event, "status"), text_at(event, "reason"), text_at(event, "type")
     bounced = type_ == BOUNCED
     return MailEvent(
         family=FAMILY,
@@ -61,12 +62,12 @@ def read_event(event: Any, where: str) -> MailEvent | str:
         rfc_id=rfc_id,
         recipient=recipient,
         at=at,
-        link=_text(event, "url") if type_ == CLICKED else "",
+        link=text_at(event, "url") if type_ == CLICKED else "",
         tags=_categories(event),
-        campaign=next((text for field in _CAMPAIGN if (text := _text(event, field))), ""),
-        machine=_is_true(event.get("sg_machine_open")) or (not bounced and is_prefetch(_text(event, "useragent"))),
+        campaign=next((text for field in _CAMPAIGN if (text := text_at(event, field))), ""),
+        machine=_is_true(event.get("sg_machine_open")) or (not bounced and is_prefetch(text_at(event, "useragent"))),
         bounce=bounce_kind(BOUNCES.get(kind), status, reason) if bounced else None,
-        code=(_text(event, "bounce_classification") or kind) if bounced else "",
+        code=(text_at(event, "bounce_classification") or kind) if bounced else "",
         status=status if bounced else "",
         diagnostic=reason if bounced else "",
         data={"custom": {str(key): value for key, value in event.items() if key not in OWN_FIELDS}},
@@ -85,8 +86,3 @@ def _categories(event: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _is_true(value: Any) -> bool:
     return value is True or str(value).lower() == "true"
-
-
-def _text(event: Mapping[str, Any], name: str) -> str:
-    value = event.get(name)
-    return "" if value is None or isinstance(value, dict | list | bool) else str(value).strip()

@@ -19,6 +19,7 @@ from syncd.connectors.email_insights.events import (
     bounce_kind,
     event_time,
     is_prefetch,
+    text_at,
 )
 from syncd.connectors.times import time_or_none
 from syncd.errors import Malformed
@@ -36,14 +37,14 @@ def read_message(message: Any, where: str) -> list[MailEvent] | str:
     """The events of a message, one for each recipient, or why it is dropped. Raises Malformed."""
     if not isinstance(message, Mapping):
         raise Malformed(f"{where}: not an event of SES")
-    name = _text(message, "eventType") or _text(message, "notificationType")
+    name = text_at(message, "eventType") or text_at(message, "notificationType")
     if not name:
         raise Malformed(f"{where}: not an event of SES")
     type_ = TYPES.get(name)
     if type_ is None:
         return f"event {name[:40]}"
     what, mail = _within(message, name.lower()), _within(message, "mail")
-    at, id_ = time_or_none(what.get("timestamp")), _text(mail, "messageId")
+    at, id_ = time_or_none(what.get("timestamp")), text_at(mail, "messageId")
     if at is None or not id_:
         raise Malformed(f"{where}: an event {name} without messageId or timestamp")
     tags = {str(key): value for key, value in _within(mail, "tags").items() if not str(key).startswith("ses:")}
@@ -54,21 +55,21 @@ def read_message(message: Any, where: str) -> list[MailEvent] | str:
     )
     event = MailEvent(
         family=FAMILY,
-        account=_text(mail, "sendingAccountId"),
+        account=text_at(mail, "sendingAccountId"),
         type=type_,
-        id=f"{event_time(at)} {_text(what, 'ipAddress')}",
+        id=f"{event_time(at)} {text_at(what, 'ipAddress')}",
         message=id_,
         recipient=recipients[0] if len(recipients) == 1 else "",
         at=at,
-        subject=_text(_within(mail, "commonHeaders"), "subject"),
-        link=_text(what, "link"),
-        machine=is_prefetch(_text(what, "userAgent")),
+        subject=text_at(_within(mail, "commonHeaders"), "subject"),
+        link=text_at(what, "link"),
+        machine=is_prefetch(text_at(what, "userAgent")),
         data={"custom": tags, "recipients": recipients if len(recipients) > 1 else []},
     )
     if type_ != BOUNCED:
         return [event]
-    if _text(what, "bounceSubType") in NOT_SENT:
-        return f"not sent: {_text(what, 'bounceSubType')}"
+    if text_at(what, "bounceSubType") in NOT_SENT:
+        return f"not sent: {text_at(what, 'bounceSubType')}"
     made = list(_bounces(event, what))
     if not made:
         raise Malformed(f"{where}: an event Bounce without recipients")
@@ -76,20 +77,20 @@ def read_message(message: Any, where: str) -> list[MailEvent] | str:
 
 
 def _bounces(event: MailEvent, bounce: Mapping[str, Any]) -> Iterator[MailEvent]:
-    told = BOUNCES.get(_text(bounce, "bounceType"))
-    code = " ".join(text for name in ("bounceType", "bounceSubType") if (text := _text(bounce, name)))
+    told = BOUNCES.get(text_at(bounce, "bounceType"))
+    code = " ".join(text for name in ("bounceType", "bounceSubType") if (text := text_at(bounce, name)))
     held = bounce.get("bouncedRecipients")
     for one in held if isinstance(held, list) else ():
-        if not isinstance(one, Mapping) or not _text(one, "emailAddress"):
+        if not isinstance(one, Mapping) or not text_at(one, "emailAddress"):
             continue
-        status, said = _text(one, "status"), _text(one, "diagnosticCode")
+        status, said = text_at(one, "status"), text_at(one, "diagnosticCode")
         yield MailEvent(
             family=event.family,
             account=event.account,
             type=event.type,
-            id=_text(bounce, "feedbackId") or event.id,
+            id=text_at(bounce, "feedbackId") or event.id,
             message=event.message,
-            recipient=_text(one, "emailAddress"),
+            recipient=text_at(one, "emailAddress"),
             at=event.at,
             subject=event.subject,
             bounce=bounce_kind(told, status, said),
@@ -103,8 +104,3 @@ def _bounces(event: MailEvent, bounce: Mapping[str, Any]) -> Iterator[MailEvent]
 def _within(message: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = message.get(name)
     return value if isinstance(value, Mapping) else {}
-
-
-def _text(message: Mapping[str, Any], name: str) -> str:
-    value = message.get(name)
-    return "" if value is None or isinstance(value, dict | list | bool) else str(value).strip()

@@ -40,13 +40,13 @@ from syncd.connectors.survey.surveymonkey_responses import (
     read_response,
     recipient_of,
 )
-from syncd.connectors.survey.sweeps import SurveyCursors, in_turn, read_cursors, start_at, sweep, up_to
+from syncd.connectors.survey.sweeps import in_turn, start_at, sweep, up_to
 from syncd.connectors.times import time_or_none
 from syncd.errors import Malformed
 from syncd.items import each_item, each_row, json_body
 from syncd.signals import Route
 from syncd.signatures.verifier import verifier
-from syncd.time_cursor import ItemMark, mark_of
+from syncd.time_cursor import ItemMark, TimeCursors, mark_of, read_cursors
 
 COLLECTED = timedelta(minutes=1)
 """So long a webhook waits for others, to be read with them."""
@@ -157,11 +157,11 @@ class SurveyMonkey(Registered):
         return self._sweep(read_cursors(state), in_turn(self._surveys, now), Route.POLL, LAG, None)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
-        cursors = read_cursors(state) if state is not None else SurveyCursors(since)
+        cursors = read_cursors(state) if state is not None else TimeCursors(since)
         return self._sweep(cursors, self._surveys, Route.BACKFILL, timedelta(0), until)
 
     def _sweep(
-        self, cursors: SurveyCursors, surveys: Sequence[str], route: Route, lag: timedelta, until: datetime | None
+        self, cursors: TimeCursors, surveys: Sequence[str], route: Route, lag: timedelta, until: datetime | None
     ) -> Iterator[Batch]:
         def page(survey: str, since: datetime, offset: int) -> list[dict[str, Any]]:
             return self._api.responses(survey, since, until, offset)

@@ -6,33 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
-
 from syncd.connector import Batch
-from syncd.time_cursor import ItemMark, TimeCursor, encode, forward, progress
+from syncd.time_cursor import ItemMark, TimeCursors, encode, forward, progress
 
 Row = Mapping[str, Any]
 
 
-class SurveyCursors(msgspec.Struct, frozen=True):
-    """How far each survey was read. One that the configuration has gained since is read from `since`."""
-
-    since: datetime
-    surveys: dict[str, TimeCursor] = {}
-
-    def of(self, survey: str) -> TimeCursor:
-        return self.surveys.get(survey) or TimeCursor(self.since)
-
-    def moved(self, survey: str, cursor: TimeCursor) -> SurveyCursors:
-        return SurveyCursors(self.since, {**self.surveys, survey: cursor})
-
-
-read_cursors = msgspec.json.Decoder(SurveyCursors).decode
-
-
 def start_at(now: datetime) -> bytes:
     """The cursors of now, in whole seconds, as the vendors write times."""
-    return encode(SurveyCursors(now.replace(microsecond=0)))
+    return encode(TimeCursors(now.replace(microsecond=0)))
 
 
 def in_turn(surveys: Sequence[str], now: datetime) -> list[str]:
@@ -42,7 +24,7 @@ def in_turn(surveys: Sequence[str], now: datetime) -> list[str]:
 
 
 def sweep(
-    cursors: SurveyCursors,
+    cursors: TimeCursors,
     surveys: Sequence[str],
     page_at: Callable[[str, datetime, int], Sequence[Row]],
     mark: Callable[[Row], ItemMark | None],

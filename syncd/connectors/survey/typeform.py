@@ -30,14 +30,14 @@ from syncd.connectors.keys import BaseUrl, Secrets, secret_texts
 from syncd.connectors.registration import Registered
 from syncd.connectors.signature_styles import STYLES
 from syncd.connectors.survey.responses import TYPE, AnswerFields, signal_of
-from syncd.connectors.survey.sweeps import SurveyCursors, in_turn, read_cursors, start_at, sweep, up_to
+from syncd.connectors.survey.sweeps import in_turn, start_at, sweep, up_to
 from syncd.connectors.survey.typeform_api import EVENT, TypeformApi
 from syncd.connectors.survey.typeform_responses import read_response, submitted_at
 from syncd.errors import Malformed
 from syncd.items import each_item, each_row, json_body
 from syncd.signals import Route
 from syncd.signatures.verifier import verifier
-from syncd.time_cursor import ItemMark, mark_of
+from syncd.time_cursor import ItemMark, TimeCursors, mark_of, read_cursors
 
 LAG = timedelta(hours=1)
 PAGE = 1000
@@ -125,11 +125,11 @@ class Typeform(TypeformWebhooksOnly, Registered):
         return self._sweep(read_cursors(state), in_turn(self._forms, now), Route.POLL, LAG, None)
 
     def backfill(self, since: datetime, until: datetime, state: bytes | None) -> Iterator[Batch]:
-        cursors = read_cursors(state) if state is not None else SurveyCursors(since)
+        cursors = read_cursors(state) if state is not None else TimeCursors(since)
         return self._sweep(cursors, self._forms, Route.BACKFILL, timedelta(0), until)
 
     def _sweep(
-        self, cursors: SurveyCursors, forms: Sequence[str], route: Route, lag: timedelta, until: datetime | None
+        self, cursors: TimeCursors, forms: Sequence[str], route: Route, lag: timedelta, until: datetime | None
     ) -> Iterator[Batch]:
         def page(form: str, since: datetime, offset: int) -> list[dict[str, Any]]:
             return self._api.responses(form, since, until, PAGE)
