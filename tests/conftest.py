@@ -16,6 +16,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from syncd.http import refreshing
 from syncd.runtime import known_secrets
 from syncd.store import Store
 from tests.servers import NoBouncer, NoPostgres, Server, execute, postgres_server, transaction_pooler
@@ -31,12 +32,14 @@ TEMPLATE = "template_syncd"
 
 @pytest.fixture(autouse=True)
 def _as_a_new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Logging and the masked secrets belong to a process: a test must not hand them on to the next."""
+    """Logging, masked secrets and rests of token endpoints belong to a process: a test must not hand them on to the next.
+    A stand-in may get the port of an earlier one, and with it the rest of its token endpoint."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     monkeypatch.setattr(known_secrets, "_kept", {})
     monkeypatch.setattr(known_secrets, "_from_vendors", {})
     monkeypatch.setattr(known_secrets, "_passing", type(known_secrets._passing)())
+    monkeypatch.setattr(refreshing, "_blocked", {})
     # A daemon in the test's process must not write into the standard output of a command in the same process.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     yield

@@ -185,8 +185,9 @@ def test_list_and_remove(house: House) -> None:
     assert [row["ours"] for row in rows.values()] == [True, False]
     ran = house.folder.syncd("webhooks", "remove", "phones", foreign)
     assert (ran.code, "it does not belong to this source, so it is not removed" in ran.err) == (2, True)
-    assert house.folder.done("webhooks", "remove", "phones").err == "1 removed\n"
-    assert house.folder.done("webhooks", "remove", "phones").err == "no webhook points here\n"
+    # The daemon in this process may write its first log lines in between.
+    assert house.folder.done("webhooks", "remove", "phones").err.splitlines()[-1:] == ["1 removed"]
+    assert house.folder.done("webhooks", "remove", "phones").err.splitlines()[-1:] == ["no webhook points here"]
     assert sorted(row["status_callback"] for row in house.phone.records("numbers")) == ["", "https://x.example/"]
     house.folder.done("webhooks", "register", "desk")
     house.folder.done("webhooks", "remove", "desk")
