@@ -88,6 +88,18 @@ class Bucket:
     unit: str = "calls"
 
 
+class BothRates:
+    """A RateBook whose calls also take from a second bucket. That one is asked last: where it refuses, only the first, which
+    fills soon, has given something in vain."""
+
+    def __init__(self, first: RateBook, second: Bucket) -> None:
+        self._first, self._second = first, second
+
+    def take(self, account: str, units: float, rate: Rate, now: datetime) -> float:
+        second = self._second
+        return self._first.take(account, units, rate, now) or second.book.take(second.account, units, second.rate, now)
+
+
 class CallGate:
     """Admits or refuses the calls of one client. Thread-safe."""
 
@@ -212,6 +224,12 @@ class SourceLimits:
         """For `HttpClient(rate=…)`: the share of an account's day that `quota:` gives this source and all that name the same
         account; None without a quota."""
         return Bucket(self.rates, account, daily(self.units), unit) if self.units is not None else None
+
+    def paced(self, account: str, unit: str, rate: Rate) -> Bucket:
+        """As `bucket`, and never more than `rate`, whatever `quota:` gives: for a vendor that locks out who calls too often. In
+        any `rate.per` at most its units and its burst are taken together."""
+        day = self.bucket(account, unit)
+        return Bucket(self.rates if day is None else BothRates(self.rates, day), f"{account}:pace", rate, unit)
 
     def reserve(self, source: str, header: str, unit: str, keep: float = 0.0) -> Reserve:
         """For `VendorApi(reserve=…)`. `keep`: units left to others where `quota:` does not say."""
