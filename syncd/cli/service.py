@@ -68,7 +68,8 @@ def twin(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="salesforce, zoho, zoho_desk, zoho_mail, twilio, graph, or one that a package adds"
+            metavar="NAME",
+            help="salesforce, zoho, bitrix24, zoho_desk, zoho_mail, twilio, graph, or one that a package adds",
         ),
     ],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port")] = 0,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from syncd.twins.server import Twin
 
 TWINS = {
+    "bitrix24": "syncd.twins.bitrix24.twin:Bitrix24Twin",
     "salesforce": "syncd.twins.salesforce.twin:SalesforceTwin",
     "zoho": "syncd.twins.zoho.twin:ZohoTwin",
     "zoho_desk": "syncd.twins.zoho_desk.twin:ZohoDeskTwin",

@@ -38,6 +38,7 @@ class TwinCall:
     inner: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     uri_length: int = 0
+    raw_query: str = ""  # as it stood in the request line, for vendors that nest in it
     lane: str = ""  # a vendor's class of calls that share a limit of their own
     row_faults: list[PlannedFault] = field(default_factory=list)
     _parsed: Any = None
@@ -160,6 +161,7 @@ def make_call(method: str, url: str, body: bytes = b"", sub: bool = False) -> Tw
         method=method,
         path=unquote(raw),
         query=dict(parse_qsl(query, keep_blank_values=True)),
+        raw_query=query,
         headers={},
         body=body,
         sub=sub,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 
+from syncd.twins.bitrix24.twin import Bitrix24Twin
 from syncd.twins.salesforce.twin import SalesforceTwin
 from syncd.twins.server import Twin
 from syncd.twins.zoho.twin import ZohoTwin
@@ -118,6 +119,21 @@ def desk(desk_twin: ZohoDeskTwin) -> Iterator[Client]:
     client.session.close()
 
 
+@pytest.fixture(scope="module")
+def bitrix24_twin() -> Iterator[Bitrix24Twin]:
+    with Bitrix24Twin(burst=1_000) as twin:
+        yield twin
+
+
+@pytest.fixture
+def bitrix24(bitrix24_twin: Bitrix24Twin) -> Iterator[Client]:
+    """The webhook of user 1: there is nothing to sign in for."""
+    bitrix24_twin.reset()
+    client = Client(bitrix24_twin, "/rest/1/twin")
+    yield client
+    client.session.close()
+
+
 @pytest.fixture
 def connect() -> Iterator[Callable[[Twin, str], Client]]:
     """Starts a twin of one test's own and gives a signed-in client of it."""
@@ -126,7 +142,8 @@ def connect() -> Iterator[Callable[[Twin, str], Client]]:
     def start(twin: Twin, base: str = DATA) -> Client:
         twin.start()
         client = Client(twin, base)
-        client.login()
+        if not isinstance(twin, Bitrix24Twin):
+            client.login()
         started.append(client)
         return client
 

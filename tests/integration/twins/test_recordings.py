@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
+from syncd.twins.bitrix24.twin import Bitrix24Twin
 from syncd.twins.salesforce.twin import SalesforceTwin
 from syncd.twins.zoho.twin import ZohoTwin
 from syncd.twins.zoho_desk.twin import ZohoDeskTwin
@@ -230,3 +231,24 @@ def test_desk_contacts_and_lists(desk: Any, desk_twin: ZohoDeskTwin) -> None:
     replay(desk, update)
     for name in ("create-contact", "contacts", "list-contacts", "accounts", "agents", "departments"):
         replay(desk, exchanges("zoho-desk", name)[0])
+
+
+# Bitrix24.
+
+
+def test_bitrix24_run_time_limit_in_a_batch(bitrix24: Any, bitrix24_twin: Bitrix24Twin) -> None:
+    (exchange,) = exchanges("bitrix24", "batch-operation-time-limit")
+    (key,) = exchange["response"]["result"]["result_error"]
+    bitrix24_twin.plan.add([{"on": "crm.item.fields", "do": "operation_limit", "inner": True}])
+    answer = bitrix24.post("batch", {"halt": 0, "cmd": {key: "crm.item.fields?entityTypeId=1"}})
+    assert (answer.status_code, answer.json()["result"]) == (exchange["status"], exchange["response"]["result"])
+    assert differences(exchange["response"], answer.json()) == []
+    reset, finish = (answer.json()["time"][name] for name in ("operating_reset_at", "finish"))
+    assert (answer.json()["time"]["operating"], reset) == (0, int(finish) + 600)
+
+
+def test_bitrix24_errors(bitrix24: Any, bitrix24_twin: Bitrix24Twin) -> None:
+    payment, client = orjson.loads((Path(RECORDINGS) / "bitrix24.json").read_bytes())["errors"]["bodies"]
+    bitrix24_twin.plan.add([{"on": "profile", "do": "payment", "nth": 1}, {"on": "token", "do": "wrong_client"}])
+    assert bitrix24.get("profile").json() == payment
+    assert bitrix24.get("/oauth/token/").json() == client

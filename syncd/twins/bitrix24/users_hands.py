@@ -1,0 +1,156 @@
+"""What users of a portal do behind an integration's back: add, change, delete, convert and merge records of the twin.
+
+Used by twin.py; reachable from tests and under /_twin/. The twin commits. A record is named by its key, as L_12, D_12, C_12 or
+CO_12, or by its number alone where only one type has it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from syncd.twins.bitrix24 import directories, items
+from syncd.twins.bitrix24.fields import ItemField, ItemType, camel
+from syncd.twins.bitrix24.portal import Bitrix24Portal
+from syncd.twins.bitrix24.rest import Bitrix24Error
+from syncd.twins.state import Record
+
+_SHORT = {"email": ("EMAIL", "WORK"), "phone": ("PHONE", "WORK"), "mobile": ("PHONE", "MOBILE")}
+
+
+def add(portal: Bitrix24Portal, object_: str, fields: dict[str, Any]) -> str:
+    """A record; its number. `email`, `phone` and `mobile` stand for entries of `fm`. Raises ValueError."""
+    type_ = portal.named_type(object_)
+    if type_ is not None:
+        return str(_item(portal, type_, fields))
+    maker = _OTHERS.get(object_)
+    if maker is None:
+        raise ValueError(f"no object {object_!r}; there are: lead, deal, contact, company, {', '.join(_OTHERS)}")
+    return maker(portal, fields)
+
+
+def _item(portal: Bitrix24Portal, type_: ItemType, fields: dict[str, Any]) -> int:
+    given = dict(fields)
+    if "fm" in type_.fields:
+        short = [(name, given.pop(name)) for name in _SHORT if name in given]
+        entries = [{"typeId": _SHORT[n][0], "valueType": _SHORT[n][1], "value": value} for n, value in short]
+        given["fm"] = [*given.get("fm", []), *entries]
+    _known(type_, given)
+    try:
+        return int(items.create(portal, type_, given, int(given.get("assignedById", 1)))["id"])
+    except Bitrix24Error as error:
+        raise ValueError(f"{type_.name}: {error.code} {error.description}") from error
+
+
+def _known(type_: ItemType, given: dict[str, Any]) -> None:
+    unknown = [name for name in given if name not in type_.fields or type_.fields[name].read_only]
+    if unknown:
+        raise ValueError(f"{type_.name} has no field {', '.join(unknown)}")
+
+
+def _user(portal: Bitrix24Portal, fields: dict[str, Any]) -> str:
+    id_ = int(fields.get("ID") or portal.new_id("user"))
+    portal.store.put("user", str(id_), portal.new_user() | fields | {"ID": id_})
+    return str(id_)
+
+
+def _department(portal: Bitrix24Portal, fields: dict[str, Any]) -> str:
+    id_ = str(fields.get("ID") or portal.new_id("department"))
+    row = {"ID": id_, "NAME": f"Department {id_}", "SORT": 500, "PARENT": "1", "UF_HEAD": ""}
+    portal.store.put("department", id_, row | fields | {"ID": id_})
+    return id_
+
+
+def _status(portal: Bitrix24Portal, fields: dict[str, Any]) -> str:
+    """ENTITY_ID and STATUS_ID (with /S or /F behind it for a final stage)."""
+    id_ = portal.new_id("status")
+    code = str(fields["STATUS_ID"])
+    name = str(fields.get("NAME", code))
+    portal.store.put(
+        "status", str(id_), directories.row(id_, fields["ENTITY_ID"], code, name, int(fields.get("SORT", 900)))
+    )
+    return str(id_)
+
+
+def _category(portal: Bitrix24Portal, fields: dict[str, Any]) -> str:
+    """A further pipeline of deals, with the stages of a new one."""
+    id_ = portal.new_id("category")
+    row = {"id": id_, "name": fields.get("name", f"Pipeline {id_}"), "sort": 500, "entityTypeId": 2, "isDefault": "N"}
+    portal.store.put("category", str(id_), row)
+    for number, code in enumerate(("NEW", "PREPARATION", "EXECUTING", "WON/S", "LOSE/F"), 1):
+        number_of = portal.new_id("status")
+        made = directories.row(
+            number_of, f"DEAL_STAGE_{id_}", f"C{id_}:{code}", code.partition("/")[0], number * 10, id_
+        )
+        portal.store.put("status", str(number_of), made)
+    return str(id_)
+
+
+def _custom_field(portal: Bitrix24Portal, fields: dict[str, Any]) -> str:
+    """A custom field: entityTypeId, name (UF_CRM_…), type; `items` of an enumeration, `multiple`, `required`."""
+    name = str(fields["name"])
+    choices = tuple((str(number), str(value)) for number, value in enumerate(fields.get("items", ()), 41))
+    made = ItemField(
+        camel(name),
+        str(fields.get("type", "string")),
+        multiple=bool(fields.get("multiple")),
+        uf=name,
+        label=str(fields.get("label", name)),
+        items=choices,
+        required=bool(fields.get("required")),
+    )
+    portal.add_field(int(fields["entityTypeId"]), made)
+    return made.name
+
+
+_OTHERS = {
+    "user": _user,
+    "department": _department,
+    "status": _status,
+    "category": _category,
+    "field": _custom_field,
+}
+
+
+def find(portal: Bitrix24Portal, id_: str) -> tuple[ItemType, Record] | None:
+    """The type and record that a key or number names. Raises ValueError where several types have the number."""
+    keys = [(t, t.key(int(id_)) if id_.isdigit() else id_) for t in portal.types.values()]
+    found = [(t, record) for t, key in keys if (record := portal.store.get(t.name, key)) is not None]
+    if len(found) > 1:
+        raise ValueError(
+            f"{id_}: {' and '.join(t.name for t, _ in found)} have this number; name one as {found[0][0].key(1)}"
+        )
+    return found[0] if found else None
+
+
+def delete(portal: Bitrix24Portal, id_: str) -> bool:
+    found = find(portal, id_)
+    if found is not None:
+        items.remove(portal, *found)
+    return found is not None
+
+
+def convert(portal: Bitrix24Portal, id_: str) -> dict[str, Any]:
+    found = find(portal, id_)
+    if found is None or found[0].id != 1 or found[1].get("stageId") == "CONVERTED":
+        raise ValueError(f"{id_} is not a lead that can be converted")
+    return items.convert(portal, found[1])
+
+
+def change(portal: Bitrix24Portal, id_: str, fields: dict[str, Any]) -> Record:
+    found = find(portal, id_)
+    if found is None:
+        raise ValueError(f"there is no record {id_}")
+    _known(found[0], fields)
+    return items.change(portal, *found, fields, 1)
+
+
+def merge(portal: Bitrix24Portal, master: str, loser: str) -> None:
+    winner, lost = find(portal, master), find(portal, loser)
+    if winner is None or lost is None or winner[0] != lost[0] or winner[1]["id"] == lost[1]["id"]:
+        raise ValueError(f"{master} and {loser} cannot be merged")
+    held = {(entry["typeId"], entry["value"]) for entry in winner[1].get("fm", [])}
+    more = [entry for entry in lost[1].get("fm", []) if (entry["typeId"], entry["value"]) not in held]
+    items.remove(portal, *lost)
+    if more:
+        moved = [entry | {"id": portal.new_id("multifield")} for entry in more]
+        items.change(portal, *winner, {"fm": [*winner[1].get("fm", []), *moved]}, 1)
