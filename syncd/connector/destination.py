@@ -25,10 +25,11 @@ class WriteKind(StrEnum):
 @dataclass(frozen=True)
 class Idempotency:
     """`enforced`: the CRM itself refuses a second record with the key. An upsert whose key is not enforced waits
-    through doubt before it is sent again."""
+    through doubt before it is sent again. `readable`: a record can be found by its key, which no receiver of webhooks allows."""
 
     kind: WriteKind
     enforced: bool = True
+    readable: bool = True
 
 
 class MatchField(msgspec.Struct, frozen=True):

@@ -251,7 +251,7 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
         clear=draft.clear,
         links=links,
         id=own.id if own else work.row.crm_id,
-        group=account or (targets.person.id if targets.person else "") or key,
+        group=account or (targets.person.id if targets.person else "") or work.signal.person.identity or key,
         notification=draft.verb.notification,
     )
 
@@ -393,7 +393,7 @@ def look_up_first(work: Work, write: Write) -> bool:
     """Whether it is looked up by key before it is sent: what is in doubt, and what may be older than our store and could
     be doubled, or would overwrite what people changed since."""
     kind = work.keying.kind
-    if not write.key_field:
+    if not write.key_field or not work.keying.readable:
         return False
     if work.row.state == "doubt":
         return kind is WriteKind.FINDABLE and not write.id

@@ -163,8 +163,8 @@ class Verification:
         object_, key_field = known
         if object_ != record.object or not key_field:
             return ""
-        at_most_once = self._destination.keying(object_, key_field).kind is WriteKind.AT_MOST_ONCE
-        return "" if at_most_once else key_field
+        keying = self._destination.keying(object_, key_field)
+        return key_field if keying.readable and keying.kind is not WriteKind.AT_MOST_ONCE else ""
 
     def _failure(self, job: Job, claim: Claim, before: VerificationProgress, failure: Failure) -> bool:
         """Waits where waiting helps; else the job fails and says why."""

@@ -22,7 +22,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from syncd import __version__
 from syncd.errors import Ambiguous, AuthExpired, Failure, Misconfigured, RateLimited, Transient
-from syncd.http.deadline import Exchange, TimedAdapter
+from syncd.http.deadline import Exchange, NotPublic, TimedAdapter
 from syncd.http.json_text import parse
 from syncd.http.limits import Bucket, CallGate
 from syncd.http.oauth import Mint, Token, TokenStore
@@ -35,6 +35,8 @@ TOO_LARGE = (413, 414, 431)
 LARGEST_ANSWER = 64 * 1024 * 1024
 ANSWER_TOO_LARGE = "answer_too_large"
 """Code of the failure of an answer beyond that."""
+NOT_PUBLIC = "not_public"
+"""Code of the failure of a client that is for public addresses only, at another one."""
 LONGEST_WAIT = 7 * 86_400.0
 """Seconds that a Retry-After is obeyed for: nobody means a longer one."""
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
@@ -144,6 +146,7 @@ class HttpClient:
     `exchanges` counts the requests made so far, replays and those without an answer included. The token counts as
     refused when the status is one of `refused_statuses` and `refuses_token` agrees (some say 401 to a missing scope too).
     `rate`: the bucket that every request takes its `units` from, shared by everything with the same account and store.
+    `public`: hosts with an address of the public internet only; another one is Misconfigured.
 
     `request` raises: RateLimited without a call (the bucket is empty, or its `operation` is limited), Transient (never left; or
     a read that failed), Ambiguous (a write whose answer is missing), AuthExpired (401 again after one refresh), Misconfigured
@@ -164,6 +167,7 @@ class HttpClient:
         refused_statuses: frozenset[int] = frozenset({401}),
         refuses_token: Callable[[Response], bool] = lambda response: True,
         rate: Bucket | None = None,
+        public: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._base_url = base_url
@@ -180,7 +184,7 @@ class HttpClient:
         # An auth of our own, even an empty one, keeps requests from putting ~/.netrc over our Authorization header.
         self._session.auth = basic or _as_it_is
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        adapter = TimedAdapter(pool_connections=pool, pool_maxsize=pool)
+        adapter = TimedAdapter(public=public, pool_connections=pool, pool_maxsize=pool)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._counting = threading.Lock()
@@ -201,9 +205,10 @@ class HttpClient:
         operation: str = "",
         units: float = 1.0,
     ) -> Response:
-        """One exchange. `path` is appended to the base URL (or is a whole URL on the same host). `write` tells whether it
-        may change something; default: by the method (a POSTed query says `write=False`). `operation`: its name where the
-        vendor limits it by itself; `units`: what it takes from the bucket."""
+        """One exchange. `path` is appended to the base URL (or is a whole URL on the same host); "" is the base URL as it is,
+        with a slash at its end if it has one. `write` tells whether it may change something; default: by the method (a POSTed
+        query says `write=False`). `operation`: its name where the vendor limits it by itself; `units`: what it takes from the
+        bucket."""
         self._gate.admit(operation, units)
         sent_headers = dict(headers or {})
         learn_named([*sent_headers.items(), *(params or {}).items(), *(form or {}).items()])
@@ -249,7 +254,7 @@ class HttpClient:
             token = self._token(refused)
             if token is not None and self._bearer is not None:
                 headers = {**headers, "Authorization": f"{self._bearer.scheme} {token.access}"}
-            where = f"{method} {_shown(path)}"
+            where = f"{method} {_shown(path)}".rstrip()
             response = self._exchange(where, method, self._url(path, token), params, body, form, headers, write)
             if token is None or response.status not in self._refused or not self._refuses_token(response):
                 return response
@@ -268,6 +273,8 @@ class HttpClient:
 
     def _url(self, path: str, token: Token | None) -> str:
         base = self._base_url if isinstance(self._base_url, str) else self._base_url(token or Token(access=""))
+        if not path:
+            return base
         base = base.rstrip("/")
         if path.startswith(("http://", "https://")):
             if urlsplit(path)[:2] != urlsplit(base)[:2]:
@@ -306,6 +313,9 @@ class HttpClient:
                     received = _read_all(answer)
             except requests.exceptions.RequestException as error:
                 raise _wire_failure(error, exchange, where, write=write) from None
+            except NotPublic as address:
+                text = f"{where}: nothing was sent, since {address} is not an address of the public internet"
+                raise Misconfigured(text, code=NOT_PUBLIC) from None
             if exchange.expired:
                 raise unclear(f"{where}: no whole answer within {limits.total:g} s", write=write, code="timeout")
         lowered = {name.lower(): value for name, value in answer.headers.items()}

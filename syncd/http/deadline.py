@@ -6,6 +6,7 @@ Used by `syncd.http.client` alone. A read timeout bounds the wait for the next b
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import threading
 from types import TracebackType
@@ -104,6 +105,45 @@ class _TimedHTTPS(_Timed, HTTPSConnection):
     pass
 
 
+class NotPublic(Exception):
+    """The connection stands to an address that is not one of the public internet; nothing was sent."""
+
+
+class _Public:
+    """Closes a connection to an address that is not public before a byte leaves. It is the address that was connected to, so a
+    name that resolves to another one the next time deceives nobody."""
+
+    def _new_conn(self) -> socket.socket:
+        connected: socket.socket = super()._new_conn()  # type: ignore[misc]
+        address = connected.getpeername()[0]
+        if is_public(address):
+            return connected
+        connected.close()
+        raise NotPublic(address)
+
+
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv4 addresses behind a translator (RFC 6052)."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet: not private, loopback, link-local, shared or reserved, also where an
+    IPv6 address stands for an IPv4 one."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        translated = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _TRANSLATED else None
+        ip = ip.ipv4_mapped or ip.sixtofour or translated or ip
+    return ip.is_global and not ip.is_multicast
+
+
+class _PublicHTTP(_Public, _TimedHTTP):
+    pass
+
+
+class _PublicHTTPS(_Public, _TimedHTTPS):
+    pass
+
+
 class _HTTPPool(HTTPConnectionPool):
     ConnectionCls = _TimedHTTP
 
@@ -112,15 +152,29 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _TimedHTTPS
 
 
+class _PublicHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _PublicHTTP
+
+
+class _PublicHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicHTTPS
+
+
 _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+_PUBLIC_POOLS = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
 
 
 class TimedAdapter(HTTPAdapter):
-    """An adapter whose connections tell the current Exchange their socket; it never retries by itself."""
+    """An adapter whose connections tell the current Exchange their socket; it never retries by itself. `public`: it connects to
+    addresses of the public internet only (a proxy of the environment excepted, which decides for itself)."""
+
+    def __init__(self, *, public: bool = False, **kwargs: Any) -> None:
+        self._public = public
+        super().__init__(**kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = _PUBLIC_POOLS if self._public else _POOLS
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)

@@ -114,7 +114,10 @@ def connector_abilities(which: str) -> str:
 
 def connector_list() -> str:
     """All connectors, each with its page."""
-    rows = [(f"[`{name}`]({name}.md)", role, registry.load(role, name).summary) for role, name in connectors()]
+    rows = [
+        (f"[`{name}`]({page_of(role, name).name})", role, registry.load(role, name).summary)
+        for role, name in connectors()
+    ]
     return _table(("type", "role", "what it is"), rows)
 
 
@@ -237,10 +240,16 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def page_of(role: str, kind: str) -> Path:
+    """The page of a connector. A destination of a type that sources have too is on a page of its own."""
+    shared = role == "destination" and kind in registry.names("source")
+    return DOCS / "connectors" / f"{kind}{'_out' if shared else ''}.md"
+
+
 def main() -> int:
     """Brings every page up to date, and begins those of connectors that have none; says which changed."""
     for role, kind in connectors():
-        page = DOCS / "connectors" / f"{kind}.md"
+        page = page_of(role, kind)
         if not page.exists():
             page.write_text(new_page(role, kind), "utf-8")
             sys.stdout.write(

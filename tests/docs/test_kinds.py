@@ -20,8 +20,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "zoho": {"auth": {"client_id": "x", "client_secret": "x", "refresh_token": "x"}},
     "database": {"url": "sqlite:///x.db"},
+    "webhook": {"url": "https://x.example/"},
 }
-ROW = re.compile(r"^\| (salesforce|zoho|database) \| (.+) \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (salesforce|zoho|database|webhook) \| (.+) \| (.+) \|$", re.MULTILINE)
 ROWS = [row for row in ROW.findall(PAGE.read_text("utf-8")) if "kinds:" not in row[1]]
 
 

@@ -21,6 +21,7 @@ from tests.docs.generate import (
     connectors,
     filled,
     new_page,
+    page_of,
     pages,
     parameters,
     parts_of,
@@ -112,7 +113,7 @@ def test_every_command_and_option_is_documented() -> None:
 
 @pytest.mark.parametrize(("role", "kind"), connectors(), ids=[f"{role}.{kind}" for role, kind in connectors()])
 def test_every_connector_has_its_page(role: str, kind: str) -> None:
-    page = DOCS / "connectors" / f"{kind}.md"
+    page = page_of(role, kind)
     assert page.exists(), f"the connector {kind} has no page: run `make docs`, then write its part by hand"
     text = page.read_text("utf-8")
     for _, what in parts_of(role, kind):
@@ -120,7 +121,7 @@ def test_every_connector_has_its_page(role: str, kind: str) -> None:
     assert f"type: {kind}\n" in text, f"{name(page)}: an example"
     assert UNWRITTEN not in text, f"{name(page)}: the part by hand is not written yet"
     index = (DOCS / "connectors" / "README.md").read_text("utf-8")
-    assert f"({kind}.md)" in index
+    assert f"({page.name})" in index
 
 
 def test_a_page_that_is_begun_is_whole_but_for_the_part_by_hand() -> None:

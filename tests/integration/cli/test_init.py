@@ -25,6 +25,7 @@ from syncd.cli import run
 from syncd.scaffold.first_config import ConfigEntry, first_config, questions
 from syncd.service.assembly import check_configuration
 
+OUTGOING = {"url": "https://hooks.example.com/canary/", "secret": "whsec_Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5"}
 SECRET = "canary-91d2: #{} '\"\\é-us3"  # Mailchimp's API keys end in a data centre
 GOOD = {
     "host": "mail.example.com",
@@ -84,7 +85,8 @@ def entries(draw: st.DrawFn) -> list[ConfigEntry]:
                 elif question.key == "verify.scheme":
                     answer = draw(st.sampled_from(SCHEMES))
                 elif question.secret:
-                    answer = draw(st.sampled_from(["${SYNCD_TEST_UNSET}", question.suggest or SECRET]))
+                    typed = OUTGOING.get(question.key) if (role, kind) == ("destination", "webhook") else ""
+                    answer = draw(st.sampled_from(["${SYNCD_TEST_UNSET}", typed or question.suggest or SECRET]))
                 else:
                     right = GOOD.get(question.key) or in_the_example(entry, question.key) or question.suggest
                     answer = right or (ANY[question.words] if question.required else "")
@@ -112,7 +114,7 @@ def test_whatever_is_chosen_passes_check(chosen: list[ConfigEntry], zone: str, d
         assert len(read["sources"]) + len(read["destinations"]) == len(chosen)
         for name in beginning.secrets:
             assert stat.S_IMODE((Path(folder) / name).stat().st_mode) == 0o600
-            assert (Path(folder) / name).read_text("utf-8") == SECRET + "\n"
+            assert (Path(folder) / name).read_text("utf-8").rstrip("\n") in (SECRET, *OUTGOING.values())
 
 
 def begin(folder: Path, *args: str) -> tuple[int, str]:

@@ -238,7 +238,7 @@ def test_an_update_writes_the_persons_record_and_any_other_rule_its_own() -> Non
     assert own.group == "p1"
     alone = plan.link_up(work(), Targets())
     assert isinstance(alone, Write)
-    assert alone.group == alone.key
+    assert alone.group == "email:ann@example.com", "a person whom nobody looks up is one all the same"
 
 
 def test_a_record_of_an_account_is_grouped_by_it_and_skipped_without() -> None:
