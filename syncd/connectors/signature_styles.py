@@ -34,6 +34,13 @@ _VENDORS = (
         unit="ms",
     ),
     Style(
+        "chatwoot",  # since 4.13, by its source (lib/webhooks/trigger.rb); each attempt is signed anew
+        "header:x-chatwoot-signature",
+        signed="{timestamp}.{body}",
+        prefix="sha256=",
+        timestamp="header:x-chatwoot-timestamp",
+    ),
+    Style(
         "sendgrid",
         "header:x-twilio-email-event-webhook-signature",
         algorithm="ecdsa-sha256",

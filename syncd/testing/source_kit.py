@@ -77,6 +77,8 @@ class WebhookConformance(ConformanceSuite, covers=WebhookSource):
         self.begin(ledger)
 
         def brought(number: int) -> list[Signal]:
+            if vendor.signs_time:  # it arrives when it is signed
+                ledger.now = vendor.first_moment
             return ledger.receive(vendor.request(number)) + self.settle(ledger)
 
         sweep_checks.forms_of_identity(ledger, vendor, brought)
