@@ -59,6 +59,8 @@ def without_entities(text: str) -> str:
 def unguarded(text: str) -> str:
     """A cell without the guard of a spreadsheet against its own guesses (`="0123"`, `'0123`) and marks nobody sees around it."""
     text = text.strip(_UNSEEN)
+    if not text or text[0].isalnum():
+        return text
     if guarded := _GUARD.fullmatch(text):
         text = guarded[1].replace('""', '"')
     elif link := _LINK.fullmatch(text):

@@ -59,6 +59,8 @@ _TAG = re.compile(r"</?[a-z][^<>@]{0,200}>", re.IGNORECASE)
 def is_filler(text: str) -> bool:
     """Whether a text fills a field that is empty in truth: `NULL`, `NaN`, `N/A`, `-`, an error value or a formula."""
     text = text.strip()
+    if text[:1].isalnum():  # nearly every text; none of the signs below begins so
+        return text in _FILLERS
     if text in _FILLERS or text.startswith("="):
         return True
     error = bool(_ERROR_VALUE.fullmatch(text)) and text.upper() == text

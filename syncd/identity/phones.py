@@ -32,12 +32,11 @@ def read_phone(text: str, region: str | None) -> Phone:
         return Phone(number)
     found: list[str] = []
     fault = ""
-    for segment in _HARD_SEPARATOR.split(_ALTERNATIVE.sub(";", _unwrapped(_tidy(text)))):
-        plain = _without_fraction(_bare(segment))
+    for plain in _segments(text):
         if scientific := _SCIENTIFIC.match(plain):
             plain, lost = _written_out(scientific)
             fault = fault or lost
-        found.extend(_numbers(plain, region) if any(c.isdigit() for c in plain) else ())
+        found.extend(_numbers(plain, region) if any(map(str.isdigit, plain)) else ())
     if not found:
         return Phone(fault=fault)
     return Phone(found[0], tuple(dict.fromkeys(other for other in found[1:] if other != found[0])))
@@ -82,6 +81,8 @@ _SOFT_SEPARATOR = re.compile(r"\s*[/,]+\s*")
 """Between two numbers, before an extension, or inside one number (`0228/171717`)."""
 _GAPS = tuple(map(re.compile, (r"\s+[-–—]\s+", r"\s{2,}", r"\s+", r"\s*[-–—]\s*")))
 """Signs inside a number that are between two only when each side is a whole number."""
+_EXIT_CODE = re.compile(r"[(\[\s]*(\+|00)")
+_NO_DIGIT = re.compile(r"\D")
 _TRUNK = re.compile(r"\(\s*0\s*\)")
 _EXTENSION_GROUP = re.compile(r"(.*\d{6,})\s*[-–—]\s*\d{1,5}")
 _ASTERISK_CHANNEL = re.compile(r"^(?:pjsip|sip|iax2|dahdi|local|chan_\w+)/([^@/-]+)", re.IGNORECASE)
@@ -102,6 +103,18 @@ _WHATSAPP_LINK = re.compile(
 _BRACKETED = re.compile(r"^[^<]*<\s*((?:sips?|tel):[^>]*)>", re.IGNORECASE)
 _CONTEXT = re.compile(r";phone-context=(\+\d+)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+def _segments(text: str) -> list[str]:
+    """What may be a number each, without wrapping and labels."""
+    if _UNWRAPPED.fullmatch(text):
+        return [text]
+    segments = _HARD_SEPARATOR.split(_ALTERNATIVE.sub(";", _unwrapped(_tidy(text))))
+    return [_without_fraction(_bare(segment)) for segment in segments]
+
+
+_UNWRAPPED = re.compile(r"\+?[0-9]+(?:[ -][0-9]+)*")
+"""The ordinary case: nothing that a step of the unwrapping would change."""
 
 
 def _tidy(text: str) -> str:
@@ -183,7 +196,8 @@ def _numbers(text: str, region: str | None) -> list[str]:
     """The numbers of a text without labels. Text behind the first number that is not a number itself (an extension, the end of a
     range) is left out, never appended."""
     parts = [part for part in _SOFT_SEPARATOR.split(text) if part]
-    if len(several := _each(parts, region)) > 1:
+    several = _each(parts, region)
+    if len(several) > 1 or len(several) == len(parts):
         return several
     for cut in range(1, len(parts)):
         short = all(_count(part) <= 3 for part in parts[cut:])
@@ -203,7 +217,7 @@ def _numbers(text: str, region: str | None) -> list[str]:
 
 
 def _count(text: str) -> int:
-    return sum(c.isdigit() for c in text)
+    return sum(map(str.isdigit, text))
 
 
 def _each(pieces: list[str], region: str | None) -> list[str]:
@@ -215,13 +229,13 @@ def _valid(text: str, region: str | None) -> str:
     """E.164 of one number that its country knows, ``""`` for any other."""
     import phonenumbers
 
-    if written := re.match(r"[(\[\s]*(\+|00)", text):
+    if written := _EXIT_CODE.match(text):
         if number := _international(f"+{text[written.end() :]}"):
             return number
         possible = _possible(f"+{text[written.end() :]}")
         # 00 may begin a longer exit code: 001 in Korea, 0011 in Australia.
         return "" if written[1] == "+" or possible else _parsed(text, region)
-    digits = re.sub(r"\D", "", text)
+    digits = _NO_DIGIT.sub("", text)
     code = str(phonenumbers.country_code_for_region(region) if region else 0)
     alone = _parsed(text, region)
     if code != "0" and digits.startswith(code) and not any(c.isalpha() for c in text):
@@ -252,7 +266,7 @@ def _parsed(text: str, region: str | None, *, strict: bool = True) -> str:
     except phonenumbers.NumberParseException:
         return _renewed(re.sub(r"[^\d+]", "", text))
     national = str(parsed.national_number)
-    if _is_placeholder(national) or _is_placeholder(re.sub(r"\D", "", text).lstrip("0")):
+    if _is_placeholder(national) or _is_placeholder(_NO_DIGIT.sub("", text).lstrip("0")):
         return ""
     number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     if phonenumbers.is_valid_number(parsed):

@@ -284,12 +284,17 @@ BARE_NAMES = frozenset(
 """Headers that mean the whole name alone, and one part of it beside a column of the other part."""
 
 
+@cache
+def _is_bare(header: str) -> bool:
+    return folded(header) in BARE_NAMES
+
+
 def _pair_names(found: dict[str, list[int]], headers: Sequence[str], wanted: Mapping[str, str | None]) -> None:
     """`Prénom, Nom`: the bare name beside given names is the family's. `İsim, Soyisim`: beside family names it is the given."""
     for have, other in (("first_name", "last_name"), ("last_name", "first_name")):
         if have not in found or other in found or other in wanted or "name" in wanted:
             continue
-        bare = [place for place in found.get("name", ()) if folded(headers[place]) in BARE_NAMES]
+        bare = [place for place in found.get("name", ()) if _is_bare(headers[place])]
         rest = [place for place in found.get("name", ()) if place not in bare]
         if bare:
             found[other] = bare
@@ -306,7 +311,7 @@ def name_parts(
     name, first, last = said.get("name", ""), said.get("first_name", ""), said.get("last_name", "")
 
     def is_bare(what: str) -> bool:
-        return any(folded(headers[place]) in BARE_NAMES for place in found.get(what, ())[:1])
+        return any(_is_bare(headers[place]) for place in found.get(what, ())[:1])
 
     if is_bare("last_name") and first and first != last and (rest := _apart(last, first)):
         return name or last, first, rest

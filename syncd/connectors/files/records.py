@@ -109,7 +109,7 @@ def _strictly(text: str, delimiter: str) -> tuple[list[str] | None, str]:
 def _checked(taken: list[tuple[int, str]], cells: list[str], source: _Lines, delimiter: str) -> Record:
     """Of several lines: a cell that holds a row with an address in the same column has swallowed it. (Behind a quote that ends
     the cell the address is the record's own.)"""
-    place = next((at for at, cell in enumerate(cells) if "@" in cell and "\n" not in cell), None)
+    place = next((at for at, cell in enumerate(cells) if "@" in cell and "\n" not in cell), None) if taken[1:] else None
     for _, line in taken[1:]:
         inner = line.split(delimiter)
         if place is None or len(inner) <= place or "@" not in inner[place] or not len(inner) >= len(cells) > 1:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
+from itertools import chain
 from typing import Any, NoReturn
 
 from syncd.connector import Context
@@ -17,7 +18,7 @@ from syncd.connectors.files.headers import Columns, folded, name_parts, unnamed
 from syncd.errors import Malformed
 from syncd.identity.emails import read_email, unguarded, without_entities
 from syncd.identity.names import is_filler
-from syncd.identity.phones import LOST_DIGITS, read_phone
+from syncd.identity.phones import LOST_DIGITS, Phone, read_phone
 from syncd.signals import Signal, derive_id, frame, make_person
 from syncd.texts.titles import titled
 
@@ -96,7 +97,7 @@ def signal_of(
         raise Malformed(
             f"{said['company'][:40]!r} looks like a total of the list, not like a company; delete this line"
         )
-    phone, lost = _phone(headers, given, found, context.region)
+    phone, called, lost = _phone(headers, given, found, context.region)
     skipped = _next_email(headers, given, found, said)
     name, first_name, last_name = name_parts(headers, found.places, said)
     email, company = said.get("email", ""), said.get("company", "")
@@ -107,6 +108,7 @@ def signal_of(
         email=email,
         company=company,
         phone=phone,
+        called=called,
         region=context.region,
     )
     if kind == "contact" and email and not person.email:
@@ -147,7 +149,7 @@ def _data(
 def _digest(found: Columns, cells: Sequence[str]) -> str:
     """What the row says, whatever the order of its columns: another text is another signal."""
     content = sorted((found.labels[place], cell) for place, cell in enumerate(cells) if cell)
-    return sha256(frame(*(part for pair in content for part in pair)).encode("utf-8", "replace")).hexdigest()
+    return sha256(frame(*chain.from_iterable(content)).encode("utf-8", "replace")).hexdigest()
 
 
 def _unidentified(phone: str, lost: str, region: str | None) -> NoReturn:
@@ -166,8 +168,10 @@ SEVERAL = " ::: "
 
 def _first(texts: Sequence[str], places: Sequence[int], what: str) -> str:
     """The text of the best column that has one; of several values the first (addresses and numbers are distinguished later)."""
-    text = next((texts[place] for place in places if texts[place]), "")
-    return text if what in ("email", "phone", "mobile") else text.split(SEVERAL)[0]
+    for place in places:
+        if text := texts[place]:
+            return text if what in ("email", "phone", "mobile") else text.split(SEVERAL)[0]
+    return ""
 
 
 def _next_email(headers: Sequence[str], texts: Sequence[str], found: Columns, said: dict[str, str]) -> str:
@@ -184,10 +188,10 @@ def _next_email(headers: Sequence[str], texts: Sequence[str], found: Columns, sa
 
 def repeats_header(headers: Sequence[str], texts: Sequence[str]) -> bool:
     """Whether a row is the header again, as in files that were joined."""
-    return bool(texts) and all(
-        header == text or (not text and header == unnamed(place)) or (bool(text) and header.startswith(f"{text} ("))
-        for place, (header, text) in enumerate(zip(headers, texts, strict=False))
-    )
+    for place, (header, text) in enumerate(zip(headers, texts, strict=False)):
+        if header != text and not (header.startswith(f"{text} (") if text else header == unnamed(place)):
+            return False
+    return bool(texts)
 
 
 def is_total(said: Mapping[str, str], texts: Sequence[str]) -> bool:
@@ -205,15 +209,15 @@ def _header(headers: Sequence[str], texts: Sequence[str], found: Columns, what: 
     return next(headers[place] for place in found.places[what] if texts[place])
 
 
-def _phone(headers: Sequence[str], texts: Sequence[str], found: Columns, region: str | None) -> tuple[str, str]:
-    """(the first phone cell that holds a number, else the first; why the first cell that was skipped holds none)."""
+def _phone(headers: Sequence[str], texts: Sequence[str], found: Columns, region: str | None) -> tuple[str, Phone, str]:
+    """(the first phone cell that holds a number, else the first; what it holds; why the first that was skipped holds none)."""
     first = lost = ""
     for place in (*found.places.get("phone", ()), *found.places.get("mobile", ())):
         if text := texts[place]:
             read = read_phone(text, region)
             if read.number:
-                return text, lost
+                return text, read, lost
             first = first or text
             why = read.fault or ("is not a phone number" if any(c.isdigit() for c in text) else "")
             lost = lost or (f"{headers[place]}: {text[:40]!r} {why}" if why else "")
-    return first, lost
+    return first, Phone(), lost

@@ -127,9 +127,9 @@ def _once(headers: list[str]) -> list[str]:
 
 def _fitted(line: TableRow, named: int, width: int) -> TableRow:
     """A row as wide as the header. One of another width must have nothing behind the columns that have names."""
-    if line.fault:
+    if line.fault or len(line.cells) == width:
         return line
-    if any(line.cells[named:]) and len(line.cells) != width:
+    if any(line.cells[named:]):
         return TableRow(line.number, line.cells, f"has {len(line.cells)} cells, the header {width}")
     return TableRow(line.number, (line.cells + [""] * width)[:width], note=line.note)
 

@@ -89,6 +89,8 @@ def lines_of(opened: io.TextIOWrapper) -> Iterator[str]:
 
 def repaired(text: str, codec: str, region: str | None) -> tuple[str, str]:
     """(the text, what was damaged in it: ``""`` when nothing was). Vietnamese tones become part of their letters."""
+    if text.isascii():
+        return text, ""
     if codec == "cp1258":
         text = unicodedata.normalize("NFC", text)
     if codec == "utf-8" and _TWICE.search(text):
