@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from syncd.capabilities import Level
 from syncd.connector import Context, Request
+from syncd.connectors.accounts.graph_subscriptions import REAUTHORIZE, STATE
 from syncd.connectors.mail.graph_mail import CONNECTOR, GraphMail, GraphMailSettings
-from syncd.connectors.mail.graph_subscriptions import LIFETIME, REAUTHORIZE, STATE
 from syncd.connectors.mail.reading import Envelope, Rules, read_mail
 from syncd.errors import Malformed, Misconfigured, NotAuthentic, UsageError
 from syncd.http.oauth import MemoryTokens
@@ -28,37 +25,20 @@ from syncd.testing import (
     PollingConformance,
     SourceLedger,
     SubscriptionConformance,
-    TwinVendor,
     WebhookConformance,
 )
 from syncd.twins.graph import GraphTwin
+from tests.graph_rig import APP, MAILBOX, SECRET, NotifyingVendor, validating
 from tests.mails import delivery_report, mail
 
 RECORDINGS = os.environ.get("SYNCD_RECORDINGS", "")
 recorded = pytest.mark.skipif(not RECORDINGS, reason="SYNCD_RECORDINGS does not name the directory of the recordings")
-SECRET = "a-secret-of-the-registration-42"
-MAILBOX = "sales@ourcompany.example"
-
-
-class Validating(BaseHTTPRequestHandler):
-    """syncd's handshake, without syncd: what the twin asks of an address."""
-
-    def do_POST(self) -> None:
-        token = parse_qs(urlsplit(self.path).query)["validationToken"][0].encode()
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(token)
-
-    def log_message(self, format: str, *args: object) -> None:
-        return
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Validating) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/webhooks/mail"
-        server.shutdown()
+    with validating() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -75,47 +55,16 @@ def twin(running: GraphTwin) -> GraphTwin:
 
 
 def source(twin: GraphTwin, url: str = "", **more: Any) -> GraphMail:
-    auth = {"tenant": "ourcompany.example", "client_id": "app", "client_secret": "twin-secret-of-the-app"}
-    keys = {"mailbox": MAILBOX, "auth": auth, "graph_url": twin.url, "login_url": twin.url, **more.pop("keys", {})}
+    keys = {"mailbox": MAILBOX, "auth": APP, "graph_url": twin.url, "login_url": twin.url, **more.pop("keys", {})}
     settings = GraphMailSettings.model_validate(keys)
     more.setdefault("switches", frozenset())
     return GraphMail(settings, Context(name="mail", tokens=MemoryTokens(), webhook_url=url, region="VN", **more))
 
 
-class Mailbox(TwinVendor):
+class Mailbox(NotifyingVendor):
     """Every event is a mail in the inbox."""
 
     throttling: ClassVar[dict[str, Any]] = {"on": "delta", "do": "too_many"}
-    breaking: ClassVar[dict[str, Any]] = {"on": "delta", "do": "cut"}
-    covers_body = False
-    lifetime = LIFETIME
-
-    def __init__(self, twin: GraphTwin, memory: dict[str, str]) -> None:
-        super().__init__(twin)
-        self.memory = memory
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return (*self.memory.values(), "twin-secret-of-the-app")
-
-    def request(self, number: int) -> Request:
-        return self.sign(json.dumps({"value": [notification(self.secret)]}).encode())
-
-    def sign(self, body: bytes) -> Request:
-        return Request("POST", "https://syncd.example.com/webhooks/mail", {}, body, self.first_moment, tail=self.secret)
-
-    def several(self, numbers: Any, wrong: Any = ()) -> Request:
-        items = [notification(self.secret) for _ in numbers]
-        return self.sign(json.dumps({"value": [*items[:1], *wrong, *items[1:]]}).encode())
-
-    @property
-    def secret(self) -> str:
-        return self.memory.get(STATE, SECRET)
-
-
-def notification(state: str, **more: Any) -> dict[str, Any]:
-    resource = f"Users/{MAILBOX}/Messages/AAkALg1="
-    return {"subscriptionId": "s-1", "clientState": state, "changeType": "created", "resource": resource, **more}
 
 
 class TestGraphMail(WebhookConformance, PollingConformance, BackfillConformance, SubscriptionConformance):
@@ -229,7 +178,8 @@ def test_only_what_has_the_secret_of_the_registration_is_taken(twin: GraphTwin) 
         source(twin).verifier()(request, now)
     known = source(twin, recall=lambda keys: {STATE: SECRET}).verifier()
     known(request, now)
-    forged = json.dumps({"value": [notification(SECRET), notification("another")]}).encode()
+    both = [vendor.notification(), vendor.notification(clientState="another")]
+    forged = json.dumps({"value": both}).encode()
     for wrong in (replace(request, tail=""), replace(request, tail="another-secret-00"), replace(request, body=forged)):
         with pytest.raises(NotAuthentic):
             known(wrong, now)
@@ -242,8 +192,9 @@ def test_graph_asks_for_a_renewal_and_gets_it_with_the_poll(twin: GraphTwin, url
     memory.update(done.remember)
     (hook,) = done.there
     assert memory[STATE] not in repr(done)
-    body = {"value": [notification(memory[STATE], subscriptionId=hook.id, lifecycleEvent="reauthorizationRequired")]}
-    request = Mailbox(twin, memory).sign(json.dumps(body).encode())
+    vendor = Mailbox(twin, memory)
+    body = {"value": [vendor.notification(subscriptionId=hook.id, lifecycleEvent="reauthorizationRequired")]}
+    request = vendor.sign(json.dumps(body).encode())
     made.verifier()(request, datetime.now(UTC))
     batch = made.parse(request)
     assert (batch.poll_now, batch.remember) == (True, {REAUTHORIZE: hook.id})

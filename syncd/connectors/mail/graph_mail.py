@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
-from syncd.capabilities import Finding, Level, SignIn, Subscribed, Subscription
-from syncd.connector import Batch, Connector, Context, Reply, Request, Verifier
+from syncd.capabilities import Finding, Level, SignIn
+from syncd.connector import Batch, Connector, Context
+from syncd.connectors.accounts.graph_api import RESYNC
+from syncd.connectors.accounts.graph_subscriptions import GraphNotified, GraphSubscriptions
 from syncd.connectors.accounts.microsoft import CLOUDS, CloudName, MicrosoftAuth, bearer, sign_in_of
 from syncd.connectors.keys import BaseUrl
-from syncd.connectors.mail import graph_subscriptions as notifications
-from syncd.connectors.mail.graph_mailbox import RESYNC, GraphMailbox
+from syncd.connectors.mail.graph_mailbox import GraphMailbox
 from syncd.connectors.mail.listed import Listed, MailReader, rules_of
 from syncd.connectors.mail.reading import SIGNALS
 from syncd.connectors.mail.sent import SENT, SENT_SIGNAL
@@ -80,7 +81,7 @@ class BackfillCursor(msgspec.Struct):
     at: TimeCursor
 
 
-class GraphMail:
+class GraphMail(GraphNotified):
     """A PollingSource, Backfillable, WebhookSource, Subscribable and Renewable."""
 
     def __init__(self, settings: GraphMailSettings, context: Context) -> None:
@@ -95,33 +96,7 @@ class GraphMail:
         rules = rules_of(settings, settings.mailbox, context.name, context.region)
         self._reader = MailReader(lambda mail: self._mailbox.mime(mail.id), rules, int(settings.max_size))
         resources = [f"{self._whose}/mailFolders('{name}')/messages" for name in self._folders]
-        self._hooks = notifications.GraphSubscriptions(
-            self._mailbox.api, resources, context.webhook_url, context.recall, context.clock
-        )
-
-    # ---- webhook: only that something changed
-
-    def handshake(self, request: Request) -> Reply | None:
-        return notifications.handshake(request)
-
-    def verifier(self) -> Verifier:
-        return notifications.verifier(self._context.recall)
-
-    def parse(self, request: Request) -> Batch:
-        return notifications.parse(request)
-
-    def subscriptions(self) -> Sequence[Subscription]:
-        return self._hooks.subscriptions()
-
-    def subscribe(self, *, force: bool = False) -> Subscribed:
-        """Nothing of others is in the way: Graph takes several subscriptions."""
-        return self._hooks.subscribe()
-
-    def renew(self, id: str) -> Subscription | None:
-        return self._hooks.renew(id)
-
-    def unsubscribe(self, id: str) -> None:
-        self._hooks.unsubscribe(id)
+        self._hooks = GraphSubscriptions(self._mailbox.api, resources, context)
 
     # ---- poll
 
@@ -142,16 +117,6 @@ class GraphMail:
                 failure = failure or error
         if failure:
             raise of_some(failure, now) if read else failure
-
-    def _renewed(self) -> Iterator[Batch]:
-        """The renewal that Graph asked for by a lifecycle notification. What fails is renewed in time or made anew."""
-        asked = self._context.recall([notifications.REAUTHORIZE]).get(notifications.REAUTHORIZE)
-        if asked:
-            try:
-                self.renew(asked)
-            except Failure:
-                return
-            yield Batch(remember={notifications.REAUTHORIZE: None})
 
     def _begun(self, name: str) -> FolderCursor:
         """From now on, by Microsoft's clock."""

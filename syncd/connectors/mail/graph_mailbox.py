@@ -7,71 +7,30 @@ Sources: learn.microsoft.com, "message: delta", "List messages", "Get MIME conte
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 from syncd.connector import Context
+from syncd.connectors.accounts.graph_api import Changes, changes, graph_api, graph_errors, stamp
 from syncd.connectors.mail.listed import PAGE
-from syncd.errors import Failure, Misconfigured, QuotaExhausted, RateLimited, Transient
-from syncd.http.client import ANSWER_TOO_LARGE, Bearer, HttpClient
-from syncd.http.error_table import ErrorTable, Means, error_at, found_at
-from syncd.http.vendor_api import VendorApi
+from syncd.errors import Failure
+from syncd.http.client import ANSWER_TOO_LARGE, Bearer
+from syncd.http.error_table import found_at
 
-RESYNC = frozenset({"410", "SyncStateNotFound", "SyncStateInvalid", "resyncRequired", "ResyncRequired"})
 _ROWS = "id,receivedDateTime,isDraft,isRead,webLink"
-_PERMISSION = (
-    "the app may not read this mailbox; give it the permission Mail.Read with admin consent, and look at the application access "
-    "policies of Exchange"
+ERRORS = graph_errors(
+    "mailbox",
+    "Mail.Read",
+    "there is no such folder in the mailbox; check folders",
 )
-_NO_MAILBOX = "there is no such mailbox in Exchange Online; check mailbox"
-ERRORS = ErrorTable(
-    "Microsoft Graph",
-    {
-        "ErrorAccessDenied AccessDenied Authorization_RequestDenied Forbidden": Means(Misconfigured, _PERMISSION),
-        "MailboxNotEnabledForRESTAPI ErrorInvalidUser Request_ResourceNotFound ErrorNonExistentMailbox": Means(
-            Misconfigured, _NO_MAILBOX
-        ),
-        "ErrorItemNotFound ErrorFolderNotFound ErrorInvalidIdMalformed": Means(
-            Misconfigured, "there is no such folder in the mailbox; check folders"
-        ),
-        "InvalidAuthenticationToken": Means(Misconfigured, "the access token is refused; check cloud and auth.tenant"),
-        "ApplicationThrottled TooManyRequests ErrorTooManyRequests MailboxConcurrency": Means(
-            RateLimited, "too many requests", pause=30
-        ),
-        "ErrorExceededMessageLimit": Means(QuotaExhausted, "the mailbox's limit of the day is used"),
-        "ErrorServerBusy ErrorMailboxStoreUnavailable ErrorInternalServerError ServiceNotAvailable UnknownError": Means(
-            Transient, "the mailbox cannot be reached for a moment"
-        ),
-        " ".join(sorted(RESYNC)): Means(Transient, "the state of the folder is not known any more"),
-    },
-    error_at("code", within="error"),
-    statuses={
-        403: Means(Misconfigured, _PERMISSION),
-        404: Means(Misconfigured, "there is no such mailbox or folder; check mailbox and folders"),
-    },
-    absent=frozenset({"404"}),
-)
-
-
-class Changes(NamedTuple):
-    """One page of what came into a folder: its rows, where to read on, whether that is a further page of this round, and
-    Microsoft's clock."""
-
-    rows: list[dict[str, Any]]
-    link: str
-    more: bool
-    at: datetime
 
 
 class GraphMailbox:
     """`whose`: `me` or `users/ADDRESS`."""
 
     def __init__(self, graph_url: str, whose: str, bearer: Bearer, context: Context, account: str) -> None:
-        headers = {"Prefer": f'IdType="ImmutableId", odata.maxpagesize={PAGE}'}
-        rate = context.limits.bucket(f"microsoft:{account}", "calls")
-        client = HttpClient(f"{graph_url}/v1.0", bearer=bearer, headers=headers, clock=context.clock, rate=rate)
-        self.api = VendorApi(client, ERRORS, context.clock)
+        self.api = graph_api(graph_url, bearer, context, account, ERRORS, page=PAGE)
         self.whose = whose
 
     def folder(self, name: str) -> tuple[dict[str, Any], datetime]:
@@ -84,14 +43,7 @@ class GraphMailbox:
         """What came into the folder after `link`, or at or after `since` if that is "". Raises a Failure with a code of RESYNC
         for a link that is not known any more."""
         first = {"changeType": "created", "$select": _ROWS, "$filter": f"receivedDateTime ge {stamp(since)}"}
-        path = link or f"{self._at(folder)}/messages/delta"
-        answer = self.api.call("GET", path, None if link else first)
-        said = answer.json() if answer is not None else None
-        following = said.get("@odata.nextLink") or said.get("@odata.deltaLink") if isinstance(said, dict) else None
-        if not isinstance(said, dict) or not isinstance(said.get("value"), list) or not isinstance(following, str):
-            raise ERRORS.shape("the changes of a folder", found_at(said, "value"))
-        rows = [row for row in said["value"] if isinstance(row, dict)]
-        return Changes(rows, following, "@odata.nextLink" in said, self.api.vendor_now(answer))
+        return changes(self.api, f"{self._at(folder)}/messages/delta", link, first, ERRORS)
 
     def listed(self, folder: str, since: datetime, until: datetime) -> Iterator[list[dict[str, Any]]]:
         """Pages of what was received in [since, until), oldest first."""
@@ -137,8 +89,3 @@ class GraphMailbox:
 
     def _at(self, folder: str) -> str:
         return f"/{self.whose}/mailFolders/{quote(folder, safe='')}"
-
-
-def stamp(at: datetime) -> str:
-    """A time as Graph's filters take it: whole seconds, the one that has begun."""
-    return (at - timedelta(microseconds=at.microsecond)).strftime("%Y-%m-%dT%H:%M:%SZ")

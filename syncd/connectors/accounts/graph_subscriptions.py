@@ -8,15 +8,16 @@ notifications" (lifecycle), "subscription resource type" (Outlook message: at mo
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncd.capabilities import Subscribed, Subscription
-from syncd.connector import Batch, Reply, Request, Verifier
+from syncd.connector import Batch, Context, Reply, Request, Verifier
 from syncd.connectors.times import time_or_none
-from syncd.errors import Malformed, NotAuthentic, SyncdError
+from syncd.errors import Failure, Malformed, NotAuthentic, SyncdError
 from syncd.http.json_text import parse as parse_json
 from syncd.http.vendor_api import VendorApi
 from syncd.items import each_item
@@ -29,16 +30,15 @@ REAUTHORIZE = "reauthorize"
 """The key of a subscription whose renewal Graph asked for."""
 LONGEST_TOKEN = 4096
 Recall = Callable[[Sequence[str]], Mapping[str, str]]
+_USER = re.compile(r"/?(?:me|users(?:/[^/]+|\('[^']*'\)))/", re.IGNORECASE)
 
 
 class GraphSubscriptions:
-    """One subscription for each of the folders (`resources`), all with one secret. `url`: the source's public address."""
+    """One subscription for each of the folders (`resources`), all with one secret. `changes`: the changes that are notified."""
 
-    def __init__(
-        self, api: VendorApi, resources: Sequence[str], url: str, recall: Recall, clock: Callable[[], datetime]
-    ) -> None:
-        self._api, self._resources, self._url = api, resources, url
-        self._recall, self._clock = recall, clock
+    def __init__(self, api: VendorApi, resources: Sequence[str], context: Context, *, changes: str = "created") -> None:
+        self._api, self._resources, self._changes = api, resources, changes
+        self._url, self._recall, self._clock = context.webhook_url, context.recall, context.clock
 
     def subscriptions(self) -> list[Subscription]:
         return [self._read(row) for row in self._rows()]
@@ -77,7 +77,7 @@ class GraphSubscriptions:
 
     def _body(self, resource: str, address: str, secret: str) -> dict[str, Any]:
         return {
-            "changeType": "created",
+            "changeType": self._changes,
             "notificationUrl": address,
             "lifecycleNotificationUrl": address,
             "resource": f"/{resource}",
@@ -104,7 +104,46 @@ class GraphSubscriptions:
 
 def _folder(resource: object) -> str:
     """The folder of a resource, however Graph names its user."""
-    return str(resource or "").lower().partition("mailfolders")[2].strip("/")
+    return _USER.sub("", str(resource or "").lower(), count=1).strip("/")
+
+
+class GraphNotified:
+    """The webhook of a source that is notified by Graph: a WebhookSource, Subscribable and Renewable through `_hooks`."""
+
+    _hooks: GraphSubscriptions
+    _context: Context
+
+    def handshake(self, request: Request) -> Reply | None:
+        return handshake(request)
+
+    def verifier(self) -> Verifier:
+        return verifier(self._context.recall)
+
+    def parse(self, request: Request) -> Batch:
+        return parse(request)
+
+    def subscriptions(self) -> Sequence[Subscription]:
+        return self._hooks.subscriptions()
+
+    def subscribe(self, *, force: bool = False) -> Subscribed:
+        """Nothing of others is in the way: Graph takes several subscriptions."""
+        return self._hooks.subscribe()
+
+    def renew(self, id: str) -> Subscription | None:
+        return self._hooks.renew(id)
+
+    def unsubscribe(self, id: str) -> None:
+        self._hooks.unsubscribe(id)
+
+    def _renewed(self) -> Iterator[Batch]:
+        """The renewal that Graph asked for by a lifecycle notification. What fails is renewed in time or made anew."""
+        asked = self._context.recall([REAUTHORIZE]).get(REAUTHORIZE)
+        if asked:
+            try:
+                self.renew(asked)
+            except Failure:
+                return
+            yield Batch(remember={REAUTHORIZE: None})
 
 
 def handshake(request: Request) -> Reply | None:
