@@ -1,4 +1,5 @@
-"""The Microsoft Graph twin: one mailbox with folders, their delta, mails as MIME, and change notifications with their handshake.
+"""The Microsoft Graph twin: one mailbox with folders, their delta, mails as MIME, contacts, and change notifications with their
+handshake.
 
 From learn.microsoft.com ("message: delta", "List messages", "Get MIME content of a message", "Receive change notifications
 through webhooks", "Microsoft Graph error responses") and recorded lists of messages. A mail is a record of `messages`: `folder`,
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from syncd.twins import outgoing
+from syncd.twins import graph_contacts, outgoing
 from syncd.twins.fake_events import FakeEvents, comparable
 from syncd.twins.fake_vendor import FakeRoute, FakeVendor, Parts, changed, listed, removed, token_endpoint
 from syncd.twins.mime import as_mime
@@ -121,6 +122,7 @@ class GraphTwin(FakeVendor):
         FakeRoute("GET /v1.0/users/{user}/mailFolders/{folder}/messages", messages, "messages"),
         FakeRoute("GET /v1.0/users/{user}/mailFolders/{folder}/messages/delta", delta, "delta"),
         FakeRoute("GET /v1.0/users/{user}/messages/{id}/$value", mime, "mime"),
+        *graph_contacts.ROUTES,
         FakeRoute("GET /v1.0/subscriptions", listed("subscriptions", items="value"), "subscriptions"),
         FakeRoute("POST /v1.0/subscriptions", subscribe, "subscribe"),
         FakeRoute("PATCH /v1.0/subscriptions/{id}", changed("subscriptions"), "renew"),

@@ -1,0 +1,1 @@
+"""Address books: people and companies whose entries changed."""
