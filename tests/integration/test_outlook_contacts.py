@@ -140,7 +140,7 @@ def contact(number: int = 1, **more: Any) -> dict[str, Any]:
             {"name": "An", "address": "an.private@gmail.com"},
         ],
         "businessPhones": ["ext. 12", "0912 345 678"],
-        "lastModifiedDateTime": (NOW + timedelta(minutes=1)).isoformat(),
+        "lastModifiedDateTime": (NOW + timedelta(days=1)).isoformat(),  # after every start
         **more,
     }
 
