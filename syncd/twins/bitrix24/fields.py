@@ -6,7 +6,7 @@ Used by portal.py and the item modules. `length` is not on that page: it is what
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -155,6 +155,21 @@ def camel(uf: str) -> str:
     if all(re.fullmatch(r"[A-Z]+", part) for part in tail):
         return head + "".join(part.capitalize() for part in tail)
     return f"ufCrm_{rest}"
+
+
+def custom_field(row: Mapping[str, Any]) -> ItemField:
+    """The field that a row of the portal's custom fields describes: FIELD_NAME, USER_TYPE_ID, and what else is said of it."""
+    name = str(row["FIELD_NAME"])
+    return ItemField(
+        camel(name),
+        str(row["USER_TYPE_ID"]),
+        multiple=row.get("MULTIPLE") == "Y",
+        status=str(row.get("ENTITY_TYPE", "")),
+        uf=name,
+        label=str(row.get("LABEL") or name),
+        items=tuple((str(one["ID"]), str(one["VALUE"])) for one in row.get("LIST", ())),
+        required=row.get("MANDATORY") == "Y",
+    )
 
 
 def bare_name(name: str, own: Iterable[ItemField]) -> str:

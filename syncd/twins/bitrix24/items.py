@@ -38,7 +38,7 @@ def add(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
 def update(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     type_ = portal.type(call.number("entityTypeId"))
     held = reads.existing(portal, type_, call.number("id"))
-    fields = _checked(portal, type_, call.mapping("fields"), held, names=truth(call.params.get("useOriginalUfNames")))
+    fields = checked(portal, type_, call.mapping("fields"), held, names=truth(call.params.get("useOriginalUfNames")))
     named = any({**held, **fields}.get(name) for name in ("name", "lastName"))
     if type_.id == 3 and not named:
         raise Bitrix24Error("CRM_FIELD_ERROR_REQUIRED", 'Fields "First name" and "Last name" are required')
@@ -54,7 +54,7 @@ def delete(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
 
 def create(portal: Bitrix24Portal, type_: ItemType, given: Mapping[str, Any], user: int, names: bool = False) -> Record:
     """A new record, with an `id` of its own where none is given. In simple mode a lead with a first name is a deal at once."""
-    fields = _checked(portal, type_, given, {}, names)
+    fields = checked(portal, type_, given, {}, names)
     for name in portal.required.get(type_.id, ()):
         if not fields.get(name):
             raise Bitrix24Error("CRM_FIELD_ERROR_REQUIRED", f'The "{type_.fields[name].title}" field is required')
@@ -91,8 +91,8 @@ def _stages(type_: ItemType, record: Mapping[str, Any]) -> str:
     return f"{type_.stages}_{record['categoryId']}" if type_.id == 2 and record.get("categoryId") else type_.stages
 
 
-def _checked(
-    portal: Bitrix24Portal, type_: ItemType, given: Mapping[str, Any], held: Record, names: bool
+def checked(
+    portal: Bitrix24Portal, type_: ItemType, given: Mapping[str, Any], held: Record, names: bool = False
 ) -> dict[str, Any]:
     """Known fields that may be written, as they are kept."""
     found: dict[str, Any] = {}

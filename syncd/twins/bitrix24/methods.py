@@ -5,7 +5,18 @@ Used by twin.py and batch.py. Names are compared without case.
 
 from __future__ import annotations
 
-from syncd.twins.bitrix24 import items, multifields, people, reads, settings
+from syncd.twins.bitrix24 import (
+    activities,
+    chats,
+    items,
+    legacy,
+    multifields,
+    people,
+    reads,
+    settings,
+    timeline,
+    userfields,
+)
 from syncd.twins.bitrix24.rest import RestMethod
 
 METHODS: dict[str, RestMethod] = {
@@ -14,6 +25,11 @@ METHODS: dict[str, RestMethod] = {
     **multifields.METHODS,
     **people.METHODS,
     **settings.METHODS,
+    **timeline.METHODS,
+    **activities.METHODS,
+    **chats.METHODS,
+    **legacy.METHODS,
+    **userfields.METHODS,
 }
 BATCH = "batch"
 _BY_FOLDED = {name.lower(): name for name in METHODS}

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from syncd.twins.bitrix24 import directories
 from syncd.twins.bitrix24.access import SCOPES, PortalAccess
-from syncd.twins.bitrix24.fields import ItemField, ItemType, camel, item_types
+from syncd.twins.bitrix24.fields import ItemField, ItemType, custom_field, item_types
 from syncd.twins.bitrix24.limits import LeakyBucket, OperatingTime
 from syncd.twins.bitrix24.rest import Bitrix24Error
 from syncd.twins.server import Named, Twin
@@ -122,11 +122,10 @@ class Bitrix24Portal(Twin):
         self.ignored.clear()
         self._next: dict[str, int] = {}
         self.types = item_types()
-        for id_, pairs in self._custom.items():
-            for name, type_ in pairs:
-                self.add_field(id_, ItemField(camel(name), type_, uf=name, label=name))
         if not self.store.table("user").records:
             self._furnish()
+        for row in self.store.table("field").records.values():
+            self.add_field(row["TYPE"], custom_field(row))
 
     def _furnish(self) -> None:
         """A portal as it is opened: its administrator, one department, the directories, one pipeline of deals."""
@@ -136,6 +135,9 @@ class Bitrix24Portal(Twin):
             self.store.put("user", "1", self.new_user() | owner)
             for row in directories.new_portal():
                 self.store.put("status", row["ID"], row)
+            for type_id, pairs in self._custom.items():
+                for name, type_ in pairs:
+                    self.keep_field(type_id, {"FIELD_NAME": name, "USER_TYPE_ID": type_})
 
     # State.
 
@@ -166,8 +168,15 @@ class Bitrix24Portal(Twin):
     def item(self, type_: ItemType, id_: Any) -> Record | None:
         return self.store.get(type_.name, type_.key(id_)) if id_ else None
 
-    def add_field(self, id_: int, field: ItemField) -> None:
-        self.types[id_].fields[field.name] = field
+    def add_field(self, type_id: int, field: ItemField) -> None:
+        self.types[type_id].fields[field.name] = field
+
+    def keep_field(self, type_id: int, row: Record) -> int:
+        """Makes a custom field (FIELD_NAME, USER_TYPE_ID, and what else `custom_field` reads); its number."""
+        id_ = self.new_id("field")
+        self.store.put("field", str(id_), {"ID": id_, "TYPE": type_id, **row})
+        self.add_field(type_id, custom_field(row))
+        return id_
 
     def user(self, id_: Any) -> Record | None:
         return self.store.get("user", str(id_))

@@ -38,12 +38,13 @@ UNFILTERED = _UNSORTED - {"contactIds", "companyIds"} | _COMPUTED | {"email", "p
 def existing(portal: Bitrix24Portal, type_: ItemType, id_: int) -> Record:
     """A record that is there. Raises Bitrix24Error. In simple mode a lead that became a deal is not found any more [DOC]."""
     record = portal.item(type_, id_)
-    if record is None or _gone(portal, type_, record):
+    if record is None or gone(portal, type_, record):
         raise Bitrix24Error("NOT_FOUND", "Item not found")
     return record
 
 
-def _gone(portal: Bitrix24Portal, type_: ItemType, record: Record) -> bool:
+def gone(portal: Bitrix24Portal, type_: ItemType, record: Record) -> bool:
+    """Whether reads no longer find a record."""
     return type_.id == 1 and portal.mode == SIMPLE and record.get("stageId") == "CONVERTED"
 
 
@@ -85,7 +86,7 @@ def list_(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
         if str(direction).upper() not in ("ASC", "DESC"):
             text = f"allowed sort directions are `ASC, DESC`. But got '{direction}' for field '{name}'"
             raise Bitrix24Error("INVALID_ARG_VALUE", f"Invalid order: {text}")
-    rows = [r for r in _candidates(portal, type_, filter_) if test(r) and not _gone(portal, type_, r)]
+    rows = [r for r in _candidates(portal, type_, filter_) if test(r) and not gone(portal, type_, r)]
     rows = sorted_rows(sorted(rows, key=lambda r: int(r["id"])), kept_order, filters.comparable)
     return page(rows, call.start, lambda found: {"items": [shape(portal, type_, r, call, select) for r in found]})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncd.twins.bitrix24 import batch, phpdata, users_hands
+from syncd.twins.bitrix24 import batch, by_hand, phpdata
 from syncd.twins.bitrix24.commands import CommandPortal
 from syncd.twins.bitrix24.methods import BATCH, known
 from syncd.twins.bitrix24.rest import Bitrix24Error
@@ -25,37 +25,47 @@ class Bitrix24Twin(CommandPortal):
 destinations:
   crm:
     type: bitrix24
-    webhook_url: {webhook_url}
+    base_url: {base_url}
     mapping: mappings/bitrix24.yaml
 """
     row_operations = frozenset({"crm.item.add", "crm.item.update", BATCH})
 
     def credentials(self) -> dict[str, str]:
-        return {"webhook_url": f"{self.url}/rest/1/{self.access.secret}/"}
+        return {"base_url": f"{self.url}/rest/1/{self.access.secret}/"}
 
     # What users do behind an integration's back.
 
     def add(self, object_: str, /, **fields: Any) -> str:
         with self.lock, self.settled():
-            return users_hands.add(self, object_, fields)
+            return by_hand.add(self, object_, fields)
 
     def delete(self, id_: str) -> bool:
         with self.lock, self.settled():
-            return users_hands.delete(self, id_)
+            return by_hand.delete(self, id_)
 
     def convert(self, id_: str) -> dict[str, Any]:
         with self.lock, self.settled():
-            return users_hands.convert(self, id_)
+            return by_hand.convert(self, id_)
 
     def merge(self, master: str, loser: str) -> None:
         """Merges two records as a user would: the loser is gone, its telephone numbers and addresses go to the master."""
         with self.lock, self.settled():
-            users_hands.merge(self, master, loser)
+            by_hand.merge(self, master, loser)
 
     def change(self, id_: str, **fields: Any) -> Record:
         """Changes a record as a user would; the record."""
         with self.lock, self.settled():
-            return users_hands.change(self, id_, fields)
+            return by_hand.change(self, id_, fields)
+
+    def invite(self, chat: int, user: int) -> None:
+        """Invites a user to a chat as another user would: in a record's chat that makes an observer."""
+        with self.lock, self.settled():
+            by_hand.invite(self, chat, user)
+
+    def complete(self, activity: int) -> None:
+        """Ticks an activity off as a user would."""
+        with self.lock, self.settled():
+            by_hand.complete(self, activity)
 
     def stats(self) -> dict[str, Any]:
         own = {"commands": self.counts["commands"], "operating": self.operating.busiest()}

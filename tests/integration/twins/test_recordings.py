@@ -247,6 +247,13 @@ def test_bitrix24_run_time_limit_in_a_batch(bitrix24: Any, bitrix24_twin: Bitrix
     assert (answer.json()["time"]["operating"], reset) == (0, int(finish) + 600)
 
 
+def test_bitrix24_single_add(bitrix24: Any) -> None:
+    (exchange,) = exchanges("bitrix24", "single-add")
+    for method in ("lead", "deal", "contact", "company"):
+        answer = bitrix24.post(f"crm.{method}.add", {"fields": {"TITLE": "t"}})
+        assert (answer.status_code, differences(exchange["response"], answer.json())) == (exchange["status"], [])
+
+
 def test_bitrix24_errors(bitrix24: Any, bitrix24_twin: Bitrix24Twin) -> None:
     payment, client = orjson.loads((Path(RECORDINGS) / "bitrix24.json").read_bytes())["errors"]["bodies"]
     bitrix24_twin.plan.add([{"on": "profile", "do": "payment", "nth": 1}, {"on": "token", "do": "wrong_client"}])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncd.twins.bitrix24 import directories, items
-from syncd.twins.bitrix24.fields import ItemField, ItemType, camel
+from syncd.twins.bitrix24 import chats, directories, items
+from syncd.twins.bitrix24.fields import ItemType
 from syncd.twins.bitrix24.portal import Bitrix24Portal
 from syncd.twins.bitrix24.rest import Bitrix24Error
 from syncd.twins.state import Record
@@ -86,20 +86,20 @@ def _category(portal: Bitrix24Portal, fields: dict[str, Any]) -> str:
 
 
 def _custom_field(portal: Bitrix24Portal, fields: dict[str, Any]) -> str:
-    """A custom field: entityTypeId, name (UF_CRM_…), type; `items` of an enumeration, `multiple`, `required`."""
-    name = str(fields["name"])
-    choices = tuple((str(number), str(value)) for number, value in enumerate(fields.get("items", ()), 41))
-    made = ItemField(
-        camel(name),
-        str(fields.get("type", "string")),
-        multiple=bool(fields.get("multiple")),
-        uf=name,
-        label=str(fields.get("label", name)),
-        items=choices,
-        required=bool(fields.get("required")),
+    """A custom field: entityTypeId, FIELD_NAME (UF_CRM_…), USER_TYPE_ID; LIST of an enumeration ([{ID, VALUE}]), MULTIPLE,
+    MANDATORY, LABEL."""
+    row = {"USER_TYPE_ID": "string"} | {name: value for name, value in fields.items() if name != "entityTypeId"}
+    return str(portal.keep_field(int(fields["entityTypeId"]), row))
+
+
+def _chat(portal: Bitrix24Portal, fields: dict[str, Any]) -> str:
+    """A chat that users opened: ENTITY_ID of a record (DEAL|7), OWNER, MEMBERS; CLOSED where only the owner may add members."""
+    owner = int(fields.get("OWNER", 1))
+    members = list(dict.fromkeys([owner, *fields.get("MEMBERS", ())]))
+    entity = f"CRM:{fields['ENTITY_ID']}" if fields.get("ENTITY_ID") else ""
+    return str(
+        chats.create(portal, owner, members, entity, str(fields.get("TITLE", "")), bool(fields.get("CLOSED")))["ID"]
     )
-    portal.add_field(int(fields["entityTypeId"]), made)
-    return made.name
 
 
 _OTHERS = {
@@ -108,6 +108,7 @@ _OTHERS = {
     "status": _status,
     "category": _category,
     "field": _custom_field,
+    "chat": _chat,
 }
 
 
@@ -154,3 +155,24 @@ def merge(portal: Bitrix24Portal, master: str, loser: str) -> None:
     if more:
         moved = [entry | {"id": portal.new_id("multifield")} for entry in more]
         items.change(portal, *winner, {"fm": [*winner[1].get("fm", []), *moved]}, 1)
+
+
+def invite(portal: Bitrix24Portal, chat: int, user: int) -> None:
+    """A user is invited to a chat by hand: in a record's chat that makes him an observer of the record."""
+    held = portal.store.get("chat", str(chat))
+    if held is None:
+        raise ValueError(f"there is no chat {chat}")
+    chats.join(portal, held, [user], False, held["OWNER"])
+    name, _, id_ = held["ENTITY"].removeprefix("CRM:").partition("|")
+    type_ = portal.named_type(name)
+    record = portal.item(type_, int(id_)) if type_ is not None and id_.isdigit() else None
+    if type_ is not None and record is not None and user not in record["observers"]:
+        items.change(portal, type_, record, {"observers": [*record["observers"], user]}, user)
+
+
+def complete(portal: Bitrix24Portal, activity: int) -> None:
+    """A user ticks an activity off."""
+    held = portal.store.get("activity", str(activity))
+    if held is None:
+        raise ValueError(f"there is no activity {activity}")
+    portal.store.put("activity", str(activity), {**held, "COMPLETED": "Y", "STATUS": 2})
