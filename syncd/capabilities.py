@@ -120,6 +120,17 @@ class ReadsFields(Protocol):
 
 
 @runtime_checkable
+class KnowsEditors(Protocol):
+    """A destination whose records tell who changed them last, for rules with `on: answered`, which leave alone what a user has
+    changed. `editor_fields`: the fields that tell it, of every record of an object; `edited`: whether by another user than the
+    one who created the record, from these fields as `ReadsFields.values` returned them. Pure."""
+
+    def editor_fields(self, object: str) -> Sequence[str]: ...
+
+    def edited(self, there: Mapping[str, Any]) -> bool: ...
+
+
+@runtime_checkable
 class KeepsLists(Protocol):
     """A destination whose fields may hold several values (multi-select picklists), for rules that add and remove some.
     `items`: the values of such a field as `ReadsFields.values` returned it; a list of them is what `send` takes. Pure."""

@@ -13,11 +13,13 @@ from syncd.texts.reasons import Reason
 
 class Decided(msgspec.Struct, frozen=True, omit_defaults=True):
     """`owner`: who gets the record (None: nobody; UNSET: not decided yet), `why` (code of a reason) if it is not simply their
-    turn. `given`: what a user who set off the rule gave for its fields; None for a rule that is planned by itself."""
+    turn. `given`: what a user who set off the rule gave for its fields; None for a rule that is planned by itself. `answer`: the
+    signal that answered this one, for a rule that waits for that."""
 
     owner: Any | UnsetType = UNSET
     why: str = ""
     given: dict[str, Any] | None = None
+    answer: str = ""
 
 
 def decided(row: WriteRow) -> Decided:
@@ -41,4 +43,6 @@ def shown(text: str) -> str:
         said.append(f"{who} ({Reason(what.why)})" if what.why else who)
     if what.given is not None:
         said.append(", ".join(["set off by a user", *(f"{name}={value}" for name, value in what.given.items())]))
+    if what.answer:
+        said.append(f"answered by {what.answer}")
     return "; ".join(said)

@@ -16,6 +16,7 @@ from syncd.config.models import Switch
 from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
 from syncd.dispatch.decided import decided
 from syncd.dispatch.person_names import PEOPLE_NAME
+from syncd.dispatch.waiting_rules import BEFORE, is_needless, row_of_waiting
 from syncd.dispatch.written_again import written_again
 from syncd.mapping.accounts import ACCOUNTS_CREATE, ACCOUNTS_PARENT
 from syncd.mapping.model import About, CompiledMapping, Demanded, Draft, FieldFault, Skipped, Targets
@@ -130,9 +131,15 @@ def as_found(person: PersonRow | None) -> PersonMatch | None:
 
 
 def open_work(
-    taken: Taken, signal: Signal, mapping: CompiledMapping, keying: Callable[[Draft], Idempotency], now: int
+    taken: Taken,
+    signal: Signal,
+    mapping: CompiledMapping,
+    keying: Callable[[Draft], Idempotency],
+    now: int,
+    answer: str = "",
 ) -> tuple[list[Work], list[WriteRow]]:
-    """(the writes of a delivery that have work, rows that changed without any call).
+    """(the writes of a delivery that have work, rows that changed without any call). `answer`: the id of what answered the
+    signal by now.
 
     A rule that makes no record ends as skipped, a field that failed as dead, a write whose rule is gone from the mapping
     as skipped; what was finished before stays as it is, unless the signal was counted up and its record is to show that.
@@ -140,14 +147,22 @@ def open_work(
     works: list[Work] = []
     changed: list[WriteRow] = []
     rules = set()
-    for made in mapping.drafts(signal, live=taken.live, demanded=demanded(taken)):
+    drafts = mapping.drafts(signal, live=taken.live, demanded=demanded(taken))
+    for made in drafts:
         rules.add(made.rule)
         row = taken.writes.get(made.rule)
-        if row is not None and row.finished:
+        if isinstance(made, Draft) and made.record:
+            before, row = row, row_of_waiting(made, taken.writes, drafts, signal, answer)
+            if row is None or row.finished:
+                changed += [row] if row is not None and row != before else []
+                continue
+        elif row is not None and row.finished:
             again = written_again(row, made, now) if taken.repeated and isinstance(made, Draft) else None
             if again is None:
                 continue
             row = again
+        if isinstance(made, Draft) and is_needless(made.rule, row, drafts, answer):
+            made = Skipped(made.rule, BEFORE)
         if isinstance(made, Skipped):
             changed.append(
                 WriteRow(made.rule, "", "", "", "skipped", made.reason) if row is None else skip(row, made.reason)
@@ -229,9 +244,11 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
     """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record. `takes`: which
     objects a link field of an object takes, () where the CRM says nothing of it."""
     draft = work.draft
-    own = _own_record(draft, targets)
+    own = _to_rule(work.taken, draft.record) if draft.record else _own_record(draft, targets)
     if isinstance(own, str):
         return own
+    if own is None and draft.record:
+        return None
     links = _linked(work, targets, takes)
     if links is None or isinstance(links, str):
         return links

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from syncd.capabilities import KeepsLists
+from syncd.capabilities import KeepsLists, KnowsEditors
 from syncd.connector import Write
-from syncd.dispatch import lists, plan
+from syncd.dispatch import lists, plan, untouched
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.ledger import Ledger
@@ -23,12 +23,13 @@ from syncd.dispatch.pacing import SECOND
 from syncd.dispatch.plan import Work
 from syncd.errors import Failure, Misconfigured, Scope, StaleReference
 from syncd.store.queue import WriteRow
-from syncd.texts.reasons import Reason
+from syncd.texts.reasons import Reason, code_of
 
 Pair = tuple[Work, Write]
 Fields = Mapping[str, Any]
 GONE = StaleReference("their record is not there any more")
 NOT_SEEN = Reason("not_seen_yet")
+NO_RECORD = Reason("record_gone")
 
 
 class ReadFirst:
@@ -70,6 +71,11 @@ class ReadFirst:
         object_ = pairs[0][0].draft.object
         ids = list(dict.fromkeys(write.id for _, write in pairs))
         fields = list(dict.fromkeys(name for work, _ in pairs for name in work.draft.reads))
+        crm = self._client.destination
+        if pairs[0][0].draft.record:
+            fields += [name for work, _ in pairs for name in work.draft.fields]
+            fields += crm.editor_fields(object_) if isinstance(crm, KnowsEditors) else ()
+            fields = list(dict.fromkeys(fields))
         there = self._client.values(object_, ids, fields)
         if isinstance(there, Failure):
             if isinstance(there, Misconfigured) and there.scope is Scope.RULE:
@@ -82,7 +88,11 @@ class ReadFirst:
         return there
 
     def _with(self, work: Work, write: Write, there: Fields) -> Write | None:
-        reason = plan.disagrees(work.draft, there)
+        reason = self._closed(work, there) if work.draft.record else ""
+        if code_of(reason) == "done_already" and work.row.sent_at:  # by an earlier send, whose answer was lost
+            self._put(work, msgspec.structs.replace(work.row, state="written", reason="", crm_id=write.id, due_at=0))
+            return None
+        reason = reason or plan.disagrees(work.draft, there)
         if not reason:
             edits = bool(work.draft.add or work.draft.remove)
             work.draft = plan.filled(work.draft, there)
@@ -93,9 +103,17 @@ class ReadFirst:
             nothing = plan.NOTHING_CHANGES if edits else plan.NOTHING_EMPTY
             reason = "" if work.draft.sent or work.draft.clear else nothing
         if reason:
-            self._put(work, plan.skip(work.row, reason))
+            doubt = work.draft.record and work.row.state == "doubt"  # whatever became of it: it is the user's now
+            row = msgspec.structs.replace(work.row, state="pending") if doubt else work.row
+            self._put(work, plan.skip(row, reason))
             return None
         return msgspec.structs.replace(write, fields=work.draft.sent)
+
+    def _closed(self, work: Work, there: Fields) -> str:
+        """Why a record is left alone although its signal is answered, "" when it is not."""
+        crm = self._client.destination
+        by_user = isinstance(crm, KnowsEditors) and crm.edited(there)
+        return untouched.why_not(work.draft, there, by_user=by_user)
 
     def _not_there(self, works: Sequence[Work], now: int) -> None:
         """A record that was made a moment ago may not be shown yet. Else it was deleted, merged or converted, and their
@@ -103,8 +121,12 @@ class ReadFirst:
         lag = round(self._client.destination.search_lag * SECOND)
         rows, stale = [], set()
         for work in works:
-            if self._known_since(work) > now - lag:
+            changed = work.taken.writes.get(work.draft.record)
+            if (changed.sent_at if changed else self._known_since(work)) > now - lag:
                 self._put(work, msgspec.structs.replace(work.row, reason=NOT_SEEN, due_at=now + lag))
+                continue
+            if work.draft.record:
+                self._put(work, plan.skip(work.row, NO_RECORD))
                 continue
             work.row = rules.decide(work.row, GONE, work.keying, self._policy, now)
             rows.append((work.taken, work.row))

@@ -6,8 +6,9 @@ row as soon as it is answered; whatever could not be sent goes back to the queue
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import msgspec
 
@@ -16,6 +17,7 @@ from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Destination, Idempotency, Write, WriteKind
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import pacing, person_names, plan
+from syncd.dispatch.answered import answers_of, reopen_answered
 from syncd.dispatch.calls import DestinationClient, Paused
 from syncd.dispatch.cloned_fields import ClonedFields
 from syncd.dispatch.companies import Companies, wanted
@@ -101,6 +103,7 @@ class Round:
 
     def _open(self) -> None:
         now = self._client.clock()
+        answers = self._answers(now) if self._route.mapping.heeds_answers else {}
         filters = self._route.mapping.knows_people
         for taken in self._batch.taken:
             signal = taken.signal
@@ -109,7 +112,8 @@ class Round:
                 continue
             if filters and not taken.writes and isinstance(self._route.settings.switch(signal.type), tuple):
                 self.ledger.undecided.add(taken.signal_id)
-            works, changed = plan.open_work(taken, signal, self._route.mapping, self._route.keying, now)
+            answer = answers.get(signal.id, "")
+            works, changed = plan.open_work(taken, signal, self._route.mapping, self._route.keying, now, answer)
             for row in changed:
                 self.ledger.put(taken, row)
             for work in works:
@@ -119,6 +123,12 @@ class Round:
                 if self._is_due(work, now):
                     self._works.append(work)
             self.ledger.opened.add(taken.signal_id)
+
+    def _answers(self, now: int) -> Mapping[UUID, str]:
+        """What answered the signals of this batch; signals that are answered by one of it get their turn again."""
+        settings, batch = self._route.settings, self._batch.taken
+        reopen_answered(self._store, self._client.name, batch, self._route.mapping, now, settings.live_within)
+        return answers_of(self._store, batch)
 
     def _is_due(self, work: Work, now: int) -> bool:
         """False when the write waits. One that a dead worker left without an answer is in doubt from here on; a held one

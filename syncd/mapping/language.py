@@ -12,6 +12,7 @@ from typing import Any
 from syncd.config.yaml_positions import Document
 from syncd.errors import Fault
 from syncd.mapping.accounts_reader import objects_of_companies, read_accounts, read_deals
+from syncd.mapping.answers import of_their_rules
 from syncd.mapping.expressions import Sandbox
 from syncd.mapping.model import About, OnConflict
 from syncd.mapping.parts import AccountsPart, DealsPart, MappingParts, PeoplePart, RulePart
@@ -38,6 +39,7 @@ def _mapping(reader: MappingReader, node: Any) -> MappingParts:
     if "rules" in parts:
         rules = reader.entries(parts["rules"], ("rules",), lambda one, path: read_rule(reader, one, path), "rules")
     _each_once(reader, rules)
+    rules = of_their_rules(reader, rules)
     for place, message, hint in wrong_links(rules):
         reader.fault(place, message, hint)
     accounts = read_accounts(reader, parts["accounts"]) if "accounts" in parts else None
@@ -68,7 +70,7 @@ def _language(reader: MappingReader, said: Any) -> str:
 def _whose(rule: RulePart, people: Collection[str], accounts: AccountsPart | None, deals: DealsPart | None) -> About:
     """What a rule that writes an own record writes: the company's, if that is of this object; the deal's, if the mapping has
     deals and nobody is an object of this kind; else the person's."""
-    if not rule.verb.own_record:
+    if not rule.verb.own_record or rule.record:
         return rule.about
     if accounts is not None and rule.object in objects_of_companies(accounts):
         return About.ACCOUNT

@@ -20,10 +20,10 @@ from syncd.config.yaml_positions import KeyPath
 from syncd.errors import ConfigError, Fault
 from syncd.mapping.compiler import Tree
 from syncd.mapping.expressions import Expression
-from syncd.mapping.loading import Mapping, load_mapping
+from syncd.mapping.loading import Mapping, load_mapping, matches
 from syncd.mapping.model import About, Stranger
 from syncd.mapping.parts import RulePart
-from syncd.signal_types import CUSTOM_PREFIX, known_types
+from syncd.signal_types import CUSTOM_PREFIX, OPEN_TYPES, known_types
 
 OPEN_STATES = frozenset({"not started", "open", "in progress", "waiting on someone else", "deferred", "new"})
 """Task states that require action (standard picklists of CRMs)."""
@@ -106,6 +106,8 @@ def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
         yield from _fits_nothing(mapping, (*rule.place, "signals", index), pattern)
     for path, message, hint in rule.verb.warnings(rule):
         yield place(path, message, hint)
+    if rule.record:
+        yield from _waits_for_nothing(mapping, rule)
     if rule.when is False:
         yield place((*rule.place, "when"), "never holds")
     state = rule.on_create.get("Status", rule.fields.get("Status"))
@@ -121,6 +123,16 @@ def _rule(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
         ("add", rule.add),
     ):
         yield from _loose_shortening(mapping, (*rule.place, part), fields)
+
+
+def _waits_for_nothing(mapping: Mapping, rule: RulePart) -> Iterator[Fault]:
+    """Of a rule that waits for answers: signals that need none."""
+    for index, pattern in enumerate(rule.signals):
+        fitting = [name for name in known_types() if matches(pattern, name)]
+        if fitting and OPEN_TYPES.isdisjoint(fitting):
+            hint = f"name some of {', '.join(sorted(OPEN_TYPES))}"
+            place = (*rule.place, "signals", index)
+            yield mapping.document.fault(place, f"signals of type {pattern} wait for no answer", hint)
 
 
 def _fits_nothing(mapping: Mapping, path: KeyPath, pattern: str) -> Iterator[Fault]:

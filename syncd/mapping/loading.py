@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from functools import partial
+from functools import cached_property, partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from syncd.config.yaml_positions import Document, read_yaml
 from syncd.connector import DealPick, Lookup, MatchField
 from syncd.errors import ConfigError, Fault, UsageError
 from syncd.mapping.accounts import ACCOUNTS_CREATE, ACCOUNTS_PARENT, MappedCompanies, compiled_accounts
+from syncd.mapping.answers import with_what_stands
 from syncd.mapping.companies import company_from
 from syncd.mapping.compiler import FieldMaker, Tree, as_condition, compile_groups, compile_value, explain
 from syncd.mapping.expressions import Sandbox
@@ -103,6 +104,7 @@ class Rule:
             remove=groups.get("remove", {}),
             takes=part.takes,
             finds_company=self.finds_company,
+            record=part.record,
             owner=part.owner.choice(owner) if part.owner is not None else None,
         )
 
@@ -198,11 +200,22 @@ class Mapping:
         """What each rule whose `signals:` match makes of it, in the order of the rules; those that wait for a user only where
         they are `demanded` (rule -> values that the user gave)."""
         signal = self._spoken(signal)
-        return [
+        fitting = self.fitting(signal.type)
+        made = [
             rule.draft(signal, live, demanded.get(rule.part.id))
-            for rule in self.fitting(signal.type)
+            for rule in fitting
             if not rule.part.demand or rule.part.id in demanded
         ]
+        if not self.heeds_answers:
+            return made
+        # What calls for action is made of live signals alone; what it holds is asked for long after.
+        changed = {one.record for one in made if isinstance(one, Draft) and one.record}
+        return with_what_stands(made, {r.part.id: r.draft(signal, True) for r in fitting if r.part.id in changed})
+
+    @cached_property
+    def heeds_answers(self) -> bool:
+        """Whether a rule waits until a signal is answered."""
+        return any(part.record for part in self.parts.rules)
 
     def _spoken(self, signal: Signal) -> Signal:
         """The signal with its title in the mapping's language; it says so where the signal counts several events."""

@@ -128,7 +128,8 @@ class Draft:
     the rule does; `fill`: what goes only into fields that are empty there; `only_if`: what must stand there already, for any
     of it to be written; `add`, `remove`: values of fields that have several. `owner`: who gets a new record, or the one that is
     written. `takes`: of links that only some people can be put into. `finds_company`: a company is found also where the person
-    has none (`accounts:`)."""
+    has none (`accounts:`). `record`: the rule whose record of this signal it changes once the signal is answered, "" for every
+    other rule; `stands`: what that record holds as long as no user has changed it."""
 
     rule: str
     object: str
@@ -148,12 +149,14 @@ class Draft:
     owner: OwnerChoice | None = None
     takes: dict[str, LinkTakes] = field(default_factory=dict)
     finds_company: bool = False
+    record: str = ""
+    stands: dict[str, Any] = field(default_factory=dict)
 
     @property
     def needs_person(self) -> bool:
         """Whether the record cannot be made while the person is not known to the CRM."""
         to_them = any(to in ("person", "deal") for to in self.links.values())
-        own = self.own_record and self.about is not About.ACCOUNT
+        own = self.own_record and self.about is not About.ACCOUNT and not self.record
         return own or self.about is About.DEAL or to_them or (self.needs_account and not self.finds_company)
 
     @property
@@ -185,7 +188,7 @@ class Draft:
     @property
     def reads(self) -> tuple[str, ...]:
         """The fields that must be read before it is written, each once."""
-        return tuple(dict.fromkeys((*self.fill, *self.only_if, *self.add, *self.remove)))
+        return tuple(dict.fromkeys((*self.fill, *self.only_if, *self.add, *self.remove, *self.stands)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +279,11 @@ class CompiledMapping(Protocol):
         """rule -> (object, key field, "" for none) of every rule, and of "people.create" when people are created."""
         ...
 
+    @property
+    def heeds_answers(self) -> bool:
+        """Whether a rule waits until a signal is answered."""
+        ...
+
     def lookups(self, person: Person) -> tuple[Lookup, ...]:
         """How to find this person; look-ups without a value are left out."""
         ...
@@ -288,5 +296,5 @@ class CompiledMapping(Protocol):
 
     def drafts(self, signal: Signal, *, live: bool, demanded: Demanded = NONE_DEMANDED) -> Sequence[Draft | Skipped]:
         """What each rule whose `signals:` match makes of it, in the order of the rules; those that wait for a user only where
-        they are `demanded`."""
+        they are `demanded`. Those that wait for an answer (`Draft.record`) are among them, answered or not."""
         ...

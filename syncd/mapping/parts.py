@@ -69,7 +69,8 @@ class RulePart:
     """One entry of `rules`; `place` is its path in the YAML. Of a rule that writes a record which is there: `fill` only fills
     empty fields, it writes `only_if` these fields stand in the record already, and `add` and `remove` are values of fields with
     several. `takes`: of links that only some people can
-    be put into. `demand`: it waits for a user, who may change the fields of `ask` (field -> label)."""
+    be put into. `demand`: it waits for a user, who may change the fields of `ask` (field -> label). `record`: it waits for an
+    answer to the signal, and then changes what this rule made of it."""
 
     id: str
     name: str
@@ -94,6 +95,7 @@ class RulePart:
     demand: bool = False
     ask: dict[str, str] = field(default_factory=dict)
     takes: dict[str, LinkTakes] = field(default_factory=dict)
+    record: str = ""
 
 
 def owner_fields(rule: RulePart) -> list[str]:

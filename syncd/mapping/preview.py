@@ -29,7 +29,7 @@ from syncd.mapping.model import (
     Stranger,
     Targets,
 )
-from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, STRANGER, not_findable
+from syncd.mapping.reasons import NO_ACCOUNT, NO_DEAL, NOBODY, NOT_ANSWERED, STRANGER, not_findable
 from syncd.signals import Signal
 from syncd.texts.reasons import Reason
 
@@ -70,10 +70,12 @@ def preview(
     company: Link | None = None,
     demanded: Demanded = NONE_DEMANDED,
     crm: object = None,
+    answered: bool = False,
 ) -> list[Previewed]:
     """The records of a signal, in the order in which they would be written. `found`: the person's record in the CRM,
     None for a person it does not know; `company`: the record of the company that the signal means, None for an unknown one;
-    `demanded`: rules that a user sets off, with what the user gave; `crm`: the destination, for what its links take."""
+    `demanded`: rules that a user sets off, with what the user gave; `crm`: the destination, for what its links take;
+    `answered`: whether one of us has answered the person since."""
     titles = {rule.id: rule.name for rule in mapping.parts.rules}
     records: list[Previewed] = []
     person, why_not = _person(mapping, signal, found)
@@ -95,6 +97,8 @@ def preview(
         title = titles.get(made.rule, "")
         if isinstance(made, Skipped):
             records.append(Previewed(made.rule, title, skipped=made.reason))
+        elif made.record and not answered:
+            records.append(Previewed(made.rule, title, made.object, skipped=NOT_ANSWERED))
         elif reason := _skipped(made, signal, targets, why_not) or _not_theirs(mapping, made, targets):
             records.append(Previewed(made.rule, title, made.object, skipped=reason))
         else:
@@ -180,7 +184,7 @@ def _skipped(draft: Draft, signal: Signal, targets: Targets, why_not: str) -> st
 def _not_theirs(mapping: Mapping, draft: Draft, targets: Targets) -> str:
     """Why a rule makes nothing of a person (or company, or deal) with this record, "" when it does."""
     others = {About.ACCOUNT: targets.account, About.DEAL: targets.deal} if draft.own_record else {}
-    other = others.get(draft.about)
+    other = Link(draft.object, "") if draft.record else others.get(draft.about)
     return draft.verb.unwanted(draft, other.object if other else _object(mapping, targets.person))
 
 

@@ -13,6 +13,7 @@ NOBODY = Reason("nobody")
 STRANGER = Reason("stranger")
 NO_ACCOUNT = Reason("no_account")
 NO_DEAL = Reason("no_deal")
+NOT_ANSWERED = Reason("not_answered")
 ANOTHER = frozenset({"another_object", "link_takes_another"})
 """Codes of rules that were skipped because of what the person's record is: another record may change that."""
 NOTHING_TO_SAY = Reason("nothing_to_write")

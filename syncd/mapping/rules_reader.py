@@ -8,8 +8,9 @@ from typing import Any
 
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import WriteKind
+from syncd.mapping.answers import changed_record, check_occasion
 from syncd.mapping.compiler import Tree
-from syncd.mapping.model import LinkTakes
+from syncd.mapping.model import About, LinkTakes
 from syncd.mapping.owners import read_owner
 from syncd.mapping.parts import RulePart
 from syncd.mapping.reader import MappingReader
@@ -20,8 +21,8 @@ RULE_KEYS = (
     *("id", "name", "signals", *VERBS, *LATER, "key", "about", "kind", "link", "fields", "fill", "on_create", "clear"),
     *("live_only", "when", "only_if", "add", "remove", "owner", "on", "ask"),
 )
-SIGNAL, DEMAND = "signal", "demand"
-"""When a rule is carried out: when the signal comes, or when a user says so."""
+SIGNAL, DEMAND, ANSWERED = "signal", "demand", "answered"
+"""When a rule is carried out: when the signal comes, when a user says so, or once the signal is answered."""
 ASK_KEYS = ("label", "default")
 LINK_KEYS = ("person", "otherwise")
 _RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -40,7 +41,8 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         reader.fault(path, f"needs one of {' or '.join(VERBS)}, with the name of the object to write")
     verb = VERBS[named[0]] if named else UPSERT
     links = parts.get("link", {})
-    demand = reader.choice(parts, path, "on", (SIGNAL, DEMAND), SIGNAL) == DEMAND
+    occasion = reader.choice(parts, path, "on", (SIGNAL, DEMAND, ANSWERED), SIGNAL)
+    demand, record = occasion == DEMAND, changed_record(reader, parts, path, verb.word)
     asked = _asked(reader, parts.get("ask"), (*path, "ask"), demand)
     fields = reader.fields(parts.get("fields"), (*path, "fields"))
     reader.filled_twice(path, "", {"fields": fields, "ask": asked})
@@ -49,9 +51,9 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         name=reader.word(parts, path, "name"),
         signals=reader.patterns(parts["signals"], (*path, "signals")) if "signals" in parts else (),
         verb=verb,
-        object="" if verb.any_object else reader.word(parts, path, verb.word),
+        object="" if verb.any_object or record else reader.word(parts, path, verb.word),
         key=reader.word(parts, path, "key"),
-        about=verb.about(reader, parts, path),
+        about=About.SIGNAL if record else verb.about(reader, parts, path),
         kind=reader.choice(parts, path, "kind", list(WriteKind), ""),
         link={**verb.implied_links, **_links(reader, links, (*path, "link"))},
         takes=_takes(reader, links, (*path, "link")),
@@ -66,12 +68,14 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         add=reader.fields(parts.get("add"), (*path, "add")),
         remove=reader.fields(parts.get("remove"), (*path, "remove")),
         demand=demand,
+        record=record,
         ask={name: label for name, (label, _) in asked.items()},
         owner=read_owner(reader, parts.get("owner"), (*path, "owner")),
     )
     for key, why in verb.refuses.items():
         if key in parts:
             reader.fault((*path, key), f"{key} cannot stand here: {why}")
+    check_occasion(reader, rule, answered=occasion == ANSWERED)
     verb.check(reader, rule)
     return rule
 

@@ -6,6 +6,7 @@
       company: {object: Account, id: "001000000000001"}     # the company's record; or stranger (the default)
       live: true                                            # the default
       act: {follow-up: {Subject: Ring Ann}}                 # rules that a user sets off, with what they give
+      answered: false                                       # the default; true: one of us has answered since
       expect:
         timeline: {object: Task, fields: {Subject: Missed call}, links: {WhoId: person}}
         callback: {fields: {ActivityDate: 2026-01-16}}      # only the fields named are compared, unless exact: true
@@ -40,7 +41,7 @@ from syncd.mapping.shipped import tests_beside
 from syncd.mapping.values import ValueFault
 from syncd.signals import NAMESPACE, Direction, Person, Route, Signal, make_person, place_of
 
-CASE_KEYS = ("name", "signal", "known", "company", "live", "act", "expect")
+CASE_KEYS = ("name", "signal", "known", "company", "live", "act", "answered", "expect")
 SIGNAL_KEYS = (
     *("type", "source", "occurred_at", "received_at", "title", "text", "url", "reply", "person", "data", "thread"),
     *("id", "route", "direction", "title_code", "title_parameters"),
@@ -90,6 +91,7 @@ class Case:
     act: dict[str, dict[str, Any]]
     expect: dict[str, Any]
     company: Link | None = None
+    answered: bool = False
 
 
 def run_tests(mapping: Mapping, source: Path | Traversable | str, *, name: str = "") -> list[CaseResult]:
@@ -140,9 +142,14 @@ class _TestFileReader:
         live = parts.get("live", True)
         if not isinstance(live, bool):
             self.fault((*path, "live"), "must be true or false")
+        answered = parts.get("answered", False)
+        if not isinstance(answered, bool):
+            self.fault((*path, "answered"), "must be true or false")
         act = self.act(parts.get("act", {}), (*path, "act"))
         expect = self.expect(parts["expect"], (*path, "expect"))
-        return Case(str(parts["name"]), path, signal, known, live is True, act, expect, account) if signal else None
+        if signal is None:
+            return None
+        return Case(str(parts["name"]), path, signal, known, live is True, act, expect, account, answered is True)
 
     def fault(self, path: KeyPath, message: str, hint: str = "") -> None:
         self.faults.append(self.document.fault(path, message, hint))
@@ -274,7 +281,15 @@ class _TestFileReader:
 def _run(mapping: Mapping, document: Document, case: Case) -> CaseResult:
     records = {
         record.rule: record
-        for record in preview(mapping, case.signal, case.known, live=case.live, company=case.company, demanded=case.act)
+        for record in preview(
+            mapping,
+            case.signal,
+            case.known,
+            live=case.live,
+            company=case.company,
+            demanded=case.act,
+            answered=case.answered,
+        )
     }
     targets = {rule.id: rule.link for rule in mapping.parts.rules}
     targets[PEOPLE_CREATE] = mapping.parts.create.link if mapping.parts.create else {}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from syncd.intake.shared_endpoints import sharing_faults
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
 from syncd.mapping.uses import abilities_of, names_of
+from syncd.signal_types import ANSWERS, OPEN_TYPES
 from syncd.signatures.verifier import covers_url
 
 if TYPE_CHECKING:
@@ -271,6 +273,9 @@ class _Building:
             mapping = load_mapping(found, timezone=self.settings.zone, region=self.settings.region)
             if self.lints:
                 self.warnings += warnings_of(mapping)
+                if mapping.heeds_answers and not _gets_answers(self.settings, entry):
+                    hint = "switch on what you do in channels.outgoing (call_placed: true), and do not leave it out of only:"
+                    self._warn(path, "its mapping has rules with on: answered, and no answers go there", hint)
             return mapping
         except ConfigError as error:
             self.faults += error.faults
@@ -287,6 +292,13 @@ class _Building:
     def _placed(self, path: tuple[str, ...], message: str, hint: str) -> Fault:
         line, column = self.loaded.document.place(path)
         return Fault(str(self.loaded.path), line, column, ".".join(path), message, hint)
+
+
+def _gets_answers(settings: Settings, entry: DestinationSettings) -> bool:
+    """Whether signals of what we did go to a destination."""
+    both_ways = OPEN_TYPES.difference(*ANSWERS.values())  # messages of networks, which we answer with the same type
+    going = (kind for kind in (*ANSWERS, *both_ways) if any(fnmatchcase(kind, one) for one in entry.only))
+    return any(settings.switch(kind) for kind in going)
 
 
 def _missing_abilities(entry: DestinationSettings, destination: object, mapping: CompiledMapping) -> list[Fault]:

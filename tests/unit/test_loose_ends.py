@@ -30,6 +30,32 @@ def faulted(folder: Path, text: str) -> list[str]:
     return [f"{fault.key}: {fault.message}" for fault in check_configuration(path).faults]
 
 
+ANSWERED = """
+rules:
+  - {id: call, name: Call, signals: [email.received], live_only: true, upsert: calls, key: key, fields: {state: open}}
+  - {id: done, name: Done, signals: [email.received], on: answered, update: {record: call}, fields: {state: closed}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("switch", "only", "warns"),
+    [
+        ("false", "['*']", True),
+        ("true", "['*']", False),
+        ("true", "['email.received']", True),
+        ("true", "[email.*]", False),
+    ],
+)
+def test_rules_that_wait_for_answers_which_never_come(tmp_path: Path, switch: str, only: str, warns: bool) -> None:
+    (tmp_path / "salesforce.yaml").write_text(ANSWERED, "utf-8")
+    on = f"channels: {{email: {{received: true}}, outgoing: {{email_sent: {switch}}}}}\n"
+    auth = "{flow: client_credentials, client_id: a, client_secret: '${SECRET}'}"
+    login = f"type: salesforce, login_url: 'https://example.my.salesforce.com', auth: {auth}"
+    out = f"destinations: {{crm: {{{login}, mapping: salesforce.yaml, only: {only}}}}}\n"
+    found = [one for one in warned(tmp_path, on + MAIL + out) if "on: answered" in one]
+    assert found == (["3 destinations.crm: its mapping has rules with on: answered, and no answers go there"] * warns)
+
+
 def test_all_in_use(tmp_path: Path) -> None:
     assert warned(tmp_path, ON + MAIL + OUT) == []
 

@@ -115,11 +115,13 @@ About = TypeVar("About")
 
 class QueriedCrm(DestinationDefaults, ABC):
     """One account. `people`: its records of people and companies; `links`: standard link field -> the objects it takes, of those
-    that people are linked by. `staged`: a later look-up is asked only for the people not found yet, since each statement is a
-    call of its own. `deals`: where open deals are."""
+    that people are linked by. `editors`: the fields that name who created a record and who changed it last. `staged`: a later
+    look-up is asked only for the people not found yet, since each statement is a call of its own. `deals`: where open deals
+    are."""
 
     people: ClassVar[PersonObjects]
     links: ClassVar[Mapping[str, tuple[str, ...]]]
+    editors: ClassVar[tuple[str, ...]] = ()
     staged: ClassVar[bool]
     folds_case: bool
     widens = False
@@ -297,6 +299,16 @@ class QueriedCrm(DestinationDefaults, ABC):
     def owner(self, user: Any) -> Any:
         """A user is named by their id, unless the CRM wants more."""
         return user
+
+    def editor_fields(self, object: str) -> tuple[str, ...]:
+        """Who created a record, and who changed it last."""
+        return self.editors
+
+    def edited(self, there: Mapping[str, Any]) -> bool:
+        """Whether they are two users; a user is an id, or an object with one."""
+        users = (there.get(name) for name in self.editors)
+        ids = {str(user.get("id") or "") if isinstance(user, Mapping) else str(user or "") for user in users}
+        return len(ids - {""}) > 1
 
     def items(self, value: Any) -> list[str]:
         """The values of a field that holds several (a multi-select picklist)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
-from syncd.capabilities import KeepsLists
+from syncd.capabilities import KeepsLists, ReadsFields
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import Idempotency, Link, WriteKind
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, list_uses
@@ -39,7 +39,7 @@ class Update(RuleVerb):
 
     def check_people(self, reader: MappingReader, rule: RulePart, objects: Collection[str] | None) -> None:
         place = (*rule.place, self.word)
-        if rule.about is not About.PERSON:
+        if rule.about is not About.PERSON or rule.record:
             return
         if objects is None:
             reader.fault(place, "updates people, but the mapping has no people part to find them")
@@ -69,6 +69,9 @@ class Update(RuleVerb):
 
     def abilities(self, rule: RulePart) -> Iterator[RuleNeed]:
         yield from super().abilities(rule)
+        if rule.record:
+            cannot = "cannot read the fields of a record, so syncd cannot tell whether a user has changed it"
+            yield RuleNeed((*rule.place, "on"), ReadsFields, cannot)
         for key in ("add", "remove"):
             if getattr(rule, key):
                 cannot = "does not tell the values of a field apart, so none can be added or removed"

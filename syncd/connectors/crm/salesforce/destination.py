@@ -39,6 +39,7 @@ class Salesforce(QueriedCrm):
     doubt: ClassVar[float] = 600.0
     people = PEOPLE
     owner_field = "OwnerId"
+    editors = ("CreatedById", "LastModifiedById")
     links = LINKS
     staged = False
     held_together = staticmethod(pack.held_together)

@@ -48,6 +48,7 @@ class Zoho(QueriedCrm):
     search_lag: ClassVar[float] = 15.0
     people = PEOPLE
     owner_field = "Owner"
+    editors = ("Created_By", "Modified_By")
     links = LINKS
     staged = True
     held_together = staticmethod(pack.held_together)
