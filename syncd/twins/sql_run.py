@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -77,7 +78,14 @@ def _compare(c: Compare, get: Callable[[dict[str, Any], str], Any]) -> Predicate
 
 
 def _alike(a: Any, b: Any) -> tuple[Any, Any]:
-    return (a, b) if isinstance(a, int | float) and isinstance(b, int | float) else (fold(a), fold(b))
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return a, b
+    if _MOMENT.fullmatch(str(a)) and _MOMENT.fullmatch(str(b)):  # in whatever zones they are written
+        return datetime.fromisoformat(str(a)), datetime.fromisoformat(str(b))
+    return fold(a), fold(b)
+
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 def _like(pattern: str) -> re.Pattern[str]:

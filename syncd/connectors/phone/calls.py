@@ -74,6 +74,23 @@ class PhoneCall:
         return self.direction.startswith("outbound") and not self.parent
 
 
+@dataclass(frozen=True)
+class CallRecord:
+    """What a vendor keeps of a call beside the call itself: notes, the address of the record, further `data`."""
+
+    text: str = ""
+    url: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def seconds_of(duration: Any) -> str:
+    """Of MM:SS or HH:MM:SS, as text; "" for anything else."""
+    parts = str(duration or "").split(":")
+    if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts) or len(parts) > 3:
+        return ""
+    return str(sum(int(part) * 60**place for place, part in enumerate(reversed(parts))))
+
+
 def judge(call: PhoneCall, legs: Sequence[PhoneCall]) -> CallOutcome:
     """A ring group is one call with many legs. Missed: it ended unanswered, or we answered it, dialled on, and none of the legs
     was taken. Answered: one was taken by a person (not by an application). Placed: we called, also from a browser phone
@@ -101,10 +118,9 @@ def withheld(number: str) -> bool:
     return number.strip().lstrip("+").upper() in WITHHELD
 
 
-class PhoneSettings(ConnectorSettings):
-    """Keys of every phone source: which of the account's calls become signals."""
+class WantedCalls(ConnectorSettings):
+    """The key of every phone source that says which calls become signals."""
 
-    numbers: list[str] = Field([], description="only calls to or from these numbers of yours; empty: any")
     calls: list[Literal["missed", "answered", "placed"]] = Field(
         ["missed"],
         min_length=1,
@@ -112,13 +128,20 @@ class PhoneSettings(ConnectorSettings):
     )
 
 
+class PhoneSettings(WantedCalls):
+    """Keys of a phone source that knows our numbers: which of the account's calls become signals."""
+
+    numbers: list[str] = Field([], description="only calls to or from these numbers of yours; empty: any")
+
+
 class PhoneAccount:
     """One account of the vendor whose connector is `connector`: the calls that its source wants, and their signals. `id_name`:
     what `data` calls the vendor's id of a call."""
 
-    def __init__(self, connector: str, account: str, settings: PhoneSettings, context: Context, id_name: str) -> None:
+    def __init__(self, connector: str, account: str, settings: WantedCalls, context: Context, id_name: str) -> None:
         self._connector, self._account, self._context, self._id_name = connector, account, context, id_name
-        self.numbers = frozenset(told_phone(number, context.region) or number for number in settings.numbers)
+        numbers = settings.numbers if isinstance(settings, PhoneSettings) else ()
+        self.numbers = frozenset(told_phone(number, context.region) or number for number in numbers)
         self.outcomes = frozenset(CallOutcome(one) for one in settings.calls)
 
     def is_wanted(self, number: str) -> bool:
@@ -140,14 +163,17 @@ class PhoneAccount:
         *,
         legs: Sequence[PhoneCall] = (),
         recording: str = "",
+        person: Person | None = None,
+        record: CallRecord | None = None,
     ) -> tuple[Signal, ...]:
         """The one signal of a call, keyed by its id on every route; none if nobody asked for this outcome. Its person is the
-        other side."""
+        other side: `person`, where the vendor knows more of them than the call."""
         if outcome not in self.outcomes:
             return ()
         taken, placed = _taken(legs), outcome is CallOutcome.PLACED
         theirs = ((taken or call).to if placed else call.from_).strip()
-        person = _person(call, theirs, self._context.region, caller=not placed)
+        person = person or _person(call, theirs, self._context.region, caller=not placed)
+        record = record or CallRecord()
         who = person.name or person.phone or ("" if withheld(theirs) else theirs)
         talked = (taken or call).talked if outcome is not CallOutcome.MISSED else ""
         data: dict[str, Any] = {
@@ -161,6 +187,7 @@ class PhoneAccount:
             "duration": int(talked) if talked.isdigit() else 0,
             "legs": [{self._id_name: leg.id, "to": leg.to, "status": leg.status} for leg in legs],
             "recording_url": recording,
+            **record.data,
         }
         made = Signal(
             id=derive_id(self._connector, self._account, outcome.signal_type, call.id),
@@ -169,7 +196,8 @@ class PhoneAccount:
             occurred_at=call.started_at or call.ended_at or received_at,
             received_at=received_at,
             **_title(outcome, who, call.to),
-            url=recording if recording.startswith("https://") else "",
+            text=record.text,
+            url=record.url or (recording if recording.startswith("https://") else ""),
             reply=f"tel:{person.phone}" if person.phone else "",
             person=person,
             data={name: value for name, value in data.items() if value},

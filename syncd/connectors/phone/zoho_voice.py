@@ -20,7 +20,7 @@ from syncd.connector import Batch, Connector, Context, Request, SignalSpec
 from syncd.connectors.accounts.zoho import DATA_CENTRES, DataCentreName, ZohoAuth, bearer, sign_in_of
 from syncd.connectors.keys import BaseUrl
 from syncd.connectors.online import clock_findings
-from syncd.connectors.phone.calls import SIGNALLED, CallOutcome, PhoneAccount, PhoneCall, PhoneSettings
+from syncd.connectors.phone.calls import SIGNALLED, CallOutcome, PhoneAccount, PhoneCall, PhoneSettings, seconds_of
 from syncd.connectors.times import time_or_none
 from syncd.errors import Malformed, Misconfigured, RateLimited
 from syncd.http.client import HttpClient
@@ -184,7 +184,7 @@ def read_call(row: Any, where: str = "the call") -> PhoneCall:
         started_at=began,
         ended_at=ended,
         caller_name=_name(row, theirs) if inbound else "",
-        talked=_seconds(row.get("duration")),
+        talked=seconds_of(row.get("duration")),
         said={key: value for key, value in told.items() if isinstance(value, str) and value},
     )
 
@@ -243,14 +243,6 @@ def _number(row: Mapping[str, Any], name: str) -> str:
 def _name(row: Mapping[str, Any], number: str) -> str:
     name = str(row.get("caller_id_name") or "").strip()
     return "" if not re.search(r"[^\W\d]", name) or name.replace(" ", "") == number else name
-
-
-def _seconds(duration: Any) -> str:
-    """Of MM:SS or HH:MM:SS, as text; "" for anything else."""
-    parts = str(duration or "").split(":")
-    if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts) or len(parts) > 3:
-        return ""
-    return str(sum(int(part) * 60**place for place, part in enumerate(reversed(parts))))
 
 
 def _mark(row: Mapping[str, Any]) -> ItemMark | None:
