@@ -132,9 +132,9 @@ def delete(portal: Bitrix24Portal, id_: str) -> bool:
 
 def convert(portal: Bitrix24Portal, id_: str) -> dict[str, Any]:
     found = find(portal, id_)
-    if found is None or found[0].id != 1 or found[1].get("stageId") == "CONVERTED":
+    if found is None or found[0].id != 1:
         raise ValueError(f"{id_} is not a lead that can be converted")
-    return items.convert(portal, found[1])
+    return {} if found[1].get("stageId") == "CONVERTED" else items.convert(portal, found[1])
 
 
 def change(portal: Bitrix24Portal, id_: str, fields: dict[str, Any]) -> Record:
@@ -152,9 +152,32 @@ def merge(portal: Bitrix24Portal, master: str, loser: str) -> None:
     held = {(entry["typeId"], entry["value"]) for entry in winner[1].get("fm", [])}
     more = [entry for entry in lost[1].get("fm", []) if (entry["typeId"], entry["value"]) not in held]
     items.remove(portal, *lost)
+    _moved(portal, winner[0], lost[1]["id"], winner[1]["id"])
     if more:
         moved = [entry | {"id": portal.new_id("multifield")} for entry in more]
         items.change(portal, *winner, {"fm": [*winner[1].get("fm", []), *moved]}, 1)
+
+
+def _moved(portal: Bitrix24Portal, type_: ItemType, old_id: int, new_id: int) -> None:
+    """What was bound to one record is bound to another: timeline, activities, links."""
+    old, new = type_.key(old_id), type_.key(new_id)
+    for object_ in ("comment", "logmessage", "activity"):
+        for row in [r for r in portal.store.table(object_).records.values() if old in r["BINDINGS"]]:
+            bound = list(dict.fromkeys(new if key == old else key for key in row["BINDINGS"]))
+            owned = {"OWNER": new, "OWNER_ID": new_id} if row["OWNER"] == old else {}
+            portal.store.put(object_, str(row["ID"]), {**row, **owned, "BINDINGS": bound})
+    for other in portal.types.values():
+        links = [field for field in other.fields.values() if field.type == f"crm_{type_.name}"]
+        for row in list(portal.store.table(other.name).records.values()):
+            fields = {f.name: _relinked(row[f.name], old_id, new_id) for f in links if row.get(f.name)}
+            if any(row[name] != value for name, value in fields.items()):
+                items.change(portal, other, row, fields, 1)
+
+
+def _relinked(value: Any, old: int, new: int) -> Any:
+    if isinstance(value, list):
+        return list(dict.fromkeys(new if each == old else each for each in value))
+    return new if value == old else value
 
 
 def invite(portal: Bitrix24Portal, chat: int, user: int) -> None:

@@ -26,6 +26,8 @@ class CommandPortal(Bitrix24Portal):
         self, call: TwinCall, caller: PortalCaller, params: dict[str, Any], index: int
     ) -> tuple[RestAnswer, RunTime]:
         """Carries out one method; `call` names it and has the row faults. Raises Bitrix24Error, and leaves nothing half done."""
+        if self.between_commands is not None:
+            self.between_commands(call.operation)
         self.counts["commands"] += 1
         self.counts[f"cmd:{call.operation}"] += 1
         method = METHODS.get(call.operation)
@@ -34,8 +36,8 @@ class CommandPortal(Bitrix24Portal):
         if not caller.may(method.scopes):
             text = "The request requires higher privileges than provided by the webhook token"
             raise Bitrix24Error("insufficient_scope", text, 403)
-        if method.app_only and not caller.app:
-            raise Bitrix24Error("ERROR_WRONG_CONTEXT", "Application context required", 403)
+        if call.operation.startswith("crm.") and (self.user(caller.user) or {}).get("USER_TYPE") != "employee":
+            raise Bitrix24Error("allowed_only_intranet_user", "Action allowed only for intranet users", 403)
         if self.operating.blocked(caller.name, call.operation):
             raise Bitrix24Error("OPERATION_TIME_LIMIT", "Method is blocked due to operation time limit.", 429)
         savepoint = self.store.savepoint()

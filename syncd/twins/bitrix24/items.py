@@ -31,6 +31,7 @@ _PRIMARY = {"contactIds": "contactId", "companyIds": "companyId"}
 def add(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     type_ = portal.type(call.number("entityTypeId"))
     given = call.mapping("fields")
+    portal.allow(type_, "add")
     record = create(portal, type_, given, call.user, names=truth(call.params.get("useOriginalUfNames")))
     return RestAnswer({"item": reads.shape(portal, type_, record, call, fresh=True)})
 
@@ -38,6 +39,7 @@ def add(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
 def update(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     type_ = portal.type(call.number("entityTypeId"))
     held = reads.existing(portal, type_, call.number("id"))
+    portal.allow(type_, "update")
     fields = checked(portal, type_, call.mapping("fields"), held, names=truth(call.params.get("useOriginalUfNames")))
     named = any({**held, **fields}.get(name) for name in ("name", "lastName"))
     if type_.id == 3 and not named:
@@ -48,7 +50,9 @@ def update(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
 
 def delete(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     type_ = portal.type(call.number("entityTypeId"))
-    remove(portal, type_, reads.existing(portal, type_, call.number("id")))
+    held = reads.existing(portal, type_, call.number("id"))
+    portal.allow(type_, "delete")
+    remove(portal, type_, held)
     return RestAnswer([])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from syncd.twins.bitrix24 import phpdata
+from syncd.twins.bitrix24 import phpdata, reads
 from syncd.twins.bitrix24.fields import ItemField, ItemType
 from syncd.twins.bitrix24.portal import Bitrix24Portal
 from syncd.twins.bitrix24.rest import Bitrix24Error, RestAnswer, RestCall, RestMethod
@@ -122,7 +122,10 @@ def find(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     found: dict[str, list[int]] = {}
     for id_ in (1, 3, 4):
         type_ = portal.types[id_]
-        ids = sorted(owners.get(id_, ()))[:DUPLICATES] if asked in ("", type_.code) else []
+        there = [
+            one for one in sorted(owners.get(id_, ())) if not reads.gone(portal, type_, portal.item(type_, one) or {})
+        ]
+        ids = there[:DUPLICATES] if asked in ("", type_.code) else []
         if ids:
             found[type_.code] = ids
         if len(ids) >= DUPLICATES:

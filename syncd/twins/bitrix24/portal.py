@@ -5,7 +5,7 @@ The modules beside it work on this; the routes are in twin.py, the table of meth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, ClassVar
 
@@ -30,12 +30,16 @@ class Bitrix24Portal(Twin):
     """Options beside those of Twin: `mode` (CLASSIC or SIMPLE), `rate` and `burst` of requests, `operating_limit` (seconds of one
     method in ten minutes), `seconds` (method -> its run-time), `secret` and `scopes` of user 1's webhook, `client_id`,
     `client_secret`, `refresh_token` (each checked only when given), `redirect` of the application, `zone_hours`, `custom_fields`
-    (entityTypeId -> (UF_ name, type) pairs), `required` (entityTypeId -> fields that the portal demands)."""
+    (entityTypeId -> (UF_ name, type) pairs), `required` (entityTypeId -> fields that the portal demands), `denied` (what the
+    webhook's user may not do: "lead.add", "company.read", "deal.update", "contact.delete").
+
+    `between_commands` is called with a method's name before each one, for what users do at the same time."""
 
     key_field = "originId"
     indexes: ClassVar[Mapping[str, Iterable[str]]] = {
         **dict.fromkeys(("lead", "deal", "contact", "company"), ("originId", "companyId", "leadId")),
         "multifield": ("match",),
+        "status": ("ENTITY_ID",),
         "activity": ("OWNER", "ORIGIN_ID"),
         "comment": ("OWNER",),
         "chat": ("ENTITY",),
@@ -80,6 +84,7 @@ class Bitrix24Portal(Twin):
         zone_hours: float = 3.0,
         custom_fields: Mapping[int, Iterable[tuple[str, str]]] | None = None,
         required: Mapping[int, Iterable[str]] | None = None,
+        denied: Iterable[str] = (),
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -99,6 +104,8 @@ class Bitrix24Portal(Twin):
         )
         self._custom = {id_: tuple(pairs) for id_, pairs in (custom_fields or {}).items()}
         self.required = {id_: tuple(names) for id_, names in (required or {}).items()}
+        self.denied = frozenset(denied)
+        self.between_commands: Callable[[str], None] | None = None
         self.ignored: set[str] = set()  # fields that the API dropped without a word
         self.forget()
 
@@ -120,6 +127,7 @@ class Bitrix24Portal(Twin):
         self.bucket.clear()
         self.operating.clear()
         self.ignored.clear()
+        self.between_commands = None
         self._next: dict[str, int] = {}
         self.types = item_types()
         if not self.store.table("user").records:
@@ -160,6 +168,11 @@ class Bitrix24Portal(Twin):
         if found is None:
             raise Bitrix24Error("NOT_FOUND", "Smart process not found")
         return found
+
+    def allow(self, type_: ItemType, deed: str) -> None:
+        """Raises Bitrix24Error where the user may not do this to records of the type."""
+        if f"{type_.name}.{deed}" in self.denied:
+            raise Bitrix24Error("ACCESS_DENIED", "Access denied")
 
     def named_type(self, name: str) -> ItemType | None:
         """The type called lead, deal, contact or company, in any case."""

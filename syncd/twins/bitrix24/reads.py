@@ -73,6 +73,7 @@ def shape(
 
 def get(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     type_ = portal.type(call.number("entityTypeId"))
+    portal.allow(type_, "read")
     return RestAnswer({"item": shape(portal, type_, existing(portal, type_, call.number("id")), call)})
 
 
@@ -103,6 +104,8 @@ def _candidates(portal: Bitrix24Portal, type_: ItemType, filter_: Any) -> Iterab
     """Those that an id or an indexed field of the filter leaves; else all. Only for speed: the filter decides."""
     every = phpdata.entries(filter_)
     either = any(key.lower() == "logic" for key, _ in every)
+    if f"{type_.name}.read" in portal.denied:
+        return []  # what may not be read is not in a list
     for key, wanted in () if either else every:
         prefix, name = filters.split(key)
         accepted = phpdata.values(wanted) if isinstance(wanted, list | dict) else [wanted]

@@ -110,7 +110,6 @@ class RestMethod:
     act: Act
     scopes: tuple[str, ...] = ()
     seconds: float = 0.02
-    app_only: bool = False
 
 
 def as_int(value: Any) -> int | None:

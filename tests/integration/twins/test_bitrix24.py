@@ -154,6 +154,33 @@ def test_fifty_commands_and_no_batch_within(bitrix24: Any, bitrix24_twin: Bitrix
     assert (bitrix24_twin.counts["calls"], bitrix24_twin.counts["cmd:server.time"]) == (1, 49)
 
 
+def test_a_batch_as_a_form_is_encoded_twice(bitrix24: Any) -> None:
+    command = "crm.item.add?entityTypeId=1&fields[title]=" + quote("A&B", safe="")
+    answer = bitrix24.call("POST", "batch", data={"halt": "0", "cmd[a]": command})
+    assert answer.json()["result"]["result"]["a"]["item"]["title"] == "A&B"
+
+
+def test_text_that_looks_like_a_reference_is_one(bitrix24: Any) -> None:
+    add = "crm.item.add?entityTypeId=1&fields[title]="
+    result = batch(bitrix24, {"a": add + "x", "b": add + quote("I wrote $result[a][item][id] once")})
+    assert result["result"]["b"]["item"]["title"] == f"I wrote {result['result']['a']['item']['id']} once"
+
+
+def test_users_write_between_two_commands(bitrix24: Any, bitrix24_twin: Bitrix24Twin) -> None:
+    bitrix24_twin.add("user", ID=2)
+    bitrix24_twin.add("lead", title="a", observers=[1])
+
+    def meanwhile(method: str) -> None:
+        if method == "crm.item.update":
+            bitrix24_twin.change("L_1", observers=[1, 2])
+
+    bitrix24_twin.between_commands = meanwhile
+    read = "crm.item.get?entityTypeId=1&id=1"
+    write = "crm.item.update?entityTypeId=1&id=1&fields[observers][]="
+    result = batch(bitrix24, {"before": read, "write": write, "after": read})["result"]
+    assert [result[key]["item"]["observers"] for key in ("before", "write", "after")] == [[1], [], []]
+
+
 # Limits.
 
 
@@ -183,6 +210,20 @@ def test_the_run_time_of_one_method_is_limited(connect: Callable[..., Any]) -> N
 
 
 # Users.
+
+
+def test_what_the_user_may_not_do(connect: Callable[..., Any]) -> None:
+    client = connect(Bitrix24Twin(denied=["lead.add", "company.read", "deal.update"]), "/rest/1/twin")
+    client.twin.add("company", title="a")
+    client.twin.add("deal", title="a")
+    denied = (400, "ACCESS_DENIED")
+    assert error(client.post("crm.item.add", {"entityTypeId": 1, "fields": {}})) == denied
+    assert error(client.get("crm.item.get", entityTypeId=4, id=1)) == denied
+    assert error(client.post("crm.item.update", {"entityTypeId": 2, "id": 1, "fields": {"title": "b"}})) == denied
+    assert client.get("crm.item.list", entityTypeId=4).json()["result"] == {"items": []}
+    client.twin.add("user", ID=9, USER_TYPE="extranet")
+    client.twin.access.add_webhook(9, "guest", ["crm"])
+    assert error(client.get("/rest/9/guest/crm.item.fields", entityTypeId=1)) == (403, "allowed_only_intranet_user")
 
 
 def test_users_by_scope_type_and_department(connect: Callable[..., Any]) -> None:

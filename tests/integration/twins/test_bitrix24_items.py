@@ -126,6 +126,32 @@ def test_stages_and_pipelines(bitrix24: Any, bitrix24_twin: Bitrix24Twin) -> Non
     assert rows["total"] == 5
 
 
+def test_a_stage_converts_nothing_but_a_user_does(bitrix24: Any, bitrix24_twin: Bitrix24Twin) -> None:
+    lead = added(bitrix24, LEAD, name="Jane", title="t", fm=[MAIL])
+    done = updated(bitrix24, LEAD, lead["id"], stageId="CONVERTED")
+    assert (done["stageSemanticId"], done["isConvert"], listed(bitrix24, CONTACT)) == ("S", None, [])
+    assert updated(bitrix24, LEAD, lead["id"], comments="still written to")["comments"] == "still written to"
+    other = added(bitrix24, LEAD, name="Joe", title="u")
+    bitrix24_twin.plan.add([{"on": "profile", "do": "convert", "object": "lead", "match": {"title": "u"}}])
+    for _ in range(2):
+        bitrix24.get("profile")
+    (deal,) = listed(bitrix24, DEAL, filter={"leadId": other["id"]})
+    assert listed(bitrix24, LEAD, filter={"id": other["id"]})[0]["contactId"] == deal["contactId"]
+
+
+def test_merged_people_leave_nothing_behind(bitrix24: Any, bitrix24_twin: Bitrix24Twin) -> None:
+    one, two = (added(bitrix24, CONTACT, name=n)["id"] for n in "ab")
+    deal = added(bitrix24, DEAL, contactIds=[two, one])["id"]
+    comment = {"ENTITY_ID": two, "ENTITY_TYPE": "contact", "COMMENT": "c"}
+    bitrix24.post("crm.timeline.comment.add", {"fields": comment})
+    todo = {"ownerTypeId": CONTACT, "ownerId": two, "deadline": "2026-08-19"}
+    bitrix24.post("crm.activity.todo.add", todo)
+    bitrix24_twin.merge(f"C_{one}", f"C_{two}")
+    assert listed(bitrix24, DEAL, filter={"id": deal})[0]["contactIds"] == [one]
+    assert bitrix24_twin.records("comment")[0]["OWNER"] == f"C_{one}"
+    assert bitrix24_twin.records("activity")[0]["OWNER_ID"] == one
+
+
 def test_simple_mode_has_no_leads(connect: Callable[..., Any]) -> None:
     client = connect(Bitrix24Twin(mode=SIMPLE), "/rest/1/twin")
     assert client.get("crm.settings.mode.get").json()["result"] == 2
