@@ -102,7 +102,7 @@ def person(contact: Record | None, ticket: Record, region: str | None) -> Person
     contact = contact or {}
     account = contact.get("account")
     company = account.get("accountName") if isinstance(account, dict) else None
-    names = {name: clean(text_of(contact.get(key))) for name, key in _PERSON.items()}
+    names: dict[str, Any] = {name: clean(text_of(contact.get(key))) for name, key in _PERSON.items()}
     email, phone, mobile = names.pop("email"), names.pop("phone"), names.pop("mobile")
     phone = phone or mobile or text_of(ticket.get("phone"))
     raw = {"contact_id": contact.get("id") or ticket.get("contactId"), "phone": phone, "mobile": mobile}

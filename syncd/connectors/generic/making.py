@@ -121,7 +121,7 @@ def person_of(said: dict[str, Any], region: str | None) -> Person:
     should be a text and holds none."""
     handles = said.get("handles")
     handles = {str(network): _handle(name) for network, name in handles.items()} if isinstance(handles, dict) else {}
-    texts: dict[str, str] = {}
+    texts: dict[str, Any] = {}
     raw: dict[str, Any] = {}
     for name, value in said.items():
         if name in _PERSON_TEXTS:
