@@ -44,6 +44,7 @@ def update(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     named = any({**held, **fields}.get(name) for name in ("name", "lastName"))
     if type_.id == 3 and not named:
         raise Bitrix24Error("CRM_FIELD_ERROR_REQUIRED", 'Fields "First name" and "Last name" are required')
+    _filled(type_, fields)
     record = change(portal, type_, held, fields, call.user)
     return RestAnswer({"item": reads.shape(portal, type_, record, call)})
 
@@ -56,12 +57,18 @@ def delete(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     return RestAnswer([])
 
 
-def create(portal: Bitrix24Portal, type_: ItemType, given: Mapping[str, Any], user: int, names: bool = False) -> Record:
-    """A new record, with an `id` of its own where none is given. In simple mode a lead with a first name is a deal at once."""
+def create(
+    portal: Bitrix24Portal,
+    type_: ItemType,
+    given: Mapping[str, Any],
+    user: int,
+    names: bool = False,
+    strict: bool = True,
+) -> Record:
+    """A new record. In simple mode a lead with a first name is a deal at once. `strict`: with the fields the portal demands."""
     fields = checked(portal, type_, given, {}, names)
-    for name in portal.required.get(type_.id, ()):
-        if not fields.get(name):
-            raise Bitrix24Error("CRM_FIELD_ERROR_REQUIRED", f'The "{type_.fields[name].title}" field is required')
+    if strict:
+        _filled(type_, {name: fields.get(name) for name in type_.fields})
     id_, now = portal.new_id(type_.name), portal.stamp()
     record: Record = {"id": id_, "createdTime": now, "updatedTime": now, "createdBy": user, "updatedBy": user}
     record |= {"assignedById": user, "opened": "Y", "lastActivityBy": user, "lastActivityTime": now, "observers": []}
@@ -73,6 +80,13 @@ def create(portal: Bitrix24Portal, type_: ItemType, given: Mapping[str, Any], us
         convert(portal, record)
         record = portal.item(type_, id_) or record
     return record
+
+
+def _filled(type_: ItemType, fields: Mapping[str, Any]) -> None:
+    """Raises Bitrix24Error where one of these is empty although the portal demands it."""
+    for name, value in fields.items():
+        if type_.fields[name].required and value in (None, "", []):
+            raise Bitrix24Error("CRM_FIELD_ERROR_REQUIRED", f'The "{type_.fields[name].title}" field is required')
 
 
 def _defaults(portal: Bitrix24Portal, type_: ItemType, id_: int, fields: Mapping[str, Any]) -> Record:
@@ -177,16 +191,18 @@ def convert(portal: Bitrix24Portal, lead: Record) -> dict[str, Any]:
     entries = [{k: v for k, v in entry.items() if k != "id"} for entry in lead.get("fm", [])]
     company = lead.get("companyId") or 0
     if lead.get("companyTitle") and not company:
-        company = create(portal, portal.types[4], {"title": lead["companyTitle"], "leadId": lead["id"]}, user)["id"]
+        company = create(
+            portal, portal.types[4], {"title": lead["companyTitle"], "leadId": lead["id"]}, user, strict=False
+        )["id"]
         made["company"] = company
     contact = lead.get("contactId") or 0
     if not contact:
         person = shared | {"fm": entries, "leadId": lead["id"]} | ({"companyIds": [company]} if company else {})
-        contact = made["contact"] = create(portal, portal.types[3], person, user)["id"]
+        contact = made["contact"] = create(portal, portal.types[3], person, user, strict=False)["id"]
     sale = {"title": lead["title"], "leadId": lead["id"], "contactIds": [contact], "assignedById": user}
     sale |= {"companyId": company} if company else {}
     sale |= {name: lead[name] for name in ("sourceId", "opportunity", "currencyId", "observers") if lead.get(name)}
-    made["deal"] = create(portal, portal.types[2], sale, user)["id"]
+    made["deal"] = create(portal, portal.types[2], sale, user, strict=False)["id"]
     end = {"stageId": "CONVERTED", "contactIds": [contact], "companyId": company or None}
     change(portal, portal.types[1], lead, end, user)
     return made

@@ -6,6 +6,7 @@ The modules beside it work on this; the routes are in twin.py, the table of meth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, ClassVar
 
@@ -134,6 +135,9 @@ class Bitrix24Portal(Twin):
             self._furnish()
         for row in self.store.table("field").records.values():
             self.add_field(row["TYPE"], custom_field(row))
+        for type_id, names in self.required.items():
+            for name in names:
+                self.add_field(type_id, replace(self.types[type_id].fields[name], required=True))
 
     def _furnish(self) -> None:
         """A portal as it is opened: its administrator, one department, the directories, one pipeline of deals."""

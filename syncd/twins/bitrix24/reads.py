@@ -124,10 +124,7 @@ def fields(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     type_ = portal.type(call.number("entityTypeId"))
     names = truth(call.params.get("useOriginalUfNames"))
     told: dict[str, ItemField] = {f.uf if names and f.uf else f.name: f for f in type_.fields.values()}
-    required = portal.required.get(type_.id, ())
-    return RestAnswer(
-        {"fields": {name: f.described() | {"isRequired": f.name in required or f.required} for name, f in told.items()}}
-    )
+    return RestAnswer({"fields": {name: field.described() for name, field in told.items()}})
 
 
 METHODS = {

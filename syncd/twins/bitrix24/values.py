@@ -22,6 +22,8 @@ CURRENCIES = frozenset({"EUR", "GBP", "KES", "RUB", "USD", "VND"})
 
 def checked(portal: Bitrix24Portal, field: ItemField, given: Any) -> Any:
     """A value as it is kept; None for none. Raises Bitrix24Error."""
+    if field.type == "file":
+        return _file(given)
     if not field.multiple:
         if isinstance(given, dict | list):
             raise invalid(field)  # [UNV]
@@ -31,6 +33,16 @@ def checked(portal: Bitrix24Portal, field: ItemField, given: Any) -> Any:
         raise Bitrix24Error("100", f"Expected iterable value for multiple field, but got {kind} instead")
     kept = [_one(portal, field, one) for one in phpdata.values(given) if one not in (None, "", 0, "0")]
     return list(dict.fromkeys(kept))
+
+
+def _file(given: Any) -> Any:
+    """[name, base64] of a file, or a list of such pairs, as what reads show of it; what is none of these is dropped [UNV]."""
+    parts = phpdata.values(given)
+    if parts and all(isinstance(one, list | dict) for one in parts):
+        return [found for one in parts if (found := _file(one)) is not None]
+    if len(parts) != 2:
+        return None
+    return {"name": str(parts[0]), "size": len(str(parts[1])) * 3 // 4, "url": f"/crm.file/{parts[0]}"}
 
 
 def invalid(field: ItemField) -> Bitrix24Error:

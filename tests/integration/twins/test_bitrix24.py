@@ -77,6 +77,16 @@ def test_oauth_tokens_end_and_the_refresh_token_rotates(connect: Callable[..., A
     assert (wrong.status_code, wrong.json()["error"]) == (200, "wrong_client")
 
 
+def test_a_plan_ends_tokens(connect: Callable[..., Any]) -> None:
+    client = connect(Bitrix24Twin(faults=[{"on": "profile", "do": "expire_tokens", "nth": 2}]), "")
+    ask = {"grant_type": "refresh_token", "client_id": "a", "client_secret": "b", "refresh_token": "c"}
+    token = client.get("/oauth/token/", **ask).json()["access_token"]
+    answers = [client.get("/rest/profile", auth=token) for _ in range(2)]
+    assert [a.status_code for a in answers] == [200, 401]
+    assert error(answers[1]) == (401, "expired_token")
+    assert client.get("/rest/1/twin/profile").ok
+
+
 def test_a_user_consents_once_within_thirty_seconds(connect: Callable[..., Any]) -> None:
     now = [1_000.0]
     client = connect(Bitrix24Twin(redirect="http://127.0.0.1:1/back", clock=lambda: now[0]), "")

@@ -187,6 +187,14 @@ def test_required_and_custom_fields(connect: Callable[..., Any]) -> None:
     told = client.get("crm.item.fields", entityTypeId=1).json()["result"]["fields"]
     assert told["ufCrmSyncdKey"]["isDynamic"]
     assert told["companyTitle"]["isRequired"]
+    cleared = {"entityTypeId": LEAD, "id": item["id"], "fields": {"companyTitle": ""}}
+    assert error(client.post("crm.item.update", cleared)) == (400, "CRM_FIELD_ERROR_REQUIRED")
+    client.twin.add("field", entityTypeId=LEAD, FIELD_NAME="UF_CRM_FILE", USER_TYPE_ID="file", MANDATORY="Y")
+    assert error(client.post("crm.item.add", {"entityTypeId": LEAD, "fields": {"companyTitle": "B"}})) == (
+        400,
+        "CRM_FIELD_ERROR_REQUIRED",
+    )
+    assert added(client, LEAD, companyTitle="B", ufCrmFile=["a.txt", "aGk="])["ufCrmFile"]["name"] == "a.txt"
     assert told["fm"]["type"] == "crm_multifield"
 
 
