@@ -164,6 +164,31 @@ class Notifies(Protocol):
     def notifications(self) -> Sequence[str] | None: ...
 
 
+# ------------------------------------------------------------------------------------------------------ conversions
+
+
+class ConversionNames(msgspec.Struct, frozen=True, kw_only=True):
+    """What a conversion is about in a CRM. `deals`: the object of deals; `deal_fields`: key of `deal:` in a mapping -> its field
+    there; `needed`: the keys without which no deal is made."""
+
+    deals: str
+    deal_fields: Mapping[str, str]
+    needed: tuple[str, ...] = ("name",)
+
+
+@runtime_checkable
+class Converts(Protocol):
+    """A destination that converts leads: it takes writes with `Write.conversion`, and for a lead that is converted already it
+    returns what it became. `converted_statuses`: the statuses that a converted lead may get, None where the CRM has none to
+    choose; `may_convert`: whether our sign-in may convert. Both ask the CRM."""
+
+    conversions: ConversionNames
+
+    def converted_statuses(self) -> Sequence[str] | None: ...
+
+    def may_convert(self) -> Iterator[Finding]: ...
+
+
 # ------------------------------------------------------------------------------------------------------------ links
 
 

@@ -35,6 +35,7 @@ ABILITIES: tuple[tuple[str, Ability, str, type[Any]], ...] = (
     ("destination", Ability.LISTS, "`add:` and `remove:` of a mapping", can.KeepsLists),
     ("destination", Ability.OWNERS, "`assign:` and `owner:` of a mapping", can.Assigns),
     ("destination", Ability.NOTIFY, "`notify:` of a mapping: the CRM's own notifications", can.Notifies),
+    ("destination", Ability.CONVERT, "`convert:` of a mapping: a lead becomes contact, account and deal", can.Converts),
 )
 """(role or "" for both, name, what for, protocol)."""
 

@@ -53,6 +53,7 @@ class Ability(StrEnum):
     LISTS = "lists"
     OWNERS = "owners"
     NOTIFY = "notify"
+    CONVERT = "convert"
 
 
 def webhooks_alone(why: str, *more: Ability) -> dict[Ability, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
@@ -119,12 +119,26 @@ class PersonMatch(msgspec.Struct, frozen=True, kw_only=True):
     emails: tuple[str, ...] = ()
 
 
+class Conversion(msgspec.Struct, frozen=True, kw_only=True):
+    """How a lead becomes a contact, a company and perhaps a deal. `account`, `contact`: ids of the records that it joins; "": one
+    that the CRM itself would match, else a new one. `deal`: `name`, `stage`, `close_date`, `amount` and `pipeline` of the new
+    deal, as far as the mapping tells, and `deal_fields` its other fields by the CRM's names; None for no deal. `status`: the
+    lead's status afterwards, "" for the account's own."""
+
+    account: str = ""
+    contact: str = ""
+    deal: dict[str, Any] | None = None
+    deal_fields: dict[str, Any] = {}
+    status: str = ""
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One record to make, ready to send. `key` (UUID text) goes into `key_field` when the mapping names one. `id` is the
     record's CRM id when known: then it is updated and `on_create` is not sent. `links`: field -> record. `group`: what
     must not be in flight twice (the person's or account's CRM id, else the key). `fields` values are JSON-able, dates
     as `datetime.date`/aware `datetime` for the destination to format. `notification`: it is one of the CRM's own notifications,
-    of the kind `object`, about the record in `links["person"]`: only a destination that `Notifies` gets one."""
+    of the kind `object`, about the record in `links["person"]`: only a destination that `Notifies` gets one. `conversion`: the
+    lead `id` is converted, `fields` are those of its owner alone: only a destination that `Converts` gets one."""
 
     key: str
     object: str
@@ -136,6 +150,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     group: str = ""
     notification: bool = False
+    conversion: Conversion | None = None
 
 
 @dataclass(frozen=True)
@@ -151,10 +166,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Written:
-    """The record is there. `created` None: the vendor does not say."""
+    """The record is there. `created` None: the vendor does not say. `also`: records that came with it, by what they are to it: of
+    a converted lead its `contact`, `account` and `deal`, as far as the vendor tells."""
 
     id: str
     created: bool | None = None
+    also: Mapping[str, Link] = field(default_factory=dict, hash=False)
 
 
 Outcome = Written | Failure

@@ -1,4 +1,5 @@
-"""What was decided for one write beside its mapping, kept with its row, so that a write that is sent again is the same. Pure."""
+"""What is kept with the row of a write beside its state: what was decided for it, so that a write that is sent again is the same,
+and which records came with it. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from syncd.connector import Link
 from syncd.store.queue import WriteRow
 from syncd.texts.reasons import Reason
 
@@ -14,12 +16,18 @@ from syncd.texts.reasons import Reason
 class Decided(msgspec.Struct, frozen=True, omit_defaults=True):
     """`owner`: who gets the record (None: nobody; UNSET: not decided yet), `why` (code of a reason) if it is not simply their
     turn. `given`: what a user who set off the rule gave for its fields; None for a rule that is planned by itself. `answer`: the
-    signal that answered this one, for a rule that waits for that."""
+    signal that answered this one, for a rule that waits for that. `also`: (object, id) of the records that came with the one it
+    wrote (`Written.also`)."""
 
     owner: Any | UnsetType = UNSET
     why: str = ""
     given: dict[str, Any] | None = None
     answer: str = ""
+    also: dict[str, tuple[str, str]] = {}
+
+    def links(self) -> dict[str, Link]:
+        """The records that came with it."""
+        return {name: Link(*record) for name, record in self.also.items()}
 
 
 def decided(row: WriteRow) -> Decided:
@@ -45,4 +53,5 @@ def shown(text: str) -> str:
         said.append(", ".join(["set off by a user", *(f"{name}={value}" for name, value in what.given.items())]))
     if what.answer:
         said.append(f"answered by {what.answer}")
+    said += [f"{name}: {object_} {id_}" for name, (object_, id_) in what.also.items()]
     return "; ".join(said)

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from syncd.connector import Link, PersonMatch
 from syncd.dispatch import plan
 from syncd.dispatch.calls import Paused
 from syncd.observability import signal_log
 from syncd.runtime import crashpoints
 from syncd.store import queue
-from syncd.store.lanes import PersonRow, drop_nobodies, drop_people, put_people, take_turns
+from syncd.store.lanes import PersonRow, drop_nobodies, drop_people, follow_converted, put_people, take_turns
 from syncd.store.queue import Attempt, ClaimedBatch, Ending, Release, Settlement, Taken, WriteRow
 from syncd.store.store import Store
 
@@ -79,9 +80,11 @@ class Ledger:
         attempts: Iterable[Attempt],
         people: Sequence[PersonRow] = (),
         stale: Iterable[str] = (),
+        converted: Sequence[tuple[Link, PersonMatch]] = (),
     ) -> None:
         """Commits their outcomes, and with them every delivery that is done. `stale`: people to be resolved afresh;
-        whenever `people` have a record now, so are all who were nobody. Raises Paused when some came too late."""
+        whenever `people` have a record now, so are all who were nobody; `converted`: leads, and who they are now. Raises Paused
+        when some came too late."""
         what = Settlement(attempts=list(attempts))
         for taken, row in rows:
             self.put(taken, row)
@@ -89,7 +92,7 @@ class Ledger:
             self._keep(taken, what)
             if self._done(taken):
                 self._end(taken, what)
-        self._commit(what, people, stale, strict=False)
+        self._commit(what, people, stale, strict=False, converted=converted)
 
     def close(self) -> None:
         """Everything that is left: what is done is settled, the rest goes back to the queue, due when its first write is."""
@@ -141,6 +144,7 @@ class Ledger:
         *,
         strict: bool,
         turns: tuple[str, int] = ("", 0),
+        converted: Sequence[tuple[Link, PersonMatch]] = (),
     ) -> None:
         now, gone = self._clock(), sorted(stale)
         if not (what or people or gone):
@@ -156,6 +160,8 @@ class Ledger:
                 put_people(connection, self._batch.destination, people)
             if turns[1]:
                 take_turns(connection, self._batch.destination, *turns)
+            for lead, found in converted if not refused else ():
+                follow_converted(connection, self._batch.destination, lead, found)
             if gone:
                 drop_people(connection, self._batch.destination, gone)
             crashpoints.point("in_settling")

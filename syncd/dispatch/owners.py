@@ -116,7 +116,7 @@ class Owners:
         choice, chosen = work.draft.owner, decided(work.row)
         assert choice is not None
         if chosen.owner is None:
-            if work.draft.verb.any_object:
+            if work.draft.verb.any_object and work.draft.conversion is None:  # it would change the owner alone
                 work.row = plan.skip(work.row, Reason(chosen.why))
                 self._ledger.put(work.taken, work.row)
                 return None

@@ -13,13 +13,13 @@ from uuid import uuid5
 import msgspec
 
 from syncd.config.models import Switch
-from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
+from syncd.connector import Conversion, Idempotency, Link, PersonMatch, Write, WriteKind
 from syncd.dispatch.decided import decided
 from syncd.dispatch.person_names import PEOPLE_NAME
 from syncd.dispatch.waiting_rules import BEFORE, is_needless, row_of_waiting
 from syncd.dispatch.written_again import written_again
 from syncd.mapping.accounts import ACCOUNTS_CREATE, ACCOUNTS_PARENT
-from syncd.mapping.model import About, CompiledMapping, Demanded, Draft, FieldFault, Skipped, Targets
+from syncd.mapping.model import About, CompiledMapping, Demanded, Draft, FieldFault, Skipped, Targets, made_by
 from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY
 from syncd.signals import NAMESPACE, Signal, frame
 from syncd.store.lanes import PersonRow
@@ -171,8 +171,8 @@ def open_work(
         kept = keying(made)
         if row is None:
             row = WriteRow(made.rule, "", made.object, kept.kind.value)
-        elif row.object != made.object or row.kind != kept.kind.value:
-            row = msgspec.structs.replace(row, object=made.object, kind=kept.kind.value)
+        elif (made.object and row.object != made.object) or row.kind != kept.kind.value:
+            row = msgspec.structs.replace(row, object=made.object or row.object, kind=kept.kind.value)
         if made.faults:
             reason = field_faults(made.faults)
             changed.append(
@@ -244,7 +244,7 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
     """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record. `takes`: which
     objects a link field of an object takes, () where the CRM says nothing of it."""
     draft = work.draft
-    own = _to_rule(work.taken, draft.record) if draft.record else _own_record(draft, targets)
+    own = _to_rule(work.taken, draft.record) if draft.record else begun_conversion(work) or _own_record(draft, targets)
     if isinstance(own, str):
         return own
     if own is None and draft.record:
@@ -266,11 +266,24 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
         fields=draft.fields,
         on_create=draft.on_create,
         clear=draft.clear,
-        links=links,
+        links={} if draft.conversion else links,
         id=own.id if own else work.row.crm_id,
         group=account or (targets.person.id if targets.person else "") or work.signal.person.identity or key,
         notification=draft.verb.notification,
+        conversion=draft.conversion and _joining(draft.conversion, links),
     )
+
+
+def begun_conversion(work: Work) -> Link | None:
+    """The lead of a conversion that was sent before: it is asked what became of it, whatever its person is by now."""
+    sent = work.draft.conversion is not None and work.row.crm_id
+    return Link(work.row.object, work.row.crm_id) if sent else None
+
+
+def _joining(conversion: Conversion, links: Mapping[str, Link]) -> Conversion:
+    """With the company that the lead joins."""
+    company = links.get("account")
+    return msgspec.structs.replace(conversion, account=company.id) if company else conversion
 
 
 _LACKS = {About.ACCOUNT: NO_ACCOUNT, About.DEAL: NO_DEAL}
@@ -282,6 +295,8 @@ def _own_record(draft: Draft, targets: Targets) -> Link | str | None:
     if not draft.own_record:
         return (draft.verb.unwanted(draft, person.object) or None) if person else None
     own = draft.verb.written_to(draft, targets)
+    if isinstance(own, str):
+        return own
     return (draft.verb.unwanted(draft, own.object) or own) if own else _LACKS.get(draft.about, NOBODY)
 
 
@@ -315,12 +330,21 @@ def _to_person(draft: Draft, field: str, person: PersonMatch | None, takes: Take
     return Link(person.object, person.id) if not able or person.object in able else None
 
 
-def _to_rule(taken: Taken, rule: str) -> Link | str | None:
+def _to_rule(taken: Taken, to: str) -> Link | str | None:
     """The record that another rule made of the same signal; None while it is on its way."""
+    rule, which = made_by(to)
     other = taken.writes.get(rule)
-    if other is None or (other.finished and not other.crm_id):
-        return Reason("no_linked_record", rule=rule)
-    return Link(other.object, other.crm_id) if other.crm_id else None
+    made = _made(other, which) if other is not None else None
+    if other is None or (other.finished and made is None):
+        return Reason("no_linked_record", rule=to)
+    return made
+
+
+def _made(row: WriteRow, which: str) -> Link | None:
+    """The record of a write, or `which` of those that came with it; None if it is not there."""
+    if which:
+        return decided(row).links().get(which)
+    return Link(row.object, row.crm_id) if row.crm_id else None
 
 
 def reopened(taken: Taken, now: int) -> list[WriteRow]:

@@ -15,8 +15,8 @@ import msgspec
 from syncd.capabilities import KnowsLinks, LimitsLinks, ReadsFields
 from syncd.config.models import DestinationSettings, Settings
 from syncd.connector import Destination, Idempotency, Write, WriteKind
+from syncd.dispatch import conversions, pacing, person_names, plan
 from syncd.dispatch import outcomes as rules
-from syncd.dispatch import pacing, person_names, plan
 from syncd.dispatch.answered import answers_of, reopen_answered
 from syncd.dispatch.calls import DestinationClient, Paused
 from syncd.dispatch.cloned_fields import ClonedFields
@@ -34,7 +34,7 @@ from syncd.dispatch.sender import Sender
 from syncd.errors import Ambiguous, Failure, Transient
 from syncd.mapping import reasons
 from syncd.mapping.companies import ABOUT_COMPANIES
-from syncd.mapping.model import About, CompiledMapping, Draft, Stranger, Targets
+from syncd.mapping.model import About, CompiledMapping, Draft, Stranger, Targets, made_by
 from syncd.signals import Signal
 from syncd.store.lanes import put_people
 from syncd.store.queue import ClaimedBatch, Taken, WriteRow
@@ -134,7 +134,7 @@ class Round:
         """False when the write waits. One that a dead worker left without an answer is in doubt from here on; a held one
         goes again when its rule's hold is over."""
         if work.row.state == "sending":
-            keying = rules.keying_of_known(work.keying) if work.row.crm_id else work.keying
+            keying = conversions.keying_of_interrupted(work)
             self._put(work, rules.in_doubt(work.row, DIED, keying, self._route.policy, now))
             if work.row.finished:
                 return False
@@ -344,7 +344,10 @@ class Round:
             if not ready:
                 self._wait_for_rules(later)
                 return
-            sender.send(owners.given(read_first.read(sender.admitted(ready))))
+            for wave in conversions.apart(owners.given(read_first.read(sender.admitted(ready)))):
+                sender.send(wave)
+            for need in self._needs.values() if sender.converted else ():
+                need.row = conversions.known_as(need.row, sender.converted)
             waiting = later
 
     def _known_since(self, work: Work) -> int:
@@ -408,7 +411,8 @@ class Round:
     def _wait_for_rules(self, works: Sequence[Work]) -> None:
         now = self._client.clock()
         for work in works:
-            others = [row for to, row in work.taken.writes.items() if to in work.draft.links.values()]
+            linked = {made_by(to)[0] for to in work.draft.links.values()}
+            others = [row for rule, row in work.taken.writes.items() if rule in linked]
             due = max((row.due_at for row in others if not row.finished), default=0)
             self._change(work, reason=Reason("waits_for_link"), due_at=max(due, now + pacing.SECOND))
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from syncd.capabilities import KnowsRoles
 from syncd.connector import Call, Link, Outcome, Write, WriteKind, Written
+from syncd.dispatch import conversions, plan
 from syncd.dispatch import outcomes as rules
-from syncd.dispatch import plan
 from syncd.dispatch.calls import DestinationClient
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.outcomes import RetryPolicy
@@ -43,6 +44,9 @@ class Sender:
         self._riders: dict[str, list[list[Work]]] = {}  # key -> the works behind each write of it, in sending order
         self._links: dict[tuple[str, str], dict[str, Link]] = {}  # of the writes that were merged
         self._chains: dict[str, list[Work]] = {}  # key -> those that go singly, when the one before them is done
+        self.converted: list[conversions.Followed] = []
+        crm = client.destination
+        self._role_of = crm.role_of if isinstance(crm, KnowsRoles) else lambda object: "contact"
 
     def send(self, ready: Sequence[Pair]) -> None:
         """Sends what may go now. Raises Paused with the rest unsent."""
@@ -193,6 +197,7 @@ class Sender:
         crashpoints.point("after_send")
         now = self._client.clock()
         rows, attempts, again, stale = [], [], [], set()
+        converted: list[conversions.Followed] = []
         for write, outcome in zip(call.writes, outcomes, strict=True):
             works = self._riders[write.key].pop(0)
             if len(works) > 1 and isinstance(outcome, (Rejected, StaleReference)):
@@ -201,10 +206,15 @@ class Sender:
                 continue
             if isinstance(outcome, Misconfigured) and outcome.scope is Scope.RULE:
                 self._client.hold(works[0].draft.rule, outcome)
+            if (now_is := conversions.followed(write, outcome, self._role_of)) is not None:
+                converted.append(now_is)
+            if conversions.asks_again(write, outcome):
+                stale |= {work.signal.person.identity for work in works}
             for work in works:
-                keying = rules.keying_of_known(work.keying) if write.id else work.keying
+                keying = conversions.keying_of_answer(work, write, outcome)
                 again_at = self._client.spared(write)
                 work.row = rules.decide(work.row, outcome, keying, self._policy, now, again_at=again_at)
+                work.row = conversions.with_also(work.row, outcome)
                 if keying.kind is WriteKind.UNIQUE and isinstance(outcome, Written) and outcome.created is False:
                     work.row = made_before(work.row, work.draft, work.signal, now)
             together = max(work.row.due_at for work in works)  # what was sent as one is sent again as one
@@ -219,7 +229,8 @@ class Sender:
                         rows += [(work.taken, row) for row in plan.reopened(work.taken, now)]
             if write.key in self._chains:
                 again.extend(self._next_of_chain(works[-1], write))
-        self._ledger.answered(rows, attempts, stale=stale - {""})
+        self._ledger.answered(rows, attempts, stale=stale - {""}, converted=converted)
+        self.converted += converted
         return again
 
     def _begin_chain(self, works: Sequence[Work], merged: Write) -> Write:

@@ -13,14 +13,15 @@ from typing import Any
 
 import msgspec
 
-from syncd.capabilities import FieldDescription, Level, MissingField
+from syncd.capabilities import ConversionNames, FieldDescription, Level, MissingField
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import Idempotency, WriteKind
 from syncd.errors import Fault
 from syncd.mapping.bounds import literal, longest, shortens, type_of
 from syncd.mapping.loading import Mapping as LoadedMapping
-from syncd.mapping.mapped_records import MappedRecord, Role, Use
-from syncd.mapping.uses import looked_up, lookups_of, notifications_of, people_objects, records_of
+from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses
+from syncd.mapping.parts import ConversionPart
+from syncd.mapping.uses import conversions_of, looked_up, lookups_of, notifications_of, people_objects, records_of
 
 KEY_LENGTH = 36
 """Characters of syncd's key, a UUID as text."""
@@ -52,7 +53,8 @@ class Remark:
 class CrmDescription:
     """What is known of the CRM. `objects`: as `Describes.describe` tells them. `kinds`: object -> kind as the configuration
     states it. `prepare`: the command that makes missing fields, "" when no command does.
-    `notifications`: the kinds that it has, None when it does not tell."""
+    `notifications`: the kinds that it has, None when it does not tell. `conversions`: what they are about, None where it has
+    none; `converted_statuses`: those that a converted lead may get, None where there are none to choose."""
 
     objects: Mapping[str, Sequence[FieldDescription]]
     folds_case: bool
@@ -61,6 +63,8 @@ class CrmDescription:
     widens: bool = False
     prepare: str = ""
     notifications: Sequence[str] | None = None
+    conversions: ConversionNames | None = None
+    converted_statuses: Sequence[str] | None = None
 
     @cached_property
     def _fields(self) -> dict[str, dict[str, FieldDescription]]:
@@ -91,6 +95,7 @@ def compare(mapping: LoadedMapping, crm: CrmDescription) -> tuple[Remark, ...]:
     found = [remark for record in records_of(mapping.parts) for remark in _record(mapping, record, crm)]
     found += _lookups(mapping, crm)
     found += _notifications(mapping, crm)
+    found += _conversions(mapping, crm)
     return tuple(sorted(found, key=lambda remark: (remark.fault.line, remark.fault.column)))
 
 
@@ -141,14 +146,7 @@ def _record(mapping: LoadedMapping, record: MappedRecord, crm: CrmDescription) -
         else:
             yield say(Level.FAULT, record.place, *_no_object(record.object))
         return
-    for use in record.uses:
-        known = crm.find(use.object, use.field)
-        if known is None:
-            if not crm.widens:
-                yield say(Level.FAULT, use.place, *_no_field(use, crm))
-            continue
-        for level, message, hint in (*_rights(use, known), *_value(use, known), *_points(use, known, mapping)):
-            yield say(level, use.place, message, hint)
+    yield from _fields(mapping, record, crm, say)
     if record.own:
         yield say(Level.OK, record.place, f"{record.object}: updated by its id")
         return
@@ -158,6 +156,20 @@ def _record(mapping: LoadedMapping, record: MappedRecord, crm: CrmDescription) -
             message = f"nothing fills {one.name}, without which no new {record.object} is taken"
             yield say(Level.FAULT, record.place, message, f"fill {one.name} in fields or on_create")
     yield from _kind(record, crm, say)
+
+
+def _fields(
+    mapping: LoadedMapping, record: MappedRecord, crm: CrmDescription, say: Callable[..., Remark]
+) -> Iterator[Remark]:
+    """What is wrong with the fields that are written."""
+    for use in record.uses:
+        known = crm.find(use.object, use.field)
+        if known is None:
+            if not crm.widens:
+                yield say(Level.FAULT, use.place, *_no_field(use, crm))
+            continue
+        for level, message, hint in (*_rights(use, known), *_value(use, known), *_points(use, known, mapping)):
+            yield say(level, use.place, message, hint)
 
 
 def _no_object(name: str) -> tuple[str, str]:
@@ -314,3 +326,59 @@ def _notifications(mapping: LoadedMapping, crm: CrmDescription) -> Iterator[Rema
         )
         fault = mapping.document.fault(place, f"there is no notification {name}", hint)
         yield Remark(Level.FAULT, fault)
+
+
+# ------------------------------------------------------------------------------------------------------ conversions
+
+
+def _conversions(mapping: LoadedMapping, crm: CrmDescription) -> Iterator[Remark]:
+    """The deals that leads become, and the status that they get."""
+
+    def say(level: Level, place: KeyPath, message: str, hint: str = "") -> Remark:
+        return Remark(level, mapping.document.fault(place, message, hint))
+
+    for part, place in conversions_of(mapping.parts) if crm.conversions else ():
+        if crm.conversions is not None and part.deal is not None:
+            yield from _deals(mapping, part, (*place, "deal"), crm, crm.conversions, say)
+        status = literal(part.records.get("status"))
+        if "status" in part.records and crm.converted_statuses is None:
+            message = "a converted lead has no status to choose here"
+            yield say(Level.FAULT, (*place, "status"), message, "leave it out")
+        elif isinstance(status, str) and status not in (crm.converted_statuses or ()):
+            there = ", ".join(crm.converted_statuses or ()) or "none"
+            yield say(
+                Level.FAULT,
+                (*place, "status"),
+                f"no converted lead may have the status {status!r}",
+                f"there are: {there}",
+            )
+
+
+def _deals(
+    mapping: LoadedMapping,
+    part: ConversionPart,
+    place: KeyPath,
+    crm: CrmDescription,
+    names: ConversionNames,
+    say: Callable[..., Remark],
+) -> Iterator[Remark]:
+    fields = crm.fields(names.deals)
+    if fields is None:
+        yield say(Level.FAULT, place, *_no_object(names.deals))
+        return
+    known = {key: field for key, field in names.deal_fields.items() if key in (part.deal or {})}
+    uses = [
+        Use(names.deals, known[key], Role.WRITE, (*place, key), tree)
+        for key, tree in (part.deal or {}).items()
+        if key in known
+    ]
+    uses += field_uses(names.deals, part.fields, Role.WRITE, (*place, "fields"))
+    record = MappedRecord("deal", names.deals, "", "", place, tuple(uses))
+    yield from _fields(mapping, record, crm, say)
+    filled = {use.field.casefold() for use in uses}
+    filled |= {field.casefold() for key, field in names.deal_fields.items() if key not in names.needed}
+    for one in fields.values():
+        if one.required and one.creatable and one.name.casefold() not in filled:
+            message = f"nothing fills {one.name}, without which no new {names.deals} is taken"
+            yield say(Level.FAULT, place, message, f"fill {one.name} in fields of the deal")
+    yield say(Level.OK, place, f"{names.deals}: made with the conversion of a lead")

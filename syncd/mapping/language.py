@@ -70,7 +70,7 @@ def _language(reader: MappingReader, said: Any) -> str:
 def _whose(rule: RulePart, people: Collection[str], accounts: AccountsPart | None, deals: DealsPart | None) -> About:
     """What a rule that writes an own record writes: the company's, if that is of this object; the deal's, if the mapping has
     deals and nobody is an object of this kind; else the person's."""
-    if not rule.verb.own_record or rule.record:
+    if not rule.verb.own_record or rule.verb.any_object or rule.record:  # these say themselves whose
         return rule.about
     if accounts is not None and rule.object in objects_of_companies(accounts):
         return About.ACCOUNT

@@ -106,6 +106,7 @@ class Rule:
             finds_company=self.finds_company,
             record=part.record,
             owner=part.owner.choice(owner) if part.owner is not None else None,
+            conversion=part.verb.conversion(part, groups),
         )
 
 

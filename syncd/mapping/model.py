@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from syncd.connector import DealPick, Idempotency, Link, Lookup, PersonMatch
+from syncd.connector import Conversion, DealPick, Idempotency, Link, Lookup, PersonMatch
 from syncd.identity.companies import Company
 from syncd.signals import Person, Signal
 
@@ -62,6 +62,12 @@ class LinkTakes:
 
     objects: tuple[str, ...]
     skip: bool = False
+
+
+def made_by(target: str) -> tuple[str, str]:
+    """(rule, which of the records that it makes) of a link to another rule's record: `sale.deal`; "" for its only one."""
+    rule, _, which = target.partition(".")
+    return rule, which
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,9 @@ class Verb(Protocol):
         """Why it makes nothing of a person (if it writes an own record: of one) whose record is an `object`, "" when it does."""
         ...
 
-    def written_to(self, draft: Draft, targets: Targets) -> Link | None:
-        """The record it writes, when that is one of these which the CRM has; None when it is one of its own."""
+    def written_to(self, draft: Draft, targets: Targets) -> Link | str | None:
+        """The record it writes, when that is one of these which the CRM has; None when it is one of its own; a text: why it
+        writes none of them."""
         ...
 
 
@@ -129,7 +136,8 @@ class Draft:
     of it to be written; `add`, `remove`: values of fields that have several. `owner`: who gets a new record, or the one that is
     written. `takes`: of links that only some people can be put into. `finds_company`: a company is found also where the person
     has none (`accounts:`). `record`: the rule whose record of this signal it changes once the signal is answered, "" for every
-    other rule; `stands`: what that record holds as long as no user has changed it."""
+    other rule; `stands`: what that record holds as long as no user has changed it. `conversion`: how the person's lead is
+    converted."""
 
     rule: str
     object: str
@@ -151,6 +159,7 @@ class Draft:
     finds_company: bool = False
     record: str = ""
     stands: dict[str, Any] = field(default_factory=dict)
+    conversion: Conversion | None = None
 
     @property
     def needs_person(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from syncd.capabilities import Assigns
 from syncd.config.yaml_positions import KeyPath
-from syncd.connector import DealPick, Idempotency, Link
+from syncd.connector import Conversion, DealPick, Idempotency, Link
 from syncd.mapping.compiler import Tree
 from syncd.mapping.mapped_records import MappedRecord
 from syncd.mapping.model import About, CloneOf, Draft, LinkTakes, OnConflict, StrangerPolicy, Targets
@@ -65,12 +65,23 @@ class RuleNeed:
 
 
 @dataclass(frozen=True)
+class ConversionPart:
+    """`convert:` of a rule. `records`: `account` and `contact` that the mapping names by their ids, and the `status`; `deal`:
+    None for no deal; `fields`: more fields of the deal. `company`: the lead joins the company that the signal means."""
+
+    records: dict[str, Tree] = field(default_factory=dict)
+    deal: dict[str, Tree] | None = None
+    fields: dict[str, Tree] = field(default_factory=dict)
+    company: bool = True
+
+
+@dataclass(frozen=True)
 class RulePart:
     """One entry of `rules`; `place` is its path in the YAML. Of a rule that writes a record which is there: `fill` only fills
     empty fields, it writes `only_if` these fields stand in the record already, and `add` and `remove` are values of fields with
     several. `takes`: of links that only some people can
     be put into. `demand`: it waits for a user, who may change the fields of `ask` (field -> label). `record`: it waits for an
-    answer to the signal, and then changes what this rule made of it."""
+    answer to the signal, and then changes what this rule made of it. `conversion`: of a rule that converts leads."""
 
     id: str
     name: str
@@ -96,6 +107,7 @@ class RulePart:
     ask: dict[str, str] = field(default_factory=dict)
     takes: dict[str, LinkTakes] = field(default_factory=dict)
     record: str = ""
+    conversion: ConversionPart | None = None
 
 
 def owner_fields(rule: RulePart) -> list[str]:
@@ -103,7 +115,7 @@ def owner_fields(rule: RulePart) -> list[str]:
     return [rule.owner.field] if rule.owner is not None and rule.owner.field else []
 
 
-Group = Literal["fields", "on_create", "fill", "only_if", "add", "remove"]
+Group = Literal["fields", "on_create", "fill", "only_if", "add", "remove", "records", "deal", "deal_fields"]
 Groups = dict[Group, dict[str, Tree]]
 """The fields of a rule as they are compiled, by the field of its draft that they become."""
 
@@ -128,6 +140,14 @@ class RuleVerb(ABC):
     """Links that every rule of the kind has."""
     refuses: ClassVar[Mapping[str, str]] = {}
     """Keys that other rules have and this one cannot have, and why."""
+
+    def object_of(self, reader: MappingReader, parts: Mapping[str, Any], path: KeyPath) -> str:
+        """The object that it writes, "" where that depends on the person."""
+        return "" if self.any_object else reader.word(parts, path, self.word)
+
+    def conversion_part(self, reader: MappingReader, parts: Mapping[str, Any], path: KeyPath) -> ConversionPart | None:
+        """How it converts leads, as the YAML says; None for a rule that converts none."""
+        return None
 
     def about(self, reader: MappingReader, parts: Mapping[str, Any], path: KeyPath) -> About:
         """What its record is about, as the YAML says."""
@@ -172,8 +192,13 @@ class RuleVerb(ABC):
     def unwanted(self, draft: Draft, object: str) -> str:
         """Why it makes nothing of a person (if it writes an own record: of one) whose record is an `object`, "" when it does."""
 
-    def written_to(self, draft: Draft, targets: Targets) -> Link | None:
-        """The record it writes, when that is one of these which the CRM has; None when it is one of its own."""
+    def written_to(self, draft: Draft, targets: Targets) -> Link | str | None:
+        """The record it writes, when that is one of these which the CRM has; None when it is one of its own; a text: why it
+        writes none of them."""
+        return None
+
+    def conversion(self, rule: RulePart, made: Mapping[Group, dict[str, Any]]) -> Conversion | None:
+        """How the lead of a signal is converted; `made`: what the rule's groups became."""
         return None
 
 

@@ -5,13 +5,13 @@ Pure: the person as found (or not) goes in, what each rule makes comes out. It d
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as AnyMapping
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from syncd.capabilities import KnowsLinks, LimitsLinks
-from syncd.connector import Link, PersonMatch
+from syncd.connector import Conversion, Link, PersonMatch
 from syncd.durations import format_duration
 from syncd.identity.identities import split_handle
 from syncd.mapping.companies import ABOUT_COMPANIES
@@ -185,6 +185,9 @@ def _not_theirs(mapping: Mapping, draft: Draft, targets: Targets) -> str:
     """Why a rule makes nothing of a person (or company, or deal) with this record, "" when it does."""
     others = {About.ACCOUNT: targets.account, About.DEAL: targets.deal} if draft.own_record else {}
     other = Link(draft.object, "") if draft.record else others.get(draft.about)
+    own = draft.verb.written_to(draft, targets) if targets.person is not None else None
+    if isinstance(own, str):
+        return own
     return draft.verb.unwanted(draft, other.object if other else _object(mapping, targets.person))
 
 
@@ -218,6 +221,8 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
     new += [Shown(name, value, "added") for name, value in draft.add.items()]
     new += [Shown(name, value, "removed") for name, value in draft.remove.items()]
     new += [Shown(name, value, "must be") for name, value in draft.only_if.items()]
+    if draft.conversion is not None:
+        new += _converted(draft.conversion)
     cleared = [Shown(name, None, "cleared") for name in draft.clear]
     return Previewed(
         rule=draft.rule,
@@ -229,6 +234,17 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
         faults=draft.faults,
         update=draft.own_record,
     )
+
+
+def _converted(conversion: Conversion) -> Iterator[Shown]:
+    """What a lead becomes, beside the company that it joins."""
+    for name in ("account", "contact", "status"):
+        if value := getattr(conversion, name):
+            yield Shown(name, value)
+    deal = None if conversion.deal is None else {**conversion.deal, **conversion.deal_fields}
+    yield from (Shown(f"deal.{name}", value, "on create") for name, value in (deal or {}).items())
+    if deal is None:
+        yield Shown("deal", "none")
 
 
 def _owner(choice: OwnerChoice, *, always: bool) -> Shown:

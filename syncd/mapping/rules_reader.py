@@ -12,13 +12,13 @@ from syncd.mapping.answers import changed_record, check_occasion
 from syncd.mapping.compiler import Tree
 from syncd.mapping.model import About, LinkTakes
 from syncd.mapping.owners import read_owner
-from syncd.mapping.parts import RulePart
+from syncd.mapping.parts import RulePart, RuleVerb
 from syncd.mapping.reader import MappingReader
 from syncd.mapping.verbs import UPSERT, VERBS
+from syncd.mapping.verbs.convert import ACCOUNT
 
-LATER = {"convert": "conversion of leads"}
 RULE_KEYS = (
-    *("id", "name", "signals", *VERBS, *LATER, "key", "about", "kind", "link", "fields", "fill", "on_create", "clear"),
+    *("id", "name", "signals", *VERBS, "key", "about", "kind", "link", "fields", "fill", "on_create", "clear"),
     *("live_only", "when", "only_if", "add", "remove", "owner", "on", "ask"),
 )
 SIGNAL, DEMAND, ANSWERED = "signal", "demand", "answered"
@@ -33,16 +33,16 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
     parts = reader.keys(node, path, RULE_KEYS, ("id", "signals"))
     if not parts:
         return None
-    for later, what in LATER.items():
-        if later in parts:
-            reader.fault((*path, later), f"{what}: not supported yet", "use upsert")
     named = [word for word in VERBS if word in parts]
-    if len(named) != 1 and not any(word in parts for word in LATER):
+    if len(named) != 1:
         reader.fault(path, f"needs one of {' or '.join(VERBS)}, with the name of the object to write")
     verb = VERBS[named[0]] if named else UPSERT
     links = parts.get("link", {})
     occasion = reader.choice(parts, path, "on", (SIGNAL, DEMAND, ANSWERED), SIGNAL)
-    demand, record = occasion == DEMAND, changed_record(reader, parts, path, verb.word)
+    conversion = verb.conversion_part(reader, parts, path)
+    joins = {ACCOUNT: ACCOUNT} if conversion is not None and conversion.company else {}
+    record = changed_record(reader, parts, path, verb.word) if conversion is None else ""
+    demand = occasion == DEMAND
     asked = _asked(reader, parts.get("ask"), (*path, "ask"), demand)
     fields = reader.fields(parts.get("fields"), (*path, "fields"))
     reader.filled_twice(path, "", {"fields": fields, "ask": asked})
@@ -51,17 +51,17 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         name=reader.word(parts, path, "name"),
         signals=reader.patterns(parts["signals"], (*path, "signals")) if "signals" in parts else (),
         verb=verb,
-        object="" if verb.any_object or record else reader.word(parts, path, verb.word),
+        object="" if record else verb.object_of(reader, parts, path),
         key=reader.word(parts, path, "key"),
         about=About.SIGNAL if record else verb.about(reader, parts, path),
         kind=reader.choice(parts, path, "kind", list(WriteKind), ""),
-        link={**verb.implied_links, **_links(reader, links, (*path, "link"))},
+        link={**verb.implied_links, **joins, **_links(reader, links, (*path, "link"))},
         takes=_takes(reader, links, (*path, "link")),
         fields=fields | {name: tree for name, (_, tree) in asked.items()},
         on_create=reader.fields(parts.get("on_create"), (*path, "on_create")),
         clear=_clear(reader, parts.get("clear"), (*path, "clear")),
         live_only=reader.switch(parts, path, "live_only", default=verb.live_only),
-        when=reader.condition(parts.get("when"), (*path, "when")),
+        when=_condition(reader, parts, path, verb),
         place=path,
         fill=reader.fields(parts.get("fill"), (*path, "fill")),
         only_if=reader.fields(parts.get("only_if"), (*path, "only_if")),
@@ -71,6 +71,7 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         record=record,
         ask={name: label for name, (label, _) in asked.items()},
         owner=read_owner(reader, parts.get("owner"), (*path, "owner")),
+        conversion=conversion,
     )
     for key, why in verb.refuses.items():
         if key in parts:
@@ -78,6 +79,14 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
     check_occasion(reader, rule, answered=occasion == ANSWERED)
     verb.check(reader, rule)
     return rule
+
+
+def _condition(reader: MappingReader, parts: Mapping[str, Any], path: KeyPath, verb: RuleVerb) -> Tree:
+    """`when:` of the rule, or of what it does."""
+    within = parts.get(verb.word)
+    place = (*path, verb.word) if isinstance(within, dict) and within.get("when") is not None else path
+    node = within if place != path and isinstance(within, dict) else parts
+    return reader.condition(node.get("when"), (*place, "when"))
 
 
 def _asked(reader: MappingReader, node: Any, path: KeyPath, demand: bool) -> dict[str, tuple[str, Tree]]:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from syncd.capabilities import KnowsAccountFields, ReadsFields, ResolvesAccounts
+from syncd.capabilities import ConversionNames, KnowsAccountFields, ReadsFields, ResolvesAccounts
 from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, key_use
 from syncd.mapping.owners import OWNER
-from syncd.mapping.parts import AccountsPart, CreatePart, MappingParts, RuleNeed
+from syncd.mapping.parts import AccountsPart, ConversionPart, CreatePart, MappingParts, RuleNeed
 
 
 def records_of(parts: MappingParts) -> tuple[MappedRecord, ...]:
@@ -98,6 +98,30 @@ def notifications_of(parts: MappingParts) -> dict[str, KeyPath]:
         if rule.verb.notification:
             found.setdefault(rule.object, (*rule.place, rule.verb.word))
     return found
+
+
+def conversions_of(parts: MappingParts) -> Iterator[tuple[ConversionPart, KeyPath]]:
+    """How the mapping converts leads, each with the place of its `convert:`."""
+    for rule in parts.rules:
+        if rule.conversion is not None:
+            yield rule.conversion, (*rule.place, rule.verb.word)
+
+
+def refused_deals(parts: MappingParts, names: ConversionNames) -> Iterator[tuple[KeyPath, str, str]]:
+    """(place, message, hint) of what the CRM cannot make of a deal that a lead becomes."""
+    for part, place in conversions_of(parts):
+        deal = part.deal if part.deal is not None else dict.fromkeys(names.needed)
+        for key in deal:
+            if key not in names.deal_fields:
+                known = ", ".join(names.deal_fields)
+                yield (
+                    (*place, "deal", key),
+                    f"a deal has no {key} here",
+                    f"known here: {known}; others stand in fields:",
+                )
+        for key in names.needed:
+            if key not in deal:
+                yield (*place, "deal"), f"the key {key} is required here", "without it no deal is made"
 
 
 def names_of(parts: MappingParts) -> Iterator[tuple[str, KeyPath]]:

@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from syncd.capabilities import Assigns, Describes, Finding, Level, Notifies, OnlineCheck, Preparable, ReadsFields
+from syncd.capabilities import (
+    Assigns,
+    Converts,
+    Describes,
+    Finding,
+    Level,
+    Notifies,
+    OnlineCheck,
+    Preparable,
+    ReadsFields,
+)
 from syncd.connector import Allowance, KeyFetchingSource, WebhookSource
 from syncd.dispatch import pacing
 from syncd.dispatch.cloned_fields import wanted
@@ -18,7 +28,7 @@ from syncd.dispatch.owners import user_id
 from syncd.errors import Failure, Misconfigured, Rejected
 from syncd.mapping.against import CrmDescription, Remark, compare
 from syncd.mapping.owners import FALLBACK
-from syncd.mapping.uses import notifications_of, objects_of, owners_of
+from syncd.mapping.uses import conversions_of, notifications_of, objects_of, owners_of
 from syncd.preflight.lines import CheckLine
 from syncd.preflight.reach import reach
 from syncd.service.assembly import BuiltDestination
@@ -51,6 +61,8 @@ def destination(outlet: BuiltDestination, store: Store | None) -> Iterator[Check
             yield from (CheckLine.of("destination", name, finding) for finding in crm.check_online())
         if isinstance(crm, Describes):
             yield from compared(outlet, crm)
+        if isinstance(crm, Converts) and any(conversions_of(outlet.mapping.parts)):
+            yield from (CheckLine.of("destination", name, finding) for finding in crm.may_convert())
         if isinstance(crm, Assigns):
             yield from owners(outlet, crm)
         yield from _cloned(outlet)
@@ -125,14 +137,19 @@ def described(outlet: BuiltDestination, crm: Describes) -> CrmDescription:
     """The CRM as the comparison wants it: one `describe`."""
     prepares = isinstance(outlet.destination, Preparable)
     tells = outlet.destination if notifications_of(outlet.mapping.parts) else None
+    conversions = [part for part, _ in conversions_of(outlet.mapping.parts)]
+    converts = outlet.destination if conversions and isinstance(outlet.destination, Converts) else None
+    deals = [converts.conversions.deals] if converts and any(part.deal is not None for part in conversions) else []
     return CrmDescription(
-        crm.describe(objects_of(outlet.mapping.parts)),
+        crm.describe(tuple(dict.fromkeys((*objects_of(outlet.mapping.parts), *deals)))),
         folds_case=crm.folds_case,
         keying=outlet.destination.keying,
         kinds=outlet.settings.kinds,
         widens=crm.widens,
         prepare=f"syncd prepare {outlet.settings.name}" if prepares else "",
         notifications=tells.notifications() if isinstance(tells, Notifies) else None,
+        conversions=converts.conversions if converts else None,
+        converted_statuses=converts.converted_statuses() if converts else None,
     )
 
 

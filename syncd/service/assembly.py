@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncd import registry
-from syncd.capabilities import LimitsNames, SignsIn, WritesDatabase
+from syncd.capabilities import Converts, LimitsNames, SignsIn, WritesDatabase
 from syncd.config.loading import Loaded, load_settings, read_text
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.config.unused import loose_ends
@@ -29,7 +29,7 @@ from syncd.http.oauth import MemoryTokens, TokenStore
 from syncd.intake.shared_endpoints import sharing_faults
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
-from syncd.mapping.uses import abilities_of, names_of
+from syncd.mapping.uses import abilities_of, names_of, refused_deals
 from syncd.signal_types import ANSWERS, OPEN_TYPES
 from syncd.signatures.verifier import covers_url
 
@@ -242,7 +242,10 @@ class _Building:
         if isinstance(destination, LimitsNames) and (refused := _refused_names(destination, mapping)):
             self.faults += refused
             return None
-        if missing := _missing_abilities(entry, destination, mapping):
+        missing = _missing_abilities(entry, destination, mapping)
+        if isinstance(destination, Converts):
+            missing += _refused_conversions(entry, destination, mapping)
+        if missing:
             self.faults += missing
             return None
         return BuiltDestination(entry, destination, mapping)
@@ -307,6 +310,14 @@ def _missing_abilities(entry: DestinationSettings, destination: object, mapping:
         mapping.document.fault(one.place, f"destination {entry.name}: {entry.type} {one.cannot}", "leave it out")
         for one in abilities_of(mapping.parts)
         if not isinstance(destination, one.protocol)
+    ]
+
+
+def _refused_conversions(entry: DestinationSettings, destination: Converts, mapping: CompiledMapping) -> list[Fault]:
+    """A fault for every deal that the destination cannot make of a lead."""
+    return [
+        mapping.document.fault(place, f"destination {entry.name}: {message}", hint)
+        for place, message, hint in refused_deals(mapping.parts, destination.conversions)
     ]
 
 

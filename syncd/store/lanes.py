@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from syncd.connector import Link
+from syncd.connector import Link, PersonMatch
 from syncd.store.journal.encoding import plain
 from syncd.store.queue import LONGEST_ID, among, sql
 from syncd.texts.reasons import Reason, code_of, packed
@@ -154,6 +154,15 @@ def drop_people(connection: Connection, destination: str, identities: Iterable[s
     text = f"""DELETE FROM people WHERE destination = ? AND state <> 'creating' AND ({where} OR crm_id IN
         (SELECT crm_id FROM people WHERE destination = ? AND crm_id <> '' AND {where}))"""  # noqa: S608
     connection.exec_driver_sql(sql(connection, text), (destination, wanted, destination, wanted))
+
+
+def follow_converted(connection: Connection, destination: str, lead: Link, found: PersonMatch) -> None:
+    """Whoever is known as this lead is known as the contact that it became."""
+    text = """UPDATE people SET object = ?, crm_id = ?, role = ?, account = ?, account_object = ?, open_deal = ?, deal = ?,
+        deal_object = ? WHERE destination = ? AND object = ? AND crm_id = ? AND state = 'known'"""
+    values = (found.object, found.id[:LONGEST_ID], found.role, *_stored(found.account), found.open_deal)
+    where = (destination, lead.object, lead.id[:LONGEST_ID])
+    connection.exec_driver_sql(sql(connection, text), (*values, *_stored(found.deal), *where))
 
 
 def drop_nobodies(connection: Connection, destination: str) -> None:

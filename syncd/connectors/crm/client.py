@@ -79,10 +79,12 @@ class CrmClient(ABC):
         headers: Mapping[str, str],
         write: bool,
         cost: float = 0.0,
+        raw: bytes | None = None,
     ) -> Response:
-        """An answer, whatever its status. `cost`: its units, spent even if no answer came. Raises as `HttpClient.request`."""
+        """An answer, whatever its status. `cost`: its units, spent even if no answer came; `raw`: a body that is not JSON. Raises
+        as `HttpClient.request`."""
         try:
-            response = self._http.request(method, path, json=body, headers=headers, write=write)
+            response = self._http.request(method, path, json=body, body=raw, headers=headers, write=write)
         except AuthExpired as refused:
             raise AuthExpired(refused.message + self.when_refused, code=refused.code) from None
         except (Ambiguous, Transient):
@@ -92,6 +94,10 @@ class CrmClient(ABC):
         if (usage := self.usage_of(response)) is not None:
             self._allowance = Allowance(self.unit, float(usage[0]), float(usage[1]), self._clock())
         return response
+
+    def now(self) -> datetime:
+        """The time, by the clock that was lent to us."""
+        return self._clock()
 
     def _spent(self, cost: float) -> None:
         with self._counting:

@@ -115,14 +115,15 @@ About = TypeVar("About")
 
 class QueriedCrm(DestinationDefaults, ABC):
     """One account. `people`: its records of people and companies; `links`: standard link field -> the objects it takes, of those
-    that people are linked by. `editors`: the fields that name who created a record and who changed it last. `staged`: a later
-    look-up is asked only for the people not found yet, since each statement is a call of its own. `deals`: where open deals
-    are."""
+    that people are linked by. `editors`: the fields that name who created a record and who changed it last. `conversion_packer`:
+    packs conversions of leads. `staged`: a later look-up is asked only for the people not found yet, since each statement is a
+    call of its own. `deals`: where open deals are."""
 
     people: ClassVar[PersonObjects]
     links: ClassVar[Mapping[str, tuple[str, ...]]]
     editors: ClassVar[tuple[str, ...]] = ()
     staged: ClassVar[bool]
+    conversion_packer: ClassVar[Packer]
     folds_case: bool
     widens = False
 
@@ -199,7 +200,10 @@ class QueriedCrm(DestinationDefaults, ABC):
         return with_deals(found, lambda one: deal_of(one, deals, pick, self._short))
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
-        return self._packer.pack(writes)
+        """Conversions in calls of their own, after the records."""
+        records = [write for write in writes if write.conversion is None]
+        leads = [write for write in writes if write.conversion is not None]
+        return [*self._packer.pack(records), *self.conversion_packer.pack(leads)]
 
     def send(self, call: Call) -> list[Outcome]:
         """Performs the call, and a few more where a bundle is refused as a whole because of some of its records. A limit that

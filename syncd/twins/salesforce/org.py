@@ -32,7 +32,8 @@ class SalesforceOrg(Twin):
     (seconds), `client_id`,
     `client_secret`, `refresh_token`, `public_key` (PEM; each checked only when given), `rotate_refresh`,
     `unique_activity_key`, `redirect_uris` (the callback addresses of the app; default: any); `bare` (without the fields that
-    syncd's set-up adds), `customizes` and `views_all` (may our user change the org, and see all data), `hidden` (object ->
+    syncd's set-up adds), `customizes`, `views_all` and `converts` (may our user change the org, see all data, and convert
+    leads), `converted_statuses` (of leads; default: one), `hidden` (object ->
     fields that our user may not see), `scopes` (of tokens that no person's consent made; default: all)."""
 
     key_field = "Syncd_Key__c"
@@ -84,6 +85,8 @@ class SalesforceOrg(Twin):
         bare: bool = False,
         customizes: bool = True,
         views_all: bool = True,
+        converts: bool = True,
+        converted_statuses: Iterable[str] = ("Closed - Converted",),
         hidden: Mapping[str, Iterable[str]] | None = None,
         scopes: Iterable[str] | None = None,
         **options: Any,
@@ -91,6 +94,7 @@ class SalesforceOrg(Twin):
         super().__init__(**options)
         self.schema = schema.schema({} if bare else custom_fields)
         self.customizes, self.views_all, self.made_fields = customizes, views_all, 0
+        self.converts, self.converted_statuses = converts, tuple(converted_statuses)
         self.hidden: dict[str, dict[str, SalesforceField]] = {}
         for object_, names in (hidden or {}).items():
             for name in names:
@@ -156,6 +160,8 @@ class SalesforceOrg(Twin):
         self.tokens.expire_all()
         if self.store.get("User", self.user) is None:
             self.store.table("User").put(self.user, self._integration_user())
+        for row in self._lead_statuses():
+            self.store.table("LeadStatus").put(row["Id"], row)
         rights = self._permissions()
         self.store.table("UserPermissionAccess").put(rights["Id"], rights)
 
@@ -193,7 +199,20 @@ class SalesforceOrg(Twin):
             "PermissionsModifyAllData": False,
             "PermissionsCustomizeApplication": self.customizes,
             "PermissionsViewSetup": self.customizes,
+            "PermissionsConvertLeads": self.converts,
         }
+
+    def _lead_statuses(self) -> list[Record]:
+        """The rows of LeadStatus: the values of Lead.Status, and which of them a converted lead may have."""
+        ended = {"Closed - Converted", *self.converted_statuses}
+        usual = [one for one in self.schema["Lead"].fields["Status"].values if one not in ended]
+        names = [*usual, *self.converted_statuses]
+        same = {"IsDeleted": False, "SystemModstamp": stamp(self.clock())}
+        return [
+            {"Id": f"01Jd0000000000{at}AAA", "MasterLabel": name, "ApiName": name, "SortOrder": at + 1, **same}
+            | {"IsDefault": at == 0, "IsConverted": name in self.converted_statuses}
+            for at, name in enumerate(names)
+        ]
 
     def guarded(self, call: TwinCall, handler: Handler) -> TwinResponse:
         """A handler's answer; a row it refuses as a whole becomes the error body."""

@@ -5,6 +5,7 @@ Used by twin.py; reachable from tests and under /_twin/. The twin commits.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncd.twins.salesforce.org import SalesforceOrg
@@ -42,23 +43,47 @@ def delete(org: SalesforceOrg, id_: str) -> bool:
     return True
 
 
-def convert(org: SalesforceOrg, id_: str) -> dict[str, Any]:
-    """A lead becomes an account and a contact; its activities move to the contact, as Salesforce's conversion does."""
+def convert(
+    org: SalesforceOrg,
+    id_: str,
+    *,
+    account: str = "",
+    contact: str = "",
+    deal: str = "",
+    status: str = "Closed - Converted",
+    owner: str = "",
+) -> dict[str, Any]:
+    """A lead becomes an account and a contact, or joins those named; its activities move to the contact, as Salesforce's
+    conversion does. `deal`: the name of a new opportunity, "" for none; `owner`: of what is new, default the lead's."""
     lead = org.store.get("Lead", full_id(id_) or "")
     if lead is None or lead["IsDeleted"] or lead.get("IsConverted"):
         raise ValueError(f"{id_} is not a lead that can be converted")
-    account = add(org, "Account", {"Name": lead.get("Company") or "[not provided]"})
+    new = {"OwnerId": owner or lead["OwnerId"]}
+    account = account or add(org, "Account", {"Name": lead.get("Company") or "[not provided]", **new})
     shared = ("FirstName", "LastName", "Email", "Phone", "MobilePhone", "Title", "Salutation")
-    contact = add(org, "Contact", {"AccountId": account, **{n: lead[n] for n in shared if n in lead}})
-    done = {
-        "IsConverted": True,
-        "Status": "Closed - Converted",
-        "ConvertedAccountId": account,
-        "ConvertedContactId": contact,
-    }
-    org.store.put("Lead", lead["Id"], {**lead, **done, "ConvertedDate": stamp(org.clock())[:10]})
+    theirs = {n: lead[n] for n in shared if n in lead}
+    if contact:  # only what is empty there is filled [D]
+        org.store.put("Contact", contact, {**theirs, **(org.store.get("Contact", contact) or {})})
+    else:
+        contact = add(org, "Contact", {"AccountId": account, **theirs, **new})
+    made = {"AccountId": account, "ContactId": contact}
+    if deal:
+        made["OpportunityId"] = _opportunity(org, deal, account, contact, new)
+    done = {"IsConverted": True, "Status": status, "ConvertedDate": stamp(org.clock())[:10]}
+    org.store.put("Lead", lead["Id"], {**lead, **done, **{f"Converted{n}": made_id for n, made_id in made.items()}})
     _move(org, lead["Id"], contact)
-    return {"AccountId": account, "ContactId": contact}
+    return made
+
+
+def _opportunity(org: SalesforceOrg, name: str, account: str, contact: str, new: dict[str, Any]) -> str:
+    """With the first stage, and the last day of the quarter as its date [D]; the contact has the primary role."""
+    today = datetime.fromtimestamp(org.clock(), UTC).date()
+    after = today.replace(day=1, month=(today.month - 1) // 3 * 3 + 1) + timedelta(days=95)
+    ends = (after.replace(day=1, month=(after.month - 1) // 3 * 3 + 1) - timedelta(days=1)).isoformat()
+    stage = org.schema["Opportunity"].fields["StageName"].values[0]
+    made = add(org, "Opportunity", {"Name": name, "AccountId": account, "StageName": stage, "CloseDate": ends, **new})
+    add(org, "OpportunityContactRole", {"OpportunityId": made, "ContactId": contact, "IsPrimary": True})
+    return made
 
 
 def merge(org: SalesforceOrg, master: str, loser: str) -> None:

@@ -194,10 +194,17 @@ Rating picklist(255) [Hot,Warm,Cold]; Site string(80); AccountSource picklist(25
         "0Hp",
         "PermissionsApiEnabled boolean -=false; PermissionsViewAllData boolean -=false;"
         "PermissionsModifyAllData boolean -=false; PermissionsCustomizeApplication boolean -=false;"
-        "PermissionsViewSetup boolean -=false",
+        "PermissionsViewSetup boolean -=false; PermissionsConvertLeads boolean -=false",
+    ),
+    "LeadStatus": (
+        "01J",
+        "MasterLabel string(255) -; ApiName string(255) -; SortOrder int(3) -; IsDefault boolean -=false; "
+        "IsConverted boolean -=false",
     ),
 }
-_SETUP = frozenset({"User", "PermissionSet", "PermissionSetAssignment", "FieldPermissions", "UserPermissionAccess"})
+_SETUP = frozenset(
+    {"User", "PermissionSet", "PermissionSetAssignment", "FieldPermissions", "UserPermissionAccess", "LeadStatus"}
+)
 _ENTRY = re.compile(
     r"(?P<name>\w+) (?P<type>\w+)(?:\((?P<length>\d+)\))?\s*(?P<flags>[!\-~]*)(?:=(?P<default>[^\[>]+?))?(?:>(?P<refers>[\w|]+))?"
     r"\s*(?:\[(?P<values>[^\]]*)\])?$"

@@ -6,9 +6,10 @@ Routes are in `_ROUTES`; the state is in org.py, composite calls in composite.py
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from syncd.twins.salesforce import composite, people, reads, schema, setup
+from syncd.twins.salesforce import composite, conversion, people, reads, schema, setup
 from syncd.twins.salesforce.auth import DATA, IDENTITY
 from syncd.twins.salesforce.org import SalesforceOrg
 from syncd.twins.salesforce.rows import SalesforceRowError, full_id
@@ -43,7 +44,7 @@ _ROUTES: tuple[tuple[str, str, str], ...] = (
     ("PATCH", "sobjects/*/*/*", "upsert"),
 )
 ROW_OPERATIONS = frozenset(
-    {"insert_collection", "update_collection", "upsert_collection", "insert", "update", "upsert"}
+    {"insert_collection", "update_collection", "upsert_collection", "insert", "update", "upsert", "convert_lead"}
 )
 
 
@@ -107,6 +108,9 @@ destinations:
         if path == ("services", "oauth2", "userinfo"):
             call.operation = "userinfo"
             return lambda c: self._admitted(c, lambda _: reads.userinfo(self))
+        if path[:3] == ("services", "Soap", "u") and len(path) == 4 and call.method == "POST":
+            call.operation, call.rows = "convert_lead", conversion.asked(call)
+            return self._soap
         if path == ("services", "data"):
             call.operation = "versions"
             return lambda c: reads.versions()
@@ -159,6 +163,29 @@ destinations:
         if answer.status != 204:  # [R]: absent on 204
             answer.headers["Sforce-Limit-Info"] = f"api-usage={self.usage}/{self.daily_limit}"
         return answer
+
+    def _soap(self, call: TwinCall) -> TwinResponse:
+        """The SOAP API: the same limits, and the access token as the session id in the envelope."""
+        token = conversion.session(call)
+        if not self.tokens.valid(token):
+            return self.error(
+                500, "INVALID_SESSION_ID", "Invalid Session ID found in SessionHeader", operation=call.operation
+            )
+        if not self.tokens.may(token, DATA):
+            return self.error(
+                500, "INVALID_SESSION_ID", "This session is not valid for use with the API", operation=call.operation
+            )
+        if self.usage >= self.daily_limit:
+            return self.named["daily_limit"](self, call)
+        self.usage += 1
+        return conversion.convert_lead(self, call)
+
+    def error(
+        self, status: int, code: str, message: str, fields: Iterable[str] = (), operation: str = ""
+    ) -> TwinResponse:
+        if operation == "convert_lead":  # whatever REST answers with: a SOAP fault is an HTTP 500 [D]
+            return conversion.fault(code, message)
+        return super().error(status, code, message, fields, operation)
 
     # Single records.
 

@@ -54,7 +54,8 @@ class ZohoOrg(Twin):
     """Options beside those of Twin: `credits` (a day), `concurrency`, `sub_concurrency`, `per_window` (tokens in ten minutes),
     `token_life` (seconds), `client_id`, `client_secret`, `refresh_token` (each checked only when given),
     `zone_hours`, `duplicate_id`,
-    `mixed_status`, `failed_status`, `search_lag` (seconds), `custom_fields`, `namespaces` (of signals); `bare` (without the
+    `mixed_status`, `failed_status`, `search_lag` (seconds), `custom_fields`, `namespaces` (of signals),
+    `pipelines` (of deals -> their stages; default: none); `bare` (without the
     fields that syncd's set-up adds), `customizes` (may our user change the account), `hidden` (module -> fields that our user
     may not see), `scopes` (of refresh tokens that no consent made; default: all),
     `refused_scopes` (operations for which the token lacks the scope)."""
@@ -104,6 +105,7 @@ class ZohoOrg(Twin):
         search_lag: float = 0.0,
         custom_fields: Mapping[str, tuple[ZohoField, ...]] | None = None,
         namespaces: Iterable[str] = (),
+        pipelines: Mapping[str, Iterable[str]] | None = None,
         bare: bool = False,
         customizes: bool = True,
         hidden: Mapping[str, Iterable[str]] | None = None,
@@ -124,6 +126,7 @@ class ZohoOrg(Twin):
         self.credits, self.concurrency, self.sub_concurrency = credits, concurrency, sub_concurrency
         self.mixed_status, self.failed_status, self.search_lag = mixed_status, failed_status, search_lag
         self.namespaces = frozenset(namespaces) or NAMESPACES
+        self.pipelines = {name: tuple(stages) for name, stages in (pipelines or {}).items()}
         self.spent_total = self._in_window = 0
         self._spent: deque[tuple[float, int]] = deque()
         self.forget()

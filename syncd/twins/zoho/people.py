@@ -1,6 +1,6 @@
 """What users of Zoho CRM do behind an integration's back: add, delete, convert and merge records of the twin.
 
-Used by twin.py; reachable from tests and under /_twin/. The twin commits. Conversion over the API is here too.
+Used by twin.py; reachable from tests and under /_twin/. The twin commits. Conversion over the API is in conversion.py.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from syncd.twins.state import Record
-from syncd.twins.wire import TwinCall, TwinResponse
 from syncd.twins.zoho.org import ZohoOrg
-from syncd.twins.zoho.rows import ZohoRowError
 
 _LINKS = (
     ("Tasks", "Who_Id"),
@@ -61,19 +59,36 @@ def delete(org: ZohoOrg, id_: str) -> bool:
     return True
 
 
-def convert(org: ZohoOrg, id_: str) -> dict[str, Any]:
-    """A lead becomes a contact (and an account when it has a company); its activities move to the contact."""
+def convert(
+    org: ZohoOrg,
+    id_: str,
+    *,
+    contact: str = "",
+    account: str = "",
+    deal: dict[str, Any] | None = None,
+    owner: str = "",
+) -> dict[str, Any]:
+    """A lead becomes a contact (and an account when it has a company), or joins those named; its activities move to the contact.
+    `deal`: the values of a new one; `owner`: of what is new, default the lead's."""
     lead = org.rows.live("Leads", id_)
     if lead is None or lead.get("$converted"):
         raise ValueError(f"{id_} is not a lead that can be converted")
     made: dict[str, Any] = {}
     shared = ("First_Name", "Last_Name", "Email", "Phone", "Mobile", "Salutation", "Lead_Source")
     fields = {n: lead[n] for n in shared if n in lead}
-    if lead.get("Company"):
-        made["Accounts"] = add(org, "Accounts", {"Account_Name": lead["Company"]})
+    new = {"Owner": owner or lead["Owner"]}
+    if account or lead.get("Company"):
+        made["Accounts"] = account or add(org, "Accounts", {"Account_Name": lead["Company"], **new})
         fields["Account_Name"] = made["Accounts"]
-    made["Contacts"] = add(org, "Contacts", fields)
-    org.store.put("Leads", id_, {**lead, "$converted": True, "$converted_detail": {"contact": made["Contacts"]}})
+    if contact:
+        org.store.put("Contacts", contact, {**fields, **(org.rows.live("Contacts", contact) or {})})
+    made["Contacts"] = contact or add(org, "Contacts", {**fields, **new})
+    if deal is not None:
+        links = {"Contact_Name": made["Contacts"], "Account_Name": made.get("Accounts")}
+        made["Deals"] = add(org, "Deals", {**deal, **links, **new})
+    names = {"contact": "Contacts", "account": "Accounts", "deal": "Deals"}
+    detail = {name: made[module] for name, module in names.items() if module in made}  # the key set is [UNV]
+    org.store.put("Leads", id_, {**lead, "$converted": True, "$converted_detail": detail})
     _move(org, id_, made["Contacts"], to_contact=True)
     return made
 
@@ -94,30 +109,3 @@ def _move(org: ZohoOrg, old: str, new: str, to_contact: bool) -> None:
                 org.store.put(module, record["id"], {**rest, "Who_Id": new})
             else:
                 org.store.put(module, record["id"], {**record, link: new})
-
-
-def on_convert(org: ZohoOrg, call: TwinCall) -> TwinResponse:
-    """POST Leads/{id}/actions/convert: v2 answers with plain ids [REC], later versions with details "
-    "[OAS]; errors under 202 [OAS]."""
-    id_ = call.segments[3]
-    lead = org.rows.live("Leads", id_)
-    if lead is None:
-        return TwinResponse(
-            202, {"data": [ZohoRowError("INVALID_DATA", "the id given seems to be invalid", {"id": id_}).body()]}
-        )
-    if lead.get("$converted"):
-        return TwinResponse(
-            202, {"data": [ZohoRowError("ID_ALREADY_CONVERTED", "id already converted", {"id": id_}).body()]}
-        )
-    made = convert(org, id_)
-    if call.segments[1] == "v2":
-        return TwinResponse(200, {"data": [made]})
-    details = {m: {"name": org.rows.label(m, i), "id": i} for m, i in made.items()}
-    return TwinResponse(
-        200,
-        {
-            "data": [
-                {"code": "SUCCESS", "details": details, "message": "The record has been converted", "status": "success"}
-            ]
-        },
-    )

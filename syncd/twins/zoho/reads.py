@@ -26,8 +26,8 @@ def get(org: ZohoOrg, call: TwinCall) -> TwinResponse:
     if not id_.isdigit():
         raise ZohoRowError("INVALID_DATA", "the id given seems to be invalid", {"id": id_})
     record = org.rows.live(module.name, id_)
-    if record is None:
-        return TwinResponse(204)
+    if record is None or (record.get("$converted") and call.query.get("converted", "false") == "false"):
+        return TwinResponse(204)  # a converted lead is hidden, unless it is asked for [UNV]
     return TwinResponse(200, {"data": [org.rows.shape(module, record, _names(call))]})
 
 

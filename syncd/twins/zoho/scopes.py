@@ -50,6 +50,7 @@ CRM: dict[str, tuple[str, ...]] = {
     "notify": ("ZohoCRM.signals.CREATE",),
     "coql": ("ZohoCRM.coql.READ", "ZohoCRM.modules.{}.READ"),
     "convert": ("ZohoCRM.modules.leads.CREATE",),
+    "conversion_options": ("ZohoCRM.modules.leads.READ",),
     "upsert": ("ZohoCRM.modules.{}.CREATE",),
     "create": ("ZohoCRM.modules.{}.CREATE",),
     "update": ("ZohoCRM.modules.{}.UPDATE",),

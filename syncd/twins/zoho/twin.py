@@ -15,7 +15,7 @@ import orjson
 from syncd.twins.server import Handler
 from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
-from syncd.twins.zoho import people, reads, schema, setup, signals
+from syncd.twins.zoho import conversion, people, reads, schema, setup, signals
 from syncd.twins.zoho import scopes as zoho_scopes
 from syncd.twins.zoho.coql import CoqlError
 from syncd.twins.zoho.org import ZohoOrg
@@ -35,6 +35,7 @@ _ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "signals/notifications", "notify"),
     ("POST", "coql", "coql"),
     ("POST", "Leads/*/actions/convert", "convert"),
+    ("GET", "Leads/*/__conversion_options", "conversion_options"),
     ("POST", "*/upsert", "upsert"),
     ("GET", "*/search", "search"),
     ("GET", "*/*", "get"),
@@ -66,7 +67,7 @@ destinations:
       refresh_token: {refresh_token}           # leave it out to try `syncd auth crm`
     mapping: mappings/zoho.yaml
 """
-    row_operations = WRITES
+    row_operations = WRITES | {"convert"}
 
     # What the server asks of a twin.
 
@@ -275,7 +276,10 @@ destinations:
         return TwinResponse(200, {"data": results})
 
     def on_convert(self, call: TwinCall) -> TwinResponse:
-        return people.on_convert(self, call)
+        return conversion.convert(self, call)
+
+    def on_conversion_options(self, call: TwinCall) -> TwinResponse:
+        return conversion.options(self, call)
 
     # Reads.
 

@@ -129,7 +129,7 @@ def test_ten_faults_at_once_each_with_its_place() -> None:
         ("people: {match: []}", "", "rules is required"),
         (MINIMAL + MINIMAL[7:], "rules[1].id", "another rule has the id a"),
         (MINIMAL.replace("key: K, ", ""), "rules[0]", "needs a key"),
-        (MINIMAL.replace("upsert: Task", "convert: sales"), "rules[0].convert", "not supported yet"),
+        (MINIMAL.replace("upsert: Task", "convert: sales"), "rules[0].convert", "must be keys and values"),
         (MINIMAL.replace("upsert: Task", "upsert: Task, create: Task"), "rules[0]", "needs one of upsert or create"),
         (MINIMAL.replace("upsert: Task", "upsert: '{{ signal.type }}'"), "rules[0].upsert", "plain text"),
         (MINIMAL.replace("upsert: Task", "upsert: 17"), "rules[0].upsert", "must be text"),

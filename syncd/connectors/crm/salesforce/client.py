@@ -5,7 +5,7 @@ Used by the destination. A call raises a Failure that concerns the whole; a refu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,11 @@ from syncd.connectors.crm.client import DEADLINES, CrmClient
 from syncd.connectors.crm.salesforce.errors import answer_failure, response_failure, usage_of
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.soql import GET_BYTES, encoded
-from syncd.errors import Misconfigured, Rejected, Scope, StaleReference
+from syncd.errors import AuthExpired, Misconfigured, Rejected, Scope, StaleReference
 from syncd.http.client import Bearer, HttpClient, Response, unclear
 from syncd.http.oauth import Token
 
+SOAP_HEADERS: Mapping[str, str] = {"Content-Type": "text/xml; charset=UTF-8", "SOAPAction": '""'}
 HEAVY = 5
 """Queries and collections that one composite call takes (salesforce.md, Composite)."""
 
@@ -64,7 +65,8 @@ class SalesforceClient(CrmClient):
         self._login_url = settings.login_url
         self._composite = settings.composite
         self._base = f"/services/data/{settings.api_version}"
-        bearer = Bearer(context.tokens, grant_of(settings, context.name), minter(settings, context))
+        self._bearer = bearer = Bearer(context.tokens, grant_of(settings, context.name), minter(settings, context))
+        self._soap = f"/services/Soap/u/{settings.api_version.removeprefix('v')}"
         super().__init__(HttpClient(self._instance, bearer=bearer, deadlines=DEADLINES), context.clock)
         self._instance_url = ""
 
@@ -92,6 +94,20 @@ class SalesforceClient(CrmClient):
         if not response.ok:
             raise response_failure(response, self._clock())
         return _composite_answers(response, len(parts))
+
+    def soap(self, body: Callable[[str], bytes], refuses: Callable[[Response], bool]) -> Response:
+        """One call of the SOAP API, which changes something. `body`: the envelope for an access token; `refuses`: whether an
+        answer refuses the token, which is then renewed once."""
+        refused = ""
+        for _ in range(2):
+            token = self._bearer.tokens.token(self._bearer.grant, self._bearer.mint, refused=refused).access
+            response = self._call("POST", self._soap, None, SOAP_HEADERS, True, raw=body(token))
+            if not refuses(response):
+                return response
+            refused = token
+        raise AuthExpired(
+            f"the SOAP API refused a new access token as well{self.when_refused}", code="INVALID_SESSION_ID"
+        )
 
     def get(self, path: str) -> Response:
         """A read outside of the versioned resources, whatever its status."""

@@ -14,14 +14,15 @@ from syncd.connectors.accounts.salesforce import sign_in_of
 from syncd.connectors.answers import listed
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
-from syncd.connectors.crm.salesforce import describe, pack, soql
+from syncd.connectors.crm.record import Method
+from syncd.connectors.crm.salesforce import conversion, describe, pack, soql
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
 from syncd.connectors.crm.salesforce.people import DEALS, PEOPLE
 from syncd.connectors.crm.salesforce.settings import SalesforceSettings
 from syncd.connectors.crm.salesforce.setup import SalesforceFieldMaker
-from syncd.connectors.crm.sending import Answered, blame
-from syncd.errors import Ambiguous, Failure, Misconfigured
+from syncd.connectors.crm.sending import Answered, Settled, blame
+from syncd.errors import Ambiguous, Failure, Misconfigured, Scope
 
 ACTIVITIES = frozenset({"Task", "Event"})
 """Their custom fields live on Activity, where "Unique" is believed unavailable [M]: an upsert there is not enforced."""
@@ -42,6 +43,8 @@ class Salesforce(QueriedCrm):
     editors = ("CreatedById", "LastModifiedById")
     links = LINKS
     staged = False
+    conversion_packer = conversion.PACKER
+    conversions = conversion.NAMES
     held_together = staticmethod(pack.held_together)
 
     def __init__(self, settings: SalesforceSettings, context: Context) -> None:
@@ -51,6 +54,7 @@ class Salesforce(QueriedCrm):
         self._settings = settings
         self._name = context.name
         self._headers = _headers(settings)
+        self._converted_status = ""
 
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
@@ -74,8 +78,27 @@ class Salesforce(QueriedCrm):
         return self._client.query(list(statements), resource="queryAll")
 
     def _perform(self, call: Call, bundles: Sequence[Bundle]) -> list[Answered]:
+        if bundles[0].target.method is Method.CONVERT:
+            return [(self._convert(call, bundle), ()) for bundle in bundles]
         answers = self._client.send([pack.collection(bundle, self._headers) for bundle in bundles])
         return [_answered(bundle, answer) for bundle, answer in zip(bundles, answers, strict=True)]
+
+    def _convert(self, call: Call, bundle: Bundle) -> Settled:
+        needed = any(not (one.conversion and one.conversion.status) for one in call.writes)
+        if needed and not self._converted_status:
+            self._converted_status = next(iter(self.converted_statuses()), "")
+            if not self._converted_status:
+                text = "the org has no status of converted leads (Setup, Lead Status)"
+                raise Misconfigured(text, code="INVALID_STATUS", scope=Scope.RULE)
+        return conversion.ConversionBatch(self._client, bundle, call.writes, self._converted_status).perform()
+
+    def converted_statuses(self) -> list[str]:
+        """The statuses that a converted lead may get, the org's default first: one call."""
+        return conversion.statuses(self._client)
+
+    def may_convert(self) -> Iterator[Finding]:
+        """One call."""
+        return conversion.may_convert(self._client)
 
     def users(self, ids: Sequence[str]) -> dict[str, bool]:
         """By SOQL. A user who is not there is not active; queues are left out. What is neither's id (a name) is nobody's."""

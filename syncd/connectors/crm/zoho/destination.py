@@ -17,7 +17,7 @@ from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled
 from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights, written_or
-from syncd.connectors.crm.zoho import coql, describe, notifications, pack, scopes
+from syncd.connectors.crm.zoho import conversion, coql, describe, notifications, pack, scopes
 from syncd.connectors.crm.zoho.client import AT_ONCE, ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
 from syncd.connectors.crm.zoho.people import PEOPLE, deals
@@ -51,6 +51,8 @@ class Zoho(QueriedCrm):
     editors = ("Created_By", "Modified_By")
     links = LINKS
     staged = True
+    conversion_packer = conversion.PACKER
+    conversions = conversion.NAMES
     held_together = staticmethod(pack.held_together)
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
@@ -58,6 +60,7 @@ class Zoho(QueriedCrm):
         super().__init__(self._client, coql.Coql(), pack.PACKER, deals(settings.closed_stages), context.region)
         self._settings = settings
         self._called = context.name
+        self._version = settings.api_version
 
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
@@ -76,6 +79,11 @@ class Zoho(QueriedCrm):
 
     def _perform(self, call: Call, bundles: Sequence[Bundle]) -> Iterator[Answered]:
         """Records that are there already under our key are looked up when Zoho does not tell their id."""
+        if call.writes[0].conversion is not None:
+            yield from (
+                (conversion.perform(self._client, bundle, call.writes, self._version), ()) for bundle in bundles
+            )
+            return
         if call.writes[0].notification:
             yield from notifications.perform(self._client, bundles)
             return
@@ -121,6 +129,14 @@ class Zoho(QueriedCrm):
             rows = self._client.read(f"/users?ids={','.join(some)}&per_page=200", "users")
             active |= {str(row.get("id")) for row in rows if row.get("status") == "active"}
         return {id: id in active for id in ids}
+
+    def converted_statuses(self) -> None:
+        """Zoho keeps the status of a lead that is converted."""
+        return
+
+    def may_convert(self) -> Iterator[Finding]:
+        """One call."""
+        return conversion.may_convert(self._client)
 
     def check_online(self) -> Iterator[Finding]:
         """Three calls at most, and one for each module described."""
