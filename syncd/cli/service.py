@@ -69,7 +69,7 @@ def twin(
         str,
         typer.Argument(
             metavar="NAME",
-            help="salesforce, zoho, bitrix24, zoho_desk, zoho_mail, twilio, graph, or one that a package adds",
+            help="salesforce, zoho, bitrix24, zoho_desk, zoho_mail, twilio, graph, google, or one that a package adds",
         ),
     ],
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port")] = 0,

@@ -22,6 +22,7 @@ TWINS = {
     "zoho_desk": "syncd.twins.zoho_desk.twin:ZohoDeskTwin",
     "twilio": "syncd.twins.twilio:TwilioTwin",
     "graph": "syncd.twins.graph:GraphTwin",
+    "google": "syncd.twins.google:GoogleTwin",
     "zoho_mail": "syncd.twins.zoho_mail:ZohoMailTwin",
 }
 

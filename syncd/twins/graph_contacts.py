@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from syncd.twins.delta import delta_page
 from syncd.twins.fake_vendor import FakeRoute, FakeVendor, Parts
 from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
 
 PAGE = 3
 FOLDERS = ("contacts", "partners")
-ROUNDS = "contact_rounds"
-"""What the tokens of deltas that were given stand for."""
 
 
 def _rows(vendor: FakeVendor, folder: str) -> list[Record]:
@@ -39,34 +38,19 @@ def contacts(vendor: FakeVendor, call: TwinCall, parts: Parts) -> TwinResponse:
 
 
 def delta(vendor: FakeVendor, call: TwinCall, parts: Parts) -> TwinResponse:
-    """A token holds the round, the position, and what every contact was like at the end of the last round."""
     folder = parts.get("folder", "contacts")
     if folder not in FOLDERS:
         return vendor.error(404, "ErrorItemNotFound", "The specified object was not found in the store.")
     token = call.query.get("$skiptoken") or call.query.get("$deltatoken") or ""
-    of, _, number = token.partition("!") if token else (str(vendor.expired_pages), "", "0")
-    if of != str(vendor.expired_pages):
+    page = delta_page(vendor, _rows(vendor, folder), token, PAGE)
+    if page is None:
         return vendor.error(410, "SyncStateNotFound", "The sync state generation is not found.")
-    kept = vendor.store.get(ROUNDS, number) or {}
-    seen, start, waiting = dict(kept.get("seen", {})), kept.get("start", 0), kept.get("waiting")
-    here = {str(row["id"]): row for row in _rows(vendor, folder)}
-    if waiting is None:
-        waiting = [id_ for id_, row in here.items() if seen.get(id_) != dict(row)]
-        waiting += [id_ for id_ in seen if id_ not in here]
-    rows: list[dict[str, Any]] = []
-    for id_ in waiting[start : start + PAGE]:
-        if id_ in here:
-            rows.append(_shown(vendor, here[id_]))
-            seen[id_] = dict(here[id_])
-        else:
-            moved = vendor.store.get("contacts", id_) is not None
-            rows.append({"id": id_, "@removed": {"reason": "changed" if moved else "deleted"}})
-            seen.pop(id_, None)
-    more = start + PAGE < len(waiting)
-    kept = {"seen": seen, "start": start + PAGE if more else 0, "waiting": waiting if more else None}
-    following = vendor.put_record(ROUNDS, kept)
-    kind, name = ("$skiptoken", "@odata.nextLink") if more else ("$deltatoken", "@odata.deltaLink")
-    return TwinResponse(200, {"value": rows, name: f"{vendor.url}{call.path}?{urlencode({kind: f'{of}!{following}'})}"})
+    rows = [_shown(vendor, row) for row in page.changed]
+    for id_ in page.gone:
+        moved = vendor.store.get("contacts", id_) is not None
+        rows.append({"id": id_, "@removed": {"reason": "changed" if moved else "deleted"}})
+    kind, name = ("$skiptoken", "@odata.nextLink") if page.more else ("$deltatoken", "@odata.deltaLink")
+    return TwinResponse(200, {"value": rows, name: f"{vendor.url}{call.path}?{urlencode({kind: page.token})}"})
 
 
 ROUTES = (

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from syncd.connector import Context
-from syncd.connectors.contacts import outlook_contacts
+from syncd.connectors.contacts import google_contacts, outlook_contacts
 from syncd.http.oauth import MemoryTokens
 from syncd.mapping.shipped import shipped_mappings
 from syncd.signals import Signal
+from syncd.twins.google import GoogleTwin
 from syncd.twins.graph import GraphTwin
 from tests.crm_twins import Crm, both, daemon
 from tests.graph_rig import APP, MAILBOX
@@ -49,11 +50,32 @@ def outlook() -> Iterator[Read]:
         yield lambda: _backfilled(source)
 
 
+@pytest.fixture
+def google() -> Iterator[Read]:
+    with GoogleTwin() as twin:
+        for number, name in ((1, "Tran Thi An"), (2, "Le Van Binh")):
+            twin.add(
+                "people",
+                id=str(number),
+                updated=datetime.now(UTC).isoformat(),
+                names=[{"displayName": name}],
+                emailAddresses=[{"value": f"p{number}@customer.example"}],
+                phoneNumbers=[{"value": "0912", "canonicalForm": f"+8491234567{number}"}],
+                organizations=[{"name": "Customer Ltd", "title": "Buyer"}],
+                addresses=[{"streetAddress": "1 Trang Tien", "city": "Hanoi"}],
+            )
+        auth = {"client_id": "app", "client_secret": "s", "refresh_token": "r"}
+        keys = {"account": MAILBOX, "auth": auth, "base_url": twin.url, "token_url": f"{twin.url}/token"}
+        settings = google_contacts.GoogleContactsSettings.model_validate(keys)
+        source = google_contacts.GoogleContacts(settings, Context(name="book", tokens=MemoryTokens()))
+        yield lambda: _backfilled(source)
+
+
 def _backfilled(source: Any) -> list[Signal]:
     return [one for batch in source.backfill(SINCE, datetime.now(UTC), None) for one in batch.signals]
 
 
-@pytest.mark.parametrize("book", ["outlook"])
+@pytest.mark.parametrize("book", ["outlook", "google"])
 def test_a_known_contact_is_filled_and_the_company_made_once(
     crm: Crm, sqlite_url: str, book: str, request: pytest.FixtureRequest
 ) -> None:

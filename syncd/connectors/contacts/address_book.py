@@ -35,10 +35,12 @@ _LONGEST_NAME = 200
 
 class BookEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One person of an address book. `id`: the vendor's, which stays when the entry is moved or merged. `phones`: business
-    numbers before private ones. The address is the business one, or the private one where there is none."""
+    numbers before private ones. The address is the business one, or the private one where there is none. `key`: the name by which
+    a deletion tells of it, where that is not the id."""
 
     id: str
     changed_at: datetime
+    key: str = ""
     name: str = ""
     first_name: str = ""
     last_name: str = ""
@@ -58,7 +60,12 @@ class BookEntry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """Of all it says: another text is another state."""
-        return _digest(msgspec.json.encode(msgspec.structs.astuple(msgspec.structs.replace(self, changed_at=_NEVER))))
+        said = msgspec.structs.replace(self, changed_at=_NEVER, key="")
+        return _digest(msgspec.json.encode(msgspec.structs.astuple(said)))
+
+    @property
+    def remembered_by(self) -> str:
+        return self.key or self.id
 
 
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -84,7 +91,7 @@ class AddressBook:
         self._family, self._account, self._context = family, account, context
 
     def known(self, ids: Iterable[str]) -> dict[str, KeptEntry]:
-        """What is remembered of these entries, by id."""
+        """What is remembered of these entries, by what they are remembered by."""
         by_key = {_memory(id_): id_ for id_ in ids}
         found = self._context.recall(list(by_key)) if by_key else {}
         return {by_key[key]: msgspec.json.decode(value, type=KeptEntry) for key, value in found.items()}
@@ -95,7 +102,7 @@ class AddressBook:
         kept = self._kept(entry)
         if kept == before:
             return Batch(dropped={UNCHANGED: 1})
-        remember = {_memory(entry.id): msgspec.json.encode(kept).decode()}
+        remember = {_memory(entry.remembered_by): msgspec.json.encode(kept).decode()}
         if silent:
             return Batch(remember=remember)
         signals = self.signals(entry, now, Route.POLL, before)
@@ -130,6 +137,10 @@ class AddressBook:
         who = (person.name or person.email or person.phone)[:_LONGEST_NAME]
         signal = self._signal(DELETED, frame(id_, before.digest), now, now, Route.POLL, who, person, {})
         return Batch([signal], remember=forgotten)
+
+    def renamed(self, old: str, entry: BookEntry, before: KeptEntry) -> dict[str, str | None]:
+        """What to remember when an entry has another key than before."""
+        return {_memory(old): None, _memory(entry.remembered_by): msgspec.json.encode(before).decode()}
 
     def _of_company(self, entry: BookEntry, company: bytes, now: datetime, route: Route) -> Signal:
         name = " ".join(entry.company.split())

@@ -16,7 +16,8 @@ WRONG_USAGE = {
     "run --log-level loud": "write debug, info, warning or error",
     "demo --crm bogus": "'bogus' is not one of 'salesforce', 'zoho'",
     "twin": "missing argument 'NAME'; see `syncd twin --help`",
-    "twin nope": "there is no twin called 'nope'; there are: bitrix24, graph, salesforce, twilio, zoho, zoho_desk, zoho_mail",
+    "twin nope": "there is no twin called 'nope'; there are: bitrix24, google, graph, salesforce, twilio, zoho, "
+    "zoho_desk, zoho_mail",
     "twin salesforce --port 99999": "less than or equal to 65535",
     "twin salesforce --port many": "--port",
     "twin salesforce --faults signal.yaml": "signal.yaml: must be a list of faults",

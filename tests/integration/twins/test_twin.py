@@ -94,7 +94,7 @@ def test_a_plan_file_is_in_force(run: Callable[..., Any], tmp_path: Path) -> Non
 def test_an_unknown_twin_is_named() -> None:
     with pytest.raises(
         ValueError,
-        match="no twin called 'hubspot'; there are: bitrix24, graph, salesforce, twilio, zoho, zoho_desk, zoho_mail",
+        match="no twin called 'hubspot'; there are: bitrix24, google, graph, salesforce, twilio, zoho, zoho_desk, zoho_mail",
     ):
         create("hubspot")
 
