@@ -87,7 +87,10 @@ _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")
 
 def clean(text: str) -> str:
     """Line ends as `\\n`, no control characters but newline and tab, lone surrogates as U+FFFD."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.replace("\n", "").replace("\t", "").isprintable():  # most texts, and much faster than the search
+        return text
     return _UNCLEAN.sub(lambda found: "\ufffd" if "\ud800" <= found[0] <= "\udfff" else "", text)
 
 
@@ -240,8 +243,11 @@ def html_to_text(html: str) -> str:
     from lxml.etree import LxmlError
 
     html = clean(html)[:HTML_CAP]
+    lowered = html.lower()
+    if "colspan" in lowered or "rowspan" in lowered:
+        html = _SPANS.sub("", html)
     try:
-        text = inscriptis.get_text(_SPANS.sub("", html), _renderer())
+        text = inscriptis.get_text(html, _renderer())
     except (*MIME_FAULTS, LxmlError, SyntaxError, MemoryError):
         text = strip_tags(html)
     return tidy(text)

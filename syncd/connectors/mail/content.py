@@ -169,7 +169,9 @@ def _of(plain: str, html: list[str]) -> Content:
         written = re.sub(r"(?m)^- (?=-)", "", signed[1])
     text = tidy(written)
     if not text.strip() and html:
-        text, written, source = html_to_text(source)[:TEXT_CAP], marked_html(source)[:TEXT_CAP], ""
+        text = html_to_text(source)[:TEXT_CAP]
+        written = marked_html(source)[:TEXT_CAP] if has_quotations(source) else text
+        return Content(text.strip(), written.strip("\n"))
     return Content(text.strip(), written.strip("\n"), source if has_quotations(source) else "")
 
 

@@ -35,7 +35,7 @@ _EMPTY_LINE = re.compile(rb"(?:\A|(?<=\n))\r*\n")
 _END_OF_PART_HEADERS = re.compile(rb"^(?:\r*\n|--)", re.MULTILINE)
 _LEADING = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t]*\r*\n)*+")
 _ENVELOPE = re.compile(rb">*From (?!\s*:)")
-_BOUNDARY = re.compile(rb"boundary\s*=\s*(?:\"([^\"\r\n]{1,200})\"|([^\s;\"]{1,200}))", re.IGNORECASE)
+_BOUNDARY = re.compile(rb"boundary\s*=\s*(?:\"([^\"\r\n]{1,200})\"|([^\s;\"]{1,200}))")  # of bytes in lower case
 _PARAMETER = re.compile(
     rb"(?:boundary|charset|name|filename|format|delsp|type|start|protocol|micalg|report-type|reply-type|smime-type|method)"
     rb"(?:\*\d{0,3}\*?)?\s*=",
@@ -141,13 +141,15 @@ def _name(line: bytes) -> bytes:
 
 def _repaired_parts(raw: bytes) -> bytes:
     """The mail with the header blocks of its parts repaired."""
-    boundaries = {one or two for one, two in _BOUNDARY.findall(raw)}
+    boundaries = {raw[slice(*found.span(found.lastindex or 0))] for found in _BOUNDARY.finditer(raw.lower())}
     if not boundaries or len(boundaries) > _BOUNDARIES_CAP:
         return raw
-    delimiter = re.compile(rb"^--(?:%s)[ \t]*\r?\n" % b"|".join(map(re.escape, sorted(boundaries))), re.MULTILINE)
+    delimiter = re.compile(rb"--(?:%s)[ \t]*\r?\n" % b"|".join(map(re.escape, sorted(boundaries))))
     pieces: list[bytes] = []
     done = 0
     for found in delimiter.finditer(raw):
+        if raw[found.start() - 1 : found.start()] not in (b"\n", b""):
+            continue
         start = found.end()
         formed = _WELL_FORMED.match(raw, start)
         end = formed.end() if formed else start

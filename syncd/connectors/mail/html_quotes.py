@@ -38,16 +38,25 @@ _INDENT = re.compile(
 )
 _SIDE_LINE = re.compile(r"\bborder-(?:left|right|inline-start)(?:-width|-style)?\s*:\s*(?!\s*(?:none|0|medium none))")
 
-_WORTHWHILE = re.compile(
-    r"<blockquote|yahoo_quoted|moz-cite|rplyfwd|appendonsend|reference-message|outlookmessageheader|zwchr|olk_src|_quote\b|zmail_extra"
-    r"|isreplycontent|isforwardcontent|reply-intro|name=[\"']?quote|messagereplysection|>\s*--(?:\s|&nbsp;|&#160;|\xa0)\s*<",
-    re.IGNORECASE,
+_TRACES = (
+    *(
+        "<blockquote",
+        "yahoo_quoted",
+        "moz-cite",
+        "rplyfwd",
+        "appendonsend",
+        "reference-message",
+        "outlookmessageheader",
+    ),
+    *("zwchr", "olk_src", "zmail_extra", "isreplycontent", "isforwardcontent", "reply-intro", "messagereplysection"),
 )
+_TRACE = re.compile(r"_quote\b|name=[\"']?quote|>\s*--(?:\s|&nbsp;|&#160;|\xa0)\s*<")
 
 
 def has_quotations(html: str) -> bool:
     """Whether HTML may hold a quotation or a signature that its program marked."""
-    return _WORTHWHILE.search(html, 0, HTML_CAP) is not None
+    lowered = html[:HTML_CAP].lower()
+    return any(trace in lowered for trace in _TRACES) or _TRACE.search(lowered) is not None
 
 
 def marked_html(html: str) -> str:

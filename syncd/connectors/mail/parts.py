@@ -24,7 +24,7 @@ HEADER_CAP = 60_000
 
 _NESTING_CAP = 100
 _PARTS_CAP = 1000
-_NESTING = re.compile(rb"multipart/|message/rfc822", re.IGNORECASE)
+_NESTING = re.compile(rb"multipart/|message/rfc822")  # in lower case
 
 RawMessage: TypeAlias = "Message[str, str]"
 
@@ -32,7 +32,7 @@ RawMessage: TypeAlias = "Message[str, str]"
 def structure(raw: bytes) -> RawMessage:
     """Parsed with every level, or, when nesting is absurd or the parser gives up, its headers with the rest as its text."""
     raw = repaired(raw)
-    if sum(1 for _ in _NESTING.finditer(raw)) <= _NESTING_CAP:
+    if sum(1 for _ in _NESTING.finditer(raw.lower())) <= _NESTING_CAP:
         try:
             return BytesParser(policy=policy.compat32).parsebytes(raw)
         except MIME_FAULTS:

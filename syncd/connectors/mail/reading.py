@@ -141,7 +141,7 @@ def unwanted(mail: Mail, rules: Rules) -> str:
 def newest_text(mail: Mail) -> str:
     """What the person newly wrote: the whole text, unless a quotation or a signature was left out."""
     newest = latest_reply(mail.written, answer=mail.answers)
-    if newest.split() != mail.text.split():
+    if newest != mail.text and newest.split() != mail.text.split():
         return newest
     if mail.html:  # the plain text shows no quotation; the HTML beside it may
         marked = latest_reply(marked_html(mail.html), answer=mail.answers)

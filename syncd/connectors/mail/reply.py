@@ -122,16 +122,29 @@ def _own(lines: list[str], certain: bool, *, introduced: bool) -> list[str]:
 
 @dataclass(frozen=True)
 class _SeenLines:
-    """The lines of a text, what they say without marks, and which are marked as quoted: each line is looked at many times."""
+    """The lines of a text, what they say without marks, which are marked as quoted, and which may be the last of an introduction:
+    each line is looked at many times."""
 
     lines: list[str]
     bare: list[str]
     quoted: list[bool]
+    ends: list[bool]
+
+    @classmethod
+    def of(cls, lines: list[str]) -> _SeenLines:
+        bare = [_bare(line) for line in lines]
+        ends = [
+            text.endswith((":", "：")) or line.endswith("-")
+            for text, line in (
+                (text.rstrip(), line.rstrip(f" {_MARKS}")) for text, line in zip(bare, lines, strict=True)
+            )
+        ]
+        return cls(lines, bare, [_is_quoted(line) for line in lines], ends)
 
 
 def _boundary(lines: list[str], answer: bool) -> _Boundary:
     """Where the quoted mail's introduction begins; behind the last line if there is no introduction."""
-    end, seen = len(lines), _SeenLines(lines, [_bare(line) for line in lines], [_is_quoted(line) for line in lines])
+    end, seen = len(lines), _SeenLines.of(lines)
     for at, bare in enumerate(seen.bare):
         if not bare:
             continue
@@ -140,7 +153,7 @@ def _boundary(lines: list[str], answer: bool) -> _Boundary:
             return _Boundary(at, below)
         if role_of(bare) and (answer or _ruled(lines, at)) and _is_header_block(lines, at, answer):
             return _Boundary(at - 1 if _ruled(lines, at) else at, below)
-        for joined in range(1, _JOINED_CAP + 1):
+        for joined in range(1, _JOINED_CAP + 1) if any(seen.ends[at : at + _JOINED_CAP]) else ():
             if introduced := _introduction(seen, at, joined, answer):
                 marked_below = introduced == "marked" or seen.quoted[at]
                 return _Boundary(at, at + joined if marked_below else end)
