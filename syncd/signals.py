@@ -211,22 +211,19 @@ def make_person(
     last_name: str = "",
     email: str = "",
     phone: str = "",
-    called: Phone | None = None,
     company: str = "",
     handles: dict[str, str] | None = None,
     raw: dict[str, Any] | None = None,
     region: str | None = None,
 ) -> Person:
     """A Person from what a vendor said, in whatever wrapping: e-mail and phone normalised, names completed from each other in the
-    order of the `region`, control characters dropped. What could not be normalised, or is more than one, is kept in `raw`.
-    `called`: what `phone` holds, where `read_phone` has read it already."""
+    order of the `region`, control characters dropped. What could not be normalised, or is more than one, is kept in `raw`."""
     raw = dict(raw or {})
     name, beside = _name(name)
     address = read_email(email or beside) if email or beside else ReadAddress()
     if email and email.strip() and (not address.email or address.others):
         raw.setdefault("email", email)
-    if called is None:
-        called = read_phone(phone, region) if phone and phone.strip() else Phone()
+    called = read_phone(phone, region) if phone and phone.strip() else Phone()
     if phone and phone.strip() and (not called.number or called.others):
         raw.setdefault("phone", phone)
     company = _one_line(tidy(company)) if company and not is_filler(company) else ""

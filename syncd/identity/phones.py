@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 LOST_DIGITS = "was written as a rounded number: its last digits are lost"
@@ -23,6 +24,7 @@ class Phone:
     fault: str = ""
 
 
+@lru_cache(maxsize=64)  # who looks for the number in a row, and who makes the person of it, read the same text
 def read_phone(text: str, region: str | None) -> Phone:
     """The number in a text, read in `region` (ISO 3166 alpha-2; None: only international numbers). What people write must be a
     valid number of its country; E.164 as machines write it need only be possible, because new ranges open before the metadata

@@ -18,7 +18,7 @@ from syncd.connectors.files.headers import Columns, folded, name_parts, unnamed
 from syncd.errors import Malformed
 from syncd.identity.emails import read_email, unguarded, without_entities
 from syncd.identity.names import is_filler
-from syncd.identity.phones import LOST_DIGITS, Phone, read_phone
+from syncd.identity.phones import LOST_DIGITS, read_phone
 from syncd.signals import Signal, derive_id, frame, make_person
 from syncd.texts.titles import titled
 
@@ -97,7 +97,7 @@ def signal_of(
         raise Malformed(
             f"{said['company'][:40]!r} looks like a total of the list, not like a company; delete this line"
         )
-    phone, called, lost = _phone(headers, given, found, context.region)
+    phone, lost = _phone(headers, given, found, context.region)
     skipped = _next_email(headers, given, found, said)
     name, first_name, last_name = name_parts(headers, found.places, said)
     email, company = said.get("email", ""), said.get("company", "")
@@ -108,7 +108,6 @@ def signal_of(
         email=email,
         company=company,
         phone=phone,
-        called=called,
         region=context.region,
     )
     if kind == "contact" and email and not person.email:
@@ -209,15 +208,15 @@ def _header(headers: Sequence[str], texts: Sequence[str], found: Columns, what: 
     return next(headers[place] for place in found.places[what] if texts[place])
 
 
-def _phone(headers: Sequence[str], texts: Sequence[str], found: Columns, region: str | None) -> tuple[str, Phone, str]:
-    """(the first phone cell that holds a number, else the first; what it holds; why the first that was skipped holds none)."""
+def _phone(headers: Sequence[str], texts: Sequence[str], found: Columns, region: str | None) -> tuple[str, str]:
+    """(the first phone cell that holds a number, else the first; why the first cell that was skipped holds none)."""
     first = lost = ""
     for place in (*found.places.get("phone", ()), *found.places.get("mobile", ())):
         if text := texts[place]:
             read = read_phone(text, region)
             if read.number:
-                return text, read, lost
+                return text, lost
             first = first or text
             why = read.fault or ("is not a phone number" if any(c.isdigit() for c in text) else "")
             lost = lost or (f"{headers[place]}: {text[:40]!r} {why}" if why else "")
-    return first, Phone(), lost
+    return first, lost
