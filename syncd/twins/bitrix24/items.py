@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from syncd.twins.bitrix24 import multifields, reads, values
+from syncd.twins.bitrix24 import multifields, phpdata, reads, values
 from syncd.twins.bitrix24.fields import ItemType, bare_name
 from syncd.twins.bitrix24.portal import SIMPLE, Bitrix24Portal
 from syncd.twins.bitrix24.rest import Bitrix24Error, RestAnswer, RestCall, RestMethod, as_int, truth
@@ -126,6 +126,8 @@ def checked(
             if value and portal.in_directory(_stages(type_, {"categoryId": pipeline}), value) is None:
                 raise values.invalid(field)
             found["stageId"] = value or None
+        elif field.type == "enumeration" and field.multiple and held and not phpdata.values(value):
+            continue  # an update does not clear such a field: it succeeds, and the values stay [DOC]
         else:
             found[name] = values.checked(portal, field, value)
     if found.get("categoryId") and portal.store.get("category", str(found["categoryId"])) is None:

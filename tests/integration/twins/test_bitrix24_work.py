@@ -269,11 +269,16 @@ def test_custom_fields_are_made_by_an_administrator(bitrix24: Any, bitrix24_twin
     assert (told["ufCrmSyncdKey"]["title"], told["ufCrmLevel"]["items"][1]) == ("Key", {"ID": "2", "VALUE": "cold"})
     item = added(bitrix24, CONTACT, name="a", ufCrmSyncdKey="k", ufCrmLevel=2, fm=[PHONE])
     assert updated(bitrix24, CONTACT, item["id"], ufCrmLevel="1")["ufCrmLevel"] == 1
+    several = {"FIELD_NAME": "SEVERAL", "USER_TYPE_ID": "enumeration", "MULTIPLE": "Y", "LIST": [{"VALUE": "a"}]}
+    result(bitrix24.post(add, {"fields": several}))
+    assert updated(bitrix24, CONTACT, item["id"], ufCrmSeveral=[3])["ufCrmSeveral"] == [3]
+    assert updated(bitrix24, CONTACT, item["id"], ufCrmSeveral=[])["ufCrmSeveral"] == [3]
     wrong = {"entityTypeId": CONTACT, "fields": {"ufCrmLevel": "hot"}}
     assert error(bitrix24.post("crm.item.add", wrong)) == (400, "CRM_FIELD_ERROR_VALUE_NOT_VALID")
     assert [f["FIELD_NAME"] for f in result(bitrix24.get("crm.contact.userfield.list"))] == [
         "UF_CRM_SYNCD_KEY",
         "UF_CRM_LEVEL",
+        "UF_CRM_SEVERAL",
     ]
     assert error(bitrix24.call("POST", f"/rest/2/two/{add}", json={"fields": text})) == (400, "")
     for fields, code in (
