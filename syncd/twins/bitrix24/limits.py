@@ -19,7 +19,7 @@ class LeakyBucket:
         self.clear()
 
     def clear(self) -> None:
-        self.level, self._at = 0.0, self._clock()
+        self.level, self.peak, self._at = 0.0, 0.0, self._clock()
 
     def admits(self) -> bool:
         """Whether one more request is taken, which counts it."""
@@ -29,6 +29,7 @@ class LeakyBucket:
         if self.level >= self.most:
             return False
         self.level += 1
+        self.peak = max(self.peak, self.level)
         return True
 
 

@@ -68,7 +68,11 @@ destinations:
             by_hand.complete(self, activity)
 
     def stats(self) -> dict[str, Any]:
-        own = {"commands": self.counts["commands"], "operating": self.operating.busiest()}
+        own = {
+            "commands": self.counts["commands"],
+            "operating": self.operating.busiest(),
+            "bucket_peak": self.bucket.peak,
+        }
         return super().stats() | own | {"ignored_fields": sorted(self.ignored), "tokens_issued": self.access.issued}
 
     # Routes.

@@ -202,6 +202,8 @@ def test_the_bucket_leaks_two_a_second(connect: Callable[..., Any]) -> None:
     assert (error(refused), "retry-after" in refused.headers) == ((503, "QUERY_LIMIT_EXCEEDED"), False)
     now[0] += 1.0
     assert [client.get("server.time").status_code for _ in range(3)] == [200, 200, 503]
+    stats = client.twin.stats()
+    assert (stats["bucket_peak"], stats["counts"]["status:503"], stats["commands"]) == (50, 2, 52)
 
 
 def test_the_run_time_of_one_method_is_limited(connect: Callable[..., Any]) -> None:
