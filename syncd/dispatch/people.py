@@ -304,20 +304,21 @@ def tied_query(need: PersonLookup, mapping: CompiledMapping) -> PersonQuery:
 def _unshared(asked: Sequence[PersonLookup], answers: Sequence[Answer], destination: str, store: Store) -> list[Answer]:
     """The answers without records that several people with addresses of their own would be by one number: whoever is known as
     the record keeps it; the others, who share the number, are not in the CRM."""
-    claims: dict[str, set[str]] = {}
+    claims: dict[tuple[str, str], set[str]] = {}
     for need, answer in zip(asked, answers, strict=True):
         if isinstance(answer, PersonMatch) and answer.by_number and need.person.email:
-            claims.setdefault(answer.id, set()).add(need.identity)
+            claims.setdefault((answer.object, answer.id), set()).add(need.identity)
     if not claims:
         return list(answers)
     with store.read() as connection:
-        kept = holders(connection, destination, claims)
+        kept = holders(connection, destination, {id_ for _, id_ in claims})
 
     def shared(need: PersonLookup, answer: Answer) -> bool:
         if not (isinstance(answer, PersonMatch) and answer.by_number and need.person.email):
             return False
-        known = kept.get(answer.id, set())
-        return need.identity not in known if known else len(claims[answer.id]) > 1
+        record = (answer.object, answer.id)
+        known = kept.get(record, set())
+        return need.identity not in known if known else len(claims[record]) > 1
 
     return [None if shared(need, answer) else answer for need, answer in zip(asked, answers, strict=True)]
 

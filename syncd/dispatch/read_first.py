@@ -53,17 +53,20 @@ class ReadFirst:
                 asking.setdefault(work.draft.rule, []).append((work, write))
         there = {rule: read for rule, pairs in asking.items() if (read := self._read(rule, pairs, now)) is not None}
         made: dict[int, Write] = {}
-        brought: dict[str, dict[str, Any]] = defaultdict(dict)  # record -> what earlier writes of this wave leave there
+        brought: dict[tuple[str, str], dict[str, Any]] = defaultdict(
+            dict
+        )  # record -> what earlier writes of this wave leave
         for work, write in sorted(ready, key=lambda pair: pair[0].rank):
             if work.draft.reads:
                 rows = there.get(work.draft.rule, {}) if work.row.due_at <= now else {}
-                kept = self._with(work, write, {**rows[write.id], **brought[write.id]}) if write.id in rows else None
+                there_now = {**rows.get(write.id, {}), **brought[write.object, write.id]}
+                kept = self._with(work, write, there_now) if write.id in rows else None
             else:
                 kept = write
             if kept is not None:
                 made[id(work)] = kept
                 if work.draft.own_record:
-                    brought[kept.id].update(kept.fields, **dict.fromkeys(kept.clear))
+                    brought[kept.object, kept.id].update(kept.fields, **dict.fromkeys(kept.clear))
         return [(work, made[id(work)]) for work, _ in ready if id(work) in made]
 
     def _read(self, rule: str, pairs: Sequence[Pair], now: int) -> Mapping[str, Fields] | None:

@@ -123,14 +123,17 @@ def put_people(connection: Connection, destination: str, rows: Iterable[PersonRo
         connection.exec_driver_sql(sql(connection, _PUT), values)
 
 
-def holders(connection: Connection, destination: str, ids: Iterable[str]) -> dict[str, set[str]]:
-    """CRM id -> the identities of one person alone (email addresses, handles) that are known as that record."""
+def holders(connection: Connection, destination: str, ids: Iterable[str]) -> dict[tuple[str, str], set[str]]:
+    """(object, CRM id) -> the identities of one person alone (email addresses, handles) that are known as that record, of the
+    records with these ids."""
     where, wanted = among(connection, "crm_id", ids)
-    text = f"""SELECT crm_id, identity FROM people
+    text = f"""SELECT object, crm_id, identity FROM people
         WHERE destination = ? AND state = 'known' AND identity NOT LIKE ? AND {where}"""  # noqa: S608  no value is in the text
-    found: dict[str, set[str]] = {}
-    for crm_id, identity in connection.exec_driver_sql(sql(connection, text), (destination, "phone:%", wanted)):
-        found.setdefault(crm_id, set()).add(identity)
+    found: dict[tuple[str, str], set[str]] = {}
+    for object_, crm_id, identity in connection.exec_driver_sql(
+        sql(connection, text), (destination, "phone:%", wanted)
+    ):
+        found.setdefault((object_, crm_id), set()).add(identity)
     return found
 
 

@@ -87,8 +87,9 @@ def picked(deals: Iterable[OpenDeal], pick: DealPick) -> Link | None:
 
 
 def deal_of(
-    person: PersonMatch, deals: Mapping[str, Sequence[OpenDeal]], pick: DealPick, key: Callable[[str], str] = str
+    person: PersonMatch, deals: Mapping[str, Sequence[OpenDeal]], pick: DealPick, key: Callable[[str, str], str]
 ) -> Link | None:
-    """The deal meant of a person: of those that name them, else of their company's. `deals`: by the `key` of either's id."""
-    theirs = picked(deals.get(key(person.id), ()), pick)
-    return theirs or (picked(deals.get(key(person.account.id), ()), pick) if person.account else None)
+    """The deal meant of a person: of those that name them, else of their company's. `deals`: by the `key` of either's object
+    and id; records of two objects may have the same id."""
+    theirs, company = picked(deals.get(key(person.object, person.id), ()), pick), person.account
+    return theirs or (picked(deals.get(key(company.object, company.id), ()), pick) if company else None)

@@ -196,8 +196,11 @@ class QueriedCrm(DestinationDefaults, ABC):
         deals: dict[str, list[OpenDeal]] = {}
         for place, rows in self._rows(asked):
             for owner, deal in place.read(rows):
-                deals.setdefault(self._short(owner), []).append(deal)
-        return with_deals(found, lambda one: deal_of(one, deals, pick, self._short))
+                deals.setdefault(self._mark(place.person or self.people.account, owner), []).append(deal)
+        return with_deals(found, lambda one: deal_of(one, deals, pick, self._mark))
+
+    def _mark(self, object: str, id: str) -> str:
+        return f"{object} {self._short(id)}"
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
         """Conversions in calls of their own, after the records."""

@@ -214,5 +214,5 @@ def test_deals() -> None:
     theirs = PersonMatch(object="Contact", id="003000000000001AAA", role="contact")
     account = Link("Account", "001000000000001AAA")
     other = PersonMatch(object="Contact", id="003000000000002AAA", role="contact", account=account)
-    picked = [deal_of(each, deals, DealPick.NEWEST, lambda id_: id_[:15]) for each in (theirs, other)]
+    picked = [deal_of(each, deals, DealPick.NEWEST, lambda _, id_: id_[:15]) for each in (theirs, other)]
     assert picked == [Link("Opportunity", "006A"), Link("Opportunity", "006B")]
