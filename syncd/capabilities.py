@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import msgspec
 
 if TYPE_CHECKING:
-    from syncd.connector import AccountMatch, AccountQuery, Batch, Link, PersonMatch, PersonQuery
+    from syncd.connector import AccountMatch, AccountQuery, Batch, Link, PersonMatch, PersonQuery, Write
 
 # --------------------------------------------------------------------------------------------------- check --online
 
@@ -105,6 +105,17 @@ class FindsAll(Protocol):
     first; keys without a record are absent."""
 
     def find_all(self, object: str, key_field: str, keys: Sequence[str]) -> Mapping[str, Sequence[str]]: ...
+
+
+@runtime_checkable
+class FindsBeside(Protocol):
+    """A destination some of whose records are found by their key only beside the record that they are linked to (a comment's
+    key stands in its text). `beside(object)`: whether those of an object are; pure. `find_beside`: key -> id of those of these
+    writes, of one object, that exist, read after write as surely as the API can."""
+
+    def beside(self, object: str) -> bool: ...
+
+    def find_beside(self, writes: Sequence[Write]) -> Mapping[str, str]: ...
 
 
 # ------------------------------------------------------------------------------------------------------------- fill

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from syncd.capabilities import FindsAll, ReadsFields, Recognises
+from syncd.capabilities import FindsAll, FindsBeside, ReadsFields, Recognises
 from syncd.config.models import Quota
 from syncd.connector import Call, DealPick, Destination, Link, Outcome, PersonMatch, PersonQuery, Write
 from syncd.dispatch import outcomes as rules
@@ -112,10 +112,6 @@ class DestinationClient:
         """What may still be spent."""
         return self._spending.budget(self.destination.allowance(), now)
 
-    def spent_by_hour(self) -> list[tuple[int, float]]:
-        """(start of an hour, units) of what was spent."""
-        return self._spending.hours()
-
     def _book_cost(self, expected: float) -> None:
         """Books what was really spent, beyond what was booked before the call; keeps the pace."""
         cost = self.destination.spend()
@@ -208,9 +204,12 @@ class DestinationClient:
         answer = self.question("recognise", len(people), lambda: ask.recognise(people, among))
         return [answer] * len(people) if isinstance(answer, Failure) else answer
 
-    def find(self, object: str, key_field: str, keys: Sequence[str]) -> dict[str, str] | Failure:
-        """key -> id of the records that exist. Raises Paused."""
-        return self.look_up("find", keys, lambda: self.destination.find(object, key_field, keys))
+    def find(self, object: str, key_field: str, writes: Sequence[Write]) -> Mapping[str, str] | Failure:
+        """key -> id of the records of these writes that exist. Raises Paused."""
+        keys, ask = sorted({write.key for write in writes}), self.destination
+        if isinstance(ask, FindsBeside) and ask.beside(object):
+            return self.look_up("find", keys, lambda: ask.find_beside(writes))
+        return self.look_up("find", keys, lambda: ask.find(object, key_field, keys))
 
     def look_up(self, operation: str, items: Sequence[str], question: Callable[[], T]) -> T | Failure:
         """The answer to a question about these items. Raises Paused."""

@@ -122,14 +122,15 @@ class Sender:
 
     def _looked_up(self, groups: Sequence[Sequence[Pair]]) -> list[list[Pair]]:
         """The groups still to be sent, after those that must be looked up by key have been."""
-        asks: dict[tuple[str, str], set[str]] = {}
+        asks: dict[tuple[str, str], list[Write]] = {}
         for group in groups:
             for work, write in group:
                 if plan.look_up_first(work, write):
-                    asks.setdefault((write.object, write.key_field), set()).add(write.key)
+                    asks.setdefault((write.object, write.key_field), []).append(write)
         found: dict[str, str | Failure] = {}
-        for (object_, field), keys in asks.items():
-            answer = self._client.find(object_, field, sorted(keys))
+        for (object_, field), writes in asks.items():
+            answer = self._client.find(object_, field, writes)
+            keys = (write.key for write in writes)
             found.update(dict.fromkeys(keys, answer) if isinstance(answer, Failure) else answer)
         return [kept for group in groups if (kept := self._judged(group, found))]
 

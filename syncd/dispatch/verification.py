@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from syncd.capabilities import FindsBeside
 from syncd.connector import Destination, WriteKind
 from syncd.dispatch.calls import DestinationClient, Paused
 from syncd.dispatch.compare import AMISS, KeyedRecord, RecordVerdict, StoredWrite, compare, records
@@ -163,8 +164,9 @@ class Verification:
         object_, key_field = known
         if object_ != record.object or not key_field:
             return ""
-        keying = self._destination.keying(object_, key_field)
-        return key_field if keying.readable and keying.kind is not WriteKind.AT_MOST_ONCE else ""
+        crm = self._destination
+        keying, beside = crm.keying(object_, key_field), isinstance(crm, FindsBeside) and crm.beside(object_)
+        return key_field if keying.readable and keying.kind is not WriteKind.AT_MOST_ONCE and not beside else ""
 
     def _failure(self, job: Job, claim: Claim, before: VerificationProgress, failure: Failure) -> bool:
         """Waits where waiting helps; else the job fails and says why."""

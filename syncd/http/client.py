@@ -54,12 +54,14 @@ def check_base_url(url: str) -> str:
 
 @dataclass(frozen=True)
 class Bearer:
-    """How a client authenticates: the grant's token in `Authorization: {scheme} {token}`."""
+    """How a client authenticates: the grant's token in `Authorization: {scheme} {token}`. `parameter`: the member of the JSON
+    body that takes it instead, for a vendor who reads no such header; every request has a JSON object then."""
 
     tokens: TokenStore
     grant: str
     mint: Mint
     scheme: str = "Bearer"
+    parameter: str = ""
 
 
 @dataclass(frozen=True)
@@ -252,10 +254,13 @@ class HttpClient:
         refused = ""
         for _ in range(2):
             token = self._token(refused)
-            if token is not None and self._bearer is not None:
+            sent = body
+            if token is not None and self._bearer is not None and self._bearer.parameter:
+                sent = orjson.dumps({**orjson.loads(body or b"{}"), self._bearer.parameter: token.access})
+            elif token is not None and self._bearer is not None:
                 headers = {**headers, "Authorization": f"{self._bearer.scheme} {token.access}"}
             where = f"{method} {_shown(path)}".rstrip()
-            response = self._exchange(where, method, self._url(path, token), params, body, form, headers, write)
+            response = self._exchange(where, method, self._url(path, token), params, sent, form, headers, write)
             if token is None or response.status not in self._refused or not self._refuses_token(response):
                 return response
             refused = token.access

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from syncd.connector import AccountMatch, AccountQuery, MatchField
-from syncd.connectors.crm.directory import Row, age, column
+from syncd.connectors.crm.directory import Row, age, column, texts_of
 from syncd.identity.companies import folded_name, host_of, own_domain
 
 log = logging.getLogger(__name__)
@@ -81,15 +81,18 @@ class CompanyRows:
     def _elsewhere(self, object_: str, id_: str, domains: Mapping[str, str]) -> bool:
         """Whether a record has the website of another company."""
         row = self._rows[object_][id_]
-        return any((there := _domain(column(row, name))) and there != domain for name, domain in domains.items())
+        theirs = {name: {there for site in texts_of(column(row, name)) if (there := _domain(site))} for name in domains}
+        return any(theirs[name] and domain not in theirs[name] for name, domain in domains.items())
 
     def _matching(self, object_: str, term: MatchField) -> list[str]:
         place = (object_, term.field, term.domain)
         if place not in self._index:
             index: dict[str, list[str]] = {}
             for id_, row in self._rows.get(object_, {}).items():
-                value = column(row, term.field)
-                if key := _domain(value) if term.domain else folded_name(str(value or "")):
+                keys = (
+                    _domain(text) if term.domain else folded_name(text) for text in texts_of(column(row, term.field))
+                )
+                for key in filter(None, dict.fromkeys(keys)):
                     index.setdefault(key, []).append(id_)
             self._index[place] = index
         return self._index[place].get(term.value if term.domain else folded_name(term.value), [])
@@ -107,5 +110,5 @@ def _is_name(term: MatchField) -> bool:
     return term.name
 
 
-def _domain(website: object) -> str:
-    return own_domain(host_of(str(website or "")))
+def _domain(website: str) -> str:
+    return own_domain(host_of(website))

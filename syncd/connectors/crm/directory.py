@@ -204,8 +204,9 @@ class Directory:
         object_, field, phone = place
         index: dict[str, list[str]] = {}
         for id_, row in self._rows.get(object_, {}).items():
-            text = str(column(row, field) or "")
-            for key in numbers(text, self._region) if phone else [folded(text)] if text.strip() else []:
+            texts = texts_of(column(row, field))
+            keys = (key for text in texts for key in (numbers(text, self._region) if phone else (folded(text),)))
+            for key in dict.fromkeys(keys):
                 index.setdefault(key, []).append(id_)
         return index
 
@@ -240,7 +241,12 @@ def _identifies(term: MatchField) -> bool:
 
 
 def _addresses(row: Row, fields: Iterable[str]) -> frozenset[str]:
-    return frozenset(address for name in fields if (address := folded(str(column(row, name) or ""))))
+    return frozenset(folded(text) for name in fields for text in texts_of(column(row, name)))
+
+
+def texts_of(value: Any) -> list[str]:
+    """What stands in a column, which in some CRMs holds a list."""
+    return [str(one) for one in (value if isinstance(value, list) else [value]) if one and str(one).strip()]
 
 
 def age(id_: str) -> tuple[int, str]:

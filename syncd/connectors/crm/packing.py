@@ -47,8 +47,9 @@ def one_call(rows: int) -> float:
 @dataclass(frozen=True)
 class Packer:
     """What one CRM takes in a call. `target`, `record`: of a write; `record` raises Unsendable. `rows`: records in a bundle;
-    `bundles`: of them in a call; `size`: bytes of record JSON in a call. `cost`: of a call with so many records, in the
-    vendor's unit. `once`: what may be in a call only once, beside the key. `siblings`: records of one group stand together."""
+    `bundles`: of them in a call; `most`: records in a call over all its bundles (0: as many as they hold); `size`: bytes of
+    record JSON in a call. `cost`: of a call with so many records, in the vendor's unit. `once`: what may be in a call only once,
+    beside the key. `siblings`: records of one group stand together."""
 
     target: Callable[[Write], Target]
     record: Callable[[Write, Target], dict[str, Any]]
@@ -56,6 +57,7 @@ class Packer:
     size: int
     cost: Callable[[int], float]
     bundles: int = 1
+    most: int = 0
     once: Callable[[Write, Target], Iterable[str]] = lambda write, _: [f"id:{write.id}"] if write.id else []
     siblings: bool = False
 
@@ -151,15 +153,22 @@ class _CallDraft:
     parts: list[tuple[Target, list[_PackItem]]] = field(default_factory=list)
     once: set[str] = field(default_factory=set)
     size: int = 0
+    count: int = 0
+
+    @property
+    def full(self) -> bool:
+        return 0 < self.limits.most <= self.count
 
     def may_take(self, target: Target) -> bool:
         """Whether there is a place for one more record with this target, if nothing else is against it."""
+        if self.full:
+            return False
         open_bundle = any(one == target and len(items) < self.limits.rows for one, items in self.parts)
         return open_bundle or len(self.parts) < self.limits.bundles
 
     def place(self, item: _PackItem, floor: int) -> int | None:
         """Puts the item into a bundle no earlier than `floor`; its place, or None when the call has no room."""
-        if not self.once.isdisjoint(item.once) or (self.size and self.size + item.size > self.limits.size):
+        if self.full or not self.once.isdisjoint(item.once) or (self.size and self.size + item.size > self.limits.size):
             return None
         open_bundles = (
             at
@@ -174,4 +183,5 @@ class _CallDraft:
         self.parts[at][1].append(item)
         self.once.update(item.once)
         self.size += item.size
+        self.count += 1
         return at
