@@ -20,6 +20,11 @@ class DemoCrm(enum.StrEnum):
 
     SALESFORCE = "salesforce"
     ZOHO = "zoho"
+    BITRIX24 = "bitrix24"
+
+
+BARE = (DemoCrm.SALESFORCE, DemoCrm.ZOHO)
+"""The twins that can be without the fields that syncd needs."""
 
 
 def register(app: typer.Typer) -> None:
@@ -91,8 +96,8 @@ def twin(
 
     if name not in (known := names()):
         raise UsageError(f"there is no twin called {name!r}; {near_or_all(name, known)}")
-    if bare and name not in list(DemoCrm):
-        raise UsageError(f"--bare: the twin {name} has no fields to leave out; it is for {' and '.join(DemoCrm)}")
+    if bare and name not in BARE:
+        raise UsageError(f"--bare: the twin {name} has no fields to leave out; it is for {' and '.join(BARE)}")
     out = session(context).out
 
     def ready(running: Twin) -> None:

@@ -27,7 +27,7 @@ _VENDORS = (
         unit="iso",
     ),
     Style(
-        "crisp",  # as Crisp's own SDK has it; only hooks of plugins are signed
+        "crisp",  # unverified: the bracket form is from docs.crisp.chat
         "header:x-crisp-signature",
         signed="[{timestamp};{body}]",
         timestamp="header:x-crisp-request-timestamp",

@@ -19,17 +19,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "x"},
     },
     "zoho": {"auth": {"client_id": "x", "client_secret": "x", "refresh_token": "x"}},
+    "bitrix24": {"base_url": "https://x.example/rest/1/secret/"},
     "database": {"url": "sqlite:///x.db"},
     "webhook": {"url": "https://x.example/"},
 }
-ROW = re.compile(r"^\| (salesforce|zoho|database|webhook) \| (.+) \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (salesforce|zoho|bitrix24|database|webhook) \| (.+) \| (.+) \|$", re.MULTILINE)
 ROWS = [row for row in ROW.findall(PAGE.read_text("utf-8")) if "kinds:" not in row[1]]
 
 
 def objects(said: str) -> list[str]:
     """The objects of a row; any will do where it names none."""
     named = re.findall(
-        r"\b(Lead|Contact|Case|Task|Event|Leads|Contacts|Accounts|Deals|Tasks|Calls|Events|Notes)\b", said
+        r"\b(Lead|Contact|Company|Deal|Comment|Todo|Case|Task|Event|Leads|Contacts|Accounts|Deals|Tasks|Calls|Events|Notes)\b",
+        said,
     )
     return named or ["Anything"]
 

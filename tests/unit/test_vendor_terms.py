@@ -34,7 +34,7 @@ EXCEPTIONS: dict[str, tuple[str, frozenset[str]]] = {
     "cli/help.py": (SHOWN, frozenset({"salesforce", "zoho"})),
     "cli/init.py": (SHOWN, frozenset({"salesforce", "zoho"})),
     "cli/mappings.py": (SHOWN, frozenset({"salesforce", "zoho"})),
-    "cli/service.py": (SHOWN, frozenset({"salesforce", "zoho", "twilio"})),
+    "cli/service.py": (SHOWN, frozenset({"salesforce", "zoho", "bitrix", "twilio"})),
     "mapping/shipped.py": ("the name of a shipped mapping, as an example", frozenset({"salesforce"})),
     "mapping/testing.py": (
         "an example; the class Case; the object of `account:` and `deal:` in a test that names none",

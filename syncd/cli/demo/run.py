@@ -92,11 +92,22 @@ CRMS = {
     base_url: {url}
     auth: {{client_id: demo, client_secret: "${{DEMO_CRM_SECRET}}", refresh_token: "${{DEMO_CRM_SECRET}}"}}
 """,
+    "bitrix24": """\
+    type: bitrix24
+    mapping: mappings/bitrix24.yaml
+    base_url: "{url}/rest/1/${{DEMO_CRM_SECRET}}/"
+""",
 }
 PEOPLE = {
     "salesforce": ("Contact", {"FirstName": "FirstName", "LastName": "LastName", "Email": "Email", "Phone": "Phone"}),
     "zoho": ("Contacts", {"FirstName": "First_Name", "LastName": "Last_Name", "Email": "Email", "Phone": "Phone"}),
+    "bitrix24": ("contact", {"FirstName": "name", "LastName": "lastName", "Email": "email", "Phone": "phone"}),
 }
+OPTIONS: dict[str, dict[str, str]] = {
+    "twilio": {"account_sid": TWILIO_ACCOUNT, "auth_token": TWILIO_TOKEN},
+    "bitrix24": {"secret": "demo"},
+}
+"""Twin -> what it is made with."""
 SECRETS = {
     "DEMO_FORMS_SECRET": FORMS_SECRET,
     "DEMO_SHOP_SECRET": SHOP_SECRET,
@@ -154,8 +165,7 @@ def _interruptible(stopping: threading.Event) -> Iterator[None]:
 def _twin(name: str) -> Iterator[Twin]:
     from syncd.twins import create
 
-    options = {"account_sid": TWILIO_ACCOUNT, "auth_token": TWILIO_TOKEN} if name == "twilio" else {}
-    twin = create(name, **options)
+    twin = create(name, **OPTIONS.get(name, {}))
     twin.start()
     if name in PEOPLE:
         kind, fields = PEOPLE[name]

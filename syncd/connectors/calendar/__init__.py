@@ -1,1 +1,0 @@
-"""Meetings with customers that were held."""
