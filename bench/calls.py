@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ class Scene(Rig):
         settings = connector.settings.model_validate({**crm.settings, **dict.fromkeys(crm.urls, url)})
         context = Context(name="crm", tokens=MemoryTokens(lambda: self.now), region="VN", clock=lambda: self.now)
         self.real: Destination = connector.build(settings, context)
-        here = Settings(destinations={"crm": DestinationSettings(name="crm", type=self.kind)})
+        here = Settings(destinations={"crm": DestinationSettings(name="crm", type=self.kind, **self.here)})
         self.lane = Lane("crm", self.real, self.compiled, self.store, here, clock=lambda: self.now)
 
     def calls(self, signals: list[Signal], *, old: bool = False) -> int:
@@ -112,7 +112,7 @@ class Scene(Rig):
 
 
 @contextmanager
-def scene(kind: str, folder: Path, twin: Twin | None = None) -> Iterator[Scene]:
+def scene(kind: str, folder: Path, twin: Twin | None = None, **here: Any) -> Iterator[Scene]:
     """A new database before a twin that knows all people but the strangers."""
     crm = CRMS[kind]
     own = twin is None
@@ -122,7 +122,7 @@ def scene(kind: str, folder: Path, twin: Twin | None = None) -> Iterator[Scene]:
         for number in range(PEOPLE - STRANGERS):
             running.add(crm.contacts, **{crm.last_name: f"Person {number}", "Email": address(number)})
     folder.mkdir(exist_ok=True)
-    made = Scene(sqlite(folder), kind=kind, twin=running)
+    made = Scene(sqlite(folder), kind=kind, twin=running, here=here)
     try:
         yield made
     finally:
@@ -191,6 +191,41 @@ def _replay(scene: Scene) -> tuple[int, int]:
     return scene._counted() - calls, sum(scene.written()) - sum(before)
 
 
+GATHER = "30s"
+ONE_BY_ONE = ((2, True, 60), (20, True, 20), (300, False, 4))
+"""(signals a second, whether of new people, the aim: calls to Salesforce) of a thousand that come one by one."""
+
+
+def one_by_one(rate: int, new: bool, folder: Path, kind: str = "salesforce", gather: str = GATHER) -> int:
+    """The calls of a thousand signals of which `rate` come in a second, each of a new person or all of known ones. The clock is
+    the bench's, so nothing is waited for. Raises AssertionError where records are missing or doubled."""
+    with scene(kind, folder, gather=gather) as here:
+        if not new:
+            here.calls(thousand())
+        known, before = here.written(), here._counted()
+        began, due = here.now, None
+        for number in range(SIGNALS):
+            arrives = began + timedelta(seconds=number / rate)
+            while due is not None and due <= arrives:
+                here.now = due
+                due = _stepped(here)
+            here.now = arrives
+            who = f"new{number}@customer.example" if new else address(number)
+            here.arrive([signal(SIGNALS + number, email=who, at=arrives)])
+            due = _stepped(here)
+        here.drain()
+        leads, tasks = (after - had for after, had in zip(here.written(), known, strict=True))
+        assert (leads, tasks) == (SIGNALS if new else 0, SIGNALS), (leads, tasks)
+        return here._counted() - before
+
+
+def _stepped(here: Scene) -> datetime | None:
+    """When the lane is to be asked again."""
+    while (done := here.lane.step(here.now)).wait_until == 0:
+        pass
+    return None if done.wait_until is None else datetime.fromtimestamp(done.wait_until / 1000, UTC)
+
+
 def run(*, quick: bool = False) -> list[Table]:
     """The counts of both CRMs."""
     tables = []
@@ -212,6 +247,12 @@ def run(*, quick: bool = False) -> list[Table]:
                 ],
             )
         )
+    figures = []
+    for rate, new, aim in ONE_BY_ONE:
+        with tempfile.TemporaryDirectory(prefix="syncd-bench-") as folder:
+            calls = one_by_one(rate, new, Path(folder) / "db")
+        figures.append(Figure(f"{rate}/s of {'new' if new else 'known'} people", calls, "calls", Aim.most(aim)))
+    tables.append(Table(f"calls: {SIGNALS:,} signals that come one by one, to salesforce, gather: {GATHER}", figures))
     return tables
 
 

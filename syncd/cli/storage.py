@@ -82,7 +82,7 @@ def _show(here: Session, found: Any) -> None:
         for row in found.destinations
     ]
     columns = ["destination", "type", "pending", *_some(rows, "held", "dead", "unconfirmed"), "oldest"]
-    columns += _some(rows, "spent_24h", "paused_until")
+    columns += _some(rows, "spent_24h", "gathers", "paused_until")
     out.rows(rows, columns, title="\ndestinations", empty="no destinations")
     for row in rows:
         if row["reason"] and not row["paused_until"]:

@@ -274,6 +274,9 @@ class SourceSettings(BaseModel):
         return value
 
 
+LONGEST_GATHER = timedelta(seconds=60)
+
+
 class DestinationSettings(BaseModel):
     """One entry of `destinations:`. `mapping` is the name as written; `connector` the typed settings model."""
 
@@ -293,11 +296,28 @@ class DestinationSettings(BaseModel):
         Duration | None,
         Field(description="how long a call without an answer may still be at work there; default: the connector's"),
     ] = None
+    gather: Annotated[
+        Literal["auto"] | Duration,
+        Field(
+            description="how long a signal may wait for others to be sent with it, 0s to 60s; auto: not at all while the "
+            "allowance lasts ten days at today's rate, longer as it gets scarce"
+        ),
+    ] = "auto"
+    gather_urgent: Annotated[
+        Duration, Field(description="the longest such wait of what calls a user to action (rules with `live_only`)")
+    ] = timedelta(seconds=2)
     kinds: Annotated[
         dict[str, Literal["upsert", "unique", "findable", "at_most_once"]],
         Field(description="object -> kind of write, where you know better than the connector's table"),
     ] = {}
     connector: Any = None
+
+    @field_validator("gather", "gather_urgent")
+    @classmethod
+    def _at_most_a_minute(cls, value: Literal["auto"] | timedelta) -> Literal["auto"] | timedelta:
+        if isinstance(value, timedelta) and not timedelta(0) <= value <= LONGEST_GATHER:
+            raise ValueError("must be 0s to 60s: a signal that waits longer is late")
+        return value
 
     @field_validator("only")
     @classmethod

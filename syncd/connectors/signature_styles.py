@@ -27,7 +27,7 @@ _VENDORS = (
         unit="iso",
     ),
     Style(
-        "crisp",  # unverified: the bracket form is from docs.crisp.chat
+        "crisp",  # as Crisp's own SDK has it; only hooks of plugins are signed
         "header:x-crisp-signature",
         signed="[{timestamp};{body}]",
         timestamp="header:x-crisp-request-timestamp",

@@ -43,6 +43,7 @@ def drain(lane: Lane, store: Store, stop: threading.Event | None = None) -> Drai
     if claim is None:
         return None
     settled, stop = 0, stop or threading.Event()
+    lane.hurry()
     try:
         with store.leases.heartbeat(claim) as beat:
             until = store.now() + round(LONGEST_WAIT.total_seconds() * 1000) if _interrupted(lane, store) else 0

@@ -21,6 +21,7 @@ from syncd.config.models import Settings
 from syncd.connector import Destination
 from syncd.dispatch import pacing
 from syncd.dispatch.calls import DestinationClient
+from syncd.dispatch.gathering import Gathering, noted
 from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.pacing import Pace
 from syncd.dispatch.round import LaneContext, Round
@@ -92,6 +93,9 @@ class Lane:
         doubt = here.doubt.total_seconds() if here.doubt is not None else destination.doubt
         policy = RetryPolicy(settings.retry, round((doubt + destination.search_lag) * 1000), random)
         self._route = LaneContext(settings, destination, here, mapping, policy)
+        self._gathering: Gathering | None = Gathering(
+            name, store, None if here.gather == "auto" else here.gather, here.gather_urgent, mapping.calls_to_action
+        )
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._wake = threading.Event()
@@ -119,6 +123,9 @@ class Lane:
         started = self._clock()
         if client.paused(started):
             return StepResult(wait_until=client.pace.paused_until, reason=client.pace.reason)
+        most, until = self._gather(client, started)
+        if until:
+            return StepResult(wait_until=until, reason="waits for more to be sent with it")
         batch = self._claim(client, started)
         if not batch.taken:
             client.keep_pace()
@@ -134,6 +141,7 @@ class Lane:
             deliveries=len(batch.taken),
         ):
             self._run(work, client, batch)
+        client.pace = noted(client.pace, most, len(batch.taken), started)
         client.keep_pace()
         ledger = work.ledger
         if ledger.refused:
@@ -151,6 +159,17 @@ class Lane:
             wait_until=client.pace.paused_until if paused else 0,
             reason=client.pace.reason if paused else "",
         )
+
+    def hurry(self) -> None:
+        """Nothing waits for more to be sent with it: for a command that works the queue off."""
+        self._gathering = None
+
+    def _gather(self, client: DestinationClient, now: int) -> tuple[int, int]:
+        """(longest wait in milliseconds, until when what is due waits for more to be sent with it; 0: it goes now)."""
+        if self._gathering is None or client.pace.size or client.pace.probing():
+            return 0, 0
+        most = self._gathering.longest(client.budget(now).left, client.spent_by_hour(), now)
+        return most, self._gathering.waits_until(now, most, max(1, self._destination.capacity))
 
     def verify(self, now: datetime | None = None) -> bool:
         """A page of the verification that waits for this lane, if one does; True when there is more. `now` as in `step`.

@@ -78,7 +78,8 @@ class Pace(msgspec.Struct, frozen=True):
     "slow down"s in a row. `paused_until`, `reason` and its `code`: nothing is sent before. `stopped`: the pause is a
     Misconfigured's, which a reload ends. `size`: at most so many deliveries a round (0: the destination's capacity). `held`:
     rule -> (until, reason) of rules that name something the CRM does not know. `short_of`: the pause is the budget's, which
-    had less left than so many units; 0 for any other pause.
+    had less left than so many units; 0 for any other pause. `gathers`: milliseconds that deliveries wait for others, as of the
+    last batch; `gathered`: (number of a day, deliveries that waited on it, batches that they went in).
     """
 
     failures: int = 0
@@ -91,6 +92,8 @@ class Pace(msgspec.Struct, frozen=True):
     size: int = 0
     held: dict[str, tuple[int, str]] = {}
     short_of: float = 0.0
+    gathers: int = 0
+    gathered: tuple[int, int, int] = (0, 0, 0)
 
     def paused(self, now: int) -> bool:
         return now < self.paused_until

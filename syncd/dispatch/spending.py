@@ -20,10 +20,14 @@ class Spending:
 
     def budget(self, allowance: Allowance | None, now: int) -> pacing.Budget:
         """What may still be spent, by the configured quota and what the vendor last said."""
+        return pacing.budget(self._quota, allowance, self.hours(), now)
+
+    def hours(self) -> list[tuple[int, float]]:
+        """(start of an hour, units) of what was spent."""
         if self._hours is None:
             with self._store.read() as connection:
                 self._hours = spending(connection, self._destination)
-        return pacing.budget(self._quota, allowance, self._hours, now)
+        return self._hours
 
     def book(self, now: int, units: float, calls: int = 0) -> None:
         """Commits what was spent; negative units give back what was booked too much."""

@@ -197,6 +197,10 @@ class Mapping:
             owner=create.owner.choice(owner) if create.owner is not None else None,
         )
 
+    def calls_to_action(self, signal_type: str) -> bool:
+        """Whether a rule for signals of this type calls a user to action: one that past signals do not set off."""
+        return any(rule.part.live_only and not rule.part.demand for rule in self.fitting(signal_type))
+
     def drafts(self, signal: Signal, *, live: bool, demanded: Demanded = NONE_DEMANDED) -> Sequence[Draft | Skipped]:
         """What each rule whose `signals:` match makes of it, in the order of the rules; those that wait for a user only where
         they are `demanded` (rule -> values that the user gave)."""

@@ -303,6 +303,10 @@ class CompiledMapping(Protocol):
         """The record of a new person, from the signal that brought them."""
         ...
 
+    def calls_to_action(self, signal_type: str) -> bool:
+        """Whether a rule for signals of this type calls a user to action: one that past signals do not set off."""
+        ...
+
     def drafts(self, signal: Signal, *, live: bool, demanded: Demanded = NONE_DEMANDED) -> Sequence[Draft | Skipped]:
         """What each rule whose `signals:` match makes of it, in the order of the rules; those that wait for a user only where
         they are `demanded`. Those that wait for an answer (`Draft.record`) are among them, answered or not."""

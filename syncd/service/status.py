@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import case, func, select
 
 from syncd.dispatch.lane import read_pace
+from syncd.dispatch.pacing import DAY as DAY_MILLIS
 from syncd.dispatch.pacing import Pace
 from syncd.intake.backfill import KIND as BACKFILL
 from syncd.intake.polls import STARTED, backfill_command
@@ -217,6 +218,7 @@ def _destinations(store: Store, settings: ConfigurationView, now: datetime) -> l
             "unconfirmed": counts.get((name, "unconfirmed"), 0),
             "oldest": oldest.get(name),
             "spent_24h": used.get(name, 0.0),
+            "gathers": _gathers(paces.get(name), now),
             "fault": faults.get(name, ""),
             "configured": name in settings.destinations,
             "paused_until": paused.get(name),
@@ -227,6 +229,15 @@ def _destinations(store: Store, settings: ConfigurationView, now: datetime) -> l
         }
         for name in names
     ]
+
+
+def _gathers(pace: Pace | None, now: datetime) -> str:
+    """How long signals wait to be sent together, and what it saved today; "" while none waits."""
+    if pace is None or not pace.gathers:
+        return ""
+    day, deliveries, batches = pace.gathered
+    today = f"; today {deliveries} signals in {batches} batches" if day == millis(now) // DAY_MILLIS else ""
+    return f"{pace.gathers / 1000:g} s{today}"
 
 
 def _verified(store: Store, settings: ConfigurationView) -> list[dict[str, Any]]:

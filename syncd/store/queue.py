@@ -257,6 +257,30 @@ def next_due(connection: Connection, destination: str) -> int | None:
     return min(times) if times else None
 
 
+class DueDelivery(msgspec.Struct, frozen=True):
+    """A delivery that is due: since when, whether it is live, and its signal's type."""
+
+    due_at: int
+    live: bool
+    type: str
+
+
+def due(connection: Connection, destination: str, *, now: int, limit: int) -> list[DueDelivery]:
+    """Up to `limit` unclaimed deliveries that are due."""
+    text = """SELECT d.due_at, d.live, s.type FROM deliveries d JOIN signals s ON s.id = d.signal_id
+        WHERE d.destination = ? AND d.state = ? AND d.priority = ? AND d.due_at <= ?
+            AND (d.claim IS NULL OR d.claimed_until <= ?)
+        ORDER BY d.due_at LIMIT ?"""
+    found: list[DueDelivery] = []
+    for priority in (0, 1):
+        for state in ("pending", "held"):
+            arguments = (destination, state, priority, now, now, limit - len(found))
+            if limit > len(found):
+                rows = connection.exec_driver_sql(sql(connection, text), arguments).all()
+                found += [DueDelivery(int(due_at), bool(live), type) for due_at, live, type in rows]
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------- settling
 
 _WRITE = """

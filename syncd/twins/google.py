@@ -8,6 +8,7 @@ event is a record of `events` with the API's own fields and `calendar` ("primary
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.twins.delta import delta_page
@@ -62,8 +63,17 @@ def calendar(vendor: FakeVendor, call: TwinCall, parts: Parts) -> TwinResponse:
     return TwinResponse(200, {"id": parts["calendar"], "summary": "Sales", "timeZone": "Asia/Ho_Chi_Minh"})
 
 
+def whole(record: Record) -> dict[str, Any]:
+    """The event with its end: half an hour later where none is given."""
+    shown = {name: value for name, value in record.items() if name != "calendar"}
+    if "end" not in shown and "dateTime" in shown["start"]:
+        ends = datetime.fromisoformat(shown["start"]["dateTime"]) + timedelta(minutes=30)
+        shown["end"] = {"dateTime": iso(ends)}
+    return shown
+
+
 def _at(row: Record, which: str) -> tuple[int, float, str]:
-    said = row.get(which) or row["start"]
+    said = whole(row)[which]
     return comparable(said.get("dateTime") or f"{said['date']}T00:00:00+07:00")
 
 
@@ -111,8 +121,8 @@ sources:
         return self.error(401, "ACCESS_TOKEN_EXPIRED", "Request had invalid authentication credentials.")
 
     def shape(self, object_: str, record: Record) -> dict[str, Any]:
-        if object_ != "people":
-            return {name: value for name, value in record.items() if name != "calendar"}
+        if object_ == "events":
+            return whole(record)
         source = {"type": "CONTACT", "id": record.get("source") or f"5f{record['id']}", "updateTime": record["updated"]}
         metadata = {"sources": [source], "objectType": "PERSON", **record.get("metadata", {})}
         own = {name: value for name, value in record.items() if name not in ("id", "updated", "source", "metadata")}

@@ -1,5 +1,5 @@
-"""The Microsoft Graph twin: one mailbox with folders, their delta, mails as MIME, contacts, and change notifications with their
-handshake.
+"""The Microsoft Graph twin: one mailbox with folders, their delta, mails as MIME, contacts, calendars, and change notifications
+with their handshake.
 
 From learn.microsoft.com ("message: delta", "List messages", "Get MIME content of a message", "Receive change notifications
 through webhooks", "Microsoft Graph error responses") and recorded lists of messages. A mail is a record of `messages`: `folder`,
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from syncd.twins import graph_contacts, outgoing
+from syncd.twins import graph_calendar, graph_contacts, outgoing
 from syncd.twins.fake_events import FakeEvents, comparable
 from syncd.twins.fake_vendor import FakeRoute, FakeVendor, Parts, changed, listed, removed, token_endpoint
 from syncd.twins.mime import as_mime
@@ -123,6 +123,7 @@ class GraphTwin(FakeVendor):
         FakeRoute("GET /v1.0/users/{user}/mailFolders/{folder}/messages/delta", delta, "delta"),
         FakeRoute("GET /v1.0/users/{user}/messages/{id}/$value", mime, "mime"),
         *graph_contacts.ROUTES,
+        *graph_calendar.ROUTES,
         FakeRoute("GET /v1.0/subscriptions", listed("subscriptions", items="value"), "subscriptions"),
         FakeRoute("POST /v1.0/subscriptions", subscribe, "subscribe"),
         FakeRoute("PATCH /v1.0/subscriptions/{id}", changed("subscriptions"), "renew"),
@@ -153,6 +154,8 @@ sources:
         return self.error(401, "InvalidAuthenticationToken", "Access token has expired or is not yet valid.")
 
     def shape(self, object_: str, record: Record) -> dict[str, Any]:
+        if object_ == "calendar_events":
+            return graph_calendar.whole(record)
         if object_ != "messages":
             return dict(record)
         return {

@@ -45,9 +45,15 @@ def _one(word: str, wanted: Any, value: Any, schema: Any, whole: Any, at: str) -
             for name, inner in wanted.items():
                 if isinstance(value, dict) and name in value:
                     yield from faults(value[name], inner, whole, f"{at}.{name}")
+        case "patternProperties":
+            for pattern, inner in wanted.items():
+                for name in value if isinstance(value, dict) else ():
+                    if re.search(pattern, name):
+                        yield from faults(value[name], inner, whole, f"{at}.{name}")
         case "additionalProperties":
             for name in value if isinstance(value, dict) else ():
-                if name not in schema.get("properties", {}):
+                like = any(re.search(pattern, name) for pattern in schema.get("patternProperties", {}))
+                if name not in schema.get("properties", {}) and not like:
                     yield from faults(value[name], wanted, whole, f"{at}.{name}")
         case "required":
             yield from (f"{at}: {name} is missing" for name in wanted if isinstance(value, dict) and name not in value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.calls import CRMS, PEOPLE, STRANGERS, bounces, count, scene, thousand
+from bench.calls import CRMS, ONE_BY_ONE, PEOPLE, STRANGERS, bounces, count, one_by_one, scene, thousand
 
 
 @pytest.mark.parametrize("kind", sorted(CRMS))
@@ -27,3 +27,8 @@ def test_that_somebody_is_nobody_is_asked_again_before_they_are_created_much_lat
         here.twin.add("Contact", LastName="By hand", Email=f"person{PEOPLE - 1}@customer.example")
         assert here.calls(thousand()) == 3
         assert here.written()[0] == STRANGERS - 1
+
+
+@pytest.mark.parametrize(("rate", "new", "most"), ONE_BY_ONE)
+def test_signals_that_come_one_by_one_are_gathered(rate: int, new: bool, most: int, tmp_path: Path) -> None:
+    assert one_by_one(rate, new, tmp_path / "db") <= most

@@ -7,6 +7,7 @@ identifiers". Every call raises a Failure.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
@@ -19,7 +20,7 @@ from syncd.connectors.keys import BaseUrl
 from syncd.errors import Misconfigured, QuotaExhausted, RateLimited, Transient
 from syncd.http.client import Bearer, HttpClient
 from syncd.http.error_table import ErrorTable, Means, error_at, found_at
-from syncd.http.vendor_api import VendorApi
+from syncd.http.vendor_api import Page, VendorApi, Where
 
 RESYNC = frozenset({"410", "SyncStateNotFound", "SyncStateInvalid", "resyncRequired", "ResyncRequired"})
 """Codes of a link that Graph does not know any more: the list is read again from its beginning."""
@@ -106,6 +107,17 @@ def graph_errors(what: str, permission: str, no_item: str) -> ErrorTable:
         statuses={403: Means(Misconfigured, refused), 404: Means(Misconfigured, f"{no_item} and mailbox")},
         absent=frozenset({"404"}),
     )
+
+
+@dataclass(frozen=True)
+class NextLinkPaging:
+    """`@odata.nextLink` (its dot is part of the name)."""
+
+    expired: frozenset[str] = RESYNC
+
+    def following(self, page: Page, at: Where) -> Where | None:
+        link = page.body.get("@odata.nextLink") if isinstance(page.body, dict) else None
+        return (str(link), {}) if link else None
 
 
 class Changes(NamedTuple):

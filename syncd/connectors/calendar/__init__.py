@@ -1,0 +1,1 @@
+"""Meetings with customers that were held."""
