@@ -231,24 +231,26 @@ def test_what_was_not_held_with_a_customer_is_counted(calendars: Calendars) -> N
 
 
 def test_one_that_has_not_ended_waits_for_its_end(calendars: Calendars) -> None:
-    calendars.meet(1, NOW - HOUR / 2, "an@customer.example", minutes=45)
+    now = datetime.now(UTC)
+    calendars.meet(1, now - HOUR / 2, "an@customer.example", minutes=45)
     assert calendars.held() == []
     made = calendars.build(calendars.twin)
-    state = made.start(NOW)
-    assert list(made.poll(state, NOW)) == []
-    (batch,) = made.poll(state, NOW + HOUR)
+    state = made.start(now)
+    assert list(made.poll(state, now)) == []
+    (batch,) = made.poll(state, now + HOUR)
     assert [one.title for one in batch.signals] == ["Meeting: Offer 1"]
-    assert list(made.poll(batch.state, NOW + 2 * HOUR)) == []  # a quiet poll writes nothing
+    assert list(made.poll(batch.state, now + 2 * HOUR)) == []  # a quiet poll writes nothing
 
 
 def test_a_meeting_that_is_entered_afterwards_is_found(calendars: Calendars) -> None:
     made = calendars.build(calendars.twin)
-    state = made.start(NOW)
-    entered = iso(NOW + 3 * HOUR)
+    now = datetime.now(UTC)
+    state = made.start(now)
+    entered = iso(now + 3 * HOUR)
     calendars.meet(
-        1, NOW - 20 * HOUR, "an@customer.example", graph={"lastModifiedDateTime": entered}, google={"updated": entered}
+        1, now - 20 * HOUR, "an@customer.example", graph={"lastModifiedDateTime": entered}, google={"updated": entered}
     )
-    (batch,) = made.poll(state, NOW + 3 * HOUR)
+    (batch,) = made.poll(state, now + 3 * HOUR)
     assert len(batch.signals) == 1
 
 
@@ -325,9 +327,8 @@ def test_several_calendars_and_check_online(calendars: Calendars) -> None:
     own = "calendar" if calendars.kind == "graph" else "primary"
     calendars.meet(1, NOW - 30 * HOUR, "an@customer.example", graph={"calendar": team}, google={"calendar": team})
     assert len(calendars.held(calendars=[own, team])) == 1
-    found = [
-        one.what for one in calendars.build(calendars.twin, clock=lambda: NOW, calendars=[own, team]).check_online()
-    ]
+    checked = calendars.build(calendars.twin, clock=lambda: datetime.now(UTC), calendars=[own, team])
+    found = [one.what for one in checked.check_online()]
     assert found == ["sign-in", f"calendar {own}", f"calendar {team}"]
     with pytest.raises(Misconfigured, match="check calendars"):
         list(calendars.build(calendars.twin, calendars=["nowhere"]).check_online())
