@@ -77,6 +77,9 @@ userdb {{
 }}
 namespace inbox {{
   inbox = yes
+  mailbox Verschickt {{
+    special_use = \\Sent
+  }}
 }}
 """
 

@@ -23,12 +23,15 @@ from syncd.connectors.mail.imap_oauth import sign_in_of
 from syncd.connectors.mail.imap_pages import Pages
 from syncd.connectors.mail.imap_session import ImapSession, opened
 from syncd.connectors.mail.imap_settings import ImapSettings
-from syncd.connectors.mail.mail_check import check_imap
+from syncd.connectors.mail.mail_check import check_folder, check_imap, opened_folder
 from syncd.connectors.mail.reading import SIGNALS, Rules
+from syncd.connectors.mail.sent import SENT_SIGNAL, types_of
 from syncd.connectors.mail.some_failed import of_some
-from syncd.errors import Failure, RateLimited
+from syncd.errors import Failure, Misconfigured, RateLimited
 from syncd.signals import Route, normal_email
 
+SENT_MAIL = None
+"""In a list of folders: the one of sent mail, whatever it is called there."""
 CONNECTION_GONE = frozenset({"lost", "protocol"})
 _STALE = timedelta(hours=1).total_seconds()
 
@@ -50,6 +53,7 @@ class ImapSource:
             settings.auto_replies,
             settings.capture == "headers",
             context.region,
+            settings.dropbox,
         )
 
     def start(self, now: datetime) -> bytes:
@@ -58,8 +62,9 @@ class ImapSource:
         cursor = MailCursor(now.timestamp())
         failure: Failure | None = None
         with self._opened() as session:
-            for name in self._settings.folders:
+            for wanted in self._wanted:
                 try:
+                    name = self._folder_name(session, wanted)
                     status = session.examine(name)
                 except Failure as error:
                     failure = failure or error
@@ -77,9 +82,10 @@ class ImapSource:
         failure: Failure | None = None
         read = 0
         with self._opened() as session:
-            for name in self._settings.folders:
+            for wanted in self._wanted:
                 try:
-                    yield from self._poll_folder(session, name, cursor, now)
+                    name = self._folder_name(session, wanted)
+                    yield from self._poll_folder(session, name, cursor, now, sent=wanted is SENT_MAIL)
                     read += 1
                 except Failure as error:
                     failure = failure or error
@@ -88,7 +94,9 @@ class ImapSource:
         if failure:
             raise of_some(failure, now) if read else failure
 
-    def _poll_folder(self, session: ImapSession, name: str, cursor: MailCursor, now: datetime) -> Iterator[Batch]:
+    def _poll_folder(
+        self, session: ImapSession, name: str, cursor: MailCursor, now: datetime, *, sent: bool
+    ) -> Iterator[Batch]:
         status = session.examine(name)
         folder = cursor.folders.get(name)
         if folder is None:  # new in the settings, or it never opened: starts at now
@@ -98,7 +106,7 @@ class ImapSource:
         before = msgspec.json.encode(folder)
         if status.validity != folder.validity or status.next < folder.next:
             folder.recreated(status.validity, cursor.started)
-        pages = self._pages(session, now, Route.POLL)
+        pages = self._pages(session, now, Route.POLL, sent=sent)
         fresh = session.search(folder.next, status.exists, _arrived_since(folder.floor))
         for uids in _chunks(sorted({*fresh, *folder.holes}), self._settings.page_size):
             page, reached = pages.read(uids, folder.stuck, floor=folder.floor), folder.next
@@ -123,15 +131,17 @@ class ImapSource:
         """Every mail that happened in the range, in the order of UIDs. A folder whose UIDVALIDITY changed meanwhile is
         begun again: what was made already has the same ids."""
         progress = msgspec.json.decode(state, type=MailBackfillState) if state else None
-        names = list(self._settings.folders)
-        if progress and progress.folder in names:
-            names = names[names.index(progress.folder) :]
         with self._opened() as session:
+            wanted_of = {self._folder_name(session, wanted): wanted for wanted in self._wanted}
+            names = list(wanted_of)
+            if progress and progress.folder in names:
+                names = names[names.index(progress.folder) :]
             for name in names:
                 status = session.examine(name)
                 if progress is None or (progress.folder, progress.validity) != (name, status.validity):
                     progress = MailBackfillState(name, status.validity)
-                pages = self._pages(session, self._clock(), Route.BACKFILL)
+                sent = wanted_of[name] is SENT_MAIL
+                pages = self._pages(session, self._clock(), Route.BACKFILL, sent=sent)
                 wanted = session.search(progress.next, status.exists, _between(since, until))
                 for uids in _chunks(wanted, self._settings.page_size):
                     page = pages.read(uids, progress.stuck)
@@ -152,7 +162,14 @@ class ImapSource:
     def check_online(self) -> Iterator[Finding]:
         """Signs in and opens every folder, read-only."""
         with self._opened() as session:
-            yield from check_imap(session, self._settings.username, self._settings.folders, session.capabilities())
+            user, able = self._settings.username, session.capabilities()
+            yield from check_imap(session, user, self._settings.folders, able)
+            if self._settings.sent:
+                yield from check_folder("sent mail", lambda: self._look_at_sent(session))
+
+    def _look_at_sent(self, session: ImapSession) -> str:
+        name = self._folder_name(session, SENT_MAIL)
+        return f"{name}: {opened_folder(session, name)}"
 
     def wait(self, stop: threading.Event) -> Iterator[None]:
         """Whenever the first few folders may have new mail; see `syncd.capabilities.Waiting`."""
@@ -166,8 +183,23 @@ class ImapSource:
     def _opened(self) -> AbstractContextManager[ImapSession]:
         return opened(self._settings, self._way)
 
-    def _pages(self, session: ImapSession, now: datetime, route: Route) -> Pages:
-        return Pages(session, self._rules, int(self._settings.max_size), now, route)
+    @property
+    def _wanted(self) -> tuple[str | None, ...]:
+        """The folders to read, the one of sent mail last."""
+        return (*self._settings.folders, SENT_MAIL) if self._settings.sent else self._settings.folders
+
+    def _folder_name(self, session: ImapSession, wanted: str | None) -> str:
+        """What a folder is called there. Raises Misconfigured where the one of sent mail cannot be told."""
+        if wanted is not SENT_MAIL:
+            return str(wanted)
+        name = self._settings.sent_folder or session.sent_folder()
+        if name in self._settings.folders:
+            message = f"folders names {name}, which is the folder of sent mail; take it out of folders"
+            raise Misconfigured(message, code="sent_twice", field="folders")
+        return name
+
+    def _pages(self, session: ImapSession, now: datetime, route: Route, *, sent: bool) -> Pages:
+        return Pages(session, self._rules, int(self._settings.max_size), now, route, sent)
 
 
 def _for_all(error: Failure) -> bool:
@@ -198,9 +230,10 @@ CONNECTOR = Connector(
     name="imap",
     contract=2,
     role="source",
-    summary="Mail received and bounces, from a mailbox over IMAP",
+    summary="Mail received, sent and bounced, from a mailbox over IMAP",
     settings=ImapSettings,
     build=ImapSource,
-    signals=SIGNALS,
+    signals=(*SIGNALS, SENT_SIGNAL),
+    makes=lambda settings, switches: types_of(settings),
     secrets_note="password: of the mailbox, or an app password made at the mail host; or auth: an app for OAuth 2.0",
 )

@@ -12,10 +12,12 @@ from datetime import datetime
 from uuid import UUID
 
 from syncd.connector import FormerId
+from syncd.connectors.mail.dropbox import read_incoming
 from syncd.connectors.mail.imap_cursor import Stuck
 from syncd.connectors.mail.imap_session import FetchRefused, ImapSession, Meta
 from syncd.connectors.mail.message import HEAD_BYTES
-from syncd.connectors.mail.reading import Envelope, Rules, read_mail
+from syncd.connectors.mail.reading import Envelope, Rules
+from syncd.connectors.mail.sent import read_sent
 from syncd.errors import Failure, RateLimited
 from syncd.signals import Route, Signal
 
@@ -39,13 +41,15 @@ class MailPage:
 
 @dataclass(frozen=True)
 class Pages:
-    """Reads pages from the folder that `session` has open. Larger mails than `max_size` are read by their head."""
+    """Reads pages from the folder that `session` has open. Larger mails than `max_size` are read by their head. `sent`: it is the
+    folder of sent mail."""
 
     session: ImapSession
     rules: Rules
     max_size: int
     now: datetime
     route: Route
+    sent: bool = False
 
     def read(self, uids: Sequence[int], stuck: Stuck, floor: float | None = None) -> MailPage:
         """The page of these UIDs (ascending), leaving out what arrived before `floor`. Never raises a Failure of the
@@ -115,7 +119,8 @@ class Pages:
 
     def _take(self, raw: bytes, meta: Meta, truncated: bool, page: MailPage) -> None:
         envelope = Envelope(meta.arrived_at, meta.size or len(raw), meta.seen, truncated)
-        reading = read_mail(raw, envelope, self.rules, self.now, self.route)
+        read = read_sent if self.sent else read_incoming
+        reading = read(raw, envelope, self.rules, self.now, self.route)
         page.signals += reading.signals
         page.formerly.update(reading.formerly)
         if reading.dropped:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from syncd import __version__
 from syncd.connectors.mail.imap_errors import broken, refusal, speaks_of_us, translated
 from syncd.connectors.mail.imap_login import LoginMethod
+from syncd.connectors.mail.imap_sent import ListedFolder, listed_folder, sent_folder
 from syncd.connectors.mail.message import HEAD_BYTES
 from syncd.connectors.text import MIME_FAULTS
 from syncd.errors import Failure, Misconfigured, Transient
@@ -76,12 +77,27 @@ class ImapSession:
             following = max(last, default=0) + 1
         return FolderStatus(validity, int(following), exists)
 
+    def folders(self) -> list[ListedFolder]:
+        """Every folder that the server lists."""
+        with translated(self._where):
+            return [listed_folder(*line) for line in self._client.list_folders()]
+
+    def sent_folder(self) -> str:
+        """The folder of sent mail. Raises Misconfigured, listing what exists, when none is known as that."""
+        folders = self.folders()
+        if found := sent_folder(folders):
+            return found
+        shown = ", ".join(folder.name for folder in folders[:20]) + (", …" if len(folders) > 20 else "")
+        raise Misconfigured(
+            f"{self._where}: no folder is known as that of sent mail; set sent_folder to one of: {shown}",
+            code="no_folder",
+            field="sent_folder",
+        )
+
     def _absent(self, folder: str, failure: Failure) -> Failure:
         if failure.code == "lost" or not isinstance(failure, Transient):
             return failure
-        with translated(self._where):
-            listed = self._client.list_folders()
-        names = [str(name) for flags, _, name in listed if b"\\noselect" not in {flag.lower() for flag in flags}]
+        names = [one.name for one in self.folders() if one.usable]
         if folder in names:
             return failure
         shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")

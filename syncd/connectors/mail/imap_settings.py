@@ -117,6 +117,15 @@ class ImapSettings(MailSettings):
         description="Folders to watch, written as mail programs show them (`Köln`, `Sales/2026`). The first few are watched by "
         "IDLE, all are polled.",
     )
+    sent: bool = Field(
+        default=False,
+        description="Also read the folder of sent mail: `email.sent`, one for each recipient who is not of the company. Switch "
+        "the type on with `channels: {outgoing: {email_sent: true}}`.",
+    )
+    sent_folder: str = Field(
+        default="",
+        description="The folder of sent mail, if the server does not tell which one it is and its name is an unusual one.",
+    )
     idle: bool = Field(
         default=True,
         description="Wait for the server's word of new mail (IDLE) where it can give it, besides the polls. Not with `cron`.",
@@ -154,6 +163,14 @@ class ImapSettings(MailSettings):
             raise ValueError(
                 "tls: none would send the password in the clear; it is for 127.0.0.1 only, set tls: starttls"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sent_folder_is_read(self) -> Self:
+        if self.sent_folder and not self.sent:
+            raise ValueError("sent_folder goes with sent: true only; add it, or leave sent_folder out")
+        if self.sent_folder in self.folders:
+            raise ValueError(f"folders and sent_folder both name {self.sent_folder}; take it out of folders")
         return self
 
     @model_validator(mode="after")

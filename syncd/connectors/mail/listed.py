@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from syncd.connector import Batch, Request, UnparsedItem
+from syncd.connectors.mail.dropbox import read_incoming
 from syncd.connectors.mail.message import HEAD_BYTES
-from syncd.connectors.mail.reading import Envelope, Readings, Rules, read_mail
+from syncd.connectors.mail.reading import Envelope, Readings, Rules
 from syncd.connectors.mail.sent import read_sent
 from syncd.connectors.mail.settings import MailSettings
 from syncd.signals import Route, normal_email
@@ -38,7 +39,7 @@ class Listed(NamedTuple):
 def rules_of(settings: MailSettings, mailbox: str, source: str, region: str | None) -> Rules:
     own = {*settings.own_addresses, normal_email(mailbox)} - {""}
     headers_only = settings.capture == "headers"
-    return Rules(source, frozenset(own), settings.lists, settings.auto_replies, headers_only, region)
+    return Rules(source, frozenset(own), settings.lists, settings.auto_replies, headers_only, region, settings.dropbox)
 
 
 class MailReader:
@@ -73,7 +74,7 @@ class MailReader:
                 continue
             large, before = len(raw) > self._max_size, len(readings.signals)
             envelope = Envelope((mail.received or now).astimezone(UTC), len(raw), mail.seen, large)
-            reads = read_sent if sent else read_mail
+            reads = read_sent if sent else read_incoming
             readings.add(reads(raw[:HEAD_BYTES] if large else raw, envelope, self._rules, now, route))
             signals += [msgspec.structs.replace(one, url=mail.link) for one in readings.signals[before:]]
         signals = [one for one in signals if wanted(one.occurred_at)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +32,12 @@ def check_imap(
     yield Finding(
         Level.OK, "sign-in", f"signed in as {username}" + (f"; the server has {', '.join(able)}" if able else "")
     )
-    yield from _each(folders, lambda name: f"opened, {session.examine(name).exists} mails")
+    yield from _each(folders, partial(opened_folder, session))
+
+
+def opened_folder(session: Examines, name: str) -> str:
+    """What opening a folder shows. Raises a Failure."""
+    return f"opened, {session.examine(name).exists} mails"
 
 
 def check_maildir(path: Path, folders: Sequence[str], files: Callable[[str], Sequence[Any]]) -> Iterator[Finding]:
@@ -47,9 +53,14 @@ def check_maildir(path: Path, folders: Sequence[str], files: Callable[[str], Seq
 
 
 def _each(folders: Sequence[str], look: Callable[[str], str]) -> Iterator[Finding]:
-    """One finding a folder; one that fails does not hide the others."""
+    """One finding a folder."""
     for folder in folders:
-        try:
-            yield Finding(Level.OK, f"folder {folder}", look(folder))
-        except Failure as failed:
-            yield Finding(Level.FAULT, f"folder {folder}", str(failed))
+        yield from check_folder(f"folder {folder}", partial(look, folder))
+
+
+def check_folder(what: str, look: Callable[[], str]) -> Iterator[Finding]:
+    """What a look at one folder shows; one that fails does not hide the others."""
+    try:
+        yield Finding(Level.OK, what, look())
+    except Failure as failed:
+        yield Finding(Level.FAULT, what, str(failed))

@@ -20,9 +20,11 @@ from pydantic import Field, field_validator
 
 from syncd.capabilities import Finding
 from syncd.connector import Batch, Connector, Context
+from syncd.connectors.mail.dropbox import read_incoming
 from syncd.connectors.mail.mail_check import check_maildir
 from syncd.connectors.mail.message import HEAD_BYTES
-from syncd.connectors.mail.reading import SIGNALS, Envelope, Readings, Rules, read_mail
+from syncd.connectors.mail.reading import SIGNALS, Envelope, Readings, Rules
+from syncd.connectors.mail.sent import SENT_SIGNAL, types_of
 from syncd.connectors.mail.settings import MailSettings
 from syncd.errors import Misconfigured, Transient
 from syncd.signals import Route
@@ -90,6 +92,7 @@ class MaildirSource:
             auto_replies=settings.auto_replies,
             headers_only=settings.capture == "headers",
             region=context.region,
+            dropbox=settings.dropbox,
         )
 
     def start(self, now: datetime) -> bytes:
@@ -158,7 +161,7 @@ class MaildirSource:
             except OSError:
                 read.dropped["unreadable"] += 1
                 continue
-            read.add(read_mail(raw, envelope, self._rules, now, route))
+            read.add(read_incoming(raw, envelope, self._rules, now, route))
             done.append(file)
         return read, done
 
@@ -297,5 +300,6 @@ CONNECTOR = Connector(
     summary="Mail received and bounces, from the files of a maildir",
     settings=MaildirSettings,
     build=MaildirSource,
-    signals=SIGNALS,
+    signals=(*SIGNALS, SENT_SIGNAL),
+    makes=lambda settings, switches: types_of(settings),
 )

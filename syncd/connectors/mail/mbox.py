@@ -19,9 +19,11 @@ from pydantic import Field
 
 from syncd.capabilities import Finding, Level
 from syncd.connector import Batch, Connector, Context
+from syncd.connectors.mail.dropbox import read_incoming
 from syncd.connectors.mail.imap_cursor import RESYNC_MARGIN, START_MARGIN
 from syncd.connectors.mail.mbox_file import Busy, Piece, mark, open_file, pieces, settled_size
-from syncd.connectors.mail.reading import SIGNALS, Envelope, Readings, Rules, read_mail
+from syncd.connectors.mail.reading import SIGNALS, Envelope, Readings, Rules
+from syncd.connectors.mail.sent import SENT_SIGNAL, types_of
 from syncd.connectors.mail.settings import MailSettings
 from syncd.connectors.mail.some_failed import of_some
 from syncd.errors import Failure, Misconfigured, Transient
@@ -85,6 +87,7 @@ class MboxSource:
             settings.auto_replies,
             settings.capture == "headers",
             context.region,
+            settings.dropbox,
         )
 
     def start(self, now: datetime) -> bytes:
@@ -210,7 +213,7 @@ class MboxSource:
         read = Readings()
         for piece in page:
             envelope = Envelope(piece.arrived or now, piece.size, piece.seen, piece.truncated)
-            read.add(read_mail(piece.raw, envelope, self._rules, now, route))
+            read.add(read_incoming(piece.raw, envelope, self._rules, now, route))
         return read
 
     def _now(self, path: Path, now: datetime) -> MboxPosition:
@@ -298,5 +301,6 @@ CONNECTOR = Connector(
     summary="Mail received and bounces, from mbox files",
     settings=MboxSettings,
     build=MboxSource,
-    signals=SIGNALS,
+    signals=(*SIGNALS, SENT_SIGNAL),
+    makes=lambda settings, switches: types_of(settings),
 )

@@ -19,6 +19,7 @@ from syncd.connectors.mail.bounces import BounceReport, read_report
 from syncd.connectors.mail.html_quotes import marked_html
 from syncd.connectors.mail.message import HEAD_BYTES, TEXT_CAP, Mail, parse
 from syncd.connectors.mail.reply import latest_reply
+from syncd.connectors.mail.settings import DropBoxSettings
 from syncd.connectors.text import shorten
 from syncd.signals import Route, Signal, derive_id, frame, make_person
 from syncd.texts.titles import titled
@@ -45,7 +46,7 @@ _BULK = frozenset({"bulk", "list", "junk"})
 @dataclass(frozen=True)
 class Rules:
     """What a mailbox wants: `source` is its YAML name, `own` the addresses it sends from (lower case),
-    `region` the company's country, by which names are ordered."""
+    `region` the company's country, by which names are ordered; `dropbox`: the address by which mail is filed, if it has one."""
 
     source: str
     own: frozenset[str] = frozenset()
@@ -53,6 +54,7 @@ class Rules:
     auto_replies: bool = False
     headers_only: bool = False
     region: str | None = None
+    dropbox: DropBoxSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,17 @@ def read_mail(raw: bytes, envelope: Envelope, rules: Rules, now: datetime, route
         truncated=envelope.truncated,
         region=rules.region,
     )
+    return read_parsed(mail, envelope, rules, now, route)
+
+
+def read_parsed(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> MailReading:
+    """`read_mail` of a mail that was parsed already."""
     report = read_report(mail, rules.own)
     if report.is_report:
         bounced = _bounced(mail, report, envelope, rules, now, route)
         return _read(bounced, mail) if bounced else MailReading((), "delivery_report")
     reason = unwanted(mail, rules)
-    return MailReading((), reason) if reason else _read((_received(mail, envelope, rules, now, route),), mail)
+    return MailReading((), reason) if reason else _read((received(mail, envelope, rules, now, route),), mail)
 
 
 def _read(signals: tuple[Signal, ...], mail: Mail) -> MailReading:
@@ -150,7 +157,8 @@ def newest_text(mail: Mail) -> str:
     return mail.text
 
 
-def _received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Signal:
+def received(mail: Mail, envelope: Envelope, rules: Rules, now: datetime, route: Route) -> Signal:
+    """The signal of a mail that a person wrote to us."""
     form = form_sender(mail, rules.own)
     sender = form or mail.sender
     text = "" if rules.headers_only else newest_text(mail)

@@ -10,6 +10,34 @@ from syncd.connector import ConnectorSettings
 from syncd.signals import normal_email
 
 
+class DropBoxSettings(ConnectorSettings):
+    """A secret address to which your own people copy (Bcc) or forward mail that is to be filed."""
+
+    address: str = Field(
+        description="The drop box's address, which delivers into this mailbox: an alias or a plus address that nobody guesses."
+    )
+    senders: tuple[str, ...] = Field(
+        alias="from",
+        min_length=1,
+        description="Who may use it: addresses, or whole domains as `@example.com`. Mail of others to it is dropped.",
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _one_address(cls, value: str) -> str:
+        if not normal_email(value):
+            raise ValueError(f"{value!r} is not an e-mail address; write it like crm-k7f3x9@example.com")
+        return normal_email(value)
+
+    @field_validator("senders")
+    @classmethod
+    def _addresses_or_domains(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not normal_email(f"a{value}" if value.startswith("@") else value):
+                raise ValueError(f"{value!r} is neither an address nor a domain; write ann@example.com or @example.com")
+        return tuple(value.lower() if value.startswith("@") else normal_email(value) for value in values)
+
+
 class MailSettings(ConnectorSettings):
     """Keys of a mail source, whatever the transport."""
 
@@ -38,6 +66,11 @@ class MailSettings(ConnectorSettings):
         default=(),
         description="Addresses the company itself sends from. Mail from them is dropped, unless it is a contact form's mail "
         "with another address in Reply-To.",
+    )
+
+    dropbox: DropBoxSettings | None = Field(
+        default=None,
+        description="An address by which your own people file mail: copies of what they send, and mail that they forward.",
     )
 
     @field_validator("own_addresses")
