@@ -46,6 +46,7 @@ from syncd.connector.destination import (
     Written,
 )
 from syncd.connector.source import (
+    AnswersSenders,
     Backfillable,
     Batch,
     BulkHintSource,
@@ -66,6 +67,7 @@ from syncd.connector.source import (
 from syncd.signal_types import Direction
 
 __all__ = [
+    "AnswersSenders",
     "AccountMatch",
     "AccountQuery",
     "CHANGES",

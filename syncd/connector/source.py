@@ -137,6 +137,15 @@ class WebhookSource(Protocol):
 
 
 @runtime_checkable
+class AnswersSenders(Protocol):
+    """A WebhookSource whose senders expect another answer than the usual 200 once their request is stored (a browser that is
+    sent to another page). Pure; None: the usual answer. It is asked only for requests that are authentic and need not be sent
+    again."""
+
+    def accepted(self, request: Request) -> Reply | None: ...
+
+
+@runtime_checkable
 class SharedEndpointSource(Protocol):
     """A WebhookSource that can stand with others behind one address (`endpoint:`): one callback URL per app, events of many
     accounts in one body. It may stand alone, too. `accounts`: those whose events it takes, as the vendor names them; its `parse`

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from syncd.connector import Reply, Request, SharedEndpointSource, Verifier, WebhookSource
+from syncd.connector import AnswersSenders, Reply, Request, SharedEndpointSource, Verifier, WebhookSource
 from syncd.errors import KeyUnavailable, Malformed, NotAuthentic
 from syncd.intake.admit import Policy, admit, empty
 from syncd.intake.async_journal import AsyncJournal, WebhookJournal
@@ -92,6 +92,7 @@ class Endpoint:
     seldom: LogThrottle = field(default_factory=LogThrottle, compare=False)
     members: Mapping[str, Endpoint] = field(default_factory=dict, compare=False)
     owner: str = ""
+    accepted: Callable[[Request], Reply | None] | None = field(default=None, compare=False)
 
     @property
     def verified_by(self) -> str:
@@ -100,7 +101,19 @@ class Endpoint:
 
     @classmethod
     def of(cls, name: str, source: WebhookSource) -> Endpoint:
-        return cls(name, source, source.verifier())
+        own = source.accepted if isinstance(source, AnswersSenders) else None
+        return cls(name, source, source.verifier(), accepted=own)
+
+    def answer(self, request: Request, usual: WebhookResponse) -> WebhookResponse:
+        """The source's own answer to a request that is stored, else the usual one."""
+        if usual is not STORED or self.accepted is None:
+            return usual
+        try:
+            own = self.accepted(request)
+        except Exception:  # noqa: BLE001  it is stored, whatever its answer trips over
+            self.seldom(log.error, "the answer to a sender failed: a bug in syncd", source=self.name, exc_info=True)
+            return usual
+        return _replied(own) if own is not None else usual
 
 
 def evaluate(
@@ -215,6 +228,12 @@ def _quarantine(endpoint: Endpoint, request: Request, error: str, now: datetime)
     return JournalEntry(endpoint.verified_by, received_at=now, quarantined=(kept,))
 
 
+def _with_own_answer(
+    endpoint: Endpoint, request: Request, told: Callable[[WebhookResponse], None]
+) -> Callable[[WebhookResponse], None]:
+    return lambda usual: told(endpoint.answer(request, usual))
+
+
 @dataclass(frozen=True)
 class _Open:
     """Everything a reload swaps, as one."""
@@ -296,7 +315,8 @@ class WebhookReceiver:
                 return await self._commit_all(verdict)
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.verified_by)
-            return verdict if isinstance(verdict, WebhookResponse) else await self._commit(endpoint, verdict)
+            answer = verdict if isinstance(verdict, WebhookResponse) else await self._commit(endpoint, verdict)
+            return endpoint.answer(request, answer)
         finally:
             self.waiting -= 1
             self.bytes_held -= size
@@ -305,6 +325,8 @@ class WebhookReceiver:
         """`receive` without a coroutine, for a body of at most SMALL_BODY: `answered(answer)` is called on this loop, within
         this call when nothing has to be committed."""
         verdict = self._prepare(endpoint, request, self._open.policy)
+        if endpoint.accepted is not None:
+            answered = _with_own_answer(endpoint, request, answered)
         if isinstance(verdict, WebhookResponse):
             if verdict is NO_KEY:
                 self._key_wanted(endpoint.verified_by)

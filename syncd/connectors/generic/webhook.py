@@ -27,6 +27,7 @@ from syncd.connector import (
     SignalSpec,
     Verifier,
 )
+from syncd.connectors.generic import web_form
 from syncd.connectors.generic.auth import Verify
 from syncd.connectors.generic.challenge import answer
 from syncd.connectors.generic.cloudevents import events_alone, events_of, read_binary, read_structured
@@ -34,6 +35,7 @@ from syncd.connectors.generic.fields import FieldMap, Item, SignalMap, Whole, sc
 from syncd.connectors.generic.making import EventDraft, Maker
 from syncd.connectors.generic.paths import Scope, as_text, compile_template
 from syncd.connectors.generic.presets import with_preset
+from syncd.connectors.generic.web_form import WebForm
 from syncd.errors import Malformed
 from syncd.http.json_text import Parsed
 from syncd.items import each_item
@@ -64,6 +66,10 @@ class WebhookSettings(ConnectorSettings):
     signal: Annotated[SignalMap | None, Prompt(when={"format": ("json", "form")})] = Field(
         None, description="json and form: which part of the body becomes which field of the signal"
     )
+    web_form: WebForm | None = Field(
+        None,
+        description="a form of a web page posts here from the visitor's browser: where it goes then, and who may post",
+    )
     share: ShareMap | None = Field(
         None,
         description="which events are this source's, where the sender posts those of several accounts; see `endpoint:`",
@@ -83,6 +89,8 @@ class WebhookSettings(ConnectorSettings):
             raise ValueError("signal: is for format json or form; a CloudEvent says itself what it is")
         if self.format != "cloudevents" and self.signal is None:
             raise ValueError(f"format {self.format} needs signal:, the map from the body to the signal")
+        if self.web_form is not None and (self.format == "cloudevents" or self.share is not None):
+            raise ValueError("web_form: is for format form or json, and not for a shared address")
         return self
 
 
@@ -93,6 +101,7 @@ class Webhook:
         self._settings = settings
         self._maker = Maker("webhook", settings.account or context.name, context)
         self._region = context.region
+        self._form = settings.web_form
         self._by = compile_template(settings.share.by) if settings.share else None
         form = settings.format == "form"
         self._fields = FieldMap(settings.signal, form, context.region) if settings.signal else None
@@ -103,6 +112,8 @@ class Webhook:
     def handshake(self, request: Request) -> Reply | None:
         if request.method == "HEAD":
             return Reply()
+        if self._form is not None and (reply := web_form.preflight(self._form, request)) is not None:
+            return reply
         if request.method != "OPTIONS":
             return answer(request, self._verify)
         headers = {"Allow": "POST, HEAD, OPTIONS"}
@@ -114,10 +125,15 @@ class Webhook:
 
     @cached_property
     def _verify(self) -> Verifier:
-        return self._settings.verify.build(self._jwks.keys if self._jwks else None)
+        verify = self._settings.verify.build(self._jwks.keys if self._jwks else None)
+        return web_form.from_known_page(self._form, verify) if self._form is not None else verify
 
     def verifier(self) -> Verifier:
         return self._verify
+
+    def accepted(self, request: Request) -> Reply | None:
+        """What a visitor's browser is told once its form is stored."""
+        return web_form.accepted(self._form, request) if self._form is not None else None
 
     def fetch_keys(self, now: datetime) -> Sequence[str]:
         """Fills the keys of `scheme: jwt`; nothing for the others. Raises a Failure."""
@@ -182,6 +198,8 @@ class Webhook:
         def make(item: Item, where: str) -> Batch:
             if not self._is_ours(item.scope):
                 return Batch()
+            if self._form is not None and web_form.is_robots(self._form, item.scope["body"]):
+                return Batch(dropped={web_form.ROBOT: 1})
             return Batch([self._made(fields.draft(item), request)])
 
         return each_item(request, fields.items(request), make, alone=fields.alone, name="item")
