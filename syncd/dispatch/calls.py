@@ -112,6 +112,10 @@ class DestinationClient:
         """What may still be spent."""
         return self._spending.budget(self.destination.allowance(), now)
 
+    def spent_by_hour(self) -> list[tuple[int, float]]:
+        """(start of an hour, units) of what was spent."""
+        return self._spending.hours()
+
     def _book_cost(self, expected: float) -> None:
         """Books what was really spent, beyond what was booked before the call; keeps the pace."""
         cost = self.destination.spend()
