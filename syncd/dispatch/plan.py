@@ -13,14 +13,15 @@ from uuid import uuid5
 import msgspec
 
 from syncd.config.models import Switch
-from syncd.connector import Conversion, Idempotency, Link, PersonMatch, Write, WriteKind
+from syncd.connector import Idempotency, Link, PersonMatch, Write, WriteKind
 from syncd.dispatch.decided import decided
+from syncd.dispatch.linked_records import LACKS, Takes, joining, linked, no_link_is_known, own_record, to_rule
 from syncd.dispatch.person_names import PEOPLE_NAME
 from syncd.dispatch.waiting_rules import BEFORE, is_needless, row_of_waiting
 from syncd.dispatch.written_again import written_again
 from syncd.mapping.accounts import ACCOUNTS_CREATE, ACCOUNTS_PARENT
-from syncd.mapping.model import About, CompiledMapping, Demanded, Draft, FieldFault, Skipped, Targets, made_by
-from syncd.mapping.reasons import ANOTHER, NO_ACCOUNT, NO_DEAL, NOBODY
+from syncd.mapping.model import About, CompiledMapping, Demanded, Draft, FieldFault, Skipped, Targets
+from syncd.mapping.reasons import ANOTHER, NOBODY
 from syncd.signals import NAMESPACE, Signal, frame
 from syncd.store.lanes import PersonRow
 from syncd.store.queue import Sibling, Taken, WriteRow
@@ -30,9 +31,6 @@ PEOPLE_CREATE = "people.create"
 ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "skipped")
 """A delivery's state is the first of these that any of its writes has."""
 _AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"}
-
-Takes = Callable[[str, str], Sequence[str]]
-"""(object, link field) -> the objects that it takes."""
 
 SUPERSEDED = Reason("superseded")
 NOTHING_EMPTY = Reason("nothing_empty")
@@ -235,21 +233,16 @@ def delivery_state(rows: Iterable[WriteRow]) -> tuple[str, str]:
 # ------------------------------------------------------------------------------------------------------------ writes
 
 
-def no_link_is_known(object: str, field: str) -> Sequence[str]:
-    """`Takes` of a destination that says nothing of links."""
-    return ()
-
-
 def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Write | str | None:
     """The write ready to send; a text: it is skipped, for this reason; None: it waits for another rule's record. `takes`: which
     objects a link field of an object takes, () where the CRM says nothing of it."""
     draft = work.draft
-    own = _to_rule(work.taken, draft.record) if draft.record else begun_conversion(work) or _own_record(draft, targets)
+    own = to_rule(work.taken, draft.record) if draft.record else begun_conversion(work) or own_record(draft, targets)
     if isinstance(own, str):
         return own
     if own is None and draft.record:
         return None
-    links = _linked(work, targets, takes)
+    links = linked(draft, work.taken, targets, takes)
     if links is None or isinstance(links, str):
         return links
     account = targets.account.id if targets.account else ""
@@ -257,7 +250,7 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
     if not key:
         about = about_value(draft.about, work.signal, targets)
         if not about:
-            return _LACKS.get(draft.about, NOBODY)
+            return LACKS.get(draft.about, NOBODY)
         key = write_key(about, draft.rule)
     return Write(
         key=key,
@@ -270,7 +263,7 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
         id=own.id if own else work.row.crm_id,
         group=account or (targets.person.id if targets.person else "") or work.signal.person.identity or key,
         notification=draft.verb.notification,
-        conversion=draft.conversion and _joining(draft.conversion, links),
+        conversion=draft.conversion and joining(draft.conversion, links),
     )
 
 
@@ -278,73 +271,6 @@ def begun_conversion(work: Work) -> Link | None:
     """The lead of a conversion that was sent before: it is asked what became of it, whatever its person is by now."""
     sent = work.draft.conversion is not None and work.row.crm_id
     return Link(work.row.object, work.row.crm_id) if sent else None
-
-
-def _joining(conversion: Conversion, links: Mapping[str, Link]) -> Conversion:
-    """With the company that the lead joins."""
-    company = links.get("account")
-    return msgspec.structs.replace(conversion, account=company.id) if company else conversion
-
-
-_LACKS = {About.ACCOUNT: NO_ACCOUNT, About.DEAL: NO_DEAL}
-
-
-def _own_record(draft: Draft, targets: Targets) -> Link | str | None:
-    """The record which the CRM has that a rule writes; None when it writes one of its own; a text: why it writes none."""
-    person = targets.person
-    if not draft.own_record:
-        return (draft.verb.unwanted(draft, person.object) or None) if person else None
-    own = draft.verb.written_to(draft, targets)
-    if isinstance(own, str):
-        return own
-    return (draft.verb.unwanted(draft, own.object) or own) if own else _LACKS.get(draft.about, NOBODY)
-
-
-def _linked(work: Work, targets: Targets, takes: Takes) -> dict[str, Link] | str | None:
-    """The links of a write; a text: it is skipped, for this reason; None: another rule's record is not there yet."""
-    links: dict[str, Link] = {}
-    for field, to in work.draft.links.items():
-        if to == "person":
-            found = _to_person(work.draft, field, targets.person, takes)
-        elif to == "account":
-            found = targets.account
-        elif to == "deal":
-            found = targets.deal or NO_DEAL
-        else:
-            found = _to_rule(work.taken, to)
-            if found is None:
-                return None
-        if isinstance(found, str):
-            return found
-        if found is not None:
-            links[field] = found
-    return links
-
-
-def _to_person(draft: Draft, field: str, person: PersonMatch | None, takes: Takes) -> Link | str | None:
-    """The person's record; None when the field does not take one of its kind."""
-    if person is None:
-        return NOBODY
-    stated = draft.takes.get(field)
-    able = stated.objects if stated else takes(draft.object, field)
-    return Link(person.object, person.id) if not able or person.object in able else None
-
-
-def _to_rule(taken: Taken, to: str) -> Link | str | None:
-    """The record that another rule made of the same signal; None while it is on its way."""
-    rule, which = made_by(to)
-    other = taken.writes.get(rule)
-    made = _made(other, which) if other is not None else None
-    if other is None or (other.finished and made is None):
-        return Reason("no_linked_record", rule=to)
-    return made
-
-
-def _made(row: WriteRow, which: str) -> Link | None:
-    """The record of a write, or `which` of those that came with it; None if it is not there."""
-    if which:
-        return decided(row).links().get(which)
-    return Link(row.object, row.crm_id) if row.crm_id else None
 
 
 def reopened(taken: Taken, now: int) -> list[WriteRow]:

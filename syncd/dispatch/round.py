@@ -23,6 +23,7 @@ from syncd.dispatch.cloned_fields import ClonedFields
 from syncd.dispatch.companies import Companies, wanted
 from syncd.dispatch.completion import completing
 from syncd.dispatch.ledger import Ledger
+from syncd.dispatch.linked_records import no_link_is_known
 from syncd.dispatch.new_people import creatable, new_people
 from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.owners import Owners
@@ -82,7 +83,7 @@ class Round:
         self._companies: Companies | None = None
         # Asked once for a round: isinstance with a protocol costs more than planning a write.
         crm = route.destination
-        self._takes = crm.link_takes if isinstance(crm, KnowsLinks) else plan.no_link_is_known
+        self._takes = crm.link_takes if isinstance(crm, KnowsLinks) else no_link_is_known
         self._limits_links = crm if isinstance(crm, LimitsLinks) else None
         self.ledger = Ledger(store, batch, client.clock)
 

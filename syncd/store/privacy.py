@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -163,14 +163,27 @@ def _records(store: Store, marks: PersonMarks, found: PersonData) -> None:
                 records[row.destination, row.object, row.crm_id] = None
         now = store.now()
         for some in _bites(found.signals, PAGE):
-            made = select(writes.c.destination, writes.c.object, writes.c.crm_id).where(
+            made = select(writes.c.destination, writes.c.object, writes.c.crm_id, writes.c.chosen).where(
                 writes.c.signal_id.in_(some), writes.c.crm_id != ""
             )
-            records.update(dict.fromkeys((row[0], row[1], row[2]) for row in connection.execute(made)))
+            for destination, object_, crm_id, kept in connection.execute(made):
+                records[destination, object_, crm_id] = None
+                records.update(dict.fromkeys((destination, *one) for one in _came_along(kept)))
             held = select(func.count()).select_from(deliveries)
             held = held.where(deliveries.c.signal_id.in_(some), deliveries.c.claimed_until > now)
             found.sending += int(connection.execute(held).scalar_one())
     found.records = list(records)
+
+
+class _AlsoWritten(msgspec.Struct):
+    """What a write keeps of the records that came with the one it wrote (a converted lead's contact, account and deal)."""
+
+    also: dict[str, tuple[str, str]] = {}
+
+
+def _came_along(kept: str) -> Iterable[tuple[str, str]]:
+    """(object, id) of each."""
+    return msgspec.json.decode(kept, type=_AlsoWritten).also.values() if kept else ()
 
 
 def _theirs(marks: PersonMarks) -> Any:

@@ -35,7 +35,6 @@ NAMES = ConversionNames(
     deal_fields={"name": "Name", "stage": "StageName", "close_date": "CloseDate", "amount": "Amount"},
 )
 """Salesforce has no pipelines: `pipeline` is refused. The stage and the date that no rule names are the org's own."""
-NAME_LENGTH = 120
 LEAD = ("Id", "Name", "Email", "IsConverted", "ConvertedAccountId", "ConvertedContactId", "ConvertedOpportunityId")
 DEAL = ("Id", "Name", "CreatedDate", "LastModifiedDate")
 CONTACT = ("Id", "Name", "Email", "AccountId")
@@ -250,7 +249,7 @@ def _incomplete(why: Failure) -> Failure:
 
 
 def _name(conversion: Conversion) -> str:
-    return str((conversion.deal or {}).get("name") or "")[:NAME_LENGTH].strip()
+    return str((conversion.deal or {}).get("name") or "").strip()
 
 
 def _id(row: Mapping[str, Any], column: str) -> str:
