@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -76,7 +75,7 @@ def _each(items: Sequence[T], make: Callable[[T, str], Batch | str], name: str) 
     hints: list[Hint] = []
     misfits: list[UnparsedItem] = []
     remember: dict[str, str | None] = {}
-    dropped = Counter[str]()
+    dropped: dict[str, int] = {}
     poll_now = False
     wrong: list[tuple[T, str]] = []
     for index, item in enumerate(items):
@@ -92,13 +91,16 @@ def _each(items: Sequence[T], make: Callable[[T, str], Batch | str], name: str) 
             wrong.append((item, f"{where}: {type(error).__name__}: {error}"))
         else:
             made = Batch(dropped={made: 1}) if isinstance(made, str) else made
+            if len(items) == 1 and made.state is None:
+                return made, []
             signals += made.signals
             hints += made.hints
             misfits += made.misfits
             remember |= made.remember
             poll_now = poll_now or made.poll_now
-            dropped.update(made.dropped)
-    return Batch(signals, hints, None, remember, dict(dropped), misfits, poll_now=poll_now), wrong
+            for reason, count in made.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + count
+    return Batch(signals, hints, None, remember, dropped, misfits, poll_now=poll_now), wrong
 
 
 def json_body(request: Request) -> Any:

@@ -21,6 +21,7 @@ _KNOWN = frozenset(row.name for row in SHIPPED)
 """Not the types that connectors declare: with one more connector, a sender's events would get other ids."""
 _PERSON_TEXTS = ("name", "first_name", "last_name", "email", "phone", "company")
 PERSON_KEYS = (*_PERSON_TEXTS, "handles")
+_DIRECTIONS = tuple(Direction)
 _LONGEST_TITLE = 500
 _LONGEST_TYPE = 200
 
@@ -59,7 +60,7 @@ class Maker:
             occurred_at = read_time(draft.occurred_at, self.context.timezone) or received_at
         except ValueError as error:
             raise Malformed(f"{draft.where}, occurred_at: {error}") from None
-        if draft.direction not in ("", *Direction):
+        if draft.direction and draft.direction not in _DIRECTIONS:
             raise Malformed(f"{draft.where}, direction: {draft.direction[:80]!r} is neither in nor out")
         person = self._person(draft)
         safe_url = draft.url.startswith(("https://", "http://"))
@@ -76,7 +77,7 @@ class Maker:
             person=person,
             data=draft.data if safe_url or not draft.url else {"url": draft.url, **draft.data},
             thread=f"{self.family}:{self.account}:{draft.thread}" if draft.thread else "",
-            direction=Direction(draft.direction or Direction.IN),
+            direction=Direction(draft.direction) if draft.direction else Direction.IN,
             repeat=draft.repeat,
         )
 
@@ -85,8 +86,8 @@ class Maker:
             person = person_of(draft.person, self.context.region)
         except ValueError as error:
             raise Malformed(f"{draft.where}, {error}") from None
-        address = str(person.raw.get("email", ""))
-        if not person.identity and "@" in address:
+        address = str(person.raw.get("email", "")) if person.raw else ""
+        if "@" in address and not person.identity:
             raise Malformed(
                 f"{draft.where}, person.email: {address[:80]!r} is not an email address, and no other identity is given"
             )
