@@ -42,6 +42,9 @@ class Crm:
     settings: dict[str, Any]
     urls: tuple[str, ...]
     aims: tuple[int, int, int]
+    email: str = "Email"
+    path: str = ""  # below the twin's address
+    twin: dict[str, Any] = field(default_factory=dict)  # what the twin is made with
 
 
 _CLIENT = {"client_id": "bench", "client_secret": "bench"}
@@ -64,6 +67,18 @@ CRMS = {
         ("accounts_url", "base_url"),
         (20, 11, 10),
     ),
+    "bitrix24": Crm(
+        "contact",
+        "lead",
+        "comment",
+        "lastName",
+        {"requests_per_second": 50},
+        ("base_url",),
+        (36, 24, 22),
+        "email",
+        "/rest/1/twin/",
+        {"rate": 1000.0, "burst": 1000.0},
+    ),
 }
 
 
@@ -81,7 +96,8 @@ class Scene(Rig):
 
     def connect(self) -> None:
         assert self.twin is not None
-        crm, url = CRMS[self.kind], self.twin.url
+        crm = CRMS[self.kind]
+        url = self.twin.url + crm.path
         connector = registry.load("destination", self.kind)
         settings = connector.settings.model_validate({**crm.settings, **dict.fromkeys(crm.urls, url)})
         context = Context(name="crm", tokens=MemoryTokens(lambda: self.now), region="VN", clock=lambda: self.now)
@@ -116,11 +132,11 @@ def scene(kind: str, folder: Path, twin: Twin | None = None, **here: Any) -> Ite
     """A new database before a twin that knows all people but the strangers."""
     crm = CRMS[kind]
     own = twin is None
-    running = twin or create(kind)
+    running = twin or create(kind, **crm.twin)
     if own:
         running.start()
         for number in range(PEOPLE - STRANGERS):
-            running.add(crm.contacts, **{crm.last_name: f"Person {number}", "Email": address(number)})
+            running.add(crm.contacts, **{crm.last_name: f"Person {number}", crm.email: address(number)})
     folder.mkdir(exist_ok=True)
     made = Scene(sqlite(folder), kind=kind, twin=running, here=here)
     try:

@@ -1,4 +1,4 @@
-"""How many calls 1,000 signals cost Salesforce and Zoho CRM, counted at their twins through the real lane."""
+"""How many calls 1,000 signals cost each CRM, counted at their twins through the real lane."""
 
 from __future__ import annotations
 

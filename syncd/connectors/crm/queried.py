@@ -116,14 +116,14 @@ About = TypeVar("About")
 class QueriedCrm(DestinationDefaults, ABC):
     """One account. `people`: its records of people and companies; `links`: standard link field -> the objects it takes, of those
     that people are linked by. `editors`: the fields that name who created a record and who changed it last. `conversion_packer`:
-    packs conversions of leads. `staged`: a later look-up is asked only for the people not found yet, since each statement is a
-    call of its own. `deals`: where open deals are."""
+    packs conversions of leads, None where they are not converted. `staged`: a later look-up is asked only for the people not
+    found yet, since each statement is a call of its own. `deals`: where open deals are."""
 
     people: ClassVar[PersonObjects]
     links: ClassVar[Mapping[str, tuple[str, ...]]]
     editors: ClassVar[tuple[str, ...]] = ()
     staged: ClassVar[bool]
-    conversion_packer: ClassVar[Packer]
+    conversion_packer: ClassVar[Packer | None] = None
     folds_case: bool
     widens = False
 
@@ -206,7 +206,8 @@ class QueriedCrm(DestinationDefaults, ABC):
         """Conversions in calls of their own, after the records."""
         records = [write for write in writes if write.conversion is None]
         leads = [write for write in writes if write.conversion is not None]
-        return [*self._packer.pack(records), *self.conversion_packer.pack(leads)]
+        made = self._packer.pack(records)
+        return made if self.conversion_packer is None else [*made, *self.conversion_packer.pack(leads)]
 
     def send(self, call: Call) -> list[Outcome]:
         """Performs the call, and a few more where a bundle is refused as a whole because of some of its records. A limit that
