@@ -30,6 +30,8 @@ from syncd.texts.reasons import WAITING, Reason, code_of
 PEOPLE_CREATE = "people.create"
 ORDER = ("pending", "held", "unconfirmed", "dead", "discarded", "delivered", "skipped")
 """A delivery's state is the first of these that any of its writes has."""
+CONVERSIONS = "conversions"
+"""The group of all of them: leads of one firm that are converted at the same moment would each make its account."""
 _AS_DELIVERY = {"sending": "pending", "doubt": "pending", "written": "delivered"}
 
 SUPERSEDED = Reason("superseded")
@@ -261,7 +263,9 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
         clear=draft.clear,
         links={} if draft.conversion else links,
         id=own.id if own else work.row.crm_id,
-        group=account or (targets.person.id if targets.person else "") or work.signal.person.identity or key,
+        group=CONVERSIONS
+        if draft.conversion
+        else account or (targets.person.id if targets.person else "") or work.signal.person.identity or key,
         notification=draft.verb.notification,
         conversion=draft.conversion and joining(draft.conversion, links),
     )
