@@ -22,6 +22,7 @@ from syncd.http.oauth import MemoryTokens
 from syncd.signals import Route, Signal
 from syncd.testing import (
     BackfillConformance,
+    HintConformance,
     PollingConformance,
     SourceLedger,
     SubscriptionConformance,
@@ -67,7 +68,9 @@ class Mailbox(NotifyingVendor):
     throttling: ClassVar[dict[str, Any]] = {"on": "delta", "do": "too_many"}
 
 
-class TestGraphMail(WebhookConformance, PollingConformance, BackfillConformance, SubscriptionConformance):
+class TestGraphMail(
+    WebhookConformance, PollingConformance, HintConformance, BackfillConformance, SubscriptionConformance
+):
     connector = CONNECTOR
 
     @pytest.fixture
@@ -134,6 +137,34 @@ def test_what_we_sent_is_read_where_channels_name_it(twin: GraphTwin) -> None:
     )
     assert first.id != second.id
     assert first.person.name == "An"
+
+
+def test_an_invitation_becomes_a_meeting_once_it_has_ended(twin: GraphTwin) -> None:
+    memory: dict[str, str] = {}
+    switches = frozenset({"meeting.held"})
+
+    def connect() -> GraphMail:
+        return source(twin, switches=switches, recall=lambda keys: {key: memory[key] for key in keys if key in memory})
+
+    ledger = SourceLedger(connect=connect, now=datetime.now(UTC), memory=memory)
+    ledger.start()
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
+    lines = (
+        *("BEGIN:VCALENDAR", "METHOD:REQUEST", "BEGIN:VEVENT", "UID:u1", "SUMMARY:The offer"),
+        *(f"DTSTART:{ends - timedelta(hours=1):%Y%m%dT%H%M%SZ}", f"DTEND:{ends:%Y%m%dT%H%M%SZ}"),
+        *("ORGANIZER;CN=An:mailto:an@customer.example", f"ATTENDEE:mailto:{MAILBOX}", "END:VEVENT", "END:VCALENDAR"),
+    )
+    raw = mail(1, body="\r\n".join(lines), content_type="text/calendar; method=REQUEST; charset=utf-8")
+    twin.add("messages", id="m1", received=soon(), raw=raw.decode())
+    assert [one.type for one in ledger.poll()] == ["email.received"]
+    assert ledger.fetch(patience=timedelta(days=1)) == []
+    (met,) = ledger.fetch()
+    assert (met.type, met.person.email, met.occurred_at) == (
+        "meeting.held",
+        "an@customer.example",
+        ends - timedelta(hours=1),
+    )
+    assert memory == {}
 
 
 def test_drafts_and_mails_that_are_gone_are_counted(twin: GraphTwin) -> None:

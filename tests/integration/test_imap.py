@@ -19,7 +19,7 @@ from syncd.connectors.mail.imap_settings import ImapSettings
 from syncd.connectors.mail.maildir import MaildirSettings, MaildirSource
 from syncd.connectors.mail.some_failed import OTHERS_AGAIN
 from syncd.errors import Misconfigured, Transient
-from syncd.testing import BackfillConformance, PollingConformance, Vendor
+from syncd.testing import BackfillConformance, HintConformance, PollingConformance, Vendor
 from syncd.testing.ledger import SourceLedger
 from tests.dovecot_server import CuttingProxy, Dovecot
 from tests.mails import BROKEN, MOMENT, mail
@@ -60,7 +60,7 @@ class Mailbox(Vendor):
         return True
 
 
-class TestImapConforms(PollingConformance, BackfillConformance):
+class TestImapConforms(PollingConformance, HintConformance, BackfillConformance):
     connector = CONNECTOR
 
     @pytest.fixture

@@ -24,7 +24,7 @@ from syncd.errors import Malformed, Misconfigured
 from syncd.http.oauth import MemoryTokens
 from syncd.http.vendor_api import OffsetPaging
 from syncd.signals import Route, Signal
-from syncd.testing import BackfillConformance, PollingConformance, TwinVendor, WebhookConformance
+from syncd.testing import BackfillConformance, HintConformance, PollingConformance, TwinVendor, WebhookConformance
 from syncd.twins.fake_vendor import replay
 from syncd.twins.zoho_mail import ACCOUNT, MAILBOX, ZohoMailTwin
 from tests.mails import delivery_report, mail
@@ -87,7 +87,7 @@ class Mailbox(TwinVendor):
         return None  # one mail a call
 
 
-class TestZohoMail(WebhookConformance, PollingConformance, BackfillConformance):
+class TestZohoMail(WebhookConformance, PollingConformance, HintConformance, BackfillConformance):
     connector = CONNECTOR
 
     @pytest.fixture

@@ -23,22 +23,22 @@ _METHODS = {
 _ANSWERS = {"ACCEPTED": "Accepted", "DECLINED": "Declined", "TENTATIVE": "Accepted tentatively"}
 _COMPONENTS = frozenset({"VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY"})
 
-_Property = tuple[dict[str, str], str]
+CalendarProperty = tuple[dict[str, str], str]
 """(parameters, value)."""
 
 
 def calendar_text(text: str) -> str:
     """What the invitation says; ``""`` for any other part."""
-    method, events = _read(text[:_CAP])
+    method, events = read_calendar(text)
     said = [one for event in events if (one := _event_text(method, event))]
     return tidy("\n\n".join(said))
 
 
-def _read(text: str) -> tuple[str, list[dict[str, list[_Property]]]]:
-    """(method, the properties of each event by name). Alarms and zones inside are left out."""
-    method, events = "", list[dict[str, list[_Property]]]()
+def read_calendar(text: str) -> tuple[str, list[dict[str, list[CalendarProperty]]]]:
+    """(method, the properties of each event by name: parameters and value). Alarms and zones inside are left out."""
+    method, events = "", list[dict[str, list[CalendarProperty]]]()
     inside: list[str] = []
-    for line in re.sub(r"\n[ \t]", "", clean(text)).split("\n"):
+    for line in unfolded(text):
         found = _LINE.fullmatch(line.strip("\ufeff"))
         if not found:
             continue
@@ -56,24 +56,29 @@ def _read(text: str) -> tuple[str, list[dict[str, list[_Property]]]]:
     return method, events
 
 
+def unfolded(text: str) -> list[str]:
+    """Its lines, of a bounded text, each whole (RFC 5545 3.1)."""
+    return re.sub(r"\n[ \t]", "", clean(text[:_CAP])).split("\n")
+
+
 def _parameters(text: str) -> dict[str, str]:
     pairs = re.findall(r";([^=;\"]+)=(\"[^\"]*\"|[^;\"]*)", text)
     return {name.upper(): value.strip('"') for name, value in pairs}
 
 
-def _event_text(method: str, event: dict[str, list[_Property]]) -> str:
-    def first(name: str) -> _Property:
+def _event_text(method: str, event: dict[str, list[CalendarProperty]]) -> str:
+    def first(name: str) -> CalendarProperty:
         return event.get(name, [({}, "")])[0]
 
-    said = _unescaped(first("DESCRIPTION")[1])
+    said = unescaped(first("DESCRIPTION")[1])
     answers = [_ANSWERS.get(parameters.get("PARTSTAT", "").upper(), "") for parameters, _ in event.get("ATTENDEE", ())]
     status = next(filter(None, answers), "") if method == "REPLY" else _METHODS.get(method, "")
     rows = [
         status,
-        one_line(_unescaped(first("SUMMARY")[1])),
+        one_line(unescaped(first("SUMMARY")[1])),
         _labelled("When", _period(first("DTSTART"), first("DTEND"), first("DURATION")[1])),
-        _labelled("Where", one_line(_unescaped(first("LOCATION")[1]))),
-        _labelled("Comment", one_line(_unescaped(first("COMMENT")[1]))),
+        _labelled("Where", one_line(unescaped(first("LOCATION")[1]))),
+        _labelled("Comment", one_line(unescaped(first("COMMENT")[1]))),
     ]
     return "\n\n".join(filter(None, (said, "\n".join(filter(None, rows)))))
 
@@ -82,12 +87,12 @@ def _labelled(label: str, value: str) -> str:
     return f"{label}: {value}" if value else ""
 
 
-def _unescaped(value: str) -> str:
+def unescaped(value: str) -> str:
     """A text value (RFC 5545 3.3.11)."""
     return re.sub(r"\\([nN\\,;:\"])", lambda found: "\n" if found[1] in "nN" else found[1], value).strip()
 
 
-def _period(start: _Property, end: _Property, duration: str) -> str:
+def _period(start: CalendarProperty, end: CalendarProperty, duration: str) -> str:
     """`2026-12-03 13:00–14:00 UTC`, `2026-12-03 13:00 Europe/Berlin`, `2026-12-03`."""
     begins, zone, whole_day = _moment(start)
     if begins is None:
@@ -105,7 +110,7 @@ def _period(start: _Property, end: _Property, duration: str) -> str:
     return f"{begins:%Y-%m-%d %H:%M}{until} {zone}".strip()
 
 
-def _moment(value: _Property) -> tuple[datetime | None, str, bool]:
+def _moment(value: CalendarProperty) -> tuple[datetime | None, str, bool]:
     """(the time as written, its zone, whether it is a whole day)."""
     parameters, text = value
     found = _TIME.match(text.strip())

@@ -21,6 +21,7 @@ from syncd.connectors.accounts.graph_subscriptions import GraphNotified, GraphSu
 from syncd.connectors.accounts.microsoft import CLOUDS, CloudName, MicrosoftAuth, bearer, sign_in_of
 from syncd.connectors.keys import BaseUrl
 from syncd.connectors.mail.graph_mailbox import GraphMailbox
+from syncd.connectors.mail.invitations import MEETING_SIGNAL, Invitations, ReadsInvitations
 from syncd.connectors.mail.listed import Listed, MailReader, rules_of
 from syncd.connectors.mail.reading import SIGNALS
 from syncd.connectors.mail.sent import SENT, SENT_SIGNAL
@@ -81,8 +82,8 @@ class BackfillCursor(msgspec.Struct):
     at: TimeCursor
 
 
-class GraphMail(GraphNotified):
-    """A PollingSource, Backfillable, WebhookSource, Subscribable and Renewable."""
+class GraphMail(GraphNotified, ReadsInvitations):
+    """A PollingSource, HintSource, Backfillable, WebhookSource, Subscribable and Renewable."""
 
     def __init__(self, settings: GraphMailSettings, context: Context) -> None:
         cloud = CLOUDS[settings.cloud]
@@ -94,7 +95,10 @@ class GraphMail(GraphNotified):
         sent = (SENT_FOLDER,) if SENT in context.switches else ()
         self._folders = tuple(dict.fromkeys((*settings.folders, *sent)))
         rules = rules_of(settings, settings.mailbox, context.name, context.region)
-        self._reader = MailReader(lambda mail: self._mailbox.mime(mail.id), rules, int(settings.max_size))
+        self._invitations = Invitations(context, rules.own, text=not rules.headers_only)
+        self._reader = MailReader(
+            lambda mail: self._mailbox.mime(mail.id), rules, int(settings.max_size), self._invitations
+        )
         resources = [f"{self._whose}/mailFolders('{name}')/messages" for name in self._folders]
         self._hooks = GraphSubscriptions(self._mailbox.api, resources, context)
 
@@ -232,5 +236,5 @@ CONNECTOR = Connector(
     summary="Mail received, sent and bounced, from a Microsoft 365 mailbox by Microsoft Graph",
     settings=GraphMailSettings,
     build=GraphMail,
-    signals=(*SIGNALS, SENT_SIGNAL),
+    signals=(*SIGNALS, SENT_SIGNAL, MEETING_SIGNAL),
 )

@@ -23,6 +23,7 @@ from syncd.connectors.mail.imap_oauth import sign_in_of
 from syncd.connectors.mail.imap_pages import Pages
 from syncd.connectors.mail.imap_session import ImapSession, opened
 from syncd.connectors.mail.imap_settings import ImapSettings
+from syncd.connectors.mail.invitations import MEETING_SIGNAL, Invitations, ReadsInvitations
 from syncd.connectors.mail.mail_check import check_folder, check_imap, opened_folder
 from syncd.connectors.mail.reading import SIGNALS, Rules
 from syncd.connectors.mail.sent import SENT_SIGNAL, types_of
@@ -36,7 +37,7 @@ CONNECTION_GONE = frozenset({"lost", "protocol"})
 _STALE = timedelta(hours=1).total_seconds()
 
 
-class ImapSource:
+class ImapSource(ReadsInvitations):
     """Polls, waits on and backfills one mailbox. Holds no state and no connection between calls."""
 
     def __init__(self, settings: ImapSettings, context: Context) -> None:
@@ -55,6 +56,7 @@ class ImapSource:
             context.region,
             settings.dropbox,
         )
+        self._invitations = Invitations(context, own, text=not self._rules.headers_only)
 
     def start(self, now: datetime) -> bytes:
         """Behind the last message of every folder that opens; the others begin when they do, and the polls tell of them.
@@ -113,12 +115,12 @@ class ImapSource:
             folder.dealt_with(page.uids, page.missing, now.timestamp())
             if page.lost:
                 folder.stuck.lost_at(page.lost_at)
-            if page.lost or page.signals or page.dropped or folder.next > reached:
+            if page.lost or page.signals or page.dropped or page.told or folder.next > reached:
                 history = cursor.started - RESYNC_MARGIN if folder.floor is not None else 0.0
                 signals = [signal for signal in page.signals if signal.occurred_at.timestamp() >= history]
-                yield Batch(
-                    signals=signals, state=msgspec.json.encode(cursor), dropped=page.dropped, formerly=page.formerly
-                )
+                state = msgspec.json.encode(cursor)
+                made = Batch(signals=signals, state=state, dropped=page.dropped, formerly=page.formerly)
+                yield self._invitations.joined(made, page.told)
             if page.lost:
                 raise page.lost
         if folder.floor is not None:
@@ -199,7 +201,7 @@ class ImapSource:
         return name
 
     def _pages(self, session: ImapSession, now: datetime, route: Route, *, sent: bool) -> Pages:
-        return Pages(session, self._rules, int(self._settings.max_size), now, route, sent)
+        return Pages(session, self._rules, int(self._settings.max_size), now, route, sent, self._invitations)
 
 
 def _for_all(error: Failure) -> bool:
@@ -233,7 +235,7 @@ CONNECTOR = Connector(
     summary="Mail received, sent and bounced, from a mailbox over IMAP",
     settings=ImapSettings,
     build=ImapSource,
-    signals=(*SIGNALS, SENT_SIGNAL),
-    makes=lambda settings, switches: types_of(settings),
+    signals=(*SIGNALS, SENT_SIGNAL, MEETING_SIGNAL),
+    makes=lambda settings, switches: (*types_of(settings), *({MEETING_SIGNAL.type} & switches)),
     secrets_note="password: of the mailbox, or an app password made at the mail host; or auth: an app for OAuth 2.0",
 )

@@ -15,6 +15,7 @@ from syncd.connector import FormerId
 from syncd.connectors.mail.dropbox import read_incoming
 from syncd.connectors.mail.imap_cursor import Stuck
 from syncd.connectors.mail.imap_session import FetchRefused, ImapSession, Meta
+from syncd.connectors.mail.invitations import CalendarMail, Invitations
 from syncd.connectors.mail.message import HEAD_BYTES
 from syncd.connectors.mail.reading import Envelope, Rules
 from syncd.connectors.mail.sent import read_sent
@@ -27,13 +28,15 @@ GROUP_BYTES = 4_000_000
 
 @dataclass
 class MailPage:
-    """What came of a page. `uids`: those dealt with, a prefix of what was asked. `missing`: those of them that are gone or
-    refused. `lost`: the failure that cut the page short, while the group at `lost_at` was fetched."""
+    """What came of a page. `told`: what its mails say of meetings. `uids`: those dealt with, a prefix of what was asked.
+    `missing`: those of them that are gone or refused. `lost`: the failure that cut the page short, while the group at `lost_at`
+    was fetched."""
 
     uids: list[int] = field(default_factory=list)
     signals: list[Signal] = field(default_factory=list)
     formerly: dict[UUID, FormerId] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+    told: list[CalendarMail] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
     lost: Failure | None = None
     lost_at: int = 0
@@ -50,6 +53,7 @@ class Pages:
     now: datetime
     route: Route
     sent: bool = False
+    invitations: Invitations | None = None
 
     def read(self, uids: Sequence[int], stuck: Stuck, floor: float | None = None) -> MailPage:
         """The page of these UIDs (ascending), leaving out what arrived before `floor`. Never raises a Failure of the
@@ -122,6 +126,8 @@ class Pages:
         read = read_sent if self.sent else read_incoming
         reading = read(raw, envelope, self.rules, self.now, self.route)
         page.signals += reading.signals
+        if self.invitations is not None and self.route is Route.POLL:
+            page.told += self.invitations.read(raw, reading.dropped)
         page.formerly.update(reading.formerly)
         if reading.dropped:
             page.dropped[reading.dropped] += 1

@@ -15,6 +15,7 @@ import msgspec
 
 from syncd.connector import Batch, Request, UnparsedItem
 from syncd.connectors.mail.dropbox import read_incoming
+from syncd.connectors.mail.invitations import CalendarMail, Invitations
 from syncd.connectors.mail.message import HEAD_BYTES
 from syncd.connectors.mail.reading import Envelope, Readings, Rules
 from syncd.connectors.mail.sent import read_sent
@@ -45,8 +46,10 @@ def rules_of(settings: MailSettings, mailbox: str, source: str, region: str | No
 class MailReader:
     """Reads listed mails by `fetch`: the bytes of a mail by its id, None if it is gone."""
 
-    def __init__(self, fetch: Callable[[Listed], bytes | None], rules: Rules, max_size: int) -> None:
-        self._fetch, self._rules, self._max_size = fetch, rules, max_size
+    def __init__(
+        self, fetch: Callable[[Listed], bytes | None], rules: Rules, max_size: int, invitations: Invitations
+    ) -> None:
+        self._fetch, self._rules, self._max_size, self._invitations = fetch, rules, max_size, invitations
 
     def batch(
         self,
@@ -59,7 +62,7 @@ class MailReader:
         wanted: Callable[[datetime], bool] = lambda at: True,
     ) -> Batch:
         """`sent`: the mails are of the sent folder. `wanted`: by when a mail happened."""
-        readings, misfits, signals = Readings(), [], []
+        readings, misfits, signals, told = Readings(), [], [], list[CalendarMail]()
         for mail in mails:
             if not mail.id:
                 kept = Request("POST", "", {}, json.dumps({"value": [mail.row]}).encode(), now)
@@ -75,7 +78,10 @@ class MailReader:
             large, before = len(raw) > self._max_size, len(readings.signals)
             envelope = Envelope((mail.received or now).astimezone(UTC), len(raw), mail.seen, large)
             reads = read_sent if sent else read_incoming
-            readings.add(reads(raw[:HEAD_BYTES] if large else raw, envelope, self._rules, now, route))
+            reading = reads(raw[:HEAD_BYTES] if large else raw, envelope, self._rules, now, route)
+            readings.add(reading)
+            told += self._invitations.read(raw, reading.dropped) if route is Route.POLL else []
             signals += [msgspec.structs.replace(one, url=mail.link) for one in readings.signals[before:]]
         signals = [one for one in signals if wanted(one.occurred_at)]
-        return Batch(signals, state=state, dropped=readings.dropped, misfits=misfits, formerly=readings.formerly)
+        batch = Batch(signals, state=state, dropped=readings.dropped, misfits=misfits, formerly=readings.formerly)
+        return self._invitations.joined(batch, told)

@@ -21,6 +21,7 @@ from syncd.capabilities import Finding, Level, SignIn
 from syncd.connector import Batch, Connector, Context, Reply, Request, Verifier
 from syncd.connectors.accounts.zoho import DATA_CENTRES, DataCentreName, ZohoAuth, bearer, sign_in_of
 from syncd.connectors.keys import BaseUrl
+from syncd.connectors.mail.invitations import MEETING_SIGNAL, Invitations, ReadsInvitations
 from syncd.connectors.mail.listed import PAGE, Listed, MailReader, rules_of
 from syncd.connectors.mail.reading import SIGNALS
 from syncd.connectors.mail.sent import SENT, SENT_SIGNAL
@@ -107,8 +108,8 @@ class ZohoMailBackfill(msgspec.Struct):
     at: TimeCursor
 
 
-class ZohoMail:
-    """A PollingSource, Backfillable and WebhookSource."""
+class ZohoMail(ReadsInvitations):
+    """A PollingSource, HintSource, Backfillable and WebhookSource."""
 
     def __init__(self, settings: ZohoMailSettings, context: Context) -> None:
         centre = DATA_CENTRES[settings.data_center]
@@ -121,7 +122,8 @@ class ZohoMail:
         self._api = VendorApi(client, ERRORS, context.clock)
         self._folders = tuple(dict.fromkeys((*settings.folders, *((SENT_FOLDER,) if SENT in context.switches else ()))))
         rules = rules_of(settings, settings.mailbox, context.name, context.region)
-        self._reader = MailReader(self._mime, rules, int(settings.max_size))
+        self._invitations = Invitations(context, rules.own, text=not rules.headers_only)
+        self._reader = MailReader(self._mime, rules, int(settings.max_size), self._invitations)
         self._account = ""
 
     # ---- webhook: only that something changed
@@ -292,5 +294,5 @@ CONNECTOR = Connector(
     summary="Mail received, sent and bounced, from a Zoho Mail mailbox by its API",
     settings=ZohoMailSettings,
     build=ZohoMail,
-    signals=(*SIGNALS, SENT_SIGNAL),
+    signals=(*SIGNALS, SENT_SIGNAL, MEETING_SIGNAL),
 )
