@@ -26,6 +26,8 @@ from syncd.scaffold.first_config import ConfigEntry, first_config, questions
 from syncd.service.assembly import check_configuration
 
 OUTGOING = {"url": "https://hooks.example.com/canary/", "secret": "whsec_Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5"}
+TYPED = {"webhook": OUTGOING, "bitrix24": {"base_url": "https://portal.example.com/rest/1/canary91d2/"}}
+"""Destination -> secrets that must have a form."""
 SECRET = "canary-91d2: #{} '\"\\é-us3"  # Mailchimp's API keys end in a data centre
 GOOD = {
     "host": "mail.example.com",
@@ -85,7 +87,7 @@ def entries(draw: st.DrawFn) -> list[ConfigEntry]:
                 elif question.key == "verify.scheme":
                     answer = draw(st.sampled_from(SCHEMES))
                 elif question.secret:
-                    typed = OUTGOING.get(question.key) if (role, kind) == ("destination", "webhook") else ""
+                    typed = TYPED.get(kind, {}).get(question.key) if role == "destination" else ""
                     answer = draw(st.sampled_from(["${SYNCD_TEST_UNSET}", typed or question.suggest or SECRET]))
                 else:
                     right = GOOD.get(question.key) or in_the_example(entry, question.key) or question.suggest
@@ -114,7 +116,8 @@ def test_whatever_is_chosen_passes_check(chosen: list[ConfigEntry], zone: str, d
         assert len(read["sources"]) + len(read["destinations"]) == len(chosen)
         for name in beginning.secrets:
             assert stat.S_IMODE((Path(folder) / name).stat().st_mode) == 0o600
-            assert (Path(folder) / name).read_text("utf-8").rstrip("\n") in (SECRET, *OUTGOING.values())
+            kept = (Path(folder) / name).read_text("utf-8").rstrip("\n")
+            assert kept in (SECRET, *(text for texts in TYPED.values() for text in texts.values()))
 
 
 def begin(folder: Path, *args: str) -> tuple[int, str]:
@@ -171,8 +174,8 @@ def test_the_type_that_a_map_makes_is_switched_on(tmp_path: Path) -> None:
     ("args", "said"),
     [
         ((), "unanswered, and there is no terminal to ask on: --source TYPE (chatwoot, crisp, facebook_page, file,"),
-        ((), "--destination TYPE (database, "),
-        (("--source", "imap"), "--destination TYPE (database, "),
+        ((), "--destination TYPE (bitrix24, "),
+        (("--source", "imap"), "--destination TYPE (bitrix24, "),
         (("--source", "imap"), "--set imap.username=… (for example sales@example.com)"),
         ((*CHOICE, "--set=inbox.host=x"), "--set crm.auth.client_id=…"),
         (("--source", "imapp", "--destination", "zoho"), "did you mean imap?"),

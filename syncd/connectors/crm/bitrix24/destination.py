@@ -46,6 +46,7 @@ class Bitrix24(QueriedCrm):
     staged = True
 
     def __init__(self, settings: Bitrix24Settings, context: Context) -> None:
+        settings.check()
         self._client = Bitrix24Client(settings, context)
         packer = pack.packer(context.timezone)
         super().__init__(self._client, commands.Commands(), packer, objects.DEALS, context.region)

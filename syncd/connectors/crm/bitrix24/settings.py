@@ -10,7 +10,7 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from syncd.capabilities import SignIn, own_grant
 from syncd.connector import ConnectorSettings, Context, Prompt
@@ -65,19 +65,6 @@ class Bitrix24Settings(ConnectorSettings):
         float, Field(gt=0, le=50, description="requests that the plan allows in a second: 2, Enterprise 5")
     ] = 2.0
 
-    @field_validator("base_url")
-    @classmethod
-    def _address(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        try:
-            url = check_base_url(value.get_secret_value())
-        except ValueError:  # its text would show the secret
-            url = ""
-        if not _WEBHOOK.fullmatch(urlsplit(url).path):
-            raise ValueError("is not a webhook's URL; write it like https://PORTAL/rest/USER/SECRET/")
-        return SecretStr(url)
-
     @model_validator(mode="after")
     def _one_way(self) -> Bitrix24Settings:
         if (self.base_url is None) == (self.auth is None):
@@ -90,6 +77,15 @@ class Bitrix24Settings(ConnectorSettings):
     def webhook(self) -> str:
         """The webhook's URL, "" with OAuth."""
         return self.base_url.get_secret_value() if self.base_url is not None else ""
+
+    def check(self) -> None:
+        """Raises ValueError where base_url is not a webhook's URL. (A configuration is read before its secrets are known.)"""
+        try:
+            url = check_base_url(self.webhook) if self.webhook else ""
+        except ValueError:  # its text would show the secret
+            url = "x"
+        if url and not _WEBHOOK.fullmatch(urlsplit(url).path):
+            raise ValueError("base_url is not a webhook's URL; write it like https://PORTAL/rest/USER/SECRET/")
 
     @property
     def secret(self) -> str:
