@@ -180,11 +180,13 @@ class Notifies(Protocol):
 
 class ConversionNames(msgspec.Struct, frozen=True, kw_only=True):
     """What a conversion is about in a CRM. `deals`: the object of deals; `deal_fields`: key of `deal:` in a mapping -> its field
-    there; `needed`: the keys without which no deal is made."""
+    there; `needed`: the keys without which no deal is made; `role`: (object, field) of the contact's role in a deal, an object ""
+    for one that the CRM does not describe, and ("", "") where there are no roles."""
 
     deals: str
     deal_fields: Mapping[str, str]
     needed: tuple[str, ...] = ("name",)
+    role: tuple[str, str] = ("", "")
 
 
 @runtime_checkable

@@ -122,8 +122,8 @@ class PersonMatch(msgspec.Struct, frozen=True, kw_only=True):
 class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     """How a lead becomes a contact, a company and perhaps a deal. `account`, `contact`: ids of the records that it joins; "": one
     that the CRM itself would match, else a new one. `deal`: `name`, `stage`, `close_date`, `amount` and `pipeline` of the new
-    deal, as far as the mapping tells, and `deal_fields` its other fields by the CRM's names; None for no deal. `status`: the
-    lead's status afterwards, "" for the account's own."""
+    deal, and the contact's `role` in it, as far as the mapping tells, and `deal_fields` its other fields by the CRM's names; None
+    for no deal. `status`: the lead's status afterwards, "" for the account's own."""
 
     account: str = ""
     contact: str = ""

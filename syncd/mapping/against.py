@@ -373,6 +373,8 @@ def _deals(
         if key in known
     ]
     uses += field_uses(names.deals, part.fields, Role.WRITE, (*place, "fields"))
+    if names.role[0] and "role" in (part.deal or {}):
+        uses.append(Use(*names.role, Role.WRITE, (*place, "role"), (part.deal or {})["role"]))
     record = MappedRecord("deal", names.deals, "", "", place, tuple(uses))
     yield from _fields(mapping, record, crm, say)
     filled = {use.field.casefold() for use in uses}

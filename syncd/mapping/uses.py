@@ -112,7 +112,7 @@ def refused_deals(parts: MappingParts, names: ConversionNames) -> Iterator[tuple
     for part, place in conversions_of(parts):
         deal = part.deal if part.deal is not None else dict.fromkeys(names.needed)
         for key in deal:
-            if key not in names.deal_fields:
+            if key not in names.deal_fields and not (key == "role" and names.role[1]):
                 known = ", ".join(names.deal_fields)
                 yield (
                     (*place, "deal", key),

@@ -139,9 +139,11 @@ def described(outlet: BuiltDestination, crm: Describes) -> CrmDescription:
     tells = outlet.destination if notifications_of(outlet.mapping.parts) else None
     conversions = [part for part, _ in conversions_of(outlet.mapping.parts)]
     converts = outlet.destination if conversions and isinstance(outlet.destination, Converts) else None
-    deals = [converts.conversions.deals] if converts and any(part.deal is not None for part in conversions) else []
+    made = [part.deal for part in conversions if part.deal is not None]
+    deals = [converts.conversions.deals] if converts and made else []
+    deals += [converts.conversions.role[0]] if converts and any("role" in deal for deal in made) else []
     return CrmDescription(
-        crm.describe(tuple(dict.fromkeys((*objects_of(outlet.mapping.parts), *deals)))),
+        crm.describe(tuple(dict.fromkeys((*objects_of(outlet.mapping.parts), *filter(None, deals))))),
         folds_case=crm.folds_case,
         keying=outlet.destination.keying,
         kinds=outlet.settings.kinds,

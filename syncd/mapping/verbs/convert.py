@@ -21,7 +21,7 @@ MADE = (CONTACT, ACCOUNT, DEAL)
 """What a lead becomes: a link may point at each of them, as RULE.contact."""
 MATCH = "match"
 KEYS = ("when", ACCOUNT, CONTACT, DEAL, "status")
-DEAL_KEYS = ("name", "stage", "close_date", "amount", "pipeline", "fields")
+DEAL_KEYS = ("name", "stage", "close_date", "amount", "pipeline", "role", "fields")
 LEAD = "lead"
 """The role of a person whose record can be converted."""
 ONLY_CONVERTED = "a rule that converts writes the lead, and what it becomes, alone"

@@ -131,7 +131,12 @@ def _accounts(org: ZohoOrg, lead: Record) -> list[Record]:
 def _deal(org: ZohoOrg, given: Any) -> dict[str, Any]:
     """The values of the new deal, checked."""
     module = org.module("Deals")
-    values = org.rows.checked(module, given if isinstance(given, dict) else {}, 0)
+    told = given if isinstance(given, dict) else {}
+    role = told.get("Contact_Role")  # of the contact in the deal, not a field of it [DOC]
+    if role is not None and not (isinstance(role, str) and role.isdigit()):
+        where = {"api_name": "Contact_Role", "json_path": "$.data[0].Deals.Contact_Role"}
+        raise ZohoRowError("INVALID_DATA", "invalid data", where)  # [UNV]
+    values = org.rows.checked(module, {name: value for name, value in told.items() if name != "Contact_Role"}, 0)
     for name in (*DEAL, *(["Pipeline"] if org.pipelines else [])):
         if not values.get(name):
             details = {"api_name": name, "json_path": f"$.data[0].Deals.{name}"}
@@ -139,4 +144,4 @@ def _deal(org: ZohoOrg, given: Any) -> dict[str, Any]:
     if org.pipelines and values["Stage"] not in org.pipelines.get(values["Pipeline"], ()):
         details = {"api_name": "Stage", "json_path": "$.data[0].Deals.Stage"}
         raise ZohoRowError("MAPPING_MISMATCH", "the stage is not of the pipeline", details)
-    return values
+    return values | ({"$contact_role": role} if role else {})

@@ -567,3 +567,21 @@ def test_a_contact_that_the_refusal_names_is_joined(zoho_rig: TwinRig) -> None:
     rig.arrive([order()])
     rig.drain()
     assert (rig.of_rule("sale"), rig.people[f"email:{ANN}"]["crm_id"]) == ([("written", "")], other)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_contact_gets_a_role_in_the_deal(rig: TwinRig, refused: bool) -> None:
+    role = {"salesforce": "Evaluator", "zoho": "7328395000000006871"}[rig.twin.name]
+    rig.person("lead")
+    converts(rig, DEAL.replace("amount: 1200", f"amount: 1200, role: '{role}'"))
+    if refused:  # as a whole, in Salesforce after the conversion; it is made good
+        operation = {"salesforce": "update_collection", "zoho": "convert"}[rig.twin.name]
+        rig.twin.plan.add([{"on": operation, "do": "row", "code": rig.names["locked"], "times": 1}])
+    rig.arrive([order()])
+    rig.drain()
+    assert (rig.of_rule("sale"), only(rig, "deal")["Amount"]) == ([("written", "")], 1200)
+    if rig.twin.name == "zoho":
+        assert only(rig, "deal")["$contact_role"] == role
+    else:
+        (entry,) = rig.twin.records("OpportunityContactRole")
+        assert (entry["Role"], entry["ContactId"]) == (role, id_of(only(rig, "contact")))

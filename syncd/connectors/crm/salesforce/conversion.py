@@ -27,12 +27,14 @@ from syncd.matching import folded, same_name
 
 ROWS = 100
 """Leads in one convertLead [M]."""
-COST = 4.0
-"""Calls of a conversion at most: reading the leads, the contacts with their addresses, converting, writing the deals."""
+COST = 6.0
+"""Calls of a conversion at most: reading the leads and the contacts with their addresses, converting, reading and writing the
+roles of the contacts, writing the deals."""
 OWNER = "OwnerId"
 NAMES = ConversionNames(
     deals="Opportunity",
     deal_fields={"name": "Name", "stage": "StageName", "close_date": "CloseDate", "amount": "Amount"},
+    role=("OpportunityContactRole", "Role"),
 )
 """Salesforce has no pipelines: `pipeline` is refused. The stage and the date that no rule names are the org's own."""
 LEAD = ("Id", "Name", "Email", "IsConverted", "ConvertedAccountId", "ConvertedContactId", "ConvertedOpportunityId")
@@ -49,7 +51,7 @@ def _cost(rows: int) -> float:
 def _record(write: Write, target: Target) -> dict[str, Any]:
     """The values of the new deal as they are written. Raises Unsendable."""
     conversion = write.conversion or Conversion()
-    deal = {name: value for name, value in (conversion.deal or {}).items() if name != "name"}
+    deal = {name: value for name, value in (conversion.deal or {}).items() if name not in ("name", "role")}
     values = {NAMES.deal_fields.get(name, name): value for name, value in deal.items()} | conversion.deal_fields
     return {name: pack.formatted(name, value) for name, value in values.items()}
 
@@ -68,6 +70,7 @@ class ConversionBatch:
     settled: Settled = field(default_factory=dict)
     leads: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     deals: dict[int, str] = field(default_factory=dict)  # place -> the new deal whose values are to be written
+    roles: dict[tuple[str, str], str] = field(default_factory=dict)  # (deal, contact) -> the entry with the role
 
     def perform(self) -> Settled:
         """What became of each. Raises a Failure while nothing can have been converted."""
@@ -192,26 +195,60 @@ class ConversionBatch:
         return str(self.leads[self.writes[place].id[:15]].get("Email") or "")
 
     def _complete(self) -> None:
-        """Writes the values of the new deals. A deal that lacks them makes its lead's write fail, not the others'; it is found
-        again by its name while nobody changed it."""
+        """Writes the values of the new deals, after the roles of their contacts. A deal that lacks them makes its lead's write
+        fail, not the others'; it is found again by its name while nobody changed it."""
+        self._read_roles()
+        self._write({place: row for place in self.deals if (row := self._role(place))})
         records = dict(zip(self.bundle.rows, self.bundle.records, strict=True))
-        places = [place for place in self.deals if records[place]]
-        if not places:
+        self._write(
+            {
+                place: {"attributes": {"type": "Opportunity"}, "id": id_, **records[place]}
+                for place, id_ in self.deals.items()
+                if records[place] and isinstance(self.settled[place], Written)
+            }
+        )
+
+    def _read_roles(self) -> None:
+        """The entries of the contacts in those deals that give them a role; the conversion itself made them."""
+        wanted = {place: id_ for place, id_ in self.deals.items() if self._wanted_role(place)}
+        if not wanted:
             return
-        rows = [{"attributes": {"type": "Opportunity"}, "id": self.deals[p], **records[p]} for p in places]
+        columns = ("Id", "OpportunityId", "ContactId")
         try:
-            (answer,) = self.client.send(
-                [Subrequest("PATCH", "/composite/sobjects", {"allOrNone": False, "records": rows})]
-            )
+            rows = self._rows(NAMES.role[0], columns, "OpportunityId", list(wanted.values()))
+        except Failure as failed:
+            self.settled.update((place, _incomplete(failed)) for place in wanted)
+            return
+        self.roles = {(_id(row, "OpportunityId")[:15], _id(row, "ContactId")[:15]): _id(row, "Id") for row in rows}
+
+    def _wanted_role(self, place: int) -> str:
+        return str((self._conversion(place).deal or {}).get("role") or "")
+
+    def _role(self, place: int) -> dict[str, Any]:
+        """The entry of the contact in the deal with its role, {} for none."""
+        done = self.settled[place]
+        contact = done.also.get("contact") if isinstance(done, Written) else None
+        entry = self.roles.get((self.deals[place][:15], contact.id[:15])) if contact else None
+        role = self._wanted_role(place)
+        made = {"attributes": {"type": NAMES.role[0]}, "id": entry, NAMES.role[1]: role}
+        return made if role and entry else {}
+
+    def _write(self, rows: Mapping[int, Mapping[str, Any]]) -> None:
+        """Updates these records by their ids; those that are refused are settled anew."""
+        if not rows:
+            return
+        body = {"allOrNone": False, "records": list(rows.values())}
+        try:
+            (answer,) = self.client.send([Subrequest("PATCH", "/composite/sobjects", body)])
             answers = listed(answer.body) if answer.ok else ()
-            if len(answers) != len(places):
+            if len(answers) != len(rows):
                 raise answer_failure(answer.status, answer.body, write=True)
         except Failure as failed:
-            self.settled.update((place, _incomplete(failed)) for place in places)
+            self.settled.update((place, _incomplete(failed)) for place in rows)
             return
-        for place, row in zip(places, answers, strict=True):
-            if not (isinstance(row, Mapping) and row.get("success") is True):
-                errors = row.get("errors") if isinstance(row, Mapping) else None
+        for place, one in zip(rows, answers, strict=True):
+            if not (isinstance(one, Mapping) and one.get("success") is True):
+                errors = one.get("errors") if isinstance(one, Mapping) else None
                 self.settled[place] = _incomplete(failure(errors or []))
 
 

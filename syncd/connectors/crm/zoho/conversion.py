@@ -52,8 +52,9 @@ NAMES = ConversionNames(
         "pipeline": "Pipeline",
     },
     needed=("name", "stage", "close_date"),
+    role=("", "Contact_Role"),
 )
-"""`pipeline` is needed as well where the account has pipelines."""
+"""`pipeline` is needed as well where the account has pipelines. `role` is the id of a contact role."""
 MODULES: Mapping[str, str] = {"contact": "Contacts", "account": "Accounts", "deal": "Deals"}
 CONVERTED = frozenset({"ID_ALREADY_CONVERTED", "CONVERTED_RECORD"})
 NO_OPTIONS = frozenset({"INVALID_URL_PATTERN", "NOT_SUPPORTED", "FEATURE_NOT_SUPPORTED"})
@@ -73,9 +74,8 @@ def _cost(rows: int) -> float:
 def _record(write: Write, target: Target) -> dict[str, Any]:
     """The new deal as it is sent, {} for none. Raises Unsendable."""
     conversion = write.conversion or Conversion()
-    values = {
-        NAMES.deal_fields[name]: value for name, value in (conversion.deal or {}).items()
-    } | conversion.deal_fields
+    fields = {**NAMES.deal_fields, "role": NAMES.role[1]}
+    values = {fields[name]: value for name, value in (conversion.deal or {}).items()} | conversion.deal_fields
     return {name: pack.formatted(name, value) for name, value in values.items()}
 
 
