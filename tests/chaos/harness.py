@@ -42,16 +42,16 @@ class Crm:
 
     name: str
     settings: Mapping[str, Any]
-    tasks: str
-    text: str
+    tasks: tuple[tuple[str, str], ...]  # objects of a signal's records, and their field with the text
     leads: str
     contacts: tuple[str, str, str]  # object, first name, last name
+    email: str = "Email"
 
 
 def salesforce(url: str) -> Crm:
     auth = {"flow": "client_credentials", "client_id": "chaos", "client_secret": "chaos"}
     settings = {"type": "salesforce", "mapping": "mappings/salesforce.yaml", "login_url": url, "auth": auth}
-    return Crm("salesforce", settings, "Task", "Description", "Lead", ("Contact", "FirstName", "LastName"))
+    return Crm("salesforce", settings, (("Task", "Description"),), "Lead", ("Contact", "FirstName", "LastName"))
 
 
 def zoho(url: str) -> Crm:
@@ -63,10 +63,16 @@ def zoho(url: str) -> Crm:
         "base_url": url,
         "auth": auth,
     }
-    return Crm("zoho", settings, "Tasks", "Description", "Leads", ("Contacts", "First_Name", "Last_Name"))
+    return Crm("zoho", settings, (("Tasks", "Description"),), "Leads", ("Contacts", "First_Name", "Last_Name"))
 
 
-CRMS = {"salesforce": salesforce, "zoho": zoho}
+def bitrix24(url: str) -> Crm:
+    settings = {"type": "bitrix24", "mapping": "mappings/bitrix24.yaml", "base_url": f"{url}/rest/1/twin/"}
+    texts = (("comment", "COMMENT"), ("activity", "DESCRIPTION"))
+    return Crm("bitrix24", settings, texts, "lead", ("contact", "name", "lastName"), "email")
+
+
+CRMS = {"salesforce": salesforce, "zoho": zoho, "bitrix24": bitrix24}
 
 
 def free_port() -> int:
@@ -162,7 +168,7 @@ class Cluster:
 
     def _know_people(self) -> None:
         object_, first, last = self.crm.contacts
-        people = [{first: "Person", last: f"Number{n}", "Email": address(n)} for n in range(KNOWN)]
+        people = [{first: "Person", last: f"Number{n}", self.crm.email: address(n)} for n in range(KNOWN)]
         self.twin.add(object_, people)
 
     def _write_config(self, port: int, number: int, poll: str, settings: Mapping[str, Any]) -> Path:
@@ -332,8 +338,9 @@ class Cluster:
         assert not missing, f"lost: {sorted(missing)[:10]} of {len(missing)}"
         tasks: Counter[str] = Counter(
             mark
-            for record in self.twin.records(self.crm.tasks)
-            for mark in _MARK.findall(record.get(self.crm.text) or "")
+            for object_, text in self.crm.tasks
+            for record in self.twin.records(object_)
+            for mark in _MARK.findall(record.get(text) or "")
         )
         if others:
             ids = {mark: ident for mark, ident in ids.items() if mark in events}
@@ -353,7 +360,7 @@ class Cluster:
         return Report(len(self.vendor.acked), len(self.postman.mails), len(ids), ended, sum(tasks.values()), made)
 
     def _audit_leads(self, events: Any, *, complete: bool) -> None:
-        leads = Counter(record["Email"] for record in self.twin.records(self.crm.leads))
+        leads = Counter(record[self.crm.email] for record in self.twin.records(self.crm.leads))
         twice = [email for email, count in leads.items() if count > 1]
         assert not twice, f"leads made twice: {twice}"
         strangers = {address(event.person) for event in events if event.person >= KNOWN}

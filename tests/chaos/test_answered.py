@@ -66,7 +66,7 @@ def test_killed_while_it_is_closed(tmp_path: Path, store_url: str, crm: str) -> 
     ) as cluster:
 
         def open_tasks() -> int:
-            return sum(one.get("Status") == "Not Started" for one in cluster.twin.records(cluster.crm.tasks))
+            return sum(one.get("Status") == "Not Started" for one in cluster.twin.records(cluster.crm.tasks[0][0]))
 
         daemon = cluster.start().ready()
         for number in range(CALLERS + 1):  # the last one is never answered

@@ -44,7 +44,7 @@ def post(port: int, mail: int, event: int) -> bool:
 
 
 def subjects(cluster: Cluster) -> list[str]:
-    return sorted(record["Subject"] for record in cluster.twin.records(cluster.crm.tasks))
+    return sorted(record["Subject"] for record in cluster.twin.records(cluster.crm.tasks[0][0]))
 
 
 def counted(cluster: Cluster) -> list[Any]:
