@@ -36,6 +36,7 @@ ABILITIES: tuple[tuple[str, Ability, str, type[Any]], ...] = (
     ("destination", Ability.OWNERS, "`assign:` and `owner:` of a mapping", can.Assigns),
     ("destination", Ability.NOTIFY, "`notify:` of a mapping: the CRM's own notifications", can.Notifies),
     ("destination", Ability.CONVERT, "`convert:` of a mapping: a lead becomes contact, account and deal", can.Converts),
+    ("destination", Ability.OBSERVERS, "`observe:` of a mapping: who follows a record", can.Observes),
 )
 """(role or "" for both, name, what for, protocol)."""
 

@@ -54,6 +54,7 @@ class Ability(StrEnum):
     OWNERS = "owners"
     NOTIFY = "notify"
     CONVERT = "convert"
+    OBSERVERS = "observers"
 
 
 def webhooks_alone(why: str, *more: Ability) -> dict[Ability, str]:

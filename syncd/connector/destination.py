@@ -132,13 +132,25 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     status: str = ""
 
 
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """Who observes a record (follows it) from now on, and who does not any more; every other observer stays. `add`, `remove`:
+    ids of users, or the words of a `field` that holds words. `field`: the field that holds the observers, "" for the CRM's own.
+    `chat`: who is added joins the record's chat as well, which is made where there is none."""
+
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    field: str = ""
+    chat: bool = False
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One record to make, ready to send. `key` (UUID text) goes into `key_field` when the mapping names one. `id` is the
     record's CRM id when known: then it is updated and `on_create` is not sent. `links`: field -> record. `group`: what
     must not be in flight twice (the person's or account's CRM id, else the key). `fields` values are JSON-able, dates
     as `datetime.date`/aware `datetime` for the destination to format. `notification`: it is one of the CRM's own notifications,
     of the kind `object`, about the record in `links["person"]`: only a destination that `Notifies` gets one. `conversion`: the
-    lead `id` is converted, `fields` are those of its owner alone: only a destination that `Converts` gets one."""
+    lead `id` is converted, `fields` are those of its owner alone: only a destination that `Converts` gets one. `observation`:
+    the observers of the record `id` change, and nothing else of it: only a destination that `Observes` gets one."""
 
     key: str
     object: str
@@ -151,6 +163,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     notification: bool = False
     conversion: Conversion | None = None
+    observation: Observation | None = None
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ class Decided(msgspec.Struct, frozen=True, omit_defaults=True):
     """`owner`: who gets the record (None: nobody; UNSET: not decided yet), `why` (code of a reason) if it is not simply their
     turn. `given`: what a user who set off the rule gave for its fields; None for a rule that is planned by itself. `answer`: the
     signal that answered this one, for a rule that waits for that. `also`: (object, id) of the records that came with the one it
-    wrote (`Written.also`)."""
+    wrote (`Written.also`). `left_out`: users who were not added to the observers, since they are not active."""
 
     owner: Any | UnsetType = UNSET
     why: str = ""
     given: dict[str, Any] | None = None
     answer: str = ""
     also: dict[str, tuple[str, str]] = {}
+    left_out: tuple[str, ...] = ()
 
     def links(self) -> dict[str, Link]:
         """The records that came with it."""
@@ -53,5 +54,7 @@ def shown(text: str) -> str:
         said.append(", ".join(["set off by a user", *(f"{name}={value}" for name, value in what.given.items())]))
     if what.answer:
         said.append(f"answered by {what.answer}")
+    if what.left_out:
+        said.append(f"left out, not active: {', '.join(what.left_out)}")
     said += [f"{name}: {object_} {id_}" for name, (object_, id_) in what.also.items()]
     return "; ".join(said)

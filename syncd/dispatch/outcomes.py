@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from syncd.config.models import Retry
-from syncd.connector import Idempotency, Outcome, PersonMatch, Write, WriteKind, Written
+from syncd.connector import Idempotency, Observation, Outcome, PersonMatch, Write, WriteKind, Written
 from syncd.dispatch import pacing
 from syncd.dispatch.pacing import Pace
 from syncd.errors import (
@@ -334,5 +334,25 @@ def merged(writes: Sequence[Write]) -> Write:
             clear[name] = None
     # The first one would have created the record; what the later ones would set at creation was never sent.
     return msgspec.structs.replace(
-        last, fields=fields, on_create=first.on_create, clear=tuple(clear), links=links, id=last.id or first.id
+        last,
+        fields=fields,
+        on_create=first.on_create,
+        clear=tuple(clear),
+        links=links,
+        id=last.id or first.id,
+        observation=_observed([write.observation for write in writes if write.observation is not None]),
+    )
+
+
+def _observed(changes: Sequence[Observation]) -> Observation | None:
+    """One change of observers that leaves what these would, one after the other."""
+    if not changes:
+        return None
+    adds: dict[str, bool] = {}  # user -> whether the last that names them adds them
+    for change in changes:
+        adds.update(dict.fromkeys(change.remove, False) | dict.fromkeys(change.add, True))
+    return msgspec.structs.replace(
+        changes[-1],
+        add=tuple(user for user, added in adds.items() if added),
+        remove=tuple(user for user, added in adds.items() if not added),
     )

@@ -6,7 +6,7 @@ committed together, before the record is sent; a record that is sent again keeps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,6 +64,20 @@ def as_value(user: Any, destination: Destination) -> Any:
     return destination.owner(user) if isinstance(destination, Assigns) and not isinstance(user, dict) else user
 
 
+def active_users(client: DestinationClient, users: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a user of these is active; whoever the CRM does not tell of is, also when it cannot be asked: then it refuses an
+    inactive one itself. Raises Paused."""
+    crm, known, now = client.destination, client.known_users, client.clock()
+    ids = known.unknown(users, now)
+    if ids and isinstance(crm, Assigns):
+        told = client.question("users", len(ids), lambda: crm.users(ids))
+        if isinstance(told, Failure):
+            log.warning("users not looked up", destination=client.name, reason=rules.describe(told))
+        else:
+            known.learn(ids, told, now)
+    return known.active
+
+
 class Owners:
     """The choosing of one round."""
 
@@ -73,17 +87,9 @@ class Owners:
         self._ledger = ledger
 
     def active(self, choices: Sequence[OwnerChoice]) -> Callable[[Any], bool]:
-        """Whether a user of these choices is active; whoever the CRM does not tell of is, also when it cannot be asked: then it
-        refuses an inactive one itself. Raises Paused."""
-        crm, known, now = self._client.destination, self._client.known_users, self._client.clock()
-        ids = known.unknown((user_id(user) for choice in choices for user in choice.users), now)
-        if ids and isinstance(crm, Assigns):
-            told = self._client.question("users", len(ids), lambda: crm.users(ids))
-            if isinstance(told, Failure):
-                log.warning("users not looked up", destination=self._client.name, reason=rules.describe(told))
-            else:
-                known.learn(ids, told, now)
-        return lambda user: known.active(user_id(user))
+        """Whether a user of these choices is active. Raises Paused."""
+        is_active = active_users(self._client, (user_id(user) for choice in choices for user in choice.users))
+        return lambda user: is_active(user_id(user))
 
     def given(self, ready: Sequence[Pair]) -> list[Pair]:
         """The writes with their owners; those that assign nobody are noted in their rows. Raises Paused."""

@@ -268,6 +268,7 @@ def link_up(work: Work, targets: Targets, takes: Takes = no_link_is_known) -> Wr
         else account or (targets.person.id if targets.person else "") or work.signal.person.identity or key,
         notification=draft.verb.notification,
         conversion=draft.conversion and joining(draft.conversion, links),
+        observation=draft.observation,
     )
 
 

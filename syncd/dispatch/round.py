@@ -25,6 +25,7 @@ from syncd.dispatch.completion import completing
 from syncd.dispatch.ledger import Ledger
 from syncd.dispatch.linked_records import no_link_is_known
 from syncd.dispatch.new_people import creatable, new_people
+from syncd.dispatch.observers import Observers
 from syncd.dispatch.outcomes import RetryPolicy
 from syncd.dispatch.owners import Owners
 from syncd.dispatch.people import PersonLookup, creates, look_up
@@ -335,6 +336,7 @@ class Round:
         """Wave after wave: a record that another rule's record is linked to goes before it."""
         sender = Sender(self._route.policy, self._store, self._client, self.ledger)
         owners = Owners(self._store, self._client, self.ledger)
+        observers = Observers(self._client, self.ledger)
         read_first = ReadFirst(self._route.policy, self._client, self.ledger, self._known_since)
         waiting = self._works
         while waiting:
@@ -345,7 +347,8 @@ class Round:
             if not ready:
                 self._wait_for_rules(later)
                 return
-            for wave in conversions.apart(owners.given(read_first.read(sender.admitted(ready)))):
+            going = observers.active(owners.given(read_first.read(sender.admitted(ready))))
+            for wave in conversions.apart(going):
                 sender.send(wave)
             for need in self._needs.values() if sender.converted else ():
                 need.row = conversions.known_as(need.row, sender.converted)

@@ -261,7 +261,13 @@ class Sender:
         draft = work.draft
         links = self._links[work.row.rule, work.taken.signal_id]
         return msgspec.structs.replace(
-            like, fields=draft.sent, on_create=draft.on_create, clear=draft.clear, links=links, id=crm_id
+            like,
+            fields=draft.sent,
+            on_create=draft.on_create,
+            clear=draft.clear,
+            links=links,
+            id=crm_id,
+            observation=draft.observation,
         )
 
     def _put(self, work: Work, row: WriteRow) -> None:

@@ -107,6 +107,7 @@ class Rule:
             record=part.record,
             owner=part.owner.choice(owner) if part.owner is not None else None,
             conversion=part.verb.conversion(part, groups),
+            observation=part.verb.observation(part, groups),
         )
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from syncd.connector import Conversion, DealPick, Idempotency, Link, Lookup, PersonMatch
+from syncd.connector import Conversion, DealPick, Idempotency, Link, Lookup, Observation, PersonMatch
 from syncd.identity.companies import Company
 from syncd.signals import Person, Signal
 
@@ -137,7 +137,7 @@ class Draft:
     written. `takes`: of links that only some people can be put into. `finds_company`: a company is found also where the person
     has none (`accounts:`). `record`: the rule whose record of this signal it changes once the signal is answered, "" for every
     other rule; `stands`: what that record holds as long as no user has changed it. `conversion`: how the person's lead is
-    converted."""
+    converted; `observation`: whom its record is observed by."""
 
     rule: str
     object: str
@@ -160,6 +160,7 @@ class Draft:
     record: str = ""
     stands: dict[str, Any] = field(default_factory=dict)
     conversion: Conversion | None = None
+    observation: Observation | None = None
 
     @property
     def needs_person(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from syncd.capabilities import Assigns
 from syncd.config.yaml_positions import KeyPath
-from syncd.connector import Conversion, DealPick, Idempotency, Link
+from syncd.connector import Conversion, DealPick, Idempotency, Link, Observation
 from syncd.mapping.compiler import Tree
 from syncd.mapping.mapped_records import MappedRecord
 from syncd.mapping.model import About, CloneOf, Draft, LinkTakes, OnConflict, StrangerPolicy, Targets
@@ -76,12 +76,24 @@ class ConversionPart:
 
 
 @dataclass(frozen=True)
+class ObservationPart:
+    """`observe:` of a rule. `add`, `remove`: users, or expressions that name some; `field`: the field that holds the observers,
+    "" for the CRM's own; `chat`: who is added joins the record's chat."""
+
+    add: tuple[Tree, ...] = ()
+    remove: tuple[Tree, ...] = ()
+    field: str = ""
+    chat: bool = False
+
+
+@dataclass(frozen=True)
 class RulePart:
     """One entry of `rules`; `place` is its path in the YAML. Of a rule that writes a record which is there: `fill` only fills
     empty fields, it writes `only_if` these fields stand in the record already, and `add` and `remove` are values of fields with
     several. `takes`: of links that only some people can
     be put into. `demand`: it waits for a user, who may change the fields of `ask` (field -> label). `record`: it waits for an
-    answer to the signal, and then changes what this rule made of it. `conversion`: of a rule that converts leads."""
+    answer to the signal, and then changes what this rule made of it. `conversion`: of a rule that converts leads;
+    `observation`: of one that changes observers."""
 
     id: str
     name: str
@@ -108,6 +120,7 @@ class RulePart:
     takes: dict[str, LinkTakes] = field(default_factory=dict)
     record: str = ""
     conversion: ConversionPart | None = None
+    observation: ObservationPart | None = None
 
 
 def owner_fields(rule: RulePart) -> list[str]:
@@ -115,7 +128,9 @@ def owner_fields(rule: RulePart) -> list[str]:
     return [rule.owner.field] if rule.owner is not None and rule.owner.field else []
 
 
-Group = Literal["fields", "on_create", "fill", "only_if", "add", "remove", "records", "deal", "deal_fields"]
+Group = Literal[
+    "fields", "on_create", "fill", "only_if", "add", "remove", "records", "deal", "deal_fields", "observers"
+]
 Groups = dict[Group, dict[str, Tree]]
 """The fields of a rule as they are compiled, by the field of its draft that they become."""
 
@@ -147,6 +162,12 @@ class RuleVerb(ABC):
 
     def conversion_part(self, reader: MappingReader, parts: Mapping[str, Any], path: KeyPath) -> ConversionPart | None:
         """How it converts leads, as the YAML says; None for a rule that converts none."""
+        return None
+
+    def observation_part(
+        self, reader: MappingReader, parts: Mapping[str, Any], path: KeyPath
+    ) -> ObservationPart | None:
+        """Whose observers it changes and how, as the YAML says; None for a rule that changes none."""
         return None
 
     def about(self, reader: MappingReader, parts: Mapping[str, Any], path: KeyPath) -> About:
@@ -199,6 +220,10 @@ class RuleVerb(ABC):
 
     def conversion(self, rule: RulePart, made: Mapping[Group, dict[str, Any]]) -> Conversion | None:
         """How the lead of a signal is converted; `made`: what the rule's groups became."""
+        return None
+
+    def observation(self, rule: RulePart, made: Mapping[Group, dict[str, Any]]) -> Observation | None:
+        """Who observes the record of a signal; `made`: what the rule's groups became."""
         return None
 
 

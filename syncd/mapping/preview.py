@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from syncd.capabilities import KnowsLinks, LimitsLinks
-from syncd.connector import Conversion, Link, PersonMatch
+from syncd.connector import Conversion, Link, Observation, PersonMatch
 from syncd.durations import format_duration
 from syncd.identity.identities import split_handle
 from syncd.mapping.companies import ABOUT_COMPANIES
@@ -223,6 +223,8 @@ def _record(draft: Draft, title: str, targets: dict[str, str]) -> Previewed:
     new += [Shown(name, value, "must be") for name, value in draft.only_if.items()]
     if draft.conversion is not None:
         new += _converted(draft.conversion)
+    if draft.observation is not None:
+        new += _observed(draft.observation)
     cleared = [Shown(name, None, "cleared") for name in draft.clear]
     return Previewed(
         rule=draft.rule,
@@ -245,6 +247,17 @@ def _converted(conversion: Conversion) -> Iterator[Shown]:
     yield from (Shown(f"deal.{name}", value, "on create") for name, value in (deal or {}).items())
     if deal is None:
         yield Shown("deal", "none")
+
+
+def _observed(observation: Observation) -> Iterator[Shown]:
+    """Who is added to the observers, and who is removed."""
+    name = observation.field or "observers"
+    if observation.add:
+        yield Shown(name, list(observation.add), "added")
+    if observation.remove:
+        yield Shown(name, list(observation.remove), "removed")
+    if observation.chat:
+        yield Shown("chat", True)
 
 
 def _owner(choice: OwnerChoice, *, always: bool) -> Shown:

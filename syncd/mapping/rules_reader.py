@@ -40,8 +40,9 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
     links = parts.get("link", {})
     occasion = reader.choice(parts, path, "on", (SIGNAL, DEMAND, ANSWERED), SIGNAL)
     conversion = verb.conversion_part(reader, parts, path)
+    observation = verb.observation_part(reader, parts, path)
     joins = {ACCOUNT: ACCOUNT} if conversion is not None and conversion.company else {}
-    record = changed_record(reader, parts, path, verb.word) if conversion is None else ""
+    record = changed_record(reader, parts, path, verb.word) if conversion is None and observation is None else ""
     demand = occasion == DEMAND
     asked = _asked(reader, parts.get("ask"), (*path, "ask"), demand)
     fields = reader.fields(parts.get("fields"), (*path, "fields"))
@@ -72,6 +73,7 @@ def read_rule(reader: MappingReader, node: Any, path: KeyPath) -> RulePart | Non
         ask={name: label for name, (label, _) in asked.items()},
         owner=read_owner(reader, parts.get("owner"), (*path, "owner")),
         conversion=conversion,
+        observation=observation,
     )
     for key, why in verb.refuses.items():
         if key in parts:

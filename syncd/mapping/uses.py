@@ -9,11 +9,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from syncd.capabilities import ConversionNames, KnowsAccountFields, ReadsFields, ResolvesAccounts
+from syncd.capabilities import ConversionNames, KnowsAccountFields, Observes, ReadsFields, ResolvesAccounts
 from syncd.config.yaml_positions import KeyPath
+from syncd.mapping.expressions import Expression
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, key_use
 from syncd.mapping.owners import OWNER
-from syncd.mapping.parts import AccountsPart, ConversionPart, CreatePart, MappingParts, RuleNeed
+from syncd.mapping.parts import (
+    AccountsPart,
+    ConversionPart,
+    CreatePart,
+    MappingParts,
+    ObservationPart,
+    RuleNeed,
+    RulePart,
+)
 
 
 def records_of(parts: MappingParts) -> tuple[MappedRecord, ...]:
@@ -105,6 +114,30 @@ def conversions_of(parts: MappingParts) -> Iterator[tuple[ConversionPart, KeyPat
     for rule in parts.rules:
         if rule.conversion is not None:
             yield rule.conversion, (*rule.place, rule.verb.word)
+
+
+def observers_of(parts: MappingParts) -> Iterator[tuple[RulePart, ObservationPart, KeyPath]]:
+    """The rules that change observers, each with the place of its `observe:`."""
+    for rule in parts.rules:
+        if rule.observation is not None:
+            yield rule, rule.observation, (*rule.place, rule.verb.word)
+
+
+def users_observing(part: ObservationPart, place: KeyPath) -> Iterator[tuple[str, KeyPath]]:
+    """The users that `observe:` names by their ids, each with its place."""
+    for key, named in (("add", part.add), ("remove", part.remove)):
+        for index, one in enumerate(named):
+            if not isinstance(one, Expression):
+                yield str(one), (*place, key, index)
+
+
+def refused_observers(parts: MappingParts, crm: Observes) -> Iterator[tuple[KeyPath, str, str]]:
+    """(place, message, hint) of what the CRM has no place for."""
+    for _, part, place in observers_of(parts):
+        if why := crm.observable(part.field, chat=False):
+            yield (*place, "field") if part.field else place, why, ""
+        elif part.chat and (why := crm.observable(part.field, chat=True)):
+            yield (*place, "chat"), why, "leave it out"
 
 
 def refused_deals(parts: MappingParts, names: ConversionNames) -> Iterator[tuple[KeyPath, str, str]]:

@@ -17,6 +17,7 @@ from syncd.capabilities import (
     Finding,
     Level,
     Notifies,
+    Observes,
     OnlineCheck,
     Preparable,
     ReadsFields,
@@ -28,8 +29,9 @@ from syncd.dispatch.owners import user_id
 from syncd.errors import Failure, Misconfigured, Rejected
 from syncd.mapping.against import CrmDescription, Remark, compare
 from syncd.mapping.owners import FALLBACK
-from syncd.mapping.uses import conversions_of, notifications_of, objects_of, owners_of
+from syncd.mapping.uses import conversions_of, notifications_of, objects_of, observers_of, owners_of
 from syncd.preflight.lines import CheckLine
+from syncd.preflight.observers import observers
 from syncd.preflight.reach import reach
 from syncd.service.assembly import BuiltDestination
 from syncd.store import Store
@@ -65,6 +67,8 @@ def destination(outlet: BuiltDestination, store: Store | None) -> Iterator[Check
             yield from (CheckLine.of("destination", name, finding) for finding in crm.may_convert())
         if isinstance(crm, Assigns):
             yield from owners(outlet, crm)
+        if isinstance(crm, Observes) and any(observers_of(outlet.mapping.parts)):
+            yield from observers(outlet, crm)
         yield from _cloned(outlet)
         if not isinstance(crm, (OnlineCheck, Describes)):
             yield CheckLine("destination", name, Level.OK, "online", "this connector has nothing to check online")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syncd import registry
-from syncd.capabilities import Converts, LimitsNames, SignsIn, WritesDatabase
+from syncd.capabilities import Converts, LimitsNames, Observes, SignsIn, WritesDatabase
 from syncd.config.loading import Loaded, load_settings, read_text
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.config.unused import loose_ends
@@ -29,7 +29,7 @@ from syncd.http.oauth import MemoryTokens, TokenStore
 from syncd.intake.shared_endpoints import sharing_faults
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
-from syncd.mapping.uses import abilities_of, names_of, refused_deals
+from syncd.mapping.uses import abilities_of, names_of, refused_deals, refused_observers
 from syncd.signal_types import ANSWERS, OPEN_TYPES
 from syncd.signatures.verifier import covers_url
 
@@ -245,6 +245,8 @@ class _Building:
         missing = _missing_abilities(entry, destination, mapping)
         if isinstance(destination, Converts):
             missing += _refused_conversions(entry, destination, mapping)
+        if isinstance(destination, Observes):
+            missing += _refused_observers(entry, destination, mapping)
         if missing:
             self.faults += missing
             return None
@@ -318,6 +320,14 @@ def _refused_conversions(entry: DestinationSettings, destination: Converts, mapp
     return [
         mapping.document.fault(place, f"destination {entry.name}: {message}", hint)
         for place, message, hint in refused_deals(mapping.parts, destination.conversions)
+    ]
+
+
+def _refused_observers(entry: DestinationSettings, destination: Observes, mapping: CompiledMapping) -> list[Fault]:
+    """A fault for every rule whose observers the destination has no place for."""
+    return [
+        mapping.document.fault(place, f"destination {entry.name}: {entry.type} {why}", hint)
+        for place, why, hint in refused_observers(mapping.parts, destination)
     ]
 
 

@@ -114,16 +114,18 @@ About = TypeVar("About")
 
 
 class QueriedCrm(DestinationDefaults, ABC):
-    """One account. `people`: its records of people and companies; `links`: standard link field -> the objects it takes, of those
-    that people are linked by. `editors`: the fields that name who created a record and who changed it last. `conversion_packer`:
-    packs conversions of leads, None where they are not converted. `staged`: a later look-up is asked only for the people not
-    found yet, since each statement is a call of its own. `deals`: where open deals are."""
+    """One account. `people`: its records of people and companies; `links`: standard link field -> the objects it takes,
+    of those that people are linked by. `editors`: the fields that name who created a record and who changed it last.
+    `conversion_packer` and `observer_packer`: pack conversions of leads, and changes of observers, in a CRM that has
+    them. `staged`: a later look-up is asked only for the people not found yet, since each statement is a call of its own.
+    `deals`: where open deals are."""
 
     people: ClassVar[PersonObjects]
     links: ClassVar[Mapping[str, tuple[str, ...]]]
     editors: ClassVar[tuple[str, ...]] = ()
     staged: ClassVar[bool]
     conversion_packer: ClassVar[Packer | None] = None
+    observer_packer: ClassVar[Packer | None] = None
     folds_case: bool
     widens = False
 
@@ -203,11 +205,16 @@ class QueriedCrm(DestinationDefaults, ABC):
         return f"{object} {self._short(id)}"
 
     def plan(self, writes: Sequence[Write]) -> list[Call]:
-        """Conversions in calls of their own, after the records."""
-        records = [write for write in writes if write.conversion is None]
+        """Observers and conversions in calls of their own, after the records."""
+        records = [write for write in writes if write.conversion is None and write.observation is None]
+        observed = [write for write in writes if write.observation is not None]
         leads = [write for write in writes if write.conversion is not None]
-        made = self._packer.pack(records)
-        return made if self.conversion_packer is None else [*made, *self.conversion_packer.pack(leads)]
+        observing = self.observer_packer.pack(observed) if self.observer_packer else ()
+        return [
+            *self._packer.pack(records),
+            *observing,
+            *(self.conversion_packer.pack(leads) if self.conversion_packer else ()),
+        ]
 
     def send(self, call: Call) -> list[Outcome]:
         """Performs the call, and a few more where a bundle is refused as a whole because of some of its records. A limit that

@@ -33,6 +33,7 @@ class Method(Enum):
     CREATE = "create"
     NOTIFY = "notify"  # the CRM's own notification, of the kind `Target.object`
     CONVERT = "convert"  # a lead, known by its id
+    OBSERVE = "observe"  # the observers of a record, known by its id
 
     @property
     def creates(self) -> bool | None:
@@ -50,11 +51,13 @@ class Target:
 
     @classmethod
     def of(cls, write: Write, *, no_upsert: Collection[str] = ()) -> Target:
-        """A conversion, a notification, an update by id, an upsert by our key, or an insert (under the key too, where the write
-        has one).
+        """A conversion, a change of observers, a notification, an update by id, an upsert by our key, or an insert (under the
+        key too, where the write has one).
         `no_upsert`: objects that the CRM does not upsert."""
         if write.conversion is not None:
             return cls(write.object, Method.CONVERT)
+        if write.observation is not None:
+            return cls(write.object, Method.OBSERVE)
         if write.notification:
             return cls(write.object, Method.NOTIFY)
         if write.id:

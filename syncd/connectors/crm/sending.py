@@ -8,10 +8,21 @@ A CRM's `send` gives `send_bundles` a function that performs bundles and says of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from syncd.connector import Outcome
 from syncd.connectors.crm.packing import Bundle, Packed
-from syncd.errors import Failure, Misconfigured, QuotaExhausted, RateLimited, Rejected, Scope
+from syncd.errors import (
+    Ambiguous,
+    AuthExpired,
+    Failure,
+    Misconfigured,
+    QuotaExhausted,
+    RateLimited,
+    Rejected,
+    Scope,
+    Transient,
+)
 
 Settled = dict[int, Outcome]
 """Place in Call.writes -> what became of it."""
@@ -69,6 +80,28 @@ def blame(bundle: Bundle, meant: Failure, *, parts: int, sure: bool = False) -> 
     if len(shapes) == 1 or sure:
         return dict.fromkeys(bundle.rows, meant), ()
     return {}, [bundle.only(places) for places in shapes.values()]
+
+
+OF_ALL = (RateLimited, QuotaExhausted, AuthExpired, Transient, Ambiguous)
+"""Failures of a call after which the next one is not made."""
+NOT_MADE = "it was not sent: the call before it failed"
+
+
+def one_by_one(bundle: Bundle, act: Callable[[int, dict[str, Any]], Outcome]) -> Settled:
+    """What became of each record, where one takes calls of its own. `act`: makes them for a place and its record, and returns or
+    raises what they came to. After a call that failed the rest is not sent."""
+    settled: Settled = {}
+    stopped: Failure | None = None
+    for place, record in zip(bundle.rows, bundle.records, strict=True):
+        if stopped is not None:
+            settled[place] = Transient(f"{NOT_MADE}: {stopped}", code=stopped.code).about_call()
+            continue
+        try:
+            settled[place] = act(place, record)
+        except Failure as failed:
+            settled[place] = failed
+            stopped = failed if isinstance(failed, OF_ALL) else None
+    return settled
 
 
 def raise_if_all(outcomes: Mapping[int, Outcome]) -> None:

@@ -87,6 +87,8 @@ class SalesforceOrg(Twin):
         views_all: bool = True,
         converts: bool = True,
         converted_statuses: Iterable[str] = ("Closed - Converted",),
+        untracked: Iterable[str] = (),
+        chatter: bool = True,
         hidden: Mapping[str, Iterable[str]] | None = None,
         scopes: Iterable[str] | None = None,
         **options: Any,
@@ -95,6 +97,10 @@ class SalesforceOrg(Twin):
         self.schema = schema.schema({} if bare else custom_fields)
         self.customizes, self.views_all, self.made_fields = customizes, views_all, 0
         self.converts, self.converted_statuses = converts, tuple(converted_statuses)
+        for name in untracked:
+            self.schema[name].tracked = False
+        if not chatter:  # without it nobody follows anything [M]
+            del self.schema["EntitySubscription"]
         self.hidden: dict[str, dict[str, SalesforceField]] = {}
         for object_, names in (hidden or {}).items():
             for name in names:

@@ -104,6 +104,8 @@ class SalesforceRows:
         record = dict(made.defaults)
         record.update({k: v for k, v in fields.items() if v is not None})
         self._unique(made, record, None)
+        if made.name == "EntitySubscription":
+            self._follows(record)
         id_ = self.new_id(made)
         now = stamp(self.clock())
         record.update(Id=id_, IsDeleted=False, CreatedDate=now, CreatedById=self.user, LastModifiedById=self.user)
@@ -293,6 +295,18 @@ class SalesforceRows:
                 if other["Id"] != own and not other["IsDeleted"]:
                     text = f"duplicate value found: {name} duplicates value on record with id: {other['Id']}"
                     raise SalesforceRowError("DUPLICATE_VALUE", text, [name])
+
+    def _follows(self, record: Mapping[str, Any]) -> None:
+        """A user follows a record once, and only one of an object whose feed is tracked [M, salesforce_more.md]."""
+        parent = self.schema[self.prefixes[record["ParentId"][:3]]]
+        if not parent.tracked:
+            text = f"You can't follow this record: feed tracking is not enabled for {parent.name}"
+            raise SalesforceRowError("FIELD_INTEGRITY_EXCEPTION", text, ["ParentId"])
+        if (self.live(record["SubscriberId"]) or {}).get("IsActive") is not True:
+            raise SalesforceRowError("INACTIVE_OWNER_OR_USER", "operation performed with inactive user")
+        for other in self.store.find("EntitySubscription", "ParentId", record["ParentId"]):
+            if other["SubscriberId"] == record["SubscriberId"] and not other["IsDeleted"]:
+                raise SalesforceRowError("DUPLICATE_VALUE", "The user is already following the record")
 
     def _derive(self, made: SObject, record: Record, now: str) -> None:
         """What Salesforce fills in by itself."""

@@ -53,6 +53,7 @@ class SObject:
     defaults: dict[str, Any] = field(default_factory=dict)
     folded: dict[str, SalesforceField] = field(default_factory=dict)
     relationships: dict[str, SalesforceField] = field(default_factory=dict)
+    tracked: bool = True  # whether its records can be followed: feed tracking
 
     def add(self, one: SalesforceField) -> None:
         """Adds or replaces a field. Field names are found without case, as Salesforce does."""
@@ -196,6 +197,10 @@ Rating picklist(255) [Hot,Warm,Cold]; Site string(80); AccountSource picklist(25
         "PermissionsModifyAllData boolean -=false; PermissionsCustomizeApplication boolean -=false;"
         "PermissionsViewSetup boolean -=false; PermissionsConvertLeads boolean -=false",
     ),
+    "EntitySubscription": (
+        "0E8",
+        "ParentId reference !>Account|Contact|Lead|Opportunity|Case|Task|Event; SubscriberId reference !>User",
+    ),
     "LeadStatus": (
         "01J",
         "MasterLabel string(255) -; ApiName string(255) -; SortOrder int(3) -; IsDefault boolean -=false; "
@@ -281,6 +286,7 @@ def describe(made: SObject, version: str) -> dict[str, Any]:
         "deletable": True,
         "queryable": True,
         "searchable": True,
+        "feedEnabled": made.tracked,
         "fields": [_describe_field(f) for f in made.fields.values()],
         "recordTypeInfos": [],
         "urls": {"sobject": base, "describe": f"{base}/describe", "rowTemplate": f"{base}/{{ID}}"},

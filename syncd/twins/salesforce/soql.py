@@ -15,6 +15,7 @@ from syncd.twins.salesforce.schema import SalesforceField, SObject
 from syncd.twins.state import Record, TwinTables
 
 STATEMENT = 100_000  # characters [D]
+FOLLOWERS = 1_000  # rows of a query of EntitySubscription at most [D]
 LITERAL = 4_000  # characters of one string [D]
 
 
@@ -34,6 +35,11 @@ def execute(
             "MALFORMED_QUERY", f"\n{text}\n{'^':>{error.at}}\nERROR at Row:1:Column:{error.at}\n{error}"
         ) from error
     made = _object(select, schema)
+    if made.name == "EntitySubscription" and not (select.limit and select.limit <= FOLLOWERS):
+        text = (
+            f"Implementation restriction: {made.name} requires a LIMIT of at most {FOLLOWERS}"  # [D]; the code is [M]
+        )
+        raise SalesforceRowError("MALFORMED_QUERY", text)
     query = _Query(made, schema, store)
     select.where = query.checked(select.where)
     for name, _ in select.order:

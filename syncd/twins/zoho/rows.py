@@ -22,6 +22,7 @@ _TEXT = frozenset({"text", "email", "phone", "website", "textarea", "picklist"})
 _INTEGER = frozenset({"integer", "bigint"})
 FIRST_ID = 7328395000000704000
 PEOPLE = ("Leads", "Contacts")
+MEMBERS = 10
 
 
 class ZohoRowError(Exception):
@@ -87,6 +88,7 @@ class ZohoRows:
             Modified_By=self.user["id"],
         )
         record.setdefault("Owner", self.user["id"])
+        record |= {name: self._members(module, {}, name, record[name], index) for name in _several(module, fields)}
         self.store.put(module.name, record["id"], record)
         return record
 
@@ -106,6 +108,7 @@ class ZohoRows:
             if name in fields and fields[name] is None:
                 raise ZohoRowError("MANDATORY_NOT_FOUND", "required field not found", _where(name, index))
         self._unique(module, fields, id_, index)
+        fields |= {name: self._members(module, current, name, fields[name], index) for name in _several(module, fields)}
         record = {**current, **fields, "Modified_Time": self.stamp(), "Modified_By": self.user["id"]}
         self.store.put(module.name, id_, {k: v for k, v in record.items() if v is not None})
         return record
@@ -176,6 +179,8 @@ class ZohoRows:
             return value
         if one.type == "list" and isinstance(value, list):
             return value
+        if one.type == "multiuserlookup" and isinstance(value, list):
+            return [self._member(one, each, index) for each in value]
         if one.type == "multiselectpicklist" and isinstance(value, list) and _known_values(one, value):
             return value
         if one.type in _INTEGER and isinstance(value, int) and not isinstance(value, bool):
@@ -190,6 +195,32 @@ class ZohoRows:
             except ValueError:
                 pass  # a 31st of February: answered as any other text that is not a time
         raise ZohoRowError("INVALID_DATA", "invalid data", {"expected_data_type": one.type, **_where(one.name, index)})
+
+    def _member(self, one: ZohoField, value: Any, index: int) -> dict[str, Any]:
+        """An entry of a multi-user field: a user, or one that is there already, by its own id, which may be deleted [M]."""
+        if not isinstance(value, dict):
+            raise ZohoRowError("INVALID_DATA", "invalid data", _where(one.name, index))
+        if "_delete" in value:
+            return {"id": str(value.get("id")), "_delete": True}
+        user = _id_of(value.get(one.name))
+        if user is None or self.store.get("users", user) is None:
+            raise ZohoRowError("INVALID_DATA", "invalid data", _where(one.name, index))
+        return {"id": str(value["id"]) if "id" in value else self.new_id(), "user": user}
+
+    def _members(
+        self, module: Module, current: Record, name: str, changes: list[dict[str, Any]] | None, index: int
+    ) -> list[dict[str, Any]]:
+        """A multi-user field after an update: what is not named stays, entries of their own ids change or go [M]. At most ten
+        users [DOC, Zoho's note on multi-user lookups in the API]."""
+        members = {one["id"]: one for one in current.get(name) or []}
+        for change in changes or []:
+            if "_delete" not in change:
+                members[change["id"]] = change
+            elif members.pop(change["id"], None) is None:
+                raise ZohoRowError("INVALID_DATA", "the id given seems to be invalid", _where(name, index))
+        if len(members) > MEMBERS:
+            raise ZohoRowError("LIMIT_EXCEEDED", "the limit is exceeded", {"limit": MEMBERS, **_where(name, index)})
+        return list(members.values())
 
     def _text(self, one: ZohoField, value: Any, index: int) -> str:
         if not isinstance(value, str) or "\x00" in value:
@@ -269,6 +300,9 @@ class ZohoRows:
         if one.type == "ownerlookup":
             user = self.store.get("users", value) or {}
             return {"name": user.get("full_name"), "id": value, "email": user.get("email")}
+        if one.type == "multiuserlookup":
+            names = {each["user"]: (self.store.get("users", each["user"]) or {}).get("full_name") for each in value}
+            return [{name: {"name": names[e["user"]], "id": e["user"]}, "id": e["id"]} for e in value]
         if one.type in ("lookup", "parent"):
             other = one.refers if one.refers not in ("", "*") else record.get("$se_module", "")
             return {"name": self.label(other, value), "id": value}
@@ -279,6 +313,11 @@ class ZohoRows:
         if module in PEOPLE:
             return " ".join(filter(None, (record.get("First_Name"), record.get("Last_Name"))))
         return record.get(self.schema[module].check or "Subject") if module in self.schema else None
+
+
+def _several(module: Module, fields: Mapping[str, Any]) -> list[str]:
+    """The multi-user fields among these that have a value."""
+    return [name for name, value in fields.items() if value and module.fields[name].type == "multiuserlookup"]
 
 
 def _where(name: str, index: int) -> dict[str, Any]:

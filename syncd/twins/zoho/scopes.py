@@ -55,6 +55,8 @@ CRM: dict[str, tuple[str, ...]] = {
     "create": ("ZohoCRM.modules.{}.CREATE",),
     "update": ("ZohoCRM.modules.{}.UPDATE",),
     "update_one": ("ZohoCRM.modules.{}.UPDATE",),
+    "add_tags": ("ZohoCRM.modules.{}.CREATE",),
+    "remove_tags": ("ZohoCRM.modules.{}.UPDATE",),
     "search": ("ZohoCRM.modules.{}.READ", "ZohoSearch.securesearch.READ"),
     "get": ("ZohoCRM.modules.{}.READ",),
     "list": ("ZohoCRM.modules.{}.READ",),

@@ -15,7 +15,7 @@ import orjson
 from syncd.twins.server import Handler
 from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
-from syncd.twins.zoho import conversion, people, reads, schema, setup, signals
+from syncd.twins.zoho import conversion, observers, people, reads, schema, setup, signals
 from syncd.twins.zoho import scopes as zoho_scopes
 from syncd.twins.zoho.coql import CoqlError
 from syncd.twins.zoho.org import ZohoOrg
@@ -36,6 +36,8 @@ _ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "coql", "coql"),
     ("POST", "Leads/*/actions/convert", "convert"),
     ("GET", "Leads/*/__conversion_options", "conversion_options"),
+    ("POST", "*/actions/add_tags", "add_tags"),
+    ("POST", "*/actions/remove_tags", "remove_tags"),
     ("POST", "*/upsert", "upsert"),
     ("GET", "*/search", "search"),
     ("GET", "*/*", "get"),
@@ -67,7 +69,7 @@ destinations:
       refresh_token: {refresh_token}           # leave it out to try `syncd auth crm`
     mapping: mappings/zoho.yaml
 """
-    row_operations = WRITES | {"convert"}
+    row_operations = WRITES | {"convert", "add_tags", "remove_tags"}
 
     # What the server asks of a twin.
 
@@ -89,6 +91,16 @@ destinations:
     def convert(self, id_: str) -> dict[str, Any]:
         with self.lock, self.settled():
             return people.convert(self, id_)
+
+    def observe(self, module: str, id_: str, field: str, user: str) -> None:
+        """A user adds another one to a multi-user field of a record."""
+        with self.lock, self.settled():
+            observers.add(self, module, id_, field, user)
+
+    def tag(self, module: str, id_: str, *names: str) -> None:
+        """A user puts tags on a record."""
+        with self.lock, self.settled():
+            observers.tagged(self, module, id_, names, adds=True)
 
     def merge(self, master: str, loser: str) -> None:
         """Merges two records as a user would: the loser is deleted, its activities move to the master."""
@@ -280,6 +292,12 @@ destinations:
 
     def on_conversion_options(self, call: TwinCall) -> TwinResponse:
         return conversion.options(self, call)
+
+    def on_add_tags(self, call: TwinCall) -> TwinResponse:
+        return observers.tag(self, call, self._spare)
+
+    def on_remove_tags(self, call: TwinCall) -> TwinResponse:
+        return observers.tag(self, call, self._spare)
 
     # Reads.
 

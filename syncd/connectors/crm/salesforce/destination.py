@@ -15,7 +15,7 @@ from syncd.connectors.answers import listed
 from syncd.connectors.crm.packing import Bundle
 from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method
-from syncd.connectors.crm.salesforce import conversion, describe, pack, soql
+from syncd.connectors.crm.salesforce import conversion, describe, observers, pack, soql
 from syncd.connectors.crm.salesforce.client import HEAVY, SalesforceClient, Subresponse
 from syncd.connectors.crm.salesforce.errors import ABSENT, answer_failure, failure
 from syncd.connectors.crm.salesforce.people import DEALS, PEOPLE
@@ -44,6 +44,7 @@ class Salesforce(QueriedCrm):
     links = LINKS
     staged = False
     conversion_packer = conversion.PACKER
+    observer_packer = observers.PACKER
     conversions = conversion.NAMES
     held_together = staticmethod(pack.held_together)
 
@@ -80,6 +81,8 @@ class Salesforce(QueriedCrm):
     def _perform(self, call: Call, bundles: Sequence[Bundle]) -> list[Answered]:
         if bundles[0].target.method is Method.CONVERT:
             return [(self._convert(call, bundle), ()) for bundle in bundles]
+        if bundles[0].target.method is Method.OBSERVE:
+            return [(observers.perform(self._client, bundle, call.writes), ()) for bundle in bundles]
         answers = self._client.send([pack.collection(bundle, self._headers) for bundle in bundles])
         return [_answered(bundle, answer) for bundle, answer in zip(bundles, answers, strict=True)]
 
@@ -99,6 +102,19 @@ class Salesforce(QueriedCrm):
     def may_convert(self) -> Iterator[Finding]:
         """One call."""
         return conversion.may_convert(self._client)
+
+    def observable(self, field: str, *, chat: bool) -> str:
+        """Followers are the org's own: no field holds them, and there is no chat of a record."""
+        if field:
+            return "keeps followers itself; leave field: out"
+        return "has no chat of a record" if chat else ""
+
+    def observed_by_users(self, field: str) -> bool:
+        return True
+
+    def may_observe(self, objects: Sequence[str], field: str) -> Iterator[Finding]:
+        """Two calls."""
+        return observers.may_follow(self._client, objects)
 
     def users(self, ids: Sequence[str]) -> dict[str, bool]:
         """By SOQL. A user who is not there is not active; queues are left out. What is neither's id (a name) is nobody's."""

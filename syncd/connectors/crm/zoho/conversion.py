@@ -18,23 +18,12 @@ from syncd.connectors.answers import mappings, together
 from syncd.connectors.crm.directory import age, linked_id
 from syncd.connectors.crm.packing import Bundle, Packer
 from syncd.connectors.crm.record import Target
-from syncd.connectors.crm.sending import Settled
+from syncd.connectors.crm.sending import Settled, one_by_one
 from syncd.connectors.crm.zoho import pack, scopes
 from syncd.connectors.crm.zoho.client import ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
 from syncd.connectors.online import tried
-from syncd.errors import (
-    Ambiguous,
-    AuthExpired,
-    Failure,
-    Misconfigured,
-    QuotaExhausted,
-    RateLimited,
-    Rejected,
-    Scope,
-    StaleReference,
-    Transient,
-)
+from syncd.errors import Ambiguous, Misconfigured, Rejected, Scope, StaleReference
 from syncd.http.error_table import dig
 
 ROWS = 10
@@ -62,9 +51,6 @@ NO_OPTIONS = frozenset({"INVALID_URL_PATTERN", "NOT_SUPPORTED", "FEATURE_NOT_SUP
 BARE = ("v2", "v2.1")
 """Versions that name the new owner by a bare id."""
 SCOPE = f"ZohoCRM.modules.leads.CREATE (or {scopes.RECORDS})"
-OF_ALL = (RateLimited, QuotaExhausted, AuthExpired, Transient, Ambiguous)
-"""Failures of a call after which the next one is not made."""
-NOT_MADE = "it was not sent: the call before it failed"
 
 
 def _cost(rows: int) -> float:
@@ -84,18 +70,7 @@ PACKER = Packer(target=Target.of, record=_record, rows=ROWS, size=pack.CALL_BYTE
 
 def perform(client: ZohoClient, bundle: Bundle, writes: Sequence[Write], version: str) -> Settled:
     """What became of each lead. After a call that failed the rest is not sent."""
-    settled: Settled = {}
-    stopped: Failure | None = None
-    for place, deal in zip(bundle.rows, bundle.records, strict=True):
-        if stopped is not None:
-            settled[place] = Transient(f"{NOT_MADE}: {stopped}", code=stopped.code).about_call()
-            continue
-        try:
-            settled[place] = _convert(client, writes[place], deal, version)
-        except Failure as failed:
-            settled[place] = failed
-            stopped = failed if isinstance(failed, OF_ALL) else None
-    return settled
+    return one_by_one(bundle, lambda place, deal: _convert(client, writes[place], deal, version))
 
 
 def _convert(client: ZohoClient, write: Write, deal: Mapping[str, Any], version: str) -> Outcome:

@@ -17,7 +17,7 @@ from syncd.connectors.crm.queried import QueriedCrm
 from syncd.connectors.crm.record import Method, Target
 from syncd.connectors.crm.sending import Answered, Settled
 from syncd.connectors.crm.settling import LookUp, name_written, narrow_rights, written_or
-from syncd.connectors.crm.zoho import conversion, coql, describe, notifications, pack, scopes
+from syncd.connectors.crm.zoho import conversion, coql, describe, notifications, observers, pack, scopes
 from syncd.connectors.crm.zoho.client import AT_ONCE, ZohoClient
 from syncd.connectors.crm.zoho.errors import DUPLICATE, failure, parts
 from syncd.connectors.crm.zoho.people import PEOPLE, deals
@@ -52,6 +52,7 @@ class Zoho(QueriedCrm):
     links = LINKS
     staged = True
     conversion_packer = conversion.PACKER
+    observer_packer = observers.PACKER
     conversions = conversion.NAMES
     held_together = staticmethod(pack.held_together)
 
@@ -83,6 +84,10 @@ class Zoho(QueriedCrm):
             yield from (
                 (conversion.perform(self._client, bundle, call.writes, self._version), ()) for bundle in bundles
             )
+            return
+        if call.writes[0].observation is not None:
+            trigger = self._settings.trigger
+            yield from ((observers.perform(self._client, bundle, call.writes, trigger), ()) for bundle in bundles)
             return
         if call.writes[0].notification:
             yield from notifications.perform(self._client, bundles)
@@ -129,6 +134,19 @@ class Zoho(QueriedCrm):
             rows = self._client.read(f"/users?ids={','.join(some)}&per_page=200", "users")
             active |= {str(row.get("id")) for row in rows if row.get("status") == "active"}
         return {id: id in active for id in ids}
+
+    def observable(self, field: str, *, chat: bool) -> str:
+        """A field of the account's own holds them, or the record's tags."""
+        if not field:
+            return f"has no observers of its own: name a multi-user field, or {observers.TAGS}, as field:"
+        return "has no chat of a record" if chat else ""
+
+    def observed_by_users(self, field: str) -> bool:
+        return field != observers.TAGS
+
+    def may_observe(self, objects: Sequence[str], field: str) -> Iterator[Finding]:
+        """One call a module."""
+        return observers.may_observe(self._client, objects, field)
 
     def converted_statuses(self) -> None:
         """Zoho keeps the status of a lead that is converted."""

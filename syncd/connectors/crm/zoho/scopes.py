@@ -22,7 +22,11 @@ _USES = (
     ScopeUse(SIGNALS_SEND, "to send SalesSignals (notify rules)", "notify", SEND, of_rules=True),
     ScopeUse(SIGNALS_READ, "to compare notify rules with the signals there are (check --online)", "notify", LIST),
     ScopeUse(
-        USERS, "to skip owners who are not active (assign rules, owner: {turn: ...})", "owners", LOOK_UP, of_rules=True
+        USERS,
+        "to skip users who are not active (assign and observe rules, owner: {turn: ...})",
+        "owners",
+        LOOK_UP,
+        of_rules=True,
     ),
 )
 SCOPES = ScopeTable(_USES, usual=RECORDS)
