@@ -585,3 +585,55 @@ def test_the_contact_gets_a_role_in_the_deal(rig: TwinRig, refused: bool) -> Non
     else:
         (entry,) = rig.twin.records("OpportunityContactRole")
         assert (entry["Role"], entry["ContactId"]) == (role, id_of(only(rig, "contact")))
+
+
+@pytest.mark.parametrize(
+    ("code", "fields", "state", "said"),
+    [
+        ("REQUIRED_FIELD_MISSING", ["Customer_No__c"], "dead", "Customer_No__c"),
+        ("DUPLICATES_DETECTED", [], "dead", "a duplicate rule forbids the new records"),
+        ("FIELD_CUSTOM_VALIDATION_EXCEPTION", [], "dead", "the vendor's words"),
+        ("INSUFFICIENT_ACCESS_OR_READONLY", [], "dead", "the vendor's words"),
+        ("INVALID_STATUS", [], "held", "write status: in convert:"),
+        ("INVALID_FIELD", ["opportunityName"], "held", "the vendor's words"),
+        ("UNABLE_TO_LOCK_ROW", [], "pending", "the vendor's words"),
+        ("ENTITY_IS_LOCKED", [], "pending", "the vendor's words"),
+    ],
+)
+def test_what_salesforce_refuses(salesforce_rig: TwinRig, code: str, fields: list[str], state: str, said: str) -> None:
+    refused(salesforce_rig, code, fields, state, said)
+
+
+@pytest.mark.parametrize(
+    ("code", "fields", "state", "said"),
+    [
+        ("MANDATORY_NOT_FOUND", ["Customer_No"], "dead", "Customer_No"),
+        ("DUPLICATE_DATA", ["Customer_No"], "dead", "Customer_No"),
+        ("INVALID_DATA", ["Amount"], "dead", "Amount"),
+        ("NO_PERMISSION", [], "held", "our user's profile must allow converting leads"),
+        ("RECORD_LOCKED", [], "pending", "the vendor's words"),
+        ("NOT_APPROVED", [], "pending", "the vendor's words"),
+        ("INTERNAL_ERROR", [], "doubt", "the vendor's words"),
+    ],
+)
+def test_what_zoho_refuses(zoho_rig: TwinRig, code: str, fields: list[str], state: str, said: str) -> None:
+    refused(zoho_rig, code, fields, state, said)
+
+
+def refused(rig: TwinRig, code: str, fields: list[str], state: str, said: str) -> None:
+    """One clear line that names the code, and another person's signal that is delivered all the same."""
+    rig.person("lead")
+    converts(
+        rig,
+        rules="  - {{id: log, name: L, signals: [call.missed], update: {contact}, fields: {{{contact title}: X}}}}\n",
+    )
+    fault = {"on": rig.names["convert"], "do": "row", "code": code, "message": "the vendor's words", "fields": fields}
+    rig.twin.plan.add([fault])
+    bo = rig.twin.add(rig.names["contact"], **{rig.names["last"]: "Bo", "Email": "bo@example.com"})
+    rig.arrive([order(), signal(2, type="call.missed", email="bo@example.com")])
+    rig.step()
+    ((found, reason),) = rig.of_rule("sale")
+    assert (found, code in reason, said in reason, "\n" in reason) == (state, True, True, False), reason
+    assert ("written", "") in rig.of_rule("log")
+    assert rig.twin.store.table(rig.names["contact"]).records[bo][rig.names["contact title"]] == "X"
+    assert (converted(rig), len(rig.twin.records(rig.names["deal"]))) == (False, 0)
