@@ -7,11 +7,21 @@ from typing import Annotated
 from pydantic import AfterValidator, SecretStr
 
 from syncd.http.client import check_base_url
+from syncd.signatures.shared_secret import path
+
+
+def _cannot_be_guessed(secret: SecretStr) -> SecretStr:
+    path([secret.get_secret_value()])
+    return secret
+
 
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 """The address of a vendor's API: https, or http to this machine; without a slash at the end."""
 Secrets = SecretStr | list[SecretStr]
 """One secret, or a list while it is being changed, the new one first."""
+
+PathSecret = Annotated[SecretStr, AfterValidator(_cannot_be_guessed)]
+"""The last part of a webhook's address, for vendors that sign nothing: 16 characters or more."""
 
 
 def secret_texts(secrets: Secrets | None) -> list[str]:

@@ -59,6 +59,19 @@ _VENDORS = (
         binds=True,
     ),
     Style(
+        "line",  # developers.line.biz, "Verify webhook signature"
+        "header:x-line-signature",
+        encoding="base64",
+    ),
+    Style(
+        "zeptomail",  # unverified: what a public receiver signs; the value may be URL-encoded
+        "header:producer-signature",
+        encoding="base64",
+        signed="{timestamp}{body}",
+        unit="ms",
+        pairs=Pairs(signature="s", timestamp="ts", separator=";"),
+    ),
+    Style(
         "stripe",  # the limit is that of Stripe's own libraries; while a secret is rotated, there is a v1 for each
         "header:stripe-signature",
         signed="{timestamp}.{body}",

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from syncd.connector import Context, KeyFetchingSource, Request, WebhookSource
+from syncd.connectors.generic.fields import SignalMap, types_made
 from syncd.connectors.generic.webhook import CONNECTOR, Webhook, WebhookSettings
 from syncd.errors import Malformed, NotAuthentic
 from syncd.http.oauth import MemoryTokens
@@ -599,3 +600,29 @@ def test_keys_beside_a_preset_win() -> None:
 def test_a_preset_that_is_not_there_is_a_fault() -> None:
     with pytest.raises(ValidationError, match="zoho_survey"):
         source(preset="zoho_survy")
+
+
+# ---- types by the sender's words
+
+
+def test_types_by_the_senders_words() -> None:
+    signal = {"type": "{{ item.what }}", "types": {"open": "email.opened", "sale": "order"}, "each": "{{ body }}"}
+    made = source(format="json", signal=signal)
+    batch = made.parse(post([{"what": "open"}, {"what": "sale"}, {"what": "delivered"}, {"what": 5}, {"n": 1}]))
+    assert [one.type for one in batch.signals] == ["email.opened", "custom.order"]
+    assert batch.dropped == {"event delivered": 1, "event 5": 1}
+    assert [one.reason for one in batch.misfits] == ["item 4 of 5, type: there is nothing"]
+    assert types_made(SignalMap.model_validate(signal), frozenset()) == ("custom.order", "email.opened")
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"type": "order", "types": {"a": "b"}}, "types: maps what is at a path"),
+        ({"type": "{{ body.a }}", "types": {"a": "{{ body.b }}"}}, "write the signal type itself"),
+        ({"type": "{{ body.a }}", "types": {"a": ""}}, "empty"),
+    ],
+)
+def test_faults_of_types_are_named(keys: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        source(format="json", signal=keys)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from syncd.capabilities import Finding, Level
 from syncd.connector import (
@@ -32,7 +32,7 @@ from syncd.connector import (
 )
 from syncd.connectors.chat.chatwoot_api import SECRET, ChatwootApi, ChatwootWebhooks
 from syncd.connectors.chat.chatwoot_messages import NO_IDS, TYPE, Account, Inboxes, network_of, read_message
-from syncd.connectors.keys import BaseUrl, Secrets, secret_texts
+from syncd.connectors.keys import BaseUrl, PathSecret, Secrets, secret_texts
 from syncd.connectors.online import clock_findings, existence_findings, tried
 from syncd.connectors.registration import Registered
 from syncd.connectors.signature_styles import STYLES
@@ -69,7 +69,7 @@ class ChatwootSettings(ConnectorSettings):
         None,
         description="signing secret of a webhook that was made by hand; `syncd webhooks register` learns that of its own",
     )
-    path_secret: SecretStr | None = Field(
+    path_secret: PathSecret | None = Field(
         None,
         description="for a Chatwoot before 4.13, which signs nothing: a text of 16 characters or more, the last part of the "
         "webhook's address",
@@ -81,13 +81,6 @@ class ChatwootSettings(ConnectorSettings):
         Field({}, description="inbox id -> network behind it, such as zalo, for inboxes of Chatwoot's API")
     )
     emails: bool = Field(False, description="also take emails to Chatwoot's email inboxes")
-
-    @field_validator("path_secret")
-    @classmethod
-    def _cannot_be_guessed(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None:
-            path([secret.get_secret_value()])
-        return secret
 
 
 class ChatwootWebhooksOnly:

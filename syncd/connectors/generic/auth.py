@@ -1,7 +1,7 @@
 """The `verify:` keys of the generic webhook, and the verifier they describe.
 
 `scheme` is a row of `syncd.connectors.signature_styles.STYLES` (`standard_webhooks`, `hmac`, `zendesk`, …), or `bearer`,
-`basic`, `path`, `jwt`, or `none` with `insecure: true`. Every fault of the keys is a ValueError at load.
+`basic`, `path`, `jwt`, `zalo`, or `none` with `insecure: true`. Every fault of the keys is a ValueError at load.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from syncd.connector import ConnectorSettings, Prompt, Verifier
+from syncd.connectors.generic.zalo_mac import zalo_mac
 from syncd.connectors.keys import Secrets, secret_texts
 from syncd.connectors.signature_styles import STYLES
 from syncd.durations import Duration
@@ -21,7 +22,7 @@ from syncd.signatures.shared_secret import anybody, basic, bearer, path
 from syncd.signatures.styles import Pairs
 from syncd.signatures.verifier import Encoding, Style, Unit, check_secrets, check_style, verifier
 
-PLAIN = ("bearer", "basic", "path", "jwt", "none")
+PLAIN = ("zalo", "bearer", "basic", "path", "jwt", "none")
 SCHEMES = (*STYLES, *PLAIN)
 
 
@@ -95,7 +96,7 @@ class Verify(ConnectorSettings):
             path(secret_texts(value))
         elif (
             value is not None
-            and scheme in ("bearer", "basic")
+            and scheme in ("bearer", "basic", "zalo")
             and not all(text.strip() for text in secret_texts(value))
         ):
             raise ValueError(f"{scheme} needs a secret that is not empty")
@@ -131,6 +132,8 @@ class Verify(ConnectorSettings):
         match self.scheme:
             case "none":
                 return anybody
+            case "zalo":
+                return zalo_mac(secrets)
             case "bearer":
                 word = "" if self.prefix == "none" else "Bearer"
                 return bearer(secrets, header=self.header or "authorization", scheme=word)

@@ -48,6 +48,12 @@ def _known_type(text: str) -> str:
     return _checked(text)
 
 
+def _fixed_type(text: str) -> str:
+    if "{{" in text:
+        raise ValueError("write the signal type itself; the path stands at type:")
+    return _known_type(text)
+
+
 class PersonMap(ConnectorSettings):
     """Who did it."""
 
@@ -83,6 +89,9 @@ class SignalMap(ConnectorSettings):
     type: Annotated[str, AfterValidator(_known_type)] = Field(
         description="signal type; a type outside the catalogue gets the prefix custom."
     )
+    types: dict[str, Annotated[str, AfterValidator(_fixed_type)]] = Field(
+        {}, description="what the sender writes at `type` -> signal type; any other event is dropped and counted"
+    )
     each: Whole | None = Field(None, description="a list in the body: one signal per `item` of it")
     id: Expression = Field("", description="the sender's id of the event; empty: a hash of the body or item")
     repeats: RepeatsMap | None = Field(
@@ -104,6 +113,12 @@ class SignalMap(ConnectorSettings):
     def _one_id(self) -> SignalMap:
         if self.id and self.repeats is not None:
             raise ValueError("id: and repeats: exclude each other; repeats.same makes the id")
+        return self
+
+    @model_validator(mode="after")
+    def _types_are_of_a_path(self) -> SignalMap:
+        if self.types and not compile_template(self.type).roots:
+            raise ValueError("types: maps what is at a path; write that path at type:, such as {{ body.event }}")
         return self
 
     @model_validator(mode="after")
@@ -174,7 +189,9 @@ class Item(NamedTuple):
 
 
 def types_made(fields: SignalMap, switches: frozenset[str]) -> tuple[str, ...]:
-    """The signal type that every event of this map has; () where the event names it."""
+    """The signal types that events of this map have; () where the event names its own."""
+    if fields.types:
+        return tuple(sorted({signal_type_of(one, "signal", switches) for one in fields.types.values()}))
     if compile_template(fields.type).roots or "{{" in fields.type:
         return ()
     return (signal_type_of(fields.type, "signal", switches),)
@@ -196,6 +213,7 @@ class FieldMap:
         self._whole = compile_template(fields.data).reader if isinstance(fields.data, str) else None
         self._data = {} if isinstance(fields.data, str) else _readers(fields.data)
         places = [place for _, text in _texts(fields) for place in compile_template(text).places]
+        self._types = fields.types
         self._asks_query = any(place.root == "query" for place in places)
         self._wants_object = _wants_object(places)
         self._parses = any(place.parse for place in places)
@@ -240,9 +258,17 @@ class FieldMap:
         spelled = self._each({**scope_of(request, body.original), SPELLED: True})
         return spelled if isinstance(spelled, list) and len(spelled) == len(items) else items
 
-    def draft(self, item: Item) -> EventDraft:
-        """What its sender tells of it. Raises Malformed."""
+    def draft(self, item: Item) -> EventDraft | str:
+        """What its sender tells of it, or why it is dropped. Raises Malformed."""
         scope = item.scope
+        texts = {name: as_text(read(scope)) for name, read in self._texts.items()}
+        if self._types:
+            word = texts["type"].strip()
+            if not word:
+                raise Malformed(f"{item.where}, type: there is nothing")
+            if word not in self._types:
+                return f"event {word[:60]}"
+            texts["type"] = self._types[word]
         native, event = as_text(self._id(scope)).strip(), ""
         if self._event is not None:
             event = as_text(self._event(scope)).strip()
@@ -260,7 +286,7 @@ class FieldMap:
             occurred_at=self._occurred_at(scope),
             person=person,
             data={"replaced": item.replaced, **data} if item.replaced else data,
-            **{name: as_text(read(scope)) for name, read in self._texts.items()},
+            **texts,
         )
 
     def alone(self, request: Request, items: Sequence[Item]) -> list[Request] | None:

@@ -19,7 +19,7 @@ from syncd.capabilities import Finding, Level
 from syncd.connector import Batch, Connector, ConnectorSettings, Context, Prompt, Request, SignalSpec, UnparsedItem
 from syncd.connectors.generic.bodies import digest
 from syncd.connectors.generic.fields import Expression, FieldMap, Item, SignalMap, types_made
-from syncd.connectors.generic.making import Maker
+from syncd.connectors.generic.making import EventDraft, Maker
 from syncd.durations import Duration
 from syncd.errors import Malformed, Misconfigured, QuotaExhausted, RateLimited, Transient
 from syncd.http.client import Bearer, HttpClient, check_base_url
@@ -177,6 +177,8 @@ class ListedSignalMap(SignalMap):
     def _each_item(cls, data: Any) -> Any:
         if isinstance(data, dict) and "each" in data:
             raise ValueError("each: is not for type http; `items:` under list: says where the items are")
+        if isinstance(data, dict) and "types" in data:
+            raise ValueError("types: is not for type http; ask for the events that you want in list.path or list.query")
         return {**data, "each": "{{ body }}"} if isinstance(data, dict) else data
 
     @model_validator(mode="after")
@@ -309,6 +311,7 @@ class HttpList:
     def _made(self, item: Any, where: str, route: Route, received_at: datetime) -> Signal:
         scope = {"body": [item], "item": item, "headers": {}, "query": {}}
         draft = self._fields.draft(Item(item, scope, where, {}))
+        assert isinstance(draft, EventDraft), "the settings have no types:"
         if draft.occurred_at in (None, ""):
             raise Malformed(f"{where}, occurred_at: there is nothing")
         return msgspec.structs.replace(self._maker.make(draft, received_at), route=route)

@@ -34,7 +34,7 @@ from syncd.connectors.generic.cloudevents import events_alone, events_of, read_b
 from syncd.connectors.generic.fields import FieldMap, Item, SignalMap, Whole, scope_of, types_made
 from syncd.connectors.generic.making import EventDraft, Maker
 from syncd.connectors.generic.paths import Scope, as_text, compile_template
-from syncd.connectors.generic.presets import with_preset
+from syncd.connectors.generic.presets import PresetName, with_preset
 from syncd.connectors.generic.web_form import WebForm
 from syncd.errors import Malformed
 from syncd.http.json_text import Parsed
@@ -56,9 +56,7 @@ class WebhookSettings(ConnectorSettings):
     """Keys of a generic webhook source."""
 
     verify: Verify = Field(description="how a request proves that it is authentic")
-    preset: Literal["zoho_survey", "google_forms"] | None = Field(
-        None, description="a shipped format and field map; keys beside it change it"
-    )
+    preset: PresetName | None = Field(None, description="a shipped format and field map; keys beside it change it")
     account: str = Field("", description="part of the ids; default: the source's name, which then must stay")
     format: Annotated[Literal["cloudevents", "json", "form"], Prompt(suggest="json")] = Field(
         "cloudevents", description="format of the body"
@@ -195,12 +193,13 @@ class Webhook:
         return each_item(request, events, make, alone=events_alone)
 
     def _mapped(self, fields: FieldMap, request: Request) -> Batch:
-        def make(item: Item, where: str) -> Batch:
+        def make(item: Item, where: str) -> Batch | str:
             if not self._is_ours(item.scope):
                 return Batch()
             if self._form is not None and web_form.is_robots(self._form, item.scope["body"]):
                 return Batch(dropped={web_form.ROBOT: 1})
-            return Batch([self._made(fields.draft(item), request)])
+            draft = fields.draft(item)
+            return draft if isinstance(draft, str) else Batch([self._made(draft, request)])
 
         return each_item(request, fields.items(request), make, alone=fields.alone, name="item")
 

@@ -173,10 +173,7 @@ def test_the_type_that_a_map_makes_is_switched_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (
-            (),
-            "unanswered, and there is no terminal to ask on: --source TYPE (asterisk, chatwoot, crisp, facebook_page, file,",
-        ),
+        ((), "unanswered, and there is no terminal to ask on: --source TYPE (asterisk, brevo, "),
         ((), "--destination TYPE (bitrix24, "),
         (("--source", "imap"), "--destination TYPE (bitrix24, "),
         (("--source", "imap"), "--set imap.username=… (for example sales@example.com)"),
