@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from syncd.cli import run
 from syncd.connector import AccountQuery, DealPick, Link, Lookup, MatchField, PersonMatch, Write, WriteKind, Written
 from syncd.connectors.crm.bitrix24 import Bitrix24
 from syncd.errors import AuthExpired, Failure, Misconfigured, RateLimited, Rejected, Scope, StaleReference
 from syncd.twins.bitrix24.fields import ItemField
 from syncd.twins.bitrix24.twin import Bitrix24Twin
 from tests.bitrix24_crm import Connect, answers, comment, connecting, lead, person, push, todo
+from tests.browser import free_port, signing_in
 
 WEB = [{"typeId": "WEB", "valueType": "WORK", "value": "https://www.acme.example/"}]
 
@@ -347,3 +350,28 @@ def test_calls_for_many_people(twin: Bitrix24Twin, crm: Bitrix24) -> None:
     before = calls(twin)
     push(crm, *(comment(n, Link("Lead", "1")) for n in range(100)))
     assert calls(twin) - before == 2
+
+
+def test_an_application_signs_in_and_writes(twin: Bitrix24Twin, tmp_path: Path) -> None:
+    """`syncd auth`, as an operator does it; then the token that it kept is used and replaced."""
+    port = free_port()
+    twin.access.redirect = f"http://localhost:{port}/callback"
+    (tmp_path / "config.yaml").write_text(
+        f"""
+secret_key: a key for the tokens of this test
+database: sqlite:///./syncd.db
+sources: {{inbox: {{type: maildir, path: .}}}}
+destinations:
+  crm: {{type: bitrix24, portal: "{twin.url}", oauth_url: "{twin.url}", auth: {{client_id: local.1, client_secret: hush}}}}
+"""
+    )
+    with signing_in(tmp_path, "crm", "--port", str(port)) as auth:
+        browser = auth.browser()
+        assert browser.query["redirect_uri"] == twin.access.redirect
+        browser.follow(browser.decide())
+        code, _, told = auth.end()
+    assert code == 0, told
+    before = twin.access.issued
+    assert run(["--config", str(tmp_path / "config.yaml"), "check", "--online", "crm"]) in (0, 1)
+    assert twin.counts["cmd:crm.settings.mode.get"] > 0
+    assert twin.access.issued == before

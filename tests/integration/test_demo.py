@@ -13,7 +13,7 @@ import pytest
 SYNCD = str(Path(sys.executable).with_name("syncd"))
 
 
-@pytest.mark.parametrize("crm", ["salesforce", "zoho"])
+@pytest.mark.parametrize("crm", ["salesforce", "zoho", "bitrix24"])
 def test_one_round_ends_with_balanced_books(crm: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [SYNCD, "--json", "demo", "--once", "--crm", crm], cwd=tmp_path, capture_output=True, text=True, timeout=120

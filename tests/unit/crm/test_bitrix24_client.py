@@ -18,7 +18,9 @@ from syncd.connectors.crm.bitrix24.client import BURST, Bitrix24Client, RunTime
 from syncd.connectors.crm.bitrix24.commands import command
 from syncd.errors import Ambiguous, Failure, Misconfigured, RateLimited, Rejected, StaleReference, Transient
 from syncd.http.client import Response
+from syncd.http.limits import MemoryRates, Rate
 from syncd.http.oauth import MemoryTokens
+from syncd.twins.bitrix24.limits import LeakyBucket
 
 NOW = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 RECORDINGS = os.environ.get("SYNCD_RECORDINGS", "")
@@ -224,3 +226,20 @@ def test_where_the_portal_is() -> None:
     auth = {"client_id": "local.1", "client_secret": "s"}
     app = Bitrix24Settings.model_validate({"portal": "https://x.bitrix24.com/", "auth": auth})
     assert (app.home, app.secret) == ("https://x.bitrix24.com", "")
+
+
+def test_ten_minutes_of_load_cause_no_refusal() -> None:
+    """As many requests as our bucket lets through, at the vendor's: in bursts, without end, and after rests."""
+    clock = [0.0]
+    theirs = LeakyBucket(lambda: clock[0], 2.0, 50.0)
+    ours, rate, made = MemoryRates(), Rate(2.0, timedelta(seconds=1), BURST), 0
+    while clock[0] < 600:
+        if 200 < clock[0] < 300:
+            clock[0] = 300.0  # a rest
+        wait = ours.take("portal", 1.0, rate, NOW + timedelta(seconds=clock[0]))
+        if wait:
+            clock[0] += wait
+            continue
+        assert theirs.admits()
+        made += 1
+    assert made > 900
