@@ -145,8 +145,9 @@ def refused_deals(parts: MappingParts, names: ConversionNames) -> Iterator[tuple
     for part, place in conversions_of(parts):
         deal = part.deal if part.deal is not None else dict.fromkeys(names.needed)
         for key in deal:
-            if key not in names.deal_fields and not (key == "role" and names.role[1]):
-                known = ", ".join(names.deal_fields)
+            known_keys = (*names.deal_fields, *(("role",) if names.role[1] else ()))
+            if key not in known_keys:
+                known = ", ".join(known_keys)
                 yield (
                     (*place, "deal", key),
                     f"a deal has no {key} here",
