@@ -317,7 +317,10 @@ class ZohoRows:
 
 def _several(module: Module, fields: Mapping[str, Any]) -> list[str]:
     """The multi-user fields among these that have a value."""
-    return [name for name, value in fields.items() if value and module.fields[name].type == "multiuserlookup"]
+    several = {name for name, one in module.fields.items() if one.type == "multiuserlookup"}
+    return [
+        name for name, value in fields.items() if value and name in several
+    ]  # $se_module is among them, and no field
 
 
 def _where(name: str, index: int) -> dict[str, Any]:
