@@ -167,7 +167,7 @@ def test_a_call_that_becomes_missed_later(twin: ZohoTwin) -> None:
     made = source(twin)
     begun = encode(zoho_crm_calls.CallsCursor(NOW - timedelta(hours=1)))
     (first,) = made.poll(begun, NOW)
-    assert first.signals == []
+    assert not first.signals
     twin.store.put(
         "Calls",
         call,
@@ -186,7 +186,7 @@ def test_what_is_not_a_customers_call_is_counted(twin: ZohoTwin) -> None:
     entered(twin, Call_Type="Conference")
     entered(twin, Call_Start_Time=stamp(NOW - timedelta(days=400)))
     (batch,) = polled(twin)
-    assert batch.signals == []
+    assert not batch.signals
     assert batch.dropped == {
         "written by syncd": 1,
         "call type Conference": 1,
