@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from syncd.capabilities import MissingField
 from syncd.cli import run
 from syncd.connector import AccountQuery, DealPick, Link, Lookup, MatchField, PersonMatch, Write, WriteKind, Written
 from syncd.connectors.crm.bitrix24 import Bitrix24
@@ -231,6 +232,8 @@ def test_a_notification_goes_to_whoever_is_responsible(twin: Bitrix24Twin, crm: 
     named = msgspec.structs.replace(tell, key="m", fields={"MESSAGE": "Call", "USER_ID": "1"})
     assert all(isinstance(one, Written) for one in push(crm, tell, named))
     assert [one["USER_ID"] for one in twin.records("notification")] == [int(user), 1]
+    (gone,) = push(crm, msgspec.structs.replace(tell, key="g", links={"person": Link("Contact", "99")}))
+    assert isinstance(gone, StaleReference)
     (refused,) = push(crm, msgspec.structs.replace(tell, object="Telephony"))
     assert isinstance(refused, Misconfigured)
 
@@ -255,6 +258,23 @@ def test_objects_are_described(twin: Bitrix24Twin, crm: Bitrix24) -> None:
     assert not lead_fields["createdTime"].creatable
     assert lead_fields["phone"].type == "phone"
     assert described["Todo"]["deadline"].required
+
+
+def test_custom_fields_are_made_and_others_explained(twin: Bitrix24Twin, crm: Bitrix24) -> None:
+    needs = [
+        MissingField(object="Lead", field="ufCrmShoeSize", type="number"),
+        MissingField(object="Lead", field="titel"),
+        MissingField(object="Comment", field="TEXT"),
+        MissingField(object="Company", field="ufCrmKey", key=True),
+    ]
+    assert [one.by_hand for one in crm.prepare(needs, dry=True)] == [False, True, True, True]
+    made = list(crm.prepare(needs))
+    assert [one.done for one in made] == [True, False, False, False]
+    assert "UF_CRM_SHOE_SIZE" in made[0].message
+    assert "originId" in made[3].message
+    (again,) = crm.prepare(needs[:1])
+    assert (again.done, again.message) == (True, "Lead.ufCrmShoeSize is there")
+    assert isinstance(push(crm, lead(1, fields={"ufCrmShoeSize": 42.5}))[0], Written)
 
 
 # ------------------------------------------------------------------------------------------------- limits and sign-in
@@ -375,3 +395,24 @@ destinations:
     assert run(["--config", str(tmp_path / "config.yaml"), "check", "--online", "crm"]) in (0, 1)
     assert twin.counts["cmd:crm.settings.mode.get"] > 0
     assert twin.access.issued == before
+
+
+def test_the_webhooks_secret_is_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    secret = "q8w7e6r5t4z3u2i1"
+    with Bitrix24Twin(rate=1000.0, burst=1000.0, secret=secret) as running:
+        for connect in connecting(running):
+            crm = connect()
+            push(crm, lead(1))
+            for fault in (
+                {"do": "error", "status": 400, "code": "X", "message": f"bad call /rest/1/{secret}/batch"},
+                {"do": "reset"},
+                {"do": "html"},
+                {"do": "moved"},
+            ):
+                running.plan.add([{"on": "batch", "times": 1, **fault}])
+                (failed,) = answers(crm, lead(2))
+                assert isinstance(failed, Failure)
+                assert secret not in f"{failed} {failed!r} {failed.message}"
+            assert secret not in repr(crm._settings)
+            assert secret not in crm.url("Lead", "1")
+    assert secret not in caplog.text

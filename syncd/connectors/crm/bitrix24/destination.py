@@ -73,7 +73,7 @@ class Bitrix24(QueriedCrm):
         """One request, and one before it where addresses or numbers are added to records that are there."""
         settled: Settled = {}
         texts: list[str] = []
-        places: list[tuple[Bundle, int, int]] = []  # bundle, place in the call, the command that decides
+        places: list[tuple[Bundle, int, range]] = []  # bundle, place in the call, its commands
         there = self._there(bundles)
         for bundle in bundles:
             for place, record in zip(bundle.rows, bundle.records, strict=True):
@@ -83,11 +83,12 @@ class Bitrix24(QueriedCrm):
                 if not (more := _commands(call.writes[place], record, there, len(texts))):
                     settled[place] = Written(call.writes[place].id, created=False)  # it has all of it
                     continue
+                places.append((bundle, place, range(len(texts), len(texts) + len(more))))
                 texts += more
-                places.append((bundle, place, len(texts) - 1))
         replies = self._client.batch(texts, write=True) if texts else []
-        for bundle, place, at in places:
-            settled[place] = _outcome(bundle.target, call.writes[place], replies[at])
+        for bundle, place, own in places:
+            decides = next((replies[at] for at in own if replies[at].failure is not None), replies[own[-1]])
+            settled[place] = _outcome(bundle.target, call.writes[place], decides)
         for bundle in bundles:
             mine: Settled = {place: settled[place] for place in bundle.rows}
             narrow_rights(bundle.target, mine, NO_RIGHT)
@@ -212,7 +213,7 @@ def _beside(object_: str, owner: str, id_: str) -> str:
 def _commands(
     write: Write, record: Mapping[str, Any], there: Mapping[tuple[str, str], Mapping[str, Any]], before: int
 ) -> list[str]:
-    """The commands that write a record, of which the last decides; none where nothing changes. `before`: commands of the batch
+    """The commands that write a record, the last of them itself; none where nothing changes. `before`: commands of the batch
     before them."""
     method, parameters = record["method"], dict(record["parameters"])
     if method == pack.METHODS[pack.SYSTEM, Method.NOTIFY] and not parameters.get(pack.USER):

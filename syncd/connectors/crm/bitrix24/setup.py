@@ -26,8 +26,8 @@ KINDS: Mapping[str, str] = {
 }
 """`MissingField.type` -> USER_TYPE_ID."""
 _CUSTOM = re.compile(r"ufCrm((?:[A-Z][a-z]*[0-9]*)+)")
-LONGEST = 13
-"""Characters of a name after UF_CRM_ that every edition takes."""
+LONGEST = 43
+"""Characters of a name after UF_CRM_."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Bitrix24FieldMaker(FieldMaker):
         fields = {
             "FIELD_NAME": name.removeprefix("UF_CRM_"),
             "USER_TYPE_ID": KINDS.get(need.type, "string"),
-            "EDIT_FORM_LABEL": name.removeprefix("UF_CRM_").replace("_", " ").capitalize(),
+            "LABEL": name.removeprefix("UF_CRM_").replace("_", " ").capitalize(),
         }
         text = command(f"crm.{need.object.lower()}.userfield.add", {"fields": fields})
         answer = attempt(lambda: self._asked(text))
