@@ -7,13 +7,14 @@ JOBS ?= 2
 UPGRADE ?= --upgrade # make lock UPGRADE= adds what is new and leaves the rest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test lint bench docs lock wheel clean
+.PHONY: help demo quick test lint matrix bench docs lock wheel clean
 
 help:
 	@echo "make demo    run the whole thing on embedded parts: sample events in, a stand-in CRM out"
 	@echo "make quick   run the unit and property tests"
 	@echo "make test    run all tests"
 	@echo "make lint    ruff, mypy --strict, import-linter"
+	@echo "make matrix  print which odd inputs each source is tried with"
 	@echo "make bench   print the benchmarks' ratios"
 	@echo "make docs    bring the generated parts of the documentation up to date"
 	@echo "make lock    pin the dependencies (requirements.lock)"
@@ -40,6 +41,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+matrix: $(STAMP)
+	$(BIN)/python -m tests.source_matrix
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -8,6 +8,7 @@ authentic requests let in, and no input that breaks a parser.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,8 +31,9 @@ from syncd.signals import Signal
 from syncd.testing import repeat_checks, secret_checks, sweep_checks
 from syncd.testing.ledger import SourceLedger
 from syncd.testing.suite import ConformanceSuite
+from syncd.testing.time_zones import FAR_APART, zone_of_the_machine
 from syncd.testing.vendor import Vendor, json_or_none
-from syncd.testing.wrong_requests import WRONG_ITEMS, bodies, forgeries, spoilt_events
+from syncd.testing.wrong_requests import WRONG_ITEMS, bodies, forgeries, spoilt_events, spoilt_members
 
 
 class WebhookConformance(ConformanceSuite, covers=WebhookSource):
@@ -100,6 +102,18 @@ class WebhookConformance(ConformanceSuite, covers=WebhookSource):
         assert [signal.id for signal in one.signals] == [signal.id for signal in other.signals]
         assert [hint.key for hint in one.hints] == [hint.key for hint in other.hints]
 
+    def test_the_time_zone_of_the_machine_does_not_matter(
+        self, ledger: SourceLedger, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        vendor.happen(0)
+        request = vendor.request(0)
+        read: list[list[object]] = []
+        for zone in FAR_APART:
+            with zone_of_the_machine(monkeypatch, zone):
+                batch = ledger.connect().parse(request)
+            read.append([*((one.id, one.occurred_at) for one in batch.signals), *(hint.key for hint in batch.hints)])
+        assert read[0] == read[1], "ids or times depend on the time zone of the machine"
+
     def test_what_is_not_authentic_is_refused(self, ledger: SourceLedger, vendor: Vendor) -> None:
         vendor.happen(0)
         request = vendor.request(0)
@@ -164,6 +178,41 @@ class WebhookConformance(ConformanceSuite, covers=WebhookSource):
                 assert misfit.reason.strip(), "a misfit must say what and where"
                 with contextlib.suppress(Malformed):  # as a retry from quarantine reads it
                     source.parse(misfit.request)
+
+    def test_the_order_of_events_does_not_matter(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        for number in (0, 1):
+            vendor.happen(number)
+        forwards, backwards = (
+            [_brought(source.parse(vendor.request(number))) for number in order]
+            for source, order in ((ledger.connect(), (0, 1)), (ledger.connect(), (1, 0)))
+        )
+        assert forwards == backwards[::-1], "what an event brings depends on the events before it"
+
+    def test_a_thousand_events_of_one_body_bring_what_each_brings(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        for number in (0, 1):
+            vendor.happen(number)
+        source = ledger.connect()
+        good = _brought(source.parse(vendor.request(0))) | _brought(source.parse(vendor.request(1)))
+        plain = vendor.several((0, 1))
+        if plain is not None and self.takes_several(source, vendor, plain, good):
+            thousand = vendor.several((0, 1) * 500)
+            assert thousand is not None
+            source.verifier()(thousand, ledger.now)
+            assert _brought(source.parse(thousand)) == good
+
+    def test_a_spoilt_event_is_understood_or_malformed(self, ledger: SourceLedger, vendor: Vendor) -> None:
+        """A new event type, a member that is missing or of another type: never an error of the parser."""
+        vendor.happen(0)
+        request = vendor.request(0)
+        for spoilt in spoilt_members(request):
+            source = ledger.connect()
+            try:
+                batch = source.parse(replace(request, body=spoilt))
+            except Malformed:
+                continue
+            except Exception as error:
+                raise AssertionError(f"{spoilt[:300]!r} breaks the parser: {error!r:.300}") from error
+            self.well_formed(batch.signals)
 
     def takes_several(self, source: Any, vendor: Vendor, plain: Request, good: set[str]) -> bool:
         """Whether the source reads several events of one body. If the vendor sends lists, it must."""
@@ -243,7 +292,21 @@ class PollingConformance(ConformanceSuite, covers=PollingSource):
         self.polled(ledger)
         assert len(ledger.signals) == 3 * vendor.signals_per_event
 
-    def test_trouble_at_the_vendor_only_delays(self, ledger: SourceLedger, vendor: Vendor) -> None:
+    def test_the_time_zone_of_the_machine_does_not_matter_to_a_poll(
+        self, ledger: SourceLedger, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with zone_of_the_machine(monkeypatch, FAR_APART[0]):
+            self.many(ledger, vendor)
+            assert len(self.polled(ledger)) == vendor.many * vendor.signals_per_event
+        near = timedelta(hours=6)
+        for signal in ledger.signals.values():
+            assert vendor.first_moment - near < signal.occurred_at < ledger.now + near, (
+                f"a time depends on the time zone of the machine: {signal.occurred_at}"
+            )
+
+    def test_trouble_at_the_vendor_only_delays(
+        self, ledger: SourceLedger, vendor: Vendor, record_property: Callable[[str, object], None]
+    ) -> None:
         self.many(ledger, vendor)
         for trouble, allowed in (
             (vendor.throttle, (RateLimited,)),
@@ -251,6 +314,7 @@ class PollingConformance(ConformanceSuite, covers=PollingSource):
             (vendor.expire_token, ()),
         ):
             if trouble():
+                record_property("trouble", trouble.__name__)
                 with contextlib.suppress(*allowed):
                     self.polled(ledger)
         self.polled(ledger)

@@ -39,6 +39,16 @@ def spoilt_events(plain: Request) -> Iterator[Any]:
 _ABSENT = object()
 
 
+def spoilt_members(plain: Request) -> Iterator[bytes]:
+    """The JSON object of a request's body with each of its members, at two levels, left out or of a wrong type; nothing for
+    another body."""
+    event = json_or_none(plain.body)
+    if isinstance(event, dict):
+        yield from (
+            json.dumps(spoilt).encode() for spoilt in spoilt_events(replace(plain, body=json.dumps([event]).encode()))
+        )
+
+
 def bodies() -> Iterator[bytes]:
     """Bodies that break careless parsers."""
     yield b""

@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from syncd.connector import Request
+from syncd.connector import Batch, Connector, ConnectorSettings, Request, SignalSpec
+from syncd.errors import Malformed
 from syncd.testing import SourceLedger, Vendor, WebhookConformance
-from syncd.testing.hostile import SECRET, HostileWebhook, ListWebhook
+from syncd.testing.hostile import SECRET, HostileWebhook, ListWebhook, make_signal
 from syncd.testing.hostile_repeats import CountingWebhook, CountsEachRequest, CountsOnce, ForgetsToName, NamesTheEvent
 
 
@@ -55,6 +56,55 @@ def test_a_source_that_does_not_fails(source: HostileWebhook, says: str) -> None
 
 def test_a_source_of_one_event_a_body_has_nothing_to_keep_apart() -> None:
     check(HostileWebhook(), OneNumber())
+
+
+# ---- order, many events, spoilt events
+
+
+class CountsOn(HostileWebhook):
+    """Numbers its events as they come."""
+
+    came = 0
+
+    def parse(self, request: Request) -> Batch:
+        self.came += 1
+        return Batch([make_signal(self.came, at=request.received_at)])
+
+
+class TakesAHundred(ListWebhook):
+    """Reads the beginning of a body only."""
+
+    def parse(self, request: Request) -> Batch:
+        numbers = orjson.loads(request.body)
+        if len(numbers) > 100:
+            raise Malformed("too many")
+        return super().parse(request)
+
+
+class TrustsTheVendor(HostileWebhook):
+    """Knows one type of event."""
+
+    def parse(self, request: Request) -> Batch:
+        said = orjson.loads(request.body)
+        return Batch([make_signal(said["numbers"][0], at=request.received_at)])
+
+
+@pytest.mark.parametrize(
+    ("source", "vendor", "name", "says"),
+    [
+        (CountsOn, OneNumber(), "test_the_order_of_events_does_not_matter", "depends on the events before it"),
+        (TakesAHundred, Numbers(), "test_a_thousand_events_of_one_body_bring_what_each_brings", "too many"),
+        (TrustsTheVendor, OneNumber(), "test_a_spoilt_event_is_understood_or_malformed", "breaks the parser"),
+    ],
+)
+def test_each_of_these_checks_can_fail(source: Any, vendor: Vendor, name: str, says: str) -> None:
+    suite = WebhookConformance()
+    suite.connector = Connector(
+        "numbers", "x", ConnectorSettings, lambda *_: source(), (SignalSpec("custom.event", "x", backfill=False),)
+    )  # type: ignore[misc]
+    getattr(suite, name)(SourceLedger(connect=ListWebhook if vendor.__class__ is Numbers else HostileWebhook), vendor)
+    with pytest.raises((AssertionError, Malformed), match=says):
+        getattr(suite, name)(SourceLedger(connect=source), vendor)
 
 
 # ---- events that are counted
