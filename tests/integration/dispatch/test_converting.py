@@ -16,6 +16,7 @@ from syncd.dispatch.replay import replay
 from syncd.errors import UsageError
 from syncd.preflight.parts import destination
 from syncd.service.assembly import BuiltDestination
+from syncd.store.privacy import look, marks_of
 from syncd.store.queries import Filter
 from syncd.twins.wire import TwinResponse
 from tests.integration.dispatch.test_own_records import ANN, TwinRig, salesforce, zoho
@@ -637,3 +638,14 @@ def refused(rig: TwinRig, code: str, fields: list[str], state: str, said: str) -
     assert ("written", "") in rig.of_rule("log")
     assert rig.twin.store.table(rig.names["contact"]).records[bo][rig.names["contact title"]] == "X"
     assert (converted(rig), len(rig.twin.records(rig.names["deal"]))) == (False, 0)
+
+
+def test_whoever_is_forgotten_is_told_what_their_lead_became(stored_rig: TwinRig) -> None:
+    rig = stored_rig
+    lead = rig.person("lead")
+    converts(rig)
+    rig.arrive([order()])
+    rig.drain()
+    found = look(rig.store, marks_of(ANN, None)).records
+    made = {(rig.names[one], id_of(only(rig, one))) for one in ("contact", "account", "deal")}
+    assert {(object_, id_) for _, object_, id_ in found} == {*made, (rig.names["lead"], lead)}
