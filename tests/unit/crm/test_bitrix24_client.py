@@ -243,3 +243,40 @@ def test_ten_minutes_of_load_cause_no_refusal() -> None:
         assert theirs.admits()
         made += 1
     assert made > 900
+
+
+def test_commands_that_take_long_go_in_smaller_batches() -> None:
+    def timed(cmd: Mapping[str, str]) -> Any:
+        return results(dict.fromkeys(cmd, 1), times={key: {"duration": 4.0} for key in cmd})
+
+    client = Scripted(*[timed] * 7)
+    adds = [command("crm.item.add", {"n": n}) for n in range(50)]
+    assert len(client.write(adds)) == 50
+    assert len(client.write(adds)) == 50
+    assert [len(one) for one in client.asked] == [50, 10, 10, 10, 10, 10]
+
+
+def test_a_later_batch_that_fails_spoils_no_earlier_one() -> None:
+    def timed(cmd: Mapping[str, str]) -> Any:
+        return results(dict.fromkeys(cmd, 1), times={key: {"duration": 20.0} for key in cmd})
+
+    client = Scripted(timed, timed, lambda cmd: Response(502, {}, b"<html>", True))
+    client.write(ADDS[:1])
+    replies = client.write(ADDS)
+    assert [type(reply.failure) for reply in replies] == [type(None), type(None), Ambiguous]
+    assert replies[2].failure is not None
+    assert replies[2].failure.of_call
+
+
+def test_after_a_batch_that_took_too_long_half_of_it_goes() -> None:
+    def timed(cmd: Mapping[str, str]) -> Any:
+        return results(dict.fromkeys(cmd, 1), times={key: {"duration": 0.1} for key in cmd})
+
+    client = Scripted(lambda cmd: Response(504, {}, b"<html>", True), *[timed] * 6)
+    adds = [command("crm.item.add", {"n": n}) for n in range(48)]
+    with pytest.raises(Ambiguous):
+        client.write(adds)
+    for _ in range(3):
+        client.write(adds)
+    assert [len(one) for one in client.asked[:3]] == [48, 24, 24]
+    assert len(client.asked[-1]) > 24  # it was slow once: more and more go again

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,7 +28,8 @@ from syncd.connectors.crm.bitrix24.errors import (
 from syncd.connectors.crm.bitrix24.objects import FINDS, row_of
 from syncd.connectors.crm.bitrix24.settings import ENDPOINT, Bitrix24Settings, bearer
 from syncd.connectors.crm.client import CrmClient, Rows
-from syncd.errors import Failure, RateLimited
+from syncd.connectors.crm.portions import fitting
+from syncd.errors import Ambiguous, Failure, RateLimited, Transient
 from syncd.http.client import Deadlines, HttpClient, Response, unclear
 from syncd.http.error_table import VendorError, dig
 from syncd.http.limits import Bucket, Rate
@@ -45,6 +46,11 @@ TURNS = 5
 SLOW_FROM = 400.0
 """Seconds of a method's run-time in ten minutes; Bitrix24 refuses from 480 on."""
 WINDOW = timedelta(minutes=10)
+LONGEST_BATCH = 40.0
+"""Seconds that the commands of a batch may take, by what they took before: Bitrix24 ends a request after 60. (A recorded add took
+four: its robots run first.)"""
+TOO_SLOW = frozenset({"timeout", "504"})
+"""Codes of a request that was not answered in time."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,12 @@ class CommandReply:
 
 
 class RunTime:
-    """How long each method ran in the last ten minutes, as Bitrix24 told. Thread-safe."""
+    """How long each method ran in the last ten minutes, as Bitrix24 told, and how long one call of it takes. Thread-safe."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._until: dict[str, datetime] = {}
+        self._takes: dict[str, float] = {}
         self._guard = threading.Lock()
 
     def note(self, method: str, told: Any) -> None:
@@ -70,6 +77,22 @@ class RunTime:
         operating, resets = dig(told, "operating"), dig(told, "operating_reset_at")
         if isinstance(operating, int | float) and operating >= SLOW_FROM:
             self.limited(method, resets)
+        took = dig(told, "duration")
+        if isinstance(took, int | float) and took >= 0:
+            with self._guard:
+                self._takes[method] = max(took, 0.8 * self._takes.get(method, 0.0) + 0.2 * took)
+
+    def too_slow(self, texts: Sequence[str]) -> None:
+        """These commands took too long together: next time half of them go."""
+        with self._guard:
+            for method in {commands.method_of(text) for text in texts}:
+                self._takes[method] = max(self._takes.get(method, 0.0), 2 * LONGEST_BATCH / len(texts))
+
+    def fits(self, texts: Sequence[str]) -> bool:
+        """Whether these commands go into one batch."""
+        with self._guard:
+            takes = sum(self._takes.get(commands.method_of(text), 0.0) for text in texts)
+        return len(texts) <= COMMANDS and (takes <= LONGEST_BATCH or len(texts) == 1)
 
     def limited(self, method: str, resets: Any) -> None:
         """The method rests until it has time again, told in seconds since 1970."""
@@ -151,10 +174,25 @@ class Bitrix24Client(CrmClient):
 
     def read(self, texts: Sequence[str]) -> list[CommandReply]:
         """Replies to commands that change nothing, in as few requests as can be. Raises the first failure."""
-        replies = [reply for some in _parts(texts) for reply in self.batch(some, write=False)]
+        parts = list(fitting(texts, self._run_time.fits))
+        replies = [reply for some in parts for reply in self.batch(some, write=False)]
         for reply in replies:
             if reply.failure is not None:
                 raise reply.failure
+        return replies
+
+    def write(self, texts: Sequence[str]) -> list[CommandReply]:
+        """Replies to at most COMMANDS commands that write, in one request, or in a few where they take long. Raises the Failure
+        of the first request; that of a later one is told of its commands."""
+        linked = any(commands.LINKED in text for text in texts)
+        replies: list[CommandReply] = []
+        for some in [list(texts)] if linked else list(fitting(texts, self._run_time.fits)):
+            try:
+                replies += self.batch(some, write=True)
+            except Failure as failed:
+                if not replies:
+                    raise
+                replies += [CommandReply(failure=failed.about_call())] * len(some)
         return replies
 
     def batch(self, texts: Sequence[str], *, write: bool) -> list[CommandReply]:
@@ -162,7 +200,12 @@ class Bitrix24Client(CrmClient):
         concerns the whole."""
         rests = {method: self._run_time.rests(method) for method in {commands.method_of(text) for text in texts}}
         keys = {f"c{at:04}": text for at, text in enumerate(texts) if rests[commands.method_of(text)] is None}
-        result = self._results(keys, write) if keys else {}
+        try:
+            result = self._results(keys, write) if keys else {}
+        except (Ambiguous, Transient) as failed:
+            if failed.code in TOO_SLOW and len(keys) > 1:
+                self._run_time.too_slow(list(keys.values()))
+            raise
         return [
             _reply(result, f"c{at:04}", text, write=write)
             if f"c{at:04}" in keys
@@ -208,10 +251,6 @@ class Bitrix24Client(CrmClient):
 
 _NAMING = (commands.FIND, commands.COMPANIES)
 """Methods that name records instead of showing them."""
-
-
-def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (texts[start : start + COMMANDS] for start in range(0, len(texts), COMMANDS))
 
 
 def _rows(statement: str, value: Any) -> list[Any]:

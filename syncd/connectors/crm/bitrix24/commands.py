@@ -22,6 +22,8 @@ PAGE = 50
 LONGEST = 255
 """Characters of a value that can be in the CRM."""
 FIND, ITEMS, COMPANIES = "crm.duplicate.findbycomm", "crm.item.list", "crm.company.list"
+LINKED = "%24result%5B"
+"""Stands in a command that takes a value of an earlier one."""
 _REFERENCE = re.compile(r"\$(?=\w+\[)")
 
 

@@ -85,7 +85,7 @@ class Bitrix24(QueriedCrm):
                     continue
                 places.append((bundle, place, range(len(texts), len(texts) + len(more))))
                 texts += more
-        replies = self._client.batch(texts, write=True) if texts else []
+        replies = self._client.write(texts)
         for bundle, place, own in places:
             decides = next((replies[at] for at in own if replies[at].failure is not None), replies[own[-1]])
             settled[place] = _outcome(bundle.target, call.writes[place], decides)
