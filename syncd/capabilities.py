@@ -211,13 +211,14 @@ class Observes(Protocol):
     and keeps all others, also those that a user adds in the same second. Done twice it changes nothing more. Pure:
     `observable`, why its records cannot have observers in this field ("" for the CRM's own), or why those cannot join a chat; ""
     when they can. `observed_by_users`: whether the observers in a field are users of the CRM, and not words. `may_observe`:
-    whether records of these objects can have observers in this field, and our sign-in may set them; it asks the CRM."""
+    whether records of these objects can have observers in this field, and our sign-in may set them (`chat`: and put them
+    into the records' chats); it asks the CRM."""
 
     def observable(self, field: str, *, chat: bool) -> str: ...
 
     def observed_by_users(self, field: str) -> bool: ...
 
-    def may_observe(self, objects: Sequence[str], field: str) -> Iterator[Finding]: ...
+    def may_observe(self, objects: Sequence[str], field: str, *, chat: bool) -> Iterator[Finding]: ...
 
 
 # ------------------------------------------------------------------------------------------------------------ links

@@ -28,13 +28,19 @@ def keying_of_answer(work: Work, write: Write, outcome: Outcome) -> Idempotency:
     knows whether the first still runs."""
     if not write.id or (write.conversion is not None and isinstance(outcome, Ambiguous)):
         return work.keying
-    return rules.keying_of_known(work.keying)
+    return _waiting(rules.keying_of_known(work.keying), work)
 
 
 def keying_of_interrupted(work: Work) -> Idempotency:
     """What a write is whose answer a dead worker took along."""
     known = work.row.crm_id and work.draft.conversion is None
-    return rules.keying_of_known(work.keying) if known else work.keying
+    return _waiting(rules.keying_of_known(work.keying), work) if known else work.keying
+
+
+def _waiting(keying: Idempotency, work: Work) -> Idempotency:
+    """A change of observers that may make a chat waits until the first call has surely ended, since a CRM may make two."""
+    change = work.draft.observation
+    return Idempotency(keying.kind, enforced=False) if change is not None and change.chat else keying
 
 
 def apart(ready: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:

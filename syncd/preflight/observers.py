@@ -18,13 +18,14 @@ from syncd.service.assembly import BuiltDestination
 def observers(outlet: BuiltDestination, crm: Observes) -> Iterator[CheckLine]:
     """A call or two for each kind of record, and one for the users."""
     name, parts = outlet.settings.name, outlet.mapping.parts
-    asked: dict[tuple[str, ...], set[str]] = {}
+    asked: dict[tuple[str, ...], set[tuple[str, bool]]] = {}
     for rule, part, _ in observers_of(parts):
         objects = _observed(parts, rule.about, outlet.destination)
-        asked.setdefault(objects, set()).add(part.field)
+        asked.setdefault(objects, set()).add((part.field, part.chat))
     for objects, fields in asked.items():
-        for field in sorted(fields) if objects else ():
-            yield from (CheckLine.of("destination", name, finding) for finding in crm.may_observe(objects, field))
+        for field, chat in sorted(fields) if objects else ():
+            found = crm.may_observe(objects, field, chat=chat)
+            yield from (CheckLine.of("destination", name, finding) for finding in found)
     yield from _users(outlet, crm)
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from syncd.capabilities import Finding, SignIn
 from syncd.connector import Call, Connector, Context, Idempotency, Outcome, Write, WriteKind, Written
 from syncd.connectors.answers import listed
-from syncd.connectors.crm.bitrix24 import commands, describe, objects, pack
+from syncd.connectors.crm.bitrix24 import commands, describe, objects, observers, pack
 from syncd.connectors.crm.bitrix24.client import Bitrix24Client, CommandReply
 from syncd.connectors.crm.bitrix24.errors import NO_RIGHT, SCOPE_MISSING
 from syncd.connectors.crm.bitrix24.objects import BESIDE, COMMENT, KEY, PSEUDO, type_id
@@ -44,6 +44,7 @@ class Bitrix24(QueriedCrm):
     owner_field = "assignedById"
     links = objects.LINKS
     staged = True
+    observer_packer = observers.PACKER
 
     def __init__(self, settings: Bitrix24Settings, context: Context) -> None:
         settings.check()
@@ -71,6 +72,9 @@ class Bitrix24(QueriedCrm):
 
     def _perform(self, call: Call, bundles: Sequence[Bundle]) -> Iterator[Answered]:
         """One request, and one before it where addresses or numbers are added to records that are there."""
+        if bundles[0].target.method is Method.OBSERVE:
+            yield from ((observers.perform(self._client, bundle, call.writes), ()) for bundle in bundles)
+            return
         settled: Settled = {}
         texts: list[str] = []
         places: list[tuple[Bundle, int, range]] = []  # bundle, place in the call, its commands
@@ -180,6 +184,17 @@ class Bitrix24(QueriedCrm):
         rows = [row for reply in self._client.read(asked) for row in listed(reply.value)]
         active = {str(dig(row, "ID")) for row in rows if dig(row, "ACTIVE") in (True, "Y", "1", 1)}
         return {id: id in active for id in ids}
+
+    def observable(self, field: str, *, chat: bool) -> str:
+        """Every record has its own observers, and may have a chat."""
+        return "keeps observers itself; leave field: out" if field else ""
+
+    def observed_by_users(self, field: str) -> bool:
+        return True
+
+    def may_observe(self, objects: Sequence[str], field: str, *, chat: bool) -> Iterator[Finding]:
+        """A request for each kind of record, and one for chats."""
+        return observers.may_observe(self._client, self._portal, objects, chat=chat)
 
     def notifications(self) -> list[str]:
         """There is one kind."""

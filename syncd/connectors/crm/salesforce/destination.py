@@ -112,7 +112,7 @@ class Salesforce(QueriedCrm):
     def observed_by_users(self, field: str) -> bool:
         return True
 
-    def may_observe(self, objects: Sequence[str], field: str) -> Iterator[Finding]:
+    def may_observe(self, objects: Sequence[str], field: str, *, chat: bool) -> Iterator[Finding]:
         """Two calls."""
         return observers.may_follow(self._client, objects)
 

@@ -144,7 +144,7 @@ class Zoho(QueriedCrm):
     def observed_by_users(self, field: str) -> bool:
         return field != observers.TAGS
 
-    def may_observe(self, objects: Sequence[str], field: str) -> Iterator[Finding]:
+    def may_observe(self, objects: Sequence[str], field: str, *, chat: bool) -> Iterator[Finding]:
         """One call a module."""
         return observers.may_observe(self._client, objects, field)
 
