@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from syncd.connector import Connector
+
 TESTS = Path(__file__).parent
 OK, FAILED, NOT_APPLICABLE = "ok", "FAILED", "n/a"
 BODY = "test_no_body_breaks_the_parser"
@@ -61,7 +63,7 @@ def checks() -> set[str]:
 def source_of(item: pytest.Item) -> str:
     """The source whose conformance a test is about, "" for any other test."""
     connector = getattr(getattr(item, "cls", None), "connector", None)
-    return str(connector.name) if getattr(connector, "role", None) == "source" else ""
+    return connector.name if isinstance(connector, Connector) and connector.role == "source" else ""
 
 
 def check_of(item: pytest.Item) -> str:
