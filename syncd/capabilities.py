@@ -164,6 +164,16 @@ class Assigns(Protocol):
     def users(self, ids: Sequence[str]) -> Mapping[str, bool]: ...
 
 
+@runtime_checkable
+class KnowsTeams(Protocol):
+    """A destination that Assigns and tells who is in a team of the CRM. `teams`: the kinds of team (`role`, `department`).
+    `members`: ids of the active users in one, in an order that stays; none where there is no such team. It asks the CRM."""
+
+    teams: tuple[str, ...]
+
+    def members(self, team: str, name: str) -> Sequence[str]: ...
+
+
 # ---------------------------------------------------------------------------------------------------- notifications
 
 

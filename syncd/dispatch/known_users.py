@@ -1,4 +1,4 @@
-"""Which users of a CRM are active, kept for a few minutes. Pure but for what it keeps."""
+"""Which users of a CRM are active and who is in which team, kept for a few minutes. Pure but for what it keeps."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class KnownUsers:
     def __init__(self) -> None:
         self._active: dict[str, bool] = {}
         self._until: dict[str, int] = {}
+        self._teams: dict[tuple[str, str], tuple[int, tuple[str, ...]]] = {}
 
     def unknown(self, ids: Iterable[str], now: int) -> list[str]:
         """Those of the ids that the CRM is to be asked for."""
@@ -31,3 +32,13 @@ class KnownUsers:
     def active(self, id: str) -> bool:
         """Whether a user is active; one of whom nothing is known is."""
         return self._active.get(id, True)
+
+    def team(self, team: tuple[str, str], now: int, *, stale: bool = False) -> tuple[str, ...] | None:
+        """The members of a team (kind, name); None where the CRM is to be asked. `stale`: what it said last, however old."""
+        until, members = self._teams.get(team, (0, ()))
+        return members if until > now or (stale and until) else None
+
+    def learn_team(self, team: tuple[str, str], members: Sequence[str], now: int) -> None:
+        """Keeps who is in a team, all of them active."""
+        self._teams[team] = (now + KEPT, tuple(members))
+        self.learn(members, dict.fromkeys(members, True), now)

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from msgspec import UNSET
 
-from syncd.capabilities import Assigns
+from syncd.capabilities import Assigns, KnowsTeams
 from syncd.connector import Destination, Write
 from syncd.dispatch import outcomes as rules
 from syncd.dispatch import plan
@@ -39,13 +39,14 @@ NOBODY_ACTIVE, FALLS_BACK, NOBODY_NAMED = "no_active_user", "fallback_owner", "n
 def choose(choice: OwnerChoice, taken: int, active: Callable[[Any], bool]) -> tuple[Decided, int]:
     """(the owner whose turn it is after so many turns, how many turns that takes)."""
     users = choice.users
+    named = bool(users or choice.team)
     for step in range(len(users)):
         user = users[(taken + step) % len(users)]
         if active(user):
             return Decided(user), step + 1 if len(users) > 1 else 0
     if choice.fallback is not None:
-        return Decided(choice.fallback, FALLS_BACK if users else ""), 0
-    return Decided(None, NOBODY_ACTIVE if users else NOBODY_NAMED), 0
+        return Decided(choice.fallback, FALLS_BACK if named else ""), 0
+    return Decided(None, NOBODY_ACTIVE if named else NOBODY_NAMED), 0
 
 
 def user_id(user: Any) -> str:
@@ -91,11 +92,44 @@ class Owners:
         is_active = active_users(self._client, (user_id(user) for choice in choices for user in choice.users))
         return lambda user: is_active(user_id(user))
 
+    def with_members(self, choice: OwnerChoice) -> OwnerChoice | Failure:
+        """The choice with the members of its team as users. Where the CRM cannot be asked, those whom it told of last; the
+        failure where it never did. Raises Paused."""
+        crm, known, now = self._client.destination, self._client.known_users, self._client.clock()
+        if choice.team is None or not isinstance(crm, KnowsTeams):  # such a mapping is refused for any other
+            return choice
+        kind, name = choice.team
+        members = known.team(choice.team, now)
+        if members is None:
+            told = self._client.question("users", 1, lambda: crm.members(kind, name))
+            if not isinstance(told, Failure):
+                known.learn_team(choice.team, told, now)
+            elif known.team(choice.team, now, stale=True) is None:
+                return told
+            members = known.team(choice.team, now, stale=True)
+        return replace(choice, users=members or ())
+
+    def _team_known(self, work: Work) -> bool:
+        """Whether it is known who is in the team that a work names; else its rule is held."""
+        assert work.draft.owner is not None
+        choice = self.with_members(work.draft.owner)
+        if isinstance(choice, Failure):
+            self._client.hold(work.draft.rule, choice)
+            until = self._client.pace.held_until(work.draft.rule, self._client.clock())
+            due, reason = until if until is not None else (work.row.due_at, rules.describe(choice))
+            work.row = msgspec.structs.replace(work.row, state="held", reason=reason, due_at=due)
+            self._ledger.put(work.taken, work.row)
+            return False
+        work.draft = replace(work.draft, owner=choice)
+        return True
+
     def given(self, ready: Sequence[Pair]) -> list[Pair]:
         """The writes with their owners; those that assign nobody are noted in their rows. Raises Paused."""
         asking = [(work, write) for work, write in ready if _asks(work, write)]
         if not asking:
             return list(ready)
+        asked = {id(work) for work, _ in asking}
+        asking = [(work, write) for work, write in asking if self._team_known(work)]
         active = self.active([work.draft.owner for work, _ in asking if work.draft.owner])
         by_rule: dict[str, list[Work]] = {}
         for work, _ in asking:
@@ -104,7 +138,6 @@ class Owners:
         for rule, works in by_rule.items():
             self._choose(rule, works, active)
         made = {id(work): one for work, write in asking if (one := self._with_owner(work, write)) is not None}
-        asked = {id(work) for work, _ in asking}
         return [(work, made.get(id(work), write)) for work, write in ready if id(work) not in asked or id(work) in made]
 
     def _choose(self, rule: str, works: Sequence[Work], active: Callable[[Any], bool]) -> None:

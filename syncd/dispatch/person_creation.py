@@ -24,7 +24,7 @@ from syncd.dispatch.people import PersonLookup
 from syncd.dispatch.plan import PEOPLE_CREATE, field_faults
 from syncd.dispatch.tied_people import alias_of
 from syncd.errors import Failure, Misconfigured, Rejected, Scope, StaleReference
-from syncd.mapping.model import Draft
+from syncd.mapping.model import Draft, OwnerChoice
 from syncd.runtime import crashpoints
 from syncd.store.lanes import PersonRow, turns_taken
 from syncd.store.queue import WriteRow
@@ -60,7 +60,8 @@ class PersonCreator:
 
     def create(self, them: Sequence[NewPerson]) -> None:
         """Sends the new records. Raises Paused with the rest unsent."""
-        self._give_turns([one for one in them if not one.draft.faults])
+        if not self._give_turns([one for one in them if not one.draft.faults]):
+            return  # whose turn it is cannot be told: the rule is held
         for one in them:
             if one.draft.faults:
                 self._refuse(one)
@@ -70,11 +71,19 @@ class PersonCreator:
         self._client.send(writes, before=self._before, after=self._after, rule_of=lambda write: self._rule)
         self._recognise()
 
-    def _give_turns(self, them: Sequence[NewPerson]) -> None:
-        """Whoever is created again keeps their owner; the others get the next ones, written down as they leave."""
-        asking = [(one, one.draft.owner) for one in them if one.draft.owner is not None]
+    def _give_turns(self, them: Sequence[NewPerson]) -> bool:
+        """Whoever is created again keeps their owner; the others get the next ones, written down as they leave. False where
+        nobody knows who is in the team that they are owned by."""
+        asking: list[tuple[NewPerson, OwnerChoice]] = []
+        for one in them:
+            choice = one.draft.owner and self._owners.with_members(one.draft.owner)
+            if isinstance(choice, Failure):
+                self._client.hold(self._rule, choice)
+                return False
+            if choice is not None:
+                asking.append((one, choice))
         if not asking:
-            return
+            return True
         active, crm = self._owners.active([choice for _, choice in asking]), self._client.destination
         with self._store.read() as connection:
             taken = turns_taken(connection, self._client.name, self._rule)
@@ -89,6 +98,7 @@ class PersonCreator:
             one.owner = msgspec.json.encode(owner).decode()
             on_create = {**one.write.on_create, owners.owner_field(choice, crm): owners.as_value(owner, crm)}
             one.write = msgspec.structs.replace(one.write, on_create=on_create)
+        return True
 
     def _refuse(self, one: NewPerson) -> None:
         reason = field_faults(one.draft.faults)

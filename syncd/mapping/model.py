@@ -86,11 +86,13 @@ class Targets:
 @dataclass(frozen=True, slots=True)
 class OwnerChoice:
     """Who may become the owner of a record: `users` take turns, `fallback` is for when none of them is active (None: no owner is
-    set). `field`: the field that takes them, "" for the destination's own."""
+    set). `field`: the field that takes them, "" for the destination's own. `team`: (kind, name) of the team whose members are the
+    users; who they are is only known when the record is written."""
 
     users: tuple[Any, ...]
     fallback: Any = None
     field: str = ""
+    team: tuple[str, str] | None = None
 
 
 class Verb(Protocol):

@@ -17,8 +17,10 @@ from syncd.mapping.reader import MappingReader
 
 KEEP = "keep"
 KINDS = ("turn", "round_robin", "user")
+TEAMS = ("role", "department")
+"""Kinds of team whose members take turns: who they are is asked of the CRM."""
 FALLBACK = "fallback"
-OWNER_KEYS = (*KINDS, FALLBACK, "field")
+OWNER_KEYS = (*KINDS, *TEAMS, FALLBACK, "field")
 """`round_robin` is the older name of `turn`."""
 OWNER = "owner"
 
@@ -26,13 +28,15 @@ OWNER = "owner"
 @dataclass(frozen=True)
 class OwnerPart:
     """`users`: who take turns, one or several; `tree`: the expression that names the user instead. `field`: "" for the
-    destination's own. `word`: the key that names them, "" where `owner:` is the user itself."""
+    destination's own. `word`: the key that names them, "" where `owner:` is the user itself. `team`: (kind, name) of
+    whose members take turns."""
 
     users: tuple[Any, ...] = ()
     tree: Tree = None
     fallback: Any = None
     field: str = ""
     word: str = ""
+    team: tuple[str, str] | None = None
 
     @property
     def group(self) -> dict[str, Tree]:
@@ -51,7 +55,7 @@ class OwnerPart:
         """The choice for one signal; `made`: what its `group` became."""
         named = made.get(OWNER)
         users = self.users if self.tree is None else () if named is None else (named,)
-        return OwnerChoice(users, self.fallback, self.field)
+        return OwnerChoice(users, self.fallback, self.field, self.team)
 
 
 def read_owner(reader: MappingReader, node: Any, path: KeyPath) -> OwnerPart | None:
@@ -61,15 +65,26 @@ def read_owner(reader: MappingReader, node: Any, path: KeyPath) -> OwnerPart | N
     if not isinstance(node, dict) or not node.keys() & {*OWNER_KEYS}:  # {id: …} is a user in the CRM's own form
         return _one(reader, node, path)
     parts = reader.keys(node, path, OWNER_KEYS)
-    kinds = [kind for kind in KINDS if kind in parts]
+    kinds = [kind for kind in (*KINDS, *TEAMS) if kind in parts]
     if len(kinds) != 1:
-        reader.fault(path, "must name one of turn (a list of users) or user")
+        reader.fault(path, "must name one of turn (a list of users), user, role or department")
         return None
     fallback = parts.get("fallback")
     if fallback is not None and not _is_user(fallback):
         reader.fault((*path, "fallback"), "must be the id of a user, or keep")
     other, field = None if fallback == KEEP else fallback, reader.word(parts, path, "field")
     place = (*path, kinds[0])
+    if kinds[0] in TEAMS:
+        name = parts[kinds[0]]
+        if (
+            not isinstance(name, (str, int))
+            or isinstance(name, bool)
+            or not str(name).strip()
+            or is_template(str(name))
+        ):
+            reader.fault(place, f"must be the name of a {kinds[0]}")
+            return None
+        return OwnerPart((), None, other, field, kinds[0], (kinds[0], str(name).strip()))
     if kinds[0] == "user":
         one = _one(reader, parts["user"], place)
         return OwnerPart(one.users, one.tree, other, field, kinds[0]) if one else None

@@ -263,6 +263,8 @@ def _observed(observation: Observation) -> Iterator[Shown]:
 def _owner(choice: OwnerChoice, *, always: bool) -> Shown:
     """The owner that it gets, or those who take turns."""
     name = choice.field or "owner"
+    if choice.team is not None:
+        return Shown(name, " ".join(choice.team), "in turn")
     if len(choice.users) > 1:
         return Shown(name, list(choice.users), "in turn")
     return Shown(name, choice.users[0] if choice.users else choice.fallback, "" if always else "on create")

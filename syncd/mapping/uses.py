@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from syncd.capabilities import ConversionNames, KnowsAccountFields, Observes, ReadsFields, ResolvesAccounts
+from syncd.capabilities import ConversionNames, KnowsAccountFields, KnowsTeams, Observes, ReadsFields, ResolvesAccounts
 from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.expressions import Expression
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses, key_use
-from syncd.mapping.owners import OWNER
+from syncd.mapping.owners import OWNER, OwnerPart
 from syncd.mapping.parts import (
     AccountsPart,
     ConversionPart,
@@ -98,6 +98,27 @@ def owners_of(parts: MappingParts) -> Iterator[tuple[Any, KeyPath]]:
     for rule in parts.rules:
         if rule.owner is not None:
             yield from rule.owner.named((*rule.place, OWNER))
+
+
+def teams_of(parts: MappingParts) -> Iterator[tuple[tuple[str, str], KeyPath]]:
+    """Every team (kind, name) whose members become owners, with its place."""
+    created = (("people", parts.create), ("accounts", parts.accounts.create if parts.accounts else None))
+    owners: list[tuple[KeyPath, OwnerPart | None]] = [
+        ((part, "create", OWNER), create.owner) for part, create in created if create is not None
+    ]
+    owners += [((*rule.place, OWNER), rule.owner) for rule in parts.rules]
+    yield from ((owner.team, (*place, owner.word)) for place, owner in owners if owner is not None and owner.team)
+
+
+def refused_teams(parts: MappingParts, crm: object) -> Iterator[tuple[KeyPath, str, str]]:
+    """(place, message, hint) of teams that the CRM does not tell of."""
+    known = crm.teams if isinstance(crm, KnowsTeams) else ()
+    for (kind, _), place in teams_of(parts):
+        if kind not in known:
+            hint = (
+                f"use {' or '.join(known)}, or list the users: turn: [...]" if known else "list the users: turn: [...]"
+            )
+            yield place, f"has no {kind} whose members syncd can read", hint
 
 
 def notifications_of(parts: MappingParts) -> dict[str, KeyPath]:

@@ -15,6 +15,7 @@ from syncd.capabilities import (
     Converts,
     Describes,
     Finding,
+    KnowsTeams,
     Level,
     Notifies,
     Observes,
@@ -29,7 +30,7 @@ from syncd.dispatch.owners import user_id
 from syncd.errors import Failure, Misconfigured, Rejected
 from syncd.mapping.against import CrmDescription, Remark, compare
 from syncd.mapping.owners import FALLBACK
-from syncd.mapping.uses import conversions_of, notifications_of, objects_of, observers_of, owners_of
+from syncd.mapping.uses import conversions_of, notifications_of, objects_of, observers_of, owners_of, teams_of
 from syncd.preflight.lines import CheckLine
 from syncd.preflight.observers import observers
 from syncd.preflight.reach import reach
@@ -67,6 +68,8 @@ def destination(outlet: BuiltDestination, store: Store | None) -> Iterator[Check
             yield from (CheckLine.of("destination", name, finding) for finding in crm.may_convert())
         if isinstance(crm, Assigns):
             yield from owners(outlet, crm)
+        if isinstance(crm, KnowsTeams):
+            yield from teams(outlet, crm)
         if isinstance(crm, Observes) and any(observers_of(outlet.mapping.parts)):
             yield from observers(outlet, crm)
         yield from _cloned(outlet)
@@ -106,8 +109,30 @@ def owners(outlet: BuiltDestination, crm: Assigns) -> Iterator[CheckLine]:
         message = f"the CRM has no active user {id}: {so}"
         fault = document.fault(place, message, "correct the id, or activate the user in the CRM")
         yield CheckLine.at(name, Remark(level, fault))
-    if not wrong:
+    if places and not wrong:
         yield CheckLine("destination", name, Level.OK, "owners", "the users named by owner: are active")
+
+
+def teams(outlet: BuiltDestination, crm: KnowsTeams) -> Iterator[CheckLine]:
+    """The teams whose members become owners: a call or two each."""
+    name = outlet.settings.name
+    for (kind, team), place in teams_of(outlet.mapping.parts):
+        try:
+            count = len(crm.members(kind, team))
+        except Failure as failed:
+            remedy = "until then the rules that name it are held"
+            yield CheckLine(
+                "destination", name, Level.FAULT, "owners", f"{kind} {team} cannot be read: {failed}", remedy
+            )
+            continue
+        level, message = Level.OK, f"{kind} {team}: {count} active users take turns"
+        if not count:
+            level, message = (
+                Level.WARNING,
+                f"the CRM has no active user in the {kind} {team}: nothing is assigned to them",
+            )
+        hint = "" if count else f"correct the name of the {kind}"
+        yield CheckLine.at(name, Remark(level, outlet.mapping.document.fault(place, message, hint)))
 
 
 _WITHOUT_OWNER = {

@@ -20,7 +20,7 @@ from syncd.capabilities import Converts, LimitsNames, Observes, SignsIn, WritesD
 from syncd.config.loading import Loaded, load_settings, read_text
 from syncd.config.models import DestinationSettings, Settings, SourceSettings
 from syncd.config.unused import loose_ends
-from syncd.config.yaml_positions import read_yaml
+from syncd.config.yaml_positions import KeyPath, read_yaml
 from syncd.connector import Ability, Context, Destination, PollingSource, WebhookSource
 from syncd.errors import ConfigError, Fault, SyncdError, UsageError
 from syncd.http.limits import SourceLimits
@@ -29,7 +29,7 @@ from syncd.http.oauth import MemoryTokens, TokenStore
 from syncd.intake.shared_endpoints import sharing_faults
 from syncd.mapping import find_mapping, load_mapping
 from syncd.mapping.lint import warnings_of
-from syncd.mapping.uses import abilities_of, names_of, refused_deals, refused_observers
+from syncd.mapping.uses import abilities_of, names_of, refused_deals, refused_observers, refused_teams
 from syncd.signal_types import ANSWERS, OPEN_TYPES
 from syncd.signatures.verifier import covers_url
 
@@ -245,8 +245,9 @@ class _Building:
         missing = _missing_abilities(entry, destination, mapping)
         if isinstance(destination, Converts):
             missing += _refused_conversions(entry, destination, mapping)
+        missing += _refused(entry, mapping, refused_teams(mapping.parts, destination))
         if isinstance(destination, Observes):
-            missing += _refused_observers(entry, destination, mapping)
+            missing += _refused(entry, mapping, refused_observers(mapping.parts, destination))
         if missing:
             self.faults += missing
             return None
@@ -323,11 +324,13 @@ def _refused_conversions(entry: DestinationSettings, destination: Converts, mapp
     ]
 
 
-def _refused_observers(entry: DestinationSettings, destination: Observes, mapping: CompiledMapping) -> list[Fault]:
-    """A fault for every rule whose observers the destination has no place for."""
+def _refused(
+    entry: DestinationSettings, mapping: CompiledMapping, found: Iterable[tuple[KeyPath, str, str]]
+) -> list[Fault]:
+    """A fault for everything (place, message, hint) that the destination has no place for."""
     return [
         mapping.document.fault(place, f"destination {entry.name}: {entry.type} {why}", hint)
-        for place, why, hint in refused_observers(mapping.parts, destination)
+        for place, why, hint in found
     ]
 
 

@@ -416,3 +416,11 @@ def test_the_webhooks_secret_is_shown_nowhere(caplog: pytest.LogCaptureFixture) 
             assert secret not in repr(crm._settings)
             assert secret not in crm.url("Lead", "1")
     assert secret not in caplog.text
+
+
+def test_the_members_of_a_department_are_its_active_employees(twin: Bitrix24Twin, connect: Connect) -> None:
+    sales = [twin.add("user", NAME=f"S{n}", UF_DEPARTMENT=[5]) for n in range(60)]
+    twin.add("user", NAME="Away", UF_DEPARTMENT=[5], ACTIVE=False)
+    twin.add("user", NAME="Other", UF_DEPARTMENT=[6])
+    assert connect().members("department", "5") == sales
+    assert connect().members("department", "77") == []

@@ -133,6 +133,8 @@ def users(org: ZohoOrg, call: TwinCall) -> TwinResponse:
     found = [dict(u) for u in org.store.table("users").records.values()]
     if ids := call.query.get("ids"):  # at most 100 [DOC]
         found = [one for one in found if one["id"] in ids.split(",")[:100]]
+    if call.query.get("type", "AllUsers").startswith("Active"):
+        found = [one for one in found if one.get("status") == "active"]
     page, size = _paging(call)
     rows = found[(page - 1) * size : page * size]
     info = {"per_page": size, "count": len(rows), "page": page, "more_records": page * size < len(found)}

@@ -133,3 +133,84 @@ def test_a_new_person_and_a_new_record_have_owners(rig: TwinRig) -> None:
     rig.drain()
     assert sorted(owner_of(lead) for lead in rig.twin.records(rig.names["lead"])) == sorted([one, two])
     assert [owner_of(each) for each in rig.twin.records(task)] == [two, two]
+
+
+def with_role(rig: TwinRig, *users: str) -> str:
+    """These users have a role; what a mapping calls it."""
+    if isinstance(rig.twin, ZohoTwin):
+        table = rig.twin.store.table("users")
+        for id_ in users:
+            table.put(id_, {**table.records[id_], "role": {"name": "Sales", "id": "7328395000000026999"}})
+        return "Sales"
+    rig.twin.store.table("UserRole").put("00E000000000001AAA", {"Id": "00E000000000001AAA", "DeveloperName": "Sales"})
+    table = rig.twin.store.table("User")
+    for id_ in users:
+        table.put(id_, {**table.records[id_], "UserRoleId": "00E000000000001AAA", "UserType": "Standard"})
+    return "Sales"
+
+
+def test_the_active_users_of_a_role_take_turns(rig: TwinRig) -> None:
+    one, away, two = user(rig, "One"), user(rig, "Away", active=False), user(rig, "Two")
+    user(rig, "Other")
+    role = with_role(rig, one, away, two)
+    contacts(rig, 4)
+    rig.with_rules(OWN.replace("{owner}", f"role: {role}"))
+    called(rig, 0, 1)
+    rig.restart()
+    called(rig, 2, 3)
+    assert Counter(owned(rig)) == {one: 2, two: 2}
+    assert {state for state, _ in rig.of_rule("own")} == {"written"}
+
+
+def test_whoever_joins_a_role_takes_turns_without_a_change_of_the_mapping(rig: TwinRig) -> None:
+    one = user(rig, "One")
+    role = with_role(rig, one)
+    contacts(rig, 3)
+    rig.with_rules(OWN.replace("{owner}", f"role: {role}"))
+    called(rig, 0)
+    two = user(rig, "Two")
+    with_role(rig, two)
+    rig.later(11 * 60)
+    called(rig, 1, 2)
+    assert owned(rig)[0] == one
+    assert set(owned(rig)[1:]) == {one, two}
+
+
+def test_a_role_without_active_users_falls_back(rig: TwinRig) -> None:
+    boss = user(rig, "Boss")
+    contacts(rig, 1)
+    rig.with_rules(OWN.replace("{owner}", f"role: Nobody, fallback: '{boss}'"))
+    called(rig, 0)
+    assert owned(rig) == [boss]
+
+
+def test_new_people_are_owned_by_a_role_in_turn(rig: TwinRig) -> None:
+    one, two = user(rig, "One"), user(rig, "Two")
+    role = with_role(rig, one, two)
+    rig.mapping = rig.mapping.replace("  create:\n", f"  create:\n    owner: {{role: {role}}}\n", 1)
+    rig.with_rules(OWN.replace("{owner}", f"user: '{one}'").replace("call.*", "never.*"))
+    task, key, link = (
+        ("Tasks", "Syncd_Key", "Who_Id") if isinstance(rig.twin, ZohoTwin) else ("Task", "Syncd_Key__c", "WhoId")
+    )
+    rule = f"id: t, name: A, signals: ['*'], upsert: {task}, key: {key}, about: person"
+    rig.with_rules(f"  - {{{{{rule}, link: {{{{{link}: person}}}}, fields: {{{{Subject: a}}}}}}}}\n")
+    rig.arrive([signal(0, email=ANN), signal(1, email="ben@example.com")])
+    rig.drain()
+    assert sorted(owner_of(lead) for lead in rig.twin.records(rig.names["lead"])) == sorted([one, two])
+
+
+def test_while_a_role_cannot_be_read_nobody_is_chosen(rig: TwinRig) -> None:
+    one = user(rig, "One")
+    role = with_role(rig, one)
+    contacts(rig, 1)
+    before = owned(rig)
+    rig.with_rules(OWN.replace("{owner}", f"role: {role}"))
+    if isinstance(rig.twin, ZohoTwin):
+        rig.twin.plan.add([{"on": "users", "do": "scope", "times": 1}])
+    else:
+        rig.twin.plan.add([{"on": "query", "do": "error", "status": 400, "code": "INVALID_FIELD", "nth": 2}])
+    rig.arrive([signal(0, type="call.missed", email="p0@example.com")])
+    rig.step()
+    assert (owned(rig), [state for state, _ in rig.of_rule("own")]) == (before, ["held"])
+    rig.drain()
+    assert owned(rig) == [one]

@@ -40,6 +40,7 @@ class Salesforce(QueriedCrm):
     doubt: ClassVar[float] = 600.0
     people = PEOPLE
     owner_field = "OwnerId"
+    teams = ("role",)
     editors = ("CreatedById", "LastModifiedById")
     links = LINKS
     staged = False
@@ -122,6 +123,12 @@ class Salesforce(QueriedCrm):
         rows = self.values("User", asked, ("IsActive",)) if asked else {}
         known = {id: rows.get(id, {}).get("IsActive") is True for id in asked}
         return dict.fromkeys((id for id in ids if not id.startswith((USER_PREFIX, QUEUE_PREFIX))), False) | known
+
+    def members(self, team: str, name: str) -> list[str]:
+        """Of the role with this API name (`UserRole.DeveloperName`): one call."""
+        where = f"WHERE UserRole.DeveloperName = {soql.literal(name)} AND IsActive = true AND UserType = 'Standard'"
+        (rows,) = self._client.query([f"{soql.select(('Id',), 'User')} {where} ORDER BY Id"])
+        return [str(row["Id"]) for row in rows if row.get("Id")]
 
     def check_online(self) -> Iterator[Finding]:
         """Two calls, and one for each 25 objects described."""

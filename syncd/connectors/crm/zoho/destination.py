@@ -35,7 +35,7 @@ LINKS: Mapping[str, tuple[str, ...]] = {"Contact_Name": ("Contacts",), "Who_Id":
 """Standard link field -> the modules it takes. Who_Id takes a lead too: it is then sent as What_Id."""
 
 CHECK_FIELDS = "duplicate_check_fields"
-USERS_A_CALL = 100
+USERS_A_CALL, USERS_A_PAGE = 100, 200
 """Ids in one question about users (zoho_more.md, Owners)."""
 
 
@@ -48,6 +48,7 @@ class Zoho(QueriedCrm):
     search_lag: ClassVar[float] = 15.0
     people = PEOPLE
     owner_field = "Owner"
+    teams = ("role",)
     editors = ("Created_By", "Modified_By")
     links = LINKS
     staged = True
@@ -134,6 +135,21 @@ class Zoho(QueriedCrm):
             rows = self._client.read(f"/users?ids={','.join(some)}&per_page=200", "users")
             active |= {str(row.get("id")) for row in rows if row.get("status") == "active"}
         return {id: id in active for id in ids}
+
+    def members(self, team: str, name: str) -> list[str]:
+        """Of the role with this name or id: a call for 200 users of the account."""
+        found: list[str] = []
+        page = 1
+        while True:
+            rows = self._client.read(f"/users?type=ActiveConfirmedUsers&page={page}&per_page={USERS_A_PAGE}", "users")
+            found += [
+                str(row["id"])
+                for row in rows
+                if name in (dig(row, "role.name"), dig(row, "role.id")) and row.get("status") == "active"
+            ]
+            if len(rows) < USERS_A_PAGE:
+                return sorted(found)
+            page += 1
 
     def observable(self, field: str, *, chat: bool) -> str:
         """A field of the account's own holds them, or the record's tags."""
