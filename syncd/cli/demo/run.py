@@ -4,6 +4,7 @@ them. It takes no short cut: it reads its configuration from a file and speaks t
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import tempfile
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from syncd.cli.demo.samples import FORMS_SECRET, KNOWN, SHOP_SECRET, TWILIO_ACCOUNT, TWILIO_TOKEN, DemoTargets, samples
 from syncd.cli.output import Output
 from syncd.errors import SyncdError
+from syncd.signal_types import CATALOGUE, known_types
 
 if TYPE_CHECKING:
     from syncd.service.daemon import Daemon
@@ -40,10 +42,7 @@ timezone: Asia/Ho_Chi_Minh
 exclude: {{domains: [ourcompany.example]}}
 
 channels:
-  email: {{received: true}}
-  email_insights: {{bounced: true}}
-  calls: {{missed: true}}
-  survey: {{responded: true}}
+{channels}
   custom: {{"*": true}}
 
 sources:
@@ -183,6 +182,7 @@ def _daemon(folder: Path, crm: str, twin: Twin, phones: Twin) -> Iterator[Daemon
     from syncd.observability.logs import set_up_logs
     from syncd.service.daemon import Daemon
 
+    switches = {channel: dict.fromkeys(types, True) for channel, types in CATALOGUE.items()}
     for part in ("tmp", "new", "cur"):
         (folder / "Maildir" / part).mkdir(parents=True)
     port = _free_port()
@@ -192,6 +192,7 @@ def _daemon(folder: Path, crm: str, twin: Twin, phones: Twin) -> Iterator[Daemon
         public_url=f"http://127.0.0.1:{port}",
         twilio_account=TWILIO_ACCOUNT,
         twilio_url=phones.url,
+        channels="\n".join(f"  {channel}: {json.dumps(on)}" for channel, on in switches.items()),
         crm=CRMS[crm].format(url=twin.url),
     )
     config.write_text(text, encoding="utf-8")
@@ -245,7 +246,7 @@ def _settled(daemon: Daemon, stopping: threading.Event) -> None:
 
 
 def _table(daemon: Daemon, out: Output) -> None:
-    """Each signal with the records it became."""
+    """Each signal with the records it became, or why it became none, in the order of the catalogue."""
     from syncd.store.queries import Filter, every, explain
 
     rows: list[dict[str, Any]] = []
@@ -254,23 +255,27 @@ def _table(daemon: Daemon, out: Output) -> None:
         if known is None:
             continue
         person = found.signal.person
-        state, _ = found.states.get("crm", ("", ""))
+        state, reason = found.states.get("crm", ("", ""))
+        became = ", ".join(dict.fromkeys(f"{w['object']} {w['crm_id']}" for w in known.writes if w["crm_id"]))
+        reasons = dict.fromkeys(f"{w['rule']}: {w['reason'] or w['state']}" for w in known.writes if not w["crm_id"])
         rows.append(
             {
                 "signal": found.signal.type,
-                "person": person.name or person.email or person.phone,
                 "title": found.signal.title,
+                "person": person.name or person.email or person.phone or person.company,
                 "is": ", ".join(f"{who['object']} {who['crm_id']}" for who in known.people if who["crm_id"]),
-                "became": ", ".join(_record(write) for write in known.writes),
+                "became": became,
+                "reason": "" if became else reason or ", ".join(reasons),
                 "state": state,
                 "id": str(found.signal.id),
             }
         )
-    out.rows(rows, ["signal", "person", "title", "is", "became", "state"], title="each signal and the record it became")
-
-
-def _record(write: dict[str, Any]) -> str:
-    return f"{write['object']} {write['crm_id']}" if write["crm_id"] else f"{write['rule']}: {write['state']}"
+    place = {name: at for at, name in enumerate(known_types())}
+    rows.sort(key=lambda row: place.get(row["signal"], len(place)))
+    if not out.as_json:
+        rows = [{**row, "became": row["became"] or f"none: {row['reason']}"} for row in rows]
+    columns = ["signal", "title", "person", "is", "became", "state"]
+    out.rows(rows, columns, title="each signal and the record it became")
 
 
 def _balance(daemon: Daemon, out: Output) -> bool:

@@ -22,6 +22,10 @@ from urllib.parse import urlencode
 
 import requests
 
+from syncd.cli.demo.catalogue import EVENTS
+
+ONE = "application/cloudevents+json"
+MANY = "application/cloudevents-batch+json"
 FORMS_SECRET = "whsec_" + base64.b64encode(b"a demo secret of 24 byte").decode()
 SHOP_SECRET = "a demo secret"  # noqa: S105  the demo's own
 TWILIO_TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105
@@ -65,10 +69,11 @@ def samples(doors: DemoTargets, now: datetime, round_: int = 0) -> Iterator[Samp
         "an out-of-office answer: no signal", lambda: _deliver(doors.maildir, bytes(_out_of_office(now, mark)))
     )
     yield Sample("a mail of ours bounces", lambda: _deliver(doors.maildir, _bounce(now, mark)))
+    yield Sample(f"{len(EVENTS)} other types in one delivery (CloudEvents batch)", _other_types(doors, now, mark))
 
 
-def _cloud_event(kind: str, ident: str, now: datetime, subject: str, data: Mapping[str, object]) -> bytes:
-    event = {
+def _cloud_event(kind: str, ident: str, now: datetime, subject: str, data: Mapping[str, object]) -> dict[str, object]:
+    return {
         "specversion": "1.0",
         "type": kind,
         "source": "https://www.example.com/forms",
@@ -78,10 +83,9 @@ def _cloud_event(kind: str, ident: str, now: datetime, subject: str, data: Mappi
         "datacontenttype": "application/json",
         "data": data,
     }
-    return json.dumps(event).encode()
 
 
-def _standard_webhook(doors: DemoTargets, body: bytes, ident: str, now: datetime) -> str:
+def _standard_webhook(doors: DemoTargets, body: bytes, ident: str, now: datetime, kind: str = ONE) -> str:
     stamp = str(int(now.timestamp()))
     key = base64.b64decode(FORMS_SECRET.removeprefix("whsec_"))
     digest = hmac.new(key, f"{ident}.{stamp}.".encode() + body, hashlib.sha256).digest()
@@ -89,7 +93,7 @@ def _standard_webhook(doors: DemoTargets, body: bytes, ident: str, now: datetime
         "webhook-id": ident,
         "webhook-timestamp": stamp,
         "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-        "content-type": "application/cloudevents+json",
+        "content-type": kind,
     }
     return _post(f"{doors.url}/webhooks/forms", body, headers)
 
@@ -100,7 +104,8 @@ def _survey(doors: DemoTargets, now: datetime, mark: str) -> Callable[[], str]:
         "text": "9 of 10. The invoice came late once.",
         "score": 9,
     }
-    body = _cloud_event("survey.responded", f"answer-4711{mark}", now, "Survey answered: how did we do?", data)
+    event = _cloud_event("survey.responded", f"answer-4711{mark}", now, "Survey answered: how did we do?", data)
+    body = json.dumps(event).encode()
     return lambda: _standard_webhook(doors, body, f"msg_answer-4711{mark}", now)
 
 
@@ -109,8 +114,17 @@ def _demo_request(doors: DemoTargets, now: datetime, mark: str) -> Callable[[], 
         "person": {"email": f"mai.tran{mark}@rice.example", "name": "Mai Tran", "company": "Rice & Co"},
         "text": "Could you show us the product next week?",
     }
-    body = _cloud_event("demo_request", f"form-77{mark}", now, "Asks for a demo", data)
+    body = json.dumps(_cloud_event("demo_request", f"form-77{mark}", now, "Asks for a demo", data)).encode()
     return lambda: _standard_webhook(doors, body, f"msg_form-77{mark}", now)
+
+
+def _other_types(doors: DemoTargets, now: datetime, mark: str) -> Callable[[], str]:
+    events = [
+        _cloud_event(event.type, f"{event.type}{mark}", now, event.title, {"person": event.person, **event.said})
+        for event in EVENTS
+    ]
+    body = json.dumps(events).encode()
+    return lambda: _standard_webhook(doors, body, f"msg_other-types{mark}", now, MANY)
 
 
 def _order(doors: DemoTargets, now: datetime, mark: str) -> Callable[[], str]:
