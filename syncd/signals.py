@@ -220,14 +220,15 @@ def make_person(
     order of the `region`, control characters dropped. What could not be normalised, or is more than one, is kept in `raw`."""
     raw = dict(raw or {})
     name, beside = _name(name)
-    address = read_email(email or beside) if email or beside else ReadAddress()
+    address = read_email(email or beside) if email or beside else _NO_ADDRESS
     if email and email.strip() and (not address.email or address.others):
         raw.setdefault("email", email)
-    called = read_phone(phone, region) if phone and phone.strip() else Phone()
+    called = read_phone(phone, region) if phone and phone.strip() else _NO_PHONE
     if phone and phone.strip() and (not called.number or called.others):
         raw.setdefault("phone", phone)
     company = _one_line(tidy(company)) if company and not is_filler(company) else ""
-    first_name, last_name = (_name(part)[0] if part else "" for part in (first_name, last_name))
+    first_name = _name(first_name)[0] if first_name else ""
+    last_name = _name(last_name)[0] if last_name else ""
     name = name or joined(first_name, last_name, region) or _one_line(address.name)
     if not (first_name or last_name):
         first_name, last_name = split_name(name, region)
@@ -246,6 +247,10 @@ def make_person(
 
 def _name(text: str) -> tuple[str, str]:
     """A name without its wrapping, and the text itself when it holds an address beside the name."""
+    words = text.split()
+    if "".join(words).isalpha():  # nearly every name; letters are never part of a wrapping
+        text = " ".join(words)
+        return "" if is_filler(text) else text, ""
     text = _one_line(tidy(text)) if text else ""
     if "@" in text and "<" in text and (found := read_email(text)).email:
         return found.name or found.email, text
@@ -254,6 +259,7 @@ def _name(text: str) -> tuple[str, str]:
     return clean_name(text.strip(";").strip() if ";" in text else text), ""
 
 
+_NO_ADDRESS, _NO_PHONE = ReadAddress(), Phone()
 _PAIRS = (('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"))
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from dataclasses import dataclass
 from email.header import decode_header, make_header
 from urllib.parse import unquote
 
+import msgspec
 
-@dataclass(frozen=True)
-class ReadAddress:
+
+class ReadAddress(msgspec.Struct, frozen=True):
     """`email`: lower-cased, or ``""``; `name`: what stands beside it; `others`: further addresses of the same text."""
 
     email: str = ""

@@ -97,6 +97,9 @@ def split_name(name: str, region: str | None = None) -> tuple[str, str]:
     """(given, family) of a full name. `Doe, Jane` -> (`Jane`, `Doe`); `Jane Doe` by the last word; family first as said above.
     A name whose parts cannot be distinguished is a family name."""
     name = " ".join(name.split())
+    if name.isascii() and "," not in name and region not in _FAMILY_FIRST:
+        first, _, last = name.rpartition(" ")
+        return first, last
     if (name.count(",") + name.count("，")) == 1:
         last, first = (part.strip() for part in re.split("[,，]", name))
         if first and last and not _NOT_GIVEN.match(first):
@@ -186,6 +189,8 @@ _TABLES = {
     "JP": "japanese",
 }
 """Region -> the family names of it in Latin letters."""
+_FAMILY_FIRST = frozenset({*_TABLES, "VN", "HU"})
+"""Where the family may come first in a name that is written in ASCII."""
 
 
 def _table(region: str | None) -> frozenset[str] | None:

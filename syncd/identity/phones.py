@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
+
+import msgspec
 
 LOST_DIGITS = "was written as a rounded number: its last digits are lost"
 
 
-@dataclass(frozen=True)
-class Phone:
+class Phone(msgspec.Struct, frozen=True):
     """`number`: E.164, or ``""``; `others`: further numbers of the same text; `fault`: why no number was found, if known."""
 
     number: str = ""
