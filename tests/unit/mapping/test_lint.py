@@ -196,9 +196,8 @@ def test_finding_mappings(tmp_path: Path) -> None:
     assert find_mapping("mappings/salesforce.yaml", tmp_path) == own
     assert find_mapping(str(own), tmp_path) == own
     assert shipped.tests_beside(own) is None
-    with pytest.raises(
-        UsageError, match=r"did you mean zoho\? with syncd come: database, salesforce, zoho; in .* lie: salesforce"
-    ):
+    there = "bitrix24, database, salesforce, webhook, zoho"
+    with pytest.raises(UsageError, match=rf"did you mean zoho\? with syncd come: {there}; in .* lie: salesforce"):
         find_mapping("zohoo.yaml", tmp_path)
     with pytest.raises(UsageError, match="no mapping"):
         find_mapping("/elsewhere/salesforce.yaml", tmp_path)
