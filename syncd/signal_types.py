@@ -65,12 +65,17 @@ SHIPPED = (
     SignalType("email.sent", "outgoing", "email_sent", "Email sent", Direction.OUT),
     SignalType("call.answered", "outgoing", "call_answered", "Call answered", Direction.OUT),
     SignalType("call.placed", "outgoing", "call_placed", "Call placed", Direction.OUT),
+    SignalType("message.sent", "outgoing", "message_sent", "Message sent (WhatsApp, Zalo, SMS …)", Direction.OUT),
+    SignalType("chat.answered", "outgoing", "chat_answered", "Chat answered", Direction.OUT),
     SignalType("meeting.held", "outgoing", "meeting_held", "Meeting held", Direction.OUT),
     SignalType("web.visited", "web", "visited", "Website visited"),
 )
 
 NEWER = frozenset(
-    "email.sent call.answered call.placed meeting.held message.received web.visited contact.deleted".split()  # noqa: SIM905
+    {
+        *("email.sent", "call.answered", "call.placed", "message.sent", "chat.answered", "meeting.held"),
+        *("message.received", "web.visited", "contact.deleted"),
+    }
 )
 """Shipped types that senders of the generic webhook could send before, as `custom.NAME`. They stay custom until `channels:` names
 the switch of the type, so that an upgrade neither switches their signals off nor changes their ids."""
@@ -85,6 +90,8 @@ ANSWERS: dict[str, frozenset[str]] = {
     "email.sent": frozenset(_REACHED),
     "call.answered": frozenset(_REACHED),
     "call.placed": frozenset(_REACHED),
+    "message.sent": frozenset({*_REACHED, "facebook.messaged", "x.messaged"}),
+    "chat.answered": frozenset(_REACHED),
     "meeting.held": frozenset(_REACHED),
 }
 """Our action -> the types it answers for the same person: whoever was spoken to since is not waiting any more. Beyond this

@@ -1,4 +1,4 @@
-"""Messages of customers in Chatwoot: by webhook, poll and backfill, from which network, and what is not a customer's."""
+"""Messages of customers and agents in Chatwoot: by webhook, poll and backfill, from which network, and what is neither's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
@@ -18,7 +19,7 @@ from syncd.connector import Ability, Batch, Context, Request
 from syncd.connectors.chat.chatwoot import CONNECTOR, ChatwootSettings
 from syncd.errors import Malformed, Misconfigured, NotAuthentic, RateLimited
 from syncd.http.oauth import MemoryTokens
-from syncd.signals import Signal
+from syncd.signals import Signal, answered_by
 from syncd.testing import (
     BackfillConformance,
     PollingConformance,
@@ -48,7 +49,8 @@ def talks(vendor: FakeVendor, call: TwinCall, parts: Parts) -> TwinResponse:
     for talk, at in sorted(latest.items(), key=lambda one: (-one[1], one[0])):
         held = vendor.store.get("conversations", talk) or {}
         written = [row for row in vendor.records("messages") if str(row["conversation_id"]) == talk]
-        meta = {"channel": "Channel::Whatsapp", "sender": written[-1].get("sender"), **held.get("meta", {})}
+        sender = next((row.get("sender") for row in reversed(written) if row.get("message_type") == 0), None)
+        meta = {"channel": "Channel::Whatsapp", "sender": sender, **held.get("meta", {})}
         rows.append({"id": int(talk), "inbox_id": 5, **held, "meta": meta, "last_activity_at": at})
     start = (int(call.query["page"]) - 1) * SIZE
     return TwinResponse(200, {"data": {"meta": {"all_count": len(rows)}, "payload": rows[start : start + SIZE]}})
@@ -299,11 +301,34 @@ def test_files_are_named_by_their_kind() -> None:
     assert only(event(message(content=None, attachments=[{"file_type": "audio"}]))).text == "[audio]"
 
 
+BY_AGENT: dict[str, Any] = {"message_type": 1, "sender": {"id": 1, "name": "Minh", "type": "user"}}
+CONTACT = {"id": 69, "name": "Lan Trần", "phone_number": "+84912345678"}
+
+
+def test_what_an_agent_sends_answers_the_customer() -> None:
+    asked = only(event(message()))
+    sent = only(event(message(id=901, created_at=int(NOW.timestamp()) + 60, **BY_AGENT), meta={"sender": CONTACT}))
+    assert (sent.type, sent.direction, sent.title) == ("message.sent", "out", "WhatsApp message to Lan Trần")
+    assert (sent.person.phone, sent.thread, sent.data["network"]) == ("+84912345678", asked.thread, "whatsapp")
+    assert answered_by(asked, [sent]) == sent
+    on_facebook = msgspec.structs.replace(asked, type="facebook.messaged", thread="")
+    assert answered_by(on_facebook, [sent]) == sent
+
+
+def test_an_answer_in_the_networks_own_app() -> None:
+    echo = {"message_type": 1, "sender": None, "content_attributes": {"external_echo": True}}
+    assert only(event(message(**echo), meta={"sender": None})).title == "WhatsApp message sent"
+
+
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"message_type": 1, "sender": {"type": "user"}}, "outgoing message"),
-        ({"message_type": 1, "sender": {"type": "agent_bot"}}, "outgoing message"),
+        ({"message_type": 1, "sender": {"type": "agent_bot"}}, "automatic message"),
+        ({"message_type": 1, "sender": None}, "automatic message"),
+        ({**BY_AGENT, "content_attributes": {"automation_rule_id": 7}}, "automatic message"),
+        ({**BY_AGENT, "additional_attributes": {"campaign_id": 7}}, "automatic message"),
+        ({**BY_AGENT, "content_attributes": {"deleted": True}}, "deleted message"),
+        ({**BY_AGENT, "status": "failed"}, "message that failed"),
         ({"message_type": 1, "private": True}, "note"),
         ({"message_type": 2}, "activity message"),
         ({"message_type": 3}, "template message"),
@@ -374,13 +399,18 @@ def test_a_long_conversation_is_read_as_far_back_as_needed(fake: FakeChatwoot) -
     assert [one.text for one in signals(polled(fake))] == [f"Message {number}" for number in range(4, 12)]
 
 
-def test_our_answers_are_not_signals(fake: FakeChatwoot) -> None:
-    fake.says(1, 1)
-    fake.says(2, 2, message_type=1, sender={"id": 1, "type": "user"})
+def test_poll_and_webhook_tell_the_same_of_an_answer(fake: FakeChatwoot) -> None:
+    fake.says(1, 1, sender=CONTACT)
+    fake.says(2, 2, **BY_AGENT)
     fake.says(3, 3, message_type=2)
     (batch,) = polled(fake)
-    assert len(batch.signals) == 1
-    assert batch.dropped == {"outgoing message": 1, "activity message": 1}
+    asked, by_poll = sorted(batch.signals, key=lambda one: one.occurred_at)
+    assert (asked.type, by_poll.type) == ("message.received", "message.sent")
+    assert batch.dropped == {"activity message": 1}
+    row = next(one for one in fake.records("messages") if one["id"] == 2)
+    by_webhook = only(event(row, meta={"sender": CONTACT}), base_url=fake.url)
+    for name in ("id", "occurred_at", "title", "text", "url", "person", "data", "thread"):
+        assert getattr(by_poll, name) == getattr(by_webhook, name), name
 
 
 def test_a_conversation_that_moves_up_meanwhile_is_read(fake: FakeChatwoot) -> None:

@@ -1,4 +1,4 @@
-"""`type: chatwoot`: what customers write in a Chatwoot account, from all networks that it brings together.
+"""`type: chatwoot`: what customers and agents write in a Chatwoot account, in all networks that it brings together.
 
 Webhooks carry the whole message, and Chatwoot does not repeat one that was not answered: the poll reads the messages of the
 conversations that were active lately. Ids: the account (with its host, where it is not Chatwoot's own) and the message.
@@ -31,7 +31,7 @@ from syncd.connector import (
     webhooks_alone,
 )
 from syncd.connectors.chat.chatwoot_api import SECRET, ChatwootApi, ChatwootWebhooks
-from syncd.connectors.chat.chatwoot_messages import NO_IDS, TYPE, Account, Inboxes, network_of, read_message
+from syncd.connectors.chat.chatwoot_messages import NO_IDS, SENT, TYPE, Account, Inboxes, network_of, read_message
 from syncd.connectors.keys import BaseUrl, PathSecret, Secrets, secret_texts
 from syncd.connectors.online import clock_findings, existence_findings, tried
 from syncd.connectors.registration import Registered
@@ -302,6 +302,9 @@ CONNECTOR = Connector(
     summary="messages of customers in Chatwoot, from all its networks",
     settings=ChatwootSettings,
     build=_build,
-    signals=(SignalSpec(TYPE, "webhook, poll and backfill: the message's id", backfill=True),),
+    signals=(
+        SignalSpec(TYPE, "webhook, poll and backfill: the message's id", backfill=True),
+        SignalSpec(SENT, "webhook, poll and backfill: the message's id", backfill=True),
+    ),
     unable=lambda settings: webhooks_alone(_WHY) if settings.token is None else {},
 )

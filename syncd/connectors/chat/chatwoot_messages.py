@@ -3,7 +3,8 @@
 Facts: Chatwoot's source (github.com/chatwoot/chatwoot, app/models/message.rb, contact.rb, presenters/conversations, 4.x) and
 developers.chatwoot.com. A webhook writes `message_type` as a word and times in ISO 8601, the API as numbers; a customer's message
 is `incoming`, one of an agent, a bot or a campaign `outgoing` (a private note too), one that Chatwoot makes `activity` or
-`template`.
+`template`. An agent's message has a `sender` of type user, or none and `external_echo` if it was written in the app of the
+network; one of an automation or a campaign names it (Message#human_response? counts the same).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from syncd.signals import Person, Route, Signal, derive_id, make_person
 from syncd.texts.titles import titled
 
 TYPE = "message.received"
+SENT = "message.sent"
 KINDS: Mapping[str, str] = {"0": "incoming", "1": "outgoing", "2": "activity", "3": "template"}
 """`message_type` of the API -> of a webhook."""
 NETWORKS: Mapping[str, tuple[str, str]] = {
@@ -79,17 +81,17 @@ def network_of(conversation: Fields, inboxes: Inboxes) -> tuple[str, str]:
 def read_message(
     value: Any, account: Account, inboxes: Inboxes, context: Context, now: datetime, route: Route, where: str
 ) -> Signal | str:
-    """The signal of a customer's message, as a webhook has it; why any other is dropped. Raises Malformed."""
+    """The signal of a message of a customer or an agent, as a webhook has it; why any other is dropped. Raises Malformed."""
     message = fields_of(value, where)
     id_, kind = id_of(message.get("id")), id_of(message.get("message_type"))
     kind = KINDS.get(kind, kind)
     if not id_ or not kind:
         raise Malformed(f"{where}: a message without its id or message_type")
-    if kind != "incoming":
-        return "note" if message.get("private") is True else f"{kind[:40]} message"
-    attributes, conversation = inner(message, "content_attributes"), inner(message, "conversation")
-    if attributes.get("deleted") is True:
-        return "deleted message"
+    unwanted = _unwanted(message, kind)
+    if unwanted:
+        return unwanted
+    type_ = TYPE if kind == "incoming" else SENT
+    conversation = inner(message, "conversation")
     talk = id_of(conversation.get("id"))
     at = time_of(message.get("created_at"), f"{where}, created_at")
     if not talk or at is None:
@@ -102,12 +104,12 @@ def read_message(
     if network == "email" and not inboxes.emails:
         return "email"
     inbox = text_of(inner(message, "inbox").get("name"))
-    person = _person(message, conversation, network, context.region)
+    person = _person(inner(message, "sender") if type_ == TYPE else {}, conversation, network, context.region)
     url = f"{account.url}/app/accounts/{account.id}/conversations/{talk}"
     known = {"network": network, "inbox": inbox, "inbox_id": inbox_id, "conversation_id": talk, "message_id": id_}
     return Signal(
-        id=derive_id("chatwoot", account.name, TYPE, id_),
-        type=TYPE,
+        id=derive_id("chatwoot", account.name, type_, id_),
+        type=type_,
         source=context.name,
         route=route,
         occurred_at=at.replace(microsecond=0),  # the API knows no fractions
@@ -118,15 +120,33 @@ def read_message(
         person=person,
         data={name: held for name, held in known.items() if held},
         thread=f"chatwoot:{account.name}:{talk}",
-        **_title(label or inbox, person.name or person.email or person.phone),
+        **_title(type_, label or inbox, person.name or person.email or person.phone),
     )
 
 
-def _title(network: str, who: str) -> Any:
+def _unwanted(message: Fields, kind: str) -> str:
+    """Why a message is not a signal; "" for one that is."""
+    attributes = inner(message, "content_attributes")
+    if message.get("private") is True:
+        return "note"
+    if kind not in ("incoming", "outgoing"):
+        return f"{kind[:40]} message"
+    if attributes.get("deleted") is True:
+        return "deleted message"
+    if kind == "incoming":
+        return ""
+    if attributes.get("automation_rule_id") or inner(message, "additional_attributes").get("campaign_id"):
+        return "automatic message"
+    if inner(message, "sender").get("type") != "user" and attributes.get("external_echo") is not True:
+        return "automatic message"
+    return "message that failed" if message.get("status") in ("failed", 3) else ""
+
+
+def _title(type_: str, network: str, who: str) -> Any:
     if network:
-        code = "message.received.on"
+        code = f"{type_}.on"
         return titled(code, network=network, who=who) if who else titled(f"{code}.bare", network=network)
-    return titled(TYPE, who=who) if who else titled(f"{TYPE}.bare")
+    return titled(type_, who=who) if who else titled(f"{type_}.bare")
 
 
 def _source_id(conversation: Fields) -> str:
@@ -134,9 +154,9 @@ def _source_id(conversation: Fields) -> str:
     return id_of(inner(conversation, "contact_inbox").get("source_id"))
 
 
-def _person(message: Fields, conversation: Fields, network: str, region: str | None) -> Person:
-    """By what the message says of its sender, then what the conversation says of its contact: older versions say less."""
-    told, contact = inner(message, "sender"), inner(inner(conversation, "meta"), "sender")
+def _person(told: Fields, conversation: Fields, network: str, region: str | None) -> Person:
+    """The customer: by what is said of the sender, then what the conversation says of its contact; older versions say less."""
+    contact = inner(inner(conversation, "meta"), "sender")
     known = {
         name: text_of(told.get(name)) or text_of(contact.get(name))
         for name in ("name", "email", "phone_number", "identifier")
@@ -159,7 +179,7 @@ def _person(message: Fields, conversation: Fields, network: str, region: str | N
 
 
 def _text(message: Fields) -> str:
-    """What the customer wrote, and the files by their kind in brackets."""
+    """What was written, and the files by their kind in brackets."""
     files = [
         f"[{text_of(one.get('file_type')) or 'file'}] {text_of(one.get('fallback_title'))}".strip()
         for one in rows_of(message.get("attachments"))
