@@ -30,6 +30,8 @@ EVENTS = (
     DemoEvent("email.clicked", "Clicked a link in: Our offer", TOM, {"url": "https://www.example.com/prices"}),
     DemoEvent("call.answered", "Answered a call of 4 min", TOM),
     DemoEvent("call.placed", "Called for 2 min", ANNA),
+    DemoEvent("message.sent", "WhatsApp message to Anna Nguyen", ANNA, {"text": "We deliver to Huế too."}),
+    DemoEvent("chat.answered", "Answered chat of Tom Baker", TOM, {"text": "Yes, it prints on both sides."}),
     DemoEvent("meeting.held", "Meeting: product tour", TOM),
     DemoEvent("campaign.opened", "Opened the campaign Spring", ANNA),
     DemoEvent("campaign.clicked", "Clicked in the campaign Spring", ANNA, {"url": "https://www.example.com/spring"}),
