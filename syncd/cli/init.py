@@ -6,9 +6,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -179,7 +179,6 @@ def _steps(path: Path, beginning: FirstConfig, entries: Sequence[ConfigEntry]) -
     from syncd.capabilities import Preparable, SignsIn
     from syncd.config.loading import load_settings
     from syncd.connector import WebhookSource
-    from syncd.service.assembly import connector_of
 
     syncd = "syncd" if path.name == "config.yaml" else f"syncd --config {path}"
     if beginning.variables:
@@ -191,24 +190,46 @@ def _steps(path: Path, beginning: FirstConfig, entries: Sequence[ConfigEntry]) -
         yield f"{entry.name}: what to switch on there is in docs/connectors/{entry.type}.md" + (
             f" ({note})" if note else ""
         )
-    loaded = load_settings(path, dict.fromkeys(beginning.variables, "x"), need_secrets=False)
+    settings = load_settings(path, {}, need_secrets=False).settings
+    base = settings.server.public_url if settings else ""
     called, signed, prepared = [], [], []
     for entry in entries:
-        try:
-            built = connector_of(loaded, entry.role, entry.name)
-            if isinstance(built, WebhookSource):
-                base = loaded.settings.server.public_url if loaded.settings else ""
-                called.append(f"{entry.name}: let the sender call {base or 'https://YOUR.HOST'}/webhooks/{entry.name}")
-            if isinstance(built, Preparable):
-                prepared.append(f"{syncd} prepare {entry.name}")
+        built = _built(path, entry)
+        if _can(entry, built, WebhookSource):
+            called.append(f"{entry.name}: let the sender call {base or 'https://YOUR.HOST'}/webhooks/{entry.name}")
+        if _can(entry, built, Preparable):
+            prepared.append(f"{syncd} prepare {entry.name}")
+        with suppress(UsageError):  # no sign-in needed
             if isinstance(built, SignsIn):
                 built.sign_in()
                 signed.append(f"{syncd} auth {entry.name}")
-        except (SyncdError, ValueError):  # no sign-in needed, or a secret is not set yet
-            continue
     yield f"{syncd} check"
     yield from signed
     yield f"{syncd} check --online"
     yield from prepared
     yield f"{syncd} run"
     yield from called
+
+
+def _built(path: Path, entry: ConfigEntry) -> Any:
+    """The connector of this entry alone, with a text in place of each unset secret; None where no text will do (the URL of a
+    receiver, a signing key)."""
+    from syncd.config.loading import parse_settings
+    from syncd.scaffold.first_config import first_config
+    from syncd.service.assembly import connector_of
+
+    alone = first_config({}, [entry])
+    try:
+        loaded = parse_settings(alone.config, path, dict.fromkeys(alone.variables, "x"), need_secrets=False)
+        return connector_of(loaded, entry.role, entry.name)
+    except (SyncdError, ValueError):
+        return None
+
+
+def _can(entry: ConfigEntry, built: Any, protocol: type[Any]) -> bool:
+    """Whether the entry's connector implements it; what could not be built is judged by its classes."""
+    from syncd.cli.abilities import built_classes
+
+    if built is not None:
+        return isinstance(built, protocol)
+    return any(issubclass(each, protocol) for each in built_classes(registry.load(entry.role, entry.type)))

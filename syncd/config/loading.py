@@ -31,6 +31,7 @@ DESTINATION_KEYS = frozenset(DestinationSettings.model_fields) - {"name", "conne
 PLAIN_WORDS = {
     "missing": "this key is required",
     "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "string_type": "must be text",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -238,6 +239,8 @@ class _SettingsReader:
             if item["type"] == "extra_forbidden":
                 known = (*sorted(_fields(model, inside[:-1])), *(sorted(also) if len(inside) == 1 else ()))
                 message, hint = "unknown key", self._stranger(path, "", known).hint
+            elif item["type"] == "string_pattern_mismatch":
+                message, hint = f"must match {item['ctx']['pattern']}", _about(model, inside)
             found.setdefault((path, message), hint)
         for (path, message), hint in found.items():
             if not any(len(other) > len(path) and other[: len(path)] == path for other, _ in found):
@@ -325,6 +328,18 @@ def _fields(model: type[BaseModel], path: Path_) -> set[str]:
             continue
         models = {inner for m in models if part in keys_of(m) for inner in _models_in(keys_of(m)[part].annotation)}
     return {name for m in models for name in keys_of(m)}
+
+
+def _about(model: type[BaseModel], path: Path_) -> str:
+    """The description of the key at `path`, "" if it has none."""
+    names = tuple(part for part in path if isinstance(part, str))
+    for name in names[:-1]:
+        inner = _models_in(keys_of(model)[name].annotation) if name in keys_of(model) else set()
+        if len(inner) != 1:
+            return ""
+        model = inner.pop()
+    info = keys_of(model).get(names[-1]) if names else None
+    return (info.description or "") if info else ""
 
 
 def _models_in(annotation: Any) -> set[type[BaseModel]]:

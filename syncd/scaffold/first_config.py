@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from syncd import registry
 from syncd.config.models import NAME, Settings
@@ -24,7 +24,7 @@ from syncd.config.schema import keys_of, models_in, type_words
 from syncd.connector import Prompt
 from syncd.errors import UsageError
 from syncd.mapping.shipped import shipped_mappings
-from syncd.signal_types import is_declared
+from syncd.signal_types import NEWER, is_declared
 from syncd.signals import place_of
 
 Answers = Mapping[str, str]
@@ -244,16 +244,26 @@ def _channels(writing: _Writing, entries: Sequence[ConfigEntry]) -> None:
     on: dict[str, list[str]] = {}
     for entry in entries:
         mapped = entry.answers.get("signal.type", "")
-        for spec in registry.load(entry.role, entry.type).signals if entry.role == "source" else ():
+        for kind in _makes(entry) if entry.role == "source" else ():
             place = ("custom", "*")
             with suppress(ValueError):
-                place = place_of(mapped if spec.type == "*" and is_declared(mapped) else spec.type)
+                place = place_of(mapped if kind == "*" and is_declared(mapped) else kind)
             if place[1] not in on.setdefault(place[0], []):
                 on[place[0]].append(place[1])
     writing.line("channels:  # the switches; what is not listed is off" if on else "channels: {}")
     for channel, switches in on.items():
         inside = ", ".join(f"{_scalar(switch)}: true" for switch in switches)
         writing.line(f"  {channel}: {{{inside}}}")
+
+
+def _makes(entry: ConfigEntry) -> tuple[str, ...]:
+    """The signal types that a source with these answers makes: mail that was sent is not read by default."""
+    connector, writing = registry.load("source", entry.type), _Writing()
+    writing.keys(connector.settings, _tree(entry.answers), "", entry)
+    settings = None
+    with suppress(ValidationError):  # a secret that is not set yet has no value to check
+        settings = connector.settings(**(yaml.safe_load("\n".join(writing.lines)) or {}))
+    return registry.made_by(entry.type, settings, NEWER)
 
 
 def _tree(answers: Answers) -> dict[str, Any]:

@@ -39,6 +39,15 @@ def faults(text: str, env: dict[str, str] | None = None) -> list[str]:
     return [str(fault) for fault in caught.value.faults]
 
 
+def test_a_text_of_the_wrong_form_comes_with_what_the_key_is() -> None:
+    contacts = "{type: google_contacts, account: sales, auth: {client_id: x}}"
+    assert faults(f"sources:\n  s: {contacts}\n  b: {{type: brevo, password: p, soft_bounces: 3}}") == [
+        "config.yaml:2:30 sources.s.account: must match ^[^@\\s/]+@[^@\\s/]+$"
+        " (the user's address at Google, such as sales@example.com)",
+        "config.yaml:3:33 sources.b.soft_bounces: must be true or false",
+    ]
+
+
 def test_every_fault_is_said_at_once_where_it_stands() -> None:
     assert faults(TEN_FAULTS) == [
         "config.yaml:1:1 databse: unknown key (did you mean database?)",

@@ -112,6 +112,7 @@ def test_whatever_is_chosen_passes_check(chosen: list[ConfigEntry], zone: str, d
         report = check_configuration(path)
         assert report.faults == (), beginning.config
         assert not [warning for warning in report.warnings if "clear text" in warning.message]
+        assert not [warning for warning in report.warnings if "no source makes" in warning.message], beginning.config
         read: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
         assert len(read["sources"]) + len(read["destinations"]) == len(chosen)
         for name in beginning.secrets:
@@ -168,6 +169,27 @@ def test_the_type_that_a_map_makes_is_switched_on(tmp_path: Path) -> None:
     )
     assert code == 0, said
     assert yaml.safe_load((tmp_path / "config.yaml").read_text("utf-8"))["channels"] == {"survey": {"responded": True}}
+
+
+def test_mail_that_is_not_read_is_not_switched_on(tmp_path: Path) -> None:
+    answers = ("--set=inbox.host=mail.example.com", "--set=inbox.username=a@example.com", "--set=crm.auth.client_id=id")
+    code, said = begin(tmp_path, *CHOICE, *answers)
+    assert code == 0, said
+    assert check_configuration(tmp_path / "config.yaml").warnings == ()
+    assert "email_sent" not in yaml.safe_load((tmp_path / "config.yaml").read_text("utf-8"))["channels"]["outgoing"]
+
+
+@pytest.mark.parametrize(
+    ("source", "called"),
+    [("brevo", True), ("zeptomail", True), ("imap", False)],
+)
+def test_next_steps_where_no_placeholder_can_stand_for_a_secret(tmp_path: Path, source: str, called: bool) -> None:
+    answers = ("--set=s.host=mail.example.com", "--set=s.username=a@example.com") if source == "imap" else ()
+    code, said = begin(tmp_path, f"--source=s={source}", "--destination=out=webhook", *answers, "--json")
+    assert code == 0, said
+    steps = json.loads(said)["next"]
+    assert ("s: let the sender call https://YOUR.HOST/webhooks/s" in steps) == called, steps
+    assert any("OUT_URL" in step and "OUT_SECRET" in step for step in steps), steps
 
 
 @pytest.mark.parametrize(
