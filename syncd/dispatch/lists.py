@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from syncd.mapping.model import Draft
 
@@ -33,7 +34,7 @@ def with_lists(draft: Draft, there: Mapping[str, object], items: Items) -> Draft
         after = edited(before, items(draft.add.get(name)), items(draft.remove.get(name)))
         if after != before:
             fill[name] = after or None
-    return replace(draft, fill=fill, add={}, remove={})
+    return msgspec.structs.replace(draft, fill=fill, add={}, remove={})
 
 
 def _same(value: Any) -> str:

@@ -6,7 +6,6 @@ The round asks before each wave of writes. Promise: a user who is not active is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 import structlog
@@ -66,7 +65,7 @@ class Observers:
             users=", ".join(away),
         )
         kept = msgspec.structs.replace(observation, add=tuple(user for user in observation.add if user not in away))
-        work.draft = replace(work.draft, observation=kept)
+        work.draft = msgspec.structs.replace(work.draft, observation=kept)
         work.row = with_decided(work.row, msgspec.structs.replace(decided(work.row), left_out=away))
         if not (kept.add or kept.remove):
             work.row = plan.skip(work.row, Reason(NOBODY_ACTIVE))

@@ -120,7 +120,7 @@ class Owners:
             work.row = msgspec.structs.replace(work.row, state="held", reason=reason, due_at=due)
             self._ledger.put(work.taken, work.row)
             return False
-        work.draft = replace(work.draft, owner=choice)
+        work.draft = msgspec.structs.replace(work.draft, owner=choice)
         return True
 
     def given(self, ready: Sequence[Pair]) -> list[Pair]:
@@ -163,9 +163,9 @@ class Owners:
         crm = self._client.destination
         given = {owner_field(choice, crm): as_value(chosen.owner, crm)}
         if work.draft.own_record:
-            work.draft = replace(work.draft, fields={**work.draft.fields, **given})
+            work.draft = msgspec.structs.replace(work.draft, fields={**work.draft.fields, **given})
             return msgspec.structs.replace(write, fields={**write.fields, **given})
-        work.draft = replace(work.draft, on_create={**work.draft.on_create, **given})
+        work.draft = msgspec.structs.replace(work.draft, on_create={**work.draft.on_create, **given})
         return msgspec.structs.replace(write, on_create={**write.on_create, **given})
 
 

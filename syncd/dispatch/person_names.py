@@ -6,7 +6,6 @@ name goes into other records.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -73,7 +72,7 @@ def always_filled(mapping: CompiledMapping, signal: Signal) -> set[str]:
 
 def as_update(new: Draft, fields: dict[str, Any], fill: dict[str, Any], only_if: dict[str, Any]) -> Draft:
     """The draft of a new person as a change of a record that is there."""
-    return replace(
+    return msgspec.structs.replace(
         new,
         rule=PEOPLE_NAME,
         key_field="",

@@ -7,7 +7,7 @@ record overtakes an earlier one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import uuid5
 
 import msgspec
@@ -299,7 +299,8 @@ def disagrees(draft: Draft, there: Mapping[str, object]) -> str:
 
 def filled(draft: Draft, there: Mapping[str, object]) -> Draft:
     """The draft without what it cannot fill, since something stands `there`."""
-    return replace(draft, fill={name: value for name, value in draft.fill.items() if there.get(name) in EMPTY})
+    left = {name: value for name, value in draft.fill.items() if there.get(name) in EMPTY}
+    return msgspec.structs.replace(draft, fill=left)
 
 
 def in_order(works: Sequence[Work], siblings: Sequence[Sibling], now: int) -> list[Work]:

@@ -45,6 +45,8 @@ class ReadFirst:
 
     def read(self, ready: Sequence[Pair]) -> list[Pair]:
         """Those that may go now, with what they have to write; the others are noted in their rows. Raises Paused."""
+        if not any(work.draft.reads or work.draft.own_record for work, _ in ready):
+            return list(ready)
         asking: dict[str, list[Pair]] = {}
         now = self._client.clock()
         for work, write in ready:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+import msgspec
+
 from syncd.config.yaml_positions import KeyPath
 from syncd.mapping.model import About, Draft, Skipped
 from syncd.mapping.parts import RulePart
@@ -71,7 +73,9 @@ def with_what_stands(made: Sequence[Draft | Skipped], others: Mapping[str, Draft
     """The drafts, those that wait for an answer with what their record holds while no user has changed it. `others`: rule ->
     what it makes of the signal."""
     return [
-        replace(one, stands=_sent_by(others.get(one.record))) if isinstance(one, Draft) and one.record else one
+        msgspec.structs.replace(one, stands=_sent_by(others.get(one.record)))
+        if isinstance(one, Draft) and one.record
+        else one
         for one in made
     ]
 

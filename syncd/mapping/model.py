@@ -6,11 +6,13 @@ All of it is pure: values in, values out; evaluation never raises on any signal 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Protocol
+
+import msgspec
 
 from syncd.connector import Conversion, DealPick, Idempotency, Link, Lookup, Observation, PersonMatch
 from syncd.identity.companies import Company
@@ -70,8 +72,7 @@ def made_by(target: str) -> tuple[str, str]:
     return rule, which
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(msgspec.Struct, frozen=True):
     """The records of the CRM that a write may be about, or link to: the signal's person, their company, their deal."""
 
     person: PersonMatch | None = None
@@ -130,8 +131,7 @@ class Verb(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """One record, before the CRM is asked anything. `links`: field -> what it points at ("person", "account", or another
     rule's id). Empty values are already left out of `fields`. `rule` is "people.create" for a new person. `verb`: what
     the rule does; `fill`: what goes only into fields that are empty there; `only_if`: what must stand there already, for any
@@ -149,27 +149,28 @@ class Draft:
     on_create: dict[str, Any]
     verb: Verb
     clear: tuple[str, ...] = ()
-    links: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = {}
     kind: str = ""
     faults: tuple[FieldFault, ...] = ()
-    fill: dict[str, Any] = field(default_factory=dict)
-    only_if: dict[str, Any] = field(default_factory=dict)
-    add: dict[str, Any] = field(default_factory=dict)
-    remove: dict[str, Any] = field(default_factory=dict)
+    fill: dict[str, Any] = {}
+    only_if: dict[str, Any] = {}
+    add: dict[str, Any] = {}
+    remove: dict[str, Any] = {}
     owner: OwnerChoice | None = None
-    takes: dict[str, LinkTakes] = field(default_factory=dict)
+    takes: dict[str, LinkTakes] = {}
     finds_company: bool = False
     record: str = ""
-    stands: dict[str, Any] = field(default_factory=dict)
+    stands: dict[str, Any] = {}
     conversion: Conversion | None = None
     observation: Observation | None = None
 
     @property
     def needs_person(self) -> bool:
         """Whether the record cannot be made while the person is not known to the CRM."""
-        to_them = any(to in ("person", "deal") for to in self.links.values())
+        if "person" in self.links.values() or "deal" in self.links.values():
+            return True
         own = self.own_record and self.about is not About.ACCOUNT and not self.record
-        return own or self.about is About.DEAL or to_them or (self.needs_account and not self.finds_company)
+        return own or self.about is About.DEAL or (self.needs_account and not self.finds_company)
 
     @property
     def needs_account(self) -> bool:
@@ -200,11 +201,12 @@ class Draft:
     @property
     def reads(self) -> tuple[str, ...]:
         """The fields that must be read before it is written, each once."""
+        if not (self.fill or self.only_if or self.add or self.remove or self.stands):  # nearly every draft
+            return ()
         return tuple(dict.fromkeys((*self.fill, *self.only_if, *self.add, *self.remove, *self.stands)))
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True):
     """A rule that makes no record of this signal, and why: `live_only`, `when` (its condition), ..."""
 
     rule: str

@@ -10,6 +10,8 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from syncd.capabilities import KnowsLinks, LimitsLinks
 from syncd.connector import Conversion, Link, Observation, PersonMatch
 from syncd.durations import format_duration
@@ -86,7 +88,7 @@ def preview(
     new_company = _new_company(mapping, signal, drafts, targets, stranger=stranger)
     if new_company is not None and mapping.accounts is not None:
         records += _companies(mapping.accounts, signal, new_company)
-        targets = replace(targets, account=Link(new_company.object, ""))
+        targets = msgspec.structs.replace(targets, account=Link(new_company.object, ""))
     account = f"the new {new_company.object}" if new_company else _shown_link(targets.account)
     if stranger:
         new = mapping.stranger(signal)
@@ -114,7 +116,7 @@ def _targets(signal: Signal, found: PersonMatch | None, company: Link | None) ->
     """What dispatch would link to: a signal about a company means that company, whoever sent it."""
     targets = Targets.of(found)
     own = None if signal.type in ABOUT_COMPANIES else targets.account
-    return replace(targets, account=own or company)
+    return msgspec.structs.replace(targets, account=own or company)
 
 
 def _new_company(
@@ -160,7 +162,7 @@ def _without_links(draft: Draft, objects: AnyMapping[str, str], crm: object) -> 
         known = {name: Link(objects[to], to) for name, to in left.items() if objects.get(to)}
         held = crm.held_together(draft.object, known)
         left = {name: to for name, to in left.items() if name in held or name not in known}
-    return replace(draft, links=left)
+    return msgspec.structs.replace(draft, links=left)
 
 
 def _takes(draft: Draft, field: str, object: str, crm: object) -> bool:

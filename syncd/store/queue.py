@@ -369,8 +369,8 @@ def put_writes(connection: Connection, destination: str, rows: Iterable[tuple[st
                 row.stale_once,
                 plain(row.chosen) if row.chosen else "",
                 now,
-                code_of(row.reason),
-                packed(row.reason),
+                code_of(row.reason) if row.reason else "",
+                packed(row.reason) if row.reason else "",
             )
             for signal_id, row in rows
         ],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 
@@ -74,7 +72,7 @@ def test_what_came_with_it_is_kept_and_shown() -> None:
 
 def test_a_conversion_that_was_sent_asks_for_its_lead_whoever_the_person_is_now() -> None:
     sent = work(verb=verbs.CONVERT, crm_id="00Q")
-    sent.draft = replace(sent.draft, conversion=Conversion())
+    sent.draft = msgspec.structs.replace(sent.draft, conversion=Conversion())
     made = plan.link_up(sent, Targets())
     assert isinstance(made, Write)
     assert (made.object, made.id, made.group, made.conversion) == ("Case", "00Q", plan.CONVERSIONS, Conversion())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,7 +97,7 @@ def test_an_unfinished_later_one_supersedes_nothing() -> None:
 
 def test_a_rule_that_overwrites_nothing_is_not_superseded() -> None:
     one = work(verb=verbs.UPDATE)
-    one.draft = replace(one.draft, fields={}, fill={"A": 1})
+    one.draft = msgspec.structs.replace(one.draft, fields={}, fill={"A": 1})
     assert plan.in_order([one], [sibling(work(2, seconds=1))], NOW) == [one]
 
 
