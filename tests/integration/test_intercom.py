@@ -1,4 +1,4 @@
-"""Chats in Intercom that wait for an answer: the kit, what was recorded of its API, and what a look decides."""
+"""Chats in Intercom that wait for an answer, and the answers: the kit, what was recorded of its API, and what a look decides."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import pytest
 
 from syncd.capabilities import Level
 from syncd.connector import Batch, Context, Hint, NotYet, Request
+from syncd.connectors.chat.answered import look_for_answers
 from syncd.connectors.chat.intercom import CONNECTOR, IntercomSettings
 from syncd.connectors.chat.waiting import person_of
 from syncd.errors import Malformed, Misconfigured, NotAuthentic, RateLimited, Transient
 from syncd.http.oauth import MemoryTokens
-from syncd.signals import Signal
+from syncd.signals import Route, Signal, answered_by
 from syncd.testing import (
     BackfillConformance,
     HintConformance,
@@ -103,11 +104,14 @@ class FakeIntercom(FakeVendor):
         return TwinResponse(status, {"type": "error.list", "request_id": "b1", "errors": [said]})
 
 
-def source(url: str = "http://127.0.0.1:9", clock: Any = None, **keys: Any) -> Any:
+def source(
+    url: str = "http://127.0.0.1:9", clock: Any = None, switches: frozenset[str] = frozenset(), **keys: Any
+) -> Any:
     given = {"workspace": "h64a47v4", "token": FakeIntercom.token, "client_secret": SECRET, "base_url": url, **keys}
     more = {"clock": clock} if clock is not None else {}
     return CONNECTOR.build(
-        IntercomSettings.model_validate(given), Context(name="chats", tokens=MemoryTokens(), region="VN", **more)
+        IntercomSettings.model_validate(given),
+        Context(name="chats", tokens=MemoryTokens(), region="VN", switches=switches, **more),
     )
 
 
@@ -165,7 +169,8 @@ def conversation(**more: Any) -> dict[str, Any]:
 
 
 def part(at: int, author: str, body: str | None, kind: str = "comment") -> dict[str, Any]:
-    return {"part_type": kind, "created_at": at, "body": body, "author": {"type": author, "id": "7"}}
+    told = {"type": "conversation_part", "id": f"4494{at}", "part_type": kind, "created_at": at, "body": body}
+    return {**told, "author": {"type": author, "id": "7"}}
 
 
 def parts(*listed: Any) -> dict[str, Any]:
@@ -283,6 +288,87 @@ def test_a_backfill_asks_for_open_conversations_alone(fake: FakeIntercom) -> Non
     fake.add("conversations", **conversation(id="3", waiting_since=WAITS - 90_000))
     (batch,) = source(fake.url).backfill(NOW - timedelta(hours=1), NOW, None)
     assert [hint.key for hint in batch.hints] == ["past:1"]
+
+
+# ---- answers
+
+ON = frozenset({"chat.answered"})
+TURNS = parts(
+    part(WAITS + 10, "bot", "We reply soon"),
+    part(WAITS + 20, "admin", "whose is this?", "note"),
+    part(WAITS + 30, "admin", None, "assignment"),
+    part(WAITS + 60, "admin", "Yes, we do."),
+    part(WAITS + 70, "admin", "By post."),
+    part(WAITS + 90, "user", "And to Vinh?"),
+    part(WAITS + 95, "admin", None, "close"),
+    part(WAITS + 120, "admin", "To Vinh too.", "close"),
+)
+
+
+def answer_looks(fake: FakeIntercom, since: int = WAITS - 100, **keys: Any) -> Batch:
+    hint = look_for_answers("21547", Route.WEBHOOK, datetime.fromtimestamp(since, UTC))
+    batch: Batch = source(fake.url, switches=ON, **keys).fetch(hint, NOW)
+    return batch
+
+
+def test_the_first_message_of_ours_in_each_turn_is_the_answer(fake: FakeIntercom) -> None:
+    fake.add("contacts", id="69fc1", name="Lan Trần", email="lan@example.com")
+    fake.add("conversations", **conversation())
+    missed = only(look(fake))
+    fake.modify("conversations", "21547", waiting_since=None, conversation_parts=TURNS)
+    first, second = answer_looks(fake).signals
+    assert (first.type, first.title, first.direction) == ("chat.answered", "Answered chat of Lan Trần", "out")
+    assert [one.text for one in (first, second)] == ["Yes, we do.", "To Vinh too."]
+    assert (first.thread, first.person, first.url) == (missed.thread, missed.person, missed.url)
+    assert answered_by(missed, [second, first]) == first
+    assert [one.id for one in answer_looks(fake, WAITS + 100).signals] == [second.id]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"conversation_parts": parts(part(WAITS + 10, "bot", "We reply soon"))}, "not an answer"),
+        ({"source": {"type": "conversation", "author": {"type": "admin"}}}, "not an answer"),
+        ({"source": {"type": "email", "author": {"type": "user"}}}, "email"),
+        ({"conversation_parts": {**TURNS, "conversation_parts": [part(WAITS, "admin", "Yes")]}}, "not an answer"),
+        ({"conversation_parts": None}, "not an answer"),
+    ],
+)
+def test_what_answers_nobody(fake: FakeIntercom, more: dict[str, Any], why: str) -> None:
+    own = {"conversation_parts": parts(part(WAITS + 60, "admin", "Hello, here we are."))}
+    fake.add("conversations", **conversation(**{**own, **more}))
+    assert answer_looks(fake) == Batch(dropped={why: 1})
+
+
+def test_a_reply_of_ours_is_looked_at_at_once_where_answers_are_on() -> None:
+    body = signed(json.dumps(notification({"id": "21547"}, "conversation.admin.replied")).encode())
+    (hint,) = source(switches=ON).parse(body).hints
+    assert (hint.key, hint.not_before) == ("answered:21547", None)
+    assert source().parse(body).dropped == {"topic conversation.admin.replied": 1}
+
+
+def test_every_route_makes_the_same_answer(fake: FakeIntercom) -> None:
+    replied = {"last_admin_reply_at": WAITS + 120}
+    fake.add(
+        "conversations", **conversation(waiting_since=None, open=False, conversation_parts=TURNS, statistics=replied)
+    )
+    fake.add("conversations", **conversation(id="2", waiting_since=None, statistics={"last_admin_reply_at": None}))
+    fake.add("conversations", **conversation(id="3", waiting_since=WAITS, open=False))  # closed: nobody waits
+    built = source(fake.url, clock=lambda: NOW, switches=ON)
+    found = [
+        [one for batch in batches for hint in batch.hints for one in built.fetch(hint, NOW).signals]
+        for batches in (
+            built.poll(built.start(NOW - timedelta(minutes=30)), NOW),
+            built.backfill(NOW - timedelta(hours=1), NOW, None),
+        )
+    ]
+    by_webhook = answer_looks(fake).signals
+    by_poll, by_backfill = ([one for one in made if one.type == "chat.answered"] for made in found)
+    assert {one.id for one in by_webhook} == {one.id for one in by_poll} == {one.id for one in by_backfill}
+    assert {one.route for one in by_backfill} == {Route.BACKFILL}
+    (until,) = built.backfill(NOW - timedelta(hours=1), datetime.fromtimestamp(WAITS + 100, UTC), None)
+    (hint,) = until.hints
+    assert [one.text for one in built.fetch(hint, NOW).signals] == ["Yes, we do."]
 
 
 # ---- webhooks

@@ -1,4 +1,4 @@
-"""A conversation of Intercom as a value: since when its visitor waits, what the visitor wrote, who it is. Pure."""
+"""A conversation of Intercom as a value: since when its visitor waits, what each side wrote, who the visitor is. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from syncd.connectors.chat.answered import ChatLine
 from syncd.connectors.text import clean
 from syncd.connectors.times import time_or_none
 from syncd.errors import Malformed
@@ -14,6 +15,8 @@ from syncd.signals import Person, make_person
 Record = Mapping[str, Any]
 CUSTOMERS = frozenset({"user", "lead", "contact"})
 """`author.type` of those who are not us; the others are admin, team and bot."""
+WRITTEN = frozenset({"comment", "open", "close"})
+"""`part_type` of parts that the visitor sees if they have a body; `note` is for our side alone."""
 
 
 def waiting_since(conversation: Record, where: str) -> datetime | None:
@@ -23,6 +26,12 @@ def waiting_since(conversation: Record, where: str) -> datetime | None:
     if at is None and told not in (None, ""):
         raise Malformed(f"{where}, waiting_since: {str(told)[:40]!r} is not a time")
     return at
+
+
+def last_reply(conversation: Record) -> datetime | None:
+    """When one of us last replied; None if that is not said."""
+    told = conversation.get("statistics")
+    return time_or_none(told.get("last_admin_reply_at")) if isinstance(told, Mapping) else None
 
 
 def came_by(conversation: Record) -> str:
@@ -38,13 +47,40 @@ def unanswered(conversation: Record, since: datetime) -> str:
 
 
 def _said(conversation: Record) -> Iterator[tuple[datetime | None, str]]:
-    source, parts = conversation.get("source"), conversation.get("conversation_parts")
+    source = conversation.get("source")
     if isinstance(source, Mapping) and _is_customers(source):
         yield time_or_none(conversation.get("created_at")), _text(source)
-    listed = parts.get("conversation_parts") if isinstance(parts, Mapping) else ()
-    for part in listed if isinstance(listed, list) else ():
-        if isinstance(part, Mapping) and _is_customers(part):
+    for part in _parts(conversation):
+        if _is_customers(part):
             yield time_or_none(part.get("created_at")), _text(part)
+
+
+def _parts(conversation: Record) -> Iterator[Record]:
+    parts = conversation.get("conversation_parts")
+    listed = parts.get("conversation_parts") if isinstance(parts, Mapping) else ()
+    yield from (part for part in (listed if isinstance(listed, list) else ()) if isinstance(part, Mapping))
+
+
+def lines(conversation: Record) -> Iterator[ChatLine]:
+    """What the visitor and our people wrote to each other; not what bots wrote, notes, nor what only changed the conversation.
+    Of a long conversation Intercom shows the newest parts alone: then what it began with is left out."""
+    source, parts = conversation.get("source"), conversation.get("conversation_parts")
+    at = time_or_none(conversation.get("created_at"))
+    shown = list(_parts(conversation))
+    total = parts.get("total_count") if isinstance(parts, Mapping) else None
+    is_whole = not isinstance(total, int) or total <= len(shown)
+    if is_whole and at is not None and isinstance(source, Mapping) and _is_customers(source):
+        yield ChatLine("", at, False, _text(source))
+    for part in shown:
+        id_, at, ours = str(part.get("id") or ""), time_or_none(part.get("created_at")), _author(part) == "admin"
+        written = part.get("part_type") in WRITTEN and bool(part.get("body") or part.get("attachments"))
+        if written and at is not None and ((ours and id_) or _is_customers(part)):
+            yield ChatLine(id_, at, ours, _text(part))
+
+
+def _author(part: Record) -> str:
+    author = part.get("author")
+    return str(author.get("type") or "") if isinstance(author, Mapping) else ""
 
 
 def _text(part: Record) -> str:
@@ -52,8 +88,7 @@ def _text(part: Record) -> str:
 
 
 def _is_customers(part: Record) -> bool:
-    author = part.get("author")
-    return isinstance(author, Mapping) and author.get("type") in CUSTOMERS
+    return _author(part) in CUSTOMERS
 
 
 def contact_id(conversation: Record) -> str:
