@@ -16,10 +16,11 @@ from pydantic import ValidationError
 
 from syncd.capabilities import Level
 from syncd.connector import Batch, Context, Hint, NotYet, Request
+from syncd.connectors.chat.answered import look_for_answers
 from syncd.connectors.chat.crisp import CONNECTOR, CrispSettings
 from syncd.errors import Malformed, Misconfigured, NotAuthentic, QuotaExhausted, RateLimited
 from syncd.http.oauth import MemoryTokens
-from syncd.signals import Signal
+from syncd.signals import Route, Signal, answered_by
 from syncd.testing import BackfillConformance, HintConformance, PollingConformance, TwinVendor, WebhookConformance
 from syncd.twins.fake_events import FakeEvents, comparable, unix_ms
 from syncd.twins.fake_vendor import FakeRoute, FakeVendor, Parts, recorded
@@ -112,7 +113,9 @@ class FakeCrisp(FakeVendor):
         return TwinResponse(status, {"error": True, "reason": "invalid_session" if status == 401 else code, "data": {}})
 
 
-def source(url: str = "http://127.0.0.1:9", clock: Any = None, **keys: Any) -> Any:
+def source(
+    url: str = "http://127.0.0.1:9", clock: Any = None, switches: frozenset[str] = frozenset(), **keys: Any
+) -> Any:
     given = {
         "website": SITE,
         "identifier": "an-identifier",
@@ -122,7 +125,7 @@ def source(url: str = "http://127.0.0.1:9", clock: Any = None, **keys: Any) -> A
         **keys,
     }
     more = {"clock": clock} if clock is not None else {}
-    context = Context(name="chats", tokens=MemoryTokens(), region="VN", **more)
+    context = Context(name="chats", tokens=MemoryTokens(), region="VN", switches=switches, **more)
     return CONNECTOR.build(CrispSettings.model_validate(given), context)
 
 
@@ -307,6 +310,72 @@ def test_a_conversation_that_was_kept_can_be_retried(fake: FakeCrisp) -> None:
     body["data"]["timestamp"] = WROTE
     (hint,) = made.parse(replace(misfit.request, body=json.dumps(body).encode())).hints
     assert hint.key == SESSION
+
+
+# ---- answers
+
+ON = frozenset({"chat.answered"})
+TURNS = (
+    said(0, content="Do you ship?"),
+    said(1, "operator", "We reply soon", automated=True),
+    said(2, "operator", "whose is this?", type="note"),
+    said(3, "operator", "Yes, we do."),
+    said(4, "operator", "By post."),
+    said(6, content="To Vinh?"),
+    said(8, "operator", "To Vinh too."),
+)
+
+
+def answer_looks(fake: FakeCrisp, minutes: float = -60, **keys: Any) -> Batch:
+    since = datetime.fromtimestamp(WROTE / 1000, UTC) + timedelta(minutes=minutes)
+    hint = look_for_answers(SESSION, Route.WEBHOOK, since)
+    batch: Batch = source(fake.url, switches=ON, **keys).fetch(hint, NOW)
+    return batch
+
+
+def test_the_first_message_of_ours_in_each_turn_is_the_answer(fake: FakeCrisp) -> None:
+    chat(fake, TURNS[0])
+    missed = only(look(fake))
+    chat(fake, *TURNS, waiting_since=None, updated_at=WROTE)
+    first, second = answer_looks(fake).signals
+    assert (first.type, first.title, first.direction) == ("chat.answered", "Answered chat of Lan Trần", "out")
+    assert [one.text for one in (first, second)] == ["Yes, we do.", "To Vinh too."]
+    assert (first.thread, first.person) == (missed.thread, missed.person)
+    assert answered_by(missed, [second, first]) == first
+    assert [one.id for one in answer_looks(fake, 7).signals] == [second.id]
+    assert [one.text for one in answer_looks(fake, bot_answers=True).signals] == ["We reply soon", "To Vinh too."]
+
+
+def test_what_answers_nobody(fake: FakeCrisp) -> None:
+    chat(fake, said(0, "operator", "Hello, here we are."), said(1))
+    assert answer_looks(fake) == Batch(dropped={"not an answer": 1})
+
+
+def test_a_reply_of_ours_is_looked_at_at_once_where_answers_are_on() -> None:
+    def hooked(switches: frozenset[str] = ON, **more: Any) -> Batch:
+        body = json.dumps(event(sent(**{"from": "operator", **more}), "message:received")).encode()
+        batch: Batch = source(switches=switches).parse(signed(body))
+        return batch
+
+    (hint,) = hooked().hints
+    assert (hint.key, hint.not_before) == (f"answered:{SESSION}", None)
+    assert hooked(automated=True).dropped == hooked(type="note").dropped == {"not an answer": 1}
+    assert hooked(frozenset()).dropped == {"event message:received": 1}
+
+
+def test_every_route_makes_the_same_answers(fake: FakeCrisp) -> None:
+    chat(fake, *TURNS, waiting_since=None, updated_at=WROTE + 480_000)
+    built = source(fake.url, clock=lambda: NOW, switches=ON)
+
+    def read(batches: Iterable[Batch]) -> list[Signal]:
+        return [one for batch in batches for hint in batch.hints for one in built.fetch(hint, NOW).signals]
+
+    by_poll = read(built.poll(built.start(NOW - timedelta(minutes=30)), NOW))
+    by_backfill = read(built.backfill(NOW - timedelta(hours=1), NOW - timedelta(minutes=14), None))
+    by_webhook = answer_looks(fake).signals
+    assert [one.id for one in by_webhook] == [one.id for one in by_poll]
+    assert [(one.text, one.route) for one in by_backfill] == [("Yes, we do.", Route.BACKFILL)]
+    assert by_backfill[0].id == by_poll[0].id
 
 
 # ---- webhooks

@@ -60,3 +60,9 @@ def is_within(at: datetime, hint: Hint) -> bool:
     """Whether an answer of that time is one that the hint asks for."""
     since, until = (time_or_none(hint.data.get(name)) for name in ("since", "until"))
     return (since is None or at >= since) and (until is None or at < until)
+
+
+def is_before(at: datetime, hint: Hint) -> bool:
+    """Whether a message of that time is older than what the hint asks for: nothing before it needs to be read."""
+    since = time_or_none(hint.data.get("since"))
+    return since is not None and at < since

@@ -1,4 +1,4 @@
-"""A conversation of Crisp as a value: what of it waits for an answer, what the visitor wrote, who it is. Pure.
+"""A conversation of Crisp as a value: what of it waits for an answer, what each side wrote, who the visitor is. Pure.
 
 Facts: docs.crisp.chat, "REST API Reference (V1)": a message is `from` a user or an operator, `automated` if a bot or a campaign
 sent it; `fingerprint` is its number within the conversation; notes and events are messages too.
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from syncd.connectors.chat.answered import ChatLine
 from syncd.connectors.social.fields import id_of, inner, text_of
 from syncd.connectors.times import time_or_none
 from syncd.signals import Person, make_person
@@ -55,6 +56,17 @@ def unanswered(messages: Iterable[Record], bots: bool) -> Stretch | None:
     at, first = waiting[0]
     text = "\n\n".join(filter(None, (text_in(one) for _, one in waiting)))
     return Stretch(id_of(first.get("fingerprint")), at, text, last >= 0)
+
+
+def lines(messages: Iterable[Record], bots: bool) -> list[ChatLine]:
+    """What the visitor and we wrote to each other. Messages without a time or number are passed over."""
+    return [
+        ChatLine(id_, at, ours, text_in(one))
+        for one in messages
+        if (at := time_or_none(one.get("timestamp"))) is not None
+        and (id_ := id_of(one.get("fingerprint")))
+        and ((ours := is_ours(one, bots)) or (one.get("from") == "user" and one.get("type") not in NOT_SAID))
+    ]
 
 
 def text_in(message: Record) -> str:
