@@ -478,7 +478,7 @@ def test_both_secrets_hold_while_they_are_changed() -> None:
 
 
 def test_without_a_token_there_are_webhooks_alone() -> None:
-    settings = ChatwootSettings.model_validate({"account": "17"})
+    settings = ChatwootSettings.model_validate({"account": "17", "secret": "s"})
     assert CONNECTOR.unable is not None
     assert Ability.POLL in CONNECTOR.unable(settings)
 

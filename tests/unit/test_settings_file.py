@@ -218,3 +218,12 @@ def test_a_key_is_called_as_yaml_has_it(tmp_path: Path) -> None:
     told = str(refused.value)
     assert "sources.lists.as: this key is required" in told
     assert "kind" not in told
+
+
+def test_a_chatwoot_that_could_read_and_verify_nothing() -> None:
+    source = "sources: {s: {type: chatwoot, account: '17'%s}}"
+    assert faults(source % "") == [
+        "config.yaml:1:11 sources.s: set token, secret or path_secret: without one, nothing can be read"
+        " and no webhook is authentic"
+    ]
+    assert parse(source % ", secret: abc").settings

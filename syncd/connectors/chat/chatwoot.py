@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from syncd.capabilities import Finding, Level
 from syncd.connector import (
@@ -81,6 +81,14 @@ class ChatwootSettings(ConnectorSettings):
         Field({}, description="inbox id -> network behind it, such as zalo, for inboxes of Chatwoot's API")
     )
     emails: bool = Field(False, description="also take emails to Chatwoot's email inboxes")
+
+    @model_validator(mode="after")
+    def _verifies_something(self) -> ChatwootSettings:
+        if self.token is None and self.secret is None and self.path_secret is None:
+            raise ValueError(
+                "set token, secret or path_secret: without one, nothing can be read and no webhook is authentic"
+            )
+        return self
 
 
 class ChatwootWebhooksOnly:
