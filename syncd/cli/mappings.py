@@ -88,7 +88,7 @@ def _changed(failures: list[Fault]) -> list[str]:
 @mapping_app.command("show")
 def show(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="bitrix24, database, salesforce, webhook or zoho")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="a shipped mapping, named as its type of destination")],
     tests: Annotated[bool, typer.Option("--tests", help="the tests beside it")] = False,
 ) -> None:
     """A mapping that comes with syncd, as a starting point for your own."""

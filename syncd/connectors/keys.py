@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, SecretStr
 
@@ -28,3 +29,13 @@ def secret_texts(secrets: Secrets | None) -> list[str]:
     """The secrets in their order; [] for None."""
     held = secrets if isinstance(secrets, list) else [secrets] if secrets is not None else []
     return [one.get_secret_value() for one in held]
+
+
+def left_to_a_preset(key: str) -> Callable[[dict[str, Any]], None]:
+    """For `ConfigDict(json_schema_extra=…)`: the key may be left out in the file, since a preset may bring it. That it is there
+    at last, the model checks."""
+
+    def optional(schema: dict[str, Any]) -> None:
+        schema["required"] = [name for name in schema.get("required", ()) if name != key]
+
+    return optional

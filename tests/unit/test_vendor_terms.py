@@ -33,7 +33,6 @@ SHOWN = "examples and the names of what syncd ships, in the help of a command"
 EXCEPTIONS: dict[str, tuple[str, frozenset[str]]] = {
     "cli/help.py": (SHOWN, frozenset({"salesforce", "zoho"})),
     "cli/init.py": (SHOWN, frozenset({"salesforce", "zoho"})),
-    "cli/mappings.py": (SHOWN, frozenset({"salesforce", "zoho"})),
     "cli/service.py": (SHOWN, frozenset({"salesforce", "zoho", "bitrix", "twilio"})),
     "mapping/shipped.py": ("the name of a shipped mapping, as an example", frozenset({"salesforce"})),
     "mapping/testing.py": (

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from syncd.connector import ConnectorSettings, Prompt, Verifier
 from syncd.connectors.generic.zalo_mac import zalo_mac
-from syncd.connectors.keys import Secrets, secret_texts
+from syncd.connectors.keys import Secrets, left_to_a_preset, secret_texts
 from syncd.connectors.signature_styles import STYLES
 from syncd.durations import Duration
 from syncd.http.client import check_base_url
@@ -38,6 +38,8 @@ def _url(url: str) -> str:
 
 class Verify(ConnectorSettings):
     """How a request proves that it is authentic."""
+
+    model_config = ConfigDict(json_schema_extra=left_to_a_preset("scheme"))
 
     scheme: Annotated[str, AfterValidator(_known)] = Field(
         description=f"how the sender proves itself: {', '.join(SCHEMES)}"

@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from syncd.connector import ConnectorSettings, Request
 from syncd.connectors.forms import as_dict, read_form
 from syncd.connectors.generic.bodies import digest, read_json
 from syncd.connectors.generic.making import EventDraft, signal_type_of
 from syncd.connectors.generic.paths import SPELLED, PathTarget, Scope, as_text, compile_template, empty
+from syncd.connectors.keys import left_to_a_preset
 from syncd.errors import Malformed
 from syncd.http.json_text import Parsed, originals
 
@@ -85,6 +86,8 @@ class RepeatsMap(ConnectorSettings):
 class SignalMap(ConnectorSettings):
     """What of the body becomes what of the signal. Values are text or {{ body.path }}, {{ item.path }},
     {{ headers['name'] }}, {{ query.name }}."""
+
+    model_config = ConfigDict(json_schema_extra=left_to_a_preset("type"))
 
     type: Annotated[str, AfterValidator(_known_type)] = Field(
         description="signal type; a type outside the catalogue gets the prefix custom."

@@ -212,7 +212,7 @@ def test_a_mapping_that_comes_along_is_a_beginning_of_ones_own(folder: UserFolde
     assert {row["result"] for row in folder.done("--json", "mapping", "test", "zoho").lines} == {"ok"}
     ran = folder.syncd("mapping", "show", "sap")
     assert (ran.code, ran.out) == (2, "")
-    assert "there are: database, salesforce, webhook, zoho" in ran.err
+    assert "there are: bitrix24, database, salesforce, webhook, zoho" in ran.err
 
 
 def test_the_example_is_a_configuration(folder: UserFolder, monkeypatch: pytest.MonkeyPatch) -> None:
