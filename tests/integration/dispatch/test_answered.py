@@ -18,6 +18,7 @@ from syncd.mapping.preview import preview
 from syncd.mapping.testing import run_tests
 from syncd.runtime import crashpoints
 from syncd.signals import Signal
+from syncd.store.answers import newest_unanswered
 from syncd.store.identity_ties import set_tie
 from syncd.store.queries import Filter
 from tests.integration.dispatch.test_lane import Killed
@@ -105,6 +106,17 @@ def test_the_follow_up_is_closed_and_nothing_else_is_written(rig: TwinRig) -> No
     came(rig, placed(2, 40), signal(3, at=T0 + timedelta(hours=1)))
     assert [one for one in rig.of_rule("callback-answered") if one[0] != "written"] == []
     assert rig.twin.stats()["doubled"] == before["doubled"] == {}
+
+
+@pytest.mark.parametrize("answer", ["chat.answered", "message.sent"])
+def test_a_chat_is_answered_by_what_we_write_to_the_person(rig: TwinRig, answer: str) -> None:
+    rig.with_rules(RULES.replace("call.missed", "chat.missed"))
+    came(rig, signal(1, type="chat.missed", email="", phone=PHONE, at=T0))
+    assert statuses(rig) == ["Not Started"]
+    assert [one.signal.type for one in newest_unanswered(rig.store, Filter())] == ["chat.missed"]
+    came(rig, signal(2, type=answer, email="", phone=PHONE, at=T0 + timedelta(minutes=30)))
+    assert statuses(rig) == ["Completed"]
+    assert newest_unanswered(rig.store, Filter()) == []
 
 
 def test_only_what_waited_before_the_answer(rig: TwinRig) -> None:
