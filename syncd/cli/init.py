@@ -187,7 +187,7 @@ def _steps(path: Path, beginning: FirstConfig, entries: Sequence[ConfigEntry]) -
         yield f"see that only the service reads {', '.join(beginning.secrets)}"
     for entry in entries:
         note = registry.load(entry.role, entry.type).secrets_note
-        yield f"{entry.name}: what to switch on there is in docs/connectors/{entry.type}.md" + (
+        yield f"{entry.name}: what to switch on there is in docs/connectors/{_page(entry)}.md" + (
             f" ({note})" if note else ""
         )
     settings = load_settings(path, {}, need_secrets=False).settings
@@ -233,3 +233,9 @@ def _can(entry: ConfigEntry, built: Any, protocol: type[Any]) -> bool:
     if built is not None:
         return isinstance(built, protocol)
     return any(issubclass(each, protocol) for each in built_classes(registry.load(entry.role, entry.type)))
+
+
+def _page(entry: ConfigEntry) -> str:
+    """The page in docs/connectors; the destination that has the name of a source has one of its own."""
+    shared = entry.role == "destination" and entry.type == "webhook"
+    return f"{entry.type}_out" if shared else entry.type

@@ -189,6 +189,7 @@ def test_next_steps_where_no_placeholder_can_stand_for_a_secret(tmp_path: Path, 
     assert code == 0, said
     steps = json.loads(said)["next"]
     assert ("s: let the sender call https://YOUR.HOST/webhooks/s" in steps) == called, steps
+    assert any("docs/connectors/webhook_out.md" in step for step in steps), steps
     assert any("OUT_URL" in step and "OUT_SECRET" in step for step in steps), steps
 
 
