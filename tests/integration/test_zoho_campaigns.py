@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
+from syncd.cli.abilities import capabilities_of
 from syncd.connector import Ability, Batch, Context, Request
 from syncd.connectors.campaigns import zoho_campaigns_api
 from syncd.connectors.campaigns.zoho_campaigns import (
@@ -546,3 +547,7 @@ def test_the_published_open() -> None:
     assert (signal.type, signal.person.email) == ("email.opened", "recipient@example.com")
     assert signal.occurred_at == datetime(2024, 9, 4, 14, 46, 59, 774000, tzinfo=UTC)
     assert signal.data["contact_id"] == "1314909000000144100"
+
+
+def test_its_page_says_that_it_takes_webhooks() -> None:
+    assert {"webhook"} <= {row["ability"] for row in capabilities_of(CONNECTOR) if row["there"]}

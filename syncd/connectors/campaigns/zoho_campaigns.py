@@ -288,7 +288,7 @@ def _mail_mark(row: Mapping[str, Any]) -> ItemMark | None:
     return mark_of("/".join(str(row.get(name) or "") for name in same), time_or_none(row.get("action_time")))
 
 
-def _build(settings: ZohoCampaignsSettings, context: Context) -> ZohoCampaigns:
+def _build(settings: ZohoCampaignsSettings, context: Context) -> ZohoCampaigns | ZohoCampaignsWithWebhooks:
     return (ZohoCampaigns if settings.password is None else ZohoCampaignsWithWebhooks)(settings, context)
 
 
