@@ -178,6 +178,22 @@ class Converts(Protocol):
     def may_convert(self) -> Iterator[Finding]: ...
 
 
+class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
+    """A pipeline of deals. `names`: what it may be called in a mapping, as users see it first; `stages`: the same of its
+    stages."""
+
+    names: tuple[str, ...]
+    stages: tuple[str, ...]
+
+
+@runtime_checkable
+class NamesStages(Protocol):
+    """A destination that takes the names that users see for the `stage` and `pipeline` of a conversion's deal. `pipelines`: the
+    default one first; it asks the CRM."""
+
+    def pipelines(self) -> Sequence[Pipeline]: ...
+
+
 # -------------------------------------------------------------------------------------------------------- observers
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from syncd.capabilities import ConversionNames, FieldDescription, Level, MissingField
+from syncd.capabilities import ConversionNames, FieldDescription, Level, MissingField, Pipeline
 from syncd.config.yaml_positions import KeyPath
 from syncd.connector import Idempotency, WriteKind
 from syncd.errors import Fault
@@ -21,6 +21,7 @@ from syncd.mapping.bounds import literal, longest, shortens, type_of
 from syncd.mapping.loading import Mapping as LoadedMapping
 from syncd.mapping.mapped_records import MappedRecord, Role, Use, field_uses
 from syncd.mapping.parts import ConversionPart
+from syncd.mapping.stages import wrong_stages
 from syncd.mapping.uses import conversions_of, looked_up, lookups_of, notifications_of, people_objects, records_of
 
 KEY_LENGTH = 36
@@ -54,7 +55,8 @@ class CrmDescription:
     """What is known of the CRM. `objects`: as `Describes.describe` tells them. `kinds`: object -> kind as the configuration
     states it. `prepare`: the command that makes missing fields, "" when no command does.
     `notifications`: the kinds that it has, None when it does not tell. `conversions`: what they are about, None where it has
-    none; `converted_statuses`: those that a converted lead may get, None where there are none to choose."""
+    none; `converted_statuses`: those that a converted lead may get, None where there are none to choose. `pipelines`: of deals,
+    where their stages go by names, None elsewhere."""
 
     objects: Mapping[str, Sequence[FieldDescription]]
     folds_case: bool
@@ -65,6 +67,7 @@ class CrmDescription:
     notifications: Sequence[str] | None = None
     conversions: ConversionNames | None = None
     converted_statuses: Sequence[str] | None = None
+    pipelines: Sequence[Pipeline] | None = None
 
     @cached_property
     def _fields(self) -> dict[str, dict[str, FieldDescription]]:
@@ -375,8 +378,11 @@ def _deals(
     uses += field_uses(names.deals, part.fields, Role.WRITE, (*place, "fields"))
     if names.role[0] and "role" in (part.deal or {}):
         uses.append(Use(*names.role, Role.WRITE, (*place, "role"), (part.deal or {})["role"]))
-    record = MappedRecord("deal", names.deals, "", "", place, tuple(uses))
-    yield from _fields(mapping, record, crm, say)
+    named = {(*place, key) for key in ("stage", "pipeline")} if crm.pipelines else set()
+    compared = tuple(use for use in uses if use.place not in named)
+    yield from _fields(mapping, MappedRecord("deal", names.deals, "", "", place, compared), crm, say)
+    for key, message, hint in wrong_stages(part.deal or {}, crm.pipelines or ()):
+        yield say(Level.FAULT, (*place, key), message, hint)
     filled = {use.field.casefold() for use in uses}
     filled |= {field.casefold() for key, field in names.deal_fields.items() if key not in names.needed}
     for one in fields.values():

@@ -17,6 +17,7 @@ from syncd.capabilities import (
     Finding,
     KnowsTeams,
     Level,
+    NamesStages,
     Notifies,
     Observes,
     OnlineCheck,
@@ -181,6 +182,7 @@ def described(outlet: BuiltDestination, crm: Describes) -> CrmDescription:
         notifications=tells.notifications() if isinstance(tells, Notifies) else None,
         conversions=converts.conversions if converts else None,
         converted_statuses=converts.converted_statuses() if converts else None,
+        pipelines=converts.pipelines() if made and isinstance(converts, NamesStages) else None,
     )
 
 

@@ -38,6 +38,9 @@ CRMS: dict[str, dict[str, Any]] = {
         "convert": "convert_lead",
         "converted": "IsConverted",
         "deal name": "Name",
+        "email": "Email",
+        "amount": "Amount",
+        "lead": "Lead",
     },
     "zoho": {
         "key": "Syncd_Key",
@@ -48,22 +51,39 @@ CRMS: dict[str, dict[str, Any]] = {
         "convert": "convert",
         "converted": "$converted",
         "deal name": "Deal_Name",
+        "email": "Email",
+        "amount": "Amount",
+        "lead": "Leads",
+    },
+    "bitrix24": {
+        "key": "originId",
+        "last": "lastName",
+        "company": "companyTitle",
+        "objects": ("Company", "Contact", "Deal"),
+        "stage": "New",
+        "convert": "crm.item.add",
+        "converted": "stageId",
+        "deal name": "title",
+        "email": "email",
+        "amount": "opportunity",
+        "lead": "Lead",
     },
 }
 
 
-def mapping(crm: str, lead: str) -> str:
+def mapping(crm: str) -> str:
     names = CRMS[crm]
+    lead = names["lead"]
     fields = {
         names["last"]: "{{ person.last_name }}",
         names["company"]: "Firm of {{ person.email }}",
-        "Email": "{{ person.email }}",
+        names["email"]: "{{ person.email }}",
     }
     deal = {"name": "{{ signal.title }}", "stage": names["stage"], "close_date": "2026-09-30", "amount": 1200}
     rule = {"id": "sale", "name": "Sale", "signals": ["custom.order"], "convert": {"deal": deal}}
     people = {
         "match": [
-            {"object": object_, "by": {"Email": "{{ person.email }}"}} for object_ in (names["objects"][1], lead)
+            {"object": object_, "by": {names["email"]: "{{ person.email }}"}} for object_ in (names["objects"][1], lead)
         ],
         "strangers": {"*": "create"},
         "create": {"object": lead, "key": names["key"], "fields": fields},
@@ -85,12 +105,19 @@ def post(port: int, order: int) -> bool:
         connection.close()
 
 
+def table_names(crm: str) -> tuple[str, ...]:
+    """The objects as the twin calls them."""
+    names: tuple[str, ...] = CRMS[crm]["objects"]
+    return tuple(name.lower() for name in names) if crm == "bitrix24" else names
+
+
 def made(cluster: Cluster, crm: str) -> list[int]:
     """How many accounts, contacts of ours and deals there are, and how many leads are converted."""
     names = CRMS[crm]
-    account, contact, deal = names["objects"]
-    ours = [one for one in cluster.twin.records(contact) if str(one.get("Email")).startswith("new")]
-    leads = [one for one in cluster.twin.records(cluster.crm.leads) if one.get(names["converted"]) is True]
+    account, contact, deal = table_names(crm)
+    ours = [one for one in cluster.twin.records(contact) if str(one.get(names["email"])).startswith("new")]
+    done = (True, "CONVERTED")
+    leads = [one for one in cluster.twin.records(cluster.crm.leads) if one.get(names["converted"]) in done]
     return [len(cluster.twin.records(account)), len(ours), len(cluster.twin.records(deal)), len(leads)]
 
 
@@ -99,13 +126,13 @@ PLACES = ("after_send:1", "after_send:2", "in_settling:2", "in_settling:4", "aft
 
 
 def maps_orders(cluster: Cluster, crm: str) -> None:
-    (cluster.folder / "orders.yaml").write_text(mapping(crm, cluster.crm.leads))
+    (cluster.folder / "orders.yaml").write_text(mapping(crm))
     config = json.loads(cluster.configs[0].read_text())
     config["destinations"]["crm"]["mapping"] = "orders.yaml"
     cluster.configs[0].write_text(json.dumps(config))
 
 
-@pytest.mark.parametrize("crm", ["salesforce", "zoho"])
+@pytest.mark.parametrize("crm", [*CRMS])
 def test_killed_while_leads_are_converted(tmp_path: Path, store_url: str, crm: str) -> None:
     names = CRMS[crm]
     lost = [
@@ -124,8 +151,8 @@ def test_killed_while_leads_are_converted(tmp_path: Path, store_url: str, crm: s
             assert post(cluster.ports[0], order)
         cluster.settle()
         assert made(cluster, crm) == [PEOPLE] * 4
-        deals = cluster.twin.records(names["objects"][2])
-        assert {deal["Amount"] for deal in deals} == {1200}
+        deals = cluster.twin.records(table_names(crm)[2])
+        assert {deal[names["amount"]] for deal in deals} == {1200}
         assert len({deal[names["deal name"]] for deal in deals}) == PEOPLE
         assert cluster.twin.stats()["doubled"] == {}
         cluster.check_logs()

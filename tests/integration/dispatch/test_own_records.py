@@ -44,10 +44,11 @@ class TwinRig(Rig):
             "crm", self.client, self.compiled, self.store, settings, random=lambda: 0.0, clock=lambda: self.now
         )
 
-    def person(self, object_: str, **fields: str) -> str:
+    def person(self, object_: str, **fields: Any) -> str:
         """Ann as a `contact` or `lead`."""
-        more = {"Company": "Theirs"} if object_ == "lead" else {}
-        return str(self.twin.add(self.names[object_], **{self.names["last"]: "Ann", "Email": ANN}, **more, **fields))
+        more = {self.names.get("firm", "Company"): "Theirs"} if object_ == "lead" else {}
+        ann = {self.names["last"]: "Ann", self.names.get("email", "Email"): ANN}
+        return str(self.twin.add(self.names[object_], **ann, **more, **fields))
 
     def record(self, object_: str) -> dict[str, Any]:
         (one,) = [each for each in self.twin.records(self.names[object_]) if each.get("Email") == ANN]
@@ -169,7 +170,7 @@ def topics(rig: TwinRig, *values: str) -> None:
         rig.twin.schema[name].add(
             ZohoField("Topics__c", "multiselectpicklist", values=known, restricted=True, custom=True)
         )
-        rig.person("contact", **({"Topics__c": list(values)} if values else {}))  # type: ignore[arg-type]
+        rig.person("contact", **({"Topics__c": list(values)} if values else {}))
     else:
         field = SalesforceField("Topics__c", "multipicklist", 4099, values=known, restricted=True)
         rig.twin.schema[name].add(field)

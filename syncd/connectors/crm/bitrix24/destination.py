@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from syncd.capabilities import Finding, SignIn
+from syncd.capabilities import Finding, Pipeline, SignIn
 from syncd.connector import Call, Connector, Context, Idempotency, Outcome, Write, WriteKind, Written
 from syncd.connectors.answers import listed
-from syncd.connectors.crm.bitrix24 import commands, describe, objects, observers, pack
+from syncd.connectors.crm.bitrix24 import commands, conversion, describe, objects, observers, pack
 from syncd.connectors.crm.bitrix24.client import Bitrix24Client, CommandReply
 from syncd.connectors.crm.bitrix24.errors import NO_RIGHT, SCOPE_MISSING
 from syncd.connectors.crm.bitrix24.objects import BESIDE, COMMENT, KEY, PSEUDO, type_id
+from syncd.connectors.crm.bitrix24.pipelines import Pipelines
 from syncd.connectors.crm.bitrix24.settings import Bitrix24Settings, sign_in_of
 from syncd.connectors.crm.bitrix24.setup import Bitrix24FieldMaker
 from syncd.connectors.crm.packing import Bundle
@@ -46,6 +47,8 @@ class Bitrix24(QueriedCrm):
     links = objects.LINKS
     staged = True
     observer_packer = observers.PACKER
+    conversion_packer = conversion.PACKER
+    conversions = conversion.NAMES
 
     def __init__(self, settings: Bitrix24Settings, context: Context) -> None:
         settings.check()
@@ -55,6 +58,9 @@ class Bitrix24(QueriedCrm):
         self._settings = settings
         self._name = context.name
         self._portal = describe.Portal(self._client, context.clock)
+        self._pipelines = Pipelines(self._client, context.clock)
+        lately = conversion.MadeLately(context.clock)
+        self._converting = conversion.ConversionSteps(self._client, self._portal, self._pipelines, lately)
 
     def sign_in(self) -> SignIn:
         """How `syncd auth` signs a person in."""
@@ -75,6 +81,9 @@ class Bitrix24(QueriedCrm):
         """One request, and one before it where addresses or numbers are added to records that are there."""
         if bundles[0].target.method is Method.OBSERVE:
             yield from ((observers.perform(self._client, bundle, call.writes), ()) for bundle in bundles)
+            return
+        if bundles[0].target.method is Method.CONVERT:
+            yield from ((self._converting.perform(bundle, call.writes), ()) for bundle in bundles)
             return
         settled: Settled = {}
         texts: list[str] = []
@@ -208,6 +217,16 @@ class Bitrix24(QueriedCrm):
     def may_observe(self, objects: Sequence[str], field: str, *, chat: bool) -> Iterator[Finding]:
         """A request for each kind of record, and one for chats."""
         return observers.may_observe(self._client, self._portal, objects, chat=chat)
+
+    def converted_statuses(self) -> None:
+        """Bitrix24 has one: CONVERTED."""
+
+    def may_convert(self) -> Iterator[Finding]:
+        """One request at most."""
+        return conversion.may_convert(self._portal)
+
+    def pipelines(self) -> list[Pipeline]:
+        return self._pipelines.known()
 
     def notifications(self) -> list[str]:
         """There is one kind."""
