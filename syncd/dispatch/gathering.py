@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import msgspec
 
-from syncd.dispatch.pacing import DAY, HOUR, SECOND, Pace, span
+from syncd.dispatch.pacing import DAY, SECOND, Pace, span
 from syncd.store import queue
 from syncd.store.queue import DueDelivery
 from syncd.store.store import Store
@@ -38,12 +38,9 @@ def automatic(left: float, per_day: float) -> int:
 
 
 def per_day(hours: Iterable[tuple[int, float]], now: int) -> float:
-    """Units that are spent in a day at the rate of the last 24 hours. `hours`: (start of an hour, units)."""
-    recent = [(hour, units) for hour, units in hours if now - DAY < hour <= now]
-    if not recent:
-        return 0.0
-    elapsed = max(HOUR, now - min(hour for hour, _ in recent))
-    return max(0.0, sum(units for _, units in recent)) * DAY / elapsed
+    """Units that were spent in the last 24 hours. `hours`: (start of an hour, units). A day that has only begun is not
+    extrapolated: one burst says nothing of the rest."""
+    return max(0.0, sum(units for hour, units in hours if now - DAY < hour <= now))
 
 
 def goes_at(

@@ -83,7 +83,7 @@ def test_a_command_does_not_wait(tmp_path: Path) -> None:
 
 
 def test_auto_waits_as_the_quota_gets_scarce(tmp_path: Path) -> None:
-    here = rig(f"sqlite:///{tmp_path / 'a.db'}", gather="auto", quota=Quota(units=100))
+    here = rig(f"sqlite:///{tmp_path / 'a.db'}", gather="auto", quota=Quota(units=60))
     here.arrive([signal(1)])
     assert goes_after(here) == 0, "nothing is known of a day's use yet, or it is plenty"
     here.later(3600)
