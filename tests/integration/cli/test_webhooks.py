@@ -40,6 +40,17 @@ class House:
     def degraded(self) -> list[str]:
         return list(requests.get(f"{self.daemon.url}/readyz", timeout=20).json()["degraded"])
 
+    def degraded_after_a_look(self, source: str) -> list[str]:
+        """What is degraded once a look has found something: the daemon's own look, the first of a source, may be under way and
+        end after ours."""
+
+        def found() -> bool:
+            self.look(source)
+            return bool(self.degraded())
+
+        until(found, "a look finds it")
+        return self.degraded()
+
     def look(self, source: str) -> None:
         """The daily look, now."""
         made = self.daemon.intake.sources[source]
@@ -201,8 +212,7 @@ def test_a_webhook_that_the_vendor_dropped_is_shown_until_it_is_mended(house: Ho
     assert house.degraded() == []
     (row,) = house.desk.records("webhooks")
     house.desk.store.put("webhooks", row["id"], {**row, "isEnabled": False})
-    house.look("desk")
-    (fault,) = house.degraded()
+    (fault,) = house.degraded_after_a_look("desk")
     assert fault == (
         f"source desk: its webhook at the vendor has changed: {row['id']} disabled there; "
         "`syncd webhooks register desk` repairs it"
@@ -210,7 +220,7 @@ def test_a_webhook_that_the_vendor_dropped_is_shown_until_it_is_mended(house: Ho
     assert fault in house.folder.done("status").err
     house.desk.store.put("webhooks", row["id"], None)
     house.look("desk")
-    assert "gone at the vendor" in house.degraded()[0]
+    until(lambda: "gone at the vendor" in house.degraded_after_a_look("desk")[0], "it is gone")
     house.folder.done("webhooks", "register", "desk")
     assert house.degraded() == []
 

@@ -292,7 +292,7 @@ def test_json_is_one_object_a_line(folder: UserFolder, start: Start) -> None:
     assert {key for row in rows for key in row} == {
         *("role", "name", "level", "what", "message", "remedy", "file", "line", "column")
     }
-    assert [row["line"] for row in rows] == [34, 58, 84, 100, 113, 126]
+    assert [row["line"] for row in rows] == [36, 60, 86, 102, 115, 128]
     steps = folder.done("--json", "prepare", "crm").lines
     assert [(row["object"], row["field"], row["state"]) for row in steps] == [
         ("Lead", "Syncd_Key__c", "done"),
