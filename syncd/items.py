@@ -91,7 +91,7 @@ def _each(items: Sequence[T], make: Callable[[T, str], Batch | str], name: str) 
             wrong.append((item, f"{where}: {type(error).__name__}: {error}"))
         else:
             made = Batch(dropped={made: 1}) if isinstance(made, str) else made
-            if len(items) == 1 and made.state is None:
+            if len(items) == 1 and made.state is None and made.signals:
                 return made, []
             signals += made.signals
             hints += made.hints

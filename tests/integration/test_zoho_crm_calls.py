@@ -163,10 +163,11 @@ def test_answered_and_placed_calls(twin: ZohoTwin) -> None:
 
 
 def test_a_call_that_becomes_missed_later(twin: ZohoTwin) -> None:
+    now = datetime.now(UTC)  # not that of the module: a long run imports it much earlier, and the twin's clock is real
     call = entered(twin, Call_Type="Inbound")
     made = source(twin)
-    begun = encode(zoho_crm_calls.CallsCursor(NOW - timedelta(hours=1)))
-    (first,) = made.poll(begun, NOW)
+    begun = encode(zoho_crm_calls.CallsCursor(now - timedelta(hours=1)))
+    (first,) = made.poll(begun, now)
     assert not first.signals
     twin.store.put(
         "Calls",
@@ -174,10 +175,10 @@ def test_a_call_that_becomes_missed_later(twin: ZohoTwin) -> None:
         {
             **(twin.store.get("Calls", call) or {}),
             "Call_Type": "Missed",
-            "Modified_Time": stamp(NOW + timedelta(minutes=5)),
+            "Modified_Time": stamp(now + timedelta(minutes=5)),
         },
     )
-    (second,) = made.poll(first.state or b"", NOW)
+    (second,) = made.poll(first.state or b"", now)
     assert [one.type for one in second.signals] == ["call.missed"]
 
 
