@@ -130,3 +130,8 @@ def _rank(one: Failure) -> tuple[int, bool]:
 def _named(one: Rejected) -> str:
     holder = f" (record {one.existing_id} has it)" if one.existing_id else ""
     return f"{one.field or one.code}: {one.message}{holder}"
+
+
+def trimmed(value: object) -> str:
+    """A text of an answer without blanks around it; "" for anything else."""
+    return value.strip() if isinstance(value, str) else ""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 from pydantic import Field
 
+from syncd.capabilities import Finding, Level
 from syncd.connector import Batch, ConnectorSettings, Context, Request
 from syncd.connectors.calendar.meetings import Meeting, held_signals, own_of
+from syncd.connectors.online import clock_findings
 from syncd.durations import Duration
 from syncd.items import each_row, kept_row
 from syncd.signals import Route
@@ -55,6 +57,10 @@ class CalendarApi(Protocol):
         """The vendor's clock."""
         ...
 
+    def look(self, calendar: str) -> tuple[str, datetime]:
+        """(a calendar's name as the vendor shows it, the vendor's clock). Raises a Failure."""
+        ...
+
     def listed(self, calendar: str, since: datetime, until: datetime) -> Iterator[Sequence[dict[str, Any]]]:
         """Pages of the events that overlap [since, until), each occurrence for itself. Raises a Failure."""
         ...
@@ -74,13 +80,25 @@ class CalendarBackfill(msgspec.Struct):
 
 
 class CalendarList:
-    """The meetings of some calendars of one user: a PollingSource, Backfillable and Reparsing."""
+    """The meetings of some calendars of one user: a PollingSource, Backfillable, Reparsing and OnlineCheck. `vendor`: whose
+    clock is compared with ours."""
+
+    vendor: ClassVar[str]
 
     def __init__(
         self, api: CalendarApi, calendars: Sequence[str], user: str, settings: CalendarSettings, context: Context
     ) -> None:
         self._api, self._calendars, self._settings, self._context = api, tuple(calendars), settings, context
-        self._own = own_of(user, settings.own_domains)
+        self._user, self._own = user, own_of(user, settings.own_domains)
+
+    def check_online(self) -> Iterator[Finding]:
+        """Signs in and looks at every calendar; what fails ends it."""
+        for index, calendar in enumerate(self._calendars):
+            name, theirs = self._api.look(calendar)
+            if not index:
+                yield Finding(Level.OK, "sign-in", f"signed in; the calendars of {self._user} can be read")
+                yield from clock_findings(self._context.clock(), theirs, self.vendor)
+            yield Finding(Level.OK, f"calendar {calendar}", name)
 
     def start(self, now: datetime) -> bytes:
         return encode(TimeCursors(self._api.now()))

@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from syncd.capabilities import Finding, Level, SignIn
+from syncd.capabilities import SignIn
 from syncd.connector import Connector, Context
 from syncd.connectors.accounts.google import GoogleAccount, google_errors
+from syncd.connectors.answers import trimmed
 from syncd.connectors.calendar.calendar_list import CalendarList, CalendarSettings, EventTimes
 from syncd.connectors.calendar.meetings import SIGNALS, Attendee, Meeting
 from syncd.connectors.keys import BaseUrl
-from syncd.connectors.online import clock_findings
 from syncd.connectors.text import html_to_text
 from syncd.connectors.times import read_time, time_or_none
 from syncd.errors import Malformed
@@ -61,6 +61,11 @@ class GoogleEvents:
     def now(self) -> datetime:
         return self.api.vendor_now(self.api.call("GET", self.path(self._first)))
 
+    def look(self, calendar: str) -> tuple[str, datetime]:
+        answer = self.api.call("GET", self.path(calendar))
+        said = answer.json() if answer is not None else {}
+        return str(dig(said, "summary") or calendar), self.api.vendor_now(answer)
+
     def path(self, calendar: str) -> str:
         return f"/calendar/v3/calendars/{quote(calendar, safe='')}"
 
@@ -92,17 +97,17 @@ class GoogleEvents:
             uid=str(row.get("iCalUID") or row.get("id")),
             starts=starts,
             ends=ends,
-            subject=_text(row.get("summary")),
-            text=html_to_text(said) if "<" in (said := _text(row.get("description"))) else said,
-            place=_text(row.get("location")) or _text(row.get("hangoutLink")),
-            url=link if (link := _text(row.get("htmlLink"))).startswith("https://") else "",
+            subject=trimmed(row.get("summary")),
+            text=html_to_text(said) if "<" in (said := trimmed(row.get("description"))) else said,
+            place=trimmed(row.get("location")) or trimmed(row.get("hangoutLink")),
+            url=link if (link := trimmed(row.get("htmlLink"))).startswith("https://") else "",
             original=_time(row, "originalStartTime") or starts if row.get("recurringEventId") else None,
             attendees=tuple(
                 Attendee(
-                    _text(one.get("email")), _text(one.get("displayName")), one.get("responseStatus") == "declined"
+                    trimmed(one.get("email")), trimmed(one.get("displayName")), one.get("responseStatus") == "declined"
                 )
                 for one in (*people, *([organizer] if organizer else []))
-                if one.get("resource") is not True and not _text(one.get("email")).endswith(".calendar.google.com")
+                if one.get("resource") is not True and not trimmed(one.get("email")).endswith(".calendar.google.com")
             ),
             cancelled=row.get("status") == "cancelled",
             declined=ours.get("responseStatus") == "declined",
@@ -118,20 +123,12 @@ class GoogleEvents:
 class GoogleCalendar(CalendarList):
     """A PollingSource, Backfillable and Reparsing."""
 
+    vendor = "Google"
+
     def __init__(self, settings: GoogleCalendarSettings, context: Context) -> None:
         self._events = GoogleEvents(settings, context)
         self._keys, self._named = settings, context
         super().__init__(self._events, settings.calendars, settings.account, settings, context)
-
-    def check_online(self) -> Iterator[Finding]:
-        """Signs in and looks at every calendar; what fails ends it."""
-        for index, name in enumerate(self._keys.calendars):
-            answer = self._events.api.call("GET", self._events.path(name))
-            if not index:
-                yield Finding(Level.OK, "sign-in", f"signed in; the calendars of {self._keys.account} can be read")
-                yield from clock_findings(self._named.clock(), self._events.api.vendor_now(answer), "Google")
-            said = answer.json() if answer is not None else {}
-            yield Finding(Level.OK, f"calendar {name}", str(dig(said, "summary") or name))
 
     def sign_in(self) -> SignIn:
         """For `syncd auth`. Raises UsageError for an account that needs none."""
@@ -157,10 +154,6 @@ def _stamp(at: datetime) -> str:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
 
 
 CONNECTOR = Connector(

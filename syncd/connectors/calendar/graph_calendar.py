@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from syncd.capabilities import Finding, Level, SignIn
+from syncd.capabilities import SignIn
 from syncd.connector import Connector, Context
 from syncd.connectors.accounts.graph_api import GraphAccount, NextLinkPaging, graph_errors, stamp
+from syncd.connectors.answers import trimmed
 from syncd.connectors.calendar.calendar_list import CalendarList, CalendarSettings, EventTimes
 from syncd.connectors.calendar.meetings import SIGNALS, Attendee, Meeting
-from syncd.connectors.online import clock_findings
 from syncd.connectors.times import read_time, time_or_none
 from syncd.errors import Malformed
 from syncd.http.error_table import dig
@@ -61,6 +61,11 @@ class GraphEvents:
         inside = "calendar" if calendar == DEFAULT else f"calendars/{quote(calendar, safe='')}"
         return f"/{self._settings.whose}/{inside}"
 
+    def look(self, calendar: str) -> tuple[str, datetime]:
+        answer = self.api.call("GET", self.path(calendar), {"$select": "id,name"})
+        said = answer.json() if answer is not None else {}
+        return str(dig(said, "name") or calendar), self.api.vendor_now(answer)
+
     def listed(self, calendar: str, since: datetime, until: datetime) -> Iterator[Sequence[dict[str, Any]]]:
         query = {
             "startDateTime": stamp(since),
@@ -85,15 +90,15 @@ class GraphEvents:
             uid=str(row.get("iCalUId") or row.get("id")),
             starts=starts,
             ends=ends,
-            subject=_text(row.get("subject")),
-            text=_text(row.get("bodyPreview")),
-            place=_text(dig(row, "location.displayName")),
-            url=link if (link := _text(row.get("webLink"))).startswith("https://") else "",
+            subject=trimmed(row.get("subject")),
+            text=trimmed(row.get("bodyPreview")),
+            place=trimmed(dig(row, "location.displayName")),
+            url=link if (link := trimmed(row.get("webLink"))).startswith("https://") else "",
             original=time_or_none(row.get("originalStart")) or starts if row.get("type") in _SERIES else None,
             attendees=tuple(
                 Attendee(
-                    _text(dig(one, "emailAddress.address")),
-                    _text(dig(one, "emailAddress.name")),
+                    trimmed(dig(one, "emailAddress.address")),
+                    trimmed(dig(one, "emailAddress.name")),
                     dig(one, "status.response") == "declined",
                 )
                 for one in (*people, row.get("organizer"))
@@ -117,28 +122,16 @@ class GraphEvents:
 class GraphCalendar(CalendarList):
     """A PollingSource, Backfillable and Reparsing."""
 
+    vendor = "Microsoft"
+
     def __init__(self, settings: GraphCalendarSettings, context: Context) -> None:
         self._events = GraphEvents(settings, context)
         self._keys, self._named = settings, context
         super().__init__(self._events, settings.calendars, settings.mailbox, settings, context)
 
-    def check_online(self) -> Iterator[Finding]:
-        """Signs in and looks at every calendar; what fails ends it."""
-        for index, name in enumerate(self._keys.calendars):
-            answer = self._events.api.call("GET", self._events.path(name), {"$select": "id,name"})
-            if not index:
-                yield Finding(Level.OK, "sign-in", f"signed in; the calendars of {self._keys.mailbox} can be read")
-                yield from clock_findings(self._named.clock(), self._events.api.vendor_now(answer), "Microsoft")
-            said = answer.json() if answer is not None else {}
-            yield Finding(Level.OK, f"calendar {name}", str(dig(said, "name") or name))
-
     def sign_in(self) -> SignIn:
         """For `syncd auth`. Raises UsageError when the app signs in by itself."""
         return self._keys.sign_in(SCOPES, kind=KIND, name=self._named.name)
-
-
-def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
 
 
 CONNECTOR = Connector(

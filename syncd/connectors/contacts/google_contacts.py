@@ -18,6 +18,7 @@ from pydantic import Field
 from syncd.capabilities import Finding, Level, SignIn
 from syncd.connector import Batch, Connector, Context, Request
 from syncd.connectors.accounts.google import EXPIRED_TOKEN, GoogleAccount, google_errors
+from syncd.connectors.answers import trimmed
 from syncd.connectors.contacts.address_book import SIGNALS, AddressBook, BookEntry, in_range
 from syncd.connectors.keys import BaseUrl
 from syncd.connectors.online import clock_findings
@@ -213,28 +214,28 @@ def _entry(row: Mapping[str, Any], now: datetime) -> BookEntry:
         id=str(own.get("id") or name),
         key=name,
         changed_at=time_or_none(own.get("updateTime")) or now,
-        name=_text(named.get("displayName")),
-        first_name=_text(named.get("givenName")),
-        last_name=_text(named.get("familyName")),
-        emails=tuple(_text(one.get("value")) for one in _first_best(row.get("emailAddresses"))),
+        name=trimmed(named.get("displayName")),
+        first_name=trimmed(named.get("givenName")),
+        last_name=trimmed(named.get("familyName")),
+        emails=tuple(trimmed(one.get("value")) for one in _first_best(row.get("emailAddresses"))),
         phones=phones,
         mobile=mobile,
-        company=_text(works.get("name")),
-        job_title=_text(works.get("title")),
-        department=_text(works.get("department")),
-        website=_text(_best(row.get("urls")).get("value")),
-        street=_text(lives.get("streetAddress")),
-        city=_text(lives.get("city")),
-        state=_text(lives.get("region")),
-        postal_code=_text(lives.get("postalCode")),
-        country=_text(lives.get("country")),
+        company=trimmed(works.get("name")),
+        job_title=trimmed(works.get("title")),
+        department=trimmed(works.get("department")),
+        website=trimmed(_best(row.get("urls")).get("value")),
+        street=trimmed(lives.get("streetAddress")),
+        city=trimmed(lives.get("city")),
+        state=trimmed(lives.get("region")),
+        postal_code=trimmed(lives.get("postalCode")),
+        country=trimmed(lives.get("country")),
     )
 
 
 def _phones(values: object) -> tuple[str, tuple[str, ...]]:
     """The mobile number, and the others; E.164 where Google understood a number."""
     each = [
-        (one.get("type"), _text(one.get("canonicalForm")) or _text(one.get("value"))) for one in _first_best(values)
+        (one.get("type"), trimmed(one.get("canonicalForm")) or trimmed(one.get("value"))) for one in _first_best(values)
     ]
     mobiles = [number for kind, number in each if kind in ("mobile", "workMobile")]
     return next(iter(mobiles), ""), tuple(number for _, number in each if number and number not in mobiles[:1])
@@ -251,10 +252,6 @@ def _first_best(values: object) -> list[dict[str, Any]]:
 
 def _list(values: object) -> list[dict[str, Any]]:
     return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
-
-
-def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
 
 
 CONNECTOR = Connector(

@@ -19,6 +19,7 @@ from syncd.capabilities import Finding, Level, SignIn
 from syncd.connector import Batch, Connector, Context, Request
 from syncd.connectors.accounts.graph_api import RESYNC, GraphAccount, changes, graph_errors
 from syncd.connectors.accounts.graph_subscriptions import GraphNotified, GraphSubscriptions
+from syncd.connectors.answers import trimmed
 from syncd.connectors.contacts.address_book import SIGNALS, AddressBook, BookEntry, in_range
 from syncd.connectors.online import clock_findings
 from syncd.connectors.times import time_or_none
@@ -211,21 +212,21 @@ def _entry(row: Mapping[str, Any], now: datetime) -> BookEntry:
     return BookEntry(
         id=id_,
         changed_at=time_or_none(row.get("lastModifiedDateTime")) or time_or_none(row.get("createdDateTime")) or now,
-        name=_text(row.get("displayName")),
-        first_name=_text(row.get("givenName")),
-        last_name=_text(row.get("surname")),
-        emails=tuple(_text(dig(one, "address")) for one in emails) if isinstance(emails, list) else (),
+        name=trimmed(row.get("displayName")),
+        first_name=trimmed(row.get("givenName")),
+        last_name=trimmed(row.get("surname")),
+        emails=tuple(trimmed(dig(one, "address")) for one in emails) if isinstance(emails, list) else (),
         phones=(*_texts(row.get("businessPhones")), *_texts(row.get("homePhones"))),
-        mobile=_text(row.get("mobilePhone")),
-        company=_text(row.get("companyName")),
-        job_title=_text(row.get("jobTitle")),
-        department=_text(row.get("department")),
-        website=_text(row.get("businessHomePage")),
-        street=_text(address.get("street")),
-        city=_text(address.get("city")),
-        state=_text(address.get("state")),
-        postal_code=_text(address.get("postalCode")),
-        country=_text(address.get("countryOrRegion")),
+        mobile=trimmed(row.get("mobilePhone")),
+        company=trimmed(row.get("companyName")),
+        job_title=trimmed(row.get("jobTitle")),
+        department=trimmed(row.get("department")),
+        website=trimmed(row.get("businessHomePage")),
+        street=trimmed(address.get("street")),
+        city=trimmed(address.get("city")),
+        state=trimmed(address.get("state")),
+        postal_code=trimmed(address.get("postalCode")),
+        country=trimmed(address.get("countryOrRegion")),
     )
 
 
@@ -234,11 +235,7 @@ def _filled(address: object) -> Mapping[str, Any] | None:
 
 
 def _texts(values: object) -> tuple[str, ...]:
-    return tuple(text for one in values if (text := _text(one))) if isinstance(values, list) else ()
-
-
-def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    return tuple(text for one in values if (text := trimmed(one))) if isinstance(values, list) else ()
 
 
 CONNECTOR = Connector(

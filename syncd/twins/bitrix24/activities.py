@@ -24,7 +24,7 @@ from syncd.twins.bitrix24.timeline import named_owner, owner_key
 from syncd.twins.state import Record
 
 MEETING, CALL, TASK, MAIL, BY_PROVIDER = 1, 2, 3, 4, 6
-TODO = "CRM_TODO"
+TO_DO = "CRM_TODO"
 _PROVIDERS = {MEETING: ("CRM_MEETING", "MEETING"), CALL: ("VOXIMPLANT_CALL", "CALL"), MAIL: ("CRM_EMAIL", "EMAIL")}
 _WRITABLE = frozenset(
     {"SUBJECT", "DESCRIPTION", "DESCRIPTION_TYPE", "DIRECTION", "COMPLETED", "RESPONSIBLE_ID"}
@@ -92,8 +92,8 @@ def add_todo(portal: Bitrix24Portal, call: RestCall) -> RestAnswer:
     key = owner_key(portal, type_, id_)
     made = {
         "TYPE_ID": BY_PROVIDER,
-        "PROVIDER_ID": TODO,
-        "PROVIDER_TYPE_ID": "TODO",
+        "PROVIDER_ID": TO_DO,
+        "PROVIDER_TYPE_ID": "TO_DO",
         "SUBJECT": str(call.params.get("title") or ""),
         "DESCRIPTION": str(call.params.get("description") or ""),
         "DEADLINE": _moment(portal, deadline),
@@ -115,7 +115,7 @@ def _todo(portal: Bitrix24Portal, call: RestCall, closed: str) -> Record:
     """The activity that a call names together with its owner. `closed`: the error of one that is done. Raises Bitrix24Error."""
     key = owner_key(portal, call.number("ownerTypeId"), call.number("ownerId"))
     held = portal.store.get("activity", str(call.number("id")))
-    if held is None or held["PROVIDER_ID"] != TODO or key not in held["BINDINGS"]:
+    if held is None or held["PROVIDER_ID"] != TO_DO or key not in held["BINDINGS"]:
         raise Bitrix24Error("NOT_FOUND", "Not found.")
     if held["COMPLETED"] == "Y":
         raise Bitrix24Error(closed, "The activity is completed")

@@ -15,7 +15,7 @@ from syncd.connectors.answers import listed, mappings
 from syncd.connectors.crm.bitrix24 import objects
 from syncd.connectors.crm.bitrix24.client import Bitrix24Client
 from syncd.connectors.crm.bitrix24.commands import command
-from syncd.connectors.crm.bitrix24.objects import BESIDE, COMMENT, PSEUDO, REF, TODO, type_id
+from syncd.connectors.crm.bitrix24.objects import BESIDE, COMMENT, PSEUDO, REF, TO_DO, type_id
 from syncd.connectors.crm.bitrix24.settings import SCOPES
 from syncd.errors import Misconfigured, Scope, StaleReference
 from syncd.http.error_table import dig
@@ -40,7 +40,7 @@ OF_TEXTS: Mapping[str, tuple[FieldDescription, ...]] = {
         FieldDescription(name="ENTITY_ID", type="link", required=True, references=_OWNERS, updatable=False),
         FieldDescription(name="COMMENT", type="text"),
     ),
-    TODO: (
+    TO_DO: (
         FieldDescription(name=REF, length=36),
         FieldDescription(name="ownerId", type="link", required=True, references=_OWNERS),
         FieldDescription(name="deadline", type="datetime", required=True),

@@ -16,9 +16,9 @@ from syncd.connectors.crm.directory import Facts, PersonObjects
 
 TYPES: Mapping[str, int] = {"Lead": 1, "Deal": 2, "Contact": 3, "Company": 4, "Quote": 7, "Invoice": 31}
 """Object -> its entityTypeId; a smart process is `Dynamic_` and its number."""
-COMMENT, TODO = "Comment", "Todo"
+COMMENT, TO_DO = "Comment", "Todo"
 """A comment in the timeline of a record, and a to-do (universal activity) of one: they are found beside it."""
-BESIDE = frozenset({COMMENT, TODO})
+BESIDE = frozenset({COMMENT, TO_DO})
 _DYNAMIC = re.compile(r"Dynamic_(\d{1,9})")
 FINDS: Mapping[str, str] = {"Contact": "CONTACT", "Lead": "LEAD", "Company": "COMPANY"}
 """Object -> its name for crm.duplicate.findbycomm. (Deals have no addresses.)"""

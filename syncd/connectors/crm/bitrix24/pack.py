@@ -21,7 +21,7 @@ from syncd.connectors.crm.bitrix24.objects import (
     OURS,
     PSEUDO,
     REF,
-    TODO,
+    TO_DO,
     TYPES,
     VALUE_TYPES,
     timeline_name,
@@ -40,14 +40,14 @@ USER = "USER_ID"
 METHODS: Mapping[tuple[str, Method], str] = {
     (COMMENT, Method.CREATE): "crm.timeline.comment.add",
     (COMMENT, Method.UPDATE): "crm.timeline.comment.update",
-    (TODO, Method.CREATE): "crm.activity.todo.add",
-    (TODO, Method.UPDATE): "crm.activity.todo.update",
+    (TO_DO, Method.CREATE): "crm.activity.todo.add",
+    (TO_DO, Method.UPDATE): "crm.activity.todo.update",
     (SYSTEM, Method.NOTIFY): "im.notify.system.add",
 }
 ADD, UPDATE, GET = "crm.item.add", "crm.item.update", "crm.item.get"
-TEXTS: Mapping[str, str] = {COMMENT: "COMMENT", TODO: "description"}
+TEXTS: Mapping[str, str] = {COMMENT: "COMMENT", TO_DO: "description"}
 """Object -> its field that ends with the line of the key."""
-OWNER_LINKS: Mapping[str, str] = {COMMENT: "ENTITY_ID", TODO: "ownerId"}
+OWNER_LINKS: Mapping[str, str] = {COMMENT: "ENTITY_ID", TO_DO: "ownerId"}
 """Object -> its field with the record that it stands at."""
 SHORT_KEY = 12
 """Digits of the key in a text: they tell one record's comments apart."""
@@ -105,7 +105,7 @@ def record_of(write: Write, target: Target, *, zone: tzinfo) -> dict[str, Any]:
 def _link(record: dict[str, Any], name: str, link: Link) -> None:
     if name == OWNER_LINKS[COMMENT]:
         record |= {name: link.id, "ENTITY_TYPE": timeline_name(link.object)}
-    elif name == OWNER_LINKS[TODO]:
+    elif name == OWNER_LINKS[TO_DO]:
         record |= {name: link.id, "ownerTypeId": type_id(link.object)}
     else:
         record[name] = [link.id] if name.endswith("Ids") else link.id
@@ -127,7 +127,7 @@ def _beside(write: Write, target: Target, fields: dict[str, Any], zone: tzinfo) 
     if write.key_field or text_field in fields:
         text = plain(str(fields.get(text_field) or "")).rstrip()
         fields[text_field] = "\n\n".join(part for part in (text, ref_of(write.key) if write.key_field else "") if part)
-    if write.object == TODO:
+    if write.object == TO_DO:
         fields["deadline"] = _deadline(write, zone)
         if isinstance(title := fields.get("title"), str):
             fields["title"] = plain(title)
